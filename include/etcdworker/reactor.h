@@ -1,0 +1,91 @@
+/* The reactor: the logic that is kept in step with the prefix.
+ *
+ * The worker ticks it when etcd changed or the timer fired, never while one of its groups is undecided, and never with
+ * a state older than its own last commit. All of its functions are called on the worker's reactor thread, one at a
+ * time. A slow tick delays nothing but the next tick: the watch is still drained and leases are still kept alive. */
+#ifndef ETCDWORKER_REACTOR_H
+#define ETCDWORKER_REACTOR_H
+
+#include <etcdworker/group.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ew_tick ew_tick; /* one tick; valid until the tick function returns */
+
+/* What `tick` may answer beside EW_OK and a negative error (which ends the run with that error). */
+enum {
+    EW_FINISHED = 1, /* commit this tick's groups, then end the run with success; there is no tick after it */
+};
+
+/* The call table. `size` is sizeof(ew_reactor), so that members may be added behind the last one. */
+typedef struct ew_reactor {
+    size_t size;
+
+    /* One round of logic. Required. */
+    int (*tick)(void *self, ew_tick *t);
+
+    /* One change of one key, in the order of etcd's history, never merged, before the tick that may depend on it.
+     * The first snapshot arrives as puts in key order with `initial` set. The event is valid for the length of the
+     * call. Optional: leave it NULL to read the state through the tick alone, which costs nothing per event. A negative
+     * answer ends the run. */
+    int (*update)(void *self, const ew_event *event);
+
+    /* Forget the model that `update` built; the whole prefix follows as initial puts. Called before the first snapshot,
+     * and when undelivered events outgrew `max_pending_update_bytes`. Optional. A negative answer ends the run. */
+    int (*reset)(void *self);
+} ew_reactor;
+
+/* An initialiser that fills `size`: `static const ew_reactor mine = EW_REACTOR(.tick = my_tick);` */
+#define EW_REACTOR(...)                                                                                                \
+    { .size = sizeof(ew_reactor), __VA_ARGS__ }
+
+/* The revision that this tick sees, and the ones that follow see at least. */
+EW_API int64_t ew_tick_revision(const ew_tick *t);
+
+/* How many ticks there were before this one. */
+EW_API uint64_t ew_tick_number(const ew_tick *t);
+
+/* Milliseconds of a monotonic clock, taken when the tick began: the only clock a reactor needs, and the simulator's. */
+EW_API int64_t ew_tick_now_ms(const ew_tick *t);
+
+/* Reads one key: EW_OK and `*out`, or EW_ERR_NOT_FOUND. What the entry points at is valid until the tick returns. */
+EW_API int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
+
+/* Walks the keys that start with `prefix`, in byte order:
+ *     ew_entry e = {0};
+ *     while (ew_tick_scan(t, EW_STR("/app/tasks/"), &e)) ...
+ * Start with a zeroed entry; each call moves it to the next key and answers false behind the last. Any number of scans
+ * may run side by side. Cost: one descent of the tree a step. */
+EW_API bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e);
+
+/* How many keys the prefix holds, the reserved ones left out. */
+EW_API size_t ew_tick_count(const ew_tick *t);
+
+/* A new, empty group, after the ones before it. NULL when out of memory, which also ends the run. A group that stays
+ * empty is done at once: it sends nothing and sets no barrier. */
+EW_API ew_group *ew_tick_group(ew_tick *t);
+
+/* ---- plugins: a reactor in a shared object, for `etcdworkerd --reactor ./mine.so` ---- */
+
+#define EW_PLUGIN_ABI    1
+#define EW_PLUGIN_SYMBOL "etcdworker_plugin"
+
+/* A plugin exports one `const ew_plugin etcdworker_plugin`. `abi` must be EW_PLUGIN_ABI of the program that loads it.
+ */
+typedef struct ew_plugin {
+    uint32_t abi;
+    const char *name;
+    const ew_reactor *reactor;
+
+    /* Makes the `self` of the reactor from the text of `reactor_args` ("" by default). On failure answers an error and
+     * fills `err`. */
+    int (*create)(void **self, const char *args, ew_error *err);
+    void (*destroy)(void *self);
+} ew_plugin;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

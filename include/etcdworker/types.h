@@ -1,0 +1,61 @@
+/* The plain values that every other header uses: slices, entries, events, error values. */
+#ifndef ETCDWORKER_TYPES_H
+#define ETCDWORKER_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The symbols a user may call; everything else in the shared library is hidden. */
+#if defined(__GNUC__)
+#define EW_API __attribute__((visibility("default")))
+#else
+#define EW_API
+#endif
+
+/* A borrowed run of bytes. Keys and values are bytes, not C strings: they may hold a NUL and need not end in one.
+ * A slice never owns what it points at; each function says how long what it hands out stays valid. */
+typedef struct ew_slice {
+    const void *data;
+    size_t len;
+} ew_slice;
+
+/* A slice of a string literal, and of a C string. */
+#define EW_STR(literal) ((ew_slice){"" literal, sizeof(literal) - 1})
+static inline ew_slice ew_str(const char *text) {
+    ew_slice s = {text, text ? strlen(text) : 0};
+    return s;
+}
+static inline bool ew_slice_equal(ew_slice a, ew_slice b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* A key as it stands at one revision. `value` with len 0 is an empty value, which is a value: absence is told by
+ * the function that did not give an entry. */
+typedef struct ew_entry {
+    ew_slice key;
+    ew_slice value;
+    int64_t mod_revision; /* etcd's revision of the key's last put; 0 for a put of a group that is not committed yet */
+} ew_entry;
+
+/* One change of one key, as etcd recorded it. */
+typedef enum ew_event_kind {
+    EW_EVENT_PUT = 1,
+    EW_EVENT_DELETE = 2, /* `value` is empty; `mod_revision` is the revision of the deletion */
+} ew_event_kind;
+
+typedef struct ew_event {
+    ew_event_kind kind;
+    bool initial; /* part of the first snapshot, not a change */
+    ew_entry entry;
+} ew_event;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

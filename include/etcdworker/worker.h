@@ -1,0 +1,95 @@
+/* The worker: keeps one reactor in step with one prefix.
+ *
+ *     ew_worker *w;
+ *     if (ew_worker_create(&w, options, &reactor, self, &err) == EW_OK) {
+ *         status = ew_worker_run(w, &err);
+ *         ew_worker_destroy(w);
+ *     }
+ *
+ * A worker has three threads (watcher, reactor, committer), which exchange messages over nng sockets named
+ * `<url_prefix>/<name>/<actor>`. Names must be unique among the workers that share an url_prefix.
+ *
+ * CAVEATS
+ *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
+ * posix_spawn.
+ *  - None of these functions may be called from a signal handler. Block the signals and wait for them (sigwait,
+ * signalfd), then call ew_worker_stop.
+ *  - Do not call ew_worker_join, ew_worker_run or ew_worker_destroy from inside the reactor; ew_worker_stop is fine
+ * there. */
+#ifndef ETCDWORKER_WORKER_H
+#define ETCDWORKER_WORKER_H
+
+#include <etcdworker/client.h>
+#include <etcdworker/options.h>
+#include <etcdworker/reactor.h>
+#include <etcdworker/session.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ew_worker ew_worker;
+
+/* Makes a worker. No I/O, no thread. `options` is copied, and so is `reactor`; `self` is handed to each of its
+ * functions and stays the caller's. EW_ERR_INVALID when an option does not fit the others. On failure `*out` is NULL.
+ */
+EW_API int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
+                            ew_error *err);
+
+/* Uses `client` instead of a connection of the worker's own; it must outlive the worker. Before start. */
+EW_API int ew_worker_set_client(ew_worker *w, ew_client *client);
+
+/* Binds the run to a session: when it is done the run ends with EW_ERR_SESSION_DONE. The session stays the caller's and
+ * must outlive the worker. Before start. */
+EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
+
+/* Starts the threads and returns; EW_ERR_STATE the second time. Errors that need etcd come from ew_worker_join. */
+EW_API int ew_worker_start(ew_worker *w, ew_error *err);
+
+/* Asks the run to end: a commit in flight is decided first, groups that are not in flight are given up (their callbacks
+ * get EW_ERR_CANCELLED). Returns at once. Any thread, any number of times, in any state. */
+EW_API void ew_worker_stop(ew_worker *w);
+
+/* Waits for the run's end: EW_OK after EW_FINISHED, EW_ERR_CANCELLED after ew_worker_stop, or the error that ended it.
+ * A stop takes at most `stop_timeout_ms` plus the rest of a tick that is running. One thread, once. */
+EW_API int ew_worker_join(ew_worker *w, ew_error *err);
+
+/* Start and join in one. */
+EW_API int ew_worker_run(ew_worker *w, ew_error *err);
+
+/* Stops and joins if that has not been done, then frees. NULL is fine. */
+EW_API void ew_worker_destroy(ew_worker *w);
+
+/* What a worker has done so far. Counters only grow. Each number is exact; they are not read at one instant. */
+typedef struct ew_worker_stats {
+    size_t size;              /* set to sizeof(ew_worker_stats) before the call */
+    bool ready;               /* synced, watching, and connected */
+    int64_t revision;         /* the newest revision observed */
+    int64_t barrier_revision; /* the last own commit's; -1 before the first */
+    uint64_t ticks;           /* how often the reactor was ticked */
+    uint64_t slow_ticks;      /* longer than slow_tick_ms */
+    uint64_t events;          /* changes of keys received */
+    uint64_t groups_committed;
+    uint64_t groups_refused; /* refusals, each followed by a retry */
+    uint64_t txns;           /* transactions sent */
+    uint64_t txns_resolved;  /* transactions whose lost outcome was found out */
+    uint64_t snapshots;      /* times the prefix was loaded: 1 plus re-syncs */
+    uint64_t reconnects;     /* watch streams opened after the first */
+    uint64_t bad_messages;   /* messages of a wrong type, epoch or form that were dropped */
+    uint64_t keys;           /* in the mirror now */
+    uint64_t mirror_bytes;   /* of the mirror now, keys, values and overhead */
+} ew_worker_stats;
+
+/* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */
+EW_API int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
+
+/* The URL at which the worker takes SUBMIT requests (option `submit = on`) and publishes ticks (`publish_ticks = on`),
+ * for nng applications: dial it with a REQ or a SUB socket and speak the messages of <etcdworker/nng.h>. NULL if off.
+ * Valid as long as the worker. */
+EW_API const char *ew_worker_submit_url(const ew_worker *w);
+EW_API const char *ew_worker_ticks_url(const ew_worker *w);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,88 @@
+/* The committing core: how a batch of units becomes etcd transactions, exactly once. Pure; see docs/architecture.md.
+ *
+ *            batch                 answered, more units
+ *   IDLE ----------> IN_FLIGHT <-----------------------.
+ *    ^                | |  | '-------------------------'
+ *    |   all decided  | |  |  surely not applied
+ *    '----------------' |  '--------------------> BACKING_OFF --- timer --> IN_FLIGHT
+ *    ^                  | unknown outcome
+ *    '--- resolved ---- RESOLVING <--- the same transaction again, then a fence
+ */
+#ifndef CORE_COMMITTING_H
+#define CORE_COMMITTING_H
+
+#include "actors.pb-c.h"
+
+#include <etcdworker/error.h>
+
+typedef enum committing_state {
+    COMMITTING_IDLE,
+    COMMITTING_IN_FLIGHT,
+    COMMITTING_BACKING_OFF,
+    COMMITTING_RESOLVING,
+    COMMITTING_ENDED,
+} committing_state;
+
+typedef struct committing_config {
+    bool counter;         /* compare and raise the delete counter (delete_counter = compat) */
+    ew_slice counter_key; /* borrowed for the core's life, as all slices here */
+    uint32_t max_keys;    /* compares, and operations, that units may bring into one transaction */
+    int64_t max_bytes;    /* of the serialized request */
+    bool exactly_once;    /* receipts */
+    ew_slice receipt_key;
+    int64_t lease;  /* the receipt's lease, the worker's own */
+    ew_slice fence; /* a TxnRequest fragment of compares that every transaction carries; may be empty */
+    uint32_t fence_compares;
+    int64_t backoff_min_ms; /* before sending again what surely did not happen; doubles, with jitter */
+    int64_t backoff_max_ms;
+    uint64_t seed;
+} committing_config;
+
+typedef enum committing_event_type {
+    COMMITTING_BATCH,  /* `patches`: only in IDLE */
+    COMMITTING_ANSWER, /* the transaction was answered: `status` EW_OK with `bytes`, a TxnResponse; or an error with
+                          `detail` */
+    COMMITTING_TIMER,
+    COMMITTING_STOP, /* decide what is in flight within `timeout_ms`, take no more */
+} committing_event_type;
+
+typedef struct committing_event {
+    committing_event_type type;
+    int64_t now_ms;
+    const Msg__Patches *patches; /* the caller's for the length of the step: the core copies what it keeps */
+    int status;
+    const char *detail;
+    ew_slice bytes;
+    int64_t timeout_ms;
+} committing_event;
+
+typedef enum committing_effect_type {
+    COMMITTING_DO_TXN,     /* send `bytes`, a TxnRequest: one call at a time; COMMITTING_ANSWER follows */
+    COMMITTING_DO_OUTCOME, /* send `outcome` */
+    COMMITTING_DO_END,     /* status, detail: the last effect */
+    COMMITTING_DO_LOG,     /* level in `status`, text in `detail` */
+} committing_effect_type;
+
+typedef struct committing_effect {
+    committing_effect_type type;
+    ew_slice bytes; /* borrowed: from the core until its next step */
+    Msg__Outcome outcome;
+    int status;
+    const char *detail;
+} committing_effect;
+
+#define COMMITTING_EFFECTS_MAX 4
+typedef struct committing_effects {
+    committing_effect list[COMMITTING_EFFECTS_MAX];
+    size_t count;
+} committing_effects;
+
+typedef struct committing committing;
+
+committing *committing_new(const committing_config *config); /* NULL when out of memory */
+void committing_free(committing *c);
+void committing_step(committing *c, const committing_event *event, committing_effects *out);
+int64_t committing_deadline_ms(const committing *c); /* when COMMITTING_TIMER is due; INT64_MAX for never */
+committing_state committing_get_state(const committing *c);
+
+#endif

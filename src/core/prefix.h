@@ -1,0 +1,21 @@
+/* The prefix: its normal form, the etcd range that holds it, what belongs to it (SEMANTICS 2, 9, 22). Pure. */
+#ifndef CORE_PREFIX_H
+#define CORE_PREFIX_H
+
+#include <etcdworker/types.h>
+
+/* The counter's place below the prefix: the original's, so that its workers and ours work on one prefix together. */
+#define PREFIX_COUNTER_SUFFIX "/meta/ticdc-delete-etcd-key-count"
+
+/* The normal form of `text`, to be freed; NULL when out of memory. */
+char *prefix_normalise(const char *text);
+
+/* The range [key, range_end) of a normalised prefix; malloced bytes, both freed by the caller. False when out of
+ * memory. For `path` match it is [prefix, prefix + "0"): wider than the prefix, so that one watch is enough;
+ * prefix_owns tells what belongs. */
+bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_end);
+
+/* Whether a key belongs to the prefix: the bare key or below it; with textual, whatever starts with it. */
+bool prefix_owns(ew_slice prefix, bool textual, ew_slice key);
+
+#endif
