@@ -55,7 +55,7 @@ typedef enum ticking_event_type {
                         not looked at */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
-    TICKING_TIMER,   /* the deadline has passed, or simply: look at the clock */
+    TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
     TICKING_STOP, /* end with `status` once no batch is out (EW_ERR_CANCELLED, EW_ERR_SESSION_DONE, a peer's error) */
 } ticking_event_type;
 
@@ -100,6 +100,11 @@ typedef struct ticking ticking;
 
 ticking *ticking_new(const ticking_config *config); /* NULL when out of memory */
 void ticking_free(ticking *t); /* drops what is pending: callbacks get EW_ERR_CANCELLED, arguments are dropped */
+
+/* The rule of steps: TICKING_MESSAGE and TICKING_SUBMIT only take things in (they may answer submits and end the run,
+ * but never give DO_TICK or DO_COMMIT), so that all that is ready is taken before anything is decided on it (SEMANTICS
+ * 5). When something is due then, ticking_deadline_ms answers 0, and the TICKING_TIMER step that follows ticks or
+ * commits. TICKING_TICKED may give DO_COMMIT at once (SEMANTICS 17). */
 
 /* One step. `out` is filled from the start. Calls the completion callbacks of decided groups, and the patch functions
  * of groups that are evaluated. Running out of memory ends the run with EW_ERR_NO_MEMORY. */
