@@ -1,0 +1,68 @@
+#include "core/prefix.h"
+
+#include <stdlib.h>
+
+char *prefix_normalise(const char *text) {
+    size_t len = strlen(text);
+    bool add = text[0] != '/';
+    char *out = malloc(len + 2);
+    if (!out)
+        return NULL;
+    if (add)
+        out[0] = '/';
+    memcpy(out + add, text, len + 1);
+    len += add;
+    /* One slash and no more: a prefix that really ends in one can still be named, as `a//` (SEMANTICS 2). */
+    if (out[len - 1] == '/')
+        out[len - 1] = '\0';
+    return out;
+}
+
+/* The first key behind all those that start with `bytes`, in place: etcd's WithPrefix. Answers the new length. */
+static size_t successor(unsigned char *bytes, size_t len) {
+    while (len > 0) {
+        if (bytes[len - 1] < 0xff) {
+            bytes[len - 1]++;
+            return len;
+        }
+        len--;
+    }
+    bytes[0] = '\0'; /* nothing but 0xff: etcd reads a single NUL as "to the end of the keyspace" */
+    return 1;
+}
+
+bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_end) {
+    unsigned char *first = malloc(prefix.len + 1);
+    unsigned char *last = malloc(prefix.len + 1);
+    if (!first || !last) {
+        free(first);
+        free(last);
+        return false;
+    }
+    if (prefix.len == 0) { /* the whole keyspace is spelled NUL, NUL */
+        first[0] = last[0] = '\0';
+        *key = (ew_slice){first, 1};
+        *range_end = (ew_slice){last, 1};
+        return true;
+    }
+    memcpy(first, prefix.data, prefix.len);
+    memcpy(last, prefix.data, prefix.len);
+    size_t last_len;
+    if (textual) {
+        last_len = successor(last, prefix.len);
+    } else {
+        last[prefix.len] = '/' + 1;
+        last_len = prefix.len + 1;
+    }
+    *key = (ew_slice){first, prefix.len};
+    *range_end = (ew_slice){last, last_len};
+    return true;
+}
+
+bool prefix_owns(ew_slice prefix, bool textual, ew_slice key) {
+    if (prefix.len == 0)
+        return true;
+    if (key.len < prefix.len || memcmp(key.data, prefix.data, prefix.len) != 0)
+        return false;
+    return textual || key.len == prefix.len || ((const char *)key.data)[prefix.len] == '/';
+}

@@ -1,0 +1,5 @@
+#include <etcdworker/version.h>
+
+const char *ew_version(void) {
+    return EW_VERSION;
+}
