@@ -1,0 +1,187 @@
+#include "core/mirror.h"
+
+#include <bsd/sys/tree.h>
+#include <stdlib.h>
+
+/* Key and value stand behind the struct, in this order: one allocation, and a key is compared without a second jump
+ * through memory. With 20-byte keys and 256-byte values an entry costs 1.22 times its bytes, tree and malloc included,
+ * which is why the tree is a red-black one: three pointers and a colour are the price of order. */
+struct mirror_entry {
+    RB_ENTRY(mirror_entry) link;
+    int64_t mod_revision;
+    uint32_t refs;
+    uint32_t key_len;
+    uint32_t value_len;
+    unsigned char bytes[];
+};
+
+RB_HEAD(tree, mirror_entry);
+
+struct mirror {
+    struct tree tree;
+    size_t count;
+    size_t bytes;
+};
+
+static ew_slice key_of(const mirror_entry *e) {
+    return (ew_slice){e->bytes, e->key_len};
+}
+
+/* etcd's order: bytes as unsigned numbers, and of two keys that start alike the shorter one first. */
+static int compare(ew_slice a, ew_slice b) {
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static int compare_entries(const mirror_entry *a, const mirror_entry *b) {
+    return compare(key_of(a), key_of(b));
+}
+
+/* RB_GENERATE_STATIC would be this, but its `__unused` is not known everywhere. */
+RB_GENERATE_INTERNAL(tree, mirror_entry, link, compare_entries, __attribute__((unused)) static)
+
+/* ---- entries ---- */
+
+static size_t entry_size(size_t key_len, size_t value_len) {
+    return offsetof(mirror_entry, bytes) + key_len + value_len;
+}
+
+mirror_entry *mirror_entry_new(ew_slice key, ew_slice value, int64_t mod_revision) {
+    /* The lengths are kept in 32 bits; no answer of etcd comes near them, so this is as good as out of memory. */
+    if (key.len > UINT32_MAX || value.len > UINT32_MAX)
+        return NULL;
+    size_t size = entry_size(key.len, value.len);
+    mirror_entry *e = malloc(size > sizeof *e ? size : sizeof *e);
+    if (!e)
+        return NULL;
+    e->mod_revision = mod_revision;
+    e->refs = 1;
+    e->key_len = (uint32_t)key.len;
+    e->value_len = (uint32_t)value.len;
+    if (key.len > 0)
+        memcpy(e->bytes, key.data, key.len);
+    if (value.len > 0)
+        memcpy(e->bytes + key.len, value.data, value.len);
+    return e;
+}
+
+mirror_entry *mirror_entry_ref(mirror_entry *e) {
+    e->refs++;
+    return e;
+}
+
+void mirror_entry_unref(mirror_entry *e) {
+    if (e && --e->refs == 0)
+        free(e);
+}
+
+ew_entry mirror_entry_view(const mirror_entry *e) {
+    return (ew_entry){key_of(e), {e->bytes + e->key_len, e->value_len}, e->mod_revision};
+}
+
+size_t mirror_entry_bytes(const mirror_entry *e) {
+    /* As glibc's malloc counts: a word in front of each block, blocks in steps of two words, at least four. */
+    size_t word = sizeof(size_t);
+    size_t size = entry_size(e->key_len, e->value_len);
+    if (size < sizeof *e)
+        size = sizeof *e;
+    return (size + word + 2 * word - 1) / (2 * word) * (2 * word);
+}
+
+/* ---- the map ---- */
+
+mirror *mirror_new(void) {
+    mirror *m = calloc(1, sizeof *m);
+    if (m)
+        RB_INIT(&m->tree);
+    return m;
+}
+
+/* Leaves first, and without keeping the tree balanced: nobody looks any more. */
+void mirror_free(mirror *m) {
+    if (!m)
+        return;
+    mirror_entry *e = RB_ROOT(&m->tree);
+    while (e) {
+        mirror_entry *parent = RB_PARENT(e, link);
+        if (RB_LEFT(e, link)) {
+            e = RB_LEFT(e, link);
+        } else if (RB_RIGHT(e, link)) {
+            e = RB_RIGHT(e, link);
+        } else {
+            if (parent && RB_LEFT(parent, link) == e)
+                RB_LEFT(parent, link) = NULL;
+            else if (parent)
+                RB_RIGHT(parent, link) = NULL;
+            mirror_entry_unref(e);
+            e = parent;
+        }
+    }
+    free(m);
+}
+
+void mirror_put(mirror *m, mirror_entry *e) {
+    m->bytes += mirror_entry_bytes(e);
+    mirror_entry *old = RB_INSERT(tree, &m->tree, e);
+    if (!old) {
+        m->count++;
+        return;
+    }
+    m->bytes -= mirror_entry_bytes(old);
+    if (old != e) {
+        /* Out and in again rather than put in the old one's place: that would need the insides of the tree, which
+         * differ between versions of libbsd. */
+        RB_REMOVE(tree, &m->tree, old);
+        RB_INSERT(tree, &m->tree, e);
+    }
+    mirror_entry_unref(old);
+}
+
+bool mirror_delete(mirror *m, ew_slice key) {
+    mirror_entry *e = mirror_get(m, key);
+    if (!e)
+        return false;
+    RB_REMOVE(tree, &m->tree, e);
+    m->count--;
+    m->bytes -= mirror_entry_bytes(e);
+    mirror_entry_unref(e);
+    return true;
+}
+
+mirror_entry *mirror_get(const mirror *m, ew_slice key) {
+    mirror_entry *e = RB_ROOT(&m->tree);
+    while (e) {
+        int order = compare(key, key_of(e));
+        if (order == 0)
+            return e;
+        e = order < 0 ? RB_LEFT(e, link) : RB_RIGHT(e, link);
+    }
+    return NULL;
+}
+
+mirror_entry *mirror_seek(const mirror *m, ew_slice key) {
+    mirror_entry *e = RB_ROOT(&m->tree), *found = NULL;
+    while (e) {
+        int order = compare(key, key_of(e));
+        if (order == 0)
+            return e;
+        if (order < 0)
+            found = e;
+        e = order < 0 ? RB_LEFT(e, link) : RB_RIGHT(e, link);
+    }
+    return found;
+}
+
+mirror_entry *mirror_next(const mirror *m, const mirror_entry *e) {
+    (void)m;
+    return RB_NEXT(tree, &m->tree, (mirror_entry *)e);
+}
+
+size_t mirror_count(const mirror *m) {
+    return m->count;
+}
+
+size_t mirror_bytes(const mirror *m) {
+    return sizeof *m + m->bytes;
+}
