@@ -114,6 +114,9 @@ void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out);
  * is valid until the next call on the core. */
 bool ticking_take_update(ticking *t, ew_event *event);
 
+/* How many groups the tick has made so far. */
+uint32_t ticking_tick_groups(const ew_tick *tick);
+
 /* When TICKING_TIMER is due; INT64_MAX for never. */
 int64_t ticking_deadline_ms(const ticking *t);
 

@@ -1,0 +1,129 @@
+#include "actors/actor.h"
+
+#include "core/log.h"
+#include "core/options_internal.h"
+
+#include <stdlib.h>
+
+enum { FLUSH_MS = 1000 }; /* a DOWN that nobody takes is given up after this long */
+
+static void *actor_main(void *arg) {
+    ew_actor *a = arg;
+    a->ops->start(a);
+    while (!a->ended) {
+        int64_t deadline_ms = a->ops->round(a, etcd_now_ms());
+        if (!a->ended)
+            etcd_queue_run(a->queue, deadline_ms);
+    }
+    Msg__Down down = MSG__DOWN__INIT;
+    down.actor = a->ops->which;
+    down.status = a->status;
+    down.detail = a->detail;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.down = &down;
+    outbox_send(a->outbox, &m);
+    outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
+    return NULL;
+}
+
+static void wake(void *arg) {
+    ew_actor *a = arg;
+    etcd_queue_wake(a->queue);
+}
+
+int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
+               const char *peer_url, ew_error *err) {
+    a->ops = ops;
+    a->client = client;
+    a->worker = strdup(options->name);
+    a->queue = etcd_queue_new();
+    int status = EW_ERR_NO_MEMORY;
+    if (a->worker != NULL && a->queue != NULL)
+        status = outbox_open(&a->outbox, peer_url, 8, ops->room != NULL ? ops->room : wake, a, err);
+    else
+        ew_fail(err, status, "starting the %s", ops->name);
+    if (status == EW_OK)
+        status = mailbox_open(&a->mailbox, mailbox_url, (size_t)options->mailbox_messages, ops->arrived, a, err);
+    if (status != EW_OK) {
+        outbox_close(a->outbox);
+        if (a->queue != NULL)
+            etcd_queue_free(a->queue);
+        free((char *)(uintptr_t)a->worker);
+    }
+    return status;
+}
+
+int actor_launch(ew_actor *a, ew_error *err) {
+    if (pthread_create(&a->thread, NULL, actor_main, a) != 0) {
+        int status = ew_fail(err, EW_ERR_SYSTEM, "the %s's thread cannot be started", a->ops->name);
+        actor_free(a);
+        return status;
+    }
+    a->running = true;
+    return EW_OK;
+}
+
+void actor_free(ew_actor *a) {
+    if (a == NULL)
+        return;
+    mailbox_close(a->mailbox); /* first: its callbacks use the rest */
+    outbox_close(a->outbox);
+    a->ops->fini(a);
+    etcd_queue_free(a->queue);
+    free((char *)(uintptr_t)a->worker);
+    free(a);
+}
+
+int actor_join(ew_actor *a, ew_error *err) {
+    if (a->running)
+        pthread_join(a->thread, NULL);
+    int status = a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
+    actor_free(a);
+    return status;
+}
+
+int ew_actor_stop(ew_actor *a, ew_error *err) {
+    atomic_store(&a->stop_timeout_ms, 1000);
+    a->ops->arrived(a);
+    return actor_join(a, err);
+}
+
+uint64_t ew_actor_bad_messages(const ew_actor *a) {
+    return atomic_load_explicit(&a->bad_messages, memory_order_relaxed);
+}
+
+void actor_end(ew_actor *a, int status, const char *detail) {
+    a->status = status;
+    snprintf(a->detail, sizeof a->detail, "%s", detail != NULL ? detail : "");
+    a->ended = true;
+}
+
+void actor_count_bad(ew_actor *a, const char *why) {
+    atomic_fetch_add_explicit(&a->bad_messages, 1, memory_order_relaxed);
+    log_fields(EW_LOG_WARN, a->worker, a->ops->name, "message dropped", {"why", why, 0});
+}
+
+Msg__Message *actor_take(ew_actor *a) {
+    mailbox_message raw;
+    while (mailbox_take(a->mailbox, &raw)) {
+        Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
+        mailbox_message_free(&raw);
+        if (m != NULL)
+            return m;
+        actor_count_bad(a, "malformed");
+    }
+    return NULL;
+}
+
+void actor_send(ew_actor *a, const Msg__Message *m) {
+    if (outbox_send(a->outbox, m) != EW_OK)
+        actor_end(a, EW_ERR_NO_MEMORY, "sending a message");
+}
+
+void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision) {
+    ew_log_level l = level < EW_LOG_ERROR || level > EW_LOG_DEBUG ? EW_LOG_DEBUG : (ew_log_level)level;
+    if (revision != 0)
+        log_fields(l, worker, area, message, {"revision", NULL, revision});
+    else
+        log_write(l, worker, area, message, NULL, 0);
+}

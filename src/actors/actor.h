@@ -1,0 +1,84 @@
+/* What watcher and committer have in common: a thread that sleeps in a completion queue, a mailbox, an outbox, and an
+ * end. */
+#ifndef ACTORS_ACTOR_H
+#define ACTORS_ACTOR_H
+
+#include "actors/mailbox.h"
+#include "etcd/etcd.h"
+
+#include <etcdworker/actor.h>
+#include <etcdworker/log.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* The parts in which the two differ. Called on the actor's thread, `arrived` also on nng's. */
+typedef struct actor_ops {
+    Msg__Actor which;
+    const char *name;
+    void (*start)(ew_actor *a);                    /* on the thread, before the first round */
+    void (*arrived)(void *actor);                  /* a message is in the mailbox, or a stop was asked for */
+    void (*room)(void *actor);                     /* the outbox has room again; may be NULL */
+    int64_t (*round)(ew_actor *a, int64_t now_ms); /* looks at mailbox and clock; answers the next deadline */
+    void (*fini)(ew_actor *a);                     /* after the thread has ended */
+} actor_ops;
+
+struct ew_actor {
+    const actor_ops *ops;
+    const char *worker; /* the worker's name, for logs; owned */
+    ew_client *client;
+    etcd_queue *queue;
+    mailbox *mailbox;
+    outbox *outbox;
+    pthread_t thread;
+    bool running; /* the thread has been started */
+
+    _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
+    _Atomic uint64_t bad_messages;
+
+    /* The end: written on the actor's thread, read after it was joined. */
+    bool ended;
+    int status;
+    char detail[256];
+};
+
+/* Makes the common parts of an actor whose memory `a` begins. On failure nothing is left but the memory. */
+int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
+               const char *peer_url, ew_error *err);
+
+/* Starts the thread; on failure takes apart what actor_init and the actor made, and frees `a`. */
+int actor_launch(ew_actor *a, ew_error *err);
+
+/* Waits for the end of an actor that was told to stop by a STOP message, and frees it. */
+int actor_join(ew_actor *a, ew_error *err);
+
+/* Takes apart and frees an actor whose thread does not run. NULL is fine. */
+void actor_free(ew_actor *a);
+
+/* Notes the end; the thread sends DOWN and stops after this round. */
+void actor_end(ew_actor *a, int status, const char *detail);
+
+/* Takes the next message apart: NULL when the mailbox is empty. What is no message is counted and dropped. To be freed
+ * with msg__message__free_unpacked(m, NULL). */
+Msg__Message *actor_take(ew_actor *a);
+void actor_count_bad(ew_actor *a, const char *why);
+
+/* Sends and, out of memory, ends the actor: a message that is lost would be a lie. */
+void actor_send(ew_actor *a, const Msg__Message *m);
+
+/* The committer for a worker: with what only a running worker knows. */
+typedef struct committer_binding {
+    const char *worker_id;
+    int64_t lease;
+    bool fence_session;
+} committer_binding;
+int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *options,
+                          const committer_binding *binding, const char *mailbox_url, const char *peer_url,
+                          ew_error *err);
+
+uint64_t watcher_reconnects(const ew_actor *a); /* any thread */
+
+/* An effect that is a log record of a core. */
+void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision);
+
+#endif

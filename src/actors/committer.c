@@ -1,0 +1,203 @@
+/* The committer starts a transaction where the batch arrives, on nng's thread, so that no wake-up lies between the two;
+ * the answer comes on the actor's own thread, which sleeps in the completion queue. The core is locked, but never
+ * contended: with at most one batch between reactor and committer, only one of the two threads has anything to say at a
+ * time. */
+#include "actors/actor.h"
+#include "actors/message.h"
+#include "core/committing.h"
+#include "core/log.h"
+#include "core/options_internal.h"
+#include "core/prefix.h"
+
+#include <stdlib.h>
+
+typedef struct committer {
+    ew_actor base; /* first: an ew_actor is a committer */
+    char *counter_key, *receipt_key;
+    void *fence;
+    committing_config config;
+    int64_t call_timeout_ms;
+
+    pthread_mutex_t lock; /* all below */
+    committing *core;
+    bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
+    int64_t slept_until_ms; /* the deadline that the thread knows of */
+    bool over;
+    int over_status;
+    char over_detail[256];
+} committer;
+
+static void step(committer *c, committing_event event);
+
+static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    committer *c = arg;
+    pthread_mutex_lock(&c->lock);
+    step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* ---- the core's effects, under the lock ---- */
+
+static void end(committer *c, int status, const char *detail) {
+    if (c->over)
+        return;
+    c->over = true;
+    c->over_status = status;
+    snprintf(c->over_detail, sizeof c->over_detail, "%s", detail != NULL ? detail : "");
+}
+
+static void send_outcome(committer *c, const Msg__Outcome *outcome) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.outcome = (Msg__Outcome *)(uintptr_t)outcome; /* only read */
+    if (outbox_send(c->base.outbox, &m) != EW_OK)
+        end(c, EW_ERR_NO_MEMORY, "sending an outcome");
+}
+
+static void carry_out(committer *c, const committing_effect *e) {
+    switch (e->type) {
+    case COMMITTING_DO_TXN:
+        c->unstarted =
+            etcd_call_start(c->base.client, c->base.queue, ETCD_TXN, e->bytes, c->call_timeout_ms, answered, c) == NULL;
+        break;
+    case COMMITTING_DO_OUTCOME:
+        send_outcome(c, &e->outcome);
+        break;
+    case COMMITTING_DO_END:
+        end(c, e->status, e->detail);
+        break;
+    case COMMITTING_DO_LOG:
+        actor_log(c->base.worker, "committer", e->status, e->detail, 0);
+        break;
+    }
+}
+
+static void step(committer *c, committing_event event) {
+    committing_effects effects;
+    event.now_ms = etcd_now_ms();
+    committing_step(c->core, &event, &effects);
+    for (size_t i = 0; i < effects.count; i++)
+        carry_out(c, &effects.list[i]);
+}
+
+/* ---- messages ---- */
+
+static void take_message(committer *c, const Msg__Message *m) {
+    if (m->stop != NULL)
+        atomic_store(&c->base.stop_timeout_ms, m->stop->timeout_ms > 0 ? m->stop->timeout_ms : 1);
+    else if (m->patches == NULL)
+        actor_count_bad(&c->base, "not for a committer");
+    else if (committing_get_state(c->core) != COMMITTING_IDLE)
+        actor_count_bad(&c->base, "a second batch");
+    else
+        step(c, (committing_event){.type = COMMITTING_BATCH, .patches = m->patches});
+}
+
+/* On nng's thread, or on the one that stops the actor. The thread is woken only if it must look at something itself. */
+static void committer_arrived(void *arg) {
+    committer *c = arg;
+    pthread_mutex_lock(&c->lock);
+    Msg__Message *m;
+    while ((m = actor_take(&c->base)) != NULL) {
+        take_message(c, m);
+        msg__message__free_unpacked(m, NULL);
+    }
+    bool wake = c->over || c->unstarted || atomic_load(&c->base.stop_timeout_ms) != 0 ||
+                committing_deadline_ms(c->core) < c->slept_until_ms;
+    pthread_mutex_unlock(&c->lock);
+    if (wake)
+        etcd_queue_wake(c->base.queue);
+}
+
+static int64_t committer_round(ew_actor *a, int64_t now_ms) {
+    committer *c = (committer *)a;
+    pthread_mutex_lock(&c->lock);
+    if (c->unstarted) {
+        c->unstarted = false;
+        step(c, (committing_event){.type = COMMITTING_ANSWER, .status = EW_ERR_NO_MEMORY, .detail = "starting a call"});
+    }
+    int64_t stop_timeout_ms = atomic_exchange(&a->stop_timeout_ms, 0);
+    if (stop_timeout_ms != 0 && !c->over)
+        step(c, (committing_event){.type = COMMITTING_STOP, .timeout_ms = stop_timeout_ms});
+    if (!c->over && committing_deadline_ms(c->core) <= now_ms)
+        step(c, (committing_event){.type = COMMITTING_TIMER});
+    if (c->over)
+        actor_end(a, c->over_status, c->over_detail);
+    c->slept_until_ms = c->unstarted ? now_ms : committing_deadline_ms(c->core);
+    int64_t deadline_ms = c->slept_until_ms;
+    pthread_mutex_unlock(&c->lock);
+    return deadline_ms;
+}
+
+/* ---- life ---- */
+
+static void committer_start(ew_actor *a) {
+    (void)a; /* nothing happens before the first batch */
+}
+
+static void take_apart(committer *c) {
+    committing_free(c->core);
+    free(c->counter_key);
+    free(c->receipt_key);
+    free(c->fence);
+    pthread_mutex_destroy(&c->lock);
+}
+
+static void committer_fini(ew_actor *a) {
+    take_apart((committer *)a);
+}
+
+static bool configure(committer *c, const ew_options *o, const committer_binding *b) {
+    char *prefix = prefix_normalise(o->prefix);
+    bool ok = prefix != NULL && asprintf(&c->counter_key, "%s%s", prefix, PREFIX_COUNTER_SUFFIX) >= 0;
+    free(prefix);
+    if (!ok || asprintf(&c->receipt_key, "%s/%s", o->receipt_prefix, b != NULL ? b->worker_id : "") < 0)
+        return false;
+    c->call_timeout_ms = o->call_timeout_ms;
+    c->config = (committing_config){
+        .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
+        .counter_key = ew_str(c->counter_key),
+        .max_keys = (uint32_t)o->max_txn_keys,
+        .max_bytes = o->max_txn_bytes,
+        .exactly_once = b != NULL && o->exactly_once,
+        .receipt_key = ew_str(c->receipt_key),
+        .lease = b != NULL ? b->lease : 0,
+        .backoff_min_ms = o->backoff_min_ms,
+        .backoff_max_ms = o->backoff_max_ms,
+        .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)c,
+    };
+    c->core = committing_new(&c->config);
+    return c->core != NULL;
+}
+
+int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *options,
+                          const committer_binding *binding, const char *mailbox_url, const char *peer_url,
+                          ew_error *err) {
+    static const actor_ops ops = {
+        MSG__ACTOR__COMMITTER, "committer", committer_start, committer_arrived, NULL, committer_round, committer_fini,
+    };
+    *out = NULL;
+    committer *c = calloc(1, sizeof *c);
+    if (c == NULL || pthread_mutex_init(&c->lock, NULL) != 0) {
+        free(c);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
+    }
+    c->slept_until_ms = INT64_MAX;
+    /* The core comes first: a batch may arrive as soon as the mailbox is open. */
+    int status = configure(c, options, binding) ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
+    if (status == EW_OK)
+        status = actor_init(&c->base, &ops, client, options, mailbox_url, peer_url, err);
+    if (status != EW_OK) {
+        take_apart(c);
+        free(c);
+        return status;
+    }
+    status = actor_launch(&c->base, err);
+    if (status == EW_OK)
+        *out = &c->base;
+    return status;
+}
+
+int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                       const char *peer_url, ew_error *err) {
+    return committer_start_bound(out, client, options, NULL, mailbox_url, peer_url, err);
+}

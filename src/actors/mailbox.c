@@ -1,0 +1,436 @@
+#include "actors/mailbox.h"
+
+#include "actors/message.h"
+#include "etcd/etcd.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/pipeline0/pull.h>
+#include <nng/protocol/pipeline0/push.h>
+#include <nng/protocol/pubsub0/pub.h>
+#include <nng/protocol/reqrep0/rep.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+typedef struct item {
+    nng_msg *msg;
+    uint64_t request;
+    bool urgent;
+} item;
+
+/* One REP context: it receives a request, waits for the reply, sends it, and receives the next. */
+typedef struct responder {
+    mailbox *mb;
+    nng_ctx ctx;
+    nng_aio *aio;
+    uint64_t number; /* its place + 1: the request's name */
+    bool sending;    /* the aio is a send, not a receive */
+} responder;
+
+struct mailbox {
+    nng_socket pull;
+    nng_aio *aio;
+    void (*arrived)(void *arg);
+    void *arg;
+
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t filled;
+    item *ring;
+    size_t bound, capacity, head, count, urgent;
+    bool receiving; /* the aio is out, or its callback runs */
+    bool waiting, outcome_only;
+
+    bool serving;
+    nng_socket rep;
+    responder *responders;
+    size_t responder_count;
+};
+
+static int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
+    int code = rv == NNG_ENOMEM ? EW_ERR_NO_MEMORY : rv == NNG_EADDRINVAL ? EW_ERR_INVALID : EW_ERR_SYSTEM;
+    return ew_fail(err, code, "%s %s: %s", what, url, nng_strerror(rv));
+}
+
+static int monotonic_cond_init(pthread_cond_t *cond) {
+    pthread_condattr_t attr;
+    if (pthread_condattr_init(&attr) != 0)
+        return -1;
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    int rv = pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+    return rv;
+}
+
+static struct timespec timespec_of(int64_t deadline_ms) {
+    return (struct timespec){.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+}
+
+/* ---- receiving ---- */
+
+/* Queues a message. The ring has room for `bound` messages and one request of each responder. */
+static void enqueue(mailbox *mb, nng_msg *msg, uint64_t request) {
+    bool urgent = request == 0 && message_is_urgent((ew_slice){nng_msg_body(msg), nng_msg_len(msg)});
+    mb->ring[(mb->head + mb->count++) % mb->capacity] = (item){msg, request, urgent};
+    mb->urgent += urgent;
+    if (mb->waiting && (!mb->outcome_only || mb->urgent > 0 || mb->count >= mb->bound))
+        pthread_cond_signal(&mb->filled);
+}
+
+static void pull_done(void *arg) {
+    mailbox *mb = arg;
+    if (nng_aio_result(mb->aio) != 0)
+        return; /* the mailbox is being closed */
+    pthread_mutex_lock(&mb->lock);
+    enqueue(mb, nng_aio_get_msg(mb->aio), 0);
+    pthread_mutex_unlock(&mb->lock);
+    if (mb->arrived != NULL)
+        mb->arrived(mb->arg);
+    pthread_mutex_lock(&mb->lock);
+    mb->receiving = mb->count < mb->bound;
+    bool again = mb->receiving;
+    pthread_mutex_unlock(&mb->lock);
+    if (again)
+        nng_recv_aio(mb->pull, mb->aio); /* the last thing done here, so that callbacks do not overlap */
+}
+
+bool mailbox_take(mailbox *mb, mailbox_message *out) {
+    pthread_mutex_lock(&mb->lock);
+    bool any = mb->count > 0, again = false;
+    if (any) {
+        item it = mb->ring[mb->head];
+        mb->head = (mb->head + 1) % mb->capacity;
+        mb->count--;
+        mb->urgent -= it.urgent;
+        *out = (mailbox_message){{nng_msg_body(it.msg), nng_msg_len(it.msg)}, it.request, it.msg};
+        again = !mb->receiving && mb->count < mb->bound;
+        mb->receiving |= again;
+    }
+    pthread_mutex_unlock(&mb->lock);
+    if (again)
+        nng_recv_aio(mb->pull, mb->aio);
+    return any;
+}
+
+void mailbox_message_free(mailbox_message *m) {
+    nng_msg_free(m->owner);
+}
+
+void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only) {
+    struct timespec until = timespec_of(deadline_ms);
+    pthread_mutex_lock(&mb->lock);
+    mb->waiting = true;
+    mb->outcome_only = outcome_only;
+    while (outcome_only ? mb->urgent == 0 && mb->count < mb->bound : mb->count == 0) {
+        if (deadline_ms == INT64_MAX)
+            pthread_cond_wait(&mb->filled, &mb->lock);
+        else if (pthread_cond_timedwait(&mb->filled, &mb->lock, &until) != 0)
+            break;
+    }
+    mb->waiting = false;
+    pthread_mutex_unlock(&mb->lock);
+}
+
+int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(void *arg), void *arg, ew_error *err) {
+    *out = NULL;
+    mailbox *mb = calloc(1, sizeof *mb);
+    item *ring = calloc(bound, sizeof *ring);
+    if (mb == NULL || ring == NULL || pthread_mutex_init(&mb->lock, NULL) != 0) {
+        free(mb);
+        free(ring);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "mailbox %s", url);
+    }
+    mb->ring = ring;
+    mb->bound = mb->capacity = bound;
+    mb->arrived = arrived;
+    mb->arg = arg;
+    mb->receiving = true;
+    int rv = monotonic_cond_init(&mb->filled) == 0 ? nng_pull0_open(&mb->pull) : NNG_ENOMEM;
+    if (rv != 0) {
+        pthread_mutex_destroy(&mb->lock);
+        free(ring);
+        free(mb);
+        return nng_failed(err, "mailbox", url, rv);
+    }
+    if ((rv = nng_aio_alloc(&mb->aio, pull_done, mb)) != 0 ||
+        (rv = nng_socket_set_size(mb->pull, NNG_OPT_RECVMAXSZ, 0)) != 0 ||
+        (rv = nng_listen(mb->pull, url, NULL, 0)) != 0) {
+        mailbox_close(mb);
+        return nng_failed(err, "mailbox", url, rv);
+    }
+    *out = mb; /* before the first message can call `arrived` */
+    nng_recv_aio(mb->pull, mb->aio);
+    return EW_OK;
+}
+
+/* ---- requests ---- */
+
+static void responder_done(void *arg) {
+    responder *r = arg;
+    mailbox *mb = r->mb;
+    if (nng_aio_result(r->aio) != 0) {
+        if (!r->sending)
+            return; /* the mailbox is being closed */
+        nng_msg_free(nng_aio_get_msg(r->aio));
+    }
+    if (r->sending) {
+        r->sending = false;
+        nng_ctx_recv(r->ctx, r->aio);
+        return;
+    }
+    pthread_mutex_lock(&mb->lock);
+    enqueue(mb, nng_aio_get_msg(r->aio), r->number);
+    pthread_mutex_unlock(&mb->lock);
+    if (mb->arrived != NULL)
+        mb->arrived(mb->arg);
+}
+
+int mailbox_serve(mailbox *mb, const char *url, size_t bound, ew_error *err) {
+    pthread_mutex_lock(&mb->lock);
+    item *ring = realloc(mb->ring, (mb->bound + bound) * sizeof *ring);
+    bool moved = ring != NULL && mb->head + mb->count <= mb->capacity;
+    if (ring != NULL)
+        mb->ring = ring;
+    if (moved)
+        mb->capacity = mb->bound + bound;
+    pthread_mutex_unlock(&mb->lock);
+    mb->responders = calloc(bound, sizeof *mb->responders);
+    if (!moved || mb->responders == NULL)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "requests at %s", url);
+    int rv = nng_rep0_open(&mb->rep);
+    if (rv != 0)
+        return nng_failed(err, "requests at", url, rv);
+    mb->serving = true;
+    for (; mb->responder_count < bound; mb->responder_count++) {
+        responder *r = &mb->responders[mb->responder_count];
+        *r = (responder){.mb = mb, .number = mb->responder_count + 1};
+        if ((rv = nng_ctx_open(&r->ctx, mb->rep)) != 0)
+            return nng_failed(err, "requests at", url, rv);
+        if ((rv = nng_aio_alloc(&r->aio, responder_done, r)) != 0) {
+            nng_ctx_close(r->ctx);
+            return nng_failed(err, "requests at", url, rv);
+        }
+    }
+    if ((rv = nng_listen(mb->rep, url, NULL, 0)) != 0)
+        return nng_failed(err, "requests at", url, rv);
+    for (size_t i = 0; i < bound; i++)
+        nng_ctx_recv(mb->responders[i].ctx, mb->responders[i].aio);
+    return EW_OK;
+}
+
+void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
+    responder *r = &mb->responders[request - 1];
+    nng_msg *msg;
+    r->sending = true;
+    if (nng_msg_alloc(&msg, 0) != 0 || nng_msg_append(msg, body.data, body.len) != 0) {
+        r->sending = false;
+        nng_ctx_recv(r->ctx, r->aio); /* gives the request up */
+        return;
+    }
+    nng_aio_set_msg(r->aio, msg);
+    nng_ctx_send(r->ctx, r->aio);
+}
+
+/* The replies that are on their way get a moment: a closed socket drops what it holds. */
+static void stop_serving(mailbox *mb) {
+    for (size_t i = 0; i < mb->responder_count; i++) {
+        if (mb->responders[i].sending)
+            nng_aio_wait(mb->responders[i].aio);
+    }
+    for (size_t i = 0; i < mb->responder_count; i++)
+        nng_aio_stop(mb->responders[i].aio);
+    for (size_t i = 0; i < mb->responder_count; i++) {
+        nng_aio_free(mb->responders[i].aio);
+        nng_ctx_close(mb->responders[i].ctx);
+    }
+    nng_close(mb->rep);
+}
+
+void mailbox_close(mailbox *mb) {
+    if (mb == NULL)
+        return;
+    if (mb->serving)
+        stop_serving(mb);
+    free(mb->responders);
+    if (mb->aio != NULL) {
+        nng_aio_stop(mb->aio);
+        nng_aio_free(mb->aio);
+    }
+    nng_close(mb->pull);
+    mailbox_message m;
+    mb->receiving = true; /* the socket is gone: do not ask it for more */
+    while (mailbox_take(mb, &m))
+        mailbox_message_free(&m);
+    pthread_cond_destroy(&mb->filled);
+    pthread_mutex_destroy(&mb->lock);
+    free(mb->ring);
+    free(mb);
+}
+
+/* ---- sending ---- */
+
+struct outbox {
+    nng_socket push;
+    nng_aio *aio;
+    void (*room)(void *arg);
+    void *arg;
+
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t emptied;
+    bool busy;      /* a message is on its way by the aio; `kept` follow it */
+    nng_msg **kept; /* oldest first */
+    size_t kept_count, kept_capacity;
+};
+
+/* Under the lock: sends the oldest of `kept` by the aio. */
+static void send_kept(outbox *ob) {
+    nng_aio_set_msg(ob->aio, ob->kept[0]);
+    memmove(ob->kept, ob->kept + 1, --ob->kept_count * sizeof *ob->kept);
+    nng_send_aio(ob->push, ob->aio);
+}
+
+static void push_done(void *arg) {
+    outbox *ob = arg;
+    if (nng_aio_result(ob->aio) != 0) {
+        nng_msg_free(nng_aio_get_msg(ob->aio));
+        return; /* the outbox is being closed */
+    }
+    pthread_mutex_lock(&ob->lock);
+    bool empty = ob->kept_count == 0;
+    if (empty) {
+        ob->busy = false;
+        pthread_cond_broadcast(&ob->emptied);
+    } else {
+        send_kept(ob);
+    }
+    pthread_mutex_unlock(&ob->lock);
+    if (empty && ob->room != NULL)
+        ob->room(ob->arg);
+}
+
+static int keep(outbox *ob, nng_msg *msg) {
+    if (ob->kept_count == ob->kept_capacity) {
+        size_t capacity = ob->kept_capacity == 0 ? 8 : 2 * ob->kept_capacity;
+        nng_msg **kept = realloc(ob->kept, capacity * sizeof *kept);
+        if (kept == NULL)
+            return EW_ERR_NO_MEMORY;
+        ob->kept = kept;
+        ob->kept_capacity = capacity;
+    }
+    ob->kept[ob->kept_count++] = msg;
+    return EW_OK;
+}
+
+int outbox_send(outbox *ob, const Msg__Message *message) {
+    nng_msg *msg;
+    if (nng_msg_alloc(&msg, msg__message__get_packed_size(message)) != 0)
+        return EW_ERR_NO_MEMORY;
+    msg__message__pack(message, nng_msg_body(msg));
+    pthread_mutex_lock(&ob->lock);
+    int status = EW_OK;
+    if (ob->busy || nng_sendmsg(ob->push, msg, NNG_FLAG_NONBLOCK) != 0) {
+        status = keep(ob, msg);
+        if (status == EW_OK && !ob->busy) {
+            ob->busy = true;
+            send_kept(ob);
+        }
+    }
+    pthread_mutex_unlock(&ob->lock);
+    if (status != EW_OK)
+        nng_msg_free(msg);
+    return status;
+}
+
+bool outbox_busy(outbox *ob) {
+    pthread_mutex_lock(&ob->lock);
+    bool busy = ob->busy;
+    pthread_mutex_unlock(&ob->lock);
+    return busy;
+}
+
+void outbox_flush(outbox *ob, int64_t deadline_ms) {
+    struct timespec until = timespec_of(deadline_ms);
+    pthread_mutex_lock(&ob->lock);
+    while (ob->busy && pthread_cond_timedwait(&ob->emptied, &ob->lock, &until) == 0) {
+    }
+    pthread_mutex_unlock(&ob->lock);
+}
+
+int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err) {
+    *out = NULL;
+    outbox *ob = calloc(1, sizeof *ob);
+    if (ob == NULL || pthread_mutex_init(&ob->lock, NULL) != 0 || monotonic_cond_init(&ob->emptied) != 0) {
+        free(ob);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "outbox to %s", url);
+    }
+    ob->room = room;
+    ob->arg = arg;
+    int rv = nng_push0_open(&ob->push);
+    if (rv != 0) {
+        pthread_cond_destroy(&ob->emptied);
+        pthread_mutex_destroy(&ob->lock);
+        free(ob);
+        return nng_failed(err, "outbox to", url, rv);
+    }
+    if ((rv = nng_aio_alloc(&ob->aio, push_done, ob)) != 0 ||
+        (rv = nng_socket_set_int(ob->push, NNG_OPT_SENDBUF, (int)buffer)) != 0 ||
+        (rv = nng_dial(ob->push, url, NULL, NNG_FLAG_NONBLOCK)) != 0) {
+        outbox_close(ob);
+        return nng_failed(err, "outbox to", url, rv);
+    }
+    *out = ob;
+    return EW_OK;
+}
+
+void outbox_close(outbox *ob) {
+    if (ob == NULL)
+        return;
+    if (ob->aio != NULL) {
+        nng_aio_stop(ob->aio);
+        nng_aio_free(ob->aio);
+    }
+    nng_close(ob->push);
+    for (size_t i = 0; i < ob->kept_count; i++)
+        nng_msg_free(ob->kept[i]);
+    free(ob->kept);
+    pthread_cond_destroy(&ob->emptied);
+    pthread_mutex_destroy(&ob->lock);
+    free(ob);
+}
+
+/* ---- publishing ---- */
+
+struct publisher {
+    nng_socket pub;
+};
+
+int publisher_open(publisher **out, const char *url, ew_error *err) {
+    *out = NULL;
+    publisher *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "publisher at %s", url);
+    int rv = nng_pub0_open(&p->pub);
+    if (rv != 0) {
+        free(p);
+        return nng_failed(err, "publisher at", url, rv);
+    }
+    if ((rv = nng_listen(p->pub, url, NULL, 0)) != 0) {
+        publisher_close(p);
+        return nng_failed(err, "publisher at", url, rv);
+    }
+    *out = p;
+    return EW_OK;
+}
+
+void publisher_send(publisher *p, ew_slice body) {
+    nng_msg *msg;
+    if (nng_msg_alloc(&msg, 0) != 0)
+        return;
+    if (nng_msg_append(msg, body.data, body.len) != 0 || nng_sendmsg(p->pub, msg, NNG_FLAG_NONBLOCK) != 0)
+        nng_msg_free(msg);
+}
+
+void publisher_close(publisher *p) {
+    if (p == NULL)
+        return;
+    nng_close(p->pub);
+    free(p);
+}

@@ -1,0 +1,71 @@
+/* Mailboxes: the messages between actors, over nng. The one place (with mailbox.c) where nng is known.
+ *
+ * A mailbox is a PULL socket that listens, an outbox a PUSH socket that dials one; both are bounded, and nothing is
+ * dropped. nng hands a message to a mailbox on a thread of its own, where it is queued; that costs one wake-up. A
+ * second one, of the actor's thread, is spent only when the actor waits for that kind of message: see mailbox_wait.
+ *
+ * nng 1.5 must not close a socket that a thread is about to receive from or send on; here nothing but an aio ever does
+ * either, and it is stopped before the socket is closed. */
+#ifndef ACTORS_MAILBOX_H
+#define ACTORS_MAILBOX_H
+
+#include "actors.pb-c.h"
+
+#include <etcdworker/error.h>
+
+typedef struct mailbox mailbox;
+
+/* A message, or a request that wants a reply. Freed by mailbox_message_free. */
+typedef struct mailbox_message {
+    ew_slice body;
+    uint64_t request; /* 0: a message; otherwise what mailbox_reply wants */
+    void *owner;
+} mailbox_message;
+
+/* Listens at `url` and starts to receive, holding at most `bound` messages (beyond that the senders wait). `arrived`,
+ * if not NULL, is called on nng's thread after each message is queued, one call at a time. */
+int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(void *arg), void *arg, ew_error *err);
+
+/* Also takes requests (REP) at `url`, at most `bound` at once: they arrive in the mailbox as messages with `request`
+ * set. */
+int mailbox_serve(mailbox *mb, const char *url, size_t bound, ew_error *err);
+
+/* Answers a request; the body is copied. What cannot be sent is dropped: the requester asks again. */
+void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body);
+
+/* Takes the oldest message: false if there is none. Any thread. */
+bool mailbox_take(mailbox *mb, mailbox_message *out);
+void mailbox_message_free(mailbox_message *m);
+
+/* Sleeps until there is a message, or until `deadline_ms` of etcd_now_ms. With `outcome_only`, messages that cannot
+ * move the actor on (events, snapshots, progress, health, requests) wait for one that can, or until the mailbox is
+ * full: a wake-up saved each tick. */
+void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only);
+
+/* Closes the sockets, dropping what is queued. No other call may be running. NULL is fine. */
+void mailbox_close(mailbox *mb);
+
+typedef struct outbox outbox;
+
+/* Dials `url`, whose mailbox may come later. At most `buffer` messages wait inside nng. `room`, if not NULL, is called
+ * on nng's thread when an outbox that was busy no longer is. */
+int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err);
+
+/* Sends a message, after those before it. Never blocks. EW_OK, or EW_ERR_NO_MEMORY. Any thread. */
+int outbox_send(outbox *ob, const Msg__Message *message);
+
+/* Whether the receiver is behind: what is sent now is kept here until there is room, so a sender that can wait should.
+ * Any thread. */
+bool outbox_busy(outbox *ob);
+
+/* Waits until everything sent has left this outbox, at most until `deadline_ms`. */
+void outbox_flush(outbox *ob, int64_t deadline_ms);
+void outbox_close(outbox *ob); /* NULL is fine */
+
+/* A PUB socket: whoever is behind loses messages. */
+typedef struct publisher publisher;
+int publisher_open(publisher **out, const char *url, ew_error *err);
+void publisher_send(publisher *p, ew_slice body);
+void publisher_close(publisher *p); /* NULL is fine */
+
+#endif

@@ -1,0 +1,42 @@
+#include "actors/message.h"
+
+/* Reads a base-128 number at `*at`: false if it does not end inside the body. */
+static bool varint(ew_slice body, size_t *at, uint64_t *out) {
+    const uint8_t *p = body.data;
+    *out = 0;
+    for (unsigned shift = 0; shift < 64 && *at < body.len; shift += 7) {
+        uint8_t byte = p[(*at)++];
+        *out |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool message_is_urgent(ew_slice body) {
+    enum { VARINT = 0, LENGTH = 2 };
+    size_t at = 0;
+    while (at < body.len) {
+        uint64_t tag, number;
+        if (!varint(body, &at, &tag) || !varint(body, &at, &number))
+            return true;
+        switch (tag >> 3) {
+        case 1: /* epoch */
+        case 2: /* snapshot */
+        case 3: /* events */
+        case 4: /* progress */
+        case 5: /* health */
+            break;
+        default:
+            return true;
+        }
+        if ((tag & 7) == LENGTH) {
+            if (number > body.len - at)
+                return true;
+            at += number;
+        } else if ((tag & 7) != VARINT) {
+            return true;
+        }
+    }
+    return false;
+}

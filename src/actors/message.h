@@ -1,0 +1,22 @@
+/* What the bodies of mailbox messages say. Pure; see proto/actors.proto. */
+#ifndef ACTORS_MESSAGE_H
+#define ACTORS_MESSAGE_H
+
+#include "actors.pb-c.h"
+
+#include <etcdworker/error.h>
+
+/* Whether a packed Message holds something that a waiting actor must see at once: anything but snapshot, events,
+ * progress and health. Looks at the top level only. A body that is no message is urgent too, so that it is dropped
+ * soon. */
+bool message_is_urgent(ew_slice body);
+
+static inline ProtobufCBinaryData message_bytes(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */
+}
+
+static inline ew_slice message_slice(ProtobufCBinaryData b) {
+    return (ew_slice){b.data, b.len};
+}
+
+#endif

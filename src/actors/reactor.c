@@ -1,0 +1,257 @@
+#include "actors/reactor.h"
+
+#include "actors/actor.h"
+#include "actors/message.h"
+#include "core/log.h"
+#include "etcd/etcd.h"
+
+enum { PEERS = 2, DOWN_MARGIN_MS = 2000 };
+
+static void step(reactor_actor *r, ticking_event event);
+
+/* ---- the core's effects ---- */
+
+static void publish_tick(reactor_actor *r, uint64_t number, int64_t revision, uint32_t groups) {
+    Msg__TickNote note = MSG__TICK_NOTE__INIT;
+    uint8_t body[64]; /* three varints with tags: at most 33 bytes */
+    note.number = number;
+    note.revision = revision;
+    note.groups = groups;
+    publisher_send(r->ticks, (ew_slice){body, msg__tick_note__pack(&note, body)});
+}
+
+/* Shows the reactor what has changed and ticks it: the status of the first function that did not answer EW_OK. */
+static int call_reactor(reactor_actor *r, const ticking_effect *e, const char **what) {
+    int status = EW_OK;
+    *what = "reset";
+    if (e->reset && r->table.reset != NULL)
+        status = r->table.reset(r->self);
+    ew_event event;
+    *what = "update";
+    while (status == EW_OK && ticking_take_update(r->core, &event))
+        status = r->table.update(r->self, &event);
+    if (status != EW_OK)
+        return status > 0 ? EW_ERR_REACTOR : status; /* only a tick may be finished */
+    *what = "tick";
+    return r->table.tick(r->self, e->tick);
+}
+
+static void tick(reactor_actor *r, const ticking_effect *e) {
+    const char *what;
+    uint64_t number = ew_tick_number(e->tick);
+    int64_t revision = ew_tick_revision(e->tick), before_ms = etcd_now_ms();
+    int status = call_reactor(r, e, &what);
+    int64_t took_ms = etcd_now_ms() - before_ms;
+    if (took_ms > r->slow_tick_ms) {
+        atomic_fetch_add_explicit(&r->counters.slow_ticks, 1, memory_order_relaxed);
+        log_fields(EW_LOG_WARN, r->name, "reactor", "slow tick", {"ms", NULL, took_ms}, {"revision", NULL, revision});
+    }
+    uint32_t groups = ticking_tick_groups(e->tick);
+    char detail[64];
+    snprintf(detail, sizeof detail, "the reactor's %s failed", what);
+    step(r, (ticking_event){.type = TICKING_TICKED, .status = status, .detail = status < 0 ? detail : NULL});
+    if (r->ticks != NULL)
+        publish_tick(r, number, revision, groups);
+}
+
+static void fail(reactor_actor *r, int status, const char *detail) {
+    step(r, (ticking_event){.type = TICKING_STOP, .status = status, .detail = detail});
+}
+
+static void commit(reactor_actor *r, const Msg__Patches *patches) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.patches = (Msg__Patches *)(uintptr_t)patches; /* only read */
+    if (outbox_send(r->to_committer, &m) != EW_OK) {
+        /* The batch never left: nobody will answer it, so the run cannot wait for an outcome. */
+        r->over = true;
+        r->status = EW_ERR_NO_MEMORY;
+        snprintf(r->detail, sizeof r->detail, "sending a batch");
+    }
+}
+
+static void reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
+    Msg__SubmitReply answer = MSG__SUBMIT_REPLY__INIT;
+    answer.status = status;
+    answer.revision = revision;
+    answer.detail = (char *)(uintptr_t)(detail != NULL ? detail : "");
+    uint8_t body[512]; /* the detail is cut below */
+    char cut[256];
+    snprintf(cut, sizeof cut, "%s", answer.detail);
+    answer.detail = cut;
+    mailbox_reply(r->mailbox, request, (ew_slice){body, msg__submit_reply__pack(&answer, body)});
+}
+
+static void carry_out(reactor_actor *r, const ticking_effect *e) {
+    switch (e->type) {
+    case TICKING_DO_TICK:
+        tick(r, e);
+        break;
+    case TICKING_DO_COMMIT:
+        commit(r, e->patches);
+        break;
+    case TICKING_DO_REPLY:
+        reply(r, e->submit_id, e->status, e->revision, e->detail);
+        break;
+    case TICKING_DO_END:
+        r->over = true;
+        r->status = e->status;
+        snprintf(r->detail, sizeof r->detail, "%s", e->detail != NULL ? e->detail : "");
+        break;
+    case TICKING_DO_LOG:
+        actor_log(r->name, "reactor", e->status, e->detail, e->revision);
+        break;
+    }
+}
+
+static void step(reactor_actor *r, ticking_event event) {
+    if (r->over)
+        return;
+    ticking_effects effects = {0};
+    event.now_ms = etcd_now_ms();
+    ticking_step(r->core, &event, &effects);
+    for (size_t i = 0; i < effects.count; i++)
+        carry_out(r, &effects.list[i]);
+    ticking_effects_fini(&effects);
+}
+
+/* ---- messages ---- */
+
+static void stop_peers(reactor_actor *r) {
+    if (r->stopping)
+        return;
+    r->stopping = true;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Stop stop = MSG__STOP__INIT;
+    stop.timeout_ms = r->stop_timeout_ms;
+    m.stop = &stop;
+    outbox_send(r->to_watcher, &m);
+    outbox_send(r->to_committer, &m);
+}
+
+static void take_down(reactor_actor *r, const Msg__Down *down) {
+    if (r->peers > 0)
+        r->peers--;
+    if (r->stopping)
+        return;
+    stop_peers(r);
+    fail(r, down->status != EW_OK ? down->status : EW_ERR_STATE, down->detail);
+}
+
+static void take_message(reactor_actor *r, const Msg__Message *m) {
+    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->outcome != NULL)
+        step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
+    if (m->snapshot != NULL && m->snapshot->last)
+        r->loaded = true;
+    if (m->outcome != NULL) {
+        atomic_fetch_add_explicit(&r->counters.txns, m->outcome->txns, memory_order_relaxed);
+        atomic_fetch_add_explicit(&r->counters.txns_resolved, m->outcome->resolved, memory_order_relaxed);
+    }
+    if (m->health != NULL)
+        r->connected = m->health->connected;
+    if (m->stop != NULL) {
+        stop_peers(r);
+        fail(r, EW_ERR_CANCELLED, "stopped");
+    }
+    if (m->session != NULL && m->session->done) {
+        stop_peers(r);
+        fail(r, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
+    }
+    if (m->down != NULL)
+        take_down(r, m->down);
+    if (m->patches != NULL)
+        r->bad_messages++;
+}
+
+static void take(reactor_actor *r, const mailbox_message *raw) {
+    if (raw->request != 0) {
+        Msg__Submit *submit = msg__submit__unpack(NULL, raw->body.len, raw->body.data);
+        if (submit == NULL || r->over)
+            reply(r, raw->request, submit == NULL ? EW_ERR_BAD_MESSAGE : EW_ERR_CANCELLED, 0,
+                  submit == NULL ? "the request is no Submit message" : "the worker has stopped");
+        else
+            step(r, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = raw->request});
+        r->bad_messages += submit == NULL;
+        if (submit != NULL)
+            msg__submit__free_unpacked(submit, NULL);
+        return;
+    }
+    Msg__Message *m = msg__message__unpack(NULL, raw->body.len, raw->body.data);
+    if (m == NULL) {
+        r->bad_messages++;
+        log_fields(EW_LOG_WARN, r->name, "reactor", "message dropped", {"why", "malformed", 0});
+        return;
+    }
+    take_message(r, m);
+    msg__message__free_unpacked(m, NULL);
+}
+
+static void take_all(reactor_actor *r, size_t most) {
+    mailbox_message raw;
+    while (most-- > 0 && mailbox_take(r->mailbox, &raw)) {
+        take(r, &raw);
+        mailbox_message_free(&raw);
+    }
+}
+
+/* ---- the run ---- */
+
+static void publish_counters(reactor_actor *r) {
+    ticking_stats s;
+    ticking_get_stats(r->core, &s);
+    reactor_counters *c = &r->counters;
+#define PUBLISH(name, value) atomic_store_explicit(&c->name, value, memory_order_relaxed)
+    PUBLISH(ready, r->connected && r->loaded && !r->over);
+    PUBLISH(revision, s.revision);
+    PUBLISH(barrier_revision, s.barrier_revision);
+    PUBLISH(ticks, s.ticks);
+    PUBLISH(events, s.events);
+    PUBLISH(groups_committed, s.groups_committed);
+    PUBLISH(groups_refused, s.groups_refused);
+    PUBLISH(snapshots, s.snapshots);
+    PUBLISH(bad_messages, s.bad_messages + r->bad_messages);
+    PUBLISH(keys, s.keys);
+    PUBLISH(mirror_bytes, s.mirror_bytes);
+#undef PUBLISH
+}
+
+static int64_t start_deadline_ms(const reactor_actor *r) {
+    bool waiting = !r->loaded && r->start_timeout_ms > 0;
+    return waiting ? r->started_ms + r->start_timeout_ms : INT64_MAX;
+}
+
+static void round_once(reactor_actor *r) {
+    enum { MOST = 1024 }; /* messages before the clock is looked at again */
+    take_all(r, MOST);
+    int64_t now_ms = etcd_now_ms();
+    if (!r->over && ticking_deadline_ms(r->core) <= now_ms)
+        step(r, (ticking_event){.type = TICKING_TIMER});
+    if (!r->over && start_deadline_ms(r) <= now_ms) {
+        stop_peers(r);
+        fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
+    }
+    publish_counters(r);
+    if (r->over)
+        return;
+    int64_t deadline_ms = ticking_deadline_ms(r->core), start_ms = start_deadline_ms(r);
+    mailbox_wait(r->mailbox, deadline_ms < start_ms ? deadline_ms : start_ms, ticking_wants_outcome_only(r->core));
+}
+
+void reactor_run(reactor_actor *r) {
+    r->peers = PEERS;
+    r->started_ms = etcd_now_ms();
+    while (!r->over && r->peers > 0)
+        round_once(r);
+    if (!r->over) { /* both peers are gone, and with them an outcome that the core still waits for */
+        r->over = true;
+        r->status = EW_ERR_UNKNOWN_OUTCOME;
+        snprintf(r->detail, sizeof r->detail, "the committer ended with a batch undecided");
+    }
+    stop_peers(r);
+    int64_t deadline_ms = etcd_now_ms() + r->stop_timeout_ms + DOWN_MARGIN_MS;
+    while (r->peers > 0 && etcd_now_ms() < deadline_ms) {
+        take_all(r, SIZE_MAX);
+        if (r->peers > 0)
+            mailbox_wait(r->mailbox, deadline_ms, false);
+    }
+    publish_counters(r);
+}

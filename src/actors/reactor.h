@@ -1,0 +1,47 @@
+/* The reactor actor: the ticking core, the user's reactor, and their messages. Its thread is the one that ticks. */
+#ifndef ACTORS_REACTOR_H
+#define ACTORS_REACTOR_H
+
+#include "actors/mailbox.h"
+#include "core/ticking.h"
+
+#include <etcdworker/worker.h>
+
+#include <stdatomic.h>
+
+/* What the worker tells about itself: written by the reactor's thread, read by any. */
+typedef struct reactor_counters {
+    _Atomic bool ready;
+    _Atomic int64_t revision, barrier_revision;
+    _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, txns, txns_resolved, snapshots;
+    _Atomic uint64_t bad_messages, keys, mirror_bytes;
+} reactor_counters;
+
+typedef struct reactor_actor {
+    /* Given by the worker, before reactor_run. */
+    const char *name;
+    ew_reactor table;
+    void *self;
+    ticking *core;
+    mailbox *mailbox;
+    outbox *to_watcher, *to_committer;
+    publisher *ticks; /* NULL unless publish_ticks */
+    int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms;
+
+    reactor_counters counters;
+
+    /* The reactor's own. */
+    bool connected, loaded;
+    bool stopping;  /* STOP has been sent to the peers */
+    unsigned peers; /* that are not down */
+    uint64_t bad_messages;
+    int64_t started_ms;
+    bool over;
+    int status;
+    char detail[256];
+} reactor_actor;
+
+/* Runs until the run is over and both peers are down; `status` and `detail` say how it ended. */
+void reactor_run(reactor_actor *r);
+
+#endif

@@ -1,0 +1,142 @@
+/* The messages of other nng applications, for programs that do not want to read a .proto (<etcdworker/nng.h>). */
+#include "actors/message.h"
+
+#include <etcdworker/nng.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct ew_submit {
+    Msg__Submit message; /* its lists and bytes are malloced */
+    int status;
+};
+
+ew_submit *ew_submit_new(void) {
+    ew_submit *s = calloc(1, sizeof *s);
+    if (s != NULL)
+        msg__submit__init(&s->message);
+    return s;
+}
+
+void ew_submit_free(ew_submit *s) {
+    if (s == NULL)
+        return;
+    Msg__Submit *m = &s->message;
+    for (size_t i = 0; i < m->n_compares; i++)
+        msg__submit__compare__free_unpacked(m->compares[i], NULL);
+    for (size_t i = 0; i < m->n_puts; i++)
+        msg__submit__put__free_unpacked(m->puts[i], NULL);
+    for (size_t i = 0; i < m->n_deletes; i++)
+        free(m->deletes[i].data);
+    free(m->compares);
+    free(m->puts);
+    free(m->deletes);
+    free(s);
+}
+
+static int fail(ew_submit *s) {
+    s->status = EW_ERR_NO_MEMORY;
+    return s->status;
+}
+
+static bool copy(ProtobufCBinaryData *out, ew_slice s) {
+    out->data = malloc(s.len > 0 ? s.len : 1);
+    if (out->data == NULL)
+        return false;
+    if (s.len > 0)
+        memcpy(out->data, s.data, s.len);
+    out->len = s.len;
+    return true;
+}
+
+/* Room for one more in a list of `size`-byte elements: the list, or NULL. */
+static void *grown(void *list, size_t count, size_t size) {
+    return realloc(list, (count + 1) * size);
+}
+
+int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
+    if (s->status != EW_OK)
+        return s->status;
+    Msg__Submit__Put *put = calloc(1, sizeof *put);
+    Msg__Submit__Put **list = grown(s->message.puts, s->message.n_puts, sizeof *list);
+    if (list != NULL)
+        s->message.puts = list;
+    if (put != NULL)
+        msg__submit__put__init(put);
+    if (put == NULL || list == NULL || !copy(&put->key, key) || !copy(&put->value, value)) {
+        msg__submit__put__free_unpacked(put, NULL);
+        return fail(s);
+    }
+    list[s->message.n_puts++] = put;
+    return EW_OK;
+}
+
+int ew_submit_delete(ew_submit *s, ew_slice key) {
+    if (s->status != EW_OK)
+        return s->status;
+    ProtobufCBinaryData *list = grown(s->message.deletes, s->message.n_deletes, sizeof *list);
+    if (list != NULL)
+        s->message.deletes = list;
+    if (list == NULL || !copy(&list[s->message.n_deletes], key))
+        return fail(s);
+    s->message.n_deletes++;
+    return EW_OK;
+}
+
+static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
+    if (s->status != EW_OK)
+        return s->status;
+    Msg__Submit__Compare *c = calloc(1, sizeof *c);
+    Msg__Submit__Compare **list = grown(s->message.compares, s->message.n_compares, sizeof *list);
+    if (list != NULL)
+        s->message.compares = list;
+    if (c != NULL)
+        msg__submit__compare__init(c);
+    if (c == NULL || list == NULL || !copy(&c->key, key) || !copy(&c->value, value)) {
+        msg__submit__compare__free_unpacked(c, NULL);
+        return fail(s);
+    }
+    c->absent = absent;
+    list[s->message.n_compares++] = c;
+    return EW_OK;
+}
+
+int ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value) {
+    return compare(s, key, false, value);
+}
+
+int ew_submit_if_absent(ew_submit *s, ew_slice key) {
+    return compare(s, key, true, (ew_slice){0});
+}
+
+int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
+    *body = NULL;
+    *size = 0;
+    if (s->status != EW_OK)
+        return s->status;
+    size_t n = msg__submit__get_packed_size(&s->message);
+    *body = malloc(n > 0 ? n : 1);
+    if (*body == NULL)
+        return EW_ERR_NO_MEMORY;
+    *size = msg__submit__pack(&s->message, *body);
+    return EW_OK;
+}
+
+int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
+    Msg__SubmitReply *m = msg__submit_reply__unpack(NULL, size, body);
+    if (m == NULL)
+        return EW_ERR_BAD_MESSAGE;
+    *out = (ew_submit_reply){.status = m->status, .revision = m->revision};
+    snprintf(out->detail, sizeof out->detail, "%s", m->detail);
+    msg__submit_reply__free_unpacked(m, NULL);
+    return EW_OK;
+}
+
+int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
+    Msg__TickNote *m = msg__tick_note__unpack(NULL, size, body);
+    if (m == NULL)
+        return EW_ERR_BAD_MESSAGE;
+    *out = (ew_tick_note){m->number, m->revision, m->groups};
+    msg__tick_note__free_unpacked(m, NULL);
+    return EW_OK;
+}

@@ -1,0 +1,245 @@
+#include "actors/actor.h"
+#include "actors/message.h"
+#include "core/log.h"
+#include "core/options_internal.h"
+#include "core/prefix.h"
+#include "core/watching.h"
+
+#include <stdlib.h>
+
+typedef struct watcher {
+    ew_actor base; /* first: an ew_actor is a watcher */
+    watching *core;
+    watching_config config;
+    char *prefix;
+    int64_t call_timeout_ms;
+    etcd_call *range;
+    etcd_stream *stream;
+    bool paused;                            /* the receiver is behind: the stream is not read */
+    bool range_unstarted, stream_unstarted; /* out of memory: told to the core in the next round, as a failure */
+    _Atomic bool room;                      /* the receiver has caught up */
+    _Atomic uint64_t reconnects;
+} watcher;
+
+static void step(watcher *w, watching_event event);
+
+/* ---- the core's events ---- */
+
+static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    watcher *w = arg;
+    w->range = NULL;
+    step(w, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
+                             .bytes = bytes,
+                             .status = status,
+                             .detail = detail});
+}
+
+static void stream_message(void *arg, ew_slice bytes) {
+    step(arg, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
+}
+
+static void stream_ended(void *arg, int status, const char *detail) {
+    watcher *w = arg;
+    w->stream = NULL;
+    w->paused = false;
+    step(w, (watching_event){.type = WATCHING_STREAM_ENDED, .status = status, .detail = detail});
+}
+
+/* ---- its effects ---- */
+
+static void send_effect(watcher *w, const watching_effect *e) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    Msg__Progress progress = MSG__PROGRESS__INIT;
+    Msg__Health health = MSG__HEALTH__INIT;
+    m.epoch = e->epoch;
+    switch (e->type) {
+    case WATCHING_DO_SEND_SNAPSHOT:
+        snapshot.revision = e->revision;
+        snapshot.page = message_bytes(e->bytes);
+        snapshot.first = e->first;
+        snapshot.last = e->last;
+        m.snapshot = &snapshot;
+        break;
+    case WATCHING_DO_SEND_EVENTS:
+        events.revision = e->revision;
+        events.response = message_bytes(e->bytes);
+        m.events = &events;
+        break;
+    case WATCHING_DO_SEND_PROGRESS:
+        progress.revision = e->revision;
+        m.progress = &progress;
+        break;
+    default:
+        health.connected = e->connected;
+        m.health = &health;
+        break;
+    }
+    actor_send(&w->base, &m);
+    if (w->stream != NULL && !w->paused && outbox_busy(w->base.outbox)) {
+        w->paused = true;
+        etcd_stream_pause(w->stream);
+    }
+}
+
+static void open_stream(watcher *w, const watching_effect *e) {
+    static const etcd_stream_callbacks callbacks = {stream_message, stream_ended};
+    w->stream = etcd_stream_open(w->base.client, w->base.queue, ETCD_WATCH, callbacks, w);
+    w->stream_unstarted = w->stream == NULL;
+    if (w->stream != NULL && etcd_stream_send(w->stream, e->bytes) != EW_OK)
+        etcd_stream_cancel(w->stream);
+}
+
+static void carry_out(watcher *w, const watching_effect *e) {
+    switch (e->type) {
+    case WATCHING_DO_RANGE:
+        w->range =
+            etcd_call_start(w->base.client, w->base.queue, ETCD_RANGE, e->bytes, w->call_timeout_ms, range_answered, w);
+        w->range_unstarted = w->range == NULL;
+        break;
+    case WATCHING_DO_CANCEL_RANGE:
+        if (w->range != NULL)
+            etcd_call_cancel(w->range);
+        break;
+    case WATCHING_DO_OPEN:
+        open_stream(w, e);
+        break;
+    case WATCHING_DO_REQUEST:
+        if (w->stream != NULL && etcd_stream_send(w->stream, e->bytes) != EW_OK)
+            etcd_stream_cancel(w->stream);
+        break;
+    case WATCHING_DO_CLOSE:
+        if (w->stream != NULL)
+            etcd_stream_cancel(w->stream);
+        break;
+    case WATCHING_DO_SEND_SNAPSHOT:
+    case WATCHING_DO_SEND_EVENTS:
+    case WATCHING_DO_SEND_PROGRESS:
+    case WATCHING_DO_SEND_HEALTH:
+        send_effect(w, e);
+        break;
+    case WATCHING_DO_END:
+        actor_end(&w->base, e->status, e->detail);
+        break;
+    case WATCHING_DO_LOG:
+        actor_log(w->base.worker, "watcher", e->status, e->detail, e->revision);
+        break;
+    }
+}
+
+static void step(watcher *w, watching_event event) {
+    if (w->base.ended)
+        return;
+    watching_effects effects;
+    event.now_ms = etcd_now_ms();
+    watching_step(w->core, &event, &effects);
+    for (size_t i = 0; i < effects.count; i++)
+        carry_out(w, &effects.list[i]);
+    atomic_store_explicit(&w->reconnects, watching_reconnects(w->core), memory_order_relaxed);
+}
+
+/* ---- the actor ---- */
+
+static void watcher_start(ew_actor *a) {
+    step((watcher *)a, (watching_event){.type = WATCHING_START});
+}
+
+static void watcher_arrived(void *arg) {
+    etcd_queue_wake(((ew_actor *)arg)->queue);
+}
+
+static void watcher_room(void *arg) {
+    watcher *w = arg;
+    atomic_store(&w->room, true);
+    etcd_queue_wake(w->base.queue);
+}
+
+static void take_messages(watcher *w) {
+    Msg__Message *m;
+    while ((m = actor_take(&w->base)) != NULL) {
+        if (m->stop != NULL)
+            step(w, (watching_event){.type = WATCHING_STOP});
+        else
+            actor_count_bad(&w->base, "not for a watcher");
+        msg__message__free_unpacked(m, NULL);
+    }
+}
+
+/* A call or a stream that could not even be started is told to the core as one that failed. */
+static void tell_unstarted(watcher *w) {
+    if (w->range_unstarted) {
+        w->range_unstarted = false;
+        range_answered(w, EW_ERR_NO_MEMORY, "starting a call", (ew_slice){0});
+    }
+    if (w->stream_unstarted) {
+        w->stream_unstarted = false;
+        stream_ended(w, EW_ERR_NO_MEMORY, "starting a stream");
+    }
+}
+
+static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
+    watcher *w = (watcher *)a;
+    take_messages(w);
+    if (atomic_exchange(&a->stop_timeout_ms, 0) != 0)
+        step(w, (watching_event){.type = WATCHING_STOP});
+    if (atomic_exchange(&w->room, false) && w->paused && w->stream != NULL && !outbox_busy(a->outbox)) {
+        w->paused = false;
+        etcd_stream_resume(w->stream);
+    }
+    tell_unstarted(w);
+    if (!a->ended && watching_deadline_ms(w->core) <= now_ms)
+        step(w, (watching_event){.type = WATCHING_TIMER});
+    return watching_deadline_ms(w->core);
+}
+
+static void watcher_fini(ew_actor *a) {
+    watcher *w = (watcher *)a;
+    watching_free(w->core);
+    free(w->prefix);
+    free((void *)(uintptr_t)w->config.key.data);
+    free((void *)(uintptr_t)w->config.range_end.data);
+}
+
+uint64_t watcher_reconnects(const ew_actor *a) {
+    return atomic_load_explicit(&((const watcher *)a)->reconnects, memory_order_relaxed);
+}
+
+static bool watcher_configure(watcher *w, const ew_options *o) {
+    w->prefix = prefix_normalise(o->prefix);
+    if (w->prefix == NULL ||
+        !prefix_range(ew_str(w->prefix), o->prefix_match == 1, &w->config.key, &w->config.range_end))
+        return false;
+    w->call_timeout_ms = o->call_timeout_ms;
+    w->config.page_bytes = o->page_bytes;
+    w->config.backoff_min_ms = o->backoff_min_ms;
+    w->config.backoff_max_ms = o->backoff_max_ms;
+    w->config.silence_ms = o->watch_silence_ms;
+    w->config.seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w;
+    w->core = watching_new(&w->config);
+    return w->core != NULL;
+}
+
+int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                     const char *peer_url, ew_error *err) {
+    static const actor_ops ops = {
+        MSG__ACTOR__WATCHER, "watcher", watcher_start, watcher_arrived, watcher_room, watcher_round, watcher_fini,
+    };
+    *out = NULL;
+    watcher *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");
+    int status = actor_init(&w->base, &ops, client, options, mailbox_url, peer_url, err);
+    if (status != EW_OK) {
+        free(w);
+        return status;
+    }
+    if (!watcher_configure(w, options)) {
+        actor_free(&w->base);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");
+    }
+    status = actor_launch(&w->base, err);
+    if (status == EW_OK)
+        *out = &w->base;
+    return status;
+}
