@@ -3,6 +3,7 @@
 #include "core/log.h"
 #include "core/options_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { FLUSH_MS = 1000 }; /* a DOWN that nobody takes is given up after this long */

@@ -9,6 +9,7 @@
 #include "core/options_internal.h"
 #include "core/prefix.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct committer {

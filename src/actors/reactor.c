@@ -5,6 +5,8 @@
 #include "core/log.h"
 #include "etcd/etcd.h"
 
+#include <stdio.h>
+
 enum { PEERS = 2, DOWN_MARGIN_MS = 2000 };
 
 static void step(reactor_actor *r, ticking_event event);

@@ -23,9 +23,9 @@ void ew_submit_free(ew_submit *s) {
         return;
     Msg__Submit *m = &s->message;
     for (size_t i = 0; i < m->n_compares; i++)
-        msg__submit__compare__free_unpacked(m->compares[i], NULL);
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)m->compares[i], NULL);
     for (size_t i = 0; i < m->n_puts; i++)
-        msg__submit__put__free_unpacked(m->puts[i], NULL);
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)m->puts[i], NULL);
     for (size_t i = 0; i < m->n_deletes; i++)
         free(m->deletes[i].data);
     free(m->compares);
@@ -64,7 +64,7 @@ int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
     if (put != NULL)
         msg__submit__put__init(put);
     if (put == NULL || list == NULL || !copy(&put->key, key) || !copy(&put->value, value)) {
-        msg__submit__put__free_unpacked(put, NULL);
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)put, NULL);
         return fail(s);
     }
     list[s->message.n_puts++] = put;
@@ -93,7 +93,7 @@ static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
     if (c != NULL)
         msg__submit__compare__init(c);
     if (c == NULL || list == NULL || !copy(&c->key, key) || !copy(&c->value, value)) {
-        msg__submit__compare__free_unpacked(c, NULL);
+        protobuf_c_message_free_unpacked((ProtobufCMessage *)c, NULL);
         return fail(s);
     }
     c->absent = absent;

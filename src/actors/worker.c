@@ -5,6 +5,7 @@
 #include "core/options_internal.h"
 #include "core/prefix.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
