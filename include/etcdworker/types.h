@@ -35,6 +35,10 @@ static inline bool ew_slice_equal(ew_slice a, ew_slice b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Reads a decimal number that fills the whole slice, as ew_value_set_int writes it: false, and `*out` unchanged, if it
+ * is none. */
+EW_API bool ew_slice_int(ew_slice text, int64_t *out);
+
 /* A key as it stands at one revision. `value` with len 0 is an empty value, which is a value: absence is told by
  * the function that did not give an entry. */
 typedef struct ew_entry {

@@ -1,0 +1,126 @@
+/* An nng application that embeds a worker, submits patch groups to it over a REQ socket, and subscribes to its ticks.
+ *
+ *     nng_app [ENDPOINTS]
+ *
+ * The sockets are the application's own: the worker only listens at the URLs it names. Here both sides live in one
+ * process (inproc://); with url_prefix = ipc:///run/app or tcp://..., the requests may come from anywhere. */
+#include <etcdworker/etcdworker.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ORDERS = 5, TIMEOUT_MS = 10000 };
+
+/* The reactor: it bills what was ordered, once. */
+static int bill(void *self, ew_tick *t) {
+    (void)self;
+    ew_entry e = {0};
+    while (ew_tick_scan(t, EW_STR("/shop/orders/"), &e)) {
+        char bill_key[128];
+        snprintf(bill_key, sizeof bill_key, "/shop/bills/%.*s", (int)(e.key.len - strlen("/shop/orders/")),
+                 (const char *)e.key.data + strlen("/shop/orders/"));
+        ew_group *g = ew_tick_group(t);
+        ew_group_put(g, ew_str(bill_key), e.value);
+        ew_group_delete(g, e.key);
+    }
+    return EW_OK;
+}
+
+/* Orders something, and waits until it is in etcd. */
+static int order(nng_socket req, int number, ew_submit_reply *reply) {
+    char key[64], value[64];
+    snprintf(key, sizeof key, "/shop/orders/%d", number);
+    snprintf(value, sizeof value, "%d apples", number);
+    ew_submit *s = ew_submit_new();
+    ew_submit_put(s, ew_str(key), ew_str(value));
+    ew_submit_if_absent(s, ew_str(key));
+    void *body;
+    size_t size;
+    int status = ew_submit_pack(s, &body, &size);
+    ew_submit_free(s);
+    if (status != EW_OK)
+        return status;
+    int rv = nng_send(req, body, size, 0);
+    free(body);
+    nng_msg *answer;
+    if (rv != 0 || (rv = nng_recvmsg(req, &answer, 0)) != 0) {
+        fprintf(stderr, "nng_app: %s\n", nng_strerror(rv));
+        return EW_ERR_SYSTEM;
+    }
+    status = ew_submit_reply_unpack(nng_msg_body(answer), nng_msg_len(answer), reply);
+    nng_msg_free(answer);
+    return status == EW_OK ? reply->status : status;
+}
+
+/* Reads tick notes until one has seen `revision`. */
+static int await_tick(nng_socket sub, int64_t revision) {
+    for (;;) {
+        nng_msg *m;
+        ew_tick_note note;
+        int rv = nng_recvmsg(sub, &m, 0);
+        if (rv != 0)
+            return EW_ERR_TIMEOUT;
+        int status = ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note);
+        nng_msg_free(m);
+        if (status != EW_OK || note.revision >= revision)
+            return status;
+    }
+}
+
+static int shop(ew_worker *w) {
+    nng_socket req, sub;
+    ew_submit_reply reply = {0};
+    int status = EW_ERR_SYSTEM;
+    if (nng_req0_open(&req) != 0)
+        return status;
+    if (nng_sub0_open(&sub) != 0) {
+        nng_close(req);
+        return status;
+    }
+    nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, TIMEOUT_MS);
+    nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, TIMEOUT_MS);
+    nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0);
+    if (nng_dial(req, ew_worker_submit_url(w), NULL, 0) == 0 && nng_dial(sub, ew_worker_ticks_url(w), NULL, 0) == 0)
+        status = EW_OK;
+    for (int i = 1; status == EW_OK && i <= ORDERS; i++) {
+        status = order(req, i, &reply);
+        printf("order %d: %s at revision %lld\n", i, ew_strerror(status), (long long)reply.revision);
+        if (status == EW_OK)
+            status = await_tick(sub, reply.revision);
+    }
+    nng_close(req);
+    nng_close(sub);
+    return status;
+}
+
+int main(int argc, char **argv) {
+    static const ew_reactor reactor = EW_REACTOR(.tick = bill);
+    ew_error err = {0};
+    ew_worker *w = NULL;
+    ew_options *o = ew_options_new();
+    int status = ew_options_set(o, "prefix", "/shop", &err);
+    if (status == EW_OK && argc > 1)
+        status = ew_options_set(o, "endpoints", argv[1], &err);
+    if (status == EW_OK)
+        status = ew_options_set(o, "submit", "on", &err);
+    if (status == EW_OK)
+        status = ew_options_set(o, "publish_ticks", "on", &err);
+    if (status == EW_OK)
+        status = ew_worker_create(&w, o, &reactor, NULL, &err);
+    if (status == EW_OK)
+        status = ew_worker_start(w, &err);
+    if (status == EW_OK) {
+        status = shop(w);
+        ew_worker_stop(w);
+        int ended = ew_worker_join(w, &err);
+        status = status == EW_OK && ended != EW_ERR_CANCELLED ? ended : status;
+    }
+    if (status != EW_OK)
+        fprintf(stderr, "nng_app: %s: %s\n", ew_strerror(status), err.detail);
+    ew_worker_destroy(w);
+    ew_options_free(o);
+    return status == EW_OK ? 0 : 1;
+}
