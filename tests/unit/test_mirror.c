@@ -1,0 +1,285 @@
+/* The mirror: an exact ordered map, shared entries, and a bounded cost in memory. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <malloc.h>
+
+#include "core/mirror.h"
+
+static int set_up(void **state) {
+    *state = mirror_new();
+    return *state ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    mirror_free(*state);
+    return 0;
+}
+
+static void put(mirror *m, ew_slice key, ew_slice value, int64_t mod_revision) {
+    mirror_entry *e = mirror_entry_new(key, value, mod_revision);
+    assert_non_null(e);
+    mirror_put(m, e);
+}
+
+static void holds(const mirror *m, ew_slice key, ew_slice value, int64_t mod_revision) {
+    mirror_entry *e = mirror_get(m, key);
+    assert_non_null(e);
+    ew_entry view = mirror_entry_view(e);
+    assert_true(ew_slice_equal(view.key, key));
+    assert_true(ew_slice_equal(view.value, value));
+    assert_int_equal(view.mod_revision, mod_revision);
+}
+
+static void an_empty_mirror_holds_nothing(void **state) {
+    mirror *m = *state;
+    assert_int_equal(mirror_count(m), 0);
+    assert_null(mirror_get(m, EW_STR("a")));
+    assert_null(mirror_seek(m, EW_STR("")));
+    assert_false(mirror_delete(m, EW_STR("a")));
+    mirror_entry_unref(NULL);
+    mirror_free(NULL);
+}
+
+static void a_put_replaces_and_a_delete_removes(void **state) {
+    mirror *m = *state;
+    put(m, EW_STR("/a"), EW_STR("1"), 5);
+    put(m, EW_STR("/a"), EW_STR("22"), 6);
+    assert_int_equal(mirror_count(m), 1);
+    holds(m, EW_STR("/a"), EW_STR("22"), 6);
+    assert_true(mirror_delete(m, EW_STR("/a")));
+    assert_false(mirror_delete(m, EW_STR("/a")));
+    assert_int_equal(mirror_count(m), 0);
+}
+
+/* SEMANTICS 10: an empty value is a value. Keys are bytes. */
+static void keys_and_values_are_bytes_of_any_length(void **state) {
+    mirror *m = *state;
+    put(m, EW_STR("a\0b"), EW_STR(""), 1);
+    put(m, EW_STR("a"), EW_STR("\0"), 2);
+    put(m, EW_STR("a\0"), EW_STR("x\0y"), 3);
+    put(m, (ew_slice){NULL, 0}, (ew_slice){NULL, 0}, 4);
+    holds(m, EW_STR("a\0b"), EW_STR(""), 1);
+    holds(m, EW_STR("a"), EW_STR("\0"), 2);
+    holds(m, EW_STR("a\0"), EW_STR("x\0y"), 3);
+    holds(m, EW_STR(""), EW_STR(""), 4);
+    assert_int_equal(mirror_count(m), 4);
+    assert_null(mirror_get(m, EW_STR("a\0b\0")));
+}
+
+/* etcd's order: bytes are unsigned, and the shorter of two keys that start alike is first. */
+static void a_scan_is_in_etcds_order(void **state) {
+    mirror *m = *state;
+    static const ew_slice keys[] = {{"", 0},   {"\0", 1}, {"a", 1}, {"a\0", 2},
+                                    {"a/", 2}, {"a0", 2}, {"b", 1}, {"\xff", 1}};
+    static const size_t order[] = {4, 7, 0, 6, 2, 5, 1, 3};
+    for (size_t i = 0; i < 8; i++)
+        put(m, keys[order[i]], EW_STR("v"), 1);
+    size_t seen = 0;
+    for (mirror_entry *e = mirror_seek(m, EW_STR("")); e; e = mirror_next(m, e), seen++)
+        assert_true(ew_slice_equal(mirror_entry_view(e).key, keys[seen]));
+    assert_int_equal(seen, 8);
+    assert_true(ew_slice_equal(mirror_entry_view(mirror_seek(m, EW_STR("a\0\0"))).key, EW_STR("a/")));
+    assert_null(mirror_seek(m, EW_STR("\xff\0")));
+}
+
+static void an_entry_outlives_its_place_in_the_mirror(void **state) {
+    mirror *m = *state;
+    put(m, EW_STR("/a"), EW_STR("old"), 1);
+    mirror_entry *e = mirror_entry_ref(mirror_get(m, EW_STR("/a")));
+    put(m, EW_STR("/a"), EW_STR("new"), 2);
+    assert_true(ew_slice_equal(mirror_entry_view(e).value, EW_STR("old")));
+    mirror_entry_unref(e);
+    e = mirror_entry_ref(mirror_get(m, EW_STR("/a")));
+    assert_true(mirror_delete(m, EW_STR("/a")));
+    assert_true(ew_slice_equal(mirror_entry_view(e).value, EW_STR("new")));
+    mirror_entry_unref(e);
+}
+
+static void an_entry_that_is_put_again_stays(void **state) {
+    mirror *m = *state;
+    put(m, EW_STR("/a"), EW_STR("1"), 1);
+    size_t bytes = mirror_bytes(m);
+    mirror_put(m, mirror_entry_ref(mirror_get(m, EW_STR("/a"))));
+    holds(m, EW_STR("/a"), EW_STR("1"), 1);
+    assert_int_equal(mirror_count(m), 1);
+    assert_int_equal(mirror_bytes(m), bytes);
+}
+
+static void lengths_that_cannot_be_kept_are_refused(void **state) {
+    (void)state;
+    assert_null(mirror_entry_new((ew_slice){"", (size_t)UINT32_MAX + 1}, EW_STR(""), 1));
+    assert_null(mirror_entry_new(EW_STR(""), (ew_slice){"", (size_t)UINT32_MAX + 1}, 1));
+}
+
+static void bytes_are_counted_in_and_out(void **state) {
+    mirror *m = *state;
+    size_t empty = mirror_bytes(m);
+    char value[1000] = {0};
+    for (size_t len = 0; len < sizeof value; len += 37)
+        put(m, (ew_slice){value, len}, (ew_slice){value, len}, 1);
+    size_t sum = 0;
+    for (mirror_entry *e = mirror_seek(m, EW_STR("")); e; e = mirror_next(m, e))
+        sum += mirror_entry_bytes(e);
+    assert_int_equal(mirror_bytes(m), empty + sum);
+    put(m, EW_STR(""), (ew_slice){value, sizeof value}, 2); /* grows in place */
+    assert_true(mirror_bytes(m) > empty + sum);
+    for (size_t len = 0; len < sizeof value; len += 37)
+        assert_true(mirror_delete(m, (ew_slice){value, len}));
+    assert_int_equal(mirror_bytes(m), empty);
+}
+
+/* What is counted must be what malloc really takes, or the bound that is set on it means nothing. */
+static void bytes_are_those_of_malloc(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* their malloc is another one */
+#endif
+    char value[600] = {0};
+    for (size_t len = 0; len < sizeof value; len++) {
+        mirror_entry *e = mirror_entry_new(EW_STR("/key"), (ew_slice){value, len}, 1);
+        assert_non_null(e);
+        assert_int_equal(mirror_entry_bytes(e), malloc_usable_size(e) + sizeof(size_t));
+        mirror_entry_unref(e);
+    }
+}
+
+static long resident_bytes(void) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%*s %ld", &pages), 1);
+    fclose(f);
+    return pages * 4096;
+}
+
+/* A million keys with values of 256 bytes cost at most 1.5 times their bytes, in resident memory. */
+static void a_million_keys_stay_within_their_memory(void **state) {
+    mirror *m = *state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    const size_t keys = 1000000;
+    char value[256], key[32];
+    memset(value, 'v', sizeof value);
+    long before = resident_bytes();
+    size_t raw = 0;
+    for (size_t i = 0; i < keys; i++) {
+        size_t len = (size_t)snprintf(key, sizeof key, "/app/tasks/%09zu", i);
+        put(m, (ew_slice){key, len}, (ew_slice){value, sizeof value}, (int64_t)i + 1);
+        raw += len + sizeof value;
+    }
+    assert_int_equal(mirror_count(m), keys);
+    assert_true((double)mirror_bytes(m) <= 1.5 * (double)raw);
+    assert_true((double)(resident_bytes() - before) <= 1.5 * (double)raw);
+}
+
+/* ---- against a naive sorted array ---- */
+
+typedef struct naive {
+    struct {
+        char key[8];
+        size_t len;
+        int64_t revision;
+    } row[4096];
+    size_t count;
+} naive;
+
+static int order(const void *a, size_t a_len, const void *b, size_t b_len) {
+    int bytes = memcmp(a, b, a_len < b_len ? a_len : b_len);
+    return bytes != 0 ? bytes : (a_len > b_len) - (a_len < b_len);
+}
+
+/* The first row at or after the key. */
+static size_t naive_seek(const naive *n, ew_slice key) {
+    size_t i = 0;
+    while (i < n->count && order(n->row[i].key, n->row[i].len, key.data, key.len) < 0)
+        i++;
+    return i;
+}
+
+static bool naive_has(const naive *n, size_t i, ew_slice key) {
+    return i < n->count && order(n->row[i].key, n->row[i].len, key.data, key.len) == 0;
+}
+
+static void naive_put(naive *n, ew_slice key, int64_t revision) {
+    size_t i = naive_seek(n, key);
+    if (!naive_has(n, i, key)) {
+        assert_true(n->count < 4096);
+        memmove(&n->row[i + 1], &n->row[i], (n->count - i) * sizeof n->row[0]);
+        n->count++;
+    }
+    memcpy(n->row[i].key, key.data, key.len);
+    n->row[i].len = key.len;
+    n->row[i].revision = revision;
+}
+
+static bool naive_delete(naive *n, ew_slice key) {
+    size_t i = naive_seek(n, key);
+    if (!naive_has(n, i, key))
+        return false;
+    n->count--;
+    memmove(&n->row[i], &n->row[i + 1], (n->count - i) * sizeof n->row[0]);
+    return true;
+}
+
+static void same(const mirror *m, const naive *n, ew_slice from) {
+    size_t i = naive_seek(n, from);
+    mirror_entry *e = mirror_seek(m, from);
+    for (; e && i < n->count; e = mirror_next(m, e), i++) {
+        ew_entry view = mirror_entry_view(e);
+        assert_int_equal(order(view.key.data, view.key.len, n->row[i].key, n->row[i].len), 0);
+        assert_int_equal(view.mod_revision, n->row[i].revision);
+    }
+    assert_null(e);
+    assert_int_equal(i, n->count);
+    assert_int_equal(mirror_count(m), n->count);
+}
+
+static void the_mirror_equals_a_naive_array(void **state) {
+    mirror *m = *state;
+    static naive n;
+    n.count = 0;
+    unsigned seed = 7;
+    for (int64_t round = 1; round <= 40000; round++) {
+        char bytes[6];
+        ew_slice key = {bytes, (size_t)rand_r(&seed) % 6};
+        for (size_t i = 0; i < key.len; i++)
+            bytes[i] = (char)("\0a\xff/"[rand_r(&seed) % 4]);
+        switch (rand_r(&seed) % 3) {
+        case 0:
+            assert_int_equal(mirror_delete(m, key), naive_delete(&n, key));
+            break;
+        default:
+            put(m, key, key, round);
+            naive_put(&n, key, round);
+        }
+        assert_int_equal(mirror_get(m, key) != NULL, naive_has(&n, naive_seek(&n, key), key));
+        if (round % 400 == 0)
+            same(m, &n, key);
+    }
+    same(m, &n, EW_STR(""));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_empty_mirror_holds_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_put_replaces_and_a_delete_removes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(keys_and_values_are_bytes_of_any_length, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_scan_is_in_etcds_order, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_entry_outlives_its_place_in_the_mirror, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_entry_that_is_put_again_stays, set_up, tear_down),
+        cmocka_unit_test(lengths_that_cannot_be_kept_are_refused),
+        cmocka_unit_test_setup_teardown(bytes_are_counted_in_and_out, set_up, tear_down),
+        cmocka_unit_test(bytes_are_those_of_malloc),
+        cmocka_unit_test_setup_teardown(a_million_keys_stay_within_their_memory, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_mirror_equals_a_naive_array, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
