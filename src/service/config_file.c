@@ -1,0 +1,92 @@
+#include "service/config_file.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct reading {
+    const char *path;
+    FILE *file, *problems;
+    config_line_fn fn;
+    void *arg;
+    char *text; /* getline's */
+    size_t capacity;
+    int line;
+    bool expects; /* the line that inih has now is no comment: the handler must be called for it */
+    int bad;
+} reading;
+
+static void complain(reading *r, const char *what) {
+    fprintf(r->problems, "%s:%d: %s\n", r->path, r->line, what);
+    r->bad++;
+}
+
+/* inih skips a line that it does not understand and remembers the number of the first one only. We want every one
+ * named, so each line that should have reached the handler and did not is reported when the next is asked for. */
+static void settle(reading *r) {
+    if (r->expects)
+        complain(r, "expected `name = value`");
+    r->expects = false;
+}
+
+static int handle(void *arg, const char *section, const char *name, const char *value) {
+    reading *r = arg;
+    (void)section;
+    r->expects = false;
+    if (name[0] == '\0')
+        complain(r, "expected `name = value`");
+    else
+        r->fn(r->arg, r->line, name, value ? value : "");
+    return 1;
+}
+
+/* Gives inih the next line, at most `size` bytes with the NUL. Leading blanks go, because inih would take an indented
+ * line for more of the value before it. A line that cannot be right is reported and given as an empty one. */
+static char *next_line(char *out, int size, void *arg) {
+    reading *r = arg;
+    settle(r);
+    ssize_t got = getline(&r->text, &r->capacity, r->file);
+    if (got < 0)
+        return NULL;
+    r->line++;
+    size_t len = (size_t)got;
+    while (len > 0 && strchr("\r\n", r->text[len - 1]))
+        r->text[--len] = '\0';
+    const char *start = r->text + strspn(r->text, " \t");
+    out[0] = '\0';
+    if (strlen(r->text) != len) {
+        complain(r, "a NUL byte");
+    } else if (*start == '[') {
+        complain(r, "sections are not used here; expected `name = value`");
+    } else if (strlen(start) + 2 > (size_t)size) {
+        complain(r, "the line is too long");
+    } else {
+        memcpy(out, start, strlen(start) + 1);
+        r->expects = *start != '\0' && !strchr(INI_START_COMMENT_PREFIXES, *start);
+    }
+    return out;
+}
+
+int config_file_read(const char *path, config_line_fn fn, void *arg, FILE *problems) {
+    reading r = {.path = path, .problems = problems, .fn = fn, .arg = arg};
+    r.file = fopen(path, "re");
+    if (!r.file) {
+        fprintf(problems, "%s: %s\n", path, strerror(errno));
+        return -1;
+    }
+#ifdef HAVE_INI_MAX_LINE
+    ini_max_line = 4096; /* the package's default of 200 is too little for a list of endpoints */
+#endif
+    errno = 0;
+    int status = ini_parse_stream(next_line, &r, handle, &r);
+    settle(&r);
+    if (ferror(r.file) || status < 0) {
+        fprintf(problems, "%s: %s\n", path, errno ? strerror(errno) : "out of memory");
+        r.bad = -1;
+    }
+    free(r.text);
+    fclose(r.file);
+    return r.bad;
+}

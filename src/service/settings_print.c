@@ -1,0 +1,199 @@
+#include "service/settings.h"
+
+#include <etcdworker/version.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- values ---- */
+
+static void print_choice(FILE *out, const char *choices, int64_t position) {
+    for (; position > 0; position--)
+        choices = strchr(choices, '|') + 1;
+    fprintf(out, "%.*s", (int)strcspn(choices, "|"), choices);
+}
+
+void settings_print_value(FILE *out, const ew_options *o, const ew_option_info *row) {
+    int64_t number = row->kind == EW_OPTION_TEXT ? 0 : ew_options_int(o, row->name);
+    if (row->kind == EW_OPTION_TEXT)
+        fputs(ew_options_text(o, row->name), out);
+    else if (row->kind == EW_OPTION_CHOICE)
+        print_choice(out, row->choices, number);
+    else if (row->kind == EW_OPTION_SWITCH)
+        fputs(number ? "on" : "off", out);
+    else
+        fprintf(out, "%" PRId64, number);
+}
+
+static bool ends_in(const char *text, const char *end) {
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+/* A password is never shown, not even to who set it: this output ends up in tickets. */
+static bool is_secret(const char *name) {
+    return ends_in(name, "password") || ends_in(name, "token") || ends_in(name, "secret");
+}
+
+void settings_print_effective(FILE *out, const settings *s) {
+    static const char *const sources[] = {"", "  ; file", "  ; environment", "  ; flag"};
+    const char *group = "";
+    fprintf(out, "# etcdworkerd %s: the options in effect\n", ew_version());
+    const ew_option_info *row;
+    for (size_t i = 0; (row = ew_option_at(i)); i++) {
+        if (strcmp(group, row->group) != 0)
+            fprintf(out, "\n# %s\n", row->group);
+        group = row->group;
+        bool hide = is_secret(row->name) && ew_options_text(s->options, row->name)[0] != '\0';
+        fprintf(out, "%s%s =", hide ? "# " : "", row->name);
+        if (hide)
+            fputs(" (hidden)", out);
+        else if (row->kind != EW_OPTION_TEXT || ew_options_text(s->options, row->name)[0] != '\0')
+            fputc(' ', out), settings_print_value(out, s->options, row);
+        fprintf(out, "%s\n", sources[s->sources[i]]);
+    }
+}
+
+/* ---- help ---- */
+
+enum { LEFT = 8, RIGHT = 79 };
+
+/* Prints words from column LEFT on, broken before column RIGHT. */
+static void print_words(FILE *out, const char *text) {
+    int column = LEFT;
+    fprintf(out, "%*s", LEFT, "");
+    while (*text) {
+        int word = (int)strcspn(text, " ");
+        if (column > LEFT && column + 1 + word > RIGHT) {
+            fprintf(out, "\n%*s", LEFT, "");
+            column = LEFT;
+        } else if (column > LEFT) {
+            fputc(' ', out);
+            column++;
+        }
+        fprintf(out, "%.*s", word, text);
+        column += word;
+        text += word;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static const char *unit_of(const char *name) {
+    if (ends_in(name, "_ms"))
+        return " milliseconds";
+    if (ends_in(name, "_s") || strcmp(name, "seconds") == 0)
+        return " seconds";
+    if (ends_in(name, "_bytes"))
+        return " bytes";
+    return "";
+}
+
+static void print_flag(FILE *out, const ew_option_info *row) {
+    fputs("  --", out);
+    if (row->kind == EW_OPTION_SWITCH)
+        fputs("[no-]", out);
+    for (const char *c = row->name; *c; c++)
+        fputc(*c == '_' ? '-' : *c, out);
+    if (row->kind == EW_OPTION_INT)
+        fputs("=N", out);
+    else if (row->kind == EW_OPTION_CHOICE)
+        fprintf(out, "=%s", row->choices);
+    else if (row->kind == EW_OPTION_TEXT)
+        fputs("=TEXT", out);
+    fputc('\n', out);
+}
+
+static void print_row(FILE *out, const ew_option_info *row) {
+    char line[160];
+    print_flag(out, row);
+    print_words(out, row->help);
+    const char *unit = unit_of(row->name);
+    if (row->kind == EW_OPTION_INT) {
+        snprintf(line, sizeof line, "(%" PRId64 " to %" PRId64 "%s; default %" PRId64 ")", row->min, row->max, unit,
+                 row->default_number);
+    } else if (row->kind == EW_OPTION_SWITCH) {
+        snprintf(line, sizeof line, "(default %s)", row->default_number ? "on" : "off");
+    } else if (row->kind == EW_OPTION_TEXT) {
+        const char *text = row->default_text;
+        snprintf(line, sizeof line, "(default %s%s%s)", *text ? "\"" : "", *text ? text : "empty", *text ? "\"" : "");
+    } else {
+        const char *word = row->choices;
+        for (int64_t i = row->default_number; i > 0; i--)
+            word = strchr(word, '|') + 1;
+        snprintf(line, sizeof line, "(default %.*s)", (int)strcspn(word, "|"), word);
+    }
+    print_words(out, line);
+}
+
+static const char *title_of(const char *group) {
+    static const struct {
+        const char *group, *title;
+    } titles[] = {
+        {"client", "Connection to etcd"},
+        {"worker", "Worker: how the prefix is followed and patches are committed"},
+        {"service", "Service: what etcdworkerd runs, serves and logs"},
+    };
+    for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
+        if (strcmp(titles[i].group, group) == 0)
+            return titles[i].title;
+    }
+    return group;
+}
+
+static const char intro[] = "Usage: etcdworkerd [OPTION]...\n"
+                            "\n"
+                            "Keeps a reactor in step with an etcd v3 key prefix: the reactor is ticked with a\n"
+                            "consistent snapshot of the prefix, and what it wants written is committed as\n"
+                            "optimistic transactions, each exactly once.\n"
+                            "\n"
+                            "Examples:\n"
+                            "  etcdworkerd --dev --demo\n"
+                            "        try it: a private etcd, a small sample, and a live view\n"
+                            "  etcdworkerd --endpoints=10.0.0.1:2379,10.0.0.2:2379 --prefix=/app\n"
+                            "        spread the tasks under /app/tasks/ over the members under /app/members/\n"
+                            "  etcdworkerd --config=/etc/etcdworker.conf --reactor=./mine.so\n"
+                            "        run a reactor of your own, from a shared object\n"
+                            "  etcdworkerd --config=/etc/etcdworker.conf --check-config\n"
+                            "        say what would be in effect, and what is wrong\n"
+                            "\n"
+                            "The built-in reactor, assign, reads these keys below the prefix:\n"
+                            "  members/<id>        a live member; JSON may give {\"capacity\": N}: its share of\n"
+                            "                      the load, default 1; 0 drains it. Bind it to a lease.\n"
+                            "  tasks/<id>          a task; JSON may give {\"weight\": N}, default 1\n"
+                            "and keeps, for each task:\n"
+                            "  assignments/<task>  {\"member\":\"<id>\"}\n"
+                            "\n"
+                            "  -h, --help           print this and exit\n"
+                            "  -V, --version        print the version and exit\n"
+                            "      --config=FILE    read options from a file, `name = value` a line\n"
+                            "      --check-config   print the options in effect and exit: 0, or 78 if some are\n"
+                            "                       wrong\n"
+                            "\n"
+                            "Each option below can also be set in the config file (tick_interval_ms = 500) and\n"
+                            "in the environment (ETCDWORKER_TICK_INTERVAL_MS=500). A flag wins over the\n"
+                            "environment, that over the file, that over the default.\n";
+
+static const char outro[] = "\n"
+                            "Signals:\n"
+                            "  SIGTERM, SIGINT and SIGHUP decide the transaction in flight, then stop; a second\n"
+                            "  one ends the process at once.\n"
+                            "\n"
+                            "Exit status:\n"
+                            "   0  done, or stopped by a signal\n"
+                            "   1  failed, or forced by a second signal\n"
+                            "   2  the command line is wrong\n"
+                            "  75  failed for now, may work later: etcd is not available, a session was lost\n"
+                            "  78  the configuration is wrong\n";
+
+void settings_print_help(FILE *out) {
+    fputs(intro, out);
+    const char *group = "";
+    const ew_option_info *row;
+    for (size_t i = 0; (row = ew_option_at(i)); i++) {
+        if (strcmp(group, row->group) != 0)
+            fprintf(out, "\n%s:\n", title_of(row->group));
+        group = row->group;
+        print_row(out, row);
+    }
+    fputs(outro, out);
+}
