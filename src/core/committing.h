@@ -71,7 +71,7 @@ typedef struct committing_effect {
     const char *detail;
 } committing_effect;
 
-#define COMMITTING_EFFECTS_MAX 4
+#define COMMITTING_EFFECTS_MAX 8
 typedef struct committing_effects {
     committing_effect list[COMMITTING_EFFECTS_MAX];
     size_t count;
@@ -84,5 +84,10 @@ void committing_free(committing *c);
 void committing_step(committing *c, const committing_event *event, committing_effects *out);
 int64_t committing_deadline_ms(const committing *c); /* when COMMITTING_TIMER is due; INT64_MAX for never */
 committing_state committing_get_state(const committing *c);
+
+/* How many bytes the committer adds to one request at most, and how many compares (or operations) one unit may bring:
+ * max_keys, or fewer when the fence needs room below etcd's limit of 128. What the ticking core is configured with. */
+int64_t committing_overhead(const committing_config *config);
+uint32_t committing_max_keys(const committing_config *config);
 
 #endif

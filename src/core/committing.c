@@ -1,0 +1,240 @@
+/* The committing core: its life, its steps and its moves. */
+#include "core/committing_private.h"
+
+#include "core/check.h"
+
+#include <stdlib.h>
+
+/* The moves that are allowed, with the text that traces each. */
+static const char *const moves[COMMITTING_ENDED + 1][COMMITTING_ENDED + 1] = {
+    [COMMITTING_IDLE] = {[COMMITTING_IN_FLIGHT] = "idle -> in flight", [COMMITTING_ENDED] = "idle -> ended"},
+    [COMMITTING_IN_FLIGHT] = {[COMMITTING_IDLE] = "in flight -> idle",
+                              [COMMITTING_BACKING_OFF] = "in flight -> backing off",
+                              [COMMITTING_RESOLVING] = "in flight -> resolving"},
+    [COMMITTING_BACKING_OFF] =
+        {[COMMITTING_IN_FLIGHT] = "backing off -> in flight", [COMMITTING_IDLE] = "backing off -> idle"},
+    [COMMITTING_RESOLVING] =
+        {[COMMITTING_IN_FLIGHT] = "resolving -> in flight", [COMMITTING_IDLE] = "resolving -> idle"},
+};
+
+committing *committing_new(const committing_config *config) {
+    committing *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->config = *config;
+    c->timer_ms = c->stop_ms = INT64_MAX;
+    c->random = config->seed;
+    return c;
+}
+
+void committing_free(committing *c) {
+    if (!c)
+        return;
+    committing_drop_batch(c);
+    free(c->revisions);
+    free(c->request.data);
+    free(c->fence.data);
+    free(c);
+}
+
+committing_state committing_get_state(const committing *c) {
+    return c->state;
+}
+
+int64_t committing_deadline_ms(const committing *c) {
+    if (c->state == COMMITTING_ENDED)
+        return INT64_MAX;
+    return c->timer_ms < c->stop_ms ? c->timer_ms : c->stop_ms;
+}
+
+committing_effect *committing_emit(committing *c, committing_effect_type type) {
+    CHECK(c->out->count < COMMITTING_EFFECTS_MAX);
+    committing_effect *e = &c->out->list[c->out->count++];
+    *e = (committing_effect){.type = type};
+    return e;
+}
+
+/* What must hold in each state: whoever breaks it would send a transaction twice, or lose one. */
+static void check_invariant(const committing *c) {
+    CHECK(c->in_batch == (c->state != COMMITTING_IDLE && c->state != COMMITTING_ENDED));
+    CHECK(c->next <= c->limit && c->limit <= c->unit_count);
+    CHECK(c->call_out || c->state != COMMITTING_IN_FLIGHT);
+    CHECK(!c->call_out || c->state == COMMITTING_IN_FLIGHT || c->state == COMMITTING_RESOLVING);
+    CHECK(c->call_out == (c->timer_ms == INT64_MAX) || !c->in_batch);
+    CHECK(c->state != COMMITTING_RESOLVING || c->config.exactly_once);
+    CHECK(!c->fencing || c->state == COMMITTING_RESOLVING);
+}
+
+void committing_move(committing *c, committing_state to) {
+    if (c->state == to)
+        return;
+    CHECK(moves[c->state][to]);
+    committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
+    log->status = EW_LOG_DEBUG;
+    log->detail = moves[c->state][to];
+    c->state = to;
+}
+
+void committing_send(committing *c, const committing_buffer *request) {
+    CHECK(!c->call_out);
+    committing_emit(c, COMMITTING_DO_TXN)->bytes = (ew_slice){request->data, request->len};
+    c->call_out = true;
+    c->timer_ms = INT64_MAX;
+    c->txns++;
+}
+
+/* Doubles from the minimum up to the maximum; the second half of the wait is by chance, so that workers that failed
+ * together do not come back together. */
+void committing_back_off(committing *c, int64_t now_ms) {
+    int64_t wait = c->config.backoff_min_ms > 0 ? c->config.backoff_min_ms : 1;
+    for (uint32_t i = 0; i < c->failures && wait < c->config.backoff_max_ms; i++)
+        wait *= 2;
+    if (wait > c->config.backoff_max_ms && c->config.backoff_max_ms > 0)
+        wait = c->config.backoff_max_ms;
+    /* splitmix64 */
+    uint64_t z = c->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    int64_t half = wait / 2;
+    c->timer_ms = now_ms + wait - half + (int64_t)(z % (uint64_t)(half + 1));
+    c->failures++;
+}
+
+typedef enum answer_class { ANSWER_OK, ANSWER_RETRY, ANSWER_UNKNOWN, ANSWER_DEFINITE } answer_class;
+
+/* ETCD P11. In doubt an outcome is unknown: taking what was applied for not applied would apply it twice. */
+static answer_class classify(int status) {
+    switch (status) {
+    case EW_OK:
+        return ANSWER_OK;
+    case EW_ERR_BUSY:
+    case EW_ERR_NO_SPACE:
+    case EW_ERR_UNAVAILABLE:
+        return ANSWER_RETRY;
+    case EW_ERR_INVALID:
+    case EW_ERR_TOO_LARGE:
+    case EW_ERR_NOT_FOUND:
+    case EW_ERR_DENIED:
+    case EW_ERR_UNAUTHENTICATED:
+    case EW_ERR_UNSUPPORTED:
+    case EW_ERR_NO_MEMORY:
+    case EW_ERR_SESSION_DONE:
+    case EW_ERR_LEADERSHIP_LOST:
+    case EW_ERR_STATE:
+        return ANSWER_DEFINITE;
+    default:
+        return ANSWER_UNKNOWN;
+    }
+}
+
+static void in_flight_unknown(committing *c, const char *why) {
+    if (c->config.exactly_once)
+        committing_resolve(c, why);
+    else
+        committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, why);
+}
+
+static void in_flight_understood(committing *c, const committing_answer *a) {
+    if (a->verdict == COMMITTING_SUCCEEDED)
+        committing_committed(c, a->revision, a->visible);
+    else if (a->verdict == COMMITTING_MALFORMED)
+        in_flight_unknown(c, "etcd's answer to a transaction makes no sense");
+    else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_TXN)
+        committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt, after all */
+    else if (c->config.exactly_once && a->receipt != COMMITTING_RECEIPT_LAST)
+        committing_lost_receipt(c, a, false);
+    else if (a->status == EW_ERR_BAD_ANSWER)
+        in_flight_unknown(c, "etcd refused a transaction although all of its compares hold");
+    else
+        committing_refused(c, a);
+}
+
+static void in_flight_answer(committing *c, const committing_event *event) {
+    committing_answer answer;
+    switch (classify(event->status)) {
+    case ANSWER_OK:
+        committing_understand(c, event->bytes, &answer);
+        in_flight_understood(c, &answer);
+        break;
+    case ANSWER_RETRY:
+        if (c->stopping) {
+            committing_finish(c, EW_ERR_CANCELLED, false, event->detail);
+            break;
+        }
+        committing_back_off(c, event->now_ms);
+        committing_move(c, COMMITTING_BACKING_OFF);
+        break;
+    case ANSWER_UNKNOWN:
+        in_flight_unknown(c, event->detail);
+        break;
+    case ANSWER_DEFINITE:
+        committing_failed(c, event->status, event->detail);
+        break;
+    }
+}
+
+static void take_answer(committing *c, const committing_event *event) {
+    if (!c->call_out)
+        return; /* of a call that was given up */
+    c->call_out = false;
+    if (c->state == COMMITTING_RESOLVING && classify(event->status) != ANSWER_OK &&
+        classify(event->status) != ANSWER_DEFINITE)
+        committing_back_off(c, event->now_ms); /* the question stays open */
+    else if (c->state == COMMITTING_RESOLVING)
+        committing_resolving_answer(c, event);
+    else
+        in_flight_answer(c, event);
+}
+
+static void take_timer(committing *c, int64_t now_ms) {
+    if (now_ms >= c->stop_ms && c->in_batch) {
+        c->call_out = false;
+        committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, "stopped before the outcome was known");
+    } else if (now_ms < c->timer_ms) {
+        return;
+    } else if (c->state == COMMITTING_BACKING_OFF) {
+        committing_send(c, &c->request);
+        committing_move(c, COMMITTING_IN_FLIGHT);
+    } else if (c->state == COMMITTING_RESOLVING) {
+        committing_resolve_again(c);
+    }
+}
+
+/* SEMANTICS 7: what is in flight is decided first, nothing new is begun. */
+static void take_stop(committing *c, const committing_event *event) {
+    int64_t stop_ms = event->now_ms + (event->timeout_ms > 0 ? event->timeout_ms : 0);
+    c->stop_ms = stop_ms < c->stop_ms ? stop_ms : c->stop_ms;
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    if (c->state == COMMITTING_BACKING_OFF)
+        committing_finish(c, EW_ERR_CANCELLED, false, "stopped");
+    else if (c->state == COMMITTING_IDLE)
+        committing_move(c, COMMITTING_ENDED);
+}
+
+void committing_step(committing *c, const committing_event *event, committing_effects *out) {
+    out->count = 0;
+    if (c->state == COMMITTING_ENDED)
+        return;
+    c->out = out;
+    switch (event->type) {
+    case COMMITTING_BATCH:
+        committing_take(c, event->patches);
+        break;
+    case COMMITTING_ANSWER:
+        take_answer(c, event);
+        break;
+    case COMMITTING_TIMER:
+        take_timer(c, event->now_ms);
+        break;
+    case COMMITTING_STOP:
+        take_stop(c, event);
+        break;
+    }
+    if (c->state == COMMITTING_ENDED)
+        committing_emit(c, COMMITTING_DO_END);
+    check_invariant(c);
+    c->out = NULL;
+}

@@ -1,0 +1,212 @@
+/* What etcd's answer to a transaction says. The bytes come from outside: whatever does not fit the request that was
+ * sent is COMMITTING_MALFORMED, and is treated as an unknown outcome. */
+#include "core/committing_private.h"
+
+#include <inttypes.h>
+
+static bool same_key(ProtobufCBinaryData a, ew_slice b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+}
+
+/* The key-value that the i-th response read: false when the response does not fit; `*kv` is NULL when the key is
+ * absent. */
+static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const Pb__KeyValue **kv) {
+    const Pb__ResponseOp *op = answer->responses[i];
+    if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
+        return false;
+    *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
+    return !*kv || (same_key((*kv)->key, key) && (*kv)->mod_revision > 0);
+}
+
+static bool number_is(const Pb__KeyValue *kv, int64_t number) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, number);
+    return same_key(kv->value, ew_str(text));
+}
+
+/* ---- a transaction that succeeded ---- */
+
+/* Visible: at least one operation of the units left an event below the prefix. A put always does; a delete only of a
+ * key that was there (ETCD P13). */
+static void understand_success(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
+    size_t ops = 0;
+    for (size_t u = c->next; u < c->end; u++)
+        ops += c->units[u].ops;
+    if (!answer->header || answer->header->revision <= c->own.receipt_mod || answer->n_responses < ops)
+        return;
+    out->visible = c->config.counter && c->own.deletes;
+    for (size_t i = 0; i < ops && !out->visible; i++) {
+        const Pb__ResponseOp *op = answer->responses[i];
+        out->visible = op->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT ||
+                       (op->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE &&
+                        op->response_delete_range->deleted > 0);
+    }
+    out->revision = answer->header->revision;
+    out->verdict = COMMITTING_SUCCEEDED;
+}
+
+/* ---- a transaction that was refused ---- */
+
+static void understand_receipt(const committing *c, const Pb__KeyValue *kv, committing_answer *out) {
+    if (!kv) {
+        out->receipt = c->own.receipt_mod == 0 ? COMMITTING_RECEIPT_LAST : COMMITTING_RECEIPT_MISSING;
+        return;
+    }
+    out->receipt_revision = kv->mod_revision;
+    out->receipt_lease = kv->lease;
+    snprintf(out->receipt_value, sizeof out->receipt_value, "%.*s",
+             (int)(kv->value.len < sizeof out->receipt_value ? kv->value.len : sizeof out->receipt_value - 1),
+             kv->value.len ? (const char *)kv->value.data : "");
+    bool newer = kv->lease == c->config.lease && kv->mod_revision > c->own.receipt_mod;
+    if (kv->mod_revision == c->own.receipt_mod)
+        out->receipt = COMMITTING_RECEIPT_LAST;
+    else if (newer && number_is(kv, c->own.sequence))
+        out->receipt = COMMITTING_RECEIPT_TXN;
+    else if (newer && c->fencing && number_is(kv, c->fence_sequence))
+        out->receipt = COMMITTING_RECEIPT_FENCE;
+    else
+        out->receipt = COMMITTING_RECEIPT_FOREIGN;
+}
+
+/* Every unit hangs on the counter. */
+static void judge_counter(const committing *c, const Pb__KeyValue *kv, committing_answer *out) {
+    bool holds = c->own.counter > 0 ? kv && number_is(kv, c->own.counter) : !kv;
+    if (holds)
+        return;
+    out->status = EW_ERR_REFUSED;
+    out->conflict = c->next;
+    out->conflict_revision = kv ? kv->mod_revision : 0;
+}
+
+/* Whether the compares are what a unit may have: each on the mod_revision of one key. */
+static bool unit_is_sound(const committing_unit *u, const Pb__TxnRequest *txn) {
+    if (txn->n_compare != u->compares || txn->n_failure != u->compares || txn->n_success != u->ops)
+        return false;
+    for (size_t i = 0; i < txn->n_compare; i++) {
+        if (txn->compare[i]->target != PB__COMPARE__COMPARE_TARGET__MOD ||
+            txn->compare[i]->result != PB__COMPARE__COMPARE_RESULT__EQUAL)
+            return false;
+    }
+    return true;
+}
+
+/* Compares the unit's keys with what was read of them: reads from `first` on. False for a malformed answer. */
+static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, size_t first, bool *conflict,
+                           int64_t *revision) {
+    bool absent = false;
+    for (size_t i = 0; i < txn->n_compare; i++) {
+        const Pb__Compare *compare = txn->compare[i];
+        const Pb__KeyValue *kv;
+        if (!read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+            return false;
+        int64_t expected =
+            compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION ? compare->mod_revision : 0;
+        int64_t found = kv ? kv->mod_revision : 0;
+        if (found == expected)
+            continue;
+        *conflict = true;
+        absent = absent || !kv;
+        *revision = found > *revision ? found : *revision;
+    }
+    if (absent)
+        *revision = 0;
+    return true;
+}
+
+/* The first unit whose compares do not hold. */
+static bool judge_units(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
+    size_t first = 0;
+    for (size_t u = c->next; u < c->end && out->status == EW_OK; u++) {
+        const committing_unit *unit = &c->units[u];
+        Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
+        bool conflict = false, sound = txn && unit_is_sound(unit, txn);
+        int64_t revision = 0;
+        bool fits = !sound || judge_compares(txn, answer, first, &conflict, &revision);
+        if (txn)
+            pb__txn_request__free_unpacked(txn, NULL);
+        if (!fits)
+            return false;
+        if (!sound || conflict) {
+            out->status = sound ? EW_ERR_REFUSED : EW_ERR_BAD_MESSAGE;
+            out->conflict = u;
+            out->conflict_revision = revision;
+        }
+        first += unit->compares;
+    }
+    return true;
+}
+
+/* Nothing mismatches: then it was the fence, whose keys are not read. A compare on a lease tells a session. */
+static int fence_status(const committing *c) {
+    if (c->config.fence.len == 0)
+        return EW_ERR_BAD_ANSWER;
+    int status = EW_ERR_SESSION_DONE;
+    Pb__TxnRequest *fence = pb__txn_request__unpack(NULL, c->config.fence.len, c->config.fence.data);
+    for (size_t i = 0; fence && i < fence->n_compare; i++) {
+        if (fence->compare[i]->target != PB__COMPARE__COMPARE_TARGET__LEASE)
+            status = EW_ERR_LEADERSHIP_LOST;
+    }
+    if (fence)
+        pb__txn_request__free_unpacked(fence, NULL);
+    return status;
+}
+
+static void understand_refusal(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
+    size_t compares = 0;
+    for (size_t u = c->next; u < c->end; u++)
+        compares += c->units[u].compares;
+    size_t counter_at = compares, receipt_at = compares + (c->config.counter ? 1 : 0);
+    if (answer->n_responses != receipt_at + (c->config.exactly_once ? 1 : 0))
+        return;
+
+    const Pb__KeyValue *kv;
+    if (c->config.exactly_once) {
+        if (!read_at(answer, receipt_at, c->config.receipt_key, &kv))
+            return;
+        understand_receipt(c, kv, out);
+    }
+    if (c->config.counter) {
+        if (!read_at(answer, counter_at, c->config.counter_key, &kv))
+            return;
+        judge_counter(c, kv, out);
+    }
+    if (out->status == EW_OK && !judge_units(c, answer, out))
+        return;
+    if (out->status == EW_OK) {
+        out->status = fence_status(c);
+        out->conflict = c->next;
+    }
+    out->verdict = COMMITTING_REFUSED;
+}
+
+static const committing_answer nothing_understood = {.verdict = COMMITTING_MALFORMED};
+
+void committing_understand(const committing *c, ew_slice bytes, committing_answer *out) {
+    *out = nothing_understood;
+    Pb__TxnResponse *answer = pb__txn_response__unpack(NULL, bytes.len, bytes.data);
+    if (!answer)
+        return;
+    if (answer->succeeded)
+        understand_success(c, answer, out);
+    else
+        understand_refusal(c, answer, out);
+    pb__txn_response__free_unpacked(answer, NULL);
+}
+
+/* The fence's only compare and only read are the receipt's. */
+void committing_understand_fence(const committing *c, ew_slice bytes, committing_answer *out) {
+    *out = nothing_understood;
+    Pb__TxnResponse *answer = pb__txn_response__unpack(NULL, bytes.len, bytes.data);
+    if (!answer)
+        return;
+    const Pb__KeyValue *kv;
+    if (answer->succeeded && answer->header && answer->header->revision > c->own.receipt_mod) {
+        out->revision = answer->header->revision;
+        out->verdict = COMMITTING_SUCCEEDED;
+    } else if (!answer->succeeded && answer->n_responses == 1 && read_at(answer, 0, c->config.receipt_key, &kv)) {
+        understand_receipt(c, kv, out);
+        if (out->receipt != COMMITTING_RECEIPT_LAST)
+            out->verdict = COMMITTING_REFUSED;
+    }
+    pb__txn_response__free_unpacked(answer, NULL);
+}

@@ -1,0 +1,155 @@
+/* A batch: units in order, as many in a transaction as fit, until all are committed or one is not. */
+#include "core/committing_private.h"
+
+#include "core/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+void committing_drop_batch(committing *c) {
+    free(c->bytes);
+    free(c->units);
+    c->bytes = NULL;
+    c->units = NULL;
+    c->unit_count = c->next = c->limit = c->end = 0;
+}
+
+static bool copy_units(committing *c, const Msg__Patches *patches) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < patches->n_units; i++)
+        bytes += patches->units[i]->txn.len;
+    int64_t *revisions = realloc(c->revisions, (patches->n_units + 1) * sizeof *revisions);
+    if (revisions)
+        c->revisions = revisions;
+    c->bytes = malloc(bytes + 1);
+    c->units = calloc(patches->n_units + 1, sizeof *c->units);
+    if (!revisions || !c->bytes || !c->units)
+        return false;
+    uint8_t *at = c->bytes;
+    for (size_t i = 0; i < patches->n_units; i++) {
+        const Msg__Unit *u = patches->units[i];
+        if (u->txn.len)
+            memcpy(at, u->txn.data, u->txn.len);
+        c->units[i] = (committing_unit){{at, u->txn.len}, u->compares, u->ops, u->has_delete};
+        at += u->txn.len;
+    }
+    c->unit_count = c->limit = c->together = patches->n_units;
+    return true;
+}
+
+void committing_take(committing *c, const Msg__Patches *patches) {
+    if (c->state != COMMITTING_IDLE || c->stopping) {
+        committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
+        log->status = EW_LOG_WARN;
+        log->detail = "a batch came while another one is undecided; dropped";
+        return;
+    }
+    c->batch = patches->batch;
+    c->barrier_revision = c->conflict_revision = 0;
+    c->limit_status = EW_OK;
+    c->txns = c->resolved = c->failures = 0;
+    c->counter = patches->delete_counter;
+    if (!copy_units(c, patches))
+        committing_finish(c, EW_ERR_NO_MEMORY, false, NULL);
+    else if (c->config.counter && (c->counter < 0 || c->counter > INT64_MAX - 1 - (int64_t)patches->n_units))
+        committing_finish(c, EW_ERR_BAD_COUNTER, false, "the batch's delete counter is out of range");
+    else
+        committing_advance(c);
+}
+
+void committing_advance(committing *c) {
+    if (c->next == c->limit) {
+        committing_finish(c, c->limit_status, false,
+                          c->limit_status == EW_ERR_BAD_MESSAGE ? "a unit is malformed" : NULL);
+        return;
+    }
+    if (c->stopping) {
+        committing_finish(c, EW_ERR_CANCELLED, false, "stopped");
+        return;
+    }
+    int status = committing_build(c);
+    if (status != EW_OK) {
+        char detail[128];
+        const committing_unit *u = &c->units[c->next];
+        snprintf(detail, sizeof detail, "%" PRIu32 " compares, %" PRIu32 " operations, %zu bytes", u->compares, u->ops,
+                 u->txn.len);
+        committing_finish(c, status, false, status == EW_ERR_TOO_LARGE ? detail : NULL);
+        return;
+    }
+    c->in_batch = true;
+    c->failures = 0;
+    committing_send(c, &c->request);
+    committing_move(c, COMMITTING_IN_FLIGHT);
+}
+
+/* The transaction in question is committed. */
+void committing_committed(committing *c, int64_t revision, bool visible) {
+    for (size_t u = c->next; u < c->end; u++)
+        c->revisions[u] = revision;
+    c->next = c->end;
+    if (visible)
+        c->barrier_revision = revision;
+    if (c->own.deletes && c->config.counter)
+        c->counter++;
+    if (c->config.exactly_once)
+        c->receipt_mod = revision;
+    c->fencing = false;
+    committing_advance(c);
+}
+
+/* The transaction in question is refused, for good. The units before the one that conflicts are still good: they are
+ * sent again without it, and only then is the refusal told, since groups commit in order (SEMANTICS 21, 25). */
+void committing_refused(committing *c, const committing_answer *answer) {
+    CHECK(answer->conflict >= c->next && answer->conflict < c->end);
+    c->fencing = false;
+    if (answer->status != EW_ERR_REFUSED && answer->status != EW_ERR_BAD_MESSAGE) {
+        committing_finish(c, answer->status, false,
+                          answer->status == EW_ERR_BAD_ANSWER
+                              ? "etcd refused a transaction although all of its compares hold"
+                              : "the transaction's fence does not hold");
+        return;
+    }
+    c->limit = answer->conflict;
+    c->limit_status = answer->status;
+    c->conflict_revision = answer->conflict_revision;
+    committing_advance(c);
+}
+
+/* What one unit did wrong is told of that unit: a transaction of several is cut in two until it is found. */
+void committing_failed(committing *c, int status, const char *detail) {
+    bool of_a_unit = status == EW_ERR_TOO_LARGE || status == EW_ERR_INVALID || status == EW_ERR_DENIED;
+    if (of_a_unit && c->end - c->next > 1) {
+        c->together = (c->end - c->next) / 2;
+        committing_advance(c);
+    } else if (status == EW_ERR_NOT_FOUND) {
+        /* The only thing that a transaction may refer to and etcd not find is a lease. */
+        committing_finish(c, EW_ERR_SESSION_DONE, false, detail);
+    } else {
+        committing_finish(c, status, false, detail);
+    }
+}
+
+void committing_finish(committing *c, int status, bool unknown, const char *detail) {
+    committing_move(c, COMMITTING_IDLE);
+    snprintf(c->detail, sizeof c->detail, "%s", detail ? detail : "");
+    c->in_batch = c->call_out = c->fencing = false;
+    c->timer_ms = INT64_MAX;
+
+    Msg__Outcome *o = &committing_emit(c, COMMITTING_DO_OUTCOME)->outcome;
+    msg__outcome__init(o);
+    o->batch = c->batch;
+    o->units = (uint32_t)c->next;
+    o->barrier_revision = c->barrier_revision;
+    o->status = status;
+    o->conflict_revision = status == EW_ERR_REFUSED ? c->conflict_revision : 0;
+    o->detail = c->detail;
+    o->txns = c->txns;
+    o->resolved = c->resolved;
+    o->unknown = unknown;
+    o->n_revisions = c->next;
+    o->revisions = c->revisions;
+
+    committing_drop_batch(c);
+    if (c->stopping)
+        committing_move(c, COMMITTING_ENDED);
+}

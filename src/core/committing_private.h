@@ -1,0 +1,146 @@
+/* What the files of the committing core share. The rooms:
+ *   committing.c          the life of a core, its steps, its moves
+ *   committing_batch.c    a batch: taking it, sending its units in order, its outcome
+ *   committing_txn.c      the bytes of a transaction
+ *   committing_answer.c   what an answer says
+ *   committing_resolve.c  what to do about an unknown outcome, and why that is right */
+#ifndef CORE_COMMITTING_PRIVATE_H
+#define CORE_COMMITTING_PRIVATE_H
+
+#include "core/committing.h"
+#include "etcd.pb-c.h"
+
+#include <etcdworker/log.h>
+
+#include <stdio.h>
+
+/* etcd's limit of compares, and of operations in each branch, of one transaction (ETCD P13). */
+#define COMMITTING_ETCD_OPS_MAX 128
+
+typedef struct committing_buffer {
+    uint8_t *data;
+    size_t len, capacity;
+} committing_buffer;
+
+/* A unit as it was received; `txn` points into the batch's bytes. */
+typedef struct committing_unit {
+    ew_slice txn;
+    uint32_t compares, ops;
+    bool has_delete;
+} committing_unit;
+
+/* What a transaction carries besides its units. */
+typedef struct committing_own {
+    int64_t counter; /* as compared; one more is put if `deletes` */
+    bool deletes;
+    int64_t sequence;    /* that the receipt is put with */
+    int64_t receipt_mod; /* the receipt's mod_revision, compared; 0: there is none yet */
+} committing_own;
+
+/* What the receipt that a refused transaction read says about who wrote last. */
+typedef enum committing_receipt {
+    COMMITTING_RECEIPT_LAST,    /* as our last transaction left it: the refused one has not been applied */
+    COMMITTING_RECEIPT_TXN,     /* written by the transaction in question: it was applied */
+    COMMITTING_RECEIPT_FENCE,   /* written by the fence in question */
+    COMMITTING_RECEIPT_MISSING, /* gone, though we wrote it */
+    COMMITTING_RECEIPT_FOREIGN, /* somebody else's */
+} committing_receipt;
+
+typedef enum committing_verdict {
+    COMMITTING_SUCCEEDED,
+    COMMITTING_REFUSED,
+    COMMITTING_MALFORMED,
+} committing_verdict;
+
+/* An answer, understood. */
+typedef struct committing_answer {
+    committing_verdict verdict;
+    int64_t revision; /* COMMITTING_SUCCEEDED */
+    bool visible;     /* COMMITTING_SUCCEEDED: something below the prefix changed, so that the watch will show it */
+    /* COMMITTING_REFUSED: */
+    committing_receipt receipt;
+    int64_t receipt_revision;
+    int64_t receipt_lease;
+    char receipt_value[24];
+    int status;      /* EW_ERR_REFUSED, or why the refusal is no conflict */
+    size_t conflict; /* the first unit that conflicts */
+    int64_t conflict_revision;
+} committing_answer;
+
+struct committing {
+    committing_config config;
+    committing_state state;
+
+    /* The batch; without one, `unit_count` is 0 and `in_batch` false. */
+    bool in_batch;
+    uint64_t batch;
+    uint8_t *bytes;
+    committing_unit *units;
+    int64_t *revisions; /* of the committed units */
+    size_t unit_count;
+    size_t next;      /* the first undecided unit */
+    size_t limit;     /* the first unit that will not be sent: all are, until one is refused */
+    size_t together;  /* how many units may share a transaction */
+    int limit_status; /* what becomes of the unit at `limit` */
+    int64_t conflict_revision;
+    int64_t counter;
+    int64_t barrier_revision;
+    uint32_t txns, resolved;
+
+    /* The transaction in question: units [next, end). */
+    size_t end;
+    committing_own own;
+    committing_buffer request;
+    bool call_out; /* a DO_TXN waits for its answer */
+
+    /* Receipts: what our last transaction left behind, and the last number that was given out. */
+    int64_t receipt_mod;
+    int64_t sequence;
+    bool fencing; /* RESOLVING: the fence is being put, and `refusal` holds once it is */
+    int64_t fence_sequence;
+    committing_buffer fence;
+    committing_answer refusal;
+
+    int64_t timer_ms, stop_ms; /* INT64_MAX: none */
+    bool stopping;
+    uint32_t failures; /* in a row, for the backoff */
+    uint64_t random;
+    char detail[256];
+
+    committing_effects *out; /* the step's */
+};
+
+/* committing.c */
+committing_effect *committing_emit(committing *c, committing_effect_type type);
+void committing_move(committing *c, committing_state to);
+void committing_send(committing *c, const committing_buffer *request);
+void committing_back_off(committing *c, int64_t now_ms); /* sets the timer */
+
+/* committing_batch.c */
+void committing_take(committing *c, const Msg__Patches *patches);
+void committing_advance(committing *c); /* sends what comes next, or ends the batch */
+void committing_committed(committing *c, int64_t revision, bool visible);
+void committing_refused(committing *c, const committing_answer *answer);
+void committing_failed(committing *c, int status, const char *detail); /* surely not applied, and no use to repeat */
+void committing_finish(committing *c, int status, bool unknown, const char *detail);
+void committing_drop_batch(committing *c);
+
+/* committing_txn.c */
+bool committing_append(committing_buffer *b, const void *data, size_t len);
+bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b);
+size_t committing_own_bytes(const committing_config *config, const committing_own *own);
+int committing_build(committing *c);       /* the transaction from `next` on: sets end, own, request */
+int committing_build_fence(committing *c); /* sets fence, fence_sequence */
+bool committing_is_visible(const committing *c);
+
+/* committing_answer.c */
+void committing_understand(const committing *c, ew_slice bytes, committing_answer *out);
+void committing_understand_fence(const committing *c, ew_slice bytes, committing_answer *out);
+
+/* committing_resolve.c */
+void committing_resolve(committing *c, const char *why);
+void committing_resolve_again(committing *c);
+void committing_resolving_answer(committing *c, const committing_event *event);
+void committing_lost_receipt(committing *c, const committing_answer *answer, bool unknown);
+
+#endif

@@ -1,0 +1,232 @@
+/* The bytes of a transaction: the units' fragments as they came, and what the committer adds behind them. protobuf
+ * merges messages by concatenation: fragments are joined by appending their bytes, repeated fields keep their order. */
+#include "core/committing_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+bool committing_append(committing_buffer *b, const void *data, size_t len) {
+    if (len > b->capacity - b->len) {
+        size_t capacity = b->capacity ? b->capacity : 512;
+        while (capacity - b->len < len)
+            capacity *= 2;
+        uint8_t *grown = realloc(b->data, capacity);
+        if (!grown)
+            return false;
+        b->data = grown;
+        b->capacity = capacity;
+    }
+    if (len)
+        memcpy(b->data + b->len, data, len);
+    b->len += len;
+    return true;
+}
+
+static ProtobufCBinaryData binary(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, (uint8_t *)s.data};
+}
+
+/* What the committer adds, as one message: at most the counter and the receipt. */
+typedef struct own_txn {
+    Pb__TxnRequest txn;
+    Pb__Compare compares[2], *compare_list[2];
+    Pb__RequestOp ops[2], *op_list[2];
+    Pb__PutRequest puts[2];
+    Pb__RequestOp reads[2], *read_list[2];
+    Pb__RangeRequest ranges[2];
+    char counter_now[24], counter_next[24], receipt[24];
+} own_txn;
+
+static Pb__Compare *add_compare(own_txn *t, ew_slice key) {
+    size_t i = t->txn.n_compare++;
+    pb__compare__init(&t->compares[i]);
+    t->compares[i].key = binary(key);
+    t->compares[i].result = PB__COMPARE__COMPARE_RESULT__EQUAL;
+    t->compare_list[i] = &t->compares[i];
+    return &t->compares[i];
+}
+
+static Pb__PutRequest *add_put(own_txn *t, ew_slice key, const char *value) {
+    size_t i = t->txn.n_success++;
+    pb__request_op__init(&t->ops[i]);
+    pb__put_request__init(&t->puts[i]);
+    t->ops[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    t->ops[i].request_put = &t->puts[i];
+    t->puts[i].key = binary(key);
+    t->puts[i].value = binary(ew_str(value));
+    t->op_list[i] = &t->ops[i];
+    return &t->puts[i];
+}
+
+static void add_read(own_txn *t, ew_slice key) {
+    size_t i = t->txn.n_failure++;
+    pb__request_op__init(&t->reads[i]);
+    pb__range_request__init(&t->ranges[i]);
+    t->reads[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    t->reads[i].request_range = &t->ranges[i];
+    t->ranges[i].key = binary(key);
+    t->read_list[i] = &t->reads[i];
+}
+
+/* SEMANTICS 24: the counter is compared always, and put once if anything is deleted. */
+static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
+    Pb__Compare *compare = add_compare(t, key);
+    if (own->counter > 0) {
+        snprintf(t->counter_now, sizeof t->counter_now, "%" PRId64, own->counter);
+        compare->target = PB__COMPARE__COMPARE_TARGET__VALUE;
+        compare->target_union_case = PB__COMPARE__TARGET_UNION_VALUE;
+        compare->value = binary(ew_str(t->counter_now));
+    } else {
+        compare->target = PB__COMPARE__COMPARE_TARGET__CREATE;
+        compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+        compare->create_revision = 0;
+    }
+    if (own->deletes) {
+        snprintf(t->counter_next, sizeof t->counter_next, "%" PRId64, own->counter + 1);
+        add_put(t, key, t->counter_next);
+    }
+    add_read(t, key);
+}
+
+/* The receipt is compared by its mod_revision, which nobody can write twice: a worker that took over this one's id
+ * after its lease expired may have reached the same sequence, but never at the same revision. 0 is "absent". */
+static void add_receipt(own_txn *t, const committing_config *config, const committing_own *own) {
+    Pb__Compare *compare = add_compare(t, config->receipt_key);
+    compare->target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare->target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare->mod_revision = own->receipt_mod;
+    snprintf(t->receipt, sizeof t->receipt, "%" PRId64, own->sequence);
+    add_put(t, config->receipt_key, t->receipt)->lease = config->lease;
+    add_read(t, config->receipt_key);
+}
+
+static void own_init(own_txn *t, const committing_config *config, const committing_own *own) {
+    pb__txn_request__init(&t->txn);
+    t->txn.compare = t->compare_list;
+    t->txn.success = t->op_list;
+    t->txn.failure = t->read_list;
+    if (config->counter)
+        add_counter(t, config->counter_key, own);
+    if (config->exactly_once)
+        add_receipt(t, config, own);
+}
+
+size_t committing_own_bytes(const committing_config *config, const committing_own *own) {
+    own_txn t;
+    own_init(&t, config, own);
+    return pb__txn_request__get_packed_size(&t.txn) + config->fence.len;
+}
+
+bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b) {
+    own_txn t;
+    own_init(&t, config, own);
+    size_t len = pb__txn_request__get_packed_size(&t.txn);
+    size_t at = b->len;
+    if (!committing_append(b, config->fence.data, config->fence.len))
+        return false;
+    if (len > b->capacity - b->len) {
+        uint8_t *grown = realloc(b->data, b->len + len);
+        if (!grown) {
+            b->len = at;
+            return false;
+        }
+        b->data = grown;
+        b->capacity = b->len + len;
+    }
+    b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
+    return true;
+}
+
+int64_t committing_overhead(const committing_config *config) {
+    const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX};
+    return (int64_t)committing_own_bytes(config, &longest);
+}
+
+uint32_t committing_max_keys(const committing_config *config) {
+    uint32_t own = (config->counter ? 1 : 0) + (config->exactly_once ? 1 : 0);
+    uint32_t compares = own + config->fence_compares;
+    uint32_t room = compares < COMMITTING_ETCD_OPS_MAX ? COMMITTING_ETCD_OPS_MAX - compares : 0;
+    return config->max_keys < room ? config->max_keys : room;
+}
+
+/* Takes units from `next` on while they fit (SEMANTICS 26): at least the first one, or it is too large. */
+int committing_build(committing *c) {
+    const uint32_t max_keys = committing_max_keys(&c->config);
+    committing_own own = {c->counter, false, c->sequence + 1, c->receipt_mod};
+    const size_t own_plain = committing_own_bytes(&c->config, &own);
+    own.deletes = true;
+    const size_t own_deletes = committing_own_bytes(&c->config, &own);
+    own.deletes = false;
+
+    uint64_t compares = 0, ops = 0, bytes = 0;
+    size_t end = c->next;
+    while (end < c->limit && end - c->next < c->together) {
+        const committing_unit *u = &c->units[end];
+        bool deletes = own.deletes || u->has_delete;
+        if (compares + u->compares > max_keys || ops + u->ops > max_keys ||
+            bytes + u->txn.len + (deletes ? own_deletes : own_plain) > (uint64_t)c->config.max_bytes)
+            break;
+        compares += u->compares;
+        ops += u->ops;
+        bytes += u->txn.len;
+        own.deletes = deletes;
+        end++;
+    }
+    if (end == c->next)
+        return EW_ERR_TOO_LARGE;
+
+    c->request.len = 0;
+    /* The units lie one behind the other in the batch's bytes. */
+    if (!committing_append(&c->request, c->units[c->next].txn.data, bytes) ||
+        !committing_append_own(&c->config, &own, &c->request))
+        return EW_ERR_NO_MEMORY;
+    c->end = end;
+    c->own = own;
+    c->sequence = own.sequence;
+    return EW_OK;
+}
+
+/* The fence carries the receipt alone: neither the counter nor leadership may keep it from being put. */
+int committing_build_fence(committing *c) {
+    committing_config receipt_only = c->config;
+    receipt_only.counter = false;
+    receipt_only.fence = (ew_slice){NULL, 0};
+    const committing_own own = {0, false, c->sequence + 1, c->receipt_mod};
+    c->fence.len = 0;
+    if (!committing_append_own(&receipt_only, &own, &c->fence))
+        return EW_ERR_NO_MEMORY;
+    c->fence_sequence = ++c->sequence;
+    return EW_OK;
+}
+
+static bool deletes_existing(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {
+    for (size_t i = 0; i < txn->n_compare; i++) {
+        const Pb__Compare *compare = txn->compare[i];
+        if (compare->key.len == key.len && memcmp(compare->key.data, key.data, key.len) == 0 &&
+            compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION && compare->mod_revision > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the transaction, once applied, shows on the watch: the deletion of an absent key does not (SEMANTICS 27), and
+ * the receipt lies outside the prefix. In doubt it does not: a gate that opens early costs a refusal, one that never
+ * opens costs the run. */
+bool committing_is_visible(const committing *c) {
+    if (c->config.counter && c->own.deletes)
+        return true;
+    bool visible = false;
+    for (size_t u = c->next; u < c->end && !visible; u++) {
+        Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, c->units[u].txn.len, c->units[u].txn.data);
+        if (!txn)
+            continue;
+        for (size_t i = 0; i < txn->n_success && !visible; i++) {
+            const Pb__RequestOp *op = txn->success[i];
+            visible = op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT ||
+                      (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE &&
+                       deletes_existing(txn, op->request_delete_range->key));
+        }
+        pb__txn_request__free_unpacked(txn, NULL);
+    }
+    return visible;
+}
