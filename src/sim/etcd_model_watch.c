@@ -1,0 +1,337 @@
+/* Watches: synced ones are told of each revision as it is committed, the others catch up in batches. */
+#include "sim/etcd_model_internal.h"
+
+#include <stdlib.h>
+
+typedef struct watch {
+    int64_t id;
+    ew_slice key, range_end;
+    int64_t next; /* the first revision that it has not been given */
+    bool synced, progress_notify, fragment, prev_kv, no_put, no_delete;
+} watch;
+
+typedef struct queued {
+    ew_slice bytes;
+    bool control; /* created, cancelled and requested progress go through a queue of their own, which is served first */
+} queued;
+
+struct etcd_model_stream {
+    etcd_model *model;
+    etcd_model_stream *next;
+    watch *watches;
+    size_t watch_count, watch_capacity;
+    int64_t next_id;
+    queued *queue;
+    size_t queue_head, queue_tail, queue_capacity;
+    bool progress_wanted;
+};
+
+/* ---- the queue of responses ---- */
+
+static void enqueue(etcd_model_stream *s, const Pb__WatchResponse *response, bool control) {
+    if (s->queue_head == s->queue_tail)
+        s->queue_head = s->queue_tail = 0;
+    sim_reserve(s->queue, s->queue_capacity, s->queue_tail + 1);
+    size_t at = s->queue_tail;
+    if (control)
+        for (at = s->queue_head; at < s->queue_tail && s->queue[at].control; at++)
+            ;
+    memmove(s->queue + at + 1, s->queue + at, (s->queue_tail++ - at) * sizeof *s->queue);
+    size_t size = pb__watch_response__get_packed_size(response);
+    uint8_t *bytes = sim_alloc(size);
+    pb__watch_response__pack(response, bytes);
+    s->queue[at] = (queued){{bytes, size}, control};
+}
+
+bool etcd_model_stream_take(etcd_model_stream *s, ew_slice *response) {
+    if (s->queue_head == s->queue_tail)
+        return false;
+    *response = s->queue[s->queue_head++].bytes;
+    return true;
+}
+
+static bool is_full(const etcd_model_stream *s) {
+    return s->queue_tail - s->queue_head >= s->model->config.queue_responses;
+}
+
+/* As etcd's sendFragments: the pieces share the header, and all but the last say that more follows (P3). */
+static void enqueue_events(etcd_model_stream *s, const watch *w, Pb__WatchResponse *whole) {
+    size_t limit = s->model->config.fragment_bytes;
+    if (!w->fragment || whole->n_events < 2 || pb__watch_response__get_packed_size(whole) < limit) {
+        enqueue(s, whole, false);
+        return;
+    }
+    for (size_t from = 0; from < whole->n_events;) {
+        Pb__WatchResponse piece = *whole;
+        piece.events = whole->events + from;
+        piece.n_events = 1;
+        while (from + piece.n_events < whole->n_events) {
+            piece.n_events++;
+            if (pb__watch_response__get_packed_size(&piece) >= limit) {
+                piece.n_events--;
+                break;
+            }
+        }
+        from += piece.n_events;
+        piece.fragment = from < whole->n_events;
+        enqueue(s, &piece, false);
+    }
+}
+
+/* ---- events ---- */
+
+static bool in_range(const watch *w, ew_slice key) {
+    if (w->range_end.len == 0)
+        return ew_slice_equal(w->key, key);
+    bool open = w->range_end.len == 1 && *(const char *)w->range_end.data == 0;
+    return sim_compare(key, w->key) >= 0 && (open || sim_compare(key, w->range_end) < 0);
+}
+
+static bool concerns(const watch *w, const etcd_model_record *r) {
+    return in_range(w, r->key) && !(r->deleted ? w->no_delete : w->no_put);
+}
+
+static bool revision_concerns(const etcd_model *m, const watch *w, int64_t revision) {
+    for (size_t i = m->firsts[revision]; i < m->firsts[revision + 1]; i++)
+        if (concerns(w, &m->records[i]))
+            return true;
+    return false;
+}
+
+static Pb__Event *make_event(etcd_model *m, const watch *w, const etcd_model_record *r) {
+    Pb__Event *e = sim_arena_alloc(&m->arena, sizeof *e);
+    pb__event__init(e);
+    e->type = r->deleted ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
+    e->kv = model_kv(m, r, false); /* a deletion's record has nothing but its key and revision, as in etcd */
+    const etcd_model_record *before = etcd_model_before(m, r);
+    if (w->prev_kv && before && !before->deleted && before->mod_revision >= m->compacted)
+        e->prev_kv = model_kv(m, before, false);
+    return e;
+}
+
+/* Gives the watch the events of [from, to] in one response, if there are any. */
+static void give(etcd_model_stream *s, watch *w, int64_t from, int64_t to, int64_t header_revision) {
+    etcd_model *m = s->model;
+    Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+    size_t most = m->firsts[to + 1] - m->firsts[from];
+    response.events = sim_arena_alloc(&m->arena, (most + 1) * sizeof *response.events);
+    for (size_t i = m->firsts[from]; i < m->firsts[to + 1]; i++)
+        if (concerns(w, &m->records[i]))
+            response.events[response.n_events++] = make_event(m, w, &m->records[i]);
+    if (response.n_events == 0)
+        return;
+    response.header = model_header(m, header_revision);
+    response.watch_id = w->id;
+    enqueue_events(s, w, &response);
+}
+
+void model_notify(etcd_model *m) {
+    for (etcd_model_stream *s = m->streams; s; s = s->next) {
+        for (size_t i = 0; i < s->watch_count; i++) {
+            watch *w = &s->watches[i];
+            if (!w->synced || m->revision < w->next)
+                continue;
+            if (is_full(s) && revision_concerns(m, w, m->revision)) {
+                w->next = m->revision;
+                w->synced = false;
+                continue;
+            }
+            give(s, w, m->revision, m->revision, m->revision);
+            w->next = m->revision + 1;
+        }
+    }
+}
+
+/* ---- a stream's life ---- */
+
+etcd_model_stream *etcd_model_stream_open(etcd_model *m) {
+    etcd_model_stream *s = sim_alloc(sizeof *s);
+    s->model = m;
+    s->next = m->streams;
+    m->streams = s;
+    return s;
+}
+
+static void remove_watch(etcd_model_stream *s, size_t i) {
+    free(sim_unconst(s->watches[i].key.data));
+    free(sim_unconst(s->watches[i].range_end.data));
+    memmove(s->watches + i, s->watches + i + 1, (--s->watch_count - i) * sizeof *s->watches);
+}
+
+void etcd_model_stream_close(etcd_model_stream *s) {
+    etcd_model_stream **link = &s->model->streams;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
+    while (s->watch_count)
+        remove_watch(s, s->watch_count - 1);
+    ew_slice left;
+    while (etcd_model_stream_take(s, &left))
+        free(sim_unconst(left.data));
+    free(s->watches);
+    free(s->queue);
+    free(s);
+}
+
+static bool has_filter(const Pb__WatchCreateRequest *r, Pb__WatchCreateRequest__FilterType filter) {
+    for (size_t i = 0; i < r->n_filters; i++)
+        if (r->filters[i] == filter)
+            return true;
+    return false;
+}
+
+static void create_watch(etcd_model_stream *s, const Pb__WatchCreateRequest *r) {
+    etcd_model *m = s->model;
+    sim_reserve(s->watches, s->watch_capacity, s->watch_count + 1);
+    watch *w = &s->watches[s->watch_count++];
+    *w = (watch){
+        .id = r->watch_id ? r->watch_id : s->next_id++,
+        .key = sim_copy(r->key.len ? sim_slice(r->key) : (ew_slice){"", 1}), /* no key: from the first one on */
+        .range_end = sim_copy(sim_slice(r->range_end)),
+        .next = r->start_revision ? r->start_revision : m->revision + 1,
+        .synced = r->start_revision == 0 || r->start_revision > m->revision,
+        .progress_notify = r->progress_notify,
+        .fragment = r->fragment,
+        .prev_kv = r->prev_kv,
+        .no_put = has_filter(r, PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT),
+        .no_delete = has_filter(r, PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE),
+    };
+    Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+    response.header = model_header(m, m->revision);
+    response.watch_id = w->id;
+    response.created = true;
+    enqueue(s, &response, true);
+}
+
+static void cancel_watch(etcd_model_stream *s, int64_t id) {
+    for (size_t i = 0; i < s->watch_count; i++) {
+        if (s->watches[i].id != id)
+            continue;
+        remove_watch(s, i);
+        Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+        response.header = model_header(s->model, s->model->revision);
+        response.watch_id = id;
+        response.canceled = true;
+        enqueue(s, &response, true);
+        return;
+    }
+}
+
+bool etcd_model_stream_behind(const etcd_model_stream *s) {
+    for (size_t i = 0; i < s->watch_count; i++)
+        if (!s->watches[i].synced)
+            return true;
+    return false;
+}
+
+static void answer_progress(etcd_model_stream *s) {
+    Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+    response.header = model_header(s->model, s->model->revision);
+    response.watch_id = -1;
+    enqueue(s, &response, s->model->config.progress_overtakes);
+    s->progress_wanted = false;
+}
+
+int etcd_model_stream_request(etcd_model_stream *s, ew_slice request) {
+    etcd_model *m = s->model;
+    sim_arena_reset(&m->arena);
+    const Pb__WatchRequest *r = pb__watch_request__unpack(&m->arena.allocator, request.len, request.data);
+    if (!r)
+        return EW_ERR_INVALID;
+    switch (r->request_union_case) {
+    case PB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST:
+        create_watch(s, r->create_request);
+        return EW_OK;
+    case PB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST:
+        cancel_watch(s, r->cancel_request->watch_id);
+        return EW_OK;
+    case PB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST:
+        s->progress_wanted = !m->config.progress_unanswered;
+        if (s->progress_wanted && (m->config.progress_overtakes || !etcd_model_stream_behind(s)))
+            answer_progress(s);
+        return EW_OK;
+    default:
+        return EW_ERR_INVALID;
+    }
+}
+
+/* ---- catching up ---- */
+
+/* The watch wants revisions that are gone: cancelled, with a header whose revision 0 is no rollback (P4). */
+static void cancel_compacted(etcd_model_stream *s, size_t i) {
+    Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+    response.header = model_header(s->model, 0);
+    response.watch_id = s->watches[i].id;
+    response.canceled = true;
+    response.compact_revision = s->model->compacted;
+    if (!s->model->config.silent_cancel_reason)
+        response.cancel_reason = sim_unconst("etcdserver: mvcc: required revision has been compacted");
+    enqueue(s, &response, false);
+    remove_watch(s, i);
+}
+
+/* One batch: at most `batch_revisions` revisions that concern the watch, all under the newest revision's header (P1).
+ */
+static void catch_up(etcd_model_stream *s, watch *w) {
+    etcd_model *m = s->model;
+    int64_t last = w->next - 1, more = 0;
+    uint32_t revisions = 0;
+    for (int64_t r = w->next; r <= m->revision && !more; r++) {
+        if (!revision_concerns(m, w, r))
+            continue;
+        if (revisions++ == m->config.batch_revisions)
+            more = r;
+        else
+            last = r;
+    }
+    if (last >= w->next)
+        give(s, w, w->next, last, m->revision);
+    w->synced = !more;
+    w->next = more ? more : m->revision + 1;
+}
+
+bool etcd_model_stream_sync(etcd_model_stream *s) {
+    sim_arena_reset(&s->model->arena);
+    for (size_t i = s->watch_count; i-- > 0;) {
+        watch *w = &s->watches[i];
+        if (w->synced || is_full(s))
+            continue;
+        if (w->next < s->model->compacted)
+            cancel_compacted(s, i);
+        else
+            catch_up(s, w);
+    }
+    bool behind = etcd_model_stream_behind(s);
+    if (s->progress_wanted && !behind)
+        answer_progress(s);
+    return behind;
+}
+
+void etcd_model_stream_progress(etcd_model_stream *s) {
+    sim_arena_reset(&s->model->arena);
+    for (size_t i = 0; i < s->watch_count; i++) {
+        const watch *w = &s->watches[i];
+        if (!w->progress_notify || !w->synced || w->next > s->model->revision + 1)
+            continue;
+        Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+        response.header = model_header(s->model, s->model->revision);
+        response.watch_id = w->id;
+        enqueue(s, &response, false);
+    }
+}
+
+/* What is already queued stays: only what comes from now on waits for etcd's loop. */
+void etcd_model_stream_lag(etcd_model_stream *s) {
+    for (size_t i = 0; i < s->watch_count; i++)
+        s->watches[i].synced = s->watches[i].synced && s->watches[i].next > s->model->revision + 1;
+}
+
+void etcd_model_stream_replay(etcd_model_stream *s, int64_t revision) {
+    for (size_t i = 0; i < s->watch_count; i++) {
+        watch *w = &s->watches[i];
+        if (revision >= s->model->compacted && revision >= 2 && revision < w->next) {
+            w->next = revision;
+            w->synced = false;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/* Memory of the simulator. A simulation that runs out of memory has nothing left to show, so these never answer NULL:
+ * they end the process with a message. The cores under test get their memory elsewhere and answer for it themselves. */
+#ifndef SIM_MEMORY_H
+#define SIM_MEMORY_H
+
+#include <etcdworker/types.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+void *sim_alloc(size_t size); /* zeroed; free(3) it */
+void *sim_grow(void *list, size_t *capacity, size_t needed, size_t element);
+ew_slice sim_copy(ew_slice s); /* free(3) its data */
+static inline void *sim_unconst(const void *p) {
+    return (void *)(uintptr_t)p;
+}
+
+/* Room for `needed` elements in a list that grows by doubling. */
+#define sim_reserve(list, capacity, needed) ((list) = sim_grow((list), &(capacity), (needed), sizeof *(list)))
+
+/* An arena: what one request needs, given back all at once. */
+typedef struct sim_arena {
+    struct sim_block *first, *current;
+    size_t used;
+    ProtobufCAllocator allocator; /* for protobuf-c: what it unpacks is never freed one by one */
+} sim_arena;
+
+void sim_arena_init(sim_arena *a);
+void sim_arena_fini(sim_arena *a);
+void sim_arena_reset(sim_arena *a);
+void *sim_arena_alloc(sim_arena *a, size_t size); /* zeroed */
+
+/* Packs a message into the arena. */
+ew_slice sim_pack(sim_arena *a, const ProtobufCMessage *message);
+
+static inline ProtobufCBinaryData sim_binary(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, sim_unconst(s.data)}; /* protobuf-c only reads it when packing */
+}
+static inline ew_slice sim_slice(ProtobufCBinaryData b) {
+    return (ew_slice){b.data, b.len};
+}
+
+/* Byte order, as etcd compares keys. */
+int sim_compare(ew_slice a, ew_slice b);
+
+#endif
