@@ -1,0 +1,16 @@
+/* Waits that double, with jitter, so that many clients of one server do not come back in step. */
+#ifndef ETCD_BACKOFF_H
+#define ETCD_BACKOFF_H
+
+#include <stdint.h>
+
+typedef struct backoff {
+    int64_t min_ms, max_ms, next_ms;
+    uint64_t seed;
+} backoff;
+
+void backoff_init(backoff *b, int64_t min_ms, int64_t max_ms);
+int64_t backoff_next_ms(backoff *b); /* how long to wait now: between half of the current wait and all of it */
+void backoff_reset(backoff *b);      /* after a success */
+
+#endif

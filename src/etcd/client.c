@@ -1,0 +1,133 @@
+/* The client's life: from options to channels. */
+#include "etcd/connection.h"
+#include "etcd/endpoints.h"
+
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* How long one attempt to connect may take, TLS handshake included. */
+#define CONNECT_TIMEOUT_MS 3000
+/* How far gRPC reads ahead of a stream's reader. */
+#define READ_AHEAD_BYTES (1 << 20)
+
+static int as_int(int64_t n) {
+    return n > INT_MAX ? INT_MAX : (int)n;
+}
+
+static grpc_arg arg_int(const char *key, int64_t value) {
+    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = as_int(value)};
+}
+
+static grpc_arg arg_text(const char *key, const char *value) {
+    return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = (char *)(uintptr_t)value};
+}
+
+static grpc_channel *make_channel(const endpoints *e, const ew_options *o) {
+    grpc_arg args[] = {
+        /* A retry that we do not see would break exactly once (ETCD P11). */
+        arg_int(GRPC_ARG_ENABLE_RETRIES, 0),
+        arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
+        arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
+        arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
+        /* Without this, the two channels would find each other's connection and share it. */
+        arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
+        /* A member that has lost its leader refuses at once; the next attempt must go to another one. */
+        arg_text(GRPC_ARG_LB_POLICY_NAME, "round_robin"),
+        arg_text(GRPC_ARG_DEFAULT_AUTHORITY, e->authority),
+        arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_min_ms")),
+        arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_max_ms")),
+        arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
+        arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, ew_options_int(o, "keepalive_time_ms")),
+        arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ew_options_int(o, "keepalive_timeout_ms")),
+        arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0),
+        arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
+        arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, READ_AHEAD_BYTES),
+        arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ew_options_int(o, "max_receive_bytes")),
+        arg_int(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
+    };
+    grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
+    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
+    grpc_channel *channel = grpc_channel_create(e->target, credentials, &list);
+    grpc_channel_credentials_release(credentials);
+    return channel;
+}
+
+static void make_channels(ew_client *c, const endpoints *e, const ew_options *o) {
+    c->calls = make_channel(e, o);
+    c->streams = make_channel(e, o);
+    c->calls_target = grpc_channel_get_target(c->calls);
+    c->streams_target = grpc_channel_get_target(c->streams);
+    for (int i = 0; i < ETCD_METHODS; i++) {
+        const method_info *m = method_get((etcd_method)i);
+        c->handles[i] = grpc_channel_register_call(m->streams ? c->streams : c->calls, m->path, NULL, NULL);
+    }
+}
+
+int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
+    *out = NULL;
+    if (!options)
+        return ew_fail(err, EW_ERR_INVALID, "options: none are given");
+    if (ew_options_int(options, "backoff_min_ms") > ew_options_int(options, "backoff_max_ms"))
+        return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is above backoff_max_ms");
+    endpoints e;
+    int status = endpoints_init(&e, ew_options_text(options, "endpoints"), err);
+    if (status != EW_OK)
+        return status;
+    ew_client *c = calloc(1, sizeof *c);
+    char *text = strdup(ew_options_text(options, "endpoints"));
+    if (!c || !text) {
+        free(c);
+        free(text);
+        endpoints_fini(&e);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "client");
+    }
+    c->endpoints = text;
+    c->call_timeout_ms = ew_options_int(options, "call_timeout_ms");
+    c->backoff_min_ms = ew_options_int(options, "backoff_min_ms");
+    c->backoff_max_ms = ew_options_int(options, "backoff_max_ms");
+    grpc_init();
+    make_channels(c, &e, options);
+    endpoints_fini(&e);
+    *out = c;
+    return EW_OK;
+}
+
+void ew_client_close(ew_client *client) {
+    if (!client)
+        return;
+    grpc_channel_destroy(client->calls);
+    grpc_channel_destroy(client->streams);
+    gpr_free(client->calls_target);
+    gpr_free(client->streams_target);
+    free(client->endpoints);
+    free(client);
+    grpc_shutdown();
+}
+
+grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms) {
+    grpc_channel *channel = method_get(method)->streams ? client->streams : client->calls;
+    return grpc_channel_create_registered_call(channel, NULL, 0, queue_of(q), client->handles[method],
+                                               queue_time(deadline_ms), NULL);
+}
+
+size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata *list) {
+    (void)client;
+    size_t n = 0;
+    if (method_get(method)->needs_leader) {
+        list[n++] = (grpc_metadata){.key = grpc_slice_from_static_string("hasleader"),
+                                    .value = grpc_slice_from_static_string("true")};
+    }
+    return n;
+}
+
+bool connection_was_sent(ew_client *client, etcd_method method, grpc_call *call) {
+    char *peer = grpc_call_get_peer(call);
+    const char *target = method_get(method)->streams ? client->streams_target : client->calls_target;
+    bool sent = strcmp(peer, target) != 0 && strcmp(peer, "unknown") != 0;
+    gpr_free(peer);
+    return sent;
+}

@@ -1,0 +1,35 @@
+/* The client's inside: its channels and what every call and stream takes from it. */
+#ifndef ETCD_CONNECTION_H
+#define ETCD_CONNECTION_H
+
+#include "etcd/method.h"
+#include "etcd/queue.h"
+
+#include <grpc/grpc.h>
+
+#include <pthread.h>
+
+typedef struct blocking_pool blocking_pool;
+
+struct ew_client {
+    /* Streams have a connection of their own, so that a long answer on one is not in the way of the other, and so that
+     * a channel's wake-ups concern only the thread that waits for them. */
+    grpc_channel *calls, *streams;
+    void *handles[ETCD_METHODS];         /* gRPC's registered method of each, on its channel */
+    char *calls_target, *streams_target; /* what gRPC calls a peer that was never connected to */
+    char *endpoints;                     /* as given, for errors */
+    int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
+};
+
+/* A new call of gRPC's on the right channel. */
+grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms);
+
+/* What is sent with it: at most CONNECTION_METADATA_MAX elements. Freed with connection_metadata_fini once the batch
+ * that sends it is complete. */
+#define CONNECTION_METADATA_MAX 2
+size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata *list);
+
+/* Whether the call ever had a connection; only after its status has come. */
+bool connection_was_sent(ew_client *client, etcd_method method, grpc_call *call);
+
+#endif

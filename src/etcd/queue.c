@@ -1,0 +1,125 @@
+/* The completion queue: where a thread sleeps, and where every callback of this room runs. */
+#include "etcd/queue.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#if defined(__SANITIZE_THREAD__)
+/* gRPC is not instrumented, so the hand-over of a tag through its queue is invisible to TSan without these. */
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define tag_given(tag) __tsan_release(tag)
+#define tag_taken(tag) __tsan_acquire(tag)
+#else
+#define tag_given(tag) ((void)(tag))
+#define tag_taken(tag) ((void)(tag))
+#endif
+
+/* A run takes no more than this, so that a stream that never pauses cannot keep its caller from its own deadlines. */
+#define QUEUE_RUN_MAX 256
+
+struct etcd_queue {
+    queue_tag wake; /* first: the tag of the waker's empty batches */
+    grpc_completion_queue *cq;
+    grpc_channel *nowhere; /* a channel that never connects, because only a call can post an empty batch */
+    grpc_call *waker;
+    atomic_bool woken; /* an empty batch is on its way */
+};
+
+void etcd_must_failed(const char *condition, const char *file, int line) {
+    fprintf(stderr, "etcdworker: broken invariant: %s (%s:%d)\n", condition, file, line);
+    abort();
+}
+
+int64_t etcd_now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+gpr_timespec queue_time(int64_t at_ms) {
+    if (at_ms == INT64_MAX)
+        return gpr_inf_future(GPR_CLOCK_MONOTONIC);
+    if (at_ms <= 0)
+        return gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    return (gpr_timespec){
+        .tv_sec = at_ms / 1000, .tv_nsec = (int32_t)(at_ms % 1000) * 1000000, .clock_type = GPR_CLOCK_MONOTONIC};
+}
+
+static void on_wake(queue_tag *tag, bool ok) {
+    (void)ok;
+    etcd_queue *q = (etcd_queue *)tag;
+    atomic_store(&q->woken, false);
+}
+
+etcd_queue *etcd_queue_new(void) {
+    etcd_queue *q = calloc(1, sizeof *q);
+    if (!q)
+        return NULL;
+    grpc_init();
+    q->wake.done = on_wake;
+    q->cq = grpc_completion_queue_create_for_next(NULL);
+    q->nowhere = grpc_lame_client_channel_create("nowhere", GRPC_STATUS_UNAVAILABLE, "no call is made here");
+    q->waker = grpc_channel_create_call(q->nowhere, NULL, 0, q->cq, grpc_slice_from_static_string("/wake"), NULL,
+                                        gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+    return q;
+}
+
+void etcd_queue_free(etcd_queue *q) {
+    if (!q)
+        return;
+    grpc_completion_queue_shutdown(q->cq);
+    for (;;) { /* a wake may still be queued; anything else would be a caller's call that lost its owner */
+        grpc_event e = grpc_completion_queue_next(q->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        if (e.type == GRPC_QUEUE_SHUTDOWN)
+            break;
+        etcd_must(e.type == GRPC_OP_COMPLETE && e.tag == &q->wake);
+        tag_taken(e.tag);
+    }
+    grpc_call_unref(q->waker);
+    grpc_channel_destroy(q->nowhere);
+    grpc_completion_queue_destroy(q->cq);
+    free(q);
+    grpc_shutdown();
+}
+
+grpc_completion_queue *queue_of(etcd_queue *q) {
+    return q->cq;
+}
+
+void queue_start(grpc_call *call, const grpc_op *ops, size_t count, queue_tag *tag) {
+    tag_given(tag);
+    etcd_must(grpc_call_start_batch(call, ops, count, tag, NULL) == GRPC_CALL_OK);
+}
+
+void etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
+    gpr_timespec until = queue_time(deadline_ms);
+    for (int i = 0; i < QUEUE_RUN_MAX; i++) {
+        grpc_event e = grpc_completion_queue_next(q->cq, until, NULL);
+        if (e.type != GRPC_OP_COMPLETE)
+            return;
+        tag_taken(e.tag);
+        queue_tag *tag = e.tag;
+        tag->done(tag, e.success != 0);
+        until = gpr_inf_past(GPR_CLOCK_MONOTONIC); /* what else is ready belongs to this run */
+    }
+}
+
+void etcd_queue_wake(etcd_queue *q) {
+    if (!atomic_exchange(&q->woken, true))
+        queue_start(q->waker, NULL, 0, &q->wake);
+}
+
+bool etcd_all_released(int64_t timeout_ms) {
+    /* Every channel and call holds gRPC's own count, so a leaked one keeps it initialised. The last grpc_shutdown ends
+     * its threads on a thread of its own, which is why there is something to wait for. */
+    int64_t end_ms = etcd_now_ms() + timeout_ms;
+    while (grpc_is_initialized()) {
+        if (etcd_now_ms() >= end_ms)
+            return false;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return true;
+}

@@ -1,0 +1,27 @@
+/* Tags of a completion queue, for what runs on one: a tag is the first member of whatever waits for a completion. */
+#ifndef ETCD_QUEUE_H
+#define ETCD_QUEUE_H
+
+#include "etcd/etcd.h"
+
+#include <grpc/grpc.h>
+
+/* What must hold, also in release: a broken promise of ours towards gRPC would end in memory corruption. */
+#define etcd_must(condition) ((condition) ? (void)0 : etcd_must_failed(#condition, __FILE__, __LINE__))
+_Noreturn void etcd_must_failed(const char *condition, const char *file, int line);
+
+typedef struct queue_tag queue_tag;
+struct queue_tag {
+    /* Runs inside etcd_queue_run. `ok` is gRPC's success flag of the batch. May free what holds the tag. */
+    void (*done)(queue_tag *tag, bool ok);
+};
+
+grpc_completion_queue *queue_of(etcd_queue *q);
+
+/* Starts a batch whose completion runs `tag`. The tag must stay where it is until then. */
+void queue_start(grpc_call *call, const grpc_op *ops, size_t count, queue_tag *tag);
+
+/* A point of etcd_now_ms as gRPC wants it; INT64_MAX is never. */
+gpr_timespec queue_time(int64_t at_ms);
+
+#endif

@@ -1,0 +1,243 @@
+/* A session: a lease, and a thread that does nothing but keep it alive and know when it is over (SEMANTICS 30).
+ *
+ * The thread sleeps in its own queue, so neither a slow tick nor a long call can delay a keepalive. */
+#include "etcd/backoff.h"
+#include "etcd/connection.h"
+#include "etcd/keepalive.h"
+
+#include "core/log.h"
+#include "etcd.pb-c.h"
+
+#include <etcdworker/session.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SESSION_LISTENERS_MAX 8
+
+typedef struct listener {
+    ew_session_fn fn; /* NULL: free */
+    void *arg;
+} listener;
+
+struct ew_session {
+    ew_client *client;
+    etcd_queue *queue;
+    int64_t lease;
+    keepalive *keepalive;
+    pthread_t thread;
+    atomic_bool closing, done;
+
+    pthread_mutex_t lock; /* of what follows */
+    pthread_cond_t idle;  /* no listener is running */
+    listener listeners[SESSION_LISTENERS_MAX];
+    listener running;
+    bool told;
+};
+
+/* ---- one call on the session's own queue, before its thread starts and after it has ended ---- */
+
+typedef struct answer {
+    bool here;
+    int status;
+    int64_t lease, ttl_s;
+    char detail[256];
+} answer;
+
+static void take_grant(answer *a, ew_slice bytes) {
+    Pb__LeaseGrantResponse *r = pb__lease_grant_response__unpack(NULL, bytes.len, bytes.data);
+    if (!r || r->id == 0 || r->ttl <= 0) {
+        a->status = EW_ERR_BAD_ANSWER;
+        snprintf(a->detail, sizeof a->detail, "lease grant: no lease in the answer");
+    } else {
+        a->lease = r->id;
+        a->ttl_s = r->ttl;
+    }
+    if (r)
+        pb__lease_grant_response__free_unpacked(r, NULL);
+}
+
+static void on_granted(void *arg, int status, const char *detail, ew_slice bytes) {
+    answer *a = arg;
+    a->here = true;
+    a->status = status;
+    snprintf(a->detail, sizeof a->detail, "lease grant: %s", detail);
+    if (status == EW_OK)
+        take_grant(a, bytes);
+}
+
+static int grant(ew_session *s, int64_t ttl_s, answer *a, ew_error *err) {
+    Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
+    uint8_t bytes[64];
+    request.ttl = ttl_s;
+    ew_slice packed = {bytes, pb__lease_grant_request__pack(&request, bytes)};
+    if (!etcd_call_start(s->client, s->queue, ETCD_LEASE_GRANT, packed, s->client->call_timeout_ms, on_granted, a))
+        return ew_fail(err, EW_ERR_NO_MEMORY, "lease grant");
+    while (!a->here)
+        etcd_queue_run(s->queue, INT64_MAX);
+    return a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
+}
+
+static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
+    (void)bytes;
+    answer *a = arg;
+    a->here = true;
+    /* NOT_FOUND: it had expired already. Whatever else went wrong is left to the TTL. */
+    if (status != EW_OK && status != EW_ERR_NOT_FOUND)
+        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
+                   {"detail", detail});
+}
+
+static void revoke(ew_session *s) {
+    Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
+    uint8_t bytes[64];
+    answer a = {0};
+    request.id = s->lease;
+    ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
+    if (!etcd_call_start(s->client, s->queue, ETCD_LEASE_REVOKE, packed, s->client->call_timeout_ms, on_revoked, &a))
+        return;
+    while (!a.here)
+        etcd_queue_run(s->queue, INT64_MAX);
+}
+
+/* ---- listeners ---- */
+
+/* Calls the listeners one after the other, without the lock, so that a listener may use the session. */
+static void tell_listeners(ew_session *s) {
+    pthread_mutex_lock(&s->lock);
+    s->told = true;
+    for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
+        s->running = s->listeners[i];
+        s->listeners[i] = (listener){0};
+        if (!s->running.fn)
+            continue;
+        pthread_mutex_unlock(&s->lock);
+        s->running.fn(s->running.arg);
+        pthread_mutex_lock(&s->lock);
+        s->running = (listener){0};
+        pthread_cond_broadcast(&s->idle);
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
+    if (!fn)
+        return EW_ERR_INVALID;
+    pthread_mutex_lock(&s->lock);
+    bool told = s->told;
+    bool kept = false;
+    for (int i = 0; i < SESSION_LISTENERS_MAX && !told && !kept; i++) {
+        if (!s->listeners[i].fn) {
+            s->listeners[i] = (listener){fn, arg};
+            kept = true;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (told)
+        fn(arg);
+    return told || kept ? EW_OK : EW_ERR_STATE;
+}
+
+void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
+        if (s->listeners[i].fn == fn && s->listeners[i].arg == arg)
+            s->listeners[i] = (listener){0};
+    }
+    /* A listener that forgets itself would wait for its own end. */
+    while (s->running.fn == fn && s->running.arg == arg && !pthread_equal(pthread_self(), s->thread))
+        pthread_cond_wait(&s->idle, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the thread ---- */
+
+static void *run(void *arg) {
+    ew_session *s = arg;
+    bool over = false;
+    while (!over && !atomic_load(&s->closing)) {
+        etcd_queue_run(s->queue, keepalive_deadline_ms(s->keepalive));
+        over = keepalive_step(s->keepalive);
+    }
+    if (over) {
+        log_fields(EW_LOG_WARN, NULL, "session", "the session is done", {"lease", NULL, s->lease});
+        atomic_store(&s->done, true);
+        tell_listeners(s);
+    }
+    keepalive_stop(s->keepalive);
+    while (!keepalive_stopped(s->keepalive))
+        etcd_queue_run(s->queue, INT64_MAX);
+    return NULL;
+}
+
+static int start_thread(ew_session *s, const answer *granted, int64_t sent_ms, ew_error *err) {
+    s->lease = granted->lease;
+    s->keepalive = keepalive_new(s->client, s->queue, s->lease, granted->ttl_s, sent_ms);
+    if (!s->keepalive)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "session");
+    int problem = pthread_create(&s->thread, NULL, run, s);
+    if (problem == 0)
+        return EW_OK;
+    keepalive_free(s->keepalive);
+    return ew_fail(err, EW_ERR_SYSTEM, "session thread: %s", strerror(problem));
+}
+
+static void free_session(ew_session *s) {
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->idle);
+    etcd_queue_free(s->queue);
+    free(s);
+}
+
+int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
+    *out = NULL;
+    if (!client)
+        return ew_fail(err, EW_ERR_INVALID, "session: no client");
+    if (ttl_s < 1 || ttl_s > 9000000000)
+        return ew_fail(err, EW_ERR_INVALID, "session: a TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
+    ew_session *s = calloc(1, sizeof *s);
+    if (!s || !(s->queue = etcd_queue_new())) {
+        free(s);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "session");
+    }
+    s->client = client;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->idle, NULL);
+
+    answer granted = {0};
+    int64_t sent_ms = keepalive_now_ms();
+    int status = grant(s, ttl_s, &granted, err);
+    if (status == EW_OK) {
+        status = start_thread(s, &granted, sent_ms, err);
+        if (status != EW_OK)
+            revoke(s);
+    }
+    if (status != EW_OK) {
+        free_session(s);
+        return status;
+    }
+    *out = s;
+    return EW_OK;
+}
+
+int64_t ew_session_lease(const ew_session *s) {
+    return s->lease;
+}
+
+bool ew_session_is_done(const ew_session *s) {
+    return atomic_load(&((ew_session *)(uintptr_t)s)->done);
+}
+
+void ew_session_close(ew_session *s, bool keep_lease) {
+    if (!s)
+        return;
+    atomic_store(&s->closing, true);
+    etcd_queue_wake(s->queue);
+    pthread_join(s->thread, NULL);
+    keepalive_free(s->keepalive);
+    if (!keep_lease)
+        revoke(s);
+    free_session(s);
+}

@@ -1,0 +1,219 @@
+/* One stream in both directions.
+ *
+ * Each of its four batches has a tag: the start (metadata both ways), the status, the message that is being read and
+ * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
+#include "etcd/bytes.h"
+#include "etcd/connection.h"
+#include "etcd/queue.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct waiting {
+    struct waiting *next;
+    grpc_byte_buffer *buffer;
+} waiting;
+
+/* A tag that knows its stream. */
+typedef struct stream_tag {
+    queue_tag tag; /* first */
+    etcd_stream *stream;
+} stream_tag;
+
+struct etcd_stream {
+    stream_tag started, ended, received, sent;
+    int out; /* tags that have not come back */
+    ew_client *client;
+    etcd_method method;
+    etcd_stream_callbacks callbacks;
+    void *arg;
+    grpc_call *call;
+    grpc_metadata metadata[CONNECTION_METADATA_MAX];
+    grpc_metadata_array initial, trailing;
+    grpc_byte_buffer *incoming;
+    grpc_status_code code;
+    grpc_slice text;
+    waiting *first, *last; /* messages to send; the first is under way */
+    bool reading, paused, cancelled, over;
+};
+
+static void start(etcd_stream *s, stream_tag *tag, const grpc_op *ops, size_t count) {
+    s->out++;
+    queue_start(s->call, ops, count, &tag->tag);
+}
+
+static void free_stream(etcd_stream *s) {
+    for (waiting *w = s->first, *next; w; w = next) {
+        next = w->next;
+        grpc_byte_buffer_destroy(w->buffer);
+        free(w);
+    }
+    grpc_metadata_array_destroy(&s->initial);
+    grpc_metadata_array_destroy(&s->trailing);
+    grpc_slice_unref(s->text);
+    grpc_call_unref(s->call);
+    free(s);
+}
+
+static void tell_end(etcd_stream *s) {
+    char text[256];
+    bytes_text(s->text, text, sizeof text);
+    method_end end = {.code = s->code, .text = text, .sent = true, .cancelled = s->cancelled};
+    int status = method_status(s->method, &end);
+    if (status == EW_OK) { /* the server closed it; a stream that is over is never a success */
+        status = s->cancelled ? EW_ERR_CANCELLED : EW_ERR_UNAVAILABLE;
+        snprintf(text, sizeof text, "the server closed the stream");
+    }
+    s->callbacks.ended(s->arg, status, text);
+}
+
+/* The stream whose tag has come back. */
+static etcd_stream *take(queue_tag *tag) {
+    etcd_stream *s = ((stream_tag *)tag)->stream;
+    s->out--;
+    return s;
+}
+
+static void end_if_over(etcd_stream *s) {
+    if (!s->over || s->out > 0)
+        return;
+    tell_end(s);
+    free_stream(s);
+}
+
+static void read_next(etcd_stream *s) {
+    if (s->reading || s->paused || s->cancelled || s->over)
+        return;
+    s->reading = true;
+    grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->incoming};
+    start(s, &s->received, &op, 1);
+}
+
+static void send_first(etcd_stream *s) {
+    grpc_op op = {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = s->first->buffer};
+    start(s, &s->sent, &op, 1);
+}
+
+static void on_started(queue_tag *tag, bool ok) {
+    (void)ok; /* if not, the status says why */
+    end_if_over(take(tag));
+}
+
+static void on_ended(queue_tag *tag, bool ok) {
+    (void)ok;
+    etcd_stream *s = take(tag);
+    s->over = true;
+    end_if_over(s);
+}
+
+static void on_received(queue_tag *tag, bool ok) {
+    (void)ok;
+    etcd_stream *s = take(tag);
+    grpc_byte_buffer *message = s->incoming;
+    s->incoming = NULL;
+    s->reading = false;
+    if (message) {
+        bytes_view view;
+        /* After a cancel the caller wants no more messages; after an unreadable one there is no way on. */
+        if (!bytes_view_init(&view, message)) {
+            etcd_stream_cancel(s);
+        } else {
+            if (!s->cancelled)
+                s->callbacks.message(s->arg, view.bytes);
+            bytes_view_fini(&view);
+        }
+        grpc_byte_buffer_destroy(message);
+        read_next(s);
+    } /* without a message the stream is at its end: the status is on its way */
+    end_if_over(s);
+}
+
+static void on_sent(queue_tag *tag, bool ok) {
+    etcd_stream *s = take(tag);
+    waiting *done = s->first;
+    s->first = done->next;
+    if (!s->first)
+        s->last = NULL;
+    grpc_byte_buffer_destroy(done->buffer);
+    free(done);
+    if (ok && s->first && !s->over)
+        send_first(s);
+    end_if_over(s);
+}
+
+/* Starts the three batches of a new stream. The queue's thread may already be taking the first ones back while the last
+ * is being started, so all that it looks at is set before. The status comes last: nothing is freed without it. */
+static void begin(etcd_stream *s) {
+    s->out = 3;
+    s->reading = true;
+    /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
+     * message, so it may stay out for long. */
+    grpc_op ops[2] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA,
+         .flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
+    };
+    ops[0].data.send_initial_metadata.count = connection_metadata(s->client, s->method, s->metadata);
+    ops[0].data.send_initial_metadata.metadata = s->metadata;
+    queue_start(s->call, ops, 2, &s->started.tag);
+
+    grpc_op message = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->incoming};
+    queue_start(s->call, &message, 1, &s->received.tag);
+
+    grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
+    status.data.recv_status_on_client.trailing_metadata = &s->trailing;
+    status.data.recv_status_on_client.status = &s->code;
+    status.data.recv_status_on_client.status_details = &s->text;
+    queue_start(s->call, &status, 1, &s->ended.tag);
+}
+
+etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
+                              void *arg) {
+    etcd_stream *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->started = (stream_tag){{on_started}, s};
+    s->ended = (stream_tag){{on_ended}, s};
+    s->received = (stream_tag){{on_received}, s};
+    s->sent = (stream_tag){{on_sent}, s};
+    s->client = client;
+    s->method = method;
+    s->callbacks = callbacks;
+    s->arg = arg;
+    s->text = grpc_empty_slice();
+    grpc_metadata_array_init(&s->initial);
+    grpc_metadata_array_init(&s->trailing);
+    s->call = connection_call(client, q, method, INT64_MAX);
+    begin(s);
+    return s;
+}
+
+int etcd_stream_send(etcd_stream *s, ew_slice message) {
+    waiting *w = malloc(sizeof *w);
+    if (!w)
+        return EW_ERR_NO_MEMORY;
+    *w = (waiting){.buffer = bytes_copy(message)};
+    bool idle = !s->first;
+    if (s->last)
+        s->last->next = w;
+    else
+        s->first = w;
+    s->last = w;
+    if (idle && !s->over)
+        send_first(s);
+    return EW_OK;
+}
+
+void etcd_stream_pause(etcd_stream *s) {
+    s->paused = true;
+}
+
+void etcd_stream_resume(etcd_stream *s) {
+    s->paused = false;
+    read_next(s);
+}
+
+void etcd_stream_cancel(etcd_stream *s) {
+    s->cancelled = true;
+    grpc_call_cancel(s->call, NULL);
+}
