@@ -1,13 +1,17 @@
 /* The watching core: what the watcher does next. Pure; see docs/architecture.md.
  *
- *              page refused, compacted                    compacted
- *               .-----------.                    .---------------------------.
- *               v           |                    v                           |
- *   IDLE ---> SYNCING ------'---- last page --> WATCHING <--- opened --- BROKEN
- *               ^                                |  stream ended, silent  ^  |
- *               |                                '------------------------'  |
- *               '------------------------------------------------------------'
- *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, revision fell)
+ *               compacted                                opened
+ *               .-----.                        .-------------------------.
+ *               v     |                        v                         |
+ *   IDLE ---> SYNCING-'----- last page ---> WATCHING -----------------> BROKEN
+ *               ^                              |    ended, silent
+ *               '------------------------------'
+ *                  compacted, answer too large
+ *
+ *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, revision fell, answers that stay senseless)
+ *
+ * SYNCING loads the prefix page by page at one revision. WATCHING has a stream on which the watch is being made, or is;
+ * BROKEN waits for the next one. Whatever still comes from a call or a stream that was given up is dropped.
  */
 #ifndef CORE_WATCHING_H
 #define CORE_WATCHING_H

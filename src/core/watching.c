@@ -1,0 +1,358 @@
+#include "core/watching_internal.h"
+
+#include "core/check.h"
+
+#include <stdarg.h>
+
+static const char *const state_names[] = {
+    [WATCHING_IDLE] = "idle",     [WATCHING_SYNCING] = "syncing", [WATCHING_WATCHING] = "watching",
+    [WATCHING_BROKEN] = "broken", [WATCHING_STOPPED] = "stopped", [WATCHING_FAILED] = "failed",
+};
+
+/* The moves that the diagram in watching.h allows. */
+#define TO(state) (1u << WATCHING_##state)
+static const unsigned moves[] = {
+    [WATCHING_IDLE] = TO(SYNCING) | TO(STOPPED),
+    [WATCHING_SYNCING] = TO(SYNCING) | TO(WATCHING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_WATCHING] = TO(BROKEN) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_BROKEN] = TO(WATCHING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_STOPPED] = 0,
+    [WATCHING_FAILED] = 0,
+};
+
+static bool is_over(const watching *w) {
+    return w->state == WATCHING_STOPPED || w->state == WATCHING_FAILED;
+}
+
+/* What holds after each step. A core that broke one of these could send a revision twice or skip one. */
+static void check_invariant(const watching *w) {
+    CHECK(!w->range_out || w->state == WATCHING_SYNCING || is_over(w));
+    CHECK(!w->closing || w->stream_out);
+    CHECK(!w->stream_out || w->closing || w->state == WATCHING_WATCHING);
+    CHECK(w->state != WATCHING_WATCHING || w->stream_out);
+    CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
+    CHECK(w->joined_len == 0 || w->joined_sent || w->created);
+    CHECK(w->pinned > 0 || w->next_len == 0);
+    CHECK(w->seen <= w->highest);
+    CHECK(!w->ended || (is_over(w) && !w->range_out && !w->stream_out));
+}
+
+/* ---- effects ---- */
+
+watching_effect *watching_emit(watching_effects *out, watching_effect_type type) {
+    CHECK(out->count < WATCHING_EFFECTS_MAX);
+    watching_effect *effect = &out->list[out->count++];
+    *effect = (watching_effect){.type = type};
+    return effect;
+}
+
+void watching_say(watching *w, watching_effects *out, ew_log_level level, const char *format, ...) {
+    char *text = w->texts[out->count];
+    watching_effect *effect = watching_emit(out, WATCHING_DO_LOG);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof w->texts[0], format, arguments);
+    va_end(arguments);
+    effect->status = level;
+    effect->detail = text;
+    effect->epoch = w->epoch;
+    effect->revision = w->seen;
+}
+
+void watching_move(watching *w, watching_effects *out, watching_state next) {
+    CHECK(moves[w->state] & (1u << next));
+    watching_say(w, out, EW_LOG_DEBUG, "%s -> %s", state_names[w->state], state_names[next]);
+    w->state = next;
+}
+
+bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *message, ew_slice *bytes) {
+    size_t size = protobuf_c_message_get_packed_size(message);
+    if (size > w->request_capacity) {
+        uint8_t *larger = realloc(w->request, size);
+        if (!larger) {
+            watching_fail(w, out, EW_ERR_NO_MEMORY, "packing a request");
+            return false;
+        }
+        w->request = larger;
+        w->request_capacity = size;
+    }
+    *bytes = (ew_slice){w->request, protobuf_c_message_pack(message, w->request)};
+    return true;
+}
+
+/* ---- answers ---- */
+
+/* protobuf-c answers NULL for a malformed message and for want of memory alike; here they are told apart. */
+static void *counting_alloc(void *failed, size_t size) {
+    void *memory = malloc(size);
+    if (!memory)
+        *(bool *)failed = true;
+    return memory;
+}
+
+static void counting_free(void *failed, void *memory) {
+    (void)failed;
+    free(memory);
+}
+
+void *watching_unpack(watching *w, watching_effects *out, const ProtobufCMessageDescriptor *type, ew_slice bytes) {
+    bool out_of_memory = false;
+    ProtobufCAllocator allocator = {counting_alloc, counting_free, &out_of_memory};
+    void *message = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
+    if (out_of_memory)
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
+    else if (!message)
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");
+    return message;
+}
+
+bool watching_revision_ok(int64_t revision) {
+    return revision >= 0 && revision < INT64_MAX; /* one more must still be a number */
+}
+
+bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header) {
+    if (!header || header->cluster_id == 0) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an answer that does not name its cluster");
+        return false;
+    }
+    if (!watching_revision_ok(header->revision)) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an answer with an impossible revision");
+        return false;
+    }
+    if (w->cluster_id == 0)
+        w->cluster_id = header->cluster_id;
+    if (w->cluster_id != header->cluster_id) {
+        char detail[96];
+        snprintf(detail, sizeof detail, "cluster %llx answered in place of %llx",
+                 (unsigned long long)header->cluster_id, (unsigned long long)w->cluster_id);
+        watching_fail(w, out, EW_ERR_WRONG_CLUSTER, detail);
+        return false;
+    }
+    return true;
+}
+
+/* ---- time ---- */
+
+int64_t watching_after(int64_t now_ms, int64_t ms) {
+    return now_ms > 0 && ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
+}
+
+static uint64_t next_random(watching *w) { /* splitmix64 */
+    uint64_t z = w->random += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* The wait before try number `tries` + 2: between a half and the whole of a time that doubles, so that many workers
+ * that lost the same etcd do not all come back at once. */
+static int64_t backoff_ms(watching *w, unsigned tries) {
+    int64_t most = w->config.backoff_min_ms;
+    while (tries-- > 0 && most < w->config.backoff_max_ms)
+        most = most > INT64_MAX / 2 ? INT64_MAX : most * 2;
+    if (most > w->config.backoff_max_ms)
+        most = w->config.backoff_max_ms;
+    int64_t least = most / 2;
+    return least + (int64_t)(next_random(w) % (uint64_t)(most - least + 1));
+}
+
+int64_t watching_deadline_ms(const watching *w) {
+    switch (w->state) {
+    case WATCHING_SYNCING:
+        return w->range_out ? INT64_MAX : w->retry_at_ms;
+    case WATCHING_BROKEN:
+        return w->stream_out ? INT64_MAX : w->retry_at_ms;
+    case WATCHING_WATCHING:
+        return w->closing ? INT64_MAX : w->silence_at_ms;
+    default:
+        return INT64_MAX;
+    }
+}
+
+/* ---- what goes wrong ---- */
+
+void watching_settle(watching *w) {
+    w->failures = w->resyncs = w->bad_answers = w->denials = w->falls = w->behind = 0;
+}
+
+static void leave(watching *w, watching_effects *out, watching_state over, int status, const char *detail) {
+    w->end_status = status;
+    snprintf(w->end_detail, sizeof w->end_detail, "%s", detail ? detail : "");
+    watching_drop(w, out);
+    if (w->range_out)
+        watching_emit(out, WATCHING_DO_CANCEL_RANGE);
+    watching_move(w, out, over);
+}
+
+void watching_fail(watching *w, watching_effects *out, int status, const char *detail) {
+    watching_say(w, out, EW_LOG_ERROR, "%s: %s", ew_strerror(status), detail ? detail : "");
+    leave(w, out, WATCHING_FAILED, status, detail);
+}
+
+void watching_resync(watching *w, watching_effects *out, const char *why) {
+    watching_say(w, out, EW_LOG_WARN, "loading the prefix anew: %s", why);
+    watching_drop(w, out);
+    w->epoch++;
+    watching_start_pages(w);
+    /* The first time at once; if that did not help, etcd is given time. */
+    w->retry_at_ms = w->resyncs == 0 ? w->now_ms : watching_after(w->now_ms, backoff_ms(w, w->resyncs - 1));
+    w->resyncs++;
+    watching_move(w, out, WATCHING_SYNCING);
+}
+
+static void retry(watching *w, watching_effects *out, int status, const char *detail) {
+    if (w->state == WATCHING_WATCHING)
+        watching_drop(w, out);
+    int64_t wait_ms = backoff_ms(w, w->failures++);
+    watching_say(w, out, EW_LOG_WARN, "%s, again in %lld ms: %s: %s",
+                 w->state == WATCHING_SYNCING ? "loading the prefix" : "the watch broke", (long long)wait_ms,
+                 ew_strerror(status), detail ? detail : "");
+    w->retry_at_ms = watching_after(w->now_ms, wait_ms);
+    if (w->state == WATCHING_WATCHING)
+        watching_move(w, out, WATCHING_BROKEN);
+}
+
+void watching_trouble(watching *w, watching_effects *out, int status, const char *detail) {
+    unsigned most = UINT32_MAX, *count = &w->failures;
+    switch (status) {
+    case EW_ERR_COMPACTED:
+    case EW_ERR_FUTURE_REVISION: /* the snapshot that is read anew tells whether the revision fell */
+        watching_resync(w, out, ew_strerror(status));
+        return;
+    case EW_ERR_TOO_LARGE:
+        if (w->state == WATCHING_WATCHING)
+            watching_resync(w, out, "an answer of the watch was too large"); /* it would be again */
+        else if (!watching_shrink_page(w, out))
+            watching_fail(w, out, status, "a single key's answer is over max_receive_bytes");
+        return;
+    case EW_ERR_INVALID:
+    case EW_ERR_NO_MEMORY:
+    case EW_ERR_DENIED:
+    case EW_ERR_UNSUPPORTED:
+    case EW_ERR_WRONG_CLUSTER:
+        watching_fail(w, out, status, detail);
+        return;
+    case EW_ERR_UNAUTHENTICATED: /* tokens expire: the client gets a new one, so the next try may do */
+        most = WATCHING_DENIALS_MAX;
+        count = &w->denials;
+        break;
+    case EW_ERR_BAD_ANSWER:
+        most = WATCHING_BAD_ANSWERS_MAX;
+        count = &w->bad_answers;
+        break;
+    case EW_ERR_REVISION_FELL: /* one member may be stale (ETCD P7), all of them cannot */
+        most = WATCHING_FALLS_MAX;
+        count = &w->falls;
+        break;
+    }
+    if (count != &w->failures && (*count)++ == most)
+        watching_fail(w, out, status, detail);
+    else
+        retry(w, out, status, detail); /* SEMANTICS 14: reconnects never end the run */
+}
+
+/* ---- steps ---- */
+
+static void take_page_failed(watching *w, const watching_event *event, watching_effects *out) {
+    if (!w->range_out)
+        return;
+    w->range_out = false;
+    if (!is_over(w))
+        watching_trouble(w, out, event->status, event->detail);
+}
+
+static void take_stream_ended(watching *w, const watching_event *event, watching_effects *out) {
+    if (!w->stream_out)
+        return;
+    bool expected = w->closing;
+    w->stream_out = w->closing = false;
+    if (!expected)
+        watching_trouble(w, out, event->status, event->detail);
+}
+
+/* Starts what the state wants and what is not out yet. */
+static void pursue(watching *w, watching_effects *out) {
+    bool due = w->now_ms >= w->retry_at_ms;
+    if (w->state == WATCHING_SYNCING && !w->range_out && due)
+        watching_send_range(w, out);
+    else if (w->state == WATCHING_WATCHING && !w->stream_out)
+        watching_open(w, out); /* now only, if the stream before this epoch took its time to end */
+    else if (w->state == WATCHING_BROKEN && !w->stream_out && due)
+        watching_open(w, out);
+    if (is_over(w) && !w->range_out && !w->stream_out && !w->ended) {
+        w->ended = true;
+        watching_effect *effect = watching_emit(out, WATCHING_DO_END);
+        effect->status = w->end_status;
+        effect->detail = w->end_detail;
+    }
+}
+
+static void handle(watching *w, const watching_event *event, watching_effects *out) {
+    switch (event->type) {
+    case WATCHING_START:
+        if (w->state != WATCHING_IDLE)
+            break;
+        w->epoch = 1;
+        w->retry_at_ms = w->now_ms;
+        watching_start_pages(w);
+        watching_move(w, out, WATCHING_SYNCING);
+        break;
+    case WATCHING_PAGE:
+        watching_take_page(w, event, out);
+        break;
+    case WATCHING_PAGE_FAILED:
+        take_page_failed(w, event, out);
+        break;
+    case WATCHING_RESPONSE:
+        watching_take_response(w, event, out);
+        break;
+    case WATCHING_STREAM_ENDED:
+        take_stream_ended(w, event, out);
+        break;
+    case WATCHING_TIMER:
+        watching_check_silence(w, out);
+        break;
+    case WATCHING_STOP:
+        if (!is_over(w))
+            leave(w, out, WATCHING_STOPPED, EW_OK, NULL);
+        break;
+    }
+}
+
+void watching_step(watching *w, const watching_event *event, watching_effects *out) {
+    out->count = 0;
+    w->now_ms = event->now_ms;
+    watching_forget_sent(w);
+    handle(w, event, out);
+    pursue(w, out);
+    check_invariant(w);
+}
+
+/* ---- the handle ---- */
+
+watching *watching_new(const watching_config *config) {
+    watching *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->config = *config;
+    w->random = config->seed;
+    w->limit = WATCHING_LIMIT_FIRST;
+    return w;
+}
+
+void watching_free(watching *w) {
+    if (!w)
+        return;
+    free(w->next_key);
+    free(w->joined);
+    free(w->request);
+    free(w);
+}
+
+watching_state watching_get_state(const watching *w) {
+    return w->state;
+}
+
+uint64_t watching_reconnects(const watching *w) {
+    return w->opens > 0 ? w->opens - 1 : 0;
+}

@@ -1,0 +1,119 @@
+/* The watching core's inside, shared by its three files: watching.c (the life), watching_pages.c (the snapshot) and
+ * watching_stream.c (the watch).
+ *
+ * Handlers only change the state. What the new state wants and is not out yet (a range call, a stream, the end) is
+ * started in one place, by watching_pursue at the end of each step. */
+#ifndef CORE_WATCHING_INTERNAL_H
+#define CORE_WATCHING_INTERNAL_H
+
+#include "core/watching.h"
+#include "etcd.pb-c.h"
+
+#include <etcdworker/log.h>
+
+/* How many keys a page is asked for: at first, and within which bounds its bytes move it. */
+#define WATCHING_LIMIT_FIRST 500
+#define WATCHING_LIMIT_MIN   50
+#define WATCHING_LIMIT_MAX   50000
+
+/* How often in a row something may go wrong that a retry rarely heals. */
+#define WATCHING_BAD_ANSWERS_MAX 10
+#define WATCHING_DENIALS_MAX     3
+#define WATCHING_FALLS_MAX       5
+#define WATCHING_BEHIND_MAX      5
+
+/* Joined fragments may take this many times page_bytes, 256 MiB by default. */
+#define WATCHING_JOINED_PAGES 32
+
+struct watching {
+    watching_config config;
+    watching_state state;
+    int64_t now_ms; /* of the step */
+    uint64_t random;
+
+    bool range_out;  /* a range call is under way */
+    bool stream_out; /* a stream is open, opening or ending */
+    bool closing;    /* that stream has been told to end: whatever it still says is late */
+    bool ended;      /* WATCHING_DO_END was given */
+
+    uint64_t cluster_id; /* of the first answer */
+    uint64_t epoch;
+    int64_t seen;    /* the newest whole revision that was sent on: the watch goes on behind it */
+    int64_t highest; /* the newest revision that any snapshot or event showed: no snapshot may be older (ETCD P7) */
+
+    /* The snapshot under way. */
+    int64_t pinned; /* its revision; 0 before its first page */
+    int64_t limit;
+    uint8_t *next_key; /* where the next page starts */
+    size_t next_len;   /* 0 for the first page */
+
+    /* The watch. */
+    uint64_t opens;
+    bool created; /* etcd confirmed it: connected */
+    int64_t watch_id;
+    int64_t created_at_ms;
+    bool asked; /* for a sign of life */
+    uint8_t *joined;
+    size_t joined_len, joined_capacity;
+    int64_t joined_revision;
+    bool joined_sent; /* the step before sent `joined`: it is free now */
+
+    /* What went wrong since something last went well. */
+    unsigned failures, resyncs, bad_answers, denials, falls, behind;
+    int64_t retry_at_ms;
+    int64_t silence_at_ms;
+
+    int end_status;
+    char end_detail[256];
+    uint8_t *request; /* the last one packed */
+    size_t request_capacity;
+    char texts[WATCHING_EFFECTS_MAX][256]; /* of the log effects, one for each place in the list */
+};
+
+/* ---- watching.c ---- */
+
+watching_effect *watching_emit(watching_effects *out, watching_effect_type type);
+void watching_say(watching *w, watching_effects *out, ew_log_level level, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+void watching_move(watching *w, watching_effects *out, watching_state next);
+void watching_fail(watching *w, watching_effects *out, int status, const char *detail);
+
+/* A call, a stream or an answer went wrong: whether and how to go on follows from `status` alone. */
+void watching_trouble(watching *w, watching_effects *out, int status, const char *detail);
+
+/* Loads the prefix anew, under a new epoch. */
+void watching_resync(watching *w, watching_effects *out, const char *why);
+
+/* Etcd answers sensibly: forget what went wrong. */
+void watching_settle(watching *w);
+
+int64_t watching_after(int64_t now_ms, int64_t ms);
+
+/* Packs a request, valid until the next one; false (and FAILED) when out of memory. */
+bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *message, ew_slice *bytes);
+
+/* Unpacks an answer, to be freed with protobuf_c_message_free_unpacked(, NULL). NULL when it is malformed or memory ran
+ * out, which has been dealt with then. */
+void *watching_unpack(watching *w, watching_effects *out, const ProtobufCMessageDescriptor *type, ew_slice bytes);
+
+bool watching_revision_ok(int64_t revision);
+
+/* Whether an answer's header can be: if not, that has been dealt with. */
+bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header);
+
+/* ---- watching_pages.c ---- */
+
+void watching_start_pages(watching *w);
+void watching_send_range(watching *w, watching_effects *out);
+void watching_take_page(watching *w, const watching_event *event, watching_effects *out);
+bool watching_shrink_page(watching *w, watching_effects *out); /* false if it cannot be smaller */
+
+/* ---- watching_stream.c ---- */
+
+void watching_open(watching *w, watching_effects *out);
+void watching_drop(watching *w, watching_effects *out); /* leave the stream, whatever it is doing */
+void watching_take_response(watching *w, const watching_event *event, watching_effects *out);
+void watching_forget_sent(watching *w); /* what the step before lent to its effects */
+void watching_check_silence(watching *w, watching_effects *out);
+
+#endif

@@ -1,0 +1,125 @@
+/* The snapshot: the prefix, page by page, all pages at the revision of the first (SEMANTICS 3). */
+#include "core/watching_internal.h"
+
+#include <stdlib.h>
+
+void watching_start_pages(watching *w) {
+    w->pinned = 0;
+    w->next_len = 0;
+}
+
+bool watching_shrink_page(watching *w, watching_effects *out) {
+    if (w->limit <= 1)
+        return false;
+    w->limit /= 2;
+    watching_say(w, out, EW_LOG_DEBUG, "a page was too large, the next has %lld keys", (long long)w->limit);
+    return true;
+}
+
+void watching_send_range(watching *w, watching_effects *out) {
+    Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
+    ew_slice key = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
+    request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
+    request.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
+    request.limit = w->limit;
+    request.revision = w->pinned;
+    ew_slice bytes;
+    if (!watching_pack(w, out, &request.base, &bytes))
+        return;
+    watching_emit(out, WATCHING_DO_RANGE)->bytes = bytes;
+    w->range_out = true;
+}
+
+/* The next page holds as many keys as fit page_bytes if they are like the last page's. It grows four times at most,
+ * because the first keys may be unlike the rest, and a limit that a refusal pushed below the minimum comes back only as
+ * far as the bytes allow. */
+static void adapt_limit(watching *w, size_t keys, size_t bytes) {
+    int64_t wanted = w->config.page_bytes / (int64_t)(bytes / keys + 1);
+    int64_t least = w->limit < WATCHING_LIMIT_MIN ? w->limit : WATCHING_LIMIT_MIN;
+    int64_t most = w->limit > WATCHING_LIMIT_MAX / 4 ? WATCHING_LIMIT_MAX : w->limit * 4;
+    w->limit = wanted < least ? least : wanted > most ? most : wanted;
+}
+
+static int compare(ew_slice a, ProtobufCBinaryData b) {
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* Why a page cannot be true, or NULL. Keys that do not rise could keep the paging from ever coming to an end. */
+static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page, int64_t pinned) {
+    if (page->header->revision < pinned || pinned == 0)
+        return "a page without its revision";
+    if (page->more && page->n_kvs == 0)
+        return "a page without keys that promises more";
+    ew_slice before = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
+    for (size_t i = 0; i < page->n_kvs; i++) {
+        const Pb__KeyValue *kv = page->kvs[i];
+        int order = compare(before, kv->key);
+        if (order > 0 || (order == 0 && i > 0))
+            return "a page whose keys are out of order";
+        if (kv->mod_revision <= 0 || kv->mod_revision > pinned)
+            return "a page with a key from another revision";
+        before = (ew_slice){kv->key.data, kv->key.len};
+    }
+    return NULL;
+}
+
+/* The next page starts at the first key that can follow: the last one and a NUL. */
+static bool keep_next_key(watching *w, ProtobufCBinaryData last) {
+    uint8_t *key = realloc(w->next_key, last.len + 1);
+    if (!key)
+        return false;
+    memcpy(key, last.data, last.len);
+    key[last.len] = '\0';
+    w->next_key = key;
+    w->next_len = last.len + 1;
+    return true;
+}
+
+static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, watching_effects *out) {
+    if (page->more && !keep_next_key(w, page->kvs[page->n_kvs - 1]->key)) {
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
+        return;
+    }
+    watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_SNAPSHOT);
+    effect->epoch = w->epoch;
+    effect->first = w->pinned == 0;
+    effect->last = !page->more;
+    if (effect->first)
+        w->pinned = page->header->revision;
+    effect->revision = w->pinned;
+    effect->bytes = bytes;
+    if (w->highest < w->pinned)
+        w->highest = w->pinned;
+    w->failures = w->bad_answers = w->denials = w->falls = 0;
+    w->retry_at_ms = w->now_ms;
+    if (page->more) {
+        adapt_limit(w, page->n_kvs, bytes.len);
+        return;
+    }
+    w->seen = w->pinned;
+    watching_move(w, out, WATCHING_WATCHING);
+}
+
+void watching_take_page(watching *w, const watching_event *event, watching_effects *out) {
+    if (!w->range_out)
+        return;
+    w->range_out = false;
+    if (w->state != WATCHING_SYNCING)
+        return; /* it was cancelled, too late */
+    Pb__RangeResponse *page = watching_unpack(w, out, &pb__range_response__descriptor, event->bytes);
+    if (!page)
+        return;
+    if (watching_header_ok(w, out, page->header)) {
+        int64_t pinned = w->pinned > 0 ? w->pinned : page->header->revision;
+        const char *wrong = what_is_wrong(w, page, pinned);
+        if (wrong)
+            watching_trouble(w, out, EW_ERR_BAD_ANSWER, wrong);
+        else if (pinned < w->highest)
+            watching_trouble(w, out, EW_ERR_REVISION_FELL, "the snapshot is older than what was seen");
+        else
+            accept_page(w, page, event->bytes, out);
+    }
+    pb__range_response__free_unpacked(page, NULL);
+}

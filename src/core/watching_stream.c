@@ -1,0 +1,254 @@
+/* The watch: one on one stream, from the newest whole revision on (ETCD P1 to P6, P10). */
+#include "core/watching_internal.h"
+
+#include <stdlib.h>
+
+/* ---- the stream's life ---- */
+
+static void send_health(watching *w, watching_effects *out, bool connected) {
+    watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_HEALTH);
+    effect->epoch = w->epoch;
+    effect->connected = connected;
+}
+
+void watching_open(watching *w, watching_effects *out) {
+    Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
+    create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
+    create.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
+    create.start_revision = w->seen + 1;
+    create.progress_notify = true;
+    create.fragment = true;
+    Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
+    request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
+    request.create_request = &create;
+    ew_slice bytes;
+    if (!watching_pack(w, out, &request.base, &bytes))
+        return;
+    watching_emit(out, WATCHING_DO_OPEN)->bytes = bytes;
+    w->stream_out = true;
+    w->opens++;
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+    if (w->state != WATCHING_WATCHING)
+        watching_move(w, out, WATCHING_WATCHING);
+}
+
+void watching_drop(watching *w, watching_effects *out) {
+    if (w->created) {
+        send_health(w, out, false);
+        /* A watch that stood this long was a good one: its end is no part of what went wrong before it. */
+        if (w->now_ms >= watching_after(w->created_at_ms, w->config.backoff_max_ms))
+            w->failures = w->resyncs = 0;
+    }
+    w->created = w->asked = false;
+    w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
+    if (w->stream_out && !w->closing) {
+        watching_emit(out, WATCHING_DO_CLOSE);
+        w->closing = true;
+    }
+}
+
+/* A stream on which nothing comes may be one whose other end is gone (ETCD P9): ask, wait as long again, leave. */
+void watching_check_silence(watching *w, watching_effects *out) {
+    if (w->state != WATCHING_WATCHING || w->closing || w->now_ms < w->silence_at_ms)
+        return;
+    if (w->asked) {
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch is silent");
+        return;
+    }
+    Pb__WatchProgressRequest progress = PB__WATCH_PROGRESS_REQUEST__INIT;
+    Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
+    request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST;
+    request.progress_request = &progress;
+    ew_slice bytes;
+    if (!watching_pack(w, out, &request.base, &bytes))
+        return;
+    watching_emit(out, WATCHING_DO_REQUEST)->bytes = bytes;
+    w->asked = true;
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+}
+
+/* ---- created and cancelled ---- */
+
+static bool says(const char *reason, const char *words) {
+    return strstr(reason, words) != NULL;
+}
+
+/* ETCD P10: a refused watch has no gRPC status, only a text. etcd 3.4 says "permission denied" of an expired token too,
+ * so a refusal is believed after a few tries, each with a new snapshot: its range call makes the client authenticate
+ * again, and tells a permission that is really missing. */
+static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
+    if (r->compact_revision > 0) { /* ETCD P4, SEMANTICS 13 */
+        watching_resync(w, out, "the watch's revision has been compacted");
+        return;
+    }
+    bool denied = says(r->cancel_reason, "permission denied");
+    if (!denied && !says(r->cancel_reason, "auth") && !says(r->cancel_reason, "user name")) {
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, r->cancel_reason);
+        return;
+    }
+    if (w->denials++ == WATCHING_DENIALS_MAX)
+        watching_fail(w, out, denied ? EW_ERR_DENIED : EW_ERR_UNAUTHENTICATED, r->cancel_reason);
+    else
+        watching_resync(w, out, r->cancel_reason);
+}
+
+static void take_created(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
+    w->created = true;
+    w->created_at_ms = w->now_ms;
+    w->watch_id = r->watch_id;
+    w->denials = 0;
+    send_health(w, out, true);
+}
+
+/* What a member calls its newest revision is no measure of what was sent (ETCD P1, P2). But a member that stays behind
+ * what was seen here would leave the worker waiting for ever: then a snapshot tells whether the revision fell (P7). */
+static bool stays_behind(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
+    if (r->header->revision >= w->seen) {
+        w->behind = 0;
+        return false;
+    }
+    if (r->header->revision == 0 || ++w->behind <= WATCHING_BEHIND_MAX)
+        return false;
+    w->behind = 0;
+    watching_resync(w, out, "the member that is watched stays behind what was seen");
+    return true;
+}
+
+/* ---- events ---- */
+
+/* The highest mod_revision inside, the only one that counts (ETCD P1); 0 without events, -1 if they cannot be true. */
+static int64_t revision_of(const Pb__WatchResponse *r) {
+    int64_t highest = 0;
+    for (size_t i = 0; i < r->n_events; i++) {
+        const Pb__Event *e = r->events[i];
+        bool known = e->type == PB__EVENT__EVENT_TYPE__PUT || e->type == PB__EVENT__EVENT_TYPE__DELETE;
+        if (!known || !e->kv || e->kv->key.len == 0 || e->kv->mod_revision == 0 ||
+            !watching_revision_ok(e->kv->mod_revision))
+            return -1;
+        if (e->kv->mod_revision > highest)
+            highest = e->kv->mod_revision;
+    }
+    return highest;
+}
+
+static void send_events(watching *w, ew_slice bytes, int64_t revision, watching_effects *out) {
+    if (revision <= w->seen) {
+        /* ETCD P5: the past again, all of it. */
+        watching_say(w, out, EW_LOG_DEBUG, "events up to revision %lld were seen before", (long long)revision);
+        return;
+    }
+    watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_EVENTS);
+    effect->epoch = w->epoch;
+    effect->revision = revision;
+    effect->bytes = bytes;
+    w->seen = revision;
+    if (w->highest < revision)
+        w->highest = revision;
+    watching_settle(w);
+}
+
+/* Adds a piece to those before it. protobuf merges by concatenation: of a field that stands twice the last one counts,
+ * and lists are joined. */
+static bool join(watching *w, ew_slice piece) {
+    if (w->joined_len + piece.len > w->joined_capacity) {
+        size_t capacity = (w->joined_len + piece.len) * 2;
+        uint8_t *larger = realloc(w->joined, capacity);
+        if (!larger)
+            return false;
+        w->joined = larger;
+        w->joined_capacity = capacity;
+    }
+    memcpy(w->joined + w->joined_len, piece.data, piece.len);
+    w->joined_len += piece.len;
+    return true;
+}
+
+void watching_forget_sent(watching *w) {
+    if (!w->joined_sent)
+        return;
+    w->joined_sent = false;
+    w->joined_len = 0;
+    if ((int64_t)w->joined_capacity > w->config.page_bytes) { /* one huge revision is no reason to hold it for ever */
+        free(w->joined);
+        w->joined = NULL;
+        w->joined_capacity = 0;
+    }
+}
+
+/* ETCD P3: a revision may be cut anywhere; only what ends with fragment == false is whole. */
+static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, int64_t revision,
+                       watching_effects *out) {
+    static const uint8_t whole[] = {0x38,
+                                    0x00}; /* fragment = false, said aloud: an absent field would not undo a true */
+    if (w->joined_len == 0)
+        w->joined_revision = 0;
+    if (w->joined_revision < revision)
+        w->joined_revision = revision;
+    if ((int64_t)(w->joined_len + bytes.len) > w->config.page_bytes * WATCHING_JOINED_PAGES) {
+        watching_resync(w, out, "the fragments of a watch response are too many");
+        return;
+    }
+    if (!join(w, bytes) || (!r->fragment && !join(w, (ew_slice){whole, sizeof whole}))) {
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "joining fragments");
+        return;
+    }
+    if (r->fragment)
+        return;
+    w->joined_sent = true; /* it stays untouched until the next step */
+    send_events(w, (ew_slice){w->joined, w->joined_len}, w->joined_revision, out);
+}
+
+/* A response of our own watch. */
+static void take_own(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
+    int64_t revision = revision_of(r);
+    if (revision < 0) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event without its key or revision");
+    } else if (r->fragment || w->joined_len > 0) {
+        take_piece(w, r, bytes, revision, out);
+    } else if (r->n_events > 0) {
+        send_events(w, bytes, revision, out);
+    } else if (!r->created && r->header->revision > w->seen) {
+        /* ETCD P2, SEMANTICS 12: the watch's own notification comes behind the events it speaks of. */
+        w->seen = r->header->revision;
+        if (w->highest < w->seen)
+            w->highest = w->seen;
+        watching_settle(w);
+        watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_PROGRESS);
+        effect->epoch = w->epoch;
+        effect->revision = w->seen;
+    }
+}
+
+static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
+    bool own = w->created && r->watch_id == w->watch_id;
+    w->asked = false;
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+    if (r->canceled && (own || !w->created)) {
+        take_cancel(w, r, out);
+        return;
+    }
+    if (r->created && !r->canceled && !w->created && r->watch_id >= 0) {
+        take_created(w, r, out);
+        own = true;
+    }
+    if (!own && r->watch_id != -1) {
+        watching_say(w, out, EW_LOG_WARN, "a response for watch %lld, which is not ours", (long long)r->watch_id);
+        return;
+    }
+    /* ETCD P2: a requested progress reply (watch -1) may have overtaken events: a sign of life, nothing more. */
+    if (r->n_events == 0 && stays_behind(w, r, out))
+        return;
+    if (own)
+        take_own(w, r, bytes, out);
+}
+
+void watching_take_response(watching *w, const watching_event *event, watching_effects *out) {
+    if (w->state != WATCHING_WATCHING || w->closing)
+        return; /* from a stream that has been left */
+    Pb__WatchResponse *r = watching_unpack(w, out, &pb__watch_response__descriptor, event->bytes);
+    if (!r)
+        return;
+    if (watching_header_ok(w, out, r->header))
+        take_watch_response(w, r, event->bytes, out);
+    pb__watch_response__free_unpacked(r, NULL);
+}
