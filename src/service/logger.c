@@ -1,0 +1,122 @@
+#include "service/logger.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A record is written with one write(2), so that the lines of several threads, and of several processes that share the
+ * pipe, do not mix. What does not fit is left out whole, never cut inside an escape. */
+typedef struct line {
+    char text[4096];
+    size_t len;
+    bool json;
+} line;
+
+enum { END = 3 }; /* room that is kept for the closing quote, brace and newline */
+
+static bool append(line *l, const char *text, size_t len) {
+    if (l->len + len > sizeof l->text - END)
+        return false;
+    memcpy(l->text + l->len, text, len);
+    l->len += len;
+    return true;
+}
+
+static void append_text(line *l, const char *text) {
+    append(l, text, strlen(text));
+}
+
+/* Both formats quote alike: the escapes of JSON. Bytes that are no ASCII stay as they are in logfmt, where a reader
+ * sees them as text; JSON must be UTF-8, so there they are escaped byte by byte. */
+static void append_escaped(line *l, const char *text) {
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        char escape[8];
+        if (*c == '"' || *c == '\\')
+            snprintf(escape, sizeof escape, "\\%c", *c);
+        else if (*c == '\n')
+            snprintf(escape, sizeof escape, "\\n");
+        else if (*c < 0x20 || *c == 0x7f || (l->json && *c > 0x7f))
+            snprintf(escape, sizeof escape, "\\u%04x", *c);
+        else
+            snprintf(escape, sizeof escape, "%c", *c);
+        if (!append(l, escape, strlen(escape)))
+            return;
+    }
+}
+
+static bool is_plain(const char *text) {
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c <= ' ' || *c == 0x7f || strchr("\"=\\", *c))
+            return false;
+    }
+    return text[0] != '\0';
+}
+
+static void append_name(line *l, const char *name) {
+    if (l->json) {
+        append_text(l, l->len ? ",\"" : "{\"");
+        append_text(l, name);
+        append_text(l, "\":");
+    } else {
+        append_text(l, l->len ? " " : "");
+        append_text(l, name);
+        append_text(l, "=");
+    }
+}
+
+static void append_field(line *l, const char *name, const char *text) {
+    append_name(l, name);
+    bool quote = l->json || !is_plain(text);
+    append_text(l, quote ? "\"" : "");
+    append_escaped(l, text);
+    if (quote)
+        l->text[l->len++] = '"'; /* END keeps the room */
+}
+
+static void append_number(line *l, const char *name, int64_t number) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRId64, number);
+    append_name(l, name);
+    append_text(l, text);
+}
+
+static void append_time(line *l) {
+    struct timespec now;
+    struct tm utc;
+    char text[32], whole[40];
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(whole, sizeof whole, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+    append_field(l, "time", whole);
+}
+
+static void write_record(void *arg, const ew_log_record *r) {
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    line l = {.json = arg != NULL};
+    append_time(&l);
+    append_field(&l, "level", levels[r->level]);
+    append_field(&l, "msg", r->message);
+    if (r->worker)
+        append_field(&l, "worker", r->worker);
+    append_field(&l, "area", r->area);
+    for (size_t i = 0; i < r->field_count && l.len < sizeof l.text - 256; i++) {
+        const ew_log_field *f = &r->fields[i];
+        if (f->text)
+            append_field(&l, f->name, f->text);
+        else
+            append_number(&l, f->name, f->number);
+    }
+    if (l.json)
+        l.text[l.len++] = '}';
+    l.text[l.len++] = '\n';
+    ssize_t written = write(STDERR_FILENO, l.text, l.len);
+    (void)written; /* there is nowhere left to say so */
+}
+
+void logger_start(bool json, ew_log_level level) {
+    static char is_json;
+    ew_log_set(write_record, json ? &is_json : NULL, level);
+}

@@ -1,0 +1,32 @@
+#include "service/plugin.h"
+
+#include <dlfcn.h>
+
+static int check(const char *path, const ew_plugin *table, ew_error *err) {
+    if (table->abi != EW_PLUGIN_ABI)
+        return ew_fail(err, EW_ERR_INVALID, "%s: it was built for plugin ABI %u, this etcdworkerd speaks %u", path,
+                       (unsigned)table->abi, (unsigned)EW_PLUGIN_ABI);
+    if (!table->name || !table->reactor || !table->reactor->tick || !table->create || !table->destroy)
+        return ew_fail(err, EW_ERR_INVALID, "%s: its table lacks a name, a reactor with a tick, create or destroy",
+                       path);
+    return EW_OK;
+}
+
+int plugin_load(plugin *out, const char *path, ew_error *err) {
+    *out = (plugin){.handle = dlopen(path, RTLD_NOW | RTLD_LOCAL)};
+    if (!out->handle)
+        return ew_fail(err, EW_ERR_INVALID, "%s", dlerror()); /* it names the path */
+    out->table = dlsym(out->handle, EW_PLUGIN_SYMBOL);
+    int status = out->table ? check(path, out->table, err)
+                            : ew_fail(err, EW_ERR_INVALID,
+                                      "%s: it has no symbol " EW_PLUGIN_SYMBOL ", so it is no plugin of ours", path);
+    if (status != EW_OK)
+        plugin_unload(out);
+    return status;
+}
+
+void plugin_unload(plugin *p) {
+    if (p->handle)
+        dlclose(p->handle);
+    *p = (plugin){0};
+}

@@ -1,0 +1,17 @@
+/* Reactors from shared objects. */
+#ifndef SERVICE_PLUGIN_H
+#define SERVICE_PLUGIN_H
+
+#include <etcdworker/reactor.h>
+
+typedef struct plugin {
+    void *handle; /* dlopen's */
+    const ew_plugin *table;
+} plugin;
+
+/* Loads the object and looks at its table. Errors name the path and what is wrong. Runs the object's constructors, and
+ * nothing else of it. */
+int plugin_load(plugin *out, const char *path, ew_error *err);
+void plugin_unload(plugin *p);
+
+#endif
