@@ -1,0 +1,203 @@
+#include "lib/hand.h"
+
+#include "etcd/etcd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+enum { TIMEOUT_MS = 30000 };
+
+static ew_client *client;
+static etcd_queue *queue;
+
+void hand_open(const char *endpoints) {
+    ew_options *o = ew_options_new();
+    assert_int_equal(ew_options_set(o, "endpoints", endpoints, NULL), EW_OK);
+    assert_int_equal(ew_client_open(&client, o, NULL), EW_OK);
+    ew_options_free(o);
+    queue = etcd_queue_new();
+    assert_non_null(queue);
+}
+
+void hand_close(void) {
+    etcd_queue_free(queue);
+    ew_client_close(client);
+    queue = NULL;
+    client = NULL;
+}
+
+ew_client *hand_client(void) {
+    return client;
+}
+
+/* ---- one call ---- */
+
+typedef struct answer {
+    bool there;
+    int status;
+    char detail[256];
+    void *bytes;
+    size_t len;
+} answer;
+
+static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    answer *a = arg;
+    a->there = true;
+    a->status = status;
+    snprintf(a->detail, sizeof a->detail, "%s", detail != NULL ? detail : "");
+    a->bytes = malloc(bytes.len + 1);
+    if (a->bytes != NULL && bytes.len > 0)
+        memcpy(a->bytes, bytes.data, bytes.len);
+    a->len = bytes.len;
+}
+
+/* Sends `request` and unpacks the answer. */
+static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *request,
+                              const ProtobufCMessageDescriptor *response) {
+    answer a = {0};
+    size_t len = protobuf_c_message_get_packed_size(request);
+    uint8_t *packed = malloc(len + 1);
+    assert_non_null(packed);
+    protobuf_c_message_pack(request, packed);
+    assert_non_null(etcd_call_start(client, queue, method, (ew_slice){packed, len}, TIMEOUT_MS, answered, &a));
+    free(packed);
+    while (!a.there)
+        etcd_queue_run(queue, INT64_MAX);
+    if (a.status != EW_OK)
+        fail_msg("etcd: %s: %s", ew_strerror(a.status), a.detail);
+    ProtobufCMessage *m = protobuf_c_message_unpack(response, NULL, a.len, a.bytes);
+    free(a.bytes);
+    assert_non_null(m);
+    return m;
+}
+
+static ProtobufCBinaryData bytes_of(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data};
+}
+
+/* ---- keys ---- */
+
+int64_t hand_put_slice(ew_slice key, ew_slice value, int64_t lease) {
+    Pb__PutRequest r = PB__PUT_REQUEST__INIT;
+    r.key = bytes_of(key);
+    r.value = bytes_of(value);
+    r.lease = lease;
+    Pb__PutResponse *m = (Pb__PutResponse *)call(ETCD_PUT, &r.base, &pb__put_response__descriptor);
+    int64_t revision = m->header->revision;
+    pb__put_response__free_unpacked(m, NULL);
+    return revision;
+}
+
+int64_t hand_put(const char *key, const char *value) {
+    return hand_put_slice(ew_str(key), ew_str(value), 0);
+}
+
+static int64_t delete_range(const char *key, const char *range_end) {
+    Pb__DeleteRangeRequest r = PB__DELETE_RANGE_REQUEST__INIT;
+    r.key = bytes_of(ew_str(key));
+    r.range_end = bytes_of(ew_str(range_end));
+    Pb__DeleteRangeResponse *m =
+        (Pb__DeleteRangeResponse *)call(ETCD_DELETE_RANGE, &r.base, &pb__delete_range_response__descriptor);
+    int64_t revision = m->header->revision;
+    pb__delete_range_response__free_unpacked(m, NULL);
+    return revision;
+}
+
+int64_t hand_delete(const char *key) {
+    return delete_range(key, "");
+}
+
+/* The first key behind those that start with `prefix`, which does not end in 0xff here. */
+static void behind(const char *prefix, char *out, size_t size) {
+    snprintf(out, size, "%s", prefix);
+    out[strlen(out) - 1]++;
+}
+
+int64_t hand_delete_prefix(const char *prefix) {
+    char end[256];
+    behind(prefix, end, sizeof end);
+    return delete_range(prefix, end);
+}
+
+static Pb__RangeResponse *range(const char *key, const char *range_end, int64_t revision, bool count_only) {
+    Pb__RangeRequest r = PB__RANGE_REQUEST__INIT;
+    r.key = bytes_of(ew_str(key));
+    r.range_end = bytes_of(ew_str(range_end));
+    r.revision = revision;
+    r.count_only = count_only;
+    return (Pb__RangeResponse *)call(ETCD_RANGE, &r.base, &pb__range_response__descriptor);
+}
+
+hand_kv hand_get_at(const char *key, int64_t revision) {
+    Pb__RangeResponse *m = range(key, "", revision, false);
+    hand_kv kv = {.present = m->n_kvs == 1};
+    if (kv.present) {
+        const Pb__KeyValue *e = m->kvs[0];
+        kv.len = e->value.len;
+        snprintf(kv.value, sizeof kv.value, "%.*s", (int)e->value.len,
+                 e->value.len > 0 ? (const char *)e->value.data : "");
+        kv.create_revision = e->create_revision;
+        kv.mod_revision = e->mod_revision;
+        kv.version = e->version;
+        kv.lease = e->lease;
+    }
+    pb__range_response__free_unpacked(m, NULL);
+    return kv;
+}
+
+hand_kv hand_get(const char *key) {
+    return hand_get_at(key, 0);
+}
+
+size_t hand_count(const char *prefix) {
+    char end[256];
+    behind(prefix, end, sizeof end);
+    Pb__RangeResponse *m = range(prefix, end, 0, true);
+    size_t count = (size_t)m->count;
+    pb__range_response__free_unpacked(m, NULL);
+    return count;
+}
+
+int64_t hand_revision(void) {
+    Pb__RangeResponse *m = range("/", "", 0, true);
+    int64_t revision = m->header->revision;
+    pb__range_response__free_unpacked(m, NULL);
+    return revision;
+}
+
+void hand_compact(int64_t revision) {
+    Pb__CompactionRequest r = PB__COMPACTION_REQUEST__INIT;
+    r.revision = revision;
+    r.physical = true;
+    ProtobufCMessage *m = call(ETCD_COMPACT, &r.base, &pb__compaction_response__descriptor);
+    protobuf_c_message_free_unpacked(m, NULL);
+}
+
+Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request) {
+    return (Pb__TxnResponse *)call(ETCD_TXN, &request->base, &pb__txn_response__descriptor);
+}
+
+/* ---- leases ---- */
+
+int64_t hand_grant(int64_t ttl_s) {
+    Pb__LeaseGrantRequest r = PB__LEASE_GRANT_REQUEST__INIT;
+    r.ttl = ttl_s;
+    Pb__LeaseGrantResponse *m =
+        (Pb__LeaseGrantResponse *)call(ETCD_LEASE_GRANT, &r.base, &pb__lease_grant_response__descriptor);
+    int64_t lease = m->id;
+    pb__lease_grant_response__free_unpacked(m, NULL);
+    return lease;
+}
+
+void hand_revoke(int64_t lease) {
+    Pb__LeaseRevokeRequest r = PB__LEASE_REVOKE_REQUEST__INIT;
+    r.id = lease;
+    ProtobufCMessage *m = call(ETCD_LEASE_REVOKE, &r.base, &pb__lease_revoke_response__descriptor);
+    protobuf_c_message_free_unpacked(m, NULL);
+}
