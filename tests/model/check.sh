@@ -1,0 +1,31 @@
+#!/bin/sh
+# Checks the model, and that it fails when a piece of the protocol is taken out. Usage: check.sh BUILD_DIR
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=$1/model
+mkdir -p "$work"
+cd "$work"
+
+# check NAME FLAGS...: prints the number of errors that spin found.
+check() {
+    name=$1
+    shift
+    spin "$@" -a "$here/commit.pml" >/dev/null
+    gcc -O2 -DVECTORSZ=2048 -DMEMLIM=2048 -o "pan-$name" pan.c
+    "./pan-$name" -m1000000 >"$name.log" 2>&1 || true
+    if grep -q 'max search depth too small\|out of memory\|MEMLIM' "$name.log"; then
+        echo "model: $name was not searched completely" >&2
+        exit 1
+    fi
+    sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$name.log"
+}
+
+errors=$(check whole)
+states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' whole.log)
+[ "$errors" = 0 ] || { cat whole.log >&2; echo "model: the protocol fails" >&2; exit 1; }
+echo "model: the protocol holds in all $states states"
+for broken in NO_FENCE NO_GATE BLIND_RETRY NO_RECEIPT_COMPARE; do
+    errors=$(check "$broken" "-D$broken")
+    [ "$errors" -gt 0 ] || { echo "model: with $broken nothing fails: the check is worth nothing" >&2; exit 1; }
+    echo "model: fails with $broken, as it must"
+done

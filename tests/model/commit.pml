@@ -1,0 +1,197 @@
+/* The barrier and the receipts of one worker, against an etcd that may apply a transaction late, lose its answer, or both, and against a
+ * foreign writer that can make a key's compare true again by deleting it.
+ *
+ * Checked: a group that was reported committed was applied exactly once; one that was given up was never applied and never will be; a tick
+ * sees the worker's own last commit; and every run ends (no deadlock).
+ *
+ *     spin -a commit.pml && gcc -O2 -o pan pan.c && ./pan -m1000000
+ *
+ * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE. */
+
+#define GROUPS 2     /* that the reactor asks for, one after the other */
+#define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
+#define FOREIGN 2    /* changes by the foreign writer */
+
+mtype = { COMMIT, FENCE };
+mtype = { OK, REFUSED, LOST };
+
+/* ---- etcd ---- */
+byte revision = 1;
+byte key_mod = 0;       /* mod_revision of the one key all groups write; 0: absent */
+byte receipt = 0;       /* its sequence; 0: absent */
+byte receipt_mod = 0;
+byte applied[GROUPS];   /* how often each group was applied */
+
+/* A transaction on its way: attempt, kind, group, receipt that it compares, receipt that it puts, key_mod that it compares. etcd takes them in
+ * any order, at any time, also long after the worker has given up waiting. */
+chan net = [ATTEMPTS] of { byte, mtype, byte, byte, byte, byte };
+/* What etcd answered: attempt, verdict, the receipt as the else branch read it (or as it now is), revision. */
+chan answers = [ATTEMPTS] of { byte, mtype, byte, byte };
+
+/* ---- the worker ---- */
+byte observed = 1;      /* by the watch */
+byte barrier = 0;
+byte own_commit = 0;    /* the revision of the worker's last commit, as etcd knows it */
+bool given_up[GROUPS];
+
+inline apply() {
+    if
+    :: (receipt == expect_receipt || no_compare) && (kind == FENCE || key_mod == expect_key) ->
+        revision++;
+        receipt = put_receipt;
+        receipt_mod = revision;
+        if
+        :: kind == COMMIT ->
+            key_mod = revision;
+            applied[group]++;
+            assert(applied[group] == 1);      /* never twice */
+            assert(!given_up[group]);         /* never after it was given up */
+        :: else
+        fi;
+        verdict = OK
+    :: else -> verdict = REFUSED
+    fi
+}
+
+active proctype etcd() {
+    byte attempt, group, expect_receipt, put_receipt, expect_key;
+    mtype kind, verdict;
+    bool no_compare = false;
+#ifdef NO_RECEIPT_COMPARE
+    no_compare = true;
+#endif
+end:
+    do
+    :: atomic {
+        net?attempt, kind, group, expect_receipt, put_receipt, expect_key ->
+        apply();
+        if
+        :: answers!attempt, verdict, receipt, (verdict == OK -> revision : receipt_mod)
+        :: skip                                /* the answer is lost */
+        fi
+       }
+    :: atomic {                                /* another one first: the oldest goes to the end */
+        len(net) > 1 ->
+        net?attempt, kind, group, expect_receipt, put_receipt, expect_key;
+        net!attempt, kind, group, expect_receipt, put_receipt, expect_key
+       }
+    od
+}
+
+active proctype foreign() {
+    byte changes = 0;
+    do
+    :: changes < FOREIGN ->
+        atomic {
+            changes++;
+            revision++;
+            if
+            :: key_mod != 0 -> key_mod = 0     /* delete: a compare with "absent" is true again */
+            :: key_mod = revision              /* put */
+            fi
+        }
+    :: break
+    od
+}
+
+active proctype watch() {
+end:
+    do
+    :: observed < revision -> observed++
+    od
+}
+
+/* Sends one attempt and waits for its answer, or gives up waiting. Answers to earlier attempts are not waited for any more. */
+inline attempt_txn(what) {
+    attempt++;
+    net!attempt, what, group, sequence, (what == FENCE -> sequence + 2 : sequence + 1), expect_key;
+    if
+    :: answers??eval(attempt), verdict, seen_receipt, seen_revision
+    :: verdict = LOST
+    fi
+}
+
+active proctype worker() {
+    byte group = 0, attempt = 0, sequence = 0, expect_key, seen_receipt, seen_revision;
+    mtype verdict;
+
+next_tick:
+    if
+    :: group == GROUPS || attempt + 4 > ATTEMPTS -> goto finished
+    :: else
+    fi;
+#ifndef NO_GATE
+    observed >= barrier;
+#endif
+    assert(observed >= own_commit);            /* a tick sees the worker's own last commit */
+
+evaluate:
+    expect_key = key_mod;                      /* the newest mirror; being newer than `observed` only helps */
+    if
+    :: attempt + 4 > ATTEMPTS -> goto finished
+    :: else
+    fi;
+    attempt_txn(COMMIT);
+
+decide:
+    if
+    :: verdict == OK -> goto committed
+    :: verdict == REFUSED && seen_receipt == sequence -> goto refused   /* the answer to the only attempt there is: a plain conflict */
+    :: verdict == REFUSED && seen_receipt != sequence -> assert(false)    /* nobody else writes our receipt */
+    :: verdict == LOST -> goto resolve
+    fi;
+
+resolve:
+    if
+    :: attempt + 3 > ATTEMPTS -> goto finished /* out of attempts: the run ends with an unknown outcome, and says so */
+    :: else
+    fi;
+#ifdef BLIND_RETRY
+    goto evaluate;
+#endif
+    attempt_txn(COMMIT);                       /* the same transaction again */
+    if
+    :: verdict == OK -> goto committed
+    :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed   /* the first one had happened */
+    :: verdict == REFUSED && seen_receipt == sequence -> goto fence           /* it has not happened so far */
+    :: verdict == LOST -> goto resolve
+    fi;
+
+fence:
+#ifdef NO_FENCE
+    goto refused;
+#endif
+    if
+    :: attempt + 1 > ATTEMPTS -> goto finished
+    :: else
+    fi;
+    attempt_txn(FENCE);
+    if
+    :: verdict == OK -> sequence = sequence + 2; goto refused
+    :: verdict == REFUSED && seen_receipt == sequence + 2 -> sequence = sequence + 2; goto refused  /* an earlier fence had happened */
+    :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed
+    :: verdict == LOST -> goto fence
+    fi;
+
+refused:
+    if
+    :: goto evaluate                           /* on newer state */
+    :: given_up[group] = true;                 /* evaluated again, the group has nothing left to do */
+       assert(applied[group] == 0);
+       group++;
+       goto next_tick
+    fi;
+
+committed:
+    assert(applied[group] == 1);
+    d_step {
+        sequence = receipt;
+        barrier = receipt_mod;
+        own_commit = receipt_mod;
+    }
+    group++;
+    goto next_tick;
+
+finished:
+    skip
+}
