@@ -1,6 +1,7 @@
 #include "lib/scenario.h"
 
 #include "etcd/etcd.h"
+#include "lib/etcd_server.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -8,7 +9,45 @@
 #include <stdlib.h>
 #include <time.h>
 
+static etcd_server *server;
 static unsigned names; /* given out */
+
+/* ---- scene ---- */
+
+int scene_open(void **state) {
+    (void)state;
+    server = etcd_server_start(NULL);
+    hand_open(server->endpoint);
+    return 0;
+}
+
+int scene_close(void **state) {
+    (void)state;
+    hand_close();
+    etcd_server_free(server);
+    server = NULL;
+    return etcd_all_released(SCENE_WAIT_MS) ? 0 : -1;
+}
+
+const char *scene_endpoint(void) {
+    return server->endpoint;
+}
+
+void scene_kill_etcd(void) {
+    etcd_server_kill(server);
+}
+
+void scene_start_etcd(void) {
+    etcd_server_restart(server);
+}
+
+void scene_pause_etcd(void) {
+    etcd_server_pause(server);
+}
+
+void scene_resume_etcd(void) {
+    etcd_server_resume(server);
+}
 
 int64_t scene_now_ms(void) {
     return etcd_now_ms();

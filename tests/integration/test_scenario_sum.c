@@ -1,0 +1,139 @@
+/* The original's Sum (SEMANTICS, scenarios): ten keys, each a row of five integers; five workers each raise their own
+ * cell of all ten rows in one group every tick, a thousand times; a sixth checks at every one of its thousand ticks
+ * that the deltas it was shown add up to the sum of all cells. What breaks it: a lost or repeated patch (SEMANTICS 21,
+ * 28), a group that is not atomic (25), an event that is shown twice or never (8, 11). */
+#include "lib/scenario.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { KEYS = 10, CELLS = 5, TICKS = 1000 };
+
+typedef struct row {
+    int64_t cells[CELLS];
+} row;
+
+static bool read_row(ew_slice text, row *out) {
+    char copy[256];
+    int used = 0;
+    snprintf(copy, sizeof copy, "%.*s", (int)text.len, (const char *)text.data);
+    return sscanf(copy, "%" SCNd64 ",%" SCNd64 ",%" SCNd64 ",%" SCNd64 ",%" SCNd64 "%n", &out->cells[0], &out->cells[1],
+                  &out->cells[2], &out->cells[3], &out->cells[4], &used) == CELLS &&
+           (size_t)used == text.len;
+}
+
+static int64_t sum_of(const row *r) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < CELLS; i++)
+        sum += r->cells[i];
+    return sum;
+}
+
+static int raise_cell(void *arg, const ew_entry *current, ew_value *next) {
+    const size_t *cell = arg;
+    row r;
+    if (current == NULL || !read_row(current->value, &r))
+        return EW_ERR_REACTOR;
+    r.cells[*cell]++;
+    char text[256];
+    snprintf(text, sizeof text, "%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64, r.cells[0], r.cells[1],
+             r.cells[2], r.cells[3], r.cells[4]);
+    return ew_value_set(next, ew_str(text));
+}
+
+typedef struct adder {
+    size_t cell;
+    unsigned ticks;
+} adder;
+
+static int add(stage *s, ew_tick *t) {
+    adder *a = s->arg;
+    ew_group *g = ew_tick_group(t);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/sum/%03u", i);
+        ew_group_modify(g, ew_str(key), raise_cell, &a->cell, NULL);
+    }
+    return ++a->ticks == TICKS ? EW_FINISHED : EW_OK;
+}
+
+/* The sixth: its model is the rows as its updates built them; the deltas are summed beside it. */
+typedef struct checker {
+    int64_t deltas;
+    unsigned ticks;
+    size_t seen; /* of the stage's events */
+    row rows[KEYS];
+} checker;
+
+static void follow(stage *s, checker *c) {
+    for (; c->seen < s->event_count; c->seen++) {
+        const stage_event *e = &s->events[c->seen]; /* only this thread adds to them */
+        unsigned i = 0;
+        row r = {0};
+        EXPECT(s, sscanf(e->key, "/sum/%u", &i) == 1 && i < KEYS);
+        EXPECT(s, e->kind == EW_EVENT_PUT && read_row(ew_str(e->value), &r));
+        c->deltas += sum_of(&r) - sum_of(&c->rows[i]);
+        c->rows[i] = r;
+    }
+}
+
+static int check(stage *s, ew_tick *t) {
+    checker *c = s->arg;
+    follow(s, c);
+    int64_t sum = 0;
+    ew_entry e = {0};
+    row first = {{-1}};
+    while (ew_tick_scan(t, EW_STR("/sum/"), &e)) {
+        row r;
+        EXPECT(s, read_row(e.value, &r));
+        if (first.cells[0] < 0)
+            first = r;
+        EXPECT(s, memcmp(&first, &r, sizeof r) == 0); /* each group raises all ten rows at once (SEMANTICS 25) */
+        sum += sum_of(&r);
+    }
+    EXPECT(s, sum == c->deltas);
+    return ++c->ticks == TICKS ? EW_FINISHED : EW_OK;
+}
+
+static void test_sum(void **state) {
+    (void)state;
+    stage adders[CELLS], sixth;
+    adder arms[CELLS] = {0};
+    checker eye = {0};
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/sum/%03u", i);
+        hand_put(key, "0,0,0,0,0");
+    }
+    stage_open(&sixth, "/sum");
+    sixth.updates = true;
+    sixth.every = check;
+    sixth.arg = &eye;
+    stage_start(&sixth);
+    for (size_t i = 0; i < CELLS; i++) {
+        arms[i].cell = i;
+        stage_open(&adders[i], "/sum");
+        adders[i].every = add;
+        adders[i].arg = &arms[i];
+        stage_start(&adders[i]);
+    }
+    for (size_t i = 0; i < CELLS; i++) {
+        assert_int_equal(stage_await_end(&adders[i]), EW_OK);
+        print_message("worker %zu: %u ticks, %u refusals\n", i, (unsigned)stage_ticks(&adders[i]),
+                      (unsigned)stage_stats(&adders[i]).groups_refused);
+        assert_int_equal(stage_close(&adders[i]), EW_OK);
+    }
+    assert_int_equal(stage_await_end(&sixth), EW_OK);
+    assert_int_equal(stage_close(&sixth), EW_OK);
+    for (unsigned i = 0; i < KEYS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/sum/%03u", i);
+        assert_string_equal(hand_get(key).value, "1000,1000,1000,1000,1000");
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_sum)};
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
