@@ -1,0 +1,347 @@
+#include "lib/etcd_server.h"
+#include "lib/process.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ARGS_MAX        64
+#define READY_TIMEOUT_S 30
+#define START_ATTEMPTS  5
+#define DIR_HEAD        "etcdworker-test-"
+
+static void pause_ms(int ms) {
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}, NULL);
+}
+
+static const char *binary(const char *variable, const char *name) {
+    const char *path = getenv(variable);
+    return path && path[0] ? path : name;
+}
+
+/* ---- directories ---- */
+
+static const char *base_dir(void) {
+    if (access("/dev/shm", W_OK) == 0)
+        return "/dev/shm";
+    const char *dir = getenv("TMPDIR");
+    return dir && dir[0] ? dir : "/tmp";
+}
+
+static int remove_one(const char *path, const struct stat *info, int type, struct FTW *where) {
+    (void)info, (void)type, (void)where;
+    return remove(path);
+}
+
+static void remove_dir(const char *path) {
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* A test that was killed could not clean up. Its process id is in the name of what it left. */
+static void remove_leftovers(void) {
+    DIR *d = opendir(base_dir());
+    if (!d)
+        return;
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        int pid;
+        if (sscanf(e->d_name, DIR_HEAD "%d-", &pid) == 1 && kill(pid, 0) != 0 && access(base_dir(), W_OK) == 0) {
+            char path[512];
+            snprintf(path, sizeof path, "%s/%s", base_dir(), e->d_name);
+            remove_dir(path);
+        }
+    }
+    closedir(d);
+}
+
+static void make_dir(etcd_server *s) {
+    static bool swept;
+    if (!swept)
+        remove_leftovers();
+    swept = true;
+    snprintf(s->dir, sizeof s->dir, "%s/" DIR_HEAD "%d-XXXXXX", base_dir(), (int)getpid());
+    if (!mkdtemp(s->dir))
+        process_die("cannot make %s", s->dir);
+    snprintf(s->name, sizeof s->name, "%s", strrchr(s->dir, '/') + 1);
+}
+
+/* ---- ports ---- */
+
+int etcd_free_port(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, size) != 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) != 0)
+        process_die("no free port");
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void choose_ports(etcd_server *s) {
+    s->client_port = etcd_free_port();
+    s->peer_port = etcd_free_port();
+    s->health_port = etcd_free_port();
+    snprintf(s->endpoint, sizeof s->endpoint, "127.0.0.1:%d", s->client_port);
+}
+
+/* ---- one server ---- */
+
+static char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *text(const char *format, ...) {
+    char *out;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&out, format, args) < 0)
+        process_die("out of memory");
+    va_end(args);
+    return out;
+}
+
+static void free_args(etcd_server *s) {
+    for (char **a = s->argv; a && *a; a++)
+        free(*a);
+    free(s->argv);
+    s->argv = NULL;
+}
+
+static void make_args(etcd_server *s, const char *members, const char *token, const char *const *extra) {
+    free_args(s);
+    s->argv = calloc(ARGS_MAX, sizeof *s->argv);
+    for (const char *const *e = extra; e && *e; e++)
+        s->tls |= strncmp(*e, "--cert-file", strlen("--cert-file")) == 0;
+    const char *scheme = s->tls ? "https" : "http";
+    int n = 0;
+    s->argv[n++] = text("%s", binary("EW_ETCD", "etcd"));
+    s->argv[n++] = text("--name=%s", s->name);
+    s->argv[n++] = text("--data-dir=%s/data", s->dir);
+    s->argv[n++] = text("--listen-client-urls=%s://%s", scheme, s->endpoint);
+    s->argv[n++] = text("--advertise-client-urls=%s://%s", scheme, s->endpoint);
+    s->argv[n++] = text("--listen-peer-urls=http://127.0.0.1:%d", s->peer_port);
+    s->argv[n++] = text("--initial-advertise-peer-urls=http://127.0.0.1:%d", s->peer_port);
+    s->argv[n++] = text("--listen-metrics-urls=http://127.0.0.1:%d", s->health_port);
+    s->argv[n++] = text("--initial-cluster=%s", members);
+    s->argv[n++] = text("--initial-cluster-token=%s", token);
+    s->argv[n++] = text("--logger=zap");
+    s->argv[n++] = text("--log-level=warn");
+    for (const char *const *e = extra; e && *e; e++) {
+        if (n == ARGS_MAX - 1)
+            process_die("too many flags for etcd");
+        s->argv[n++] = text("%s", *e);
+    }
+}
+
+static void launch(etcd_server *s) {
+    char log[160];
+    snprintf(log, sizeof log, "%s/log", s->dir);
+    s->pid = process_start(s->argv, log);
+}
+
+/* Asks /health, which goes through a quorum. */
+static bool is_healthy(const etcd_server *s) {
+    static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)s->health_port)};
+    struct timeval limit = {.tv_sec = 2};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    char answer[1024];
+    ssize_t size = 0, n = 0;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1) {
+        while (size < (ssize_t)sizeof answer - 1 &&
+               (n = recv(fd, answer + size, sizeof answer - 1 - (size_t)size, 0)) > 0)
+            size += n;
+    }
+    close(fd);
+    answer[size] = '\0';
+    return strstr(answer, "\"health\":\"true\"") != NULL;
+}
+
+/* False when etcd has ended by itself, as it does when somebody else has its port. */
+static bool wait_until_ready(etcd_server *s) {
+    for (int i = 0; i < READY_TIMEOUT_S * 50; i++) {
+        if (!process_is_alive(s->pid)) {
+            s->pid = 0;
+            return false;
+        }
+        /* Healthy is not enough: it must be this server that has the ports. */
+        if (process_listens(s->pid, s->health_port) && process_listens(s->pid, s->client_port) && is_healthy(s))
+            return true;
+        pause_ms(20);
+    }
+    return false;
+}
+
+_Noreturn static void give_up(etcd_server *s) {
+    char command[160], log[16384];
+    snprintf(command, sizeof command, "%s/log", s->dir);
+    process_run((char *[]){"tail", "-n", "30", command, NULL}, log, sizeof log);
+    etcd_server_free(s);
+    process_die("etcd does not start:\n%s", log);
+}
+
+etcd_server *etcd_server_start(const char *const *extra) {
+    etcd_server *s = calloc(1, sizeof *s);
+    if (!s)
+        process_die("out of memory");
+    make_dir(s);
+    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+        choose_ports(s);
+        char *members = text("%s=http://127.0.0.1:%d", s->name, s->peer_port);
+        make_args(s, members, s->name, extra);
+        free(members);
+        launch(s);
+        if (wait_until_ready(s))
+            return s;
+        if (s->pid != 0)
+            break; /* it runs and does not answer: other ports would not help */
+    }
+    give_up(s);
+}
+
+void etcd_server_kill(etcd_server *s) {
+    if (s->pid > 0)
+        process_end(s->pid, SIGKILL);
+    s->pid = 0;
+}
+
+void etcd_server_stop(etcd_server *s) {
+    if (s->pid > 0)
+        process_end(s->pid, SIGTERM);
+    s->pid = 0;
+}
+
+void etcd_server_restart(etcd_server *s) {
+    /* Its port may be taken for a moment by an outgoing connection of another process. */
+    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+        launch(s);
+        if (wait_until_ready(s))
+            return;
+        if (s->pid != 0)
+            break;
+        pause_ms(200);
+    }
+    give_up(s);
+}
+
+void etcd_server_pause(etcd_server *s) {
+    kill(s->pid, SIGSTOP);
+}
+
+void etcd_server_resume(etcd_server *s) {
+    kill(s->pid, SIGCONT);
+}
+
+void etcd_server_free(etcd_server *s) {
+    if (!s)
+        return;
+    etcd_server_kill(s);
+    remove_dir(s->dir);
+    free_args(s);
+    free(s);
+}
+
+/* ---- clients ---- */
+
+ew_options *etcd_server_options(const etcd_server *s) {
+    ew_options *o = ew_options_new();
+    ew_error err;
+    if (!o || ew_options_set(o, "endpoints", s->endpoint, &err) != EW_OK)
+        process_die("options");
+    return o;
+}
+
+ew_client *etcd_server_client(const etcd_server *s) {
+    ew_options *o = etcd_server_options(s);
+    ew_client *c;
+    ew_error err;
+    if (ew_client_open(&c, o, &err) != EW_OK)
+        process_die("client: %s", err.detail);
+    ew_options_free(o);
+    return c;
+}
+
+int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
+    char endpoints[64];
+    snprintf(endpoints, sizeof endpoints, "--endpoints=%s", s->endpoint);
+    char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints};
+    int n = 2;
+    va_list args;
+    va_start(args, size);
+    while (n < ARGS_MAX - 1 && (argv[n] = va_arg(args, char *)) != NULL)
+        n++;
+    va_end(args);
+    return process_run(argv, out, size);
+}
+
+/* ---- three of them ---- */
+
+static bool launch_cluster(etcd_cluster *c, const char *const *extra) {
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
+        choose_ports(c->nodes[i]);
+    char *members = text("%s=http://127.0.0.1:%d,%s=http://127.0.0.1:%d,%s=http://127.0.0.1:%d", c->nodes[0]->name,
+                         c->nodes[0]->peer_port, c->nodes[1]->name, c->nodes[1]->peer_port, c->nodes[2]->name,
+                         c->nodes[2]->peer_port);
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
+        make_args(c->nodes[i], members, c->nodes[0]->name, extra);
+        launch(c->nodes[i]);
+    }
+    free(members);
+    snprintf(c->endpoints, sizeof c->endpoints, "%s,%s,%s", c->nodes[0]->endpoint, c->nodes[1]->endpoint,
+             c->nodes[2]->endpoint);
+    bool ready = true;
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
+        ready = wait_until_ready(c->nodes[i]) && ready;
+    return ready;
+}
+
+etcd_cluster *etcd_cluster_start(const char *const *extra) {
+    etcd_cluster *c = calloc(1, sizeof *c);
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
+        c->nodes[i] = calloc(1, sizeof *c->nodes[i]);
+        make_dir(c->nodes[i]);
+    }
+    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+        if (launch_cluster(c, extra))
+            return c;
+        for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
+            etcd_server_kill(c->nodes[i]);
+            char *data = text("%s/data", c->nodes[i]->dir);
+            remove_dir(data);
+            free(data);
+        }
+    }
+    give_up(c->nodes[0]);
+}
+
+void etcd_cluster_free(etcd_cluster *c) {
+    if (!c)
+        return;
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
+        etcd_server_free(c->nodes[i]);
+    free(c);
+}
+
+int etcd_cluster_leader(const etcd_cluster *c) {
+    for (int attempt = 0; attempt < 600; attempt++) {
+        for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
+            char out[1024] = "";
+            /* Fields: endpoint, id, version, size, is leader, ... */
+            if (c->nodes[i]->pid > 0 &&
+                etcdctl(c->nodes[i], out, sizeof out, "--command-timeout=2s", "endpoint", "status", NULL) == 0 &&
+                strstr(out, ", true,"))
+                return i;
+        }
+        pause_ms(50);
+    }
+    process_die("the cluster has no leader");
+}

@@ -1,0 +1,58 @@
+/* Real etcd servers for tests: private, on free loopback ports, with data on a memory file system where there is one.
+ *
+ * A server dies with the thread that started it (so start servers on a thread that lives as long as the test), and what
+ * a killed test left on disk is removed by the next one. Whatever goes wrong in here ends the test program with etcd's
+ * own log. Environment: EW_ETCD and EW_ETCDCTL name other binaries than those of PATH. */
+#ifndef TESTS_LIB_ETCD_SERVER_H
+#define TESTS_LIB_ETCD_SERVER_H
+
+#include <etcdworker/client.h>
+
+#include <sys/types.h>
+
+typedef struct etcd_server {
+    pid_t pid;         /* 0 while it is down */
+    char name[64];     /* unique in the world */
+    char dir[128];     /* of its data and log */
+    char endpoint[32]; /* "127.0.0.1:40001" */
+    int client_port, peer_port, health_port;
+    bool tls;
+    char **argv; /* to start it again */
+} etcd_server;
+
+/* Starts a single node and waits until it answers. `extra` is a list of further flags ended by NULL, or NULL. With
+ * --cert-file among them its clients speak TLS. */
+etcd_server *etcd_server_start(const char *const *extra);
+
+/* Kills it, if it is up, and removes its data. NULL is fine. */
+void etcd_server_free(etcd_server *s);
+
+void etcd_server_kill(etcd_server *s);    /* SIGKILL; the data stay */
+void etcd_server_stop(etcd_server *s);    /* SIGTERM, and waits for its end; the data stay */
+void etcd_server_restart(etcd_server *s); /* after one of these: again, on the same ports and data */
+void etcd_server_pause(etcd_server *s);   /* SIGSTOP: connections stay open, nothing answers */
+void etcd_server_resume(etcd_server *s);  /* SIGCONT */
+
+/* Options and a client for it. Calls give up after ten seconds. */
+ew_options *etcd_server_options(const etcd_server *s);
+ew_client *etcd_server_client(const etcd_server *s);
+
+/* Runs etcdctl with the arguments, which end in NULL: its exit code. What it prints goes to `out` (which may be NULL),
+ * cut at `size`. */
+int etcdctl(const etcd_server *s, char *out, size_t size, ...);
+
+/* Three nodes that form a cluster. */
+#define ETCD_CLUSTER_NODES 3
+typedef struct etcd_cluster {
+    etcd_server *nodes[ETCD_CLUSTER_NODES];
+    char endpoints[128];
+} etcd_cluster;
+
+etcd_cluster *etcd_cluster_start(const char *const *extra);
+void etcd_cluster_free(etcd_cluster *c);
+int etcd_cluster_leader(const etcd_cluster *c); /* the position of the leader, once there is one */
+
+/* A TCP port that nobody listens on. */
+int etcd_free_port(void);
+
+#endif
