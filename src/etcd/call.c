@@ -1,52 +1,56 @@
-/* One unary call: a single batch of six operations and one completion. */
+/* One unary call: a single batch of six operations and one completion.
+ *
+ *   CONNECTING --- the channel is ready ---> SENT ---> answered
+ *        '--------- deadline, cancel --------------------^
+ *
+ * A call is given to gRPC only once there is a connection. gRPC would wait for one itself, but then nobody could tell
+ * whether a call that ran out of time had been sent; so what ends while CONNECTING was surely not applied (ETCD P11).
+ * With a connection at hand, which is nearly always, the check costs one atomic load. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
-#include "etcd/queue.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A wait for a connection cannot be taken back, so it is cut into pieces of this length: a cancel takes as long. */
+#define CONNECT_WAIT_MS 50
+
 struct etcd_call {
     queue_tag tag; /* first */
     ew_client *client;
+    etcd_queue *queue;
     etcd_method method;
+    int64_t deadline_ms;
     etcd_answer_fn fn;
     void *arg;
-    grpc_call *call;
+    _Atomic(grpc_call *) call; /* NULL while CONNECTING */
+    atomic_bool cancelled;
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *request, *answer;
     grpc_status_code code;
     grpc_slice text;
-    atomic_bool cancelled;
 };
 
 static void free_call(etcd_call *c) {
+    grpc_call *call = atomic_load(&c->call);
     if (c->answer)
         grpc_byte_buffer_destroy(c->answer);
     grpc_byte_buffer_destroy(c->request);
     grpc_metadata_array_destroy(&c->initial);
     grpc_metadata_array_destroy(&c->trailing);
     grpc_slice_unref(c->text);
-    grpc_call_unref(c->call);
+    if (call)
+        grpc_call_unref(call);
     free(c);
 }
 
 static void answer_error(etcd_call *c) {
     char text[256];
     bytes_text(c->text, text, sizeof text);
-    method_end end = {.code = c->code,
-                      .text = text,
-                      .sent = connection_was_sent(c->client, c->method, c->call),
-                      .cancelled = atomic_load(&c->cancelled)};
-    int status = method_status(c->method, &end);
-    char detail[400];
-    if (!end.sent && status == EW_ERR_UNAVAILABLE)
-        snprintf(detail, sizeof detail, "no connection to %s", c->client->endpoints);
-    else
-        snprintf(detail, sizeof detail, "%s", text);
-    c->fn(c->arg, status, detail, (ew_slice){0});
+    method_end end = {.code = c->code, .text = text, .sent = true, .cancelled = atomic_load(&c->cancelled)};
+    c->fn(c->arg, method_status(c->method, &end), text, (ew_slice){0});
 }
 
 static void answer_bytes(etcd_call *c) {
@@ -61,7 +65,7 @@ static void answer_bytes(etcd_call *c) {
     bytes_view_fini(&view);
 }
 
-static void on_done(queue_tag *tag, bool ok) {
+static void on_answered(queue_tag *tag, bool ok) {
     (void)ok; /* the status says more */
     etcd_call *c = (etcd_call *)tag;
     if (c->code == GRPC_STATUS_OK)
@@ -71,11 +75,14 @@ static void on_done(queue_tag *tag, bool ok) {
     free_call(c);
 }
 
-static void start(etcd_call *c) {
+static void send_request(etcd_call *c) {
+    c->tag.done = on_answered;
+    grpc_call *call = connection_call(c->client, c->queue, c->method, c->deadline_ms);
+    atomic_store(&c->call, call);
+    if (atomic_load(&c->cancelled)) /* by somebody who did not see the call yet */
+        grpc_call_cancel(call, NULL);
     grpc_op ops[6] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA,
-         /* Fail-fast calls to a server that is away end in 0.1 ms; the deadline is what bounds the wait. */
-         .flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = CONNECTION_WAIT},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->request},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &c->initial},
@@ -87,7 +94,35 @@ static void start(etcd_call *c) {
     ops[5].data.recv_status_on_client.trailing_metadata = &c->trailing;
     ops[5].data.recv_status_on_client.status = &c->code;
     ops[5].data.recv_status_on_client.status_details = &c->text;
-    queue_start(c->call, ops, 6, &c->tag);
+    queue_start(call, ops, 6, &c->tag);
+}
+
+static void on_connecting(queue_tag *tag, bool ok);
+
+/* Waits a while for the channel to be ready; `state` is what it is now. */
+static void wait_to_connect(etcd_call *c, grpc_connectivity_state state) {
+    int64_t until_ms = etcd_now_ms() + CONNECT_WAIT_MS;
+    c->tag.done = on_connecting;
+    queue_watch(c->queue, c->client->calls, state, until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
+}
+
+static void on_connecting(queue_tag *tag, bool ok) {
+    (void)ok;
+    etcd_call *c = (etcd_call *)tag;
+    bool cancelled = atomic_load(&c->cancelled);
+    if (cancelled || etcd_now_ms() >= c->deadline_ms) {
+        char detail[512];
+        method_end end = {.code = GRPC_STATUS_UNAVAILABLE, .text = "", .sent = false, .cancelled = cancelled};
+        snprintf(detail, sizeof detail, "no connection to %s", c->client->endpoints);
+        c->fn(c->arg, method_status(c->method, &end), detail, (ew_slice){0});
+        free_call(c);
+        return;
+    }
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(c->client->calls, 1);
+    if (state == GRPC_CHANNEL_READY)
+        send_request(c);
+    else
+        wait_to_connect(c, state);
 }
 
 etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
@@ -95,21 +130,27 @@ etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method,
     etcd_call *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->tag.done = on_done;
     c->client = client;
+    c->queue = q;
     c->method = method;
+    c->deadline_ms = etcd_now_ms() + timeout_ms;
     c->fn = fn;
     c->arg = arg;
     c->text = grpc_empty_slice();
     c->request = bytes_copy(request);
     grpc_metadata_array_init(&c->initial);
     grpc_metadata_array_init(&c->trailing);
-    c->call = connection_call(client, q, method, etcd_now_ms() + timeout_ms);
-    start(c);
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(client->calls, 1);
+    if (state == GRPC_CHANNEL_READY)
+        send_request(c);
+    else
+        wait_to_connect(c, state);
     return c;
 }
 
 void etcd_call_cancel(etcd_call *call) {
     atomic_store(&call->cancelled, true);
-    grpc_call_cancel(call->call, NULL);
+    grpc_call *sent = atomic_load(&call->call);
+    if (sent)
+        grpc_call_cancel(sent, NULL);
 }

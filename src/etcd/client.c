@@ -3,7 +3,6 @@
 #include "etcd/endpoints.h"
 
 #include <grpc/grpc_security.h>
-#include <grpc/support/alloc.h>
 
 #include <limits.h>
 #include <stdlib.h>
@@ -59,8 +58,6 @@ static grpc_channel *make_channel(const endpoints *e, const ew_options *o) {
 static void make_channels(ew_client *c, const endpoints *e, const ew_options *o) {
     c->calls = make_channel(e, o);
     c->streams = make_channel(e, o);
-    c->calls_target = grpc_channel_get_target(c->calls);
-    c->streams_target = grpc_channel_get_target(c->streams);
     for (int i = 0; i < ETCD_METHODS; i++) {
         const method_info *m = method_get((etcd_method)i);
         c->handles[i] = grpc_channel_register_call(m->streams ? c->streams : c->calls, m->path, NULL, NULL);
@@ -101,8 +98,6 @@ void ew_client_close(ew_client *client) {
         return;
     grpc_channel_destroy(client->calls);
     grpc_channel_destroy(client->streams);
-    gpr_free(client->calls_target);
-    gpr_free(client->streams_target);
     free(client->endpoints);
     free(client);
     grpc_shutdown();
@@ -122,12 +117,4 @@ size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata 
                                     .value = grpc_slice_from_static_string("true")};
     }
     return n;
-}
-
-bool connection_was_sent(ew_client *client, etcd_method method, grpc_call *call) {
-    char *peer = grpc_call_get_peer(call);
-    const char *target = method_get(method)->streams ? client->streams_target : client->calls_target;
-    bool sent = strcmp(peer, target) != 0 && strcmp(peer, "unknown") != 0;
-    gpr_free(peer);
-    return sent;
 }

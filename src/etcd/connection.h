@@ -9,17 +9,17 @@
 
 #include <pthread.h>
 
-typedef struct blocking_pool blocking_pool;
-
 struct ew_client {
     /* Streams have a connection of their own, so that a long answer on one is not in the way of the other, and so that
      * a channel's wake-ups concern only the thread that waits for them. */
     grpc_channel *calls, *streams;
-    void *handles[ETCD_METHODS];         /* gRPC's registered method of each, on its channel */
-    char *calls_target, *streams_target; /* what gRPC calls a peer that was never connected to */
-    char *endpoints;                     /* as given, for errors */
+    void *handles[ETCD_METHODS]; /* gRPC's registered method of each, on its channel */
+    char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
 };
+
+/* Calls that find no connection wait for one; without this they would end in 0.1 ms. */
+#define CONNECTION_WAIT (GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET)
 
 /* A new call of gRPC's on the right channel. */
 grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms);
@@ -28,8 +28,5 @@ grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method,
  * that sends it is complete. */
 #define CONNECTION_METADATA_MAX 2
 size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata *list);
-
-/* Whether the call ever had a connection; only after its status has come. */
-bool connection_was_sent(ew_client *client, etcd_method method, grpc_call *call);
 
 #endif

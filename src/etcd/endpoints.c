@@ -101,8 +101,6 @@ static void write_address(FILE *out, const endpoint *e) {
     fprintf(out, e->kind == KIND_IPV6 ? "%%5B%s%%5D:%d" : "%s:%d", e->host, e->port);
 }
 
-/* The third slash sets a target apart from the name that gRPC gives a connected peer ("ipv4:127.0.0.1:2379"):
- * connection_was_sent tells one from the other. */
 static bool write_target(endpoints *out, const endpoint *list, size_t count) {
     static const char *const schemes[] = {"ipv4:///", "ipv6:///", "dns:///", "unix://"};
     size_t size;

@@ -22,7 +22,7 @@ const method_info *method_get(etcd_method method);
 typedef struct method_end {
     grpc_status_code code;
     const char *text;
-    bool sent;      /* it got as far as a connection */
+    bool sent;      /* it was given to gRPC, which may or may not have sent it */
     bool cancelled; /* by ourselves */
 } method_end;
 

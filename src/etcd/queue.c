@@ -94,6 +94,12 @@ void queue_start(grpc_call *call, const grpc_op *ops, size_t count, queue_tag *t
     etcd_must(grpc_call_start_batch(call, ops, count, tag, NULL) == GRPC_CALL_OK);
 }
 
+void queue_watch(etcd_queue *q, grpc_channel *channel, grpc_connectivity_state state, int64_t deadline_ms,
+                 queue_tag *tag) {
+    tag_given(tag);
+    grpc_channel_watch_connectivity_state(channel, state, queue_time(deadline_ms), q->cq, tag);
+}
+
 void etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     gpr_timespec until = queue_time(deadline_ms);
     for (int i = 0; i < QUEUE_RUN_MAX; i++) {

@@ -21,6 +21,10 @@ grpc_completion_queue *queue_of(etcd_queue *q);
 /* Starts a batch whose completion runs `tag`. The tag must stay where it is until then. */
 void queue_start(grpc_call *call, const grpc_op *ops, size_t count, queue_tag *tag);
 
+/* Runs `tag` when the channel's state is another than `state`, or at the deadline. */
+void queue_watch(etcd_queue *q, grpc_channel *channel, grpc_connectivity_state state, int64_t deadline_ms,
+                 queue_tag *tag);
+
 /* A point of etcd_now_ms as gRPC wants it; INT64_MAX is never. */
 gpr_timespec queue_time(int64_t at_ms);
 

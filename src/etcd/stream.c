@@ -149,8 +149,7 @@ static void begin(etcd_stream *s) {
     /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
      * message, so it may stay out for long. */
     grpc_op ops[2] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA,
-         .flags = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = CONNECTION_WAIT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
     };
     ops[0].data.send_initial_metadata.count = connection_metadata(s->client, s->method, s->metadata);
