@@ -1,0 +1,129 @@
+/* Running one group's patches. */
+#include "core/evaluate.h"
+
+#include <stdlib.h>
+
+void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits) {
+    *b = (evaluate_batch){.scope = scope, .limits = *limits};
+    overlay_init(&b->overlay, m);
+}
+
+void evaluate_fini(evaluate_batch *b) {
+    for (size_t i = 0; i < b->unit_count; i++)
+        free(b->units[i].items);
+    free(b->units);
+    free(b->scratch.items);
+    overlay_fini(&b->overlay);
+    *b = (evaluate_batch){0};
+}
+
+static const char *at(ew_slice key, char *out, size_t size) {
+    return key.len ? group_key_text(key, out, size) : "any key";
+}
+
+static int patch_error(ew_view *view, const ew_group *g, const group_patch *p, size_t number, int status) {
+    char title[96], key[96];
+    if (view->error.code != EW_OK) {
+        ew_error inner = view->error;
+        view->error.code = EW_OK;
+        return ew_fail(&view->error, inner.code, "%s, patch %zu: %s", group_title(g, title, sizeof title), number,
+                       inner.detail);
+    }
+    if (status > 0)
+        return ew_fail(&view->error, EW_ERR_INVALID, "%s, patch %zu (%s) answered %d, which means nothing",
+                       group_title(g, title, sizeof title), number, at(p->key, key, sizeof key), status);
+    return ew_fail(&view->error, status, "%s, patch %zu (%s): %s", group_title(g, title, sizeof title), number,
+                   at(p->key, key, sizeof key), ew_strerror(status));
+}
+
+/* SEMANTICS 19: absent, empty and present are three things; a value that is set again is still written. */
+static int run_modify(ew_view *view, const group_patch *p) {
+    overlay_cell *cell = evaluate_touch(view, p->key, view->batch->limits.serializable);
+    if (!cell)
+        return EW_ERR_NO_MEMORY;
+    const ew_entry current = {cell->key, cell->now.value, cell->now.changed ? 0 : cell->base};
+    ew_value next = {&view->batch->overlay, {NULL, 0}, false};
+    int status = p->modify(p->arg, cell->now.present ? &current : NULL, &next);
+    if (next.no_memory)
+        return EW_ERR_NO_MEMORY;
+    switch (status) {
+    case EW_OK:
+        return evaluate_put(view, cell, next.bytes, EW_LEASE_NONE);
+    case EW_REMOVE:
+        return evaluate_delete(view, cell);
+    case EW_UNCHANGED:
+        return EW_OK;
+    default:
+        return status;
+    }
+}
+
+/* A submit's compare: holds on the newest state, and is then a guard. EW_ERR_REFUSED if it does not. */
+static int run_compare(ew_view *view, const group_patch *p) {
+    overlay_cell *cell = evaluate_touch(view, p->key, true);
+    if (!cell)
+        return EW_ERR_NO_MEMORY;
+    bool holds = p->kind == GROUP_IF_ABSENT ? !cell->now.present
+                                            : cell->now.present && ew_slice_equal(cell->now.value, p->value);
+    return holds ? EW_OK : EW_ERR_REFUSED;
+}
+
+static int run_patch(ew_view *view, const group_patch *p) {
+    overlay_cell *cell;
+    switch (p->kind) {
+    case GROUP_PUT:
+        cell = evaluate_touch(view, p->key, false);
+        return cell ? evaluate_put(view, cell, p->value, p->lease) : EW_ERR_NO_MEMORY;
+    case GROUP_DELETE:
+        cell = evaluate_touch(view, p->key, false);
+        return cell ? evaluate_delete(view, cell) : EW_ERR_NO_MEMORY;
+    case GROUP_GUARD:
+        return evaluate_touch(view, p->key, true) ? EW_OK : EW_ERR_NO_MEMORY;
+    case GROUP_MODIFY:
+        return run_modify(view, p);
+    case GROUP_PATCH:
+        return p->patch(p->arg, view);
+    case GROUP_IF_VALUE:
+    case GROUP_IF_ABSENT:
+        break;
+    }
+    return run_compare(view, p);
+}
+
+/* SEMANTICS 20. */
+static evaluate_result run_group(ew_view *view, const ew_group *g) {
+    overlay *o = &view->batch->overlay;
+    size_t number = 0;
+    for (const group_patch *p = g->first; p; p = p->next) {
+        size_t mark = overlay_mark(o);
+        int status = run_patch(view, p);
+        number++;
+        if (view->error.code == EW_OK && status == EW_IGNORE) {
+            overlay_undo_to(o, mark);
+        } else if (view->error.code == EW_OK && status == EW_AGAIN) {
+            return EVALUATE_AGAIN;
+        } else if (view->error.code == EW_OK && status == EW_ERR_REFUSED && g->submitted) {
+            return EVALUATE_REFUSED;
+        } else if (view->error.code != EW_OK || status != EW_OK) {
+            patch_error(view, g, p, number, status);
+            return EVALUATE_FAILED;
+        }
+    }
+    return EVALUATE_ADDED;
+}
+
+evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err) {
+    ew_view view = {.batch = b, .writer = ++b->group};
+    size_t mark = overlay_mark(&b->overlay);
+    b->scratch.count = 0;
+    evaluate_result result = run_group(&view, g);
+    if (result == EVALUATE_FAILED)
+        *err = view.error;
+    else if (result == EVALUATE_ADDED)
+        result = evaluate_join(b, g, err);
+    if (result != EVALUATE_ADDED)
+        overlay_undo_to(&b->overlay, mark);
+    if (result != EVALUATE_ADDED && b->unit_count > 0)
+        return EVALUATE_LATER;
+    return result;
+}

@@ -1,0 +1,271 @@
+/* Units: what groups wrote, as fragments of etcd transactions within etcd's limits (SEMANTICS 23, 25, 26, 27). */
+#include "core/evaluate.h"
+#include "etcd.pb-c.h"
+
+#include "core/check.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* How many full transactions one batch may amount to: the reactor is not told of anything before a batch is decided. */
+#define BATCH_TXNS_MAX 16
+
+/* ---- one key of a unit, as a fragment of a transaction: fragments are joined by appending their bytes ---- */
+
+typedef struct fragment {
+    Pb__TxnRequest txn;
+    Pb__Compare compare, *compares[1];
+    Pb__RequestOp op, *ops[1];
+    Pb__PutRequest put;
+    Pb__DeleteRangeRequest delete;
+    Pb__RequestOp read, *reads[1];
+    Pb__RangeRequest range;
+} fragment;
+
+static void fragment_write(fragment *f, const overlay_cell *cell, ProtobufCBinaryData key, int64_t session_lease) {
+    pb__request_op__init(&f->op);
+    f->ops[0] = &f->op;
+    f->txn.success = f->ops;
+    f->txn.n_success = 1;
+    if (!cell->now.present) {
+        pb__delete_range_request__init(&f->delete);
+        f->delete.key = key;
+        f->op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+        f->op.request_delete_range = &f->delete;
+        return;
+    }
+    pb__put_request__init(&f->put);
+    f->put.key = key;
+    f->put.value = (ProtobufCBinaryData){cell->now.value.len, (uint8_t *)cell->now.value.data};
+    f->put.lease = cell->now.lease == OVERLAY_LEASE_SESSION ? session_lease : 0;
+    f->put.ignore_lease = cell->now.lease == OVERLAY_LEASE_KEEP;
+    f->op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    f->op.request_put = &f->put;
+}
+
+/* SEMANTICS 23: compares the mod_revision with the mirror's, 0 if the key is absent there. The else branch reads the
+ * key's revision, so that a refusal tells which unit is to blame. */
+static void fragment_init(fragment *f, const evaluate_item *item, int64_t session_lease) {
+    const overlay_cell *cell = item->cell;
+    const ProtobufCBinaryData key = {cell->key.len, (uint8_t *)cell->key.data};
+    pb__txn_request__init(&f->txn);
+    pb__compare__init(&f->compare);
+    f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    f->compare.key = key;
+    f->compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    f->compare.mod_revision = cell->base;
+    f->compares[0] = &f->compare;
+    f->txn.compare = f->compares;
+    f->txn.n_compare = 1;
+
+    pb__range_request__init(&f->range);
+    f->range.key = key;
+    f->range.keys_only = true;
+    pb__request_op__init(&f->read);
+    f->read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    f->read.request_range = &f->range;
+    f->reads[0] = &f->read;
+    f->txn.failure = f->reads;
+    f->txn.n_failure = 1;
+    if (item->written)
+        fragment_write(f, cell, key, session_lease);
+}
+
+static size_t item_bytes(const evaluate_batch *b, const evaluate_item *item) {
+    fragment f;
+    fragment_init(&f, item, b->scope->session_lease);
+    return pb__txn_request__get_packed_size(&f.txn);
+}
+
+static void measure(const evaluate_batch *b, evaluate_unit *u) {
+    u->ops = 0;
+    u->bytes = 0;
+    u->has_delete = false;
+    for (size_t i = 0; i < u->count; i++) {
+        u->ops += u->items[i].written;
+        u->has_delete |= u->items[i].written && !u->items[i].cell->now.present;
+        u->bytes += item_bytes(b, &u->items[i]);
+    }
+}
+
+static bool fits(const evaluate_batch *b, const evaluate_unit *u) {
+    return u->count <= b->limits.max_keys && u->ops <= b->limits.max_keys &&
+           (int64_t)u->bytes + b->limits.overhead_bytes <= b->limits.max_bytes;
+}
+
+/* ---- joining a group to the batch ---- */
+
+/* Leaves in the scratch unit what must be compared or is written: what was only looked at, or undone, goes. */
+static void settle_scratch(evaluate_batch *b) {
+    evaluate_unit *u = &b->scratch;
+    size_t kept = 0;
+    for (size_t i = 0; i < u->count; i++) {
+        overlay_cell *cell = u->items[i].cell;
+        bool compared = u->items[i].written, written = cell->now.writer == b->group;
+        if (compared || written)
+            u->items[kept++] = (evaluate_item){cell, written};
+    }
+    u->count = kept;
+    u->groups = 1;
+    measure(b, u);
+}
+
+/* The first unit that wrote a key which the group compares or writes: all units from there on must go together with it.
+ * `unit_count` if there is none. */
+static size_t glue_point(const evaluate_batch *b) {
+    size_t first = b->unit_count;
+    for (size_t i = 0; i < b->scratch.count; i++) {
+        size_t unit = b->scratch.items[i].cell->unit;
+        if (unit > 0 && unit - 1 < first)
+            first = unit - 1;
+    }
+    return first;
+}
+
+static void collect(evaluate_unit *into, uint64_t stamp, const evaluate_unit *from) {
+    for (size_t i = 0; i < from->count; i++) {
+        overlay_cell *cell = from->items[i].cell;
+        if (cell->stamp != stamp) {
+            cell->stamp = stamp;
+            cell->place = into->count;
+            into->items[into->count++] = (evaluate_item){cell, false};
+        }
+        into->items[cell->place].written |= from->items[i].written;
+    }
+    into->groups += from->groups;
+}
+
+/* The units from `first` on and the scratch unit as one; `items` NULL when out of memory. */
+static evaluate_unit merge(evaluate_batch *b, size_t first) {
+    evaluate_unit merged = {.capacity = b->scratch.count};
+    for (size_t i = first; i < b->unit_count; i++)
+        merged.capacity += b->units[i].count;
+    merged.items = malloc((merged.capacity + 1) * sizeof *merged.items);
+    if (!merged.items)
+        return merged;
+    b->stamp++;
+    for (size_t i = first; i < b->unit_count; i++)
+        collect(&merged, b->stamp, &b->units[i]);
+    collect(&merged, b->stamp, &b->scratch);
+    measure(b, &merged);
+    return merged;
+}
+
+static bool reserve_unit(evaluate_batch *b) {
+    if (b->unit_count < b->unit_capacity)
+        return true;
+    size_t capacity = b->unit_capacity ? 2 * b->unit_capacity : 8;
+    evaluate_unit *grown = realloc(b->units, capacity * sizeof *grown);
+    if (!grown)
+        return false;
+    b->units = grown;
+    b->unit_capacity = capacity;
+    return true;
+}
+
+/* Puts `u` in place of the units from `first` on. */
+static void replace(evaluate_batch *b, size_t first, evaluate_unit u) {
+    for (size_t i = first; i < b->unit_count; i++) {
+        b->compares -= b->units[i].count;
+        b->bytes -= b->units[i].bytes;
+        free(b->units[i].items);
+    }
+    b->units[first] = u;
+    b->unit_count = first + 1;
+    b->compares += u.count;
+    b->bytes += u.bytes;
+    for (size_t i = 0; i < u.count; i++) {
+        if (u.items[i].written)
+            u.items[i].cell->unit = first + 1;
+    }
+}
+
+static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_error *err) {
+    char title[96];
+    const evaluate_unit *u = &b->scratch;
+    ew_fail(err, EW_ERR_TOO_LARGE,
+            "%s: %zu keys and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
+            " bytes fit a transaction",
+            group_title(g, title, sizeof title), u->count, u->bytes + (size_t)b->limits.overhead_bytes,
+            b->limits.overhead_bytes, b->limits.max_keys, b->limits.max_bytes);
+    return EVALUATE_FAILED;
+}
+
+evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *err) {
+    settle_scratch(b);
+    if (b->scratch.ops == 0) {
+        /* SEMANTICS 27. Behind units it may have seen what they write, so it is decided with them. */
+        if (b->unit_count == 0)
+            return EVALUATE_UNCHANGED;
+        b->units[b->unit_count - 1].groups++;
+        return EVALUATE_ADDED;
+    }
+    if (!fits(b, &b->scratch))
+        return too_large(b, g, err);
+    size_t first = glue_point(b);
+    if (first < b->unit_count && !b->limits.glue)
+        return EVALUATE_LATER;
+    if (b->compares + b->scratch.count > (uint64_t)BATCH_TXNS_MAX * b->limits.max_keys ||
+        b->bytes + b->scratch.bytes > (uint64_t)BATCH_TXNS_MAX * (uint64_t)b->limits.max_bytes)
+        return EVALUATE_LATER; /* never of an empty batch, since the group fits alone */
+    evaluate_unit merged = merge(b, first);
+    if (!merged.items || !reserve_unit(b)) {
+        free(merged.items);
+        ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+        return EVALUATE_FAILED;
+    }
+    if (!fits(b, &merged)) {
+        free(merged.items);
+        return EVALUATE_LATER;
+    }
+    replace(b, first, merged);
+    return EVALUATE_ADDED;
+}
+
+/* ---- the batch as a message ---- */
+
+static uint8_t *pack_unit(const evaluate_batch *b, const evaluate_unit *u, Msg__Unit *out, uint8_t *at) {
+    msg__unit__init(out);
+    out->txn.data = at;
+    out->txn.len = u->bytes;
+    out->groups = u->groups;
+    out->compares = (uint32_t)u->count;
+    out->ops = u->ops;
+    out->has_delete = u->has_delete;
+    for (size_t i = 0; i < u->count; i++) {
+        fragment f;
+        fragment_init(&f, &u->items[i], b->scope->session_lease);
+        at += pb__txn_request__pack(&f.txn, at);
+    }
+    CHECK(at == out->txn.data + u->bytes);
+    return at;
+}
+
+bool evaluate_pack(const evaluate_batch *b, evaluate_patches *out) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < b->unit_count; i++)
+        bytes += b->units[i].bytes;
+    msg__patches__init(&out->message);
+    out->units = calloc(b->unit_count + 1, sizeof *out->units);
+    out->list = calloc(b->unit_count + 1, sizeof *out->list);
+    out->bytes = malloc(bytes + 1);
+    if (!out->units || !out->list || !out->bytes) {
+        evaluate_patches_fini(out);
+        return false;
+    }
+    uint8_t *at = out->bytes;
+    for (size_t i = 0; i < b->unit_count; i++) {
+        at = pack_unit(b, &b->units[i], &out->units[i], at);
+        out->list[i] = &out->units[i];
+    }
+    out->message.units = out->list;
+    out->message.n_units = b->unit_count;
+    return true;
+}
+
+void evaluate_patches_fini(evaluate_patches *p) {
+    free(p->units);
+    free(p->list);
+    free(p->bytes);
+    *p = (evaluate_patches){0};
+}

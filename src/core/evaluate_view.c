@@ -1,0 +1,107 @@
+/* What a patch function can do: read and change the state that it sees. */
+#include "core/evaluate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int no_memory(ew_view *view) {
+    return view->error.code == EW_OK ? ew_fail(&view->error, EW_ERR_NO_MEMORY, "out of memory") : EW_ERR_NO_MEMORY;
+}
+
+static bool grow(evaluate_unit *u) {
+    if (u->count < u->capacity)
+        return true;
+    size_t capacity = u->capacity ? 2 * u->capacity : 8;
+    evaluate_item *grown = realloc(u->items, capacity * sizeof *grown);
+    if (!grown)
+        return false;
+    u->items = grown;
+    u->capacity = capacity;
+    return true;
+}
+
+/* Until the group is joined to the batch, `written` of a scratch item means "must be compared". */
+overlay_cell *evaluate_touch(ew_view *view, ew_slice key, bool compared) {
+    evaluate_unit *scratch = &view->batch->scratch;
+    overlay_cell *cell = overlay_cell_of(&view->batch->overlay, key);
+    if (!cell || !grow(scratch)) {
+        no_memory(view);
+        return NULL;
+    }
+    if (cell->touched != view->writer) {
+        cell->touched = view->writer;
+        cell->place = scratch->count;
+        scratch->items[scratch->count++] = (evaluate_item){cell, false};
+    }
+    scratch->items[cell->place].written |= compared;
+    return cell;
+}
+
+/* KEEP asks etcd to keep the lease only where the key is known to exist there: on an absent key etcd would refuse the
+ * whole transaction. A put on top of another put of the batch keeps what that one decided. */
+static overlay_lease lease_of(const overlay_cell *cell, ew_put_lease lease) {
+    if (lease == EW_LEASE_SESSION)
+        return OVERLAY_LEASE_SESSION;
+    if (lease == EW_LEASE_NONE || !cell->now.present)
+        return OVERLAY_LEASE_NONE;
+    return cell->now.changed ? cell->now.lease : OVERLAY_LEASE_KEEP;
+}
+
+int evaluate_put(ew_view *view, overlay_cell *cell, ew_slice value, ew_put_lease lease) {
+    return overlay_put(&view->batch->overlay, cell, value, lease_of(cell, lease), view->writer) ? EW_OK
+                                                                                                : no_memory(view);
+}
+
+int evaluate_delete(ew_view *view, overlay_cell *cell) {
+    return overlay_delete(&view->batch->overlay, cell, view->writer) ? EW_OK : no_memory(view);
+}
+
+static int outside(ew_view *view, ew_slice key) {
+    char text[128];
+    if (view->error.code != EW_OK)
+        return EW_ERR_OUTSIDE_PREFIX;
+    return ew_fail(&view->error, EW_ERR_OUTSIDE_PREFIX, "outside the prefix, or reserved: %s",
+                   group_key_text(key, text, sizeof text));
+}
+
+int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
+    if (!group_scope_owns(view->batch->scope, key))
+        return EW_ERR_NOT_FOUND;
+    const overlay_cell *cell = evaluate_touch(view, key, view->batch->limits.serializable);
+    if (!cell)
+        return EW_ERR_NO_MEMORY;
+    if (!cell->now.present)
+        return EW_ERR_NOT_FOUND;
+    *out = (ew_entry){cell->key, cell->now.value, cell->now.changed ? 0 : cell->base};
+    return EW_OK;
+}
+
+int ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
+    if (!group_scope_owns(view->batch->scope, key))
+        return outside(view, key);
+    overlay_cell *cell = evaluate_touch(view, key, false);
+    if (!cell)
+        return EW_ERR_NO_MEMORY;
+    ew_slice copy = overlay_copy(&view->batch->overlay, value);
+    return copy.data ? evaluate_put(view, cell, copy, EW_LEASE_NONE) : no_memory(view);
+}
+
+int ew_view_delete(ew_view *view, ew_slice key) {
+    if (!group_scope_owns(view->batch->scope, key))
+        return outside(view, key);
+    overlay_cell *cell = evaluate_touch(view, key, false);
+    return cell ? evaluate_delete(view, cell) : EW_ERR_NO_MEMORY;
+}
+
+int ew_value_set(ew_value *next, ew_slice value) {
+    next->bytes = overlay_copy(next->overlay, value);
+    next->no_memory = !next->bytes.data;
+    return next->no_memory ? EW_ERR_NO_MEMORY : EW_OK;
+}
+
+int ew_value_set_int(ew_value *next, int64_t number) {
+    char text[24];
+    int len = snprintf(text, sizeof text, "%" PRId64, number);
+    return ew_value_set(next, (ew_slice){text, (size_t)len});
+}
