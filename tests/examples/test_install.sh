@@ -42,7 +42,7 @@ done
 # Every function that the headers declare is there, and nothing else is.
 nm -D --defined-only "$lib/libetcdworker.so" | awk '$2 ~ /[TDRB]/ { print $3 }' | sort >"$dir/offered"
 grep -hoE '\bew_[a-z0-9_]+\(' "$dir"/usr/include/etcdworker/*.h | tr -d '(' | sort -u >"$dir/mentioned"
-sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | grep -E '^EW_API' |
+sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | tr '\0' '\n' | grep -E '^EW_API' |
     sed -E 's/^EW_API [^(]*\b(ew_[a-z0-9_]+)\(.*/\1/' | sort -u >"$dir/declared"
 [ -s "$dir/declared" ] || fail "no declarations found"
 missing=$(comm -23 "$dir/declared" "$dir/offered" | tr '\n' ' ')
