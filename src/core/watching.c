@@ -172,7 +172,7 @@ int64_t watching_deadline_ms(const watching *w) {
 /* ---- what goes wrong ---- */
 
 void watching_settle(watching *w) {
-    w->failures = w->resyncs = w->bad_answers = w->denials = w->falls = w->behind = 0;
+    w->failures = w->resyncs = w->bad_answers = w->falls = w->behind = w->denials = w->refusals = 0;
 }
 
 static void leave(watching *w, watching_effects *out, watching_state over, int status, const char *detail) {

@@ -59,7 +59,9 @@ struct watching {
     bool joined_sent; /* the step before sent `joined`: it is free now */
 
     /* What went wrong since something last went well. */
-    unsigned failures, resyncs, bad_answers, denials, falls, behind;
+    unsigned failures, resyncs, bad_answers, falls, behind;
+    unsigned denials;  /* calls and streams that were not authenticated */
+    unsigned refusals; /* watches that were not permitted, though range calls were */
     int64_t retry_at_ms;
     int64_t silence_at_ms;
 

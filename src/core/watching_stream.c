@@ -86,7 +86,7 @@ static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effect
         watching_trouble(w, out, EW_ERR_UNAVAILABLE, r->cancel_reason);
         return;
     }
-    if (w->denials++ == WATCHING_DENIALS_MAX)
+    if (w->refusals++ == WATCHING_DENIALS_MAX)
         watching_fail(w, out, denied ? EW_ERR_DENIED : EW_ERR_UNAUTHENTICATED, r->cancel_reason);
     else
         watching_resync(w, out, r->cancel_reason);
@@ -96,7 +96,7 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->created = true;
     w->created_at_ms = w->now_ms;
     w->watch_id = r->watch_id;
-    w->denials = 0;
+    w->denials = w->refusals = 0;
     send_health(w, out, true);
 }
 

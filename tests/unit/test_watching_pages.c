@@ -1,0 +1,293 @@
+/* The snapshot: paging at one revision, page sizes, answers that cannot be true. */
+#include "unit/watching_fixture.h"
+
+/* SEMANTICS 3: paged at one pinned revision, in order. */
+static void all_pages_are_at_the_revision_of_the_first(void **state) {
+    fixture *f = *state;
+    starts(f);
+    assert_int_equal(f->range->revision, 0);
+    assert_int_equal(f->range->limit, 500);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1", "/a/2"}, .more = true});
+    const watching_effect *e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_true(e->first && !e->last);
+    assert_int_equal(e->revision, 10);
+    assert_int_equal(f->range->revision, 10);
+    assert_int_equal(f->range->key.len, 5);
+    assert_memory_equal(f->range->key.data, "/a/2\0", 5);
+    assert_memory_equal(f->range->range_end.data, "/a0", 3);
+    is_in(f, WATCHING_SYNCING);
+    page_comes(f, (page){.header = {13}, .keys = {"/a/3"}, .mod_revision = 9, .more = true});
+    e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_true(!e->first && !e->last);
+    assert_int_equal(e->revision, 10);
+    page_comes(f, (page){.header = {15}}); /* nothing was left after all */
+    e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_true(!e->first && e->last);
+    assert_int_equal(e->revision, 10);
+    is_in(f, WATCHING_WATCHING);
+    assert_int_equal(f->watch->create_request->start_revision, 11);
+}
+
+static void an_empty_prefix_is_one_page(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {1}});
+    const watching_effect *e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_true(e->first && e->last);
+    assert_int_equal(f->watch->create_request->start_revision, 2);
+}
+
+static void a_failed_page_is_asked_for_again(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_UNAVAILABLE);
+    is_in(f, WATCHING_SYNCING);
+    assert_null(wants(f, WATCHING_DO_RANGE));
+    deadline_passes(f, 50);
+    assert_int_equal(f->range->revision, 10);
+    assert_memory_equal(f->range->key.data, "/a/1\0", 5);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/2"}});
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 1);
+}
+
+/* ---- page sizes ---- */
+
+/* Etcd counts the whole rest of the range for each page: few large pages, as large as page_bytes. */
+static void the_limit_follows_the_bytes(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    int64_t small = f->range->limit;
+    assert_true(small > 50 && small < 500); /* 4000 bytes of entries of about 20 */
+    page_comes(f, (page){.header = {10}, .keys = {"/a/2"}, .value_bytes = 1000, .more = true});
+    assert_int_equal(f->range->limit, 50); /* not below the minimum */
+}
+
+static void the_limit_grows_four_times_a_page_at_most(void **state) {
+    fixture *f = *state;
+    watching_config config = fixture_config;
+    config.page_bytes = 64 << 20;
+    watching_free(f->core);
+    f->core = watching_new(&config);
+    assert_non_null(f->core);
+    starts(f);
+    static const int64_t limits[] = {2000, 8000, 32000, 50000, 50000};
+    char key[] = "/a/0";
+    for (size_t i = 0; i < 5; i++, key[3]++) {
+        page_comes(f, (page){.header = {10}, .keys = {key}, .more = true});
+        assert_int_equal(f->range->limit, limits[i]);
+    }
+}
+
+static void a_page_that_is_too_large_is_halved(void **state) {
+    fixture *f = *state;
+    starts(f);
+    static const int64_t limits[] = {250, 125, 62, 31, 15, 7, 3, 1};
+    for (size_t i = 0; i < 8; i++) {
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_TOO_LARGE);
+        assert_non_null(wants(f, WATCHING_DO_RANGE)); /* at once: nothing is the matter with etcd */
+        assert_int_equal(f->range->limit, limits[i]);
+    }
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .value_bytes = 5000, .more = true});
+    assert_int_equal(f->range->limit, 1); /* as far as the bytes allow, whatever the minimum says */
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_TOO_LARGE);
+    ends_with(f, EW_ERR_TOO_LARGE);
+}
+
+/* ---- compaction ---- */
+
+/* SEMANTICS 13: compaction is no error. */
+static void a_compaction_starts_over_under_a_new_epoch(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+    is_in(f, WATCHING_SYNCING);
+    assert_non_null(wants(f, WATCHING_DO_RANGE)); /* the first time at once */
+    assert_int_equal(f->range->revision, 0);
+    assert_int_equal(f->range->key.len, 2);
+    page_comes(f, (page){.header = {20}, .keys = {"/a/1"}, .more = true});
+    const watching_effect *e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_int_equal(e->epoch, 2);
+    assert_int_equal(e->revision, 20);
+    assert_true(e->first);
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+    assert_null(wants(f, WATCHING_DO_RANGE)); /* again so soon: etcd is given time */
+    assert_true(deadline_passes(f, 50) > 0);
+    page_comes(f, (page){.header = {30}});
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 3);
+}
+
+/* ETCD P4. */
+static void a_compacted_watch_loads_anew(void **state) {
+    fixture *f = *state;
+    starts(f);
+    loads(f, 10);
+    connects(f);
+    response_comes(f, (response){.header = {0}, .watch_id = 7, .canceled = true, .compact_revision = 20});
+    is_in(f, WATCHING_SYNCING);
+    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
+    assert_non_null(wants(f, WATCHING_DO_CLOSE));
+    assert_non_null(wants(f, WATCHING_DO_RANGE));
+    assert_int_equal(f->range->revision, 0);
+    /* The snapshot may be faster than the end of the old stream: the new one waits for it. */
+    page_comes(f, (page){.header = {30}});
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 2);
+    is_in(f, WATCHING_WATCHING);
+    assert_null(wants(f, WATCHING_DO_OPEN));
+    never_due(f);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    assert_non_null(wants(f, WATCHING_DO_OPEN));
+    assert_int_equal(f->watch->create_request->start_revision, 31);
+    assert_int_equal(watching_reconnects(f->core), 1);
+    connects(f);
+}
+
+static void a_stream_that_ends_as_compacted_loads_anew(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_COMPACTED);
+    is_in(f, WATCHING_SYNCING);
+    assert_null(wants(f, WATCHING_DO_CLOSE));
+    assert_non_null(wants(f, WATCHING_DO_RANGE));
+}
+
+/* ---- the revision falls ---- */
+
+/* ETCD P7: a snapshot below what was seen is refused; a member may be stale, but not for ever. */
+static void a_snapshot_below_what_was_seen_is_refused(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    response_comes(f, (response){.header = {25}, .watch_id = 7, .events = {{"/a/1", 25}}});
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_COMPACTED);
+    for (int i = 0; i < 5; i++) {
+        page_comes(f, (page){.header = {24}});
+        assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+        is_in(f, WATCHING_SYNCING);
+        deadline_passes(f, 1000);
+        assert_non_null(wants(f, WATCHING_DO_RANGE));
+    }
+    page_comes(f, (page){.header = {24}});
+    ends_with(f, EW_ERR_REVISION_FELL);
+}
+
+static void a_stale_member_is_outlasted(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_COMPACTED);
+    for (int i = 0; i < 5; i++) {
+        page_comes(f, (page){.header = {9}});
+        deadline_passes(f, 1000);
+    }
+    page_comes(f, (page){.header = {10}});
+    assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->last);
+}
+
+static void a_pinned_revision_in_the_future_loads_anew(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_FUTURE_REVISION);
+    assert_non_null(wants(f, WATCHING_DO_RANGE));
+    page_comes(f, (page){.header = {9}}); /* what an earlier page showed counts too */
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    is_in(f, WATCHING_SYNCING);
+}
+
+/* ---- answers that make no sense ---- */
+
+static void is_refused(fixture *f, page p) {
+    page_comes(f, p);
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    is_in(f, WATCHING_SYNCING);
+    deadline_passes(f, 1000);
+    assert_non_null(wants(f, WATCHING_DO_RANGE));
+}
+
+static void a_page_that_cannot_be_true_is_asked_for_again(void **state) {
+    fixture *f = *state;
+    starts(f);
+    is_refused(f, (page){.header = {10, .absent = true}});
+    is_refused(f, (page){.header = {10, .without_cluster = true}});
+    is_refused(f, (page){.header = {-1}});
+    is_refused(f, (page){.header = {0}});
+    is_refused(f, (page){.header = {INT64_MAX}});
+    is_refused(f, (page){.header = {10}, .more = true}); /* more, but nothing to go on from */
+    is_refused(f, (page){.header = {10}, .keys = {"/a/2", "/a/1"}});
+    is_refused(f, (page){.header = {10}, .keys = {"/a/1", "/a/1"}});
+    is_refused(f, (page){.header = {10}, .keys = {"/a"}, .mod_revision = 11});
+    page_comes(f, (page){.header = {10}, .keys = {"/a", "/a/1"}, .more = true});
+    assert_non_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    is_refused(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true}); /* not behind the last page */
+    is_refused(f, (page){.header = {9}, .keys = {"/a/3"}, .mod_revision = 5});
+    is_refused(f, (page){.header = {10}, .keys = {"/a/3"}, .mod_revision = -5});
+    page_comes(f, (page){.header = {10}, .keys = {"/a/2"}});
+    assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->last);
+}
+
+static void truncated_pages_are_refused_at_every_length(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    size_t size = f->event.bytes.len;
+    uint8_t whole[256];
+    assert_true(size <= sizeof whole);
+    memcpy(whole, f->bytes, size);
+    for (size_t len = 1; len < size; len++) {
+        tear_down(state);
+        assert_int_equal(set_up(state), 0);
+        f = *state;
+        starts(f);
+        uint8_t *exact = malloc(len); /* so that a read behind it is seen */
+        assert_non_null(exact);
+        memcpy(exact, whole, len);
+        happens(f, (watching_event){.type = WATCHING_PAGE, .bytes = {exact, len}});
+        free(exact);
+        /* A cut between two fields leaves a shorter message, which may be a whole one. */
+        assert_true(watching_get_state(f->core) == WATCHING_SYNCING || wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    }
+}
+
+static void senseless_answers_without_end_end_it(void **state) {
+    fixture *f = *state;
+    starts(f);
+    for (int i = 0; i < 10; i++)
+        is_refused(f, (page){.header = {-1}});
+    page_comes(f, (page){.header = {-1}});
+    ends_with(f, EW_ERR_BAD_ANSWER);
+}
+
+static void a_page_of_another_cluster_ends_it(void **state) {
+    fixture *f = *state;
+    starts(f);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
+    page_comes(f, (page){.header = {10, .cluster = 0xbad}, .keys = {"/a/2"}});
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    assert_string_equal(wants(f, WATCHING_DO_END)->detail, "cluster bad answered in place of c1");
+    ends_with(f, EW_ERR_WRONG_CLUSTER);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(all_pages_are_at_the_revision_of_the_first),
+        TEST(an_empty_prefix_is_one_page),
+        TEST(a_failed_page_is_asked_for_again),
+        TEST(the_limit_follows_the_bytes),
+        TEST(the_limit_grows_four_times_a_page_at_most),
+        TEST(a_page_that_is_too_large_is_halved),
+        TEST(a_compaction_starts_over_under_a_new_epoch),
+        TEST(a_compacted_watch_loads_anew),
+        TEST(a_stream_that_ends_as_compacted_loads_anew),
+        TEST(a_snapshot_below_what_was_seen_is_refused),
+        TEST(a_stale_member_is_outlasted),
+        TEST(a_pinned_revision_in_the_future_loads_anew),
+        TEST(a_page_that_cannot_be_true_is_asked_for_again),
+        TEST(truncated_pages_are_refused_at_every_length),
+        TEST(senseless_answers_without_end_end_it),
+        TEST(a_page_of_another_cluster_ends_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

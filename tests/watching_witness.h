@@ -1,0 +1,88 @@
+/* What must be true of the watching core's effects whatever it is fed: the other end of its contract. Used by its unit
+ * tests and by its fuzz target. */
+#ifndef TESTS_WATCHING_WITNESS_H
+#define TESTS_WATCHING_WITNESS_H
+
+#include "core/check.h"
+#include "core/watching.h"
+
+typedef struct witness {
+    bool range_out, cancelled, stream_out, closed, connected, ended;
+    bool loading; /* between a first page and a last one */
+    uint64_t epoch;
+    int64_t revision; /* the newest that was sent */
+} witness;
+
+/* Before a step. */
+static inline void witness_event(witness *w, const watching_event *e) {
+    CHECK(!w->ended);
+    if (e->type == WATCHING_PAGE || e->type == WATCHING_PAGE_FAILED)
+        w->range_out = w->cancelled = false;
+    if (e->type == WATCHING_STREAM_ENDED)
+        w->stream_out = w->closed = false;
+}
+
+static inline void witness_snapshot(witness *w, const watching_effect *e) {
+    if (e->first) {
+        CHECK(e->epoch > w->epoch);
+        CHECK(e->revision >= w->revision); /* ETCD P7 */
+        w->epoch = e->epoch;
+        w->loading = true;
+    }
+    CHECK(w->loading && e->epoch == w->epoch && e->revision > 0);
+    CHECK(e->first || e->revision == w->revision); /* SEMANTICS 3: all pages at one revision */
+    w->revision = e->revision;
+    w->loading = !e->last;
+}
+
+static inline void witness_effect(witness *w, const watching_effect *e) {
+    CHECK(!w->ended);
+    switch (e->type) {
+    case WATCHING_DO_RANGE:
+        CHECK(!w->range_out && e->bytes.len > 0);
+        w->range_out = true;
+        break;
+    case WATCHING_DO_CANCEL_RANGE:
+        CHECK(w->range_out && !w->cancelled);
+        w->cancelled = true;
+        break;
+    case WATCHING_DO_OPEN:
+        CHECK(!w->stream_out && !w->loading && e->bytes.len > 0);
+        w->stream_out = true;
+        break;
+    case WATCHING_DO_REQUEST:
+        CHECK(w->stream_out && !w->closed && e->bytes.len > 0);
+        break;
+    case WATCHING_DO_CLOSE:
+        CHECK(w->stream_out && !w->closed);
+        w->closed = true;
+        break;
+    case WATCHING_DO_SEND_SNAPSHOT:
+        witness_snapshot(w, e);
+        break;
+    case WATCHING_DO_SEND_EVENTS:
+    case WATCHING_DO_SEND_PROGRESS:
+        CHECK(!w->loading && w->connected && e->epoch == w->epoch && e->revision > w->revision);
+        w->revision = e->revision;
+        break;
+    case WATCHING_DO_SEND_HEALTH:
+        CHECK(w->connected != e->connected);
+        w->connected = e->connected;
+        break;
+    case WATCHING_DO_END:
+        CHECK(!w->range_out && !w->stream_out && !w->connected && e->detail);
+        w->ended = true;
+        break;
+    case WATCHING_DO_LOG:
+        CHECK(e->detail && e->detail[0] != '\0');
+        break;
+    }
+}
+
+/* After a step. */
+static inline void witness_effects(witness *w, const watching_effects *out) {
+    for (size_t i = 0; i < out->count; i++)
+        witness_effect(w, &out->list[i]);
+}
+
+#endif
