@@ -1,0 +1,375 @@
+/* The original's smaller tests (SEMANTICS, scenarios): Finished, Cover, EmptyTxn, EmptyOrNil, ModifyAfterDelete. */
+#include "lib/scenario.h"
+
+#include <stdio.h>
+
+/* Appends the text in `arg` to what is there. */
+static int append(void *arg, const ew_entry *current, ew_value *next) {
+    char text[128];
+    int len = current != NULL ? (int)current->value.len : 0;
+    snprintf(text, sizeof text, "%.*s%s", len, len > 0 ? (const char *)current->value.data : "", (const char *)arg);
+    return ew_value_set(next, ew_str(text));
+}
+
+static void append_to(ew_group *g, const char *key, char *text) {
+    ew_group_modify(g, ew_str(key), append, text, NULL);
+}
+
+/* ---- Finished ---- */
+
+static int finish(stage *s, ew_tick *t) {
+    (void)s;
+    append_to(ew_tick_group(t), "/finished/a", "1");
+    append_to(ew_tick_group(t), "/finished/b", "2");
+    return EW_FINISHED;
+}
+
+/* SEMANTICS 16: the patches of the last tick are committed, the run ends with success, and no tick comes after it. */
+static void test_finished(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/finished");
+    s.every = finish;
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_OK);
+    assert_int_equal(s.ticks, 1);
+    assert_string_equal(hand_get("/finished/a").value, "1");
+    assert_string_equal(hand_get("/finished/b").value, "2");
+    assert_int_equal(stage_close(&s), EW_OK);
+}
+
+static int finish_when_released(stage *s, ew_tick *t) {
+    finish(s, t);
+    stage_hold(s);
+    return EW_FINISHED;
+}
+
+/* SEMANTICS 16: success is not returned while a group is undecided: a refused one is retried after the last tick. */
+static void test_finished_with_a_conflict(void **state) {
+    (void)state;
+    stage s;
+    hand_delete_prefix("/finished/");
+    stage_open(&s, "/finished");
+    s.every = finish_when_released;
+    stage_start(&s);
+    stage_await_held(&s);
+    hand_put("/finished/a", "0");
+    stage_release(&s);
+    assert_int_equal(stage_await_end(&s), EW_OK);
+    assert_int_equal(s.ticks, 1);
+    assert_true(stage_stats(&s).groups_refused >= 1);
+    assert_string_equal(hand_get("/finished/a").value, "01");
+    assert_string_equal(hand_get("/finished/b").value, "2");
+    assert_int_equal(stage_close(&s), EW_OK);
+}
+
+/* ---- Cover ---- */
+
+static int cover_within_a_group(stage *s, ew_tick *t) {
+    (void)s;
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, EW_STR("/cover/a"), EW_STR("x"));
+    ew_group_put(g, EW_STR("/cover/b"), EW_STR("1"));
+    ew_group_put(g, EW_STR("/cover/a"), EW_STR("y"));
+    append_to(g, "/cover/a", "z");
+    ew_group_delete(g, EW_STR("/cover/b"));
+    ew_group_put(g, EW_STR("/cover/c"), EW_STR("gone"));
+    ew_group_delete(g, EW_STR("/cover/c"));
+    ew_group_delete(g, EW_STR("/cover/d"));
+    append_to(g, "/cover/d", "back");
+    return EW_OK;
+}
+
+/* SEMANTICS 19: what is committed is each key's final value; a later patch sees an earlier one's work. */
+static void test_cover_within_a_group(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/cover/b", "old");
+    hand_put("/cover/d", "old");
+    stage_open(&s, "/cover");
+    stage_start(&s);
+    stage_do(&s, cover_within_a_group);
+    hand_kv a = hand_get("/cover/a"), d = hand_get("/cover/d");
+    assert_string_equal(a.value, "yz");
+    assert_int_equal(a.version, 1); /* written once */
+    assert_false(hand_get("/cover/b").present);
+    assert_false(hand_get("/cover/c").present);
+    assert_string_equal(d.value, "back");
+    assert_int_equal(d.version, 2); /* changed in place, never deleted */
+    assert_int_equal(a.mod_revision, d.mod_revision);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static int cover_across_groups(stage *s, ew_tick *t) {
+    static char digits[10][2] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
+    for (size_t i = 0; i < 10; i++) {
+        ew_group *g = ew_tick_group(t);
+        append_to(g, "/cover/order", digits[i]);
+        ew_group_put(g, EW_STR("/cover/last"), ew_str(digits[i]));
+    }
+    if (s->arg != NULL)
+        stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 19, 25: several groups of one tick write one key; all are applied, in order. */
+static void test_cover_across_groups(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/cover");
+    stage_start(&s);
+    stage_do(&s, cover_across_groups);
+    assert_string_equal(hand_get("/cover/order").value, "0123456789");
+    assert_string_equal(hand_get("/cover/last").value, "9");
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* SEMANTICS 21: and so they are when somebody else changed the key in the meantime. */
+static void test_cover_across_groups_with_a_conflict(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/cover");
+    s.arg = &s;
+    stage_start(&s);
+    stage_begin(&s, cover_across_groups);
+    stage_await_held(&s);
+    hand_put("/cover/order", "foreign ");
+    stage_release(&s);
+    stage_await_ticks(&s, 1);
+    assert_string_equal(hand_get("/cover/order").value, "foreign 0123456789");
+    assert_string_equal(hand_get("/cover/last").value, "9");
+    assert_true(stage_stats(&s).groups_refused >= 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* ---- EmptyTxn ---- */
+
+static int leave_out(void *arg, ew_view *view) {
+    (void)arg;
+    ew_view_put(view, EW_STR("/empty/never"), EW_STR("x"));
+    return EW_IGNORE;
+}
+
+static int leave_unchanged(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg, (void)current, (void)next;
+    return EW_UNCHANGED;
+}
+
+static int change_nothing(stage *s, ew_tick *t) {
+    ew_tick_group(t);
+    ew_group_patch(ew_tick_group(t), leave_out, NULL, NULL);
+    ew_group_modify(ew_tick_group(t), EW_STR("/empty/a"), leave_unchanged, NULL, NULL);
+    if (s->arg != NULL)
+        ew_group_delete(ew_tick_group(t), EW_STR("/empty/missing"));
+    stage_hold(s);
+    return EW_OK;
+}
+
+enum { SOON_MS = 1500 }; /* the original waits for a progress notification, two seconds and more */
+
+static void check_the_next_tick_comes_soon(const char *delete_counter, bool delete_missing) {
+    stage s;
+    hand_put("/empty/a", "1");
+    stage_open(&s, "/empty");
+    stage_set(&s, "delete_counter", delete_counter);
+    stage_set(&s, "tick_interval_ms", "20");
+    s.arg = delete_missing ? &s : NULL;
+    stage_start(&s);
+    stage_begin(&s, change_nothing);
+    stage_await_held(&s);
+    uint64_t txns = stage_stats(&s).txns;
+    for (int i = 0; i < 5; i++)
+        hand_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
+    int64_t before_ms = scene_now_ms();
+    stage_release(&s);
+    stage_await_ticks(&s, 2);
+    assert_true(scene_now_ms() - before_ms < SOON_MS);
+    ew_worker_stats stats = stage_stats(&s);
+    if (!delete_missing) {
+        assert_int_equal(stats.txns, txns);
+        assert_int_equal(stats.barrier_revision, -1);
+    }
+    assert_false(hand_get("/empty/never").present);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* SEMANTICS 27: a group that changes nothing sends nothing and sets no barrier. */
+static void test_empty_txn(void **state) {
+    (void)state;
+    check_the_next_tick_comes_soon("compat", false);
+    check_the_next_tick_comes_soon("off", false);
+}
+
+/* SEMANTICS 27: deleting a key that does not exist raises no revision below the prefix that the watch could show. */
+static void test_delete_of_a_missing_key(void **state) {
+    (void)state;
+    check_the_next_tick_comes_soon("compat", true);
+    check_the_next_tick_comes_soon("off", true);
+}
+
+/* ---- EmptyOrNil ---- */
+
+static int look_at_the_absent(void *arg, ew_view *view) {
+    ew_entry e;
+    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0);
+    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/full"), &e) == EW_OK && e.value.len == 4);
+    return ew_view_put(view, EW_STR("/nil/by-patch"), (ew_slice){0});
+}
+
+static int empty_of_empty(void *arg, const ew_entry *current, ew_value *next) {
+    (void)next; /* nothing set: an empty value */
+    EXPECT((stage *)arg, current != NULL && current->value.len == 0);
+    return EW_OK;
+}
+
+static int empty_of_absent(void *arg, const ew_entry *current, ew_value *next) {
+    EXPECT((stage *)arg, current == NULL);
+    return ew_value_set(next, EW_STR(""));
+}
+
+static int write_empty(stage *s, ew_tick *t) {
+    ew_entry e;
+    EXPECT(s, ew_tick_get(t, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0 && e.mod_revision > 0);
+    EXPECT(s, ew_tick_get(t, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
+    ew_group *g = ew_tick_group(t);
+    ew_group_patch(g, look_at_the_absent, s, NULL);
+    ew_group_modify(g, EW_STR("/nil/empty"), empty_of_empty, s, NULL);
+    ew_group_modify(g, EW_STR("/nil/new"), empty_of_absent, s, NULL);
+    ew_group_put(g, EW_STR("/nil/full"), EW_STR(""));
+    return EW_OK;
+}
+
+/* SEMANTICS 10, 19: an empty value is a value, absent is absent: through tick, view, modify and update. */
+static void test_empty_or_nil(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/nil/empty", "");
+    hand_put("/nil/full", "full");
+    stage_open(&s, "/nil");
+    s.updates = true;
+    stage_start(&s);
+    stage_do(&s, write_empty);
+    assert_int_equal(s.event_count, 2 + 4);
+    stage_assert_event(&s, 0, EW_EVENT_PUT, true, "/nil/empty", "");
+    stage_assert_event(&s, 1, EW_EVENT_PUT, true, "/nil/full", "full");
+    const char *keys[] = {"/nil/by-patch", "/nil/empty", "/nil/full", "/nil/new"};
+    for (size_t i = 0; i < 4; i++) {
+        bool found = false;
+        for (size_t j = 2; j < s.event_count; j++)
+            found |=
+                strcmp(s.events[j].key, keys[i]) == 0 && s.events[j].kind == EW_EVENT_PUT && s.events[j].value_len == 0;
+        assert_true(found);
+        hand_kv kv = hand_get(keys[i]);
+        assert_true(kv.present && kv.len == 0);
+    }
+    hand_delete("/nil/empty");
+    stage_await_events(&s, 7);
+    stage_assert_event(&s, 6, EW_EVENT_DELETE, false, "/nil/empty", "");
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* ---- ModifyAfterDelete ---- */
+
+static int append_and_hold(stage *s, ew_tick *t) {
+    append_to(ew_tick_group(t), "/mad/key", "+");
+    stage_hold(s);
+    return EW_OK;
+}
+
+static int delete_key(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_delete(ew_tick_group(t), EW_STR("/mad/key"));
+}
+
+static int create_key(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/mad/key"), EW_STR("new"));
+}
+
+static void check_modify_after_delete(const char *delete_counter, bool recreate) {
+    stage blocked, other;
+    hand_put("/mad/key", "old");
+    stage_open(&blocked, "/mad");
+    stage_set(&blocked, "delete_counter", delete_counter);
+    stage_start(&blocked);
+    stage_open(&other, "/mad");
+    stage_set(&other, "delete_counter", delete_counter);
+    stage_start(&other);
+    stage_await_ticks(&other, 1);
+    stage_begin(&blocked, append_and_hold);
+    stage_await_held(&blocked);
+    stage_do(&other, delete_key);
+    if (recreate)
+        stage_do(&other, create_key);
+    stage_release(&blocked);
+    stage_await_ticks(&blocked, 1);
+    assert_string_equal(hand_get("/mad/key").value, recreate ? "new+" : "+");
+    assert_true(stage_stats(&blocked).groups_refused >= 1);
+    assert_int_equal(stage_close(&other), EW_ERR_CANCELLED);
+    assert_int_equal(stage_close(&blocked), EW_ERR_CANCELLED);
+    hand_delete_prefix("/mad/");
+}
+
+/* SEMANTICS 24: a worker is blocked in its tick while another deletes the key, and perhaps makes it again. */
+static void test_modify_after_delete(void **state) {
+    (void)state;
+    check_modify_after_delete("compat", false);
+    check_modify_after_delete("compat", true);
+    check_modify_after_delete("off", false);
+    check_modify_after_delete("off", true);
+}
+
+static int expect_absent_and_hold(stage *s, ew_tick *t) {
+    append_to(ew_tick_group(t), "/mad/ghost", "+");
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 24: what was absent, was made and was deleted again looks untouched to mod_revision. With the counter the
+ * group is refused and run again; without it, it commits: the key is absent, as the group saw it. */
+static void check_made_and_deleted(const char *delete_counter, bool refused) {
+    stage blocked, other;
+    stage_open(&blocked, "/mad");
+    stage_set(&blocked, "delete_counter", delete_counter);
+    stage_start(&blocked);
+    stage_open(&other, "/mad");
+    stage_set(&other, "delete_counter", delete_counter);
+    hand_put("/mad/key", "x");
+    stage_start(&other);
+    stage_await_ticks(&other, 1);
+    stage_begin(&blocked, expect_absent_and_hold);
+    stage_await_held(&blocked);
+    hand_put("/mad/ghost", "boo");
+    hand_delete("/mad/ghost");
+    stage_do(&other, delete_key); /* by a worker, so that the counter moves */
+    stage_release(&blocked);
+    stage_await_ticks(&blocked, 1);
+    assert_string_equal(hand_get("/mad/ghost").value, "+");
+    assert_int_equal(stage_stats(&blocked).groups_refused >= 1, refused);
+    assert_int_equal(stage_close(&other), EW_ERR_CANCELLED);
+    assert_int_equal(stage_close(&blocked), EW_ERR_CANCELLED);
+    hand_delete_prefix("/mad/");
+}
+
+static void test_made_and_deleted_in_between(void **state) {
+    (void)state;
+    check_made_and_deleted("compat", true);
+    check_made_and_deleted("off", false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_finished),
+        cmocka_unit_test(test_finished_with_a_conflict),
+        cmocka_unit_test(test_cover_within_a_group),
+        cmocka_unit_test(test_cover_across_groups),
+        cmocka_unit_test(test_cover_across_groups_with_a_conflict),
+        cmocka_unit_test(test_empty_txn),
+        cmocka_unit_test(test_delete_of_a_missing_key),
+        cmocka_unit_test(test_empty_or_nil),
+        cmocka_unit_test(test_modify_after_delete),
+        cmocka_unit_test(test_made_and_deleted_in_between),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
