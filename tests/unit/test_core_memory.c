@@ -1,0 +1,145 @@
+/* No allocation failure is ignored: each of this core's allocations fails in turn, and what follows is an error, never
+ * a crash, a leak or a lost revision. The sources are compiled into this program with an allocator that fails on
+ * demand.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+/* Fails the allocation that makes it zero, once; negative: never. */
+static long fail_in = -1;
+
+static int fails_now(void) {
+    return fail_in >= 0 && fail_in-- == 0;
+}
+
+static void *failing_malloc(size_t size) {
+    return fails_now() ? NULL : malloc(size);
+}
+
+static void *failing_calloc(size_t count, size_t size) {
+    return fails_now() ? NULL : calloc(count, size);
+}
+
+static void *failing_realloc(void *old, size_t size) {
+    return fails_now() ? NULL : realloc(old, size);
+}
+
+static char *failing_strdup(const char *text) {
+    return fails_now() ? NULL : strdup(text);
+}
+
+#undef strdup
+#define malloc(size)        failing_malloc(size)
+#define calloc(count, size) failing_calloc(count, size)
+#define realloc(old, size)  failing_realloc(old, size)
+#define strdup(text)        failing_strdup(text)
+#define compare             pages_compare
+#include "core/watching.c"
+#include "core/watching_pages.c"
+#include "core/watching_stream.c"
+#undef compare
+#include "core/mirror.c"
+#include "core/options.c"
+#include "core/prefix.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#undef strdup
+
+#include "unit/watching_fixture.h"
+
+/* A life with a snapshot of two pages, events, fragments, a request and a reconnect, in which allocation number `n`
+ * fails. Answers whether it was reached. */
+static bool life(long n) {
+    fixture *f = NULL;
+    fail_in = n;
+    if (set_up((void **)&f) != 0) {
+        free(f);
+        return true;
+    }
+    told(f, WATCHING_START);
+    if (f->witness.range_out)
+        page_comes(f, (page){.header = {10}, .keys = {"/a/1", "/a/2"}, .more = true});
+    if (f->witness.range_out)
+        page_comes(f, (page){.header = {10}, .keys = {"/a/3"}});
+    if (f->witness.stream_out)
+        response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
+    for (int64_t revision = 11; revision < 14 && watching_get_state(f->core) == WATCHING_WATCHING; revision++) {
+        response_comes(f, (response){.header = {20}, .watch_id = 7, .fragment = true, .events = {{"/a/1", revision}}});
+        if (f->witness.stream_out && !f->witness.closed)
+            response_comes(f, (response){.header = {20}, .watch_id = 7, .events = {{"/a/2", revision}}});
+    }
+    if (watching_get_state(f->core) == WATCHING_WATCHING) {
+        deadline_passes(f, 5000);
+        failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
+    }
+    if (watching_get_state(f->core) == WATCHING_BROKEN)
+        deadline_passes(f, 1000);
+    bool reached = fail_in < 0;
+    fail_in = -1;
+    if (reached) {
+        ends_with(f, EW_ERR_NO_MEMORY);
+    } else {
+        is_in(f, WATCHING_WATCHING);
+        assert_int_equal(f->witness.revision, 13);
+    }
+    tear_down((void **)&f);
+    return reached;
+}
+
+static void each_allocation_of_the_watching_core_may_fail(void **state) {
+    (void)state;
+    long n = 0;
+    while (life(n))
+        n++;
+    assert_true(n > 30);
+}
+
+static void each_allocation_of_the_options_may_fail(void **state) {
+    (void)state;
+    ew_options *o = NULL, *copy = NULL;
+    long n = 0;
+    for (; !o; n++) {
+        fail_in = n;
+        o = ew_options_new();
+    }
+    assert_true(n > 5);
+    for (n = 0; !copy; n++) {
+        fail_in = n;
+        copy = options_copy(o);
+    }
+    assert_true(n > 5);
+    ew_error err;
+    fail_in = 0;
+    assert_int_equal(ew_options_set(o, "prefix", "/new", &err), EW_ERR_NO_MEMORY);
+    assert_string_equal(err.detail, "option prefix: out of memory");
+    assert_string_equal(o->prefix, ""); /* unchanged */
+    fail_in = -1;
+    ew_options_free(o);
+    ew_options_free(copy);
+}
+
+static void each_allocation_of_prefix_and_mirror_may_fail(void **state) {
+    (void)state;
+    ew_slice key, range_end;
+    fail_in = 0;
+    assert_null(prefix_normalise("/a"));
+    fail_in = 0;
+    assert_false(prefix_range(EW_STR("/a"), false, &key, &range_end));
+    fail_in = 1;
+    assert_false(prefix_range(EW_STR("/a"), false, &key, &range_end));
+    fail_in = 0;
+    assert_null(mirror_new());
+    fail_in = 0;
+    assert_null(mirror_entry_new(EW_STR("/a"), EW_STR("1"), 1));
+    fail_in = -1;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_allocation_of_the_watching_core_may_fail),
+        cmocka_unit_test(each_allocation_of_the_options_may_fail),
+        cmocka_unit_test(each_allocation_of_prefix_and_mirror_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
