@@ -1,0 +1,277 @@
+/* The start of a worker: which keys it follows, the first snapshot, the first tick, the delete counter (SEMANTICS 1-4,
+ * 9). */
+#include "lib/scenario.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char COUNTER[] = "/meta/ticdc-delete-etcd-key-count";
+static const char LONG_MS[] = "3600000";
+
+/* ---- the prefix ---- */
+
+/* The keys that a tick sees, joined by spaces. */
+static int list_keys(stage *s, ew_tick *t) {
+    char *out = s->arg;
+    ew_entry e = {0};
+    size_t count = 0;
+    out[0] = '\0';
+    for (; ew_tick_scan(t, EW_STR(""), &e); count++) {
+        size_t at = strlen(out);
+        snprintf(out + at, 1024 - at, "%s%.*s", at > 0 ? " " : "", (int)e.key.len, (const char *)e.key.data);
+    }
+    EXPECT(s, count == ew_tick_count(t));
+    return EW_OK;
+}
+
+static void check_keys(const char *prefix, const char *match, const char *expected, const char *expected_later) {
+    char keys[1024];
+    stage s;
+    hand_put("/a", "bare");
+    hand_put("/a/x", "1");
+    hand_put("/a/y", "2");
+    hand_put("/a-b", "sibling");
+    hand_put("/ab", "sibling");
+    hand_put("/a0", "sibling");
+    stage_open(&s, prefix);
+    stage_set(&s, "prefix_match", match);
+    s.arg = keys;
+    s.updates = true;
+    stage_start(&s);
+    stage_do(&s, list_keys);
+    assert_string_equal(keys, expected);
+    hand_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
+    hand_put("/ac", "sibling");
+    stage_await_tick(&s, hand_put("/a/z", "3"));
+    stage_do(&s, list_keys);
+    assert_string_equal(keys, expected_later);
+    assert_int_equal(s.event_count, stage_stats(&s).keys);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/a");
+}
+
+/* SEMANTICS 2: the bare key and what is below it, never a sibling, whichever way the prefix is written. */
+static void test_path_prefix(void **state) {
+    (void)state;
+    check_keys("a", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
+    check_keys("a/", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
+    check_keys("/a/", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
+}
+
+/* SEMANTICS 2: `textual` matches as the original does. */
+static void test_textual_prefix(void **state) {
+    (void)state;
+    check_keys("/a", "textual", "/a /a-b /a/x /a/y /a0 /ab", "/a /a-b /a-c /a/x /a/y /a/z /a0 /ab /ac");
+}
+
+static int write_something(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/own"), EW_STR("1"));
+}
+
+/* SEMANTICS 2, 9, 22: an empty prefix is the whole keyspace, but for what is etcdworker's own. */
+static void test_whole_keyspace(void **state) {
+    (void)state;
+    char keys[1024];
+    stage s;
+    hand_put("/z", "1");
+    hand_put("no-slash", "1");
+    stage_open(&s, "");
+    s.arg = keys;
+    s.updates = true;
+    stage_start(&s);
+    stage_do(&s, write_something);
+    stage_do(&s, list_keys);
+    assert_string_equal(keys, "/own /z no-slash");
+    assert_int_equal(hand_count("/etcdworker/receipts/"), 1);
+    for (size_t i = 0; i < s.event_count; i++)
+        assert_null(strstr(s.events[i].key, "receipts"));
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete("/z");
+    hand_delete("/own");
+    hand_delete("no-slash");
+}
+
+/* ---- the snapshot ---- */
+
+enum { MANY = 2000 };
+
+static void put_many(size_t value_size) {
+    char *value = malloc(value_size);
+    assert_non_null(value);
+    memset(value, 'v', value_size);
+    for (int i = 0; i < MANY; i++) {
+        char key[64];
+        int number = i * 7919 % MANY; /* not in order */
+        snprintf(key, sizeof key, "/load/%05d", number);
+        hand_put_slice(ew_str(key), (ew_slice){value, value_size}, 0);
+    }
+    free(value);
+}
+
+/* SEMANTICS 3: the snapshot comes first, as initial puts in key order, whatever its size; what follows is no longer
+ * initial; the model is reset once, before all of it. */
+static void test_snapshot_in_pages(void **state) {
+    (void)state;
+    stage s;
+    put_many(500);
+    stage_open(&s, "/load");
+    stage_set(&s, "page_bytes", "65536");
+    s.updates = true;
+    stage_start(&s);
+    stage_await_ticks(&s, 1);
+    assert_int_equal(s.event_count, MANY);
+    hand_put("/load/00000", "new");
+    stage_await_events(&s, MANY + 1);
+    for (size_t i = 0; i < MANY; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "/load/%05zu", i);
+        assert_string_equal(s.events[i].key, key);
+        assert_true(s.events[i].initial && s.events[i].kind == EW_EVENT_PUT && s.events[i].ticks == 0);
+        assert_int_equal(s.events[i].value_len, 500);
+    }
+    stage_assert_event(&s, MANY, EW_EVENT_PUT, false, "/load/00000", "new");
+    assert_int_equal(s.resets, 1);
+    assert_int_equal(stage_stats(&s).snapshots, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/load/");
+}
+
+/* SEMANTICS 3: the first tick comes as soon as the snapshot is complete, however long the timer. */
+static void test_first_tick_does_not_wait_for_the_timer(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/first");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_start(&s);
+    stage_await_ticks(&s, 1);
+    stage_await_tick(&s, hand_put("/first/a", "1")); /* and neither does the tick for an event */
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static bool is_loaded(void *arg) {
+    ew_worker_stats stats = stage_stats(arg);
+    return stats.ready && stats.snapshots == 1;
+}
+
+/* SEMANTICS 3: with `tick_on_load = off` the first tick comes with the first change. */
+static void test_tick_on_load_off(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/first/a", "0");
+    stage_open(&s, "/first");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_set(&s, "tick_on_load", "off");
+    stage_start(&s);
+    assert_true(scene_until(is_loaded, &s));
+    assert_int_equal(stage_ticks(&s), 0);
+    int64_t revision = hand_put("/first/a", "1");
+    stage_await_ticks(&s, 1);
+    assert_int_equal(s.ticks, 1);
+    assert_true(s.revision >= revision);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* ---- the delete counter ---- */
+
+static void check_corrupt_counter(const char *value, bool while_running) {
+    char key[64];
+    stage s;
+    snprintf(key, sizeof key, "/corrupt%s", COUNTER);
+    stage_open(&s, "/corrupt");
+    if (!while_running)
+        hand_put(key, value);
+    stage_start(&s);
+    if (while_running) {
+        stage_await_ticks(&s, 1);
+        hand_put(key, value);
+    }
+    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(s.err.detail, key));
+    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
+    hand_delete(key);
+}
+
+/* SEMANTICS 4: a counter that is no decimal above 0 is an error that names the key. */
+static void test_corrupt_counter(void **state) {
+    (void)state;
+    const char *const values[] = {"abc", "0", "-3", "12x", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        check_corrupt_counter(values[i], false);
+        check_corrupt_counter(values[i], true);
+    }
+}
+
+static int delete_one(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_delete(ew_tick_group(t), EW_STR("/count/a"));
+}
+
+static int put_one(stage *s, ew_tick *t) {
+    ew_entry e;
+    EXPECT(s, ew_tick_get(t, EW_STR("/count/meta/ticdc-delete-etcd-key-count"), &e) == EW_ERR_NOT_FOUND);
+    return ew_group_put(ew_tick_group(t), EW_STR("/count/a"), EW_STR("1"));
+}
+
+/* SEMANTICS 9, 24: each transaction with a deletion raises the counter by one; the reactor never sees it; when
+ * somebody deletes it, it starts at 0 again. */
+static void test_counter_is_hidden_and_reset(void **state) {
+    (void)state;
+    char counter[64], keys[1024];
+    stage s;
+    snprintf(counter, sizeof counter, "/count%s", COUNTER);
+    stage_open(&s, "/count");
+    s.updates = true;
+    s.arg = keys;
+    stage_start(&s);
+    for (int i = 1; i <= 3; i++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        stage_do(&s, put_one);
+        stage_do(&s, delete_one);
+        assert_string_equal(hand_get(counter).value, number);
+    }
+    stage_await_tick(&s, hand_put("/count/b", "1"));
+    stage_do(&s, list_keys);
+    assert_string_equal(keys, "/count/b");
+    hand_delete(counter);
+    stage_do(&s, put_one);
+    stage_do(&s, delete_one);
+    assert_string_equal(hand_get(counter).value, "1");
+    for (size_t i = 0; i < s.event_count; i++)
+        assert_null(strstr(s.events[i].key, COUNTER));
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* SEMANTICS 9: nor is it part of the snapshot; a worker that starts later goes on from it. */
+static void test_counter_in_the_snapshot(void **state) {
+    (void)state;
+    char counter[64];
+    stage s;
+    snprintf(counter, sizeof counter, "/count%s", COUNTER);
+    hand_put(counter, "41");
+    hand_put("/count/a", "1");
+    stage_open(&s, "/count");
+    s.updates = true;
+    stage_start(&s);
+    stage_do(&s, delete_one);
+    assert_string_equal(hand_get(counter).value, "42");
+    for (size_t i = 0; i < s.event_count; i++)
+        assert_null(strstr(s.events[i].key, COUNTER));
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_path_prefix),
+        cmocka_unit_test(test_textual_prefix),
+        cmocka_unit_test(test_whole_keyspace),
+        cmocka_unit_test(test_snapshot_in_pages),
+        cmocka_unit_test(test_first_tick_does_not_wait_for_the_timer),
+        cmocka_unit_test(test_tick_on_load_off),
+        cmocka_unit_test(test_corrupt_counter),
+        cmocka_unit_test(test_counter_is_hidden_and_reset),
+        cmocka_unit_test(test_counter_in_the_snapshot),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
