@@ -2,6 +2,7 @@
 
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
+#include "lib/process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -39,6 +40,13 @@ void scene_kill_etcd(void) {
 
 void scene_start_etcd(void) {
     etcd_server_restart(server);
+}
+
+void scene_wipe_etcd(void) {
+    char data[160];
+    snprintf(data, sizeof data, "%s/data", server->dir);
+    char *const argv[] = {"rm", "-rf", data, NULL};
+    assert_int_equal(process_run(argv, NULL, 0), 0);
 }
 
 void scene_pause_etcd(void) {

@@ -36,6 +36,7 @@ int64_t scene_now_ms(void);
 /* Faults of the server. The hand must not be used before it is back. */
 void scene_kill_etcd(void);
 void scene_start_etcd(void);
+void scene_wipe_etcd(void); /* between the two: it has lost its data */
 void scene_pause_etcd(void);
 void scene_resume_etcd(void);
 
