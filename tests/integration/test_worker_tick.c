@@ -1,0 +1,429 @@
+/* What a tick sees, and what becomes of its patches (SEMANTICS 15, 17, 18, 20-22). */
+#include "lib/scenario.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+static const char LONG_MS[] = "3600000";
+
+/* ---- one revision ---- */
+
+typedef struct memory {
+    _Atomic int64_t committed; /* the last own commit's revision */
+    int64_t written;
+    _Atomic unsigned pairs; /* seen to change */
+    int64_t pair;
+} memory;
+
+static void remember(void *arg, int status, int64_t revision) {
+    memory *m = arg;
+    if (status == EW_OK)
+        m->committed = revision;
+}
+
+static int64_t number_at(stage *s, ew_tick *t, const char *key) {
+    ew_entry e;
+    int64_t number = 0;
+    if (ew_tick_get(t, ew_str(key), &e) != EW_OK)
+        return 0;
+    EXPECT(s, ew_slice_int(e.value, &number));
+    EXPECT(s, e.mod_revision <= ew_tick_revision(t));
+    return number;
+}
+
+static int look_and_write(stage *s, ew_tick *t) {
+    memory *m = s->arg;
+    int64_t left = number_at(s, t, "/one/left");
+    EXPECT(s, left == number_at(s, t, "/one/right"));
+    EXPECT(s, ew_tick_revision(t) >= m->committed);
+    EXPECT(s, number_at(s, t, "/one/own") == m->written);
+    m->pairs += left != m->pair;
+    m->pair = left;
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)++m->written);
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, EW_STR("/one/own"), ew_str(text));
+    ew_group_on_done(g, remember, m);
+    return EW_OK;
+}
+
+/* Puts both keys in one transaction. */
+static void put_pair(int number) {
+    char text[32];
+    snprintf(text, sizeof text, "%d", number);
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    Pb__PutRequest puts[2] = {PB__PUT_REQUEST__INIT, PB__PUT_REQUEST__INIT};
+    Pb__RequestOp ops[2] = {PB__REQUEST_OP__INIT, PB__REQUEST_OP__INIT};
+    Pb__RequestOp *list[2] = {&ops[0], &ops[1]};
+    static uint8_t keys[2][16] = {"/one/left", "/one/right"};
+    for (size_t i = 0; i < 2; i++) {
+        puts[i].key = (ProtobufCBinaryData){strlen((char *)keys[i]), keys[i]};
+        puts[i].value = (ProtobufCBinaryData){strlen(text), (uint8_t *)text};
+        ops[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        ops[i].request_put = &puts[i];
+    }
+    txn.success = list;
+    txn.n_success = 2;
+    pb__txn_response__free_unpacked(hand_txn(&txn), NULL);
+}
+
+/* SEMANTICS 15: a tick sees the prefix at exactly one revision, never older than the worker's own last commit. */
+static void check_one_revision(const char *coalesce) {
+    memory m = {0};
+    stage s;
+    stage_open(&s, "/one");
+    stage_set(&s, "coalesce", coalesce);
+    s.every = look_and_write;
+    s.arg = &m;
+    stage_start(&s);
+    for (int i = 1; i <= 300; i++)
+        put_pair(i);
+    stage_await_tick(&s, hand_revision());
+    assert_true(m.pairs >= 10);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/one/");
+}
+
+static void test_one_revision(void **state) {
+    (void)state;
+    check_one_revision("on");
+    check_one_revision("off");
+}
+
+static int put_now(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/now/a"), EW_STR("1"));
+}
+
+/* SEMANTICS 17: patches are committed right after their tick; nothing has to happen first. The commit's own event is
+ * what brings the second tick. */
+static void test_patches_are_committed_right_after_the_tick(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/now");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_begin(&s, put_now);
+    stage_start(&s);
+    stage_await_ticks(&s, 2);
+    hand_kv kv = hand_get("/now/a");
+    assert_int_equal(s.ticks, 2);
+    assert_int_equal(stage_stats(&s).barrier_revision, kv.mod_revision);
+    assert_true(s.revision >= kv.mod_revision);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* ---- a slow tick ---- */
+
+static bool is_past(void *arg) {
+    return scene_now_ms() >= *(int64_t *)arg;
+}
+
+static int hold(stage *s, ew_tick *t) {
+    ew_group_put_lease(ew_tick_group(t), EW_STR("/slow/mine"), EW_STR("1"), EW_LEASE_SESSION);
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 18: a tick of more than two TTLs: the lease lives on, the watch is drained, the tick is counted. */
+static void test_slow_tick(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/slow");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_set(&s, "session_ttl_s", "2");
+    stage_set(&s, "slow_tick_ms", "500");
+    s.updates = true;
+    stage_begin(&s, hold);
+    stage_start(&s);
+    stage_await_held(&s);
+    for (int i = 0; i < 200; i++)
+        hand_put("/slow/a", "x");
+    int64_t until_ms = scene_now_ms() + 5000; /* the rule is about time */
+    assert_true(scene_until(is_past, &until_ms));
+    assert_int_equal(stage_stats(&s).slow_ticks, 0); /* it is not over yet */
+    stage_release(&s);
+    stage_await_events(&s, 201);
+    hand_kv kv = hand_get("/slow/mine");
+    assert_true(kv.present && kv.lease != 0);
+    assert_int_equal(stage_stats(&s).slow_ticks, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_false(hand_get("/slow/mine").present); /* the end of the run revoked the lease */
+}
+
+/* ---- what patches answer ---- */
+
+static int write_then_ignore(void *arg, ew_view *view) {
+    stage *s = arg;
+    ew_entry e;
+    EXPECT(s, ew_view_put(view, EW_STR("/answer/a"), EW_STR("undone")) == EW_OK);
+    EXPECT(s, ew_view_put(view, EW_STR("/answer/new"), EW_STR("undone")) == EW_OK);
+    EXPECT(s, ew_view_delete(view, EW_STR("/answer/b")) == EW_OK);
+    EXPECT(s, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_ERR_NOT_FOUND);
+    return EW_IGNORE;
+}
+
+static int expect_undone(void *arg, ew_view *view) {
+    stage *s = arg;
+    ew_entry e;
+    EXPECT(s, ew_view_get(view, EW_STR("/answer/a"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("first")));
+    EXPECT(s, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("1")));
+    EXPECT(s, ew_view_get(view, EW_STR("/answer/new"), &e) == EW_ERR_NOT_FOUND);
+    return ew_view_put(view, EW_STR("/answer/c"), EW_STR("last"));
+}
+
+static int ignore_one(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, EW_STR("/answer/a"), EW_STR("first"));
+    ew_group_patch(g, write_then_ignore, s, NULL);
+    ew_group_patch(g, expect_undone, s, NULL);
+    return EW_OK;
+}
+
+/* SEMANTICS 20: `ignore` leaves one patch out, and undoes what it had changed before. */
+static void test_ignore(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/answer/b", "1");
+    stage_open(&s, "/answer");
+    stage_start(&s);
+    stage_do(&s, ignore_one);
+    hand_kv a = hand_get("/answer/a"), c = hand_get("/answer/c");
+    assert_string_equal(a.value, "first");
+    assert_string_equal(c.value, "last");
+    assert_int_equal(a.mod_revision, c.mod_revision);
+    assert_string_equal(hand_get("/answer/b").value, "1");
+    assert_false(hand_get("/answer/new").present);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static _Atomic unsigned attempts;
+
+static int wait_for_go(void *arg, ew_view *view) {
+    (void)arg;
+    ew_entry e;
+    attempts++;
+    if (ew_view_put(view, EW_STR("/again/b"), EW_STR("1")) != EW_OK)
+        return EW_ERR_REACTOR;
+    bool go = ew_view_get(view, EW_STR("/again/go"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("yes"));
+    return go ? EW_OK : EW_AGAIN;
+}
+
+static int wait_in_a_group(stage *s, ew_tick *t) {
+    (void)s;
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, EW_STR("/again/a"), EW_STR("1"));
+    ew_group_patch(g, wait_for_go, NULL, NULL);
+    ew_group_put(ew_tick_group(t), EW_STR("/again/later"), EW_STR("1"));
+    return EW_OK;
+}
+
+static bool has_tried_again(void *arg) {
+    return attempts > *(unsigned *)arg;
+}
+
+/* SEMANTICS 20, 21: `again` aborts the group until newer state lets it through; no tick comes meanwhile, and a later
+ * group does not overtake it. */
+static void test_again(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/again");
+    stage_begin(&s, wait_in_a_group);
+    stage_start(&s);
+    unsigned seen = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_true(scene_until(has_tried_again, &seen));
+        seen = attempts;
+        hand_put("/again/go", "no");
+    }
+    assert_int_equal(stage_ticks(&s), 1);
+    assert_false(hand_get("/again/a").present);
+    assert_false(hand_get("/again/later").present);
+    int64_t go = hand_put("/again/go", "yes");
+    stage_await_ticks(&s, 1);
+    hand_kv a = hand_get("/again/a"), b = hand_get("/again/b"), later = hand_get("/again/later");
+    assert_true(a.mod_revision > go);
+    assert_int_equal(a.mod_revision, b.mod_revision);
+    assert_true(later.mod_revision >= a.mod_revision);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static int fail_to_patch(void *arg, ew_view *view) {
+    (void)arg, (void)view;
+    return EW_ERR_REACTOR;
+}
+
+static void drop_counts(void *arg) {
+    ++*(unsigned *)arg;
+}
+
+static int fail_in_a_group(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/fail/before"), EW_STR("1"));
+    ew_group *g = ew_tick_group(t);
+    ew_group_name(g, "the bad one");
+    ew_group_patch(g, fail_to_patch, s->arg, drop_counts);
+    return EW_OK;
+}
+
+/* SEMANTICS 20: any other error ends the run, naming the group. */
+static void test_error_of_a_patch(void **state) {
+    (void)state;
+    unsigned dropped = 0;
+    stage s;
+    stage_open(&s, "/fail");
+    s.every = fail_in_a_group;
+    s.arg = &dropped;
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_REACTOR);
+    assert_non_null(strstr(s.err.detail, "the bad one"));
+    assert_int_equal(stage_close(&s), EW_ERR_REACTOR);
+    assert_int_equal(dropped, 1);
+}
+
+/* ---- order ---- */
+
+typedef struct done {
+    _Atomic int64_t revisions[3];
+    _Atomic unsigned places[3], calls;
+} done;
+
+typedef struct done_arg {
+    done *d;
+    size_t i;
+} done_arg;
+
+static void note(void *arg, int status, int64_t revision) {
+    done_arg *a = arg;
+    a->d->revisions[a->i] = status == EW_OK ? revision : -1;
+    a->d->places[a->i] = a->d->calls++;
+}
+
+static int append_x(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    char text[64];
+    snprintf(text, sizeof text, "%.*sx", current != NULL ? (int)current->value.len : 0,
+             current != NULL ? (const char *)current->value.data : "");
+    return ew_value_set(next, ew_str(text));
+}
+
+static int three_groups(stage *s, ew_tick *t) {
+    static const char *const keys[] = {"/order/a", "/order/b", "/order/c"};
+    static done_arg args[3];
+    for (size_t i = 0; i < 3; i++) {
+        ew_group *g = ew_tick_group(t);
+        args[i] = (done_arg){s->arg, i};
+        ew_group_modify(g, ew_str(keys[i]), append_x, NULL, NULL);
+        ew_group_on_done(g, note, &args[i]);
+    }
+    stage_hold(s);
+    return EW_OK;
+}
+
+static void check_order(const char *conflict) {
+    done d = {0};
+    stage s;
+    stage_open(&s, "/order");
+    s.arg = &d;
+    stage_start(&s);
+    stage_begin(&s, three_groups);
+    stage_await_held(&s);
+    int64_t foreign = hand_put(conflict, "f");
+    stage_release(&s);
+    stage_await_ticks(&s, 1);
+    assert_int_equal(d.calls, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(d.places[i], i);
+        assert_true(i == 0 || d.revisions[i] >= d.revisions[i - 1]);
+    }
+    const char *const keys[] = {"/order/a", "/order/b", "/order/c"};
+    for (size_t i = 0; i < 3; i++) {
+        hand_kv kv = hand_get(keys[i]);
+        assert_int_equal(kv.mod_revision, d.revisions[i]);
+        assert_true(kv.mod_revision > foreign);
+        assert_string_equal(kv.value, strcmp(keys[i], conflict) == 0 ? "fx" : "x");
+    }
+    assert_true(stage_stats(&s).groups_refused >= 1);
+    assert_int_equal(stage_stats(&s).groups_committed, 3);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/order/");
+}
+
+/* SEMANTICS 21: a refused group is evaluated again from the start; it and all later ones keep their order. */
+static void test_refused_and_later_groups_keep_their_order(void **state) {
+    (void)state;
+    check_order("/order/a");
+    check_order("/order/b");
+    check_order("/order/c");
+}
+
+/* ---- where patches may not write ---- */
+
+static int put_outside_in_a_view(void *arg, ew_view *view) {
+    stage *s = arg;
+    EXPECT(s, ew_view_put(view, EW_STR("/outside/a"), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
+    return EW_OK; /* and still the group has failed */
+}
+
+static int through_a_view(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/inside/a"), EW_STR("1"));
+    return ew_group_patch(ew_tick_group(t), put_outside_in_a_view, s, NULL);
+}
+
+static int through_put(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    EXPECT(s, ew_group_put(g, ew_str(s->arg), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
+    EXPECT(s, ew_group_put(g, EW_STR("/inside/b"), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX); /* it sticks */
+    return EW_OK;
+}
+
+static int through_delete(stage *s, ew_tick *t) {
+    ew_group_delete(ew_tick_group(t), ew_str(s->arg));
+    return EW_OK;
+}
+
+static int through_modify(stage *s, ew_tick *t) {
+    ew_group_modify(ew_tick_group(t), ew_str(s->arg), append_x, NULL, NULL);
+    return EW_OK;
+}
+
+static void check_outside(const char *prefix, char *key, stage_act act) {
+    stage s;
+    stage_open(&s, prefix);
+    s.every = act;
+    s.arg = key;
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_OUTSIDE_PREFIX);
+    if (strstr(s.err.detail, key) == NULL)
+        fail_msg("%s is not named in: %s", key, s.err.detail);
+    assert_int_equal(stage_close(&s), EW_ERR_OUTSIDE_PREFIX);
+    assert_false(hand_get(key).present);
+}
+
+/* SEMANTICS 22: a key outside the prefix, the counter, or a receipt is refused, and named. */
+static void test_keys_that_patches_may_not_write(void **state) {
+    (void)state;
+    char outside[] = "/outside/a", sibling[] = "/inside-b", counter[] = "/inside/meta/ticdc-delete-etcd-key-count",
+         receipt[] = "/etcdworker/receipts/mine";
+    check_outside("/inside", outside, through_a_view);
+    check_outside("/inside", outside, through_put);
+    check_outside("/inside", outside, through_delete);
+    check_outside("/inside", outside, through_modify);
+    check_outside("/inside", sibling, through_put);
+    check_outside("/inside", counter, through_put);
+    check_outside("/inside", counter, through_delete);
+    check_outside("", receipt, through_put);
+    check_outside("", receipt, through_delete);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_one_revision),
+        cmocka_unit_test(test_patches_are_committed_right_after_the_tick),
+        cmocka_unit_test(test_slow_tick),
+        cmocka_unit_test(test_ignore),
+        cmocka_unit_test(test_again),
+        cmocka_unit_test(test_error_of_a_patch),
+        cmocka_unit_test(test_refused_and_later_groups_keep_their_order),
+        cmocka_unit_test(test_keys_that_patches_may_not_write),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}

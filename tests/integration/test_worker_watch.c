@@ -1,0 +1,287 @@
+/* What the watch must survive: a backlog, compaction while disconnected, a server that goes and comes (SEMANTICS 11,
+ * 13, 14). */
+#include "lib/scenario.h"
+#include "lib/wire.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char LONG_MS[] = "3600000";
+
+static int hold(stage *s, ew_tick *t) {
+    (void)t;
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* ---- a backlog ---- */
+
+enum { BACKLOG = 5000, VALUE_BYTES = 2000 };
+
+static int64_t put_numbered(int number) {
+    char value[VALUE_BYTES + 1];
+    memset(value, '.', VALUE_BYTES);
+    int n = snprintf(value, sizeof value, "%d", number);
+    value[n] = ' ';
+    return hand_put_slice(EW_STR("/backlog/a"), (ew_slice){value, VALUE_BYTES}, 0);
+}
+
+static void check_numbers(stage *s, size_t first) {
+    for (size_t i = 0; i < BACKLOG; i++) {
+        const stage_event *e = &s->events[first + i];
+        assert_int_equal(strtol(e->value, NULL, 10), i);
+        assert_int_equal(e->value_len, VALUE_BYTES);
+        assert_true(i == 0 || e->mod_revision > s->events[first + i - 1].mod_revision);
+    }
+}
+
+/* SEMANTICS 11, ETCD P1: while the reactor is in a tick, 10 MB of changes pile up: the mailbox fills, the stream is no
+ * longer read, and etcd falls behind by more than a thousand revisions, which it catches up in responses that all carry
+ * the same header revision. Every change arrives, once and in order. */
+static void test_backlog_behind_a_slow_reactor(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/backlog");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_set(&s, "mailbox_messages", "2");
+    s.updates = true;
+    stage_begin(&s, hold);
+    stage_start(&s);
+    stage_await_held(&s);
+    int64_t revision = 0;
+    for (int i = 0; i < BACKLOG; i++)
+        revision = put_numbered(i);
+    stage_release(&s);
+    stage_await_tick(&s, revision);
+    assert_int_equal(s.event_count, BACKLOG);
+    check_numbers(&s, 0);
+    assert_int_equal(stage_stats(&s).snapshots, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete("/backlog/a");
+}
+
+/* The same with the watch broken meanwhile: it goes on where it was. */
+static void test_backlog_behind_a_cut_wire(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    stage_open(&s, "/backlog");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "session_ttl_s", "60");
+    s.updates = true;
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_await_ticks(&s, 1);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    int64_t revision = 0;
+    for (int i = 0; i < BACKLOG; i++)
+        revision = put_numbered(i);
+    wire_mend(w);
+    stage_await_tick(&s, revision);
+    stage_await_ready(&s, true);
+    assert_int_equal(s.event_count, BACKLOG);
+    check_numbers(&s, 0);
+    ew_worker_stats stats = stage_stats(&s);
+    assert_int_equal(stats.snapshots, 1);
+    assert_true(stats.reconnects >= 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+    hand_delete("/backlog/a");
+}
+
+/* ---- compaction ---- */
+
+static const stage_event *find_after(stage *s, size_t first, const char *key) {
+    const stage_event *found = NULL;
+    for (size_t i = first; i < s->event_count; i++) {
+        if (strcmp(s->events[i].key, key) == 0) {
+            assert_null(found); /* one event a key */
+            found = &s->events[i];
+        }
+    }
+    return found;
+}
+
+static void assert_change(const stage_event *e, ew_event_kind kind, const char *value) {
+    assert_non_null(e);
+    assert_int_equal(e->kind, kind);
+    assert_false(e->initial);
+    assert_string_equal(e->value, value);
+}
+
+static bool has_two_snapshots(void *arg) {
+    return stage_stats(arg).snapshots == 2;
+}
+
+/* SEMANTICS 13: compaction is no error. After it, keys that vanished are deletes, those that changed are puts, the
+ * others are nothing, and no tick comes in between: the reactor goes from one revision to the other in one step. */
+static void test_compaction_while_disconnected(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    hand_put("/compact/same", "1");
+    hand_put("/compact/changed", "1");
+    hand_put("/compact/vanished", "1");
+    hand_put("/compact/recreated", "1");
+    stage_open(&s, "/compact");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "session_ttl_s", "60");
+    s.updates = true;
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_await_events(&s, 4);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    hand_put("/compact/changed", "2");
+    hand_put("/compact/changed", "3");
+    hand_delete("/compact/vanished");
+    hand_delete("/compact/recreated");
+    hand_put("/compact/recreated", "2");
+    hand_put("/compact/new", "1");
+    hand_put("/compact/shortlived", "1");
+    hand_delete("/compact/shortlived");
+    int64_t revision = hand_revision();
+    hand_compact(revision);
+    wire_mend(w);
+    stage_await_tick(&s, revision);
+    assert_true(scene_until(has_two_snapshots, &s));
+    assert_int_equal(s.event_count, 4 + 4);
+    assert_change(find_after(&s, 4, "/compact/changed"), EW_EVENT_PUT, "3");
+    assert_change(find_after(&s, 4, "/compact/vanished"), EW_EVENT_DELETE, "");
+    assert_change(find_after(&s, 4, "/compact/recreated"), EW_EVENT_PUT, "2");
+    assert_change(find_after(&s, 4, "/compact/new"), EW_EVENT_PUT, "1");
+    for (size_t i = 5; i < 8; i++)
+        assert_int_equal(s.events[i].ticks, s.events[4].ticks);
+    assert_int_equal(s.resets, 1); /* it is no new start */
+    int64_t later = hand_put("/compact/same", "2");
+    stage_await_tick(&s, later);
+    stage_assert_event(&s, 8, EW_EVENT_PUT, false, "/compact/same", "2");
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
+static int write_own(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/compact/own"), EW_STR("1"));
+}
+
+/* SEMANTICS 13, 9: a compaction that hides the deletion of the counter; commits must go on after it. */
+static void test_compaction_hides_the_counters_deletion(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    hand_put("/compact/meta/ticdc-delete-etcd-key-count", "7");
+    stage_open(&s, "/compact");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "session_ttl_s", "60");
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_do(&s, write_own);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    hand_delete("/compact/meta/ticdc-delete-etcd-key-count");
+    hand_put("/compact/same", "3");
+    hand_compact(hand_revision());
+    wire_mend(w);
+    stage_do(&s, write_own);
+    assert_int_equal(hand_get("/compact/own").version, 2);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+    hand_delete_prefix("/compact/");
+}
+
+/* ---- the server goes and comes ---- */
+
+static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t number = 0;
+    if (current != NULL && !ew_slice_int(current->value, &number))
+        return EW_ERR_REACTOR;
+    return ew_value_set_int(next, number + 1);
+}
+
+static int count(stage *s, ew_tick *t) {
+    int *made = s->arg;
+    ++*made;
+    return ew_group_modify(ew_tick_group(t), EW_STR("/restart/n"), raise_by_one, NULL, NULL);
+}
+
+/* SEMANTICS 14: reconnects never end the run; readiness shows them. Commits go on, each exactly once. */
+static void test_etcd_restarts_under_a_running_worker(void **state) {
+    (void)state;
+    int made = 0;
+    stage s;
+    stage_open(&s, "/restart");
+    s.every = count;
+    s.arg = &made;
+    stage_start(&s);
+    for (int i = 0; i < 3; i++) {
+        stage_await_ready(&s, true);
+        stage_await_ticks(&s, 20);
+        scene_kill_etcd();
+        stage_await_ready(&s, false);
+        scene_start_etcd();
+    }
+    stage_await_ready(&s, true);
+    stage_await_ticks(&s, 20);
+    int64_t in_etcd = 0;
+    ew_worker_stats stats = stage_stats(&s);
+    assert_true(stats.reconnects >= 3);
+    assert_int_equal(stats.snapshots, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_true(ew_slice_int(ew_str(hand_get("/restart/n").value), &in_etcd));
+    assert_true(in_etcd == made || in_etcd == made - 1); /* the last one may have been given up by the stop */
+}
+
+/* SEMANTICS 14: a server that is there and says nothing is noticed, and waited for. */
+static void test_etcd_is_frozen_under_a_running_worker(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/frozen");
+    stage_set(&s, "session_ttl_s", "60");
+    stage_set(&s, "watch_silence_ms", "500");
+    s.updates = true;
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    scene_pause_etcd();
+    stage_await_ready(&s, false);
+    scene_resume_etcd();
+    stage_await_ready(&s, true);
+    stage_await_tick(&s, hand_put("/frozen/a", "1"));
+    stage_assert_event(&s, 0, EW_EVENT_PUT, false, "/frozen/a", "1");
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+/* SEMANTICS 14: what cannot heal ends the run: a server that lost its data, whose revision is below what was seen. */
+static void test_etcd_lost_its_data(void **state) {
+    (void)state;
+    stage s;
+    for (int i = 0; i < 20; i++)
+        hand_put("/lost/a", "1");
+    stage_open(&s, "/lost");
+    stage_set(&s, "exactly_once", "off"); /* without a session, whose lease is lost as well */
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_await_ticks(&s, 1);
+    scene_kill_etcd();
+    scene_wipe_etcd();
+    scene_start_etcd();
+    int status = stage_await_end(&s);
+    print_message("%s: %s\n", ew_errname(status), s.err.detail);
+    assert_true(status == EW_ERR_REVISION_FELL || status == EW_ERR_WRONG_CLUSTER);
+    stage_close(&s);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_backlog_behind_a_slow_reactor),
+        cmocka_unit_test(test_backlog_behind_a_cut_wire),
+        cmocka_unit_test(test_compaction_while_disconnected),
+        cmocka_unit_test(test_compaction_hides_the_counters_deletion),
+        cmocka_unit_test(test_etcd_restarts_under_a_running_worker),
+        cmocka_unit_test(test_etcd_is_frozen_under_a_running_worker),
+        cmocka_unit_test(test_etcd_lost_its_data),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
