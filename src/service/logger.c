@@ -1,6 +1,7 @@
 #include "service/logger.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -28,16 +29,22 @@ static void append_text(line *l, const char *text) {
     append(l, text, strlen(text));
 }
 
-/* Both formats quote alike: the escapes of JSON. Bytes that are no ASCII stay as they are in logfmt, where a reader
- * sees them as text; JSON must be UTF-8, so there they are escaped byte by byte. */
+static bool is_utf8(const char *text) {
+    json_t *string = json_string(text);
+    json_decref(string);
+    return string != NULL;
+}
+
+/* Both formats quote alike: the escapes of JSON. A key need not be UTF-8, a line must: its bytes are escaped then. */
 static void append_escaped(line *l, const char *text) {
+    bool utf8 = is_utf8(text);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
         char escape[8];
         if (*c == '"' || *c == '\\')
             snprintf(escape, sizeof escape, "\\%c", *c);
         else if (*c == '\n')
             snprintf(escape, sizeof escape, "\\n");
-        else if (*c < 0x20 || *c == 0x7f || (l->json && *c > 0x7f))
+        else if (*c < 0x20 || *c == 0x7f || (!utf8 && *c > 0x7f))
             snprintf(escape, sizeof escape, "\\u%04x", *c);
         else
             snprintf(escape, sizeof escape, "%c", *c);
@@ -85,12 +92,12 @@ static void append_number(line *l, const char *name, int64_t number) {
 static void append_time(line *l) {
     struct timespec now;
     struct tm utc;
-    char text[32], whole[40];
+    char text[64];
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(whole, sizeof whole, "%s.%03ldZ", text, now.tv_nsec / 1000000);
-    append_field(l, "time", whole);
+    size_t len = strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(text + len, sizeof text - len, ".%03uZ", (unsigned)(now.tv_nsec / 1000000) % 1000);
+    append_field(l, "time", text);
 }
 
 static void write_record(void *arg, const ew_log_record *r) {

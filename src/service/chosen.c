@@ -1,0 +1,53 @@
+#include "service/chosen.h"
+
+static int find(plugin *p, const char *name, ew_error *err) {
+    /* Without a slash the loader would search the system's libraries for it, which nobody means. */
+    if (!strchr(name, '/'))
+        return ew_fail(err, EW_ERR_INVALID,
+                       "option reactor: '%.100s' is not built in (assign is); a plugin's path has a slash: ./%.100s",
+                       name, name);
+    return plugin_load(p, name, err);
+}
+
+static int make(chosen *c, const char *args, ew_error *err) {
+    ew_error why = {0};
+    int status = c->plugin.table->create(&c->self, args, &why);
+    if (status != EW_OK)
+        return ew_fail(err, status, "plugin %.60s: %.160s", c->plugin.table->name,
+                       why.detail[0] ? why.detail : ew_strerror(status));
+    c->reactor = c->plugin.table->reactor;
+    return EW_OK;
+}
+
+int chosen_init(chosen *c, const ew_options *o, ew_error *err) {
+    *c = (chosen){0};
+    const char *name = ew_options_text(o, "reactor");
+    if (strcmp(name, "assign") == 0) {
+        c->assign = assign_new(ew_options_text(o, "prefix"), ew_options_text(o, "name"));
+        c->self = c->assign;
+        c->reactor = &assign_reactor;
+        return c->assign ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+    }
+    int status = find(&c->plugin, name, err);
+    if (status == EW_OK)
+        status = make(c, ew_options_text(o, "reactor_args"), err);
+    if (status != EW_OK)
+        chosen_fini(c);
+    return status;
+}
+
+void chosen_fini(chosen *c) {
+    assign_free(c->assign);
+    if (c->plugin.handle && c->reactor)
+        c->plugin.table->destroy(c->self);
+    plugin_unload(&c->plugin);
+    *c = (chosen){0};
+}
+
+int chosen_check(const ew_options *o, ew_error *err) {
+    plugin p = {0};
+    const char *name = ew_options_text(o, "reactor");
+    int status = strcmp(name, "assign") == 0 ? EW_OK : find(&p, name, err);
+    plugin_unload(&p);
+    return status;
+}

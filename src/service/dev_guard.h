@@ -1,0 +1,13 @@
+/* The process between us and the private etcd; see dev_etcd.h. */
+#ifndef SERVICE_DEV_GUARD_H
+#define SERVICE_DEV_GUARD_H
+
+#define DEV_GUARD_FLAG "--internal-dev-guard"
+
+/* main of `etcdworkerd --internal-dev-guard <parent's pid> <directory to remove, or ""> <etcd> <argument>...` */
+int dev_guard_main(int argc, char **argv);
+
+/* Removes a directory and what is in it, following no link. */
+void dev_guard_remove(const char *directory);
+
+#endif

@@ -1,0 +1,118 @@
+#include "service/pages.h"
+
+#include <etcdworker/version.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct metric {
+    const char *name, *type, *help;
+    int64_t value;
+} metric;
+
+enum { METRICS = 16 };
+
+static void list(const ew_worker_stats *s, metric out[METRICS]) {
+    const metric all[METRICS] = {
+        {"ready", "gauge", "1 while the worker is synced, watching and connected.", s->ready},
+        {"revision", "gauge", "The newest etcd revision observed.", s->revision},
+        {"barrier_revision", "gauge", "The revision of the worker's last commit; -1 before the first.",
+         s->barrier_revision},
+        {"ticks_total", "counter", "Ticks of the reactor.", (int64_t)s->ticks},
+        {"slow_ticks_total", "counter", "Ticks longer than slow_tick_ms.", (int64_t)s->slow_ticks},
+        {"events_total", "counter", "Changes of keys received.", (int64_t)s->events},
+        {"groups_committed_total", "counter", "Patch groups committed.", (int64_t)s->groups_committed},
+        {"groups_refused_total", "counter", "Refusals of patch groups, each followed by a retry.",
+         (int64_t)s->groups_refused},
+        {"txns_total", "counter", "Transactions sent.", (int64_t)s->txns},
+        {"txns_resolved_total", "counter", "Transactions whose lost outcome was found out.", (int64_t)s->txns_resolved},
+        {"snapshots_total", "counter", "Loads of the whole prefix: 1 plus re-syncs.", (int64_t)s->snapshots},
+        {"reconnects_total", "counter", "Watch streams opened after the first.", (int64_t)s->reconnects},
+        {"bad_messages_total", "counter", "Messages between actors that were dropped.", (int64_t)s->bad_messages},
+        {"keys", "gauge", "Keys in the mirror.", (int64_t)s->keys},
+        {"mirror_bytes", "gauge", "Bytes of the mirror: keys, values and overhead.", (int64_t)s->mirror_bytes},
+    };
+    memcpy(out, all, sizeof all);
+}
+
+static void print_label(FILE *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '\n')
+            fputs("\\n", out);
+        else if (*text == '"' || *text == '\\')
+            fprintf(out, "\\%c", *text);
+        else
+            fputc(*text, out);
+    }
+}
+
+/* Ends a memory stream: its text, or NULL if any write of it failed. */
+static char *finish(FILE *out, char **text) {
+    bool failed = ferror(out) != 0;
+    if (fclose(out) == 0 && !failed)
+        return *text;
+    free(*text);
+    return NULL;
+}
+
+char *pages_metrics(const char *worker, const ew_worker_stats *s) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    metric all[METRICS];
+    list(s, all);
+    for (const metric *m = all; m < all + METRICS && m->name; m++) {
+        fprintf(out, "# HELP etcdworker_%s %s\n# TYPE etcdworker_%s %s\netcdworker_%s{worker=\"", m->name, m->help,
+                m->name, m->type, m->name);
+        print_label(out, worker);
+        fprintf(out, "\"} %" PRId64 "\n", m->value);
+    }
+    fprintf(out,
+            "# HELP etcdworker_build_info The version, as a label.\n# TYPE etcdworker_build_info gauge\n"
+            "etcdworker_build_info{version=\"%s\"} 1\n",
+            ew_version());
+    return finish(out, &text);
+}
+
+static void print_html(FILE *out, const char *text) {
+    for (; *text; text++) {
+        if (strchr("<>&\"'", *text))
+            fprintf(out, "&#%d;", *text);
+        else
+            fputc(*text, out);
+    }
+}
+
+static const char head[] =
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\n"
+    "<meta name=\"viewport\" content=\"width=device-width\"><title>etcdworkerd</title><style>\n"
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;color:#222}\n"
+    "table{border-collapse:collapse;width:100%}td{border-bottom:1px solid #ddd;padding:.2rem .5rem}\n"
+    "td:nth-child(2){text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
+    "td:nth-child(3){color:#666}.yes{color:#176f2c}.no{color:#a01818}\n"
+    "@media(prefers-color-scheme:dark){body{background:#181818;color:#ddd}td{border-color:#444}\n"
+    ".yes{color:#6fd387}.no{color:#ff8c8c}td:nth-child(3){color:#aaa}}\n"
+    "</style></head><body>\n";
+
+char *pages_home(const char *worker, const char *prefix, const ew_worker_stats *s) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (!out)
+        return NULL;
+    fprintf(out, "%s<h1>etcdworkerd %s</h1>\n<p>Worker <b>", head, ew_version());
+    print_html(out, worker);
+    fputs("</b> follows <b>", out);
+    print_html(out, prefix[0] ? prefix : "the whole keyspace");
+    fprintf(out, "</b> and is <b class=\"%s\">%s</b>.</p>\n<table>\n", s->ready ? "yes" : "no",
+            s->ready ? "ready" : "not ready");
+    metric all[METRICS];
+    list(s, all);
+    for (const metric *m = all + 1; m < all + METRICS && m->name; m++)
+        fprintf(out, "<tr><td>%s</td><td>%" PRId64 "</td><td>%s</td></tr>\n", m->name, m->value, m->help);
+    fputs("</table>\n<p><a href=\"/healthz\">/healthz</a> <a href=\"/metrics\">/metrics</a></p>\n</body></html>\n",
+          out);
+    return finish(out, &text);
+}

@@ -1,0 +1,269 @@
+#include "service/run.h"
+#include "service/chosen.h"
+#include "service/demo.h"
+#include "service/dev_etcd.h"
+#include "service/http.h"
+#include "service/logger.h"
+#include "service/signals.h"
+
+#include <errno.h>
+#include <etcdworker/version.h>
+#include <etcdworker/worker.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+typedef struct run {
+    const settings *settings;
+    ew_options *options;
+    const char *name;
+    sigset_t stop_signals;
+    int signals, ended; /* file descriptors: signals, and the end of the worker */
+    dev_etcd *dev;
+    bool dev_lost; /* the private etcd has ended by itself */
+    chosen chosen;
+    demo *demo;
+    ew_worker *worker;
+    http *http;
+    pthread_t waiter;
+    int status; /* what the worker ended with */
+    ew_error err;
+    bool stopping;
+} run;
+
+/* ---- what a status means to whoever started us ---- */
+
+static int exit_code(int status) {
+    switch (status) {
+    case EW_OK:
+    case EW_ERR_CANCELLED:
+        return EXIT_DONE;
+    case EW_ERR_UNAVAILABLE:
+    case EW_ERR_TIMEOUT:
+    case EW_ERR_BUSY:
+    case EW_ERR_NO_SPACE:
+    case EW_ERR_SESSION_DONE:
+    case EW_ERR_LEADERSHIP_LOST:
+    case EW_ERR_UNKNOWN_OUTCOME:
+        return EXIT_TEMPORARY;
+    case EW_ERR_INVALID:
+    case EW_ERR_DENIED:
+    case EW_ERR_UNAUTHENTICATED:
+        return EXIT_CONFIG;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static int give_up(const run *r, int status, const ew_error *err) {
+    log_fields(EW_LOG_ERROR, r->name, "service", "cannot run", {"error", ew_strerror(status), 0},
+               {"detail", err->detail, 0});
+    return exit_code(status);
+}
+
+/* ---- the parts, in the order in which they start ---- */
+
+static int start_dev(run *r, ew_error *err) {
+    int status = dev_etcd_start(&r->dev, ew_options_text(r->options, "etcd_path"),
+                                ew_options_text(r->options, "dev_data"), &r->stop_signals, err);
+    if (status == EW_OK)
+        status = ew_options_set(r->options, "endpoints", dev_etcd_endpoint(r->dev), err);
+    if (status == EW_OK)
+        log_fields(EW_LOG_INFO, r->name, "service", "a private etcd is running",
+                   {"endpoint", dev_etcd_endpoint(r->dev), 0}, {"directory", dev_etcd_directory(r->dev), 0});
+    return status;
+}
+
+static int start_http(run *r, ew_error *err) {
+    const char *listen = ew_options_text(r->options, "http_listen");
+    if (listen[0] == '\0')
+        return EW_OK;
+    int status = http_start(&r->http, listen, r->name, ew_options_text(r->options, "prefix"), r->worker, err);
+    if (status != EW_OK)
+        return status;
+    char url[300];
+    snprintf(url, sizeof url, "http://%.*s:%d/", (int)(strrchr(listen, ':') - listen), listen, http_port(r->http));
+    log_fields(EW_LOG_INFO, r->name, "service", "the http page is there", {"url", url, 0});
+    return EW_OK;
+}
+
+/* Joining blocks, and this process's first thread has signals to wait for. */
+static void *wait_for_worker(void *arg) {
+    run *r = arg;
+    r->status = ew_worker_join(r->worker, &r->err);
+    uint64_t one = 1;
+    ssize_t written = write(r->ended, &one, sizeof one);
+    (void)written; /* a counter of 1 always fits */
+    return NULL;
+}
+
+static int start_worker(run *r, ew_error *err) {
+    const ew_reactor *reactor = r->chosen.reactor;
+    void *self = r->chosen.self;
+    if (r->demo) {
+        reactor = &demo_reactor;
+        self = r->demo;
+    }
+    int status = ew_worker_create(&r->worker, r->options, reactor, self, err);
+    if (status == EW_OK)
+        status = start_http(r, err);
+    if (status == EW_OK)
+        status = ew_worker_start(r->worker, err);
+    if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
+        status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
+    return status;
+}
+
+/* The demo's prefix, unless one was given: the whole keyspace would do, but its own is easier to look at. */
+static int start_demo(run *r, ew_error *err) {
+    int status = EW_OK;
+    if (settings_source_of(r->settings, "prefix") == SOURCE_DEFAULT)
+        status = ew_options_set(r->options, "prefix", "/demo", err);
+    if (status == EW_OK)
+        status = chosen_init(&r->chosen, r->options, err);
+    if (status == EW_OK)
+        status = demo_start(&r->demo, r->options, &r->chosen, err);
+    return status;
+}
+
+static int check_demo(const ew_options *o, ew_error *err) {
+    if (ew_options_int(o, "demo") && !ew_options_int(o, "dev"))
+        return ew_fail(err, EW_ERR_INVALID, "option demo: it needs dev, because it writes a sample into etcd");
+    return EW_OK;
+}
+
+static int start(run *r, ew_error *err) {
+    int status = check_demo(r->options, err);
+    if (status == EW_OK && ew_options_int(r->options, "dev"))
+        status = start_dev(r, err);
+    if (status == EW_OK)
+        status = ew_options_int(r->options, "demo") ? start_demo(r, err) : chosen_init(&r->chosen, r->options, err);
+    return status == EW_OK ? start_worker(r, err) : status;
+}
+
+/* ---- while it runs ---- */
+
+static void stop(run *r, const char *why) {
+    if (r->stopping)
+        return;
+    r->stopping = true;
+    log_fields(EW_LOG_INFO, r->name, "service", "stopping", {"why", why, 0});
+    ew_worker_stop(r->worker);
+}
+
+static void on_signal(run *r, int signal) {
+    ew_error err;
+    if (signal == SIGCHLD) {
+        if (!r->dev || r->dev_lost || !dev_etcd_has_ended(r->dev, &err))
+            return;
+        r->dev_lost = true;
+        log_fields(EW_LOG_ERROR, r->name, "service", "the private etcd is gone", {"detail", err.detail, 0});
+        stop(r, "the private etcd is gone");
+    } else if (r->stopping) {
+        demo_restore_terminal();
+        log_fields(EW_LOG_WARN, r->name, "service", "forced to end", {"signal", strsignal(signal), 0});
+        _exit(EXIT_FAILED); /* the private etcd's guard sees it and cleans up */
+    } else {
+        stop(r, strsignal(signal));
+    }
+}
+
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void run_until_end(run *r) {
+    int64_t seconds = ew_options_int(r->options, "seconds");
+    int64_t end_ms = now_ms() + seconds * 1000;
+    struct pollfd fds[] = {{.fd = r->signals, .events = POLLIN}, {.fd = r->ended, .events = POLLIN}};
+    for (;;) {
+        int64_t left_ms = seconds > 0 && !r->stopping ? end_ms - now_ms() : -1;
+        if (seconds > 0 && !r->stopping && left_ms <= 0) {
+            stop(r, "the time is over");
+            continue;
+        }
+        /* poll takes an int: a long wait is made of several. */
+        poll(fds, 2, left_ms > 3600000 ? 3600000 : (int)left_ms);
+        if (fds[1].revents)
+            return;
+        for (int signal; (signal = signals_take(r->signals)) > 0;)
+            on_signal(r, signal);
+    }
+}
+
+/* ---- the whole ---- */
+
+static void tear_down(run *r) {
+    http_stop(r->http);
+    ew_worker_destroy(r->worker);
+    demo_stop(r->demo);
+    chosen_fini(&r->chosen);
+    dev_etcd_stop(r->dev);
+    if (r->signals >= 0)
+        close(r->signals);
+    if (r->ended >= 0)
+        close(r->ended);
+}
+
+static int outcome(const run *r) {
+    if (r->dev_lost)
+        return EXIT_FAILED;
+    if (r->status == EW_OK || (r->status == EW_ERR_CANCELLED && r->stopping))
+        return EXIT_DONE;
+    return give_up(r, r->status, &r->err);
+}
+
+int run_service(const settings *s) {
+    run r = {.settings = s, .options = s->options, .name = ew_options_text(s->options, "name"), .ended = -1};
+    logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s));
+    ew_error err = {0};
+    r.signals = signals_open(&r.stop_signals);
+    r.ended = eventfd(0, EFD_CLOEXEC);
+    if (r.signals < 0 || r.ended < 0)
+        return give_up(&r, ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno)), &err);
+    log_fields(EW_LOG_INFO, r.name, "service", "etcdworkerd starts", {"version", ew_version(), 0},
+               {"reactor", ew_options_text(s->options, "reactor"), 0},
+               {"prefix", ew_options_text(s->options, "prefix"), 0});
+    int status = start(&r, &err), code;
+    if (status == EW_OK) {
+        run_until_end(&r);
+        pthread_join(r.waiter, NULL);
+        code = outcome(&r);
+    } else {
+        /* A signal while the private etcd was starting is a stop like any other. */
+        code = status == EW_ERR_CANCELLED ? EXIT_DONE : give_up(&r, status, &err);
+    }
+    tear_down(&r);
+    log_fields(EW_LOG_INFO, r.name, "service", "etcdworkerd ends", {"status", NULL, code});
+    return code;
+}
+
+static int no_tick(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_OK;
+}
+
+int run_check(const settings *s, FILE *problems) {
+    static const ew_reactor nothing = EW_REACTOR(.tick = no_tick);
+    const ew_options *o = s->options;
+    ew_error err = {0};
+    ew_client *client = NULL;
+    ew_worker *worker = NULL;
+    int wrong = 0;
+    if (ew_client_open(&client, o, &err) != EW_OK)
+        wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    if (ew_worker_create(&worker, o, &nothing, NULL, &err) != EW_OK)
+        wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    if (chosen_check(o, &err) != EW_OK)
+        wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    if (check_demo(o, &err) != EW_OK)
+        wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    ew_worker_destroy(worker);
+    ew_client_close(client);
+    return wrong ? EXIT_CONFIG : EXIT_DONE;
+}
