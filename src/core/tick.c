@@ -1,0 +1,65 @@
+/* A tick, as the reactor sees it. */
+#include "core/ticking_private.h"
+
+int64_t ew_tick_revision(const ew_tick *t) {
+    return t->revision;
+}
+
+uint64_t ew_tick_number(const ew_tick *t) {
+    return t->number;
+}
+
+int64_t ew_tick_now_ms(const ew_tick *t) {
+    return t->now_ms;
+}
+
+int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
+    const mirror_entry *e = mirror_get(t->core->mirror, key);
+    if (!e)
+        return EW_ERR_NOT_FOUND;
+    *out = mirror_entry_view(e);
+    return EW_OK;
+}
+
+/* Reserved keys are not in the mirror, so nothing has to be skipped here. */
+bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
+    const mirror *m = t->core->mirror;
+    const mirror_entry *at;
+    if (!e->key.data) {
+        at = mirror_seek(m, prefix);
+    } else {
+        at = mirror_seek(m, e->key);
+        if (at && ew_slice_equal(mirror_entry_view(at).key, e->key))
+            at = mirror_next(m, at);
+    }
+    if (!at)
+        return false;
+    ew_entry view = mirror_entry_view(at);
+    if (view.key.len < prefix.len || (prefix.len && memcmp(view.key.data, prefix.data, prefix.len) != 0))
+        return false;
+    *e = view;
+    return true;
+}
+
+size_t ew_tick_count(const ew_tick *t) {
+    return mirror_count(t->core->mirror);
+}
+
+ew_group *ew_tick_group(ew_tick *t) {
+    ew_group *g = group_new(&t->core->scope, ++t->core->group_number);
+    if (!g) {
+        t->no_memory = true;
+        return NULL;
+    }
+    if (t->last)
+        t->last->next = g;
+    else
+        t->first = g;
+    t->last = g;
+    t->groups++;
+    return g;
+}
+
+uint32_t ticking_tick_groups(const ew_tick *tick) {
+    return (uint32_t)tick->groups;
+}

@@ -1,0 +1,370 @@
+/* The ticking core: its life, its steps and its moves, and when what is due. */
+#include "core/ticking_private.h"
+
+#include "core/check.h"
+#include "core/prefix.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+/* The moves that are allowed, with the text that traces each. */
+static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
+    [TICKING_LOADING] = {[TICKING_READY] = "loading -> ready", [TICKING_DONE] = "loading -> done"},
+    [TICKING_READY] = {[TICKING_TICKING] = "ready -> ticking",
+                       [TICKING_COMMITTING] = "ready -> committing",
+                       [TICKING_AWAITING] = "ready -> awaiting",
+                       [TICKING_DONE] = "ready -> done"},
+    [TICKING_TICKING] = {[TICKING_READY] = "ticking -> ready",
+                         [TICKING_COMMITTING] = "ticking -> committing",
+                         [TICKING_AWAITING] = "ticking -> awaiting"},
+    [TICKING_COMMITTING] = {[TICKING_AWAITING] = "committing -> awaiting"},
+    [TICKING_AWAITING] = {[TICKING_COMMITTING] = "awaiting -> committing",
+                          [TICKING_READY] = "awaiting -> ready",
+                          [TICKING_FINISHING] = "awaiting -> finishing",
+                          [TICKING_DONE] = "awaiting -> done"},
+    [TICKING_FINISHING] = {[TICKING_DONE] = "finishing -> done"},
+};
+
+/* ---- life ---- */
+
+ticking *ticking_new(const ticking_config *config) {
+    ticking *t = calloc(1, sizeof *t);
+    if (!t)
+        return NULL;
+    const size_t suffix = sizeof PREFIX_COUNTER_SUFFIX;
+    t->counter_key = malloc(config->prefix.len + suffix);
+    t->mirror = mirror_new();
+    if (!t->counter_key || !t->mirror) {
+        ticking_free(t);
+        return NULL;
+    }
+    if (config->prefix.len)
+        memcpy(t->counter_key, config->prefix.data, config->prefix.len);
+    memcpy(t->counter_key + config->prefix.len, PREFIX_COUNTER_SUFFIX, suffix);
+    t->config = *config;
+    t->scope = (group_scope){.prefix = config->prefix,
+                             .textual = config->textual,
+                             .counter_key = ew_str(t->counter_key),
+                             .receipt_prefix = config->receipt_prefix,
+                             .session_lease = config->session_lease};
+    t->scope.counter_key.len = config->prefix.len + suffix - 1;
+    t->barrier = -1; /* SEMANTICS 1 */
+    t->random = config->seed;
+    t->tick.core = t;
+    return t;
+}
+
+/* The groups of a batch that is still out may have been written. */
+static void drop_groups(ticking *t) {
+    ticking_list of_tick = {t->tick.first, t->tick.last};
+    t->out = NULL;
+    if (t->batch_out) {
+        for (size_t u = 0; u < t->patches.message.n_units; u++) {
+            for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
+                ew_group *g = t->pending.first;
+                t->pending.first = g->next;
+                ticking_decide_group(t, g, EW_ERR_UNKNOWN_OUTCOME, 0, NULL);
+            }
+        }
+    }
+    ticking_give_up(t, &t->pending);
+    ticking_give_up(t, &of_tick);
+    ticking_give_up(t, &t->submits);
+}
+
+void ticking_free(ticking *t) {
+    if (!t)
+        return;
+    drop_groups(t);
+    evaluate_patches_fini(&t->patches);
+    ticking_drop_updates(t);
+    ticking_drop_changes(t);
+    ticking_drop_texts(t);
+    mirror_entry_unref(t->shown);
+    mirror_free(t->mirror);
+    free(t->load_key);
+    free(t->counter_key);
+    free(t);
+}
+
+ticking_state ticking_get_state(const ticking *t) {
+    return t->state;
+}
+
+bool ticking_wants_outcome_only(const ticking *t) {
+    return t->batch_out;
+}
+
+void ticking_get_stats(const ticking *t, ticking_stats *out) {
+    *out = t->stats;
+    out->revision = t->observed;
+    out->barrier_revision = t->barrier;
+    out->keys = mirror_count(t->mirror);
+    out->mirror_bytes = mirror_bytes(t->mirror);
+}
+
+uint64_t ticking_random(ticking *t) {
+    /* splitmix64 */
+    uint64_t z = t->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* ---- moves, and the end ---- */
+
+void ticking_move(ticking *t, ticking_state to) {
+    CHECK(moves[t->state][to]);
+    ticking_log(t, EW_LOG_DEBUG, moves[t->state][to]);
+    t->state = to;
+}
+
+/* What must hold between two steps: whoever breaks it would tick on a wrong state, or lose a group. */
+static void check_invariant(const ticking *t) {
+    CHECK(t->batch_out == (t->state == TICKING_COMMITTING));
+    CHECK(!t->batch_out || t->pending.first);
+    CHECK(t->state != TICKING_READY || (!t->pending.first && t->observed >= t->barrier));
+    CHECK(t->state != TICKING_TICKING || (!t->pending.first && t->observed >= t->barrier && t->loaded));
+    CHECK(t->state != TICKING_FINISHING);
+    CHECK(t->state != TICKING_DONE || (!t->pending.first && !t->submits.first));
+    CHECK(t->observed <= t->received);
+    CHECK(t->loaded_once || t->state == TICKING_LOADING || t->state == TICKING_DONE);
+}
+
+/* The first reason to end is the one that counts. */
+void ticking_end(ticking *t, int status, const char *format, ...) {
+    if (t->ending)
+        return;
+    t->ending = true;
+    t->end_status = status;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(t->end_detail, sizeof t->end_detail, format, args);
+    va_end(args);
+}
+
+void ticking_no_memory(ticking *t) {
+    ticking_end(t, EW_ERR_NO_MEMORY, "out of memory");
+}
+
+static void finish(ticking *t) {
+    ticking_give_up(t, &t->pending);
+    ticking_give_up(t, &t->submits);
+    ticking_move(t, TICKING_DONE);
+    ticking_effect *end = ticking_emit(t, TICKING_DO_END);
+    end->status = t->end_status;
+    end->detail = t->end_detail;
+    end->revision = t->observed;
+}
+
+/* Where the state moves by itself, at the end of a step. SEMANTICS 16: success only when every group is decided, and
+ * then it wins over a stop that came meanwhile. */
+static void settle(ticking *t) {
+    if (t->batch_out || t->state == TICKING_TICKING || t->state == TICKING_DONE)
+        return;
+    bool failed = t->ending && t->end_status != EW_ERR_CANCELLED;
+    if (t->finished && !t->pending.first && !t->submits.first && !failed) {
+        t->ending = true;
+        t->end_status = EW_OK;
+        t->end_detail[0] = '\0';
+        ticking_move(t, TICKING_FINISHING);
+    }
+    if (t->ending)
+        finish(t);
+    else if (t->state == TICKING_AWAITING && !t->pending.first && t->observed >= t->barrier)
+        ticking_move(t, TICKING_READY);
+}
+
+/* ---- when the reactor is ticked ---- */
+
+/* The rate limit, in microseconds: ticks of one millisecond may come together, since the clock knows no finer. */
+static int64_t allowed_ms(const ticking *t) {
+    return t->config.max_ticks_per_second > 0 ? (t->next_allowed_us + 999) / 1000 : 0;
+}
+
+static void use_allowance(ticking *t) {
+    if (t->config.max_ticks_per_second <= 0)
+        return;
+    const int64_t spacing_us = 1000000 / t->config.max_ticks_per_second;
+    const int64_t burst_us = spacing_us < 1000 ? 1000 - spacing_us : 0;
+    const int64_t floor_us = t->now_ms * 1000 - burst_us;
+    t->next_allowed_us = (t->next_allowed_us > floor_us ? t->next_allowed_us : floor_us) + spacing_us;
+}
+
+static int64_t tick_due_ms(const ticking *t) {
+    bool wanted = t->dirty || t->first_due || ticking_changes_wait(t);
+    int64_t due = wanted ? 0 : t->next_timer_ms;
+    int64_t allowed = allowed_ms(t);
+    return due > allowed ? due : allowed;
+}
+
+/* SEMANTICS 5: a timer that fires late, or while the gate is closed, fires once. */
+static void take_timer(ticking *t) {
+    if (t->now_ms < t->next_timer_ms)
+        return;
+    t->next_timer_ms += t->config.tick_interval_ms;
+    if (t->next_timer_ms <= t->now_ms)
+        t->next_timer_ms = t->now_ms + t->config.tick_interval_ms;
+}
+
+/* With `coalesce` off a tick takes one more revision, unless it already has something to show. Revisions that change
+ * nothing visible bring no tick. */
+static bool take_revision(ticking *t) {
+    while (!t->dirty && !t->first_due && ticking_changes_wait(t))
+        ticking_apply_revision(t);
+    return !t->ending && (t->dirty || t->first_due || t->now_ms >= t->next_timer_ms);
+}
+
+static void tick(ticking *t) {
+    if (!take_revision(t))
+        return;
+    take_timer(t);
+    use_allowance(t);
+    t->dirty = t->first_due = false;
+    t->tick = (ew_tick){.core = t, .revision = t->observed, .number = t->stats.ticks++, .now_ms = t->now_ms};
+    ticking_show_begin(t);
+    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK);
+    e->tick = &t->tick;
+    e->reset = t->reset;
+    e->revision = t->observed;
+    ticking_move(t, TICKING_TICKING);
+}
+
+int64_t ticking_deadline_ms(const ticking *t) {
+    if (t->lost)
+        return 0;
+    if (t->state == TICKING_DONE || t->state == TICKING_TICKING || t->batch_out)
+        return INT64_MAX;
+    if (t->ending)
+        return 0;
+    if (!t->loaded)
+        return INT64_MAX;
+    if (t->pending.first)
+        return ticking_evaluate_due_ms(t);
+    if (t->observed < t->barrier)
+        return INT64_MAX;
+    return t->submits.first ? 0 : tick_due_ms(t);
+}
+
+/* A tick that is due goes before submitted groups, which are then put behind the tick's own: so neither can keep the
+ * other from its turn. */
+static void take_time(ticking *t) {
+    if (!t->loaded || t->ending || t->now_ms < ticking_deadline_ms(t))
+        return;
+    if (t->state == TICKING_READY && t->now_ms >= tick_due_ms(t))
+        tick(t);
+    else if (t->state == TICKING_READY || t->state == TICKING_AWAITING)
+        ticking_evaluate(t);
+    if (t->state == TICKING_READY && t->pending.first)
+        ticking_move(t, TICKING_AWAITING);
+}
+
+/* ---- steps ---- */
+
+static void take_message(ticking *t, const Msg__Message *m) {
+    CHECK(t->state != TICKING_TICKING); /* the tick holds slices of the mirror */
+    if (m->snapshot && !t->ending)
+        ticking_take_snapshot(t, m->epoch, m->snapshot);
+    if (m->events && !t->ending)
+        ticking_take_events(t, m->epoch, m->events);
+    if (m->progress && !t->ending)
+        ticking_take_progress(t, m->epoch, m->progress);
+    if (m->outcome)
+        ticking_take_outcome(t, m->outcome);
+}
+
+static const ew_group *failed_group(const ew_group *g) {
+    while (g && g->error.code == EW_OK)
+        g = g->next;
+    return g;
+}
+
+static void take_ticked(ticking *t, const ticking_event *event) {
+    CHECK(t->state == TICKING_TICKING);
+    ticking_show_end(t);
+    const ew_group *bad = failed_group(t->tick.first);
+    if (event->status < 0)
+        ticking_end(t, event->status, "%s", event->detail && event->detail[0] ? event->detail : "the reactor failed");
+    else if (event->status > EW_FINISHED)
+        ticking_end(t, EW_ERR_REACTOR, "the reactor answered %d, which means nothing", event->status);
+    else if (bad)
+        ticking_end(t, bad->error.code, "%s", bad->error.detail);
+    else if (t->tick.no_memory)
+        ticking_no_memory(t);
+    ticking_list made = {t->tick.first, t->tick.last};
+    t->tick.first = t->tick.last = NULL;
+    ticking_append(&t->pending, &made);
+    if (!t->ending) {
+        t->finished = event->status == EW_FINISHED;
+        t->wait_revision = t->retry_ms = 0;
+        t->no_glue = false;
+        t->refusals = 0;
+        ticking_evaluate(t); /* SEMANTICS 17 */
+    }
+    if (t->state == TICKING_TICKING && (t->ending || t->pending.first || t->finished))
+        ticking_move(t, TICKING_AWAITING);
+    else if (t->state == TICKING_TICKING)
+        ticking_move(t, TICKING_READY);
+}
+
+static void take(ticking *t, const ticking_event *event) {
+    switch (event->type) {
+    case TICKING_MESSAGE:
+        take_message(t, event->message);
+        break;
+    case TICKING_TICKED:
+        take_ticked(t, event);
+        break;
+    case TICKING_SUBMIT:
+        ticking_take_submit(t, event->submit_id, event->submit);
+        break;
+    case TICKING_TIMER:
+        take_time(t);
+        break;
+    case TICKING_STOP:
+        ticking_end(t, event->status != EW_OK ? event->status : EW_ERR_CANCELLED, "%s",
+                    event->detail ? event->detail : "");
+        break;
+    }
+}
+
+/* Memory ran out before an event could be taken. What it would have said is lost: the run ends, and what became of a
+ * batch that is out is unknown. */
+static void take_loss(ticking *t) {
+    t->lost = false;
+    if (t->state == TICKING_TICKING) {
+        ticking_list made = {t->tick.first, t->tick.last};
+        t->tick.first = t->tick.last = NULL;
+        ticking_append(&t->pending, &made);
+        ticking_move(t, TICKING_AWAITING);
+    } else if (t->batch_out) {
+        Msg__Outcome unknown = MSG__OUTCOME__INIT;
+        unknown.batch = t->batch;
+        unknown.status = EW_ERR_UNKNOWN_OUTCOME;
+        ticking_take_outcome(t, &unknown);
+    }
+}
+
+/* Every submit that waits may be answered, one more refused, and a few moves traced. */
+#define EFFECTS_BESIDE_REPLIES 24
+
+void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out) {
+    out->count = 0;
+    ticking_drop_texts(t);
+    if (t->state == TICKING_DONE)
+        return;
+    t->now_ms = event->now_ms;
+    if (!ticking_effects_reserve(out, t->submit_count + EFFECTS_BESIDE_REPLIES)) {
+        ticking_no_memory(t);
+        t->lost = true; /* nothing can be said now; the next step is due at once */
+        return;
+    }
+    t->out = out;
+    if (t->lost)
+        take_loss(t);
+    else
+        take(t, event);
+    settle(t);
+    check_invariant(t);
+    t->out = NULL;
+}

@@ -1,0 +1,223 @@
+/* Events: what has changed below the prefix, and what of it is the reactor's business. */
+#include "core/ticking_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static ew_slice slice(ProtobufCBinaryData b) {
+    return (ew_slice){b.data, b.len};
+}
+
+bool ticking_is_counter(const ticking *t, ew_slice key) {
+    return ew_slice_equal(key, t->scope.counter_key);
+}
+
+/* SEMANTICS 4: what a worker writes, a decimal number from 1 on without leading zeros, or the counter is corrupt: its
+ * compare could never hold. */
+static bool parse_counter(ew_slice value, int64_t *out) {
+    const char *digits = value.data;
+    int64_t n = 0;
+    if (value.len == 0 || digits[0] == '0')
+        return false;
+    for (size_t i = 0; i < value.len; i++) {
+        if (digits[i] < '0' || digits[i] > '9' || n > (INT64_MAX - 9) / 10)
+            return false;
+        n = 10 * n + (digits[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+void ticking_set_counter(ticking *t, ew_slice value) {
+    char text[32];
+    if (!t->config.counter || parse_counter(value, &t->counter))
+        return;
+    ticking_end(t, EW_ERR_BAD_COUNTER, "%s holds \"%s\", which is no counter", t->counter_key,
+                group_key_text(value, text, sizeof text));
+}
+
+/* ---- the mirror ---- */
+
+void ticking_put_change(ticking *t, ew_slice key, ew_slice value, int64_t mod_revision, bool initial) {
+    mirror_entry *e = mirror_entry_new(key, value, mod_revision);
+    if (!e) {
+        ticking_no_memory(t);
+        return;
+    }
+    ticking_queue_update(t, e, false, initial);
+    mirror_put(t->mirror, e);
+    t->dirty |= !initial;
+}
+
+/* Takes `e`, an entry of the mirror, out of it. */
+void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
+    const ew_slice key = mirror_entry_view(e).key;
+    if (t->config.wants_updates) {
+        mirror_entry *deletion = mirror_entry_new(key, (ew_slice){NULL, 0}, revision);
+        if (!deletion) {
+            ticking_no_memory(t);
+            return;
+        }
+        ticking_queue_update(t, deletion, true, false);
+        mirror_entry_unref(deletion);
+    }
+    mirror_entry_ref(e);
+    mirror_delete(t->mirror, key);
+    mirror_entry_unref(e);
+    t->dirty = true;
+}
+
+/* One change, unless the mirror already has it (SEMANTICS 11). The deletion of a key that is not there changes nothing.
+ */
+static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bool deleted) {
+    if (ticking_is_counter(t, key)) {
+        /* SEMANTICS 9: never shown; its deletion sets it back. */
+        if (deleted)
+            t->counter = 0;
+        else
+            ticking_set_counter(t, value);
+        return;
+    }
+    if (!group_scope_owns(&t->scope, key))
+        return;
+    mirror_entry *e = mirror_get(t->mirror, key);
+    if (e && mirror_entry_view(e).mod_revision >= revision)
+        return;
+    if (!deleted)
+        ticking_put_change(t, key, value, revision, false);
+    else if (e)
+        ticking_delete_change(t, e, revision);
+}
+
+/* ---- changes that wait (coalesce = off) ---- */
+
+bool ticking_changes_wait(const ticking *t) {
+    return t->changes_head < t->changes_len;
+}
+
+void ticking_apply_revision(ticking *t) {
+    if (!ticking_changes_wait(t))
+        return;
+    const int64_t revision = t->changes[t->changes_head].revision;
+    while (ticking_changes_wait(t) && t->changes[t->changes_head].revision == revision) {
+        ticking_change c = t->changes[t->changes_head++];
+        if (!c.entry)
+            continue;
+        ew_entry view = mirror_entry_view(c.entry);
+        t->changes_bytes -= mirror_entry_bytes(c.entry);
+        apply(t, view.key, view.value, revision, c.deleted);
+        mirror_entry_unref(c.entry);
+    }
+    t->observed = revision;
+    if (!ticking_changes_wait(t))
+        t->changes_head = t->changes_len = 0;
+}
+
+void ticking_apply_all(ticking *t) {
+    while (ticking_changes_wait(t))
+        ticking_apply_revision(t);
+}
+
+void ticking_drop_changes(ticking *t) {
+    for (size_t i = t->changes_head; i < t->changes_len; i++)
+        mirror_entry_unref(t->changes[i].entry);
+    free(t->changes);
+    t->changes = NULL;
+    t->changes_head = t->changes_len = t->changes_capacity = t->changes_bytes = 0;
+}
+
+static bool push_change(ticking *t, ticking_change change) {
+    if (t->changes_head > 0 && t->changes_len == t->changes_capacity) {
+        t->changes_len -= t->changes_head;
+        memmove(t->changes, t->changes + t->changes_head, t->changes_len * sizeof *t->changes);
+        t->changes_head = 0;
+    }
+    if (t->changes_len == t->changes_capacity) {
+        size_t capacity = t->changes_capacity ? 2 * t->changes_capacity : 16;
+        ticking_change *grown = realloc(t->changes, capacity * sizeof *grown);
+        if (!grown)
+            return false;
+        t->changes = grown;
+        t->changes_capacity = capacity;
+    }
+    t->changes[t->changes_len++] = change;
+    return true;
+}
+
+static void keep(ticking *t, ew_slice key, ew_slice value, int64_t revision, bool deleted) {
+    mirror_entry *e = mirror_entry_new(key, value, revision);
+    if (!e || !push_change(t, (ticking_change){e, deleted, revision})) {
+        mirror_entry_unref(e);
+        ticking_no_memory(t);
+        return;
+    }
+    t->changes_bytes += mirror_entry_bytes(e);
+}
+
+/* One tick a revision only while nothing is pending: what comes while a group is undecided, or up to the own commit, is
+ * shown together (SEMANTICS 8), and so is what outgrows the bound. */
+static void apply_what_may(ticking *t) {
+    if (t->batch_out || t->pending.first || (int64_t)t->changes_bytes > t->config.max_pending_update_bytes)
+        ticking_apply_all(t);
+    while (ticking_changes_wait(t) && t->observed < t->barrier)
+        ticking_apply_revision(t);
+}
+
+/* ---- messages ---- */
+
+/* Replays are dropped one by one, by their mod_revision (SEMANTICS 11, ETCD P1, P5): what is not newer than all that
+ * was received before this message, or comes behind something newer inside it, has been seen, and may have been deleted
+ * since. */
+static void take_event(ticking *t, const Pb__Event *event, int64_t before) {
+    const ew_slice key = slice(event->kv->key), value = slice(event->kv->value);
+    const int64_t revision = event->kv->mod_revision;
+    const bool deleted = event->type == PB__EVENT__EVENT_TYPE__DELETE;
+    if (revision <= before || revision < t->received)
+        return;
+    t->received = revision;
+    t->stats.events++;
+    if (t->config.coalesce)
+        apply(t, key, value, revision, deleted);
+    else
+        keep(t, key, value, revision, deleted);
+}
+
+void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
+    if (epoch != t->epoch || !t->loaded) {
+        t->stats.bad_messages++;
+        return;
+    }
+    Pb__WatchResponse *response = pb__watch_response__unpack(NULL, e->response.len, e->response.data);
+    bool sound = response != NULL;
+    for (size_t i = 0; sound && i < response->n_events; i++)
+        sound = response->events[i]->kv && response->events[i]->kv->mod_revision > 0;
+    const int64_t before = t->received;
+    for (size_t i = 0; sound && i < response->n_events; i++)
+        take_event(t, response->events[i], before);
+    if (response)
+        pb__watch_response__free_unpacked(response, NULL);
+    if (!sound) {
+        /* Going on would mean to go on without the events that were in it. */
+        t->stats.bad_messages++;
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);
+    } else if (t->config.coalesce) {
+        t->observed = t->received;
+    } else {
+        apply_what_may(t);
+    }
+}
+
+/* SEMANTICS 12. */
+void ticking_take_progress(ticking *t, uint64_t epoch, const Msg__Progress *p) {
+    if (epoch != t->epoch || !t->loaded) {
+        t->stats.bad_messages++;
+        return;
+    }
+    if (p->revision <= t->received)
+        return;
+    t->received = p->revision;
+    if (!ticking_changes_wait(t))
+        t->observed = p->revision;
+    else if (!push_change(t, (ticking_change){NULL, false, p->revision}))
+        ticking_no_memory(t);
+}

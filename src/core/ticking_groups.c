@@ -1,0 +1,234 @@
+/* Pending groups: evaluated together, committed as a batch, and evaluated again until each is decided. */
+#include "core/ticking_private.h"
+
+#include "core/check.h"
+
+#include <stdlib.h>
+
+void ticking_append(ticking_list *list, ticking_list *behind) {
+    if (!behind->first)
+        return;
+    if (list->last)
+        list->last->next = behind->first;
+    else
+        list->first = behind->first;
+    list->last = behind->last;
+    *behind = (ticking_list){NULL, NULL};
+}
+
+static ew_group *pop(ticking_list *list) {
+    ew_group *g = list->first;
+    list->first = g->next;
+    if (!list->first)
+        list->last = NULL;
+    return g;
+}
+
+void ticking_decide_group(ticking *t, ew_group *g, int status, int64_t revision, const char *detail) {
+    if (g->submitted) {
+        t->submit_count--;
+        if (t->out) {
+            ticking_effect *reply = ticking_emit(t, TICKING_DO_REPLY);
+            reply->submit_id = g->submit_id;
+            reply->status = status;
+            reply->revision = revision;
+            reply->detail = ticking_keep_text(t, detail);
+        }
+    } else if (g->done) {
+        g->done(g->done_arg, status, revision);
+    }
+    group_free(g);
+}
+
+static void decide_first(ticking *t, int status, int64_t revision, const char *detail) {
+    ticking_decide_group(t, pop(&t->pending), status, revision, detail);
+}
+
+/* The run ends before them: nothing of them was written. */
+void ticking_give_up(ticking *t, ticking_list *list) {
+    while (list->first) {
+        ew_group *g = pop(list);
+        ticking_decide_group(t, g, g->error.code != EW_OK ? g->error.code : EW_ERR_CANCELLED, 0,
+                             "the worker ended first");
+    }
+}
+
+/* ---- when ---- */
+
+static int64_t backoff_ms(ticking *t, uint32_t attempt) {
+    int64_t wait = t->config.conflict_backoff_min_ms;
+    for (uint32_t i = 1; i < attempt && wait < t->config.conflict_backoff_max_ms; i++)
+        wait *= 2;
+    if (wait > t->config.conflict_backoff_max_ms)
+        wait = t->config.conflict_backoff_max_ms;
+    int64_t half = wait / 2;
+    return wait - half + (int64_t)(ticking_random(t) % (uint64_t)(half + 1));
+}
+
+/* Evaluated on a mirror without the own last commit, or without the change that refused a group, it would only be
+ * refused again. */
+int64_t ticking_evaluate_due_ms(const ticking *t) {
+    if (!t->pending.first || t->observed < t->barrier || t->observed < t->wait_revision)
+        return INT64_MAX;
+    if (t->again && t->observed <= t->again_revision)
+        return t->again_ms;
+    return t->retry_ms;
+}
+
+/* ---- evaluating ---- */
+
+static void ask_again(ticking *t) {
+    int64_t wait = backoff_ms(t, ++t->agains);
+    t->again = true;
+    t->again_revision = t->observed;
+    t->again_ms = t->now_ms + (wait > 0 ? wait : 1);
+}
+
+/* SEMANTICS 20, 26: an error ends the run, unless it is the group's own size and somebody is there to be told. */
+static void group_failed(ticking *t, const ew_error *err) {
+    const ew_group *g = t->pending.first;
+    bool goes_on = err->code == EW_ERR_TOO_LARGE && (g->done || g->submitted);
+    if (!goes_on)
+        ticking_end(t, err->code, "%s", err->detail);
+    decide_first(t, err->code, 0, err->detail);
+}
+
+/* Evaluates from the first pending group on, until one must wait. Groups that are decided by that alone are done. */
+static void evaluate_pending(ticking *t, evaluate_batch *b) {
+    for (ew_group *g = t->pending.first, *next; g && !t->ending; g = next) {
+        ew_error err = {0};
+        next = g->next;
+        evaluate_result result = evaluate_group(b, g, &err);
+        if (result == EVALUATE_LATER)
+            return;
+        if (result == EVALUATE_AGAIN) {
+            ask_again(t);
+            return;
+        }
+        t->agains = 0;
+        if (result == EVALUATE_UNCHANGED)
+            decide_first(t, EW_OK, t->observed, NULL);
+        else if (result == EVALUATE_REFUSED)
+            decide_first(t, EW_ERR_REFUSED, t->observed, "a compare does not hold");
+        else if (result == EVALUATE_FAILED)
+            group_failed(t, &err);
+    }
+}
+
+static void commit(ticking *t, const evaluate_batch *b) {
+    evaluate_patches_fini(&t->patches);
+    if (!evaluate_pack(b, &t->patches)) {
+        ticking_no_memory(t);
+        return;
+    }
+    Msg__Patches *message = &t->patches.message;
+    message->batch = ++t->batch;
+    message->base_revision = t->observed;
+    message->delete_counter = t->counter;
+    t->batch_out = true;
+    ticking_emit(t, TICKING_DO_COMMIT)->patches = message;
+    ticking_move(t, TICKING_COMMITTING);
+}
+
+void ticking_evaluate(ticking *t) {
+    CHECK(t->loaded && !t->batch_out && t->observed >= t->barrier);
+    ticking_append(&t->pending, &t->submits);
+    if (!t->pending.first)
+        return;
+    ticking_apply_all(t); /* SEMANTICS 21: on the newest mirror */
+    t->again = false;
+    const evaluate_limits limits = {.serializable = t->config.serializable,
+                                    .glue = !t->no_glue,
+                                    .max_keys = t->config.max_txn_keys,
+                                    .max_bytes = t->config.max_txn_bytes,
+                                    .overhead_bytes = t->config.txn_overhead_bytes};
+    evaluate_batch b;
+    evaluate_init(&b, t->mirror, &t->scope, &limits);
+    evaluate_pending(t, &b);
+    if (b.unit_count > 0 && !t->ending)
+        commit(t, &b);
+    evaluate_fini(&b);
+}
+
+/* ---- outcomes ---- */
+
+static void committed(ticking *t, const Msg__Outcome *o) {
+    for (uint32_t u = 0; u < o->units; u++) {
+        int64_t revision = u < o->n_revisions ? o->revisions[u] : o->barrier_revision;
+        for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
+            t->stats.groups_committed++;
+            decide_first(t, EW_OK, revision, NULL);
+        }
+    }
+    if (o->barrier_revision > t->barrier)
+        t->barrier = o->barrier_revision;
+    if (o->units > 0)
+        t->refusals = 0;
+}
+
+/* SEMANTICS 21: again on newer state, and with backoff when it is refused again, so that nobody starves. */
+static void refused(ticking *t, const Msg__Outcome *o) {
+    t->stats.groups_refused += t->patches.units[o->units].groups;
+    t->no_glue = true;
+    t->wait_revision = o->conflict_revision > 0 ? o->conflict_revision : t->patches.message.base_revision + 1;
+    t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
+}
+
+/* The server takes less than we were told. Groups that were glued are judged one by one first. */
+static void too_large(ticking *t, const Msg__Outcome *o) {
+    if (t->patches.units[o->units].groups > 1 && !t->no_glue) {
+        t->no_glue = true;
+        return;
+    }
+    ew_error err;
+    char title[96];
+    ew_fail(&err, EW_ERR_TOO_LARGE, "%s: %zu bytes: %s", group_title(t->pending.first, title, sizeof title),
+            t->patches.units[o->units].txn.len, o->detail ? o->detail : "");
+    group_failed(t, &err);
+}
+
+static void failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
+    const char *detail = o->detail ? o->detail : "";
+    ticking_end(t, o->status, "%s", detail);
+    if (o->unknown || o->status == EW_ERR_UNKNOWN_OUTCOME) {
+        for (size_t u = from; u < t->patches.message.n_units; u++) {
+            for (uint32_t i = 0; i < t->patches.units[u].groups; i++)
+                decide_first(t, EW_ERR_UNKNOWN_OUTCOME, 0, detail);
+        }
+    } else {
+        decide_first(t, o->status, 0, detail);
+    }
+}
+
+static void contradicts(ticking *t) {
+    Msg__Outcome nothing = MSG__OUTCOME__INIT;
+    nothing.status = EW_ERR_BAD_MESSAGE;
+    nothing.unknown = true;
+    nothing.detail = "an outcome that contradicts itself";
+    t->stats.bad_messages++;
+    failed(t, &nothing, 0);
+}
+
+void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
+    if (!t->batch_out || o->batch != t->batch) {
+        t->stats.bad_messages++;
+        return;
+    }
+    const size_t units = t->patches.message.n_units;
+    t->batch_out = false;
+    t->wait_revision = t->retry_ms = 0;
+    ticking_move(t, TICKING_AWAITING);
+    if (o->units > units || (o->units == units) != (o->status == EW_OK) || o->status > 0) {
+        contradicts(t);
+        return;
+    }
+    committed(t, o);
+    if (o->status == EW_OK)
+        t->no_glue = false;
+    else if (o->status == EW_ERR_REFUSED)
+        refused(t, o);
+    else if (o->status == EW_ERR_TOO_LARGE && !o->unknown)
+        too_large(t, o);
+    else
+        failed(t, o, o->units);
+}

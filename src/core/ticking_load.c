@@ -1,0 +1,133 @@
+/* Loading the prefix: the first snapshot fills the mirror; a later one is merged with it, page by page, by walking both
+ * in key order (SEMANTICS 3, 13). */
+#include "core/ticking_private.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static int compare_keys(ew_slice a, ew_slice b) {
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common ? memcmp(a.data, b.data, common) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
+    if (!t->loaded_once) {
+        /* A first load that starts over has shown nothing to anybody. */
+        mirror *fresh = mirror_new();
+        if (!fresh) {
+            ticking_no_memory(t);
+            return false;
+        }
+        mirror_free(t->mirror);
+        t->mirror = fresh;
+        ticking_drop_updates(t);
+        t->overflowed = false;
+    }
+    ticking_apply_all(t);
+    if (s->revision < t->received) {
+        ticking_end(t, EW_ERR_REVISION_FELL, "a snapshot at revision %" PRId64 " after revision %" PRId64, s->revision,
+                    t->received);
+        return false;
+    }
+    t->epoch = epoch;
+    t->loaded = false;
+    t->load_revision = s->revision;
+    t->load_at = mirror_seek(t->mirror, (ew_slice){"", 0});
+    t->load_counter = false;
+    t->load_key_len = 0;
+    return true;
+}
+
+static bool remember_key(ticking *t, ew_slice key) {
+    uint8_t *grown = realloc(t->load_key, key.len + 1);
+    if (!grown)
+        return false;
+    memcpy(grown, key.data, key.len);
+    t->load_key = grown;
+    t->load_key_len = key.len;
+    return true;
+}
+
+/* What the mirror has and the snapshot has not, up to `key`, has been deleted; when exactly, nobody knows any more. */
+static void delete_up_to(ticking *t, const ew_slice *key) {
+    while (t->load_at && (!key || compare_keys(mirror_entry_view(t->load_at).key, *key) < 0)) {
+        mirror_entry *gone = t->load_at;
+        t->load_at = mirror_next(t->mirror, gone);
+        ticking_delete_change(t, gone, t->load_revision);
+        if (t->ending)
+            return;
+    }
+}
+
+static void merge_key(ticking *t, const Pb__KeyValue *kv) {
+    const ew_slice key = {kv->key.data, kv->key.len}, value = {kv->value.data, kv->value.len};
+    if (ticking_is_counter(t, key)) {
+        t->load_counter = true;
+        ticking_set_counter(t, value);
+        return;
+    }
+    if (!group_scope_owns(&t->scope, key))
+        return;
+    delete_up_to(t, &key);
+    mirror_entry *known = t->load_at && compare_keys(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
+    if (known)
+        t->load_at = mirror_next(t->mirror, known);
+    if (!known || mirror_entry_view(known).mod_revision != kv->mod_revision)
+        ticking_put_change(t, key, value, kv->mod_revision, !t->loaded_once);
+}
+
+/* False when the page does not fit behind the ones before it. */
+static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
+    for (size_t i = 0; i < page->n_kvs && !t->ending; i++) {
+        const Pb__KeyValue *kv = page->kvs[i];
+        const ew_slice key = {kv->key.data, kv->key.len};
+        if (kv->mod_revision <= 0 || compare_keys(key, (ew_slice){t->load_key, t->load_key_len}) <= 0)
+            return false;
+        if (!remember_key(t, key)) {
+            ticking_no_memory(t);
+            return true;
+        }
+        merge_key(t, kv);
+    }
+    return true;
+}
+
+static void complete(ticking *t) {
+    delete_up_to(t, NULL);
+    if (!t->load_counter)
+        t->counter = 0;
+    if (t->ending)
+        return;
+    t->loaded = true;
+    t->observed = t->received = t->load_revision;
+    t->stats.snapshots++;
+    if (t->loaded_once)
+        return;
+    t->loaded_once = t->reset = true;
+    t->first_due = t->config.tick_on_load;
+    t->next_timer_ms = t->now_ms + t->config.tick_interval_ms;
+    ticking_move(t, TICKING_READY);
+}
+
+void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
+    bool fits = s->first ? epoch > t->epoch || (epoch == t->epoch && epoch > 0 && !t->loaded)
+                         : epoch == t->epoch && !t->loaded && s->revision == t->load_revision && epoch > 0;
+    if (!fits || s->revision <= 0) {
+        t->stats.bad_messages++;
+        return;
+    }
+    if (s->first && !begin(t, epoch, s))
+        return;
+    Pb__RangeResponse *page = pb__range_response__unpack(NULL, s->page.len, s->page.data);
+    bool sound = page && merge_page(t, page);
+    if (page)
+        pb__range_response__free_unpacked(page, NULL);
+    if (!sound) {
+        t->stats.bad_messages++;
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "a page of the snapshot at revision %" PRId64 " cannot be read",
+                    s->revision);
+    } else if (s->last && !t->ending) {
+        complete(t);
+    }
+}

@@ -1,0 +1,165 @@
+/* What the files of the ticking core share. The rooms:
+ *   ticking.c          the life of a core, its steps, its moves, when what is due
+ *   ticking_effects.c  the list of effects
+ *   ticking_load.c     snapshots: the first load, and re-syncs in place
+ *   ticking_changes.c  events: what they do to the mirror
+ *   ticking_updates.c  what waits to be shown to the reactor
+ *   ticking_groups.c   pending groups: evaluating, committing, outcomes, the end
+ *   ticking_submits.c  groups from other applications */
+#ifndef CORE_TICKING_PRIVATE_H
+#define CORE_TICKING_PRIVATE_H
+
+#include "core/evaluate.h"
+#include "core/ticking.h"
+#include "etcd.pb-c.h"
+
+#include <etcdworker/log.h>
+
+/* A tick, in the hands of the reactor. */
+struct ew_tick {
+    ticking *core;
+    int64_t revision;
+    uint64_t number;
+    int64_t now_ms;
+    ew_group *first, *last;
+    uint64_t groups;
+    bool no_memory;
+};
+
+typedef struct ticking_list {
+    ew_group *first, *last;
+} ticking_list;
+
+/* A change that was received: applied at once, or, with `coalesce` off, one revision a tick. */
+typedef struct ticking_change {
+    mirror_entry *entry; /* NULL: progress */
+    bool deleted;
+    int64_t revision;
+} ticking_change;
+
+/* A change that the reactor has not been shown. */
+typedef struct ticking_update {
+    mirror_entry *entry;
+    bool deleted, initial;
+} ticking_update;
+
+typedef struct ticking_text ticking_text; /* a detail that an effect points at */
+
+struct ticking {
+    ticking_config config;
+    ticking_state state;
+    group_scope scope;
+    char *counter_key;
+    mirror *mirror;
+    ticking_stats stats;
+
+    int64_t observed; /* what the mirror is at */
+    int64_t received; /* what has been received: above `observed` only while changes wait */
+    int64_t barrier;  /* -1: none */
+    int64_t counter;  /* the delete counter as of `observed`, 0 if there is none */
+
+    /* Loading. */
+    uint64_t epoch;
+    bool loaded;      /* the snapshot of this epoch is complete */
+    bool loaded_once; /* one ever was */
+    int64_t load_revision;
+    mirror_entry *load_at; /* the first entry of the mirror that the pages have not come to */
+    bool load_counter;     /* the pages held the delete counter */
+    uint8_t *load_key;     /* the last key of the pages */
+    size_t load_key_len;
+
+    /* Changes that wait to be applied, from `changes_head` on. */
+    ticking_change *changes;
+    size_t changes_head, changes_len, changes_capacity;
+    size_t changes_bytes;
+
+    /* Updates that wait for the reactor, from `updates_head` on. */
+    ticking_update *updates;
+    size_t updates_head, updates_len, updates_capacity;
+    size_t updates_bytes;
+    bool reset;                  /* the reactor is to forget its model at the next tick */
+    bool overflowed;             /* and is shown the mirror instead of the updates */
+    const mirror_entry *show_at; /* where that is */
+    mirror_entry *shown;         /* the entry of the event that was handed out last */
+
+    /* Ticks. */
+    struct ew_tick tick;
+    bool dirty;     /* something visible changed since the last tick */
+    bool first_due; /* the tick that a complete load brings */
+    int64_t next_timer_ms;
+    int64_t next_allowed_us; /* by the rate limit */
+    uint64_t group_number;
+
+    /* Groups. */
+    ticking_list pending; /* undecided, in order; the first ones are in the batch that is out */
+    ticking_list submits; /* wait to be put behind them */
+    uint32_t submit_count;
+    bool batch_out;
+    uint64_t batch;
+    evaluate_patches patches;
+    int64_t wait_revision; /* evaluate again when this has been observed */
+    int64_t retry_ms;      /* and not before */
+    bool again;            /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */
+    int64_t again_revision, again_ms;
+    uint32_t refusals, agains; /* in a row */
+    bool no_glue;              /* the next batch is a retry */
+    uint64_t random;
+
+    /* The end. */
+    bool finished; /* the reactor said so */
+    bool ending;   /* with `end_status`, as soon as nothing is out */
+    int end_status;
+    char end_detail[256];
+    bool lost; /* an event could not be taken for want of memory */
+
+    int64_t now_ms; /* the step's */
+    ticking_effects *out;
+    ticking_text *texts;
+};
+
+/* ticking.c */
+void ticking_move(ticking *t, ticking_state to);
+void ticking_end(ticking *t, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void ticking_no_memory(ticking *t);
+uint64_t ticking_random(ticking *t);
+
+/* ticking_effects.c */
+bool ticking_effects_reserve(ticking_effects *effects, size_t count);
+ticking_effect *ticking_emit(ticking *t, ticking_effect_type type);
+void ticking_log(ticking *t, ew_log_level level, const char *text);
+const char *ticking_keep_text(ticking *t, const char *text); /* until the next step */
+void ticking_drop_texts(ticking *t);
+
+/* ticking_load.c */
+void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s);
+
+/* ticking_changes.c */
+void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e);
+void ticking_take_progress(ticking *t, uint64_t epoch, const Msg__Progress *p);
+void ticking_put_change(ticking *t, ew_slice key, ew_slice value, int64_t mod_revision, bool initial);
+void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision);
+bool ticking_is_counter(const ticking *t, ew_slice key);
+void ticking_set_counter(ticking *t, ew_slice value); /* ends the run if it is corrupt */
+void ticking_apply_revision(ticking *t);              /* the next one that waits */
+void ticking_apply_all(ticking *t);
+bool ticking_changes_wait(const ticking *t);
+void ticking_drop_changes(ticking *t);
+
+/* ticking_updates.c */
+void ticking_queue_update(ticking *t, mirror_entry *e, bool deleted, bool initial); /* takes a reference of its own */
+void ticking_drop_updates(ticking *t);
+void ticking_show_begin(ticking *t);
+void ticking_show_end(ticking *t);
+
+/* ticking_groups.c */
+void ticking_append(ticking_list *list, ticking_list *behind); /* leaves `behind` empty */
+int64_t ticking_evaluate_due_ms(const ticking *t);
+void ticking_evaluate(ticking *t);
+void ticking_take_outcome(ticking *t, const Msg__Outcome *o);
+void ticking_decide_group(ticking *t, ew_group *g, int status, int64_t revision, const char *detail); /* and free it */
+void ticking_give_up(ticking *t, ticking_list *list);
+
+/* ticking_submits.c */
+void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s);
+
+#endif
