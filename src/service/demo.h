@@ -6,6 +6,8 @@
 #include "service/chosen.h"
 #include "service/settings.h"
 
+#include <etcdworker/log.h>
+
 typedef struct demo demo;
 
 extern const ew_reactor demo_reactor; /* its self is a demo */

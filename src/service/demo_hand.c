@@ -56,7 +56,7 @@ static int put(demo_hand *h, const char *folder, const char *id, const char *val
 }
 
 static int join(demo_hand *h, int member, ew_error *err) {
-    char id[8];
+    char id[16];
     snprintf(id, sizeof id, "m%d", member + 1);
     int status = h->sessions[member] ? EW_OK : ew_session_open(&h->sessions[member], h->client, TTL_S, err);
     if (status == EW_OK)
@@ -74,7 +74,7 @@ static int make_sample(demo_hand *h, ew_error *err) {
     for (int i = 0; status == EW_OK && i < FIRST_MEMBERS; i++)
         status = join(h, i, err);
     for (int i = 0; status == EW_OK && i < TASKS; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "t%02d", i + 1);
         status = put(h, "tasks", id, "{\"weight\":1}", 0, err);
     }
