@@ -71,15 +71,14 @@ static void commit(reactor_actor *r, const Msg__Patches *patches) {
     }
 }
 
-static void reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
+void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
+    char cut[256];
+    snprintf(cut, sizeof cut, "%s", detail != NULL ? detail : "");
     Msg__SubmitReply answer = MSG__SUBMIT_REPLY__INIT;
     answer.status = status;
     answer.revision = revision;
-    answer.detail = (char *)(uintptr_t)(detail != NULL ? detail : "");
-    uint8_t body[512]; /* the detail is cut below */
-    char cut[256];
-    snprintf(cut, sizeof cut, "%s", answer.detail);
     answer.detail = cut;
+    uint8_t body[sizeof cut + 64]; /* the detail, and two varints with their tags */
     mailbox_reply(r->mailbox, request, (ew_slice){body, msg__submit_reply__pack(&answer, body)});
 }
 
@@ -92,7 +91,7 @@ static void carry_out(reactor_actor *r, const ticking_effect *e) {
         commit(r, e->patches);
         break;
     case TICKING_DO_REPLY:
-        reply(r, e->submit_id, e->status, e->revision, e->detail);
+        reactor_reply(r, e->submit_id, e->status, e->revision, e->detail);
         break;
     case TICKING_DO_END:
         r->over = true;
@@ -168,8 +167,8 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     if (raw->request != 0) {
         Msg__Submit *submit = msg__submit__unpack(NULL, raw->body.len, raw->body.data);
         if (submit == NULL || r->over)
-            reply(r, raw->request, submit == NULL ? EW_ERR_BAD_MESSAGE : EW_ERR_CANCELLED, 0,
-                  submit == NULL ? "the request is no Submit message" : "the worker has stopped");
+            reactor_reply(r, raw->request, submit == NULL ? EW_ERR_BAD_MESSAGE : EW_ERR_CANCELLED, 0,
+                          submit == NULL ? "the request is no Submit message" : "the worker has stopped");
         else
             step(r, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = raw->request});
         r->bad_messages += submit == NULL;

@@ -44,4 +44,7 @@ typedef struct reactor_actor {
 /* Runs until the run is over and both peers are down; `status` and `detail` say how it ended. */
 void reactor_run(reactor_actor *r);
 
+/* Answers a SUBMIT request. */
+void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail);
+
 #endif

@@ -146,6 +146,20 @@ static bool needs_session(const ew_worker *w) {
     return w->options->exactly_once || w->options->fence_session;
 }
 
+/* Before the peers run, a message can only be the stop of ew_worker_stop; requests are answered that it is too early.
+ */
+static bool stop_was_asked(ew_worker *w) {
+    bool asked = false;
+    mailbox_message m;
+    while (!asked && mailbox_take(w->reactor.mailbox, &m)) {
+        asked = m.request == 0;
+        if (!asked)
+            reactor_reply(&w->reactor, m.request, EW_ERR_UNAVAILABLE, 0, "the worker has not reached etcd yet");
+        mailbox_message_free(&m);
+    }
+    return asked;
+}
+
 /* Opens the worker's own session; as patient as the load of the first snapshot, and as easily stopped. */
 static int open_session(ew_worker *w, ew_error *err) {
     const ew_options *o = w->options;
@@ -160,11 +174,8 @@ static int open_session(ew_worker *w, ew_error *err) {
         }
         log_fields(EW_LOG_WARN, o->name, "worker", "no session yet", {"error", ew_strerror(status), 0});
         mailbox_wait(w->reactor.mailbox, etcd_now_ms() + backoff_ms, true);
-        mailbox_message m;
-        if (mailbox_take(w->reactor.mailbox, &m)) { /* nobody but ew_worker_stop can have sent one yet */
-            mailbox_message_free(&m);
+        if (stop_was_asked(w))
             return ew_fail(err, EW_ERR_CANCELLED, "stopped");
-        }
         backoff_ms = 2 * backoff_ms < o->backoff_max_ms ? 2 * backoff_ms : o->backoff_max_ms;
     }
 }
