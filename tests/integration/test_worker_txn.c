@@ -1,0 +1,515 @@
+/* The transactions that a worker sends (SEMANTICS 23, 25, 26, 28, 29). */
+#include "lib/scenario.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What became of groups, in the order in which they were told. */
+typedef struct verdicts {
+    unsigned calls;
+    int status[4];
+    int64_t revision[4];
+} verdicts;
+
+static void judged(void *arg, int status, int64_t revision) {
+    verdicts *v = arg; /* the reactor's thread writes, the test reads when a later tick has begun */
+    if (v->calls < 4) {
+        v->status[v->calls] = status;
+        v->revision[v->calls] = revision;
+    }
+    v->calls++;
+}
+
+/* ---- how many keys ---- */
+
+typedef struct load {
+    unsigned keys[3]; /* of each group, ended by 0 */
+    unsigned deletes, guards;
+    bool callback;
+    verdicts v;
+} load;
+
+static void write_keys(ew_group *g, unsigned group, const load *l) {
+    for (unsigned i = 0; i < l->keys[group]; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "/txn/%u/%03u", group, i);
+        if (i < l->deletes)
+            ew_group_delete(g, ew_str(key));
+        else if (i < l->deletes + l->guards)
+            ew_group_guard(g, ew_str(key));
+        else
+            ew_group_put(g, ew_str(key), EW_STR("new"));
+    }
+}
+
+static int write_groups(stage *s, ew_tick *t) {
+    load *l = s->arg;
+    for (unsigned i = 0; i < 3 && l->keys[i] > 0; i++) {
+        ew_group *g = ew_tick_group(t);
+        ew_group_name(g, "the group");
+        write_keys(g, i, l);
+        if (l->callback)
+            ew_group_on_done(g, judged, &l->v);
+    }
+    return EW_OK;
+}
+
+static void fill(void) {
+    for (unsigned i = 0; i < 128; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "/txn/0/%03u", i);
+        hand_put(key, "old");
+    }
+}
+
+/* Commits the load on a stage of its own: how many transactions it took. */
+static uint64_t commit(load *l, const char *option, const char *value) {
+    stage s;
+    stage_open(&s, "/txn");
+    if (option != NULL)
+        stage_set(&s, option, value);
+    s.arg = l;
+    stage_start(&s);
+    stage_do(&s, write_groups);
+    ew_worker_stats stats = stage_stats(&s);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    return stats.txns;
+}
+
+static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, const char *option, const char *value,
+                            int expected) {
+    load l = {.keys = {keys}, .deletes = deletes, .guards = guards, .callback = true};
+    hand_delete_prefix("/txn/");
+    fill();
+    uint64_t txns = commit(&l, option, value);
+    assert_int_equal(l.v.calls, 1);
+    if (l.v.status[0] != expected)
+        fail_msg("%u keys: %s instead of %s", keys, ew_errname(l.v.status[0]), ew_errname(expected));
+    assert_int_equal(txns, expected == EW_OK ? 1 : 0);
+    hand_kv last = hand_get("/txn/0/124"), first = hand_get("/txn/0/000");
+    if (expected == EW_OK) {
+        assert_int_equal(last.mod_revision, l.v.revision[0]);
+        assert_int_equal(first.present, deletes == 0);
+    } else {
+        assert_string_equal(last.value, "old"); /* nothing of it was written */
+        assert_string_equal(first.value, "old");
+    }
+}
+
+/* SEMANTICS 26: 126 keys are one transaction, of 128 operations with counter and receipt; 127 are too many. */
+static void test_keys_of_one_group(void **state) {
+    (void)state;
+    check_one_group(125, 0, 0, NULL, NULL, EW_OK);
+    check_one_group(126, 0, 0, NULL, NULL, EW_OK);
+    check_one_group(127, 0, 0, NULL, NULL, EW_ERR_TOO_LARGE);
+    check_one_group(128, 0, 0, NULL, NULL, EW_ERR_TOO_LARGE);
+}
+
+/* The same where every transaction carries as much as it can: the counter raised, keys that are only compared, and the
+ * session's fence, which takes the place of one key. */
+static void test_keys_of_one_group_at_etcds_limit(void **state) {
+    (void)state;
+    check_one_group(126, 1, 0, NULL, NULL, EW_OK);
+    check_one_group(126, 126, 0, NULL, NULL, EW_OK);
+    check_one_group(127, 1, 0, NULL, NULL, EW_ERR_TOO_LARGE);
+    check_one_group(126, 1, 60, NULL, NULL, EW_OK);
+    check_one_group(127, 1, 60, NULL, NULL, EW_ERR_TOO_LARGE);
+    check_one_group(125, 1, 0, "fence_session", "on", EW_OK);
+    check_one_group(126, 1, 0, "delete_counter", "off", EW_OK);
+    check_one_group(126, 1, 0, "exactly_once", "off", EW_OK);
+    check_one_group(10, 0, 0, "max_txn_keys", "10", EW_OK);
+    check_one_group(11, 0, 0, "max_txn_keys", "10", EW_ERR_TOO_LARGE);
+}
+
+/* SEMANTICS 26: without a callback such a group ends the run, naming it and its size. */
+static void test_too_many_keys_without_a_callback(void **state) {
+    (void)state;
+    load l = {.keys = {127}};
+    stage s;
+    stage_open(&s, "/txn");
+    s.arg = &l;
+    s.every = write_groups;
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_TOO_LARGE);
+    assert_non_null(strstr(s.err.detail, "the group"));
+    assert_non_null(strstr(s.err.detail, "127"));
+    assert_int_equal(stage_close(&s), EW_ERR_TOO_LARGE);
+}
+
+static void check_sharing(unsigned a, unsigned b, unsigned c, uint64_t txns) {
+    load l = {.keys = {a, b, c}, .callback = true};
+    hand_delete_prefix("/txn/");
+    assert_int_equal(commit(&l, NULL, NULL), txns);
+    unsigned groups = c > 0 ? 3 : 2;
+    assert_int_equal(l.v.calls, groups);
+    for (unsigned i = 0; i < groups; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "/txn/%u/000", i);
+        assert_int_equal(l.v.status[i], EW_OK);
+        assert_int_equal(hand_get(key).mod_revision, l.v.revision[i]);
+        assert_true(i == 0 || l.v.revision[i] >= l.v.revision[i - 1]);
+    }
+    bool shared = l.v.revision[0] == l.v.revision[groups - 1];
+    assert_int_equal(shared, txns == 1);
+    assert_int_equal(hand_count("/txn/"), a + b + c); /* SEMANTICS 25: each whole */
+}
+
+/* SEMANTICS 26: groups share a transaction up to 126 keys; a group is never split. */
+static void test_keys_across_groups(void **state) {
+    (void)state;
+    check_sharing(100, 25, 0, 1);
+    check_sharing(100, 26, 0, 1);
+    check_sharing(100, 27, 0, 2);
+    check_sharing(100, 28, 0, 2);
+    check_sharing(42, 42, 42, 1);
+    check_sharing(42, 42, 43, 2);
+    check_sharing(126, 126, 126, 3);
+    check_sharing(1, 126, 1, 3);
+}
+
+/* SEMANTICS 26: a group over the limits does not take its neighbours with it. */
+static void test_a_group_too_large_between_others(void **state) {
+    (void)state;
+    load l = {.keys = {1, 127, 1}, .callback = true};
+    hand_delete_prefix("/txn/");
+    commit(&l, NULL, NULL);
+    assert_int_equal(l.v.calls, 3);
+    assert_int_equal(l.v.status[0], EW_OK);
+    assert_int_equal(l.v.status[1], EW_ERR_TOO_LARGE);
+    assert_int_equal(l.v.status[2], EW_OK);
+    assert_true(hand_get("/txn/0/000").present && hand_get("/txn/2/000").present);
+    assert_int_equal(hand_count("/txn/1/"), 0);
+}
+
+/* ---- how many bytes ---- */
+
+typedef struct sizes {
+    size_t bytes[2]; /* of the values of up to two groups */
+    char *text;
+    verdicts v;
+} sizes;
+
+static int write_sizes(stage *s, ew_tick *t) {
+    static const char *const keys[] = {"/size/a", "/size/b"};
+    sizes *z = s->arg;
+    for (size_t i = 0; i < 2 && z->bytes[i] > 0; i++) {
+        ew_group *g = ew_tick_group(t);
+        ew_group_put(g, ew_str(keys[i]), (ew_slice){z->text, z->bytes[i]});
+        ew_group_on_done(g, judged, &z->v);
+    }
+    return EW_OK;
+}
+
+/* The numbers of receipts and leases in a request grow as varints do, so each probe has a worker of its own with an id
+ * of fixed length, and starts from the same state. */
+static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
+    sizes z = {.bytes = {a, b}, .text = malloc(a + b)};
+    stage s;
+    assert_non_null(z.text);
+    memset(z.text, 'x', a + b);
+    hand_delete_prefix("/size/");
+    stage_open(&s, "/size");
+    stage_set(&s, "max_txn_bytes", max_bytes);
+    s.arg = &z;
+    stage_start(&s);
+    stage_do(&s, write_sizes);
+    *txns = stage_stats(&s).txns;
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    free(z.text);
+    assert_true(z.v.calls == (b > 0 ? 2 : 1));
+    if (z.v.status[0] == EW_OK)
+        assert_int_equal(hand_get("/size/a").len, a);
+    else
+        assert_int_equal(z.v.status[0], EW_ERR_TOO_LARGE);
+    return z.v.status[0] == EW_OK && (b == 0 || z.v.status[1] == EW_OK);
+}
+
+/* The largest value that fits alone, between one that does and one that does not. */
+static size_t largest_alone(const char *max_bytes, size_t yes, size_t no) {
+    uint64_t txns;
+    while (no - yes > 1) {
+        size_t middle = yes + (no - yes) / 2;
+        if (fits(max_bytes, middle, 0, &txns))
+            yes = middle;
+        else
+            no = middle;
+    }
+    return yes;
+}
+
+/* SEMANTICS 26: the limit is exact, on the serialized request: one more byte allowed is one more byte of value. */
+static void test_bytes_of_one_group(void **state) {
+    (void)state;
+    size_t limit = 4096, at = largest_alone("4096", 3000, 4096);
+    print_message("%zu bytes of value in %zu\n", at, limit);
+    assert_true(at > limit - 400); /* what it carries besides */
+    assert_int_equal(largest_alone("4097", at - 2, at + 4), at + 1);
+    assert_int_equal(largest_alone("4095", at - 4, at + 2), at - 1);
+}
+
+/* SEMANTICS 26: two groups share a transaction up to the limit, and not one byte beyond. */
+static void test_bytes_across_groups(void **state) {
+    (void)state;
+    uint64_t txns;
+    size_t a = 1500, yes = 1, no = 2600;
+    while (no - yes > 1) {
+        size_t middle = yes + (no - yes) / 2;
+        assert_true(fits("4096", a, middle, &txns));
+        if (txns == 1)
+            yes = middle;
+        else
+            no = middle;
+    }
+    print_message("%zu and %zu bytes of value share 4096\n", a, yes);
+    assert_true(a + yes > 4096 - 400);
+    assert_true(fits("4097", a, yes + 1, &txns) && txns == 1);
+    assert_true(fits("4097", a, yes + 2, &txns) && txns == 2);
+}
+
+/* ETCD P13: what passes the largest limit that etcd's own allows, etcd takes; a limit beyond etcd's is found out. */
+static void test_etcds_own_limit(void **state) {
+    (void)state;
+    uint64_t txns;
+    assert_true(fits("1310720", 1310000, 0, &txns));
+    assert_false(fits("1310720", 1310720, 0, &txns));
+    assert_false(fits("3000000", 1600000, 0, &txns)); /* etcd refuses it: too large, and nothing was written */
+    assert_false(fits("3000000", 2500000, 0, &txns)); /* so does gRPC on the server's side */
+    assert_false(hand_get("/size/a").present);
+}
+
+/* ---- guards, isolation ---- */
+
+static int guard_and_hold(stage *s, ew_tick *t) {
+    load *l = s->arg;
+    ew_group *g = ew_tick_group(t);
+    ew_group_guard(g, EW_STR("/guard/compared"));
+    ew_group_put(g, EW_STR("/guard/written"), EW_STR("1"));
+    ew_group_on_done(g, judged, &l->v);
+    stage_hold(s);
+    return EW_OK;
+}
+
+static int copy_over(void *arg, ew_view *view) {
+    (void)arg;
+    ew_entry e;
+    int status = ew_view_get(view, EW_STR("/guard/read"), &e);
+    return status == EW_OK ? ew_view_put(view, EW_STR("/guard/copy"), e.value) : status;
+}
+
+static int copy_and_hold(stage *s, ew_tick *t) {
+    ew_group_patch(ew_tick_group(t), copy_over, NULL, NULL);
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 23: a guarded key is compared, and not written. */
+static void test_guard(void **state) {
+    (void)state;
+    load l = {.callback = true};
+    stage s;
+    hand_put("/guard/compared", "0");
+    stage_open(&s, "/guard");
+    s.arg = &l;
+    stage_start(&s);
+    stage_begin(&s, guard_and_hold);
+    stage_await_held(&s);
+    int64_t revision = hand_put("/guard/compared", "1");
+    stage_release(&s);
+    stage_await_ticks(&s, 1);
+    assert_int_equal(l.v.status[0], EW_OK);
+    assert_true(stage_stats(&s).groups_refused >= 1);
+    assert_int_equal(hand_get("/guard/compared").mod_revision, revision);
+    assert_true(hand_get("/guard/written").mod_revision > revision);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static void check_isolation(const char *isolation, const char *copied) {
+    stage s;
+    hand_put("/guard/read", "old");
+    stage_open(&s, "/guard");
+    stage_set(&s, "isolation", isolation);
+    stage_start(&s);
+    stage_begin(&s, copy_and_hold);
+    stage_await_held(&s);
+    hand_put("/guard/read", "new");
+    stage_release(&s);
+    stage_await_ticks(&s, 1);
+    assert_string_equal(hand_get("/guard/copy").value, copied);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/guard/");
+}
+
+/* `isolation = snapshot` compares what was written (the original), `serializable` what was read too. */
+static void test_isolation(void **state) {
+    (void)state;
+    check_isolation("snapshot", "old");
+    check_isolation("serializable", "new");
+}
+
+/* ---- lost answers ---- */
+
+static int append_x(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    char text[64];
+    snprintf(text, sizeof text, "%.*sx", current != NULL ? (int)current->value.len : 0,
+             current != NULL ? (const char *)current->value.data : "");
+    return ew_value_set(next, ew_str(text));
+}
+
+static int append_and_hold(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/lost/a"), append_x, NULL, NULL);
+    ew_group_on_done(g, judged, s->arg);
+    stage_hold(s);
+    return EW_OK;
+}
+
+static bool is_idle(void *arg) {
+    stage *s = arg;
+    pthread_mutex_lock(&s->lock);
+    bool idle = s->act == NULL;
+    pthread_mutex_unlock(&s->lock);
+    return idle;
+}
+
+/* Sends a transaction to a server that is stopped, and then gone. */
+static void lose_an_answer(stage *s, verdicts *v, const char *exactly_once) {
+    stage_open(s, "/lost");
+    stage_set(s, "exactly_once", exactly_once);
+    s->arg = v;
+    stage_start(s);
+    stage_await_ready(s, true);
+    stage_begin(s, append_and_hold);
+    stage_await_held(s);
+    scene_pause_etcd();
+    stage_release(s);
+    assert_true(scene_until(is_idle, s));
+    stage_await_ready(s, false); /* the connection is given up, with the call on it */
+    scene_resume_etcd();
+}
+
+/* SEMANTICS 28: an outcome that got lost is found out: the group is applied exactly once, the run goes on. */
+static void test_a_lost_outcome_is_resolved(void **state) {
+    (void)state;
+    verdicts v = {0};
+    stage s;
+    lose_an_answer(&s, &v, "on");
+    stage_await_ticks(&s, 2);
+    hand_kv kv = hand_get("/lost/a");
+    assert_string_equal(kv.value, "x");
+    assert_int_equal(v.calls, 1);
+    assert_int_equal(v.status[0], EW_OK);
+    assert_int_equal(v.revision[0], kv.mod_revision);
+    assert_int_equal(stage_stats(&s).txns_resolved, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete("/lost/a");
+}
+
+/* SEMANTICS 28: without receipts nobody can know, and the run ends saying so. */
+static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
+    (void)state;
+    verdicts v = {0};
+    stage s;
+    lose_an_answer(&s, &v, "off");
+    assert_int_equal(stage_await_end(&s), EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(v.calls, 1);
+    assert_int_equal(v.status[0], EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(stage_close(&s), EW_ERR_UNKNOWN_OUTCOME);
+}
+
+/* Two workers that by mistake have one id must not believe each other's receipts. */
+static void test_two_workers_with_one_id(void **state) {
+    (void)state;
+    verdicts v = {0};
+    stage a, b;
+    stage_open(&a, "/lost");
+    stage_set(&a, "worker_id", "twin");
+    a.arg = &v;
+    stage_start(&a);
+    stage_begin(&a, append_and_hold);
+    stage_await_held(&a);
+    stage_release(&a);
+    stage_await_ticks(&a, 2);
+    stage_open(&b, "/lost");
+    stage_set(&b, "worker_id", "twin");
+    b.arg = &v;
+    stage_start(&b);
+    stage_begin(&b, append_and_hold);
+    stage_await_held(&b);
+    stage_release(&b);
+    int status = stage_await_end(&b);
+    print_message("%s: %s\n", ew_errname(status), b.err.detail);
+    assert_int_equal(status, EW_ERR_FENCED);
+    stage_close(&b);
+    assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
+}
+
+/* ---- leases ---- */
+
+static int put_with_leases(stage *s, ew_tick *t) {
+    (void)s;
+    ew_group *g = ew_tick_group(t);
+    ew_group_put_lease(g, EW_STR("/lease/kept"), EW_STR("new"), EW_LEASE_KEEP);
+    ew_group_put_lease(g, EW_STR("/lease/detached"), EW_STR("new"), EW_LEASE_NONE);
+    ew_group_put_lease(g, EW_STR("/lease/absent"), EW_STR("new"), EW_LEASE_KEEP);
+    ew_group_put_lease(g, EW_STR("/lease/session"), EW_STR("new"), EW_LEASE_SESSION);
+    return EW_OK;
+}
+
+/* SEMANTICS 29: a put keeps the key's lease, or loses it, or carries the worker's. */
+static void test_leases_of_puts(void **state) {
+    (void)state;
+    stage s;
+    int64_t lease = hand_grant(600);
+    hand_put_slice(EW_STR("/lease/kept"), EW_STR("old"), lease);
+    hand_put_slice(EW_STR("/lease/detached"), EW_STR("old"), lease);
+    stage_open(&s, "/lease");
+    stage_start(&s);
+    stage_do(&s, put_with_leases);
+    hand_kv kept = hand_get("/lease/kept"), detached = hand_get("/lease/detached"), absent = hand_get("/lease/absent"),
+            session = hand_get("/lease/session");
+    assert_string_equal(kept.value, "new");
+    assert_int_equal(kept.lease, lease);
+    assert_int_equal(detached.lease, 0);
+    assert_true(absent.present && absent.lease == 0);
+    assert_true(session.lease != 0 && session.lease != lease);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_false(hand_get("/lease/session").present);
+    hand_revoke(lease);
+    assert_false(hand_get("/lease/kept").present);
+    assert_true(hand_get("/lease/detached").present);
+}
+
+/* SEMANTICS 29: a worker without a session has no lease to give. */
+static void test_session_lease_without_a_session(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/lease");
+    stage_set(&s, "exactly_once", "off");
+    s.every = put_with_leases;
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_STATE);
+    assert_int_equal(stage_close(&s), EW_ERR_STATE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys_of_one_group),
+        cmocka_unit_test(test_keys_of_one_group_at_etcds_limit),
+        cmocka_unit_test(test_too_many_keys_without_a_callback),
+        cmocka_unit_test(test_keys_across_groups),
+        cmocka_unit_test(test_a_group_too_large_between_others),
+        cmocka_unit_test(test_bytes_of_one_group),
+        cmocka_unit_test(test_bytes_across_groups),
+        cmocka_unit_test(test_etcds_own_limit),
+        cmocka_unit_test(test_guard),
+        cmocka_unit_test(test_isolation),
+        cmocka_unit_test(test_a_lost_outcome_is_resolved),
+        cmocka_unit_test(test_a_lost_outcome_without_receipts_ends_the_run),
+        cmocka_unit_test(test_two_workers_with_one_id),
+        cmocka_unit_test(test_leases_of_puts),
+        cmocka_unit_test(test_session_lease_without_a_session),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
