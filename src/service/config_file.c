@@ -54,7 +54,10 @@ static char *next_line(char *out, int size, void *arg) {
     size_t len = (size_t)got;
     while (len > 0 && strchr("\r\n", r->text[len - 1]))
         r->text[--len] = '\0';
-    const char *start = r->text + strspn(r->text, " \t");
+    const char *start = r->text;
+    if (r->line == 1 && strncmp(start, "\xEF\xBB\xBF", 3) == 0)
+        start += 3; /* some editors begin a file with it */
+    start += strspn(start, " \t");
     out[0] = '\0';
     if (strlen(r->text) != len) {
         complain(r, "a NUL byte");

@@ -85,7 +85,7 @@ static int start_http(run *r, ew_error *err) {
     if (status != EW_OK)
         return status;
     char url[300];
-    snprintf(url, sizeof url, "http://%.*s:%d/", (int)(strrchr(listen, ':') - listen), listen, http_port(r->http));
+    snprintf(url, sizeof url, "http://%.*s:%d", (int)(strrchr(listen, ':') - listen), listen, http_port(r->http));
     log_fields(EW_LOG_INFO, r->name, "service", "the http page is there", {"url", url, 0});
     return EW_OK;
 }

@@ -113,6 +113,16 @@ static void refuse(loading *l, const char *what, const char *argument) {
     fail(l, EXIT_USAGE);
 }
 
+/* getopt tells a wrong short option by its letter, because it may stand among others. */
+static const char *wrong_option(char **argv) {
+    static char letter[3] = "-";
+    const char *last = argv[optind - 1];
+    if (strncmp(last, "--", 2) == 0 || optopt <= ' ' || optopt > '~')
+        return last;
+    letter[1] = (char)optopt;
+    return letter;
+}
+
 static void parse_flags(loading *l, int argc, char **argv) {
     optind = 0; /* glibc: start anew */
     opterr = 0;
@@ -131,8 +141,7 @@ static void parse_flags(loading *l, int argc, char **argv) {
         else if (answer == ':')
             refuse(l, "a value is missing after", argv[optind - 1]);
         else
-            refuse(l, "unknown or ambiguous option",
-                   optopt > 0 && optopt < ASK_CONFIG ? (char[]){'-', (char)optopt, 0} : argv[optind - 1]);
+            refuse(l, "unknown or ambiguous option", wrong_option(argv));
     }
     for (; optind < argc; optind++)
         refuse(l, "unexpected argument", argv[optind]);
