@@ -21,6 +21,7 @@ typedef struct committer {
 
     pthread_mutex_t lock; /* all below */
     committing *core;
+    etcd_call *call;        /* the transaction that waits for its answer */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
     bool over;
@@ -33,7 +34,9 @@ static void step(committer *c, committing_event event);
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
     committer *c = arg;
     pthread_mutex_lock(&c->lock);
-    step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
+    c->call = NULL;
+    if (!c->over) /* a call that the end has cancelled says nothing new */
+        step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -43,6 +46,8 @@ static void end(committer *c, int status, const char *detail) {
     if (c->over)
         return;
     c->over = true;
+    if (c->call != NULL)
+        etcd_call_cancel(c->call); /* the queue cannot go before its answer has come */
     c->over_status = status;
     snprintf(c->over_detail, sizeof c->over_detail, "%s", detail != NULL ? detail : "");
 }
@@ -57,8 +62,8 @@ static void send_outcome(committer *c, const Msg__Outcome *outcome) {
 static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
-        c->unstarted =
-            etcd_call_start(c->base.client, c->base.queue, ETCD_TXN, e->bytes, c->call_timeout_ms, answered, c) == NULL;
+        c->call = etcd_call_start(c->base.client, c->base.queue, ETCD_TXN, e->bytes, c->call_timeout_ms, answered, c);
+        c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
         send_outcome(c, &e->outcome);
@@ -121,9 +126,9 @@ static int64_t committer_round(ew_actor *a, int64_t now_ms) {
         step(c, (committing_event){.type = COMMITTING_STOP, .timeout_ms = stop_timeout_ms});
     if (!c->over && committing_deadline_ms(c->core) <= now_ms)
         step(c, (committing_event){.type = COMMITTING_TIMER});
-    if (c->over)
+    if (c->over && c->call == NULL)
         actor_end(a, c->over_status, c->over_detail);
-    c->slept_until_ms = c->unstarted ? now_ms : committing_deadline_ms(c->core);
+    c->slept_until_ms = c->unstarted ? now_ms : c->over ? INT64_MAX : committing_deadline_ms(c->core);
     int64_t deadline_ms = c->slept_until_ms;
     pthread_mutex_unlock(&c->lock);
     return deadline_ms;
