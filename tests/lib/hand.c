@@ -57,9 +57,8 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     a->len = bytes.len;
 }
 
-/* Sends `request` and unpacks the answer. */
-static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *request,
-                              const ProtobufCMessageDescriptor *response) {
+/* Sends `request` and waits for the answer, whatever it is. */
+static answer ask(etcd_method method, const ProtobufCMessage *request) {
     answer a = {0};
     size_t len = protobuf_c_message_get_packed_size(request);
     uint8_t *packed = malloc(len + 1);
@@ -69,6 +68,13 @@ static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *reques
     free(packed);
     while (!a.there)
         etcd_queue_run(queue, INT64_MAX);
+    return a;
+}
+
+/* Sends `request` and unpacks the answer. */
+static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *request,
+                              const ProtobufCMessageDescriptor *response) {
+    answer a = ask(method, request);
     if (a.status != EW_OK)
         fail_msg("etcd: %s: %s", ew_strerror(a.status), a.detail);
     ProtobufCMessage *m = protobuf_c_message_unpack(response, NULL, a.len, a.bytes);
@@ -79,6 +85,18 @@ static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *reques
 
 static ProtobufCBinaryData bytes_of(ew_slice s) {
     return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data};
+}
+
+void hand_reconnect(void) {
+    Pb__StatusRequest r = PB__STATUS_REQUEST__INIT;
+    int status;
+    int64_t deadline_ms = etcd_now_ms() + TIMEOUT_MS;
+    do {
+        answer a = ask(ETCD_STATUS, &r.base);
+        free(a.bytes);
+        status = a.status;
+    } while (status != EW_OK && etcd_now_ms() < deadline_ms);
+    assert_int_equal(status, EW_OK);
 }
 
 /* ---- keys ---- */

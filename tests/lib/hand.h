@@ -11,6 +11,9 @@
 void hand_open(const char *endpoints);
 void hand_close(void);
 
+/* After the server was away: finds out that the old connection is dead, and makes a new one. */
+void hand_reconnect(void);
+
 typedef struct hand_kv {
     bool present;
     size_t len; /* of the whole value */

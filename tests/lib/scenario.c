@@ -40,6 +40,7 @@ void scene_kill_etcd(void) {
 
 void scene_start_etcd(void) {
     etcd_server_restart(server);
+    hand_reconnect();
 }
 
 void scene_wipe_etcd(void) {
@@ -55,6 +56,7 @@ void scene_pause_etcd(void) {
 
 void scene_resume_etcd(void) {
     etcd_server_resume(server);
+    hand_reconnect();
 }
 
 int64_t scene_now_ms(void) {
