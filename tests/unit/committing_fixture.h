@@ -1,0 +1,250 @@
+/* A committing core with a tiny etcd, and the ways in which their talk can go wrong. */
+#ifndef UNIT_COMMITTING_FIXTURE_H
+#define UNIT_COMMITTING_FIXTURE_H
+
+#include "core/committing.h"
+#include "unit/tiny_etcd.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define LEASE   0x77
+#define RECEIPT "/receipts/w"
+#define COUNTER "/a/meta/ticdc-delete-etcd-key-count"
+
+typedef struct sent {
+    uint8_t bytes[131072];
+    size_t len;
+} sent;
+
+typedef struct world {
+    tiny_etcd etcd;
+    committing_config config;
+    committing *c;
+    int64_t now;
+    committing_effects effects;
+    bool txn; /* one was sent, and not answered: `last` */
+    sent last;
+    bool has_outcome;
+    Msg__Outcome outcome;
+    int64_t revisions[300];
+    char detail[256];
+    bool ended;
+    size_t logs;
+    tiny_answer answer;
+} world;
+
+static const committing_config plain_config = {
+    .counter = true,
+    .counter_key = {COUNTER, sizeof COUNTER - 1},
+    .max_keys = 126,
+    .max_bytes = 1310720,
+    .exactly_once = true,
+    .receipt_key = {RECEIPT, sizeof RECEIPT - 1},
+    .lease = LEASE,
+    .backoff_min_ms = 50,
+    .backoff_max_ms = 1000,
+    .seed = 1,
+};
+
+static world *world_new(const committing_config *config) {
+    world *w = calloc(1, sizeof *w);
+    w->config = *config;
+    w->etcd.revision = 1;
+    w->now = 1000;
+    w->c = committing_new(config);
+    assert_non_null(w->c);
+    return w;
+}
+
+static void world_free(world *w) {
+    committing_free(w->c);
+    free(w);
+}
+
+static void take_effect(world *w, const committing_effect *e) {
+    assert_false(w->ended); /* DO_END is the last effect */
+    switch (e->type) {
+    case COMMITTING_DO_TXN:
+        assert_false(w->txn); /* one call at a time */
+        w->txn = true;
+        assert_true(e->bytes.len <= sizeof w->last.bytes);
+        memcpy(w->last.bytes, e->bytes.data, e->bytes.len);
+        w->last.len = e->bytes.len;
+        break;
+    case COMMITTING_DO_OUTCOME:
+        assert_false(w->has_outcome);
+        w->has_outcome = true;
+        w->outcome = e->outcome;
+        snprintf(w->detail, sizeof w->detail, "%s", e->outcome.detail);
+        for (size_t i = 0; i < e->outcome.n_revisions && i < 300; i++)
+            w->revisions[i] = e->outcome.revisions[i];
+        assert_int_equal(e->outcome.n_revisions, e->outcome.units);
+        break;
+    case COMMITTING_DO_END:
+        w->ended = true;
+        assert_int_equal(e->status, EW_OK);
+        break;
+    case COMMITTING_DO_LOG:
+        w->logs++;
+        assert_non_null(e->detail);
+        break;
+    }
+}
+
+static void step(world *w, committing_event event) {
+    event.now_ms = w->now;
+    w->has_outcome = false;
+    if (event.type == COMMITTING_ANSWER)
+        w->txn = false;
+    committing_step(w->c, &event, &w->effects);
+    for (size_t i = 0; i < w->effects.count; i++)
+        take_effect(w, &w->effects.list[i]);
+}
+
+/* ---- answers ---- */
+
+static void answer_status(world *w, int status) {
+    step(w, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = "as told"});
+}
+
+static void answer_bytes(world *w, const void *bytes, size_t len) {
+    step(w, (committing_event){.type = COMMITTING_ANSWER, .bytes = {bytes, len}});
+}
+
+/* etcd applies what was sent, and the answer arrives. */
+static void applied(world *w) {
+    assert_int_equal(w->txn, true);
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    if (w->answer.status == EW_OK)
+        answer_bytes(w, w->answer.bytes, w->answer.len);
+    else
+        answer_status(w, w->answer.status);
+}
+
+/* etcd applies what was sent, and the answer is lost. */
+static void applied_lost(world *w) {
+    assert_int_equal(w->txn, true);
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+}
+
+/* What was sent is on its way for ever, or until `late`. */
+static inline sent *delayed(world *w) {
+    sent *copy = malloc(sizeof *copy);
+    *copy = w->last;
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    return copy;
+}
+
+static inline bool late(world *w, sent *copy) {
+    tiny_answer *a = malloc(sizeof *a);
+    int64_t before = w->etcd.revision;
+    tiny_txn(&w->etcd, copy->bytes, copy->len, a);
+    free(a);
+    free(copy);
+    return w->etcd.revision != before;
+}
+
+/* Time passes until the core wants to do something. */
+static void wait_timer(world *w) {
+    int64_t deadline = committing_deadline_ms(w->c);
+    assert_true(deadline < INT64_MAX);
+    w->now = deadline > w->now ? deadline : w->now;
+    step(w, (committing_event){.type = COMMITTING_TIMER});
+}
+
+static void stop(world *w, int64_t timeout_ms) {
+    step(w, (committing_event){.type = COMMITTING_STOP, .timeout_ms = timeout_ms});
+}
+
+/* ---- batches ---- */
+
+typedef struct batch {
+    Msg__Patches patches;
+    Msg__Unit units[300], *list[300];
+    uint8_t bytes[262144];
+    size_t used;
+} batch;
+
+static batch *batch_new(uint64_t number, int64_t counter) {
+    batch *b = calloc(1, sizeof *b);
+    msg__patches__init(&b->patches);
+    b->patches.batch = number;
+    b->patches.delete_counter = counter;
+    b->patches.units = b->list;
+    return b;
+}
+
+static void batch_unit(batch *b) {
+    size_t i = b->patches.n_units++;
+    msg__unit__init(&b->units[i]);
+    b->list[i] = &b->units[i];
+    b->units[i].groups = 1;
+    b->units[i].txn.data = b->bytes + b->used;
+}
+
+/* Adds a key to the last unit: compared with `mod`, then put, or deleted when `value` is NULL, or only compared when it
+ * is "?". */
+static void batch_key(batch *b, const char *key, int64_t mod, const char *value) {
+    const ProtobufCBinaryData k = {strlen(key), (uint8_t *)key};
+    Msg__Unit *u = b->list[b->patches.n_units - 1];
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__RequestOp op = PB__REQUEST_OP__INIT, *ops[] = {&op}, read = PB__REQUEST_OP__INIT, *reads[] = {&read};
+    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
+    Pb__DeleteRangeRequest removal = PB__DELETE_RANGE_REQUEST__INIT;
+    Pb__RangeRequest range = PB__RANGE_REQUEST__INIT;
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.key = put.key = removal.key = range.key = k;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = mod;
+    range.keys_only = 1;
+    read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    read.request_range = &range;
+    if (value) {
+        op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+        op.request_put = &put;
+        put.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
+    } else {
+        op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+        op.request_delete_range = &removal;
+        u->has_delete = 1;
+    }
+    txn.compare = compares;
+    txn.n_compare = 1;
+    txn.failure = reads;
+    txn.n_failure = 1;
+    if (!value || strcmp(value, "?") != 0) {
+        txn.success = ops;
+        txn.n_success = 1;
+        u->ops++;
+    }
+    u->compares++;
+    assert_true(b->used + pb__txn_request__get_packed_size(&txn) <= sizeof b->bytes);
+    size_t len = pb__txn_request__pack(&txn, b->bytes + b->used);
+    b->used += len;
+    u->txn.len += len;
+}
+
+static void batch_put(batch *b, const char *key, int64_t mod, const char *value) {
+    batch_unit(b);
+    batch_key(b, key, mod, value);
+}
+
+/* Gives the batch to the core, and frees it: the core has copied what it keeps. */
+static void give(world *w, batch *b) {
+    step(w, (committing_event){.type = COMMITTING_BATCH, .patches = &b->patches});
+    memset(b->bytes, 0xee, sizeof b->bytes);
+    free(b);
+}
+
+static void assert_outcome(const world *w, int status, uint32_t units) {
+    assert_true(w->has_outcome);
+    assert_string_equal(ew_errname(w->outcome.status), ew_errname(status));
+    assert_int_equal(w->outcome.units, units);
+}
+
+#endif

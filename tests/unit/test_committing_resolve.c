@@ -1,0 +1,575 @@
+/* Unknown outcomes: whatever is lost, late or repeated, a unit is applied exactly once, and what is told of it is true.
+ * The cases are those of the comment in src/core/committing_resolve.c. */
+#include "unit/committing_fixture.h"
+
+static world *w;
+
+static int setup(void **state) {
+    (void)state;
+    w = world_new(&plain_config);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    world_free(w);
+    return 0;
+}
+
+static void give_one(const char *key, int64_t mod, const char *value) {
+    static uint64_t number = 100;
+    batch *b = batch_new(++number, 0);
+    batch_put(b, key, mod, value);
+    give(w, b);
+}
+
+/* Case 1: the first attempt never came; the second one is it. */
+static void test_first_attempt_lost(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    sent first = w->last;
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    assert_true(w->txn); /* at once */
+    assert_memory_equal(w->last.bytes, first.bytes, first.len);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.txns, 2);
+    assert_int_equal(w->outcome.resolved, 1);
+    assert_int_equal(w->outcome.barrier_revision, 2);
+}
+
+/* Case 1, and the first attempt arrives after all: it changes nothing. */
+static void test_first_attempt_late_after_success(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    sent *copy = delayed(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    tiny_delete(&w->etcd, "/a/x"); /* even with its other compares true again */
+    assert_false(late(w, copy));
+    assert_null(tiny_value(&w->etcd, "/a/x"));
+}
+
+/* Case 2: the first attempt was applied; its revision is the barrier. */
+static void test_answer_lost(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    tiny_put(&w->etcd, "/elsewhere", "1");
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, 2);
+    assert_int_equal(w->revisions[0], 2);
+    assert_int_equal(w->outcome.resolved, 1);
+    give_one("/a/y", 0, "1"); /* and the next one goes on from that receipt */
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* Case 2, when others have changed the keys since: still ours, still applied. */
+static void test_answer_lost_then_overwritten(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "foreign");
+}
+
+/* SEMANTICS 27: what a resolved transaction shows on the watch is told from what it wrote. */
+static void test_resolved_commit_without_events(void **state) {
+    (void)state;
+    committing_config config = plain_config;
+    config.counter = false;
+    world_free(w);
+    w = world_new(&config);
+    give_one("/a/none", 0, NULL);
+    applied_lost(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, 0);
+    int64_t mod = tiny_put(&w->etcd, "/a/some", "1");
+    give_one("/a/some", mod, NULL);
+    applied_lost(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, mod + 1);
+}
+
+static void test_resolved_commit_with_counter(void **state) {
+    (void)state;
+    int64_t mod = tiny_put(&w->etcd, "/a/x", "1");
+    give_one("/a/x", mod, NULL);
+    applied_lost(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, mod + 1);
+    assert_string_equal(tiny_value(&w->etcd, COUNTER), "1");
+}
+
+/* Case 3a: refused, not applied; the fence makes it final before anybody is told. */
+static void test_refused_then_fenced(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    sent *copy = delayed(w);
+    int64_t revision = tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    assert_false(w->has_outcome);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    applied(w); /* the fence */
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_int_equal(w->outcome.conflict_revision, revision);
+    assert_string_equal(tiny_value(&w->etcd, RECEIPT), "2");
+    tiny_delete(&w->etcd, "/a/x"); /* the compare is true again */
+    assert_false(late(w, copy));
+    assert_null(tiny_value(&w->etcd, "/a/x"));
+    give_one("/a/x", 0, "2");
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* Case 3a, with units before the one that conflicts: they are sent again, once. */
+static void test_fenced_then_the_good_units(void **state) {
+    (void)state;
+    batch *b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    batch_put(b, "/a/y", 0, "1");
+    tiny_put(&w->etcd, "/a/y", "foreign");
+    give(w, b);
+    sent *copy = delayed(w);
+    applied(w);
+    applied(w); /* the fence */
+    assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
+    tiny_delete(&w->etcd, "/a/y");
+    assert_false(late(w, copy));
+    applied(w);
+    assert_outcome(w, EW_ERR_REFUSED, 1);
+    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "1");
+    assert_null(tiny_value(&w->etcd, "/a/y"));
+}
+
+/* Case 3b: the fence's own answer is lost. */
+static void test_fence_answer_lost(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    applied_lost(w); /* the fence */
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    give_one("/a/y", 0, "1");
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* Case 3c: the first attempt is applied between the refusal and the fence. */
+static void test_first_attempt_late_before_the_fence(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    sent *copy = delayed(w);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    tiny_delete(&w->etcd, "/a/x");
+    assert_true(late(w, copy));
+    int64_t revision = w->etcd.revision;
+    applied(w); /* the fence */
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, revision);
+    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "1");
+}
+
+/* Case 3d: copies of the fence change nothing once the question is decided. */
+static void test_fence_late(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    sent *fence = delayed(w);
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_false(late(w, fence));
+}
+
+/* Case 4: the receipt is gone, and with it the answer. */
+static void test_receipt_gone_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    give_one("/a/y", 0, "1");
+    applied_lost(w);
+    tiny_delete(&w->etcd, RECEIPT);
+    applied(w);
+    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_true(w->outcome.unknown);
+}
+
+static void test_receipt_gone_before_the_fence(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    give_one("/a/y", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    tiny_put(&w->etcd, "/a/y", "foreign");
+    applied(w);
+    tiny_delete(&w->etcd, RECEIPT);
+    applied(w); /* the fence */
+    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_true(w->outcome.unknown);
+}
+
+/* The lease expired while the first transaction of all was unknown: the second attempt cannot be applied. */
+static void test_lease_gone_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    w->etcd.dead_lease = LEASE;
+    applied(w);
+    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_true(w->outcome.unknown);
+}
+
+/* Case 5: another worker uses our id. Its lease or its sequence tells. */
+static void test_foreign_receipt_while_resolving(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        world_free(w);
+        w = world_new(&plain_config);
+        give_one("/a/x", 0, "1");
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+        if (kind == 0) {
+            tiny_put(&w->etcd, RECEIPT, "1"); /* our sequence, not our lease */
+        } else {
+            tiny_set(&w->etcd, 2, RECEIPT, strlen(RECEIPT), "9", 1, LEASE);
+            w->etcd.revision = 2;
+        }
+        applied(w);
+        assert_outcome(w, EW_ERR_FENCED, 0);
+        assert_true(w->outcome.unknown);
+    }
+}
+
+/* Case 6: whatever says nothing is asked again, later and later, for as long as it takes. */
+static void test_resolving_takes_long(void **state) {
+    (void)state;
+    static const int statuses[] = {EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE, EW_ERR_BUSY, EW_ERR_TIMEOUT,
+                                   EW_ERR_CANCELLED};
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    for (int i = 0; i < 50; i++) {
+        answer_status(w, statuses[i % 5]);
+        assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+        assert_in_range(committing_deadline_ms(w->c) - w->now, i < 5 ? 1 : 500, 1000);
+        wait_timer(w);
+        assert_true(w->txn);
+    }
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, 2);
+}
+
+static void test_resolving_denied(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    answer_status(w, EW_ERR_DENIED);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
+    assert_true(w->outcome.unknown);
+}
+
+/* An answer that makes no sense says nothing about what was applied. */
+static void test_malformed_answers(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    answer_bytes(w, "\xff\xff\xff", 3);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    answer_bytes(w, "", 0); /* refused, without the reads */
+    wait_timer(w);
+    answer_bytes(w, "\x10\x01", 2); /* succeeded, without a header */
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.resolved, 1);
+}
+
+/* A header at or below our last receipt cannot be that of a later transaction. */
+static void test_success_in_the_past(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    give_one("/a/y", 0, "1");
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__PutResponse put = PB__PUT_RESPONSE__INIT;
+    Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op, &op};
+    Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
+    header.revision = 2;
+    op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
+    op.response_put = &put;
+    answer.header = &header;
+    answer.succeeded = 1;
+    answer.responses = ops;
+    answer.n_responses = 2;
+    uint8_t bytes[64];
+    answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+}
+
+/* A malformed answer to the fence is asked for again. */
+static void test_malformed_fence_answers(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    answer_bytes(w, "\xff", 1);
+    wait_timer(w);
+    answer_bytes(w, "", 0);
+    wait_timer(w);
+    /* Refused, although the only compare holds. */
+    Pb__RangeResponse none = PB__RANGE_RESPONSE__INIT;
+    Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op};
+    Pb__TxnResponse refusal = PB__TXN_RESPONSE__INIT;
+    op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    op.response_range = &none;
+    refusal.responses = ops;
+    refusal.n_responses = 1;
+    uint8_t bytes[64];
+    answer_bytes(w, bytes, pb__txn_response__pack(&refusal, bytes));
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+}
+
+static void refuse_without_reason(void) {
+    Pb__RangeResponse none = PB__RANGE_RESPONSE__INIT;
+    Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op, &op, &op};
+    Pb__TxnResponse refusal = PB__TXN_RESPONSE__INIT;
+    op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    op.response_range = &none;
+    refusal.responses = ops;
+    refusal.n_responses = 3;
+    uint8_t bytes[64];
+    answer_bytes(w, bytes, pb__txn_response__pack(&refusal, bytes));
+}
+
+/* A refusal that nothing explains is no answer; when it stays so, the batch ends, and nothing is on its way any more.
+ */
+static void test_refused_without_a_reason(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    refuse_without_reason();
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    refuse_without_reason();
+    applied(w); /* the fence */
+    assert_outcome(w, EW_ERR_BAD_ANSWER, 0);
+    assert_false(w->outcome.unknown);
+}
+
+/* "Surely not applied" was not true: the receipt knows. */
+static void test_unavailable_but_applied(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    answer_status(w, EW_ERR_UNAVAILABLE);
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.barrier_revision, 2);
+}
+
+/* SEMANTICS 28: without receipts an unknown outcome cannot be resolved, and ends it. */
+static void test_without_receipts(void **state) {
+    (void)state;
+    committing_config config = plain_config;
+    config.exactly_once = false;
+    world_free(w);
+    w = world_new(&config);
+    give_one("/a/x", 0, "1");
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_null(tiny_value(&w->etcd, RECEIPT));
+    give_one("/a/y", 0, "1");
+    applied_lost(w);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
+    assert_true(w->outcome.unknown);
+    give_one("/a/z", 0, "1");
+    answer_bytes(w, "\xff", 1);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
+}
+
+/* SEMANTICS 7: a stop waits for the resolution, */
+static void test_stop_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    stop(w, 10000);
+    assert_false(w->has_outcome);
+    answer_status(w, EW_ERR_UNAVAILABLE);
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_true(w->ended);
+}
+
+/* SEMANTICS 7: an answer lost during a stop is resolved as well, a refusal is fenced, */
+static void test_stop_then_lost(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    stop(w, 10000);
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    tiny_put(&w->etcd, "/a/x", "foreign");
+    applied(w);
+    applied(w); /* the fence */
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_false(w->outcome.unknown);
+    assert_true(w->ended);
+}
+
+/* ... but not longer than its time. */
+static void test_stop_runs_out_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    answer_status(w, EW_ERR_UNAVAILABLE);
+    stop(w, 0);
+    wait_timer(w);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
+    assert_true(w->outcome.unknown);
+    assert_true(w->ended);
+}
+
+/* ---- by chance ---- */
+
+static uint64_t chance_state;
+
+static unsigned chance(unsigned n) {
+    chance_state = chance_state * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (unsigned)((chance_state >> 33) % n);
+}
+
+#define KEYS 4
+
+static char key_names[KEYS][8] = {"/a/0", "/a/1", "/a/2", "/a/3"};
+
+static void foreign(void) {
+    const char *key = key_names[chance(KEYS)];
+    if (chance(3) == 0)
+        tiny_delete(&w->etcd, key);
+    else
+        tiny_put(&w->etcd, key, "f");
+}
+
+#define COPIES 8
+
+/* One batch of a unit for each key, with losses, late copies and foreign writes. Each
+ * unit puts a value that nobody else puts; `seen` counts how often it was put. */
+static void random_batch(unsigned number) {
+    sent *copies[COPIES] = {0};
+    unsigned copy_count = 0, seen[KEYS] = {0};
+    char values[KEYS][16];
+    batch *b = batch_new(number, 0);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(values[i], sizeof values[i], "%u.%d", number, i);
+        batch_put(b, key_names[i], tiny_mod(&w->etcd, key_names[i]), values[i]);
+    }
+    if (chance(2))
+        foreign();
+    give(w, b);
+    bool done = w->has_outcome;
+    Msg__Outcome outcome = w->outcome;
+    while (!done) {
+        int64_t mods[KEYS];
+        for (int i = 0; i < KEYS; i++)
+            mods[i] = tiny_mod(&w->etcd, key_names[i]);
+        switch (chance(w->txn ? 7 : 3)) {
+        case 0:
+            foreign();
+            break;
+        case 1:
+            if (copy_count > 0)
+                late(w, copies[--copy_count]);
+            break;
+        case 2:
+            if (!w->txn)
+                wait_timer(w);
+            break;
+        case 3:
+            applied_lost(w);
+            break;
+        case 4:
+            if (copy_count < COPIES)
+                copies[copy_count++] = delayed(w);
+            break;
+        default:
+            applied(w);
+        }
+        for (int i = 0; i < KEYS; i++) {
+            const char *now = tiny_value(&w->etcd, key_names[i]);
+            seen[i] += tiny_mod(&w->etcd, key_names[i]) != mods[i] && now && strcmp(now, values[i]) == 0;
+        }
+        done = w->has_outcome;
+        outcome = w->outcome;
+    }
+    /* Whatever is still on its way arrives now, with all keys free again: nothing of it may count. */
+    assert_true(outcome.status == EW_OK || outcome.status == EW_ERR_REFUSED);
+    for (int i = 0; i < KEYS; i++)
+        tiny_delete(&w->etcd, key_names[i]);
+    while (copy_count > 0)
+        assert_false(late(w, copies[--copy_count]));
+    for (unsigned i = 0; i < KEYS; i++)
+        assert_int_equal(seen[i], i < outcome.units ? 1 : 0);
+}
+
+/* Exactly once, over many orders of events. */
+static void test_exactly_once_by_chance(void **state) {
+    (void)state;
+    for (unsigned run = 0; run < 300; run++) {
+        committing_config config = plain_config;
+        config.max_keys = 1 + run % 4;
+        world_free(w);
+        w = world_new(&config);
+        chance_state = run;
+        for (unsigned number = 1; number <= 40; number++)
+            random_batch(number);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_first_attempt_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_attempt_late_after_success, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_lost_then_overwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolved_commit_without_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolved_commit_with_counter, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_then_fenced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fenced_then_the_good_units, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_answer_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_attempt_late_before_the_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_late, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_gone_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_gone_before_the_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_gone_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_foreign_receipt_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolving_takes_long, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_malformed_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_success_in_the_past, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_malformed_fence_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_without_a_reason, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unavailable_but_applied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_without_receipts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_then_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_runs_out_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exactly_once_by_chance, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
