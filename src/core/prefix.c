@@ -18,17 +18,12 @@ char *prefix_normalise(const char *text) {
     return out;
 }
 
-/* The first key behind all those that start with `bytes`, in place: etcd's WithPrefix. Answers the new length. */
-static size_t successor(unsigned char *bytes, size_t len) {
-    while (len > 0) {
-        if (bytes[len - 1] < 0xff) {
-            bytes[len - 1]++;
-            return len;
-        }
+size_t prefix_successor(unsigned char *bytes, size_t len) {
+    while (len > 0 && bytes[len - 1] == 0xff)
         len--;
-    }
-    bytes[0] = '\0'; /* nothing but 0xff: etcd reads a single NUL as "to the end of the keyspace" */
-    return 1;
+    if (len > 0)
+        bytes[len - 1]++;
+    return len;
 }
 
 bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_end) {
@@ -48,8 +43,10 @@ bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_
     memcpy(first, prefix.data, prefix.len);
     memcpy(last, prefix.data, prefix.len);
     size_t last_len;
-    if (textual) {
-        last_len = successor(last, prefix.len);
+    if (textual) { /* etcd's WithPrefix */
+        last_len = prefix_successor(last, prefix.len);
+        if (last_len == 0)
+            last[last_len++] = '\0'; /* etcd reads a single NUL as "to the end of the keyspace" */
     } else {
         last[prefix.len] = '/' + 1;
         last_len = prefix.len + 1;

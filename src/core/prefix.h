@@ -15,6 +15,10 @@ char *prefix_normalise(const char *text);
  * prefix_owns tells what belongs. */
 bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_end);
 
+/* The first key behind all those that start with `bytes`, in place. Answers its length, 0 if there is none (nothing but
+ * 0xff). */
+size_t prefix_successor(unsigned char *bytes, size_t len);
+
 /* Whether a key belongs to the prefix: the bare key or below it; with textual, whatever starts with it. */
 bool prefix_owns(ew_slice prefix, bool textual, ew_slice key);
 

@@ -33,6 +33,7 @@ static void check_invariant(const watching *w) {
     CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
     CHECK(w->joined_len == 0 || w->joined_sent || w->created);
     CHECK(w->pinned > 0 || w->next_len == 0);
+    CHECK(w->bound_len == 0 || w->next_len > 0);
     CHECK(w->seen <= w->highest);
     CHECK(!w->ended || (is_over(w) && !w->range_out && !w->stream_out));
 }
@@ -344,6 +345,7 @@ void watching_free(watching *w) {
     if (!w)
         return;
     free(w->next_key);
+    free(w->bound);
     free(w->joined);
     free(w->request);
     free(w);

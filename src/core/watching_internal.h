@@ -1,8 +1,8 @@
-/* The watching core's inside, shared by its three files: watching.c (the life), watching_pages.c (the snapshot) and
- * watching_stream.c (the watch).
+/* The watching core's inside, shared by its files: watching.c (the life), watching_pages.c and watching_bounds.c (the
+ * snapshot), watching_stream.c (the watch).
  *
  * Handlers only change the state. What the new state wants and is not out yet (a range call, a stream, the end) is
- * started in one place, by watching_pursue at the end of each step. */
+ * started in one place, pursue in watching.c, at the end of each step. */
 #ifndef CORE_WATCHING_INTERNAL_H
 #define CORE_WATCHING_INTERNAL_H
 
@@ -46,6 +46,11 @@ struct watching {
     int64_t limit;
     uint8_t *next_key; /* where the next page starts */
     size_t next_len;   /* 0 for the first page */
+    uint8_t *bound;    /* where it ends, before the whole range does; see watching_bounds.c */
+    size_t bound_len;  /* 0: at the range's end */
+    size_t level;      /* the bound is behind all keys that share so many bytes with next_key; 0: none */
+    int64_t left;      /* about how many keys are still to come */
+    bool from_bound;   /* the page starts where the one before was bounded */
 
     /* The watch. */
     uint64_t opens;
@@ -109,6 +114,12 @@ void watching_start_pages(watching *w);
 void watching_send_range(watching *w, watching_effects *out);
 void watching_take_page(watching *w, const watching_event *event, watching_effects *out);
 bool watching_shrink_page(watching *w, watching_effects *out); /* false if it cannot be smaller */
+
+/* ---- watching_bounds.c ---- */
+
+bool watching_set_bound(watching *w); /* for the next page; false when out of memory */
+void watching_learn_bound(watching *w, const Pb__RangeResponse *page);
+int watching_compare(ew_slice a, ew_slice b); /* etcd's order of keys */
 
 /* ---- watching_stream.c ---- */
 

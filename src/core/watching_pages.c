@@ -5,7 +5,8 @@
 
 void watching_start_pages(watching *w) {
     w->pinned = 0;
-    w->next_len = 0;
+    w->next_len = w->bound_len = w->level = 0;
+    w->from_bound = false;
 }
 
 bool watching_shrink_page(watching *w, watching_effects *out) {
@@ -17,10 +18,15 @@ bool watching_shrink_page(watching *w, watching_effects *out) {
 }
 
 void watching_send_range(watching *w, watching_effects *out) {
-    Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
+    if (!watching_set_bound(w)) {
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
+        return;
+    }
     ew_slice key = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
+    ew_slice end = w->bound_len > 0 ? (ew_slice){w->bound, w->bound_len} : w->config.range_end;
+    Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
     request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
-    request.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
+    request.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)(uintptr_t)end.data};
     request.limit = w->limit;
     request.revision = w->pinned;
     ew_slice bytes;
@@ -40,12 +46,6 @@ static void adapt_limit(watching *w, size_t keys, size_t bytes) {
     w->limit = wanted < least ? least : wanted > most ? most : wanted;
 }
 
-static int compare(ew_slice a, ProtobufCBinaryData b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* Why a page cannot be true, or NULL. Keys that do not rise could keep the paging from ever coming to an end. */
 static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page, int64_t pinned) {
     if (page->header->revision < pinned || pinned == 0)
@@ -55,18 +55,29 @@ static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *pag
     ew_slice before = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
     for (size_t i = 0; i < page->n_kvs; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
-        int order = compare(before, kv->key);
+        int order = watching_compare(before, (ew_slice){kv->key.data, kv->key.len});
         if (order > 0 || (order == 0 && i > 0))
             return "a page whose keys are out of order";
         if (kv->mod_revision <= 0 || kv->mod_revision > pinned)
             return "a page with a key from another revision";
         before = (ew_slice){kv->key.data, kv->key.len};
     }
+    if (w->bound_len > 0 && watching_compare(before, (ew_slice){w->bound, w->bound_len}) >= 0)
+        return "a page with a key behind its end";
     return NULL;
 }
 
-/* The next page starts at the first key that can follow: the last one and a NUL. */
-static bool keep_next_key(watching *w, ProtobufCBinaryData last) {
+/* The next page starts at the first key that can follow: the last one and a NUL, or the bound of a page that had no
+ * more below it. */
+static bool keep_next_key(watching *w, const Pb__RangeResponse *page) {
+    if (!page->more) {
+        uint8_t *used = w->next_key;
+        w->next_key = w->bound;
+        w->next_len = w->bound_len;
+        w->bound = used;
+        return true;
+    }
+    ProtobufCBinaryData last = page->kvs[page->n_kvs - 1]->key;
     uint8_t *key = realloc(w->next_key, last.len + 1);
     if (!key)
         return false;
@@ -77,15 +88,11 @@ static bool keep_next_key(watching *w, ProtobufCBinaryData last) {
     return true;
 }
 
-static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, watching_effects *out) {
-    if (page->more && !keep_next_key(w, page->kvs[page->n_kvs - 1]->key)) {
-        watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
-        return;
-    }
+static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, bool last, watching_effects *out) {
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_SNAPSHOT);
     effect->epoch = w->epoch;
     effect->first = w->pinned == 0;
-    effect->last = !page->more;
+    effect->last = last;
     if (effect->first)
         w->pinned = page->header->revision;
     effect->revision = w->pinned;
@@ -94,12 +101,25 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
         w->highest = w->pinned;
     w->failures = w->bad_answers = w->denials = w->falls = 0;
     w->retry_at_ms = w->now_ms;
-    if (page->more) {
-        adapt_limit(w, page->n_kvs, bytes.len);
-        return;
+}
+
+static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, watching_effects *out) {
+    bool last = !page->more && w->bound_len == 0;
+    if (!last) {
+        watching_learn_bound(w, page);
+        if (!keep_next_key(w, page)) {
+            watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
+            return;
+        }
+        w->from_bound = !page->more;
     }
-    w->seen = w->pinned;
-    watching_move(w, out, WATCHING_WATCHING);
+    send_page(w, page, bytes, last, out);
+    if (last) {
+        w->seen = w->pinned;
+        watching_move(w, out, WATCHING_WATCHING);
+    } else if (page->n_kvs > 0) {
+        adapt_limit(w, page->n_kvs, bytes.len);
+    }
 }
 
 void watching_take_page(watching *w, const watching_event *event, watching_effects *out) {

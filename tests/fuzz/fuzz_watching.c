@@ -95,6 +95,27 @@ static ew_slice take_page(bench *b, input *in) {
     return (ew_slice){b->bytes, pb__range_response__pack(&r, b->bytes)};
 }
 
+/* A page as a large prefix gives it: many keys in order, which lead to bounded pages. */
+static ew_slice take_large_page(bench *b, input *in) {
+    Pb__RangeResponse r = PB__RANGE_RESPONSE__INIT;
+    Pb__ResponseHeader h;
+    Pb__KeyValue kvs[64], *list[64];
+    uint8_t keys[64][3], start = take(in) % 64, middle = take(in);
+    r.header = take_header(in, &h);
+    r.more = take(in) & 1;
+    r.count = (int64_t)((uint64_t)take_number(in) * 8);
+    r.kvs = list;
+    for (size_t count = 64u - start; r.n_kvs < count; r.n_kvs++) {
+        Pb__KeyValue *kv = list[r.n_kvs] = &kvs[r.n_kvs];
+        uint8_t *key = memcpy(keys[r.n_kvs], (uint8_t[]){'/', middle, (uint8_t)(r.n_kvs + start)}, 3);
+        pb__key_value__init(kv);
+        kv->key = (ProtobufCBinaryData){3, key};
+        kv->mod_revision = 1;
+    }
+    CHECK(pb__range_response__get_packed_size(&r) <= sizeof b->bytes);
+    return (ew_slice){b->bytes, pb__range_response__pack(&r, b->bytes)};
+}
+
 static ew_slice take_response(bench *b, input *in) {
     static const char *const reasons[] = {"", "permission denied", "invalid auth token", "no leader"};
     Pb__WatchResponse r = PB__WATCH_RESPONSE__INIT;
@@ -152,9 +173,12 @@ static void one_event(bench *b, input *in) {
         e.type = WATCHING_TIMER;
         break;
     case 2:
-    case 3:
         e.type = WATCHING_PAGE;
         e.bytes = take_page(b, in);
+        break;
+    case 3:
+        e.type = WATCHING_PAGE;
+        e.bytes = take_large_page(b, in);
         break;
     case 4:
         e.type = WATCHING_PAGE_FAILED;
