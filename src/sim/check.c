@@ -1,0 +1,213 @@
+#include "sim/check.h"
+
+#include "core/prefix.h"
+#include "etcd.pb-c.h"
+
+#include <stdlib.h>
+
+#define PRINT(slice) (int)(slice).len, (const char *)(slice).data
+
+/* ---- which keys ---- */
+
+static bool below(const char *root, ew_slice key) {
+    size_t len = strlen(root);
+    return key.len > len && memcmp(key.data, root, len) == 0 && ((const char *)key.data)[len] == '/';
+}
+
+bool check_visible(const sim_worker *w, ew_slice key) {
+    bool textual = w->options->prefix_match == OPTIONS_PREFIX_TEXTUAL;
+    return prefix_owns(ew_str(w->prefix), textual, key) && !ew_slice_equal(key, ew_str(w->counter_key)) &&
+           !below(w->options->receipt_prefix, key);
+}
+
+bool check_revision_visible(const sim_worker *w, int64_t revision) {
+    size_t count;
+    const etcd_model_record *r = etcd_model_records(w->sim->etcd, revision, &count);
+    for (size_t i = 0; i < count; i++)
+        if (check_visible(w, r[i].key))
+            return true;
+    return false;
+}
+
+bool check_is_up_to_date(const sim_worker *w) {
+    ticking_stats stats;
+    ticking_get_stats(w->ticking, &stats);
+    for (int64_t r = etcd_model_revision(w->sim->etcd); r > stats.revision && r > 0; r--)
+        if (check_revision_visible(w, r))
+            return false;
+    return true;
+}
+
+/* ---- what is written ---- */
+
+static int64_t counter_before(const ew_sim *s, const sim_worker *w, int64_t revision) {
+    const etcd_model_record *r = etcd_model_get(s->etcd, ew_str(w->counter_key), revision - 1);
+    char text[32] = "0";
+    if (r)
+        snprintf(text, sizeof text, "%.*s", PRINT(r->value));
+    return strtoll(text, NULL, 10);
+}
+
+/* Anything of the prefix deleted: the counter rises by one, once. Nothing deleted: it stays. */
+static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool deletes,
+                          const etcd_model_record *counter) {
+    if (w->options->delete_counter != OPTIONS_COUNTER_COMPAT) {
+        if (counter)
+            ew_sim_fail(s, "worker %u wrote the delete counter, which is off", w->number);
+        return;
+    }
+    if (!counter && !deletes)
+        return;
+    if (!counter || counter->deleted || !deletes) {
+        ew_sim_fail(s, "worker %u, revision %lld: deletions %d, but delete counter %s", w->number, (long long)revision,
+                    deletes, counter ? "written" : "not written");
+        return;
+    }
+    char want[32];
+    int length = snprintf(want, sizeof want, "%lld", (long long)counter_before(s, w, revision) + 1);
+    if (!ew_slice_equal(counter->value, (ew_slice){want, (size_t)length}))
+        ew_sim_fail(s, "worker %u, revision %lld: the delete counter became %.*s, not %s", w->number,
+                    (long long)revision, PRINT(counter->value), want);
+}
+
+void check_revision(ew_sim *s, int64_t revision) {
+    sim_author author = s->authors[revision];
+    sim_note(s, "revision", revision, author.worker);
+    size_t count;
+    const etcd_model_record *r = etcd_model_records(s->etcd, revision, &count);
+    for (size_t i = 0; i < count; i++)
+        sim_trace(s, "revision %lld by %d.%u: %s %.*s = %.*s", (long long)revision, (int)author.worker - 1, author.life,
+                  r[i].deleted ? "delete" : "put", PRINT(r[i].key), PRINT(r[i].value));
+    if (author.worker == 0)
+        return;
+    sim_worker *w = s->workers[author.worker - 1];
+    bool deletes = false, visible = false;
+    const etcd_model_record *counter = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (ew_slice_equal(r[i].key, ew_str(w->counter_key))) {
+            counter = &r[i];
+        } else if (check_visible(w, r[i].key)) {
+            visible = true;
+            deletes |= r[i].deleted;
+        } else if (!below(w->options->receipt_prefix, r[i].key)) {
+            ew_sim_fail(s, "worker %u wrote outside its prefix: %.*s", w->number, PRINT(r[i].key));
+        }
+    }
+    check_counter(s, w, revision, deletes, counter);
+    if (visible && w->running && w->life == author.life)
+        w->seen.own_revision = revision;
+}
+
+/* ---- what passes between the actors ---- */
+
+static void check_unit(sim_worker *w, const Msg__Unit *u) {
+    sim_arena *a = &w->sim->arena;
+    const Pb__TxnRequest *t = pb__txn_request__unpack(&a->allocator, u->txn.len, u->txn.data);
+    if (!t) {
+        ew_sim_fail(w->sim, "worker %u: a unit that is no transaction", w->number);
+        return;
+    }
+    bool deletes = false;
+    for (size_t i = 0; i < t->n_success; i++)
+        deletes |= t->success[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    if (u->groups == 0 || t->n_compare != u->compares || t->n_success != u->ops || t->n_failure != t->n_compare ||
+        deletes != !!u->has_delete)
+        ew_sim_fail(w->sim, "worker %u: a unit of %u groups says %u compares, %u ops, deletion %d; it has %zu, %zu, %d",
+                    w->number, u->groups, u->compares, u->ops, u->has_delete, t->n_compare, t->n_success, deletes);
+}
+
+void check_patches(sim_worker *w, const Msg__Patches *patches) {
+    ew_sim *s = w->sim;
+    sim_note(s, "batch", (int64_t)patches->batch, (int64_t)patches->n_units);
+    sim_trace(s, "worker %u batch %llu: %zu units on revision %lld, counter %lld", w->number,
+              (unsigned long long)patches->batch, patches->n_units, (long long)patches->base_revision,
+              (long long)patches->delete_counter);
+    if (w->seen.batch_out)
+        ew_sim_fail(s, "worker %u: a batch while another one is undecided", w->number);
+    if (patches->batch <= w->seen.batch)
+        ew_sim_fail(s, "worker %u: batch %llu after %llu", w->number, (unsigned long long)patches->batch,
+                    (unsigned long long)w->seen.batch);
+    w->seen.batch_out = true;
+    w->seen.batch = patches->batch;
+    sim_arena_reset(&s->arena);
+    for (size_t i = 0; i < patches->n_units; i++)
+        check_unit(w, patches->units[i]);
+}
+
+void check_message(sim_worker *w, const Msg__Message *m) {
+    if (m->snapshot && m->snapshot->first && m->epoch > 1)
+        w->seen.resynced = true;
+    if (!m->outcome)
+        return;
+    if (!w->seen.batch_out || m->outcome->batch != w->seen.batch)
+        ew_sim_fail(w->sim, "worker %u: an outcome of batch %llu, which is not out", w->number,
+                    (unsigned long long)m->outcome->batch);
+    w->seen.batch_out = false;
+}
+
+void check_txn(sim_worker *w, ew_slice request) {
+    ew_sim *s = w->sim;
+    sim_arena_reset(&s->arena);
+    const Pb__TxnRequest *t = pb__txn_request__unpack(&s->arena.allocator, request.len, request.data);
+    sim_note(s, "txn", (int64_t)request.len, w->number);
+    if (!t) {
+        ew_sim_fail(s, "worker %u sends a transaction that is none", w->number);
+        return;
+    }
+    size_t most = s->etcd_config.max_txn_ops;
+    if (t->n_compare > most || t->n_success > most || t->n_failure > most ||
+        (int64_t)request.len > w->committing_config.max_bytes)
+        ew_sim_fail(s, "worker %u sends a transaction of %zu compares, %zu and %zu operations, %zu bytes", w->number,
+                    t->n_compare, t->n_success, t->n_failure, request.len);
+    sim_trace(s, "worker %u sends a transaction of %zu compares, %zu operations", w->number, t->n_compare,
+              t->n_success);
+}
+
+/* ---- a life's end ---- */
+
+void check_stop_asked(sim_worker *w) {
+    enum { MARGIN_MS = 3000 }; /* the shutdown handshake, and a tick that has just begun */
+    int64_t by = sim_now(w->sim) + w->options->stop_timeout_ms + w->sim->drawn.slow_tick_ms + MARGIN_MS;
+    if (by < w->seen.stop_by_ms)
+        w->seen.stop_by_ms = by;
+}
+
+/* What may end a run here, beside the reactor's own will. */
+static bool has_reason(const sim_worker *w) {
+    const sim_faults *f = &w->sim->drawn;
+    switch (w->status) {
+    case EW_OK:
+    case EW_ERR_REACTOR:
+    case EW_ERR_SESSION_DONE:
+    case EW_ERR_FENCED: /* its lease, and so its receipt, is gone */
+        return true;
+    case EW_ERR_CANCELLED:
+        return w->stop_wanted;
+    case EW_ERR_UNKNOWN_OUTCOME:
+        return true; /* without receipts, or when the stop's time was over before it was known */
+    case EW_ERR_BAD_ANSWER:
+        return f->bad_answer > 0;
+    case EW_ERR_WRONG_CLUSTER:
+        return f->bad_answer > 0;
+    case EW_ERR_REVISION_FELL:
+        return f->stale_read > 0 || f->bad_answer > 0;
+    default:
+        return false;
+    }
+}
+
+void check_end(sim_worker *w) {
+    ew_sim *s = w->sim;
+    if (!has_reason(w))
+        ew_sim_fail(s, "worker %u ended without a reason: %s (%s)", w->number, ew_strerror(w->status), w->detail);
+    if (w->range || w->txn || w->stream)
+        ew_sim_fail(s, "worker %u ended with %s under way", w->number,
+                    w->range ? "a read"
+                    : w->txn ? "a transaction"
+                             : "a stream");
+    if (w->seen.batch_out && w->status != EW_ERR_UNKNOWN_OUTCOME)
+        ew_sim_fail(s, "worker %u ended (%s) with a batch undecided", w->number, ew_strerror(w->status));
+    if (sim_now(s) > w->seen.stop_by_ms)
+        ew_sim_fail(s, "worker %u needed %lld ms too long to stop", w->number,
+                    (long long)(sim_now(s) - w->seen.stop_by_ms));
+}

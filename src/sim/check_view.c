@@ -1,0 +1,229 @@
+/* What a reactor is shown, against etcd's history. */
+#include "sim/check.h"
+
+#include <stdlib.h>
+
+#define PRINT(slice) (int)(slice).len, (const char *)(slice).data
+
+/* ---- the model that a reactor would build from its updates ---- */
+
+static size_t find(const sim_seen *seen, ew_slice key, bool *found) {
+    size_t low = 0, high = seen->key_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = sim_compare(seen->keys[middle].key, key);
+        if (order == 0) {
+            *found = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *found = false;
+    return low;
+}
+
+static void drop_key(sim_seen *seen, size_t i) {
+    free(sim_unconst(seen->keys[i].key.data));
+    free(sim_unconst(seen->keys[i].value.data));
+    memmove(seen->keys + i, seen->keys + i + 1, (--seen->key_count - i) * sizeof *seen->keys);
+}
+
+static void store(sim_seen *seen, const ew_event *e) {
+    bool found;
+    size_t i = find(seen, e->entry.key, &found);
+    if (e->kind == EW_EVENT_DELETE) {
+        if (found)
+            drop_key(seen, i);
+        return;
+    }
+    if (!found) {
+        sim_reserve(seen->keys, seen->key_capacity, seen->key_count + 1);
+        memmove(seen->keys + i + 1, seen->keys + i, (seen->key_count++ - i) * sizeof *seen->keys);
+        seen->keys[i] = (seen_key){.key = sim_copy(e->entry.key)};
+    }
+    free(sim_unconst(seen->keys[i].value.data));
+    seen->keys[i].value = sim_copy(e->entry.value);
+    seen->keys[i].mod_revision = e->entry.mod_revision;
+}
+
+void check_forget(sim_worker *w) {
+    while (w->seen.key_count)
+        drop_key(&w->seen, w->seen.key_count - 1);
+    free(w->seen.keys);
+    w->seen.keys = NULL;
+    w->seen.key_capacity = 0;
+}
+
+void check_reset(sim_worker *w) {
+    while (w->seen.key_count)
+        drop_key(&w->seen, w->seen.key_count - 1);
+}
+
+/* ---- one event ---- */
+
+/* The record of history that an event tells of; NULL for a deletion that a re-sync found out by itself. */
+static const etcd_model_record *record_of(const sim_worker *w, const ew_event *e) {
+    size_t count;
+    if (e->entry.mod_revision < 1 || e->entry.mod_revision > etcd_model_revision(w->sim->etcd))
+        return NULL;
+    const etcd_model_record *r = etcd_model_records(w->sim->etcd, e->entry.mod_revision, &count);
+    for (size_t i = 0; i < count; i++)
+        if (ew_slice_equal(r[i].key, e->entry.key))
+            return &r[i];
+    return NULL;
+}
+
+/* Between two snapshots an event is the key's very next change: none is left out, doubled or merged. */
+static void check_order(sim_worker *w, const ew_event *e, const etcd_model_record *r) {
+    bool found;
+    size_t i = find(&w->seen, e->entry.key, &found);
+    int64_t last = found ? w->seen.keys[i].mod_revision : 0;
+    if (found && e->entry.mod_revision <= last)
+        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld", w->number, PRINT(e->entry.key),
+                    (long long)e->entry.mod_revision, (long long)last);
+    if (e->initial || w->seen.resynced || !r)
+        return;
+    const etcd_model_record *before = etcd_model_before(w->sim->etcd, r);
+    int64_t want = before && !before->deleted ? before->mod_revision : 0;
+    if (want != last)
+        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld, but its change before that was at %lld",
+                    w->number, PRINT(e->entry.key), (long long)e->entry.mod_revision, (long long)last, (long long)want);
+}
+
+void check_update(sim_worker *w, const ew_event *e) {
+    ew_sim *s = w->sim;
+    sim_note(s, "update", e->entry.mod_revision, e->kind);
+    sim_trace(s, "worker %u update: %s %.*s at %lld", w->number, e->kind == EW_EVENT_PUT ? "put" : "delete",
+              PRINT(e->entry.key), (long long)e->entry.mod_revision);
+    if (!check_visible(w, e->entry.key))
+        ew_sim_fail(s, "worker %u is shown %.*s, which is not its own", w->number, PRINT(e->entry.key));
+    const etcd_model_record *r = record_of(w, e);
+    bool deleted = e->kind == EW_EVENT_DELETE;
+    if (!r ? !(deleted && w->seen.resynced)
+           : r->deleted != deleted || (!deleted && !ew_slice_equal(r->value, e->entry.value)))
+        ew_sim_fail(s, "worker %u is shown %.*s (%s) at %lld, which history does not know", w->number,
+                    PRINT(e->entry.key), deleted ? "deleted" : "put", (long long)e->entry.mod_revision);
+    check_order(w, e, r);
+    store(&w->seen, e);
+}
+
+/* ---- the tick ---- */
+
+static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r, const ew_entry *e, const char *where) {
+    if (r && e && ew_slice_equal(r->key, e->key))
+        ew_sim_fail(w->sim, "worker %u, tick at %lld: %s has %.*s as of %lld, etcd as of %lld", w->number,
+                    (long long)revision, where, PRINT(e->key), (long long)e->mod_revision, (long long)r->mod_revision);
+    else
+        ew_sim_fail(w->sim, "worker %u, tick at %lld: %s %s %.*s", w->number, (long long)revision, where,
+                    e && (!r || sim_compare(e->key, r->key) < 0) ? "has too much:" : "lacks",
+                    PRINT(e && (!r || sim_compare(e->key, r->key) < 0) ? e->key : r->key));
+}
+
+static bool same(const etcd_model_record *r, const ew_entry *e) {
+    return ew_slice_equal(r->key, e->key) && r->mod_revision == e->mod_revision && ew_slice_equal(r->value, e->value);
+}
+
+static const etcd_model_record *next_visible(const sim_worker *w, size_t *position, int64_t revision) {
+    const etcd_model_record *r;
+    do
+        r = etcd_model_scan(w->sim->etcd, position, revision);
+    while (r && !check_visible(w, r->key));
+    return r;
+}
+
+static void check_state(sim_worker *w, ew_tick *tick, int64_t revision) {
+    size_t position = 0, count = 0;
+    ew_entry e = {0};
+    for (;;) {
+        const etcd_model_record *r = next_visible(w, &position, revision);
+        bool more = ew_tick_scan(tick, EW_STR(""), &e);
+        if (!r && !more)
+            break;
+        if (!r || !more || !same(r, &e)) {
+            differs(w, revision, r, more ? &e : NULL, "the tick");
+            return;
+        }
+        count++;
+    }
+    if (count != ew_tick_count(tick))
+        ew_sim_fail(w->sim, "worker %u: %zu keys, but the tick counts %zu", w->number, count, ew_tick_count(tick));
+}
+
+static void check_updates_state(sim_worker *w, int64_t revision) {
+    size_t position = 0;
+    for (size_t i = 0;; i++) {
+        const etcd_model_record *r = next_visible(w, &position, revision);
+        bool more = i < w->seen.key_count;
+        if (!r && !more)
+            return;
+        ew_entry e = {0};
+        if (more)
+            e = (ew_entry){w->seen.keys[i].key, w->seen.keys[i].value, w->seen.keys[i].mod_revision};
+        if (!r || !more || !same(r, &e)) {
+            differs(w, revision, r, more ? &e : NULL, "what update was told");
+            return;
+        }
+    }
+}
+
+/* coalesce = off: one tick for each revision, unless something of ours was undecided in between (SEMANTICS 5). */
+static void check_single_steps(sim_worker *w, int64_t revision) {
+    unsigned revisions = 0;
+    for (int64_t r = w->seen.tick_revision + 1; r <= revision; r++)
+        revisions += check_revision_visible(w, r);
+    if (revisions > 1)
+        ew_sim_fail(w->sim, "worker %u: one tick for %u revisions up to %lld, though coalesce is off", w->number,
+                    revisions, (long long)revision);
+}
+
+/* Memory follows what exists: keys, values and a fixed overhead for each. */
+static void check_memory(sim_worker *w, ew_tick *tick) {
+    ticking_stats stats;
+    ticking_get_stats(w->ticking, &stats);
+    uint64_t bytes = 65536;
+    ew_entry e = {0};
+    while (ew_tick_scan(tick, EW_STR(""), &e))
+        bytes += 512 + 2 * (e.key.len + e.value.len);
+    if (stats.mirror_bytes > bytes)
+        ew_sim_fail(w->sim, "worker %u: the mirror takes %llu bytes for %llu keys", w->number,
+                    (unsigned long long)stats.mirror_bytes, (unsigned long long)stats.keys);
+}
+
+void check_tick(sim_worker *w, ew_tick *tick) {
+    ew_sim *s = w->sim;
+    int64_t revision = ew_tick_revision(tick);
+    sim_note(s, "tick", w->number, revision);
+    sim_trace(s, "worker %u tick %llu at revision %lld", w->number, (unsigned long long)ew_tick_number(tick),
+              (long long)revision);
+    if (revision > etcd_model_revision(s->etcd) || revision < 1) {
+        ew_sim_fail(s, "worker %u: a tick at revision %lld, which does not exist", w->number, (long long)revision);
+        return;
+    }
+    if (revision < w->seen.tick_revision)
+        ew_sim_fail(s, "worker %u: a tick at %lld after one at %lld", w->number, (long long)revision,
+                    (long long)w->seen.tick_revision);
+    if (revision < w->seen.own_revision)
+        ew_sim_fail(s, "worker %u: a tick at %lld, before its own write at %lld", w->number, (long long)revision,
+                    (long long)w->seen.own_revision);
+    if (w->seen.batch_out)
+        ew_sim_fail(s, "worker %u: a tick while a batch is undecided", w->number);
+    if (ew_tick_now_ms(tick) != sim_now(s))
+        ew_sim_fail(s, "worker %u: a tick at %lld ms that says %lld ms", w->number, (long long)sim_now(s),
+                    (long long)ew_tick_now_ms(tick));
+    check_state(w, tick, revision);
+    check_memory(w, tick);
+    if (w->table.update)
+        check_updates_state(w, revision);
+    if (!w->options->coalesce && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
+        check_single_steps(w, revision);
+    w->seen.tick_revision = revision;
+    w->seen.resynced = false;
+    w->seen.ticks++;
+}
+
+void check_ticked(sim_worker *w, ew_tick *tick) {
+    w->seen.wrote = ticking_tick_groups(tick) > 0;
+}

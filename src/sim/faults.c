@@ -1,0 +1,96 @@
+/* The drawn probabilities, and the faults that come by themselves. */
+#include "sim/worker.h"
+
+enum { ROUND_MS = 100 };
+
+/* Half of the faults are left out of a run altogether, so that each is also met without the others; the rest are more
+ * often rare than frequent. */
+static int64_t draw(sim_random *r, int64_t most) {
+    if (sim_chance(r, 500))
+        return 0;
+    int64_t high = sim_between(r, 1, most);
+    return sim_between(r, 1, high);
+}
+
+void sim_faults_draw(ew_sim *s) {
+    sim_random *r = &s->random;
+#define DRAW(name, most, help) s->drawn.name = draw(r, most);
+    SIM_FAULTS(DRAW)
+#undef DRAW
+    etcd_model_config *c = &s->etcd_config;
+    *c = etcd_model_defaults;
+    c->batch_revisions = (uint32_t)sim_between(r, 1, 20); /* small, so that small worlds have batches and fragments */
+    c->fragment_bytes = (size_t)sim_between(r, 100, 1500);
+    c->queue_responses = (size_t)sim_between(r, 1, 32);
+    c->progress_overtakes = sim_chance(r, 500);
+    c->progress_unanswered = sim_chance(r, 200);
+    c->silent_cancel_reason = sim_chance(r, 500);
+}
+
+void ew_sim_describe(const ew_sim *s, FILE *out) {
+    fprintf(out, "seed %llu:", (unsigned long long)s->seed);
+#define DESCRIBE(name, most, help) fprintf(out, " %s %lld", #name, (long long)s->drawn.name);
+    SIM_FAULTS(DESCRIBE)
+#undef DESCRIBE
+    const etcd_model_config *c = &s->etcd_config;
+    fprintf(out, "; etcd: batches of %u revisions, fragments of %zu bytes, %zu responses, progress %s\n",
+            c->batch_revisions, c->fragment_bytes, c->queue_responses,
+            c->progress_unanswered  ? "never answered"
+            : c->progress_overtakes ? "overtakes"
+                                    : "in order");
+}
+
+bool sim_happens(ew_sim *s, int64_t permille) {
+    return s->faulty && sim_chance(&s->random, permille);
+}
+
+int64_t sim_delay(ew_sim *s) {
+    if (sim_happens(s, s->drawn.slow))
+        return sim_between(&s->random, 0, s->drawn.slow_ms);
+    return sim_between(&s->random, 0, s->drawn.delay_ms);
+}
+
+static void befall_etcd(ew_sim *s) {
+    sim_random *r = &s->random;
+    int64_t revision = etcd_model_revision(s->etcd);
+    if (sim_happens(s, s->drawn.outage)) {
+        s->away_until_ms = sim_now(s) + sim_between(r, 1, s->drawn.outage_ms + 1);
+        sim_note(s, "outage", s->away_until_ms, 0);
+        sim_wire_break_all(s);
+    }
+    if (sim_happens(s, s->drawn.compact)) {
+        int64_t at = revision - (sim_chance(r, 300) ? 0 : sim_between(r, 0, 40));
+        if (at > etcd_model_compacted(s->etcd)) {
+            sim_note(s, "compact", at, 0);
+            sim_compact(s, at);
+        }
+    }
+}
+
+static void befall_worker(ew_sim *s, sim_worker *w) {
+    sim_wire_fault(w);
+    if (w->leased && sim_happens(s, s->drawn.lose_lease)) {
+        sim_note(s, "lease lost", w->number, w->lease);
+        etcd_model_lease_lose(s->etcd, w->lease);
+        sim_wire_changed(s, (sim_author){0});
+    }
+    if (sim_happens(s, s->drawn.kill))
+        sim_worker_kill(w);
+    else if (sim_happens(s, s->drawn.stop) && !w->stop_wanted)
+        sim_worker_stop(w);
+}
+
+static void fault_round(void *arg) {
+    ew_sim *s = arg;
+    if (s->faulty) {
+        befall_etcd(s);
+        for (size_t i = 0; i < s->worker_count; i++)
+            if (s->workers[i]->running)
+                befall_worker(s, s->workers[i]);
+    }
+    sim_at(s, sim_now(s) + ROUND_MS, fault_round, s, NULL);
+}
+
+void sim_faults_start(ew_sim *s) {
+    sim_at(s, ROUND_MS, fault_round, s, NULL);
+}

@@ -1,0 +1,134 @@
+/* A simulated worker: what src/actors is for a real one, without threads and sockets.
+ *
+ * Three actors, each with a mailbox of packed messages; the cores are the library's own. A worker has lives: it can be
+ * killed at any moment and started again. */
+#ifndef SIM_WORKER_H
+#define SIM_WORKER_H
+
+#include "actors.pb-c.h"
+#include "core/committing.h"
+#include "core/options_internal.h"
+#include "core/ticking.h"
+#include "core/watching.h"
+#include "sim/world.h"
+
+typedef struct sim_message {
+    ew_slice bytes;
+    bool urgent; /* wakes an actor that waits for an outcome only */
+    bool bulk;   /* from the watcher: what the mailbox's bound is about */
+} sim_message;
+
+/* Messages in order: on their way to a mailbox, or in it. */
+typedef struct sim_fifo {
+    sim_message *list;
+    size_t head, tail, capacity;
+} sim_fifo;
+
+void sim_fifo_push(sim_fifo *f, sim_message m);
+bool sim_fifo_take(sim_fifo *f, sim_message *out);
+size_t sim_fifo_count(const sim_fifo *f);
+void sim_fifo_fini(sim_fifo *f);
+
+typedef struct sim_actor {
+    sim_worker *worker;
+    sim_task_fn round;
+    sim_fifo box;
+    int64_t wake_ms; /* when its next round is scheduled; INT64_MAX: not */
+} sim_actor;
+
+/* The way from one actor to another: first in, first out, each message with a delay of its own. */
+typedef struct sim_channel {
+    sim_actor *to;
+    sim_fifo passing;
+    int64_t last_ms;
+} sim_channel;
+
+/* One key as the checks have last seen it shown to the reactor. */
+typedef struct seen_key {
+    ew_slice key, value;
+    int64_t mod_revision;
+} seen_key;
+
+/* What the checks know of a life. */
+typedef struct sim_seen {
+    int64_t tick_revision; /* of the last tick */
+    int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
+    bool resynced;         /* since the last tick: events may be made from two snapshots */
+    bool wrote;            /* the last tick made groups */
+    seen_key *keys;        /* what update has built, in byte order */
+    size_t key_count, key_capacity;
+    bool batch_out;
+    uint64_t batch;
+    int64_t stop_by_ms; /* a stop has to be done by then; INT64_MAX: none was asked for */
+    size_t ticks;
+} sim_seen;
+
+struct sim_worker {
+    ew_sim *sim;
+    uint32_t number, life;
+    ew_options *options;
+    ew_reactor table;
+    void *self;
+    ew_sim_ended_fn ended;
+    char *prefix, *counter_key;
+    ew_slice range_key, range_end;
+
+    /* A life. */
+    bool running;
+    bool starting; /* will run again soon */
+    bool killed;   /* being killed: callbacks that come now are not the library's promise */
+    bool stop_wanted;
+    char *worker_id, *receipt_key;
+    int64_t lease, lease_until_ms, lease_sent_ms;
+    bool leased, keeping;
+    watching_config watching_config;
+    ticking_config ticking_config;
+    committing_config committing_config;
+    watching *watching;
+    ticking *ticking;
+    committing *committing;
+    sim_actor watcher, reactor, committer;
+    sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
+    sim_call *range, *txn;
+    sim_stream *stream;
+    bool watcher_down, committer_down, paused;
+    bool busy; /* inside a tick */
+    int tick_status;
+    const char *tick_detail;
+    bool stopping, over;
+    unsigned peers_down; /* DOWN messages taken */
+    int status;
+    char detail[256];
+    sim_seen seen;
+};
+
+sim_worker *sim_worker_new(ew_sim *s, uint32_t number, const ew_options *options, const ew_reactor *table, void *self);
+void sim_worker_free(sim_worker *w);
+void sim_worker_start(sim_worker *w);
+void sim_worker_start_task(void *worker);
+void sim_worker_stop(sim_worker *w);
+const char *sim_worker_describe(const sim_worker *w); /* for a message */
+void sim_worker_kill(sim_worker *w);
+bool sim_worker_settled(const sim_worker *w);
+
+/* ---- among the files of the worker ---- */
+
+void sim_actor_wake(sim_actor *a, int64_t at_ms);
+void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk);
+void sim_send_down(sim_worker *w, Msg__Actor actor, int status, const char *detail);
+/* Hands a request of another application to the reactor actor, whose answer goes to ew_sim.replied. */
+bool sim_worker_takes_submits(const sim_worker *w);
+void sim_worker_submit(sim_worker *w, const Msg__Submit *submit, uint64_t id);
+void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision);
+void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run has ended */
+
+void sim_watcher_round(void *actor); /* worker_watcher.c */
+void sim_watcher_start(sim_worker *w);
+void sim_watcher_room(sim_worker *w);  /* the reactor has taken its messages */
+void sim_committer_round(void *actor); /* worker_committer.c */
+void sim_reactor_round(void *actor);   /* worker_reactor.c */
+void sim_session_open(sim_worker *w);  /* worker_session.c; sim_worker_begin follows */
+void sim_session_close(sim_worker *w);
+void sim_worker_begin(sim_worker *w);
+
+#endif

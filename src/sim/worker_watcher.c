@@ -1,0 +1,162 @@
+/* The watcher actor: the watching core between the wire and the reactor's mailbox. */
+#include "sim/worker.h"
+
+#include <stdlib.h>
+
+static void step(sim_worker *w, watching_event event);
+
+static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    sim_worker *w = arg;
+    w->range = NULL;
+    step(w, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
+                             .bytes = bytes,
+                             .status = status,
+                             .detail = detail});
+}
+
+static void stream_message(void *arg, ew_slice bytes) {
+    step(arg, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
+}
+
+static void stream_ended(void *arg, int status, const char *detail) {
+    sim_worker *w = arg;
+    w->stream = NULL;
+    w->paused = false;
+    step(w, (watching_event){.type = WATCHING_STREAM_ENDED, .status = status, .detail = detail});
+}
+
+/* How many messages of the watcher the reactor has not taken. */
+static size_t backlog(const sim_worker *w) {
+    size_t count = sim_fifo_count(&w->watcher_to_reactor.passing);
+    for (size_t i = w->reactor.box.head; i < w->reactor.box.tail; i++)
+        count += w->reactor.box.list[i].bulk;
+    return count;
+}
+
+static void send_effect(sim_worker *w, const watching_effect *e) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    Msg__Progress progress = MSG__PROGRESS__INIT;
+    Msg__Health health = MSG__HEALTH__INIT;
+    m.epoch = e->epoch;
+    switch (e->type) {
+    case WATCHING_DO_SEND_SNAPSHOT:
+        snapshot.revision = e->revision;
+        snapshot.page = sim_binary(e->bytes);
+        snapshot.first = e->first;
+        snapshot.last = e->last;
+        m.snapshot = &snapshot;
+        break;
+    case WATCHING_DO_SEND_EVENTS:
+        events.revision = e->revision;
+        events.response = sim_binary(e->bytes);
+        m.events = &events;
+        break;
+    case WATCHING_DO_SEND_PROGRESS:
+        progress.revision = e->revision;
+        m.progress = &progress;
+        break;
+    default:
+        health.connected = e->connected;
+        m.health = &health;
+        break;
+    }
+    sim_note(w->sim, "watcher sends", e->type, e->revision);
+    sim_send(&w->watcher_to_reactor, &m, false, true);
+    size_t bound = (size_t)w->options->mailbox_messages;
+    /* Answers that were asked for before the mailbox was full still come: a page, and the cores' few words. */
+    if (backlog(w) > bound + 8)
+        ew_sim_fail(w->sim, "worker %u: %zu messages wait for the reactor, the bound is %zu", w->number, backlog(w),
+                    bound);
+    if (w->stream && !w->paused && backlog(w) >= bound) {
+        w->paused = true;
+        sim_stream_pause(w->stream, true);
+    }
+}
+
+static void carry_out(sim_worker *w, const watching_effect *e) {
+    static const sim_stream_callbacks callbacks = {stream_message, stream_ended};
+    switch (e->type) {
+    case WATCHING_DO_RANGE:
+        if (w->range)
+            ew_sim_fail(w->sim, "worker %u: two range calls at once", w->number);
+        w->range = sim_call_start(w, ETCD_MODEL_RANGE, e->bytes, w->options->call_timeout_ms, range_answered, w);
+        break;
+    case WATCHING_DO_CANCEL_RANGE:
+        if (w->range)
+            sim_call_cancel(w->range);
+        break;
+    case WATCHING_DO_OPEN:
+        if (w->stream)
+            ew_sim_fail(w->sim, "worker %u: two streams at once", w->number);
+        w->stream = sim_stream_open(w, callbacks, w);
+        sim_stream_send(w->stream, e->bytes);
+        break;
+    case WATCHING_DO_REQUEST:
+        if (w->stream)
+            sim_stream_send(w->stream, e->bytes);
+        break;
+    case WATCHING_DO_CLOSE:
+        if (w->stream)
+            sim_stream_cancel(w->stream);
+        break;
+    case WATCHING_DO_SEND_SNAPSHOT:
+    case WATCHING_DO_SEND_EVENTS:
+    case WATCHING_DO_SEND_PROGRESS:
+    case WATCHING_DO_SEND_HEALTH:
+        send_effect(w, e);
+        break;
+    case WATCHING_DO_END:
+        w->watcher_down = true;
+        sim_send_down(w, MSG__ACTOR__WATCHER, e->status, e->detail);
+        break;
+    case WATCHING_DO_LOG:
+        sim_trace(w->sim, "worker %u watcher: %s (%lld)", w->number, e->detail, (long long)e->revision);
+        break;
+    }
+}
+
+static void step(sim_worker *w, watching_event event) {
+    if (w->watcher_down)
+        return;
+    watching_effects effects;
+    event.now_ms = sim_now(w->sim);
+    watching_step(w->watching, &event, &effects);
+    for (size_t i = 0; i < effects.count; i++)
+        carry_out(w, &effects.list[i]);
+    if (!w->watcher_down)
+        sim_actor_wake(&w->watcher, watching_deadline_ms(w->watching));
+}
+
+void sim_watcher_start(sim_worker *w) {
+    step(w, (watching_event){.type = WATCHING_START});
+}
+
+void sim_watcher_room(sim_worker *w) {
+    if (w->paused && w->stream && backlog(w) < (size_t)w->options->mailbox_messages) {
+        w->paused = false;
+        sim_stream_pause(w->stream, false);
+    }
+}
+
+void sim_watcher_round(void *actor) {
+    sim_actor *a = actor;
+    sim_worker *w = a->worker;
+    a->wake_ms = INT64_MAX;
+    sim_message raw;
+    while (sim_fifo_take(&a->box, &raw)) {
+        Msg__Message *m = msg__message__unpack(NULL, raw.bytes.len, raw.bytes.data);
+        free(sim_unconst(raw.bytes.data));
+        if (m && m->stop)
+            step(w, (watching_event){.type = WATCHING_STOP});
+        else
+            ew_sim_fail(w->sim, "worker %u: a message that is not for a watcher", w->number);
+        if (m)
+            msg__message__free_unpacked(m, NULL);
+    }
+    if (!w->watcher_down && watching_deadline_ms(w->watching) <= sim_now(w->sim))
+        step(w, (watching_event){.type = WATCHING_TIMER});
+    if (!w->watcher_down)
+        sim_actor_wake(a, watching_deadline_ms(w->watching));
+}

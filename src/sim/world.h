@@ -1,0 +1,141 @@
+/* What the files of the simulator share. The rooms:
+ *   schedule.c     when what happens
+ *   faults.c       the drawn probabilities, and the faults that come by themselves
+ *   wire.c         calls and streams between a worker and etcd
+ *   worker*.c      a worker: the three cores and the messages between them, as src/actors moves them
+ *   check.c        what must hold
+ *   sim.c          the public face
+ *   etcd_model*.c  etcd */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "etcd.pb-c.h"
+#include "sim/etcd_model.h"
+#include "sim/memory.h"
+#include "sim/schedule.h"
+
+#include <etcdworker/sim.h>
+
+/* name, the largest value that is drawn, what it means. Chances are in 1,000; those of the second kind are looked at
+ * every 100 ms for each worker. */
+#define SIM_FAULTS(X)                                                                                                  \
+    X(delay_ms, 30, "the longest ordinary delay of a message")                                                         \
+    X(slow, 100, "messages that take up to slow_ms")                                                                   \
+    X(slow_ms, 3000, "")                                                                                               \
+    X(lose_request, 100, "calls that never reach etcd")                                                                \
+    X(lose_answer, 200, "calls that are answered by nobody, though etcd has done them")                                \
+    X(late_request, 100, "calls that reach etcd after their caller has given them up")                                 \
+    X(late_ms, 12000, "how late")                                                                                      \
+    X(repeat_request, 100, "calls that reach etcd twice")                                                              \
+    X(busy, 100, "calls that etcd refuses to take")                                                                    \
+    X(stale_read, 100, "reads from a member that is behind")                                                           \
+    X(bad_answer, 20, "answers cut short")                                                                             \
+    X(break_stream, 30, "a stream breaks")                                                                             \
+    X(stall_stream, 20, "a stream is silent for up to stall_ms")                                                       \
+    X(stall_ms, 20000, "")                                                                                             \
+    X(lag_stream, 100, "etcd finds a watch too slow")                                                                  \
+    X(replay_stream, 50, "a watch is given the past again")                                                            \
+    X(progress_ms, 10000, "between two progress notifications; 0: none")                                               \
+    X(outage, 5, "etcd is away for up to outage_ms")                                                                   \
+    X(outage_ms, 8000, "")                                                                                             \
+    X(compact, 50, "etcd is compacted")                                                                                \
+    X(lose_lease, 3, "a lease ends too early")                                                                         \
+    X(kill, 10, "a worker is killed")                                                                                  \
+    X(stop, 5, "a worker is stopped")                                                                                  \
+    X(slow_tick, 200, "ticks that take up to slow_tick_ms")                                                            \
+    X(slow_tick_ms, 1000, "")
+
+typedef struct sim_faults {
+#define SIM_FAULT_MEMBER(name, most, help) int64_t name;
+    SIM_FAULTS(SIM_FAULT_MEMBER)
+#undef SIM_FAULT_MEMBER
+} sim_faults;
+
+typedef struct sim_worker sim_worker;
+typedef struct sim_stream sim_stream;
+
+/* Who wrote a revision: 0 for everybody who is no worker. */
+typedef struct sim_author {
+    uint32_t worker; /* number + 1 */
+    uint32_t life;   /* of that worker */
+} sim_author;
+
+/* What a program that knows the library's inside may bend (tests/sim): values below what the option table allows, so
+ * that small worlds meet the limits too. 0: as the options say. */
+typedef struct sim_bend {
+    int64_t page_bytes, max_pending_update_bytes, max_txn_bytes;
+} sim_bend;
+
+struct ew_sim {
+    uint64_t seed;
+    sim_random random;
+    sim_schedule schedule;
+    sim_faults drawn;
+    bool faulty;
+    etcd_model_config etcd_config;
+    etcd_model *etcd;
+    sim_arena arena;       /* the checks' */
+    int64_t away_until_ms; /* etcd cannot be reached */
+
+    sim_bend bend;
+    void (*replied)(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision);
+    void *replied_arg;
+    sim_worker **workers;
+    size_t worker_count, worker_capacity;
+    sim_stream *streams;
+    struct sim_call *calls;
+    sim_author *authors; /* by revision */
+    size_t author_capacity;
+    int64_t authored; /* revisions up to here have an entry */
+
+    sim_task_fn after; /* what ew_sim_after schedules, and ew_sim_free finds */
+    uint64_t digest;
+    FILE *trace;
+    bool failed;
+    char failure[512];
+};
+
+/* ---- sim.c ---- */
+
+/* Every step that matters is noted: in the digest always, in the trace if there is one. */
+void sim_note(ew_sim *s, const char *what, int64_t a, int64_t b);
+void sim_trace(ew_sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int64_t sim_now(const ew_sim *s);
+void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn); /* somebody else's transaction, at once */
+void sim_compact(ew_sim *s, int64_t revision);
+void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *owner);
+
+/* ---- faults.c ---- */
+
+void sim_faults_draw(ew_sim *s);
+void sim_faults_start(ew_sim *s);
+bool sim_happens(ew_sim *s, int64_t permille); /* a fault: never when they are off */
+int64_t sim_delay(ew_sim *s);                  /* of one message */
+
+/* ---- wire.c ---- */
+
+typedef void (*sim_answer_fn)(void *arg, int status, const char *detail, ew_slice bytes);
+
+/* One call of a worker. The answer comes once, unless the worker is killed before. */
+typedef struct sim_call sim_call;
+sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms,
+                         sim_answer_fn fn, void *arg);
+void sim_call_cancel(sim_call *c); /* its answer still comes, soon */
+
+typedef struct sim_stream_callbacks {
+    void (*message)(void *arg, ew_slice bytes);
+    void (*ended)(void *arg, int status, const char *detail);
+} sim_stream_callbacks;
+sim_stream *sim_stream_open(sim_worker *w, sim_stream_callbacks callbacks, void *arg);
+void sim_stream_send(sim_stream *s, ew_slice request);
+void sim_stream_pause(sim_stream *s, bool paused);
+void sim_stream_cancel(sim_stream *s);
+
+void sim_wire_changed(ew_sim *s, sim_author author); /* the model may have a new revision: who made it, and who hears */
+void sim_wire_forget(sim_worker *w);                 /* the worker is no more; what it sent still arrives */
+void sim_wire_free(ew_sim *s);
+void sim_wire_fault(sim_worker *w); /* what may befall its stream now */
+void sim_wire_break_all(ew_sim *s);
+bool sim_wire_idle(const sim_worker *w); /* nothing of it is under way */
+
+#endif

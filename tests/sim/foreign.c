@@ -1,0 +1,137 @@
+/* Everybody else who writes to this etcd: programs that know nothing of us, TiCDC's own workers, nng applications. */
+#include "scenario.h"
+
+#include "core/prefix.h"
+#include "etcd.pb-c.h"
+
+#include <stdlib.h>
+
+static void name(char out[40], const char *kind, int64_t number) {
+    snprintf(out, 40, "/app/%s/%lld", kind, (long long)number);
+}
+
+/* A deletion as the original makes it: with the counter, if nobody was faster. */
+static void delete_as_original(scenario *sc, const char *key) {
+    ew_entry counter;
+    int64_t n = 0;
+    if (ew_sim_get(sc->sim, EW_STR("/app" PREFIX_COUNTER_SUFFIX), &counter) == EW_OK)
+        n = number_of(counter.value);
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)n + 1);
+    Pb__PutRequest p = PB__PUT_REQUEST__INIT;
+    p.key = sim_binary(EW_STR("/app" PREFIX_COUNTER_SUFFIX));
+    p.value = sim_binary(ew_str(text));
+    Pb__DeleteRangeRequest d = PB__DELETE_RANGE_REQUEST__INIT;
+    d.key = sim_binary(ew_str(key));
+    Pb__RequestOp ops[2] = {PB__REQUEST_OP__INIT, PB__REQUEST_OP__INIT}, *list[] = {&ops[0], &ops[1]};
+    ops[0].request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    ops[0].request_put = &p;
+    ops[1].request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    ops[1].request_delete_range = &d;
+    Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
+    t.n_success = 2;
+    t.success = list;
+    sim_foreign_txn(sc->sim, &t);
+}
+
+static void write_something(scenario *sc) {
+    sim_random *r = &sc->random;
+    char key[40], text[64];
+    snprintf(text, sizeof text, "foreign %lld", (long long)sim_between(r, 0, 1000000));
+    name(key, "junk", sim_between(r, 0, JUNK - 1));
+    switch (sim_between(r, 0, 9)) {
+    case 0:
+    case 1:
+    case 2:
+        ew_sim_put(sc->sim, ew_str(key), ew_str(text));
+        break;
+    case 3:
+    case 4:
+        if (sc->counter)
+            delete_as_original(sc, key);
+        else
+            ew_sim_delete(sc->sim, ew_str(key));
+        break;
+    case 5: /* somebody with a shell does not care for counters */
+        ew_sim_delete(sc->sim, ew_str(key));
+        break;
+    case 6: /* a sibling, not ours */
+        ew_sim_put(sc->sim, sim_chance(r, 500) ? EW_STR("/app-other/1") : EW_STR("/apple"), ew_str(text));
+        break;
+    case 7: /* revisions that no watch of ours sees */
+        ew_sim_put(sc->sim, EW_STR("/elsewhere"), ew_str(text));
+        break;
+    case 8: /* the bare key of the prefix */
+        if (sim_chance(r, 500))
+            ew_sim_put(sc->sim, EW_STR("/app"), ew_str(text));
+        else
+            ew_sim_delete(sc->sim, EW_STR("/app"));
+        break;
+    default:
+        if (sc->counter && sim_chance(r, 200))
+            ew_sim_delete(sc->sim, EW_STR("/app" PREFIX_COUNTER_SUFFIX)); /* resets it (SEMANTICS 9) */
+        else
+            ew_sim_put(sc->sim, ew_str(key), EW_STR(""));
+        break;
+    }
+}
+
+/* ---- submits ---- */
+
+void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
+    scenario *sc = arg;
+    (void)worker;
+    record_decided(sc->records[submit], status, revision);
+}
+
+static void submit(scenario *sc, actor *a) {
+    sim_random *random = &sc->random;
+    sim_worker *w = sc->sim->workers[a->worker];
+    if (!sim_worker_takes_submits(w))
+        return;
+    record *r = record_new(a, RECORD_SUBMIT);
+    r->marked = true;
+    char text[16], junk[40];
+    snprintf(text, sizeof text, "%u", r->number);
+    Msg__Submit m = MSG__SUBMIT__INIT;
+    Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
+    put.key = sim_binary(ew_str(r->mark));
+    put.value = sim_binary(ew_str(text));
+    m.n_puts = 1;
+    m.puts = puts;
+    Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
+    name(junk, "junk", sim_between(random, 0, JUNK - 1));
+    compare.key = sim_binary(ew_str(junk));
+    compare.absent = sim_chance(random, 700);
+    if (sim_chance(random, 500)) {
+        m.n_compares = 1;
+        m.compares = compares;
+    }
+    ProtobufCBinaryData removed = sim_binary(EW_STR("/app/junk/0"));
+    if (sim_chance(random, 300)) {
+        m.n_deletes = 1;
+        m.deletes = &removed;
+    }
+    sim_worker_submit(w, &m, r->number);
+}
+
+/* ---- */
+
+static void round_of(ew_sim *sim, void *arg) {
+    scenario *sc = arg;
+    if (sc->quiet)
+        return;
+    int64_t burst = sim_chance(&sc->random, 50) ? sim_between(&sc->random, 5, 60) : 1;
+    while (burst-- > 0)
+        write_something(sc);
+    if (sim_chance(&sc->random, 300))
+        submit(sc, &sc->actors[sim_between(&sc->random, 0, sc->actor_count - 1)]);
+    ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);
+}
+
+void foreign_start(scenario *sc) {
+    sc->sim->replied = foreign_submit_replied;
+    sc->sim->replied_arg = sc;
+    if (sc->foreign_ms > 0)
+        round_of(sc->sim, sc);
+}

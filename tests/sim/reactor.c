@@ -1,0 +1,283 @@
+/* The reactor of every worker of a scenario. What it checks itself: sums, pairs, and that nothing of its own is
+ * undecided when it is ticked. */
+#include "scenario.h"
+
+#include <stdlib.h>
+
+/* ---- patches ---- */
+
+/* Reads a key, and notes what was read the first time: later reads may see the group's own writes. */
+static int64_t look(record *r, ew_view *v, const char *key, bool *found) {
+    ew_entry e = {0};
+    *found = ew_view_get(v, ew_str(key), &e) == EW_OK;
+    touched *t = record_touch(r, key);
+    if (t && !t->read && !t->wrote) {
+        t->read = true;
+        t->found = *found;
+        t->mod_revision = *found ? e.mod_revision : 0;
+    }
+    return *found ? number_of(e.value) : 0;
+}
+
+static void write_text(record *r, ew_view *v, const char *key, const char *text) {
+    touched *t = record_touch(r, key);
+    if (t) {
+        t->wrote = true;
+        t->removed = false;
+    }
+    r->writes = true;
+    ew_view_put(v, ew_str(key), ew_str(text));
+}
+
+static void write_number(record *r, ew_view *v, const char *key, int64_t number) {
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)number);
+    write_text(r, v, key, text);
+}
+
+static void erase(record *r, ew_view *v, const char *key) {
+    touched *t = record_touch(r, key);
+    if (t)
+        t->wrote = t->removed = true;
+    r->writes = true;
+    ew_view_delete(v, ew_str(key));
+}
+
+static void name(char out[32], const char *kind, uint64_t number) {
+    snprintf(out, 32, "/app/%s/%llu", kind, (unsigned long long)number);
+}
+
+static void increment(record *r, ew_view *v) {
+    char key[32];
+    bool found;
+    for (int cell = 0; cell < CELLS; cell++) {
+        name(key, "cell", (uint64_t)cell);
+        if (r->dice >> cell & 1)
+            write_number(r, v, key, look(r, v, key, &found) + 1);
+    }
+}
+
+static void transfer(record *r, ew_view *v) {
+    char from[32], to[32];
+    bool found;
+    uint64_t a = r->dice % ACCOUNTS, b = (a + 1 + (r->dice >> 8) % (ACCOUNTS - 1)) % ACCOUNTS;
+    int64_t amount = (int64_t)(r->dice >> 16 & 0xff) - 128;
+    name(from, "bank", a);
+    name(to, "bank", b);
+    write_number(r, v, from, look(r, v, from, &found) - amount);
+    write_number(r, v, to, look(r, v, to, &found) + amount);
+}
+
+/* A few keys that come and go: put, emptied, deleted, deleted when absent, created again. */
+static void junk(record *r, ew_view *v) {
+    char key[32], text[80];
+    bool found;
+    uint64_t dice = r->dice;
+    for (uint64_t i = 0; i <= (r->dice >> 60) % 4; i++, dice = dice * 6364136223846793005u + 1442695040888963407u) {
+        name(key, "junk", (dice >> 33) % JUNK);
+        if (dice >> 50 & 1)
+            look(r, v, key, &found);
+        snprintf(text, sizeof text, "%u %.*s", r->number, (int)(dice >> 44 & 31), "...............................");
+        switch (dice >> 40 & 7) {
+        case 0:
+        case 1:
+        case 2:
+            erase(r, v, key);
+            break;
+        case 3:
+            write_text(r, v, key, "");
+            break;
+        default:
+            write_text(r, v, key, text);
+            break;
+        }
+    }
+}
+
+/* Takes one key of a pair if both are free, or frees the own one. Two such groups that each look at both and write one
+ * must not both commit, which holds for serializable groups only. */
+static void pair(record *r, ew_view *v) {
+    char keys[2][32];
+    bool found;
+    for (uint64_t side = 0; side < 2; side++)
+        name(keys[side], "pair", 2 * (r->dice % PAIRS) + side);
+    uint64_t own = r->dice >> 20 & 1;
+    int64_t mine = look(r, v, keys[own], &found), other = look(r, v, keys[1 - own], &found);
+    if (mine)
+        write_number(r, v, keys[own], 0);
+    else if (!other)
+        write_number(r, v, keys[own], 1);
+}
+
+static void many(record *r, ew_view *v) {
+    char key[32];
+    for (uint64_t i = 0; i < r->keys; i++) {
+        name(key, "many", i);
+        write_number(r, v, key, r->number);
+    }
+}
+
+static int patch(void *arg, ew_view *v) {
+    record *r = arg;
+    bool found;
+    r->touched_count = 0;
+    r->writes = false;
+    switch (r->kind) {
+    case RECORD_INCREMENT:
+        increment(r, v);
+        break;
+    case RECORD_TRANSFER:
+        transfer(r, v);
+        break;
+    case RECORD_JUNK:
+        junk(r, v);
+        break;
+    case RECORD_PAIR:
+        pair(r, v);
+        break;
+    case RECORD_MANY:
+        many(r, v);
+        break;
+    default:
+        look(r, v, "/app/cell/0", &found);
+        break;
+    }
+    return EW_OK;
+}
+
+/* A patch that does something and then says that it did not: it must leave no trace (SEMANTICS 20). */
+static int ignored(void *arg, ew_view *v) {
+    (void)arg;
+    ew_view_put(v, EW_STR("/app/ignored"), EW_STR("must not be seen"));
+    ew_view_delete(v, EW_STR("/app/cell/0"));
+    return EW_IGNORE;
+}
+
+/* ---- groups ---- */
+
+static record_kind draw_kind(scenario *sc) {
+    static const record_kind kinds[] = {RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER,
+                                        RECORD_TRANSFER,  RECORD_JUNK,      RECORD_JUNK,      RECORD_JUNK,
+                                        RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY};
+    return kinds[sim_between(&sc->random, 0, sizeof kinds / sizeof *kinds - 1)];
+}
+
+static void make_group(actor *a, ew_tick *t) {
+    scenario *sc = a->scenario;
+    record *r = record_new(a, draw_kind(sc));
+    ew_group *g = ew_tick_group(t);
+    if (r->kind == RECORD_MANY) {
+        /* Around the limit: below it, exactly at it, over it. */
+        r->keys = a->max_keys - r->marked + (uint32_t)sim_between(&sc->random, 0, 2) - 1;
+        if (r->keys > a->max_keys + 1)
+            r->keys = 1;
+    }
+    if (r->kind == RECORD_NOTHING)
+        r->marked = r->marked && sim_chance(&sc->random, 500);
+    if (sim_chance(&sc->random, 100))
+        ew_group_patch(g, ignored, NULL, NULL);
+    ew_group_patch(g, patch, r, NULL);
+    if (sim_chance(&sc->random, 100))
+        ew_group_patch(g, ignored, NULL, NULL);
+    if (r->marked) {
+        char text[16];
+        snprintf(text, sizeof text, "%u", r->number);
+        ew_group_put(g, ew_str(r->mark), ew_str(text));
+    }
+    ew_group_on_done(g, record_decided, r);
+    a->pending++;
+}
+
+/* ---- the tick ---- */
+
+static int64_t sum_of(const ew_tick *t, ew_slice prefix) {
+    int64_t sum = 0;
+    ew_entry e = {0};
+    while (ew_tick_scan(t, prefix, &e))
+        sum += number_of(e.value);
+    return sum;
+}
+
+static void check_sums(actor *a, const ew_tick *t) {
+    scenario *sc = a->scenario;
+    if (sum_of(t, EW_STR("/app/bank/")) != 0)
+        ew_sim_fail(sc->sim, "worker %d sees balances that add up to %lld", a->worker,
+                    (long long)sum_of(t, EW_STR("/app/bank/")));
+    ew_entry e;
+    if (ew_tick_get(t, EW_STR("/app/ignored"), &e) == EW_OK)
+        ew_sim_fail(sc->sim, "what an ignored patch wrote is there");
+    for (int p = 0; p < PAIRS && sc->serializable_all; p++) {
+        int64_t both = 0;
+        for (int side = 0; side < 2; side++) {
+            char key[32];
+            name(key, "pair", (uint64_t)(2 * p + side));
+            if (ew_tick_get(t, ew_str(key), &e) == EW_OK)
+                both += number_of(e.value);
+        }
+        if (both > 1)
+            ew_sim_fail(sc->sim, "worker %d sees pair %d taken twice", a->worker, p);
+    }
+}
+
+static int tick(void *self, ew_tick *t) {
+    actor *a = self;
+    scenario *sc = a->scenario;
+    sc->total_ticks++;
+    a->ticks++;
+    if (a->finished)
+        ew_sim_fail(sc->sim, "worker %d is ticked after it was finished", a->worker);
+    if (a->pending)
+        ew_sim_fail(sc->sim, "worker %d is ticked while %u of its groups are undecided", a->worker, a->pending);
+    check_sums(a, t);
+    if (sc->quiet)
+        return EW_OK;
+    if (sim_chance(&sc->random, 700))
+        for (int64_t i = sim_between(&sc->random, 0, 4); i > 0; i--)
+            make_group(a, t);
+    a->finished = a->finish_at && (int64_t)a->ticks >= a->finish_at;
+    return a->finished ? EW_FINISHED : EW_OK;
+}
+
+static int update(void *self, const ew_event *event) {
+    actor *a = self;
+    (void)event;
+    if (a->pending)
+        ew_sim_fail(a->scenario->sim, "worker %d is shown an event while %u of its groups are undecided", a->worker,
+                    a->pending);
+    a->updates_seen++;
+    return EW_OK;
+}
+
+static int reset(void *self) {
+    (void)self;
+    return EW_OK;
+}
+
+const ew_reactor scenario_reactor = EW_REACTOR(.tick = tick);
+const ew_reactor scenario_reactor_with_updates = EW_REACTOR(.tick = tick, .update = update, .reset = reset);
+
+/* ---- a life's end ---- */
+
+bool scenario_ended(void *self, int status, const char *detail, bool killed) {
+    actor *a = self;
+    (void)detail;
+    if (killed)
+        record_forget(a);
+    else if (a->pending)
+        ew_sim_fail(a->scenario->sim, "worker %d ended (%s) without a word on %u of its groups", a->worker,
+                    ew_strerror(status), a->pending);
+    if (!killed && a->finished && status == EW_OK)
+        for (size_t i = 0; i < a->scenario->record_count; i++) {
+            const record *r = a->scenario->records[i];
+            if (r->actor == a && r->life == a->life && r->kind != RECORD_SUBMIT && r->state != RECORD_COMMITTED &&
+                r->status != EW_ERR_TOO_LARGE)
+                ew_sim_fail(a->scenario->sim, "worker %d finished with success, but group %u is not committed",
+                            a->worker, r->number);
+        }
+    a->life++;
+    a->ticks = 0;
+    bool again = !a->finished && !a->scenario->quiet_end;
+    a->finished = false;
+    a->pending = 0;
+    return again || killed;
+}

@@ -1,0 +1,186 @@
+/* The account of groups: what each said it wrote, against what etcd's history has. */
+#include "scenario.h"
+
+#include <stdlib.h>
+
+int64_t number_of(ew_slice value) {
+    char text[24];
+    snprintf(text, sizeof text, "%.*s", (int)value.len, (const char *)value.data);
+    return strtoll(text, NULL, 10);
+}
+
+record *record_new(actor *a, record_kind kind) {
+    scenario *sc = a->scenario;
+    record *r = sim_alloc(sizeof *r);
+    sim_reserve(sc->records, sc->record_capacity, sc->record_count + 1);
+    r->actor = a;
+    r->number = (uint32_t)sc->record_count;
+    r->life = a->life;
+    r->kind = kind;
+    r->dice = sim_next(&sc->random);
+    r->marked = sim_chance(&sc->random, 700);
+    snprintf(r->mark, sizeof r->mark, "/app/mark/%d/%u", a->worker, a->next_mark++ % MARKS);
+    sc->records[sc->record_count++] = r;
+    return r;
+}
+
+touched *record_touch(record *r, const char *key) {
+    for (uint32_t i = 0; i < r->touched_count; i++)
+        if (strcmp(r->touched[i].key, key) == 0)
+            return &r->touched[i];
+    if (r->touched_count == TOUCHED_MAX)
+        return NULL;
+    touched *t = &r->touched[r->touched_count++];
+    *t = (touched){0};
+    snprintf(t->key, sizeof t->key, "%s", key);
+    return t;
+}
+
+/* ---- when a group is decided ---- */
+
+static const etcd_model_record *written_at(scenario *sc, const char *key, int64_t revision) {
+    size_t count;
+    if (revision < 1 || revision > etcd_model_revision(sc->sim->etcd))
+        return NULL;
+    const etcd_model_record *list = etcd_model_records(sc->sim->etcd, revision, &count);
+    for (size_t i = 0; i < count; i++)
+        if (ew_slice_equal(list[i].key, ew_str(key)))
+            return &list[i];
+    return NULL;
+}
+
+/* Nobody came between what the group read and what it wrote: for the keys it wrote (snapshot), or for all that it read
+ * (serializable). A key that an earlier group of the same transaction wrote is at the commit's own revision. */
+static void check_isolation(const record *r) {
+    scenario *sc = r->actor->scenario;
+    for (uint32_t i = 0; i < r->touched_count; i++) {
+        const touched *t = &r->touched[i];
+        if (!t->read || !(t->wrote || r->actor->serializable) || (t->found && t->mod_revision == 0))
+            continue;
+        const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(t->key), r->revision - 1);
+        int64_t was = before ? before->mod_revision : 0, seen = t->found ? t->mod_revision : 0;
+        if (was != seen && !(!t->found && written_at(sc, t->key, r->revision)))
+            ew_sim_fail(sc->sim, "group %u committed at %lld read %s at %lld, but it was changed at %lld", r->number,
+                        (long long)r->revision, t->key, (long long)seen, (long long)was);
+    }
+}
+
+/* All of it is at the revision that it was reported with. Keys that come and go may have been written again by a later
+ * group of the same transaction, so that only those that stay are looked for. */
+static void check_written(const record *r) {
+    scenario *sc = r->actor->scenario;
+    bool stays = r->kind == RECORD_INCREMENT || r->kind == RECORD_TRANSFER || r->kind == RECORD_PAIR;
+    for (uint32_t i = 0; i < r->touched_count && stays; i++)
+        if (r->touched[i].wrote && !written_at(sc, r->touched[i].key, r->revision))
+            ew_sim_fail(sc->sim, "group %u is reported at %lld, but %s was not written then", r->number,
+                        (long long)r->revision, r->touched[i].key);
+    const etcd_model_record *mark = r->marked ? written_at(sc, r->mark, r->revision) : NULL;
+    if (r->marked && (!mark || mark->deleted || number_of(mark->value) != r->number))
+        ew_sim_fail(sc->sim, "group %u is reported at %lld, but its mark was not written then", r->number,
+                    (long long)r->revision);
+}
+
+static record_state state_of(const record *r, int status) {
+    if (status == EW_OK)
+        return RECORD_COMMITTED;
+    if (status == EW_ERR_TOO_LARGE && r->kind != RECORD_MANY && r->actor->scenario->sim->bend.max_txn_bytes == 0)
+        ew_sim_fail(r->actor->scenario->sim, "group %u of a few keys is said to be too large", r->number);
+    return status == EW_ERR_UNKNOWN_OUTCOME ? RECORD_UNKNOWN : RECORD_REFUSED;
+}
+
+void record_decided(void *arg, int status, int64_t revision) {
+    record *r = arg;
+    scenario *sc = r->actor->scenario;
+    sim_worker *w = sc->sim->workers[r->actor->worker];
+    if (w->killed)
+        return; /* a dead process tells nothing */
+    sim_note(sc->sim, "decided", r->number, status);
+    sim_trace(sc->sim, "group %u of worker %d: %s at %lld", r->number, r->actor->worker, ew_strerror(status),
+              (long long)revision);
+    if (r->state != RECORD_PENDING)
+        ew_sim_fail(sc->sim, "group %u is decided twice", r->number);
+    r->status = status;
+    r->revision = revision;
+    r->state = state_of(r, status);
+    if (r->kind != RECORD_SUBMIT)
+        r->actor->pending--;
+    if (r->state != RECORD_COMMITTED || !(r->writes || r->marked))
+        return;
+    check_written(r);
+    check_isolation(r);
+}
+
+void record_forget(actor *a) {
+    scenario *sc = a->scenario;
+    for (size_t i = 0; i < sc->record_count; i++) {
+        record *r = sc->records[i];
+        if (r->actor == a && r->state == RECORD_PENDING && r->life == a->life)
+            r->state = RECORD_UNKNOWN;
+    }
+    a->pending = 0;
+}
+
+/* ---- at the end ---- */
+
+/* How often each group's mark stands in history. */
+static uint32_t *count_marks(scenario *sc) {
+    uint32_t *counts = sim_alloc((sc->record_count + 1) * sizeof *counts);
+    for (int64_t at = 1; at <= etcd_model_revision(sc->sim->etcd); at++) {
+        size_t count;
+        const etcd_model_record *list = etcd_model_records(sc->sim->etcd, at, &count);
+        for (size_t i = 0; i < count; i++) {
+            ew_slice key = list[i].key;
+            if (list[i].deleted || key.len < 10 || memcmp(key.data, "/app/mark/", 10) != 0)
+                continue;
+            int64_t number = number_of(list[i].value);
+            if (number >= 0 && number < (int64_t)sc->record_count)
+                counts[number]++;
+        }
+    }
+    return counts;
+}
+
+static void audit_marks(scenario *sc) {
+    uint32_t *counts = count_marks(sc);
+    for (size_t i = 0; i < sc->record_count; i++) {
+        const record *r = sc->records[i];
+        if (r->state == RECORD_PENDING)
+            ew_sim_fail(sc->sim, "group %zu of worker %d was lost: it was never decided", i, r->actor->worker);
+        if (!r->marked)
+            continue;
+        if ((r->state == RECORD_COMMITTED && counts[i] != 1) || (r->state == RECORD_REFUSED && counts[i] != 0) ||
+            counts[i] > 1)
+            ew_sim_fail(sc->sim, "group %zu of worker %d (%s) was written %u times", i, r->actor->worker,
+                        r->state == RECORD_COMMITTED ? "committed"
+                        : r->state == RECORD_REFUSED ? "not committed"
+                                                     : "unknown",
+                        counts[i]);
+    }
+    free(counts);
+}
+
+/* Each cell counts the groups that raised it: those that committed, and of the unknown ones none, some or all. */
+static void audit_cells(scenario *sc) {
+    for (int cell = 0; cell < CELLS; cell++) {
+        char key[32];
+        snprintf(key, sizeof key, "/app/cell/%d", cell);
+        int64_t least = 0, most = 0;
+        for (size_t i = 0; i < sc->record_count; i++) {
+            const record *r = sc->records[i];
+            if (r->kind != RECORD_INCREMENT || !(r->dice >> cell & 1))
+                continue;
+            least += r->state == RECORD_COMMITTED;
+            most += r->state == RECORD_COMMITTED || r->state == RECORD_UNKNOWN;
+        }
+        ew_entry e;
+        int64_t is = ew_sim_get(sc->sim, ew_str(key), &e) == EW_OK ? number_of(e.value) : 0;
+        if (is < least || is > most)
+            ew_sim_fail(sc->sim, "%s is %lld, but between %lld and %lld groups raised it", key, (long long)is,
+                        (long long)least, (long long)most);
+    }
+}
+
+void record_audit(scenario *sc) {
+    audit_marks(sc);
+    audit_cells(sc);
+}

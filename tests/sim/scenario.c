@@ -1,0 +1,146 @@
+#include "scenario.h"
+
+#include <stdlib.h>
+
+static void set(ew_options *o, const char *name, int64_t value) {
+    ew_error err = {0};
+    if (ew_options_set_int(o, name, value, &err) != EW_OK) {
+        fprintf(stderr, "%s\n", err.detail);
+        abort();
+    }
+}
+
+static void set_text(ew_options *o, const char *name, const char *value) {
+    ew_error err = {0};
+    if (ew_options_set(o, name, value, &err) != EW_OK) {
+        fprintf(stderr, "%s\n", err.detail);
+        abort();
+    }
+}
+
+/* The options of one worker. What belongs to the prefix (the delete counter) is the same for all. */
+static ew_options *draw_options(scenario *sc, actor *a) {
+    sim_random *r = &sc->random;
+    ew_options *o = ew_options_new();
+    if (!o)
+        abort();
+    set_text(o, "prefix", sim_chance(r, 500) ? "/app" : "app/");
+    set_text(o, "delete_counter", sc->counter ? "compat" : "off");
+    a->serializable = sc->serializable_all || sim_chance(r, 300);
+    set_text(o, "isolation", a->serializable ? "serializable" : "snapshot");
+    set(o, "exactly_once", sc->exactly_once_all || sim_chance(r, 500));
+    set(o, "tick_interval_ms", sim_between(r, 20, 1500));
+    set(o, "tick_on_load", sim_chance(r, 800));
+    set(o, "coalesce", sim_chance(r, 700));
+    set(o, "max_ticks_per_second", sim_chance(r, 200) ? sim_between(r, 1, 50) : 0);
+    a->max_keys = sim_chance(r, 500) ? 126 : (uint32_t)sim_between(r, 5, 20);
+    set(o, "max_txn_keys", a->max_keys);
+    set(o, "call_timeout_ms", sim_between(r, 500, 10000));
+    set(o, "watch_silence_ms", sim_between(r, 500, 6000));
+    set(o, "session_ttl_s", sim_between(r, 3, 15));
+    set(o, "mailbox_messages", sim_between(r, 2, 64));
+    set(o, "stop_timeout_ms", sim_between(r, 500, 15000));
+    set(o, "conflict_backoff_max_ms", sim_between(r, 1, 300));
+    set(o, "max_submits", sim_between(r, 1, 8));
+    return o;
+}
+
+static void add_actor(scenario *sc, int i) {
+    actor *a = &sc->actors[i];
+    *a = (actor){.scenario = sc, .worker = i, .life = 1};
+    ew_options *o = draw_options(sc, a);
+    a->updates = sim_chance(&sc->random, 500);
+    a->finish_at = sim_chance(&sc->random, 200) ? sim_between(&sc->random, 1, 60) : 0;
+    ew_error err = {0};
+    if (ew_sim_add_worker(sc->sim, o, a->updates ? &scenario_reactor_with_updates : &scenario_reactor, a, &err) != i) {
+        fprintf(stderr, "%s\n", err.detail);
+        abort();
+    }
+    ew_sim_on_end(sc->sim, i, scenario_ended);
+    ew_options_free(o);
+}
+
+/* What is there before the first worker. */
+static void populate(scenario *sc) {
+    char key[40];
+    for (int i = 0; i < ACCOUNTS; i++) {
+        snprintf(key, sizeof key, "/app/bank/%d", i);
+        ew_sim_put(sc->sim, ew_str(key), EW_STR("0"));
+    }
+    for (int64_t i = sim_between(&sc->random, 0, 40); i > 0; i--) {
+        snprintf(key, sizeof key, "/app/old/%lld", (long long)i);
+        ew_sim_put(sc->sim, ew_str(key), EW_STR("some old value that takes a little room"));
+    }
+}
+
+void scenario_init(scenario *sc, uint64_t seed) {
+    *sc = (scenario){.sim = ew_sim_new(seed), .random = {seed ^ UINT64_C(0x5ce7a210)}};
+    sim_random *r = &sc->random;
+    sc->counter = sim_chance(r, 600);
+    sc->exactly_once_all = sim_chance(r, 800);
+    sc->serializable_all = sim_chance(r, 300);
+    sc->actor_count = (int)sim_between(r, 1, WORKERS_MAX);
+    sc->foreign_ms = sim_chance(r, 800) ? sim_between(r, 5, 500) : 0;
+    sc->fault_ms = sim_between(r, 2000, 20000);
+    sim_bend *bend = &sc->sim->bend;
+    bend->page_bytes = sim_chance(r, 500) ? sim_between(r, 200, 4000) : 0;
+    bend->max_pending_update_bytes = sim_chance(r, 300) ? sim_between(r, 500, 20000) : 0;
+    bend->max_txn_bytes = sim_chance(r, 200) ? sim_between(r, 1500, 6000) : 0;
+    populate(sc);
+    for (int i = 0; i < sc->actor_count; i++)
+        add_actor(sc, i);
+    foreign_start(sc);
+}
+
+void scenario_describe(const scenario *sc, FILE *out) {
+    ew_sim_describe(sc->sim, out);
+    fprintf(out,
+            "  scenario: delete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
+            "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default)\n",
+            sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
+            (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->sim->bend.page_bytes,
+            (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes);
+    for (int i = 0; i < sc->actor_count; i++) {
+        const ew_options *o = sc->sim->workers[i]->options;
+        fprintf(
+            out,
+            "  worker %d: updates %d, serializable %d, exactly once %lld, tick every %lld ms, coalesce %lld, at most "
+            "%lld ticks a second, %lld keys a transaction, call timeout %lld ms, silence %lld ms, lease %lld s, "
+            "mailbox %lld, finishes at tick %lld\n",
+            i, sc->actors[i].updates, sc->actors[i].serializable, (long long)o->exactly_once,
+            (long long)o->tick_interval_ms, (long long)o->coalesce, (long long)o->max_ticks_per_second,
+            (long long)o->max_txn_keys, (long long)o->call_timeout_ms, (long long)o->watch_silence_ms,
+            (long long)o->session_ttl_s, (long long)o->mailbox_messages, (long long)sc->actors[i].finish_at);
+    }
+}
+
+/* Everybody stops; the account comes after that, when nothing can be under way in any worker. */
+static void stop_all(scenario *sc) {
+    enum { LIMIT_MS = 60000 };
+    sc->quiet_end = true;
+    for (int i = 0; i < sc->actor_count; i++)
+        ew_sim_stop_worker(sc->sim, i);
+    ew_sim_run(sc->sim, LIMIT_MS);
+    for (int i = 0; i < sc->actor_count; i++)
+        if (ew_sim_is_running(sc->sim, i))
+            ew_sim_fail(sc->sim, "worker %d has not stopped", i);
+}
+
+bool scenario_run(scenario *sc) {
+    enum { LIMIT_MS = 120000 };
+    ew_sim_run(sc->sim, sc->fault_ms);
+    sc->quiet = true;
+    ew_sim_settle(sc->sim, LIMIT_MS);
+    if (!ew_sim_failure(sc->sim))
+        stop_all(sc);
+    if (!ew_sim_failure(sc->sim))
+        record_audit(sc);
+    return ew_sim_failure(sc->sim) == NULL;
+}
+
+void scenario_fini(scenario *sc) {
+    ew_sim_free(sc->sim);
+    for (size_t i = 0; i < sc->record_count; i++)
+        free(sc->records[i]);
+    free(sc->records);
+}

@@ -1,0 +1,105 @@
+/* A scenario: some workers that count, transfer, create and delete under one prefix, foreign writers beside them, and
+ * an exact account of every group that was ever made. */
+#ifndef TESTS_SIM_SCENARIO_H
+#define TESTS_SIM_SCENARIO_H
+
+#include "sim/worker.h"
+
+enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 40, TOUCHED_MAX = 24, WORKERS_MAX = 5 };
+
+typedef enum record_kind {
+    RECORD_INCREMENT, /* adds one to some cells */
+    RECORD_TRANSFER,  /* moves an amount between two accounts */
+    RECORD_JUNK,      /* puts and deletes keys that come and go */
+    RECORD_PAIR,      /* writes one of two keys if the other is free: only serializable groups keep that promise */
+    RECORD_NOTHING,   /* reads, and writes nothing */
+    RECORD_MANY,      /* as many keys as a transaction can hold, or more */
+    RECORD_SUBMIT,    /* from outside */
+    RECORD_KINDS,
+} record_kind;
+
+typedef enum record_state {
+    RECORD_PENDING,
+    RECORD_COMMITTED,
+    RECORD_REFUSED, /* surely not written */
+    RECORD_UNKNOWN, /* perhaps written, but at most once */
+} record_state;
+
+/* A key that a group looked at or wrote when it was last evaluated. */
+typedef struct touched {
+    char key[32];
+    bool read, found, wrote, removed;
+    int64_t mod_revision; /* as read */
+} touched;
+
+struct actor;
+
+/* One group. Lives as long as the scenario. */
+typedef struct record {
+    struct actor *actor;
+    uint32_t number, life;
+    record_kind kind;
+    record_state state;
+    uint64_t dice; /* what the patch does, drawn when the group was made: patches are pure */
+    bool marked;
+    char mark[40];
+    uint32_t keys; /* RECORD_MANY */
+    touched touched[TOUCHED_MAX];
+    uint32_t touched_count;
+    bool writes; /* the last evaluation changed something */
+    int64_t revision;
+    int status;
+} record;
+
+typedef struct actor {
+    struct scenario *scenario;
+    int worker; /* number in the simulation */
+    uint32_t life;
+    bool serializable, updates, finished;
+    int64_t finish_at; /* answer EW_FINISHED at this tick; 0: never */
+    uint32_t pending;
+    uint64_t ticks, updates_seen;
+    uint32_t next_mark;
+    uint32_t max_keys;
+} actor;
+
+typedef struct scenario {
+    ew_sim *sim;
+    sim_random random; /* the scenario's own dice, so that a change here leaves the faults as they are */
+    actor actors[WORKERS_MAX];
+    int actor_count;
+    bool counter, exactly_once_all, serializable_all;
+    bool quiet;     /* nobody writes any more */
+    bool quiet_end; /* who stops, stays stopped */
+    record **records;
+    size_t record_count, record_capacity;
+    int64_t foreign_ms;
+    int64_t fault_ms;
+    uint64_t total_ticks;
+} scenario;
+
+/* Makes the world of a seed. */
+void scenario_init(scenario *sc, uint64_t seed);
+void scenario_fini(scenario *sc);
+void scenario_describe(const scenario *sc, FILE *out);
+
+/* Faults, then rest, then the account. True if everything held. */
+bool scenario_run(scenario *sc);
+
+/* reactor.c */
+extern const ew_reactor scenario_reactor, scenario_reactor_with_updates;
+bool scenario_ended(void *self, int status, const char *detail, bool killed);
+
+/* records.c */
+record *record_new(actor *a, record_kind kind);
+void record_decided(void *arg, int status, int64_t revision);
+void record_forget(actor *a); /* a killed worker's groups: nobody will tell */
+touched *record_touch(record *r, const char *key);
+void record_audit(scenario *sc); /* at the end: every group exactly once, or not at all */
+int64_t number_of(ew_slice value);
+
+/* foreign.c */
+void foreign_start(scenario *sc);
+void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision);
+
+#endif
