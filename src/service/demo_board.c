@@ -219,7 +219,7 @@ __attribute__((format(printf, 2, 3))) static void put(canvas *c, const char *for
 
 static void end_line(canvas *c) {
     style(c, "\x1b[0m");
-    raw(c, "\x1b[K\r\n");
+    raw(c, "\x1b[K\n");
     c->column = 0;
 }
 
@@ -311,10 +311,10 @@ static void draw_foot(canvas *c, const demo_board *b, const char *next) {
     put(c, "  All of this is keys in etcd. In another terminal:");
     end_line(c);
     style(c, FAINT);
-    put(c, "    ETCDCTL_API=3 etcdctl --endpoints %s get --prefix %s/", b->endpoint, b->prefix);
+    put(c, "    etcdctl --endpoints %s get --prefix %s/", b->endpoint, b->prefix);
     end_line(c);
     style(c, FAINT);
-    put(c, "    ETCDCTL_API=3 etcdctl --endpoints %s put %s/tasks/mine '{\"weight\":3}'", b->endpoint, b->prefix);
+    put(c, "    etcdctl --endpoints %s put %s/tasks/mine '{\"weight\":3}'", b->endpoint, b->prefix);
     end_line(c);
     end_line(c);
     style(c, BOLD);
@@ -358,7 +358,7 @@ void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t no
 }
 
 void demo_board_restore_terminal(void) {
-    static const char back[] = "\x1b[0m\x1b[?25h\r\n";
+    static const char back[] = "\x1b[0m\x1b[?25h\n";
     if (!atomic_exchange(&drawn_on, false))
         return;
     ssize_t written = write(STDOUT_FILENO, back, sizeof back - 1);

@@ -117,30 +117,32 @@ static int start_worker(run *r, ew_error *err) {
     return status;
 }
 
-/* The demo's prefix, unless one was given: the whole keyspace would do, but its own is easier to look at. */
-static int start_demo(run *r, ew_error *err) {
-    int status = EW_OK;
-    if (settings_source_of(r->settings, "prefix") == SOURCE_DEFAULT)
-        status = ew_options_set(r->options, "prefix", "/demo", err);
-    if (status == EW_OK)
-        status = chosen_init(&r->chosen, r->options, err);
-    if (status == EW_OK)
-        status = demo_start(&r->demo, r->options, &r->chosen, err);
-    return status;
-}
-
 static int check_demo(const ew_options *o, ew_error *err) {
     if (ew_options_int(o, "demo") && !ew_options_int(o, "dev"))
         return ew_fail(err, EW_ERR_INVALID, "option demo: it needs dev, because it writes a sample into etcd");
     return EW_OK;
 }
 
+/* The demo has a prefix of its own, unless one was given: the whole keyspace would do, but is harder to look at. */
+static int choose_prefix(run *r, ew_error *err) {
+    if (ew_options_int(r->options, "demo") && settings_source_of(r->settings, "prefix") == SOURCE_DEFAULT)
+        return ew_options_set(r->options, "prefix", "/demo", err);
+    return EW_OK;
+}
+
 static int start(run *r, ew_error *err) {
     int status = check_demo(r->options, err);
+    if (status == EW_OK)
+        status = choose_prefix(r, err);
+    log_fields(EW_LOG_INFO, r->name, "service", "etcdworkerd starts", {"version", ew_version(), 0},
+               {"reactor", ew_options_text(r->options, "reactor"), 0},
+               {"prefix", ew_options_text(r->options, "prefix"), 0});
     if (status == EW_OK && ew_options_int(r->options, "dev"))
         status = start_dev(r, err);
     if (status == EW_OK)
-        status = ew_options_int(r->options, "demo") ? start_demo(r, err) : chosen_init(&r->chosen, r->options, err);
+        status = chosen_init(&r->chosen, r->options, err);
+    if (status == EW_OK && ew_options_int(r->options, "demo"))
+        status = demo_start(&r->demo, r->options, &r->chosen, err);
     return status == EW_OK ? start_worker(r, err) : status;
 }
 
@@ -226,9 +228,6 @@ int run_service(const settings *s) {
     r.ended = eventfd(0, EFD_CLOEXEC);
     if (r.signals < 0 || r.ended < 0)
         return give_up(&r, ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno)), &err);
-    log_fields(EW_LOG_INFO, r.name, "service", "etcdworkerd starts", {"version", ew_version(), 0},
-               {"reactor", ew_options_text(s->options, "reactor"), 0},
-               {"prefix", ew_options_text(s->options, "prefix"), 0});
     int status = start(&r, &err), code;
     if (status == EW_OK) {
         run_until_end(&r);

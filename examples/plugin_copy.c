@@ -1,0 +1,67 @@
+/* A reactor of your own in a shared object, the smallest that does something: whatever is below <prefix>/in/ is copied
+ * to <prefix>/out/, and what is gone from there goes from here.
+ *
+ *     cc -shared -fPIC -o copy.so plugin_copy.c
+ *     etcdworkerd --dev --prefix=/app --reactor=./copy.so --reactor-args=/app
+ *     etcdctl --endpoints=<as it logs> put /app/in/hello world
+ *
+ * It links nothing: etcdworkerd, which loads it, has the library inside. */
+#include <etcdworker/reactor.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct copy {
+    char in[256], out[256]; /* "<prefix>/in/", "<prefix>/out/" */
+} copy;
+
+/* The key's twin below the other folder. */
+static ew_slice twin(ew_slice key, const char *from, const char *to, char *buffer, size_t size) {
+    size_t skip = strlen(from);
+    int len = snprintf(buffer, size, "%s%.*s", to, (int)(key.len - skip), (const char *)key.data + skip);
+    return (ew_slice){buffer, len < (int)size ? (size_t)len : size - 1};
+}
+
+/* A tick sees the whole prefix at one revision, so there is no history to think about: look at what is there, and say
+ * what should be. Each group is a transaction; if somebody else changes the same key meanwhile, it is refused, and
+ * evaluated again on what is there then. */
+static int tick(void *self, ew_tick *t) {
+    const copy *c = self;
+    char buffer[1024];
+    ew_entry e = {0}, there;
+    while (ew_tick_scan(t, ew_str(c->in), &e)) {
+        ew_slice key = twin(e.key, c->in, c->out, buffer, sizeof buffer);
+        if (ew_tick_get(t, key, &there) != EW_OK || !ew_slice_equal(there.value, e.value))
+            ew_group_put(ew_tick_group(t), key, e.value);
+    }
+    e = (ew_entry){0};
+    while (ew_tick_scan(t, ew_str(c->out), &e)) {
+        if (ew_tick_get(t, twin(e.key, c->out, c->in, buffer, sizeof buffer), &there) == EW_ERR_NOT_FOUND)
+            ew_group_delete(ew_tick_group(t), e.key);
+    }
+    return EW_OK; /* groups keep their first error, and the worker looks at it */
+}
+
+static int create(void **self, const char *args, ew_error *err) {
+    copy *c = calloc(1, sizeof *c);
+    if (!c)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+    if (args[0] != '/' || strlen(args) > 200) {
+        free(c);
+        return ew_fail(err, EW_ERR_INVALID, "reactor_args must be the prefix, with a slash in front: '%s'", args);
+    }
+    snprintf(c->in, sizeof c->in, "%s/in/", args);
+    snprintf(c->out, sizeof c->out, "%s/out/", args);
+    *self = c;
+    return EW_OK;
+}
+
+static void destroy(void *self) {
+    free(self);
+}
+
+static const ew_reactor reactor = EW_REACTOR(.tick = tick);
+
+EW_API extern const ew_plugin etcdworker_plugin;
+const ew_plugin etcdworker_plugin = {
+    .abi = EW_PLUGIN_ABI, .name = "copy", .reactor = &reactor, .create = create, .destroy = destroy};

@@ -1,0 +1,243 @@
+/* etcdworkerd from the outside: what it prints, what it ends with, and what it leaves behind, which is nothing. */
+#include "lib/daemon.h"
+#include "lib/process.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#define ARGS(...) ((char *const[]){__VA_ARGS__, NULL})
+
+static char out[65536];
+
+static void expect(int status, const char *text, char *const *arguments) {
+    int code = daemon_run(arguments, out, sizeof out);
+    if (code != status || !strstr(out, text))
+        fail_msg("status %d, wanted %d with '%s'; it said:\n%s", code, status, text, out);
+}
+
+static char *plugin(const char *name) {
+    static char flags[4][600];
+    static int next;
+    char *flag = flags[next++ % 4];
+    char file[100];
+    snprintf(file, sizeof file, "plugins/%s.so", name);
+    snprintf(flag, sizeof flags[0], "--reactor=%s", daemon_built(file));
+    return flag;
+}
+
+/* ---- without etcd ---- */
+
+static void test_help_and_version(void **state) {
+    (void)state;
+    expect(0, "--tick-interval-ms=N\n", ARGS("--help"));
+    assert_non_null(strstr(out, "(1 to 86400000 milliseconds; default 1000)"));
+    assert_non_null(strstr(out, "Exit status:"));
+    expect(0, "etcdworkerd 0.1.0", ARGS("--version"));
+}
+
+static void test_check_config(void **state) {
+    (void)state;
+    expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
+    expect(78, "malformed", ARGS("--check-config", "--endpoints=not an endpoint at all"));
+    expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
+    expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
+    expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));
+}
+
+static void test_wrong_command_line(void **state) {
+    (void)state;
+    expect(2, "etcdworkerd: unknown or ambiguous option '--bogus'", ARGS("--bogus"));
+    expect(2, "--page-bytes: option page_bytes: '1'", ARGS("--page-bytes=1"));
+}
+
+static void test_wrong_config_file(void **state) {
+    (void)state;
+    char path[200], flag[220], wanted[300];
+    snprintf(path, sizeof path, "%s/etcdworker.conf", daemon_directory());
+    snprintf(flag, sizeof flag, "--config=%s", path);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("prefix = /app\nthis is no setting\nbogus = 1\n", f);
+    fclose(f);
+    snprintf(wanted, sizeof wanted, "etcdworkerd: %s:2: expected", path);
+    expect(78, wanted, ARGS(flag));
+    snprintf(wanted, sizeof wanted, "etcdworkerd: %s:3: unknown option 'bogus'", path);
+    assert_non_null(strstr(out, wanted));
+    expect(78, wanted, ARGS("--check-config", flag));
+    expect(78, "No such file", ARGS("--config=/no/such/file"));
+}
+
+static void test_wrong_plugins(void **state) {
+    (void)state;
+    expect(78, "no_such.so", ARGS("--reactor=./no_such.so"));
+    expect(78, "a plugin's path has a slash: ./mine.so", ARGS("--reactor=mine.so"));
+    expect(78, "no_symbol.so: it has no symbol etcdworker_plugin", ARGS(plugin("no_symbol")));
+    expect(78, "other_abi.so: it was built for plugin ABI 2, this etcdworkerd speaks 1", ARGS(plugin("other_abi")));
+    expect(78, "no_tick.so: its table lacks", ARGS(plugin("no_tick")));
+    expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
+}
+
+static void test_no_etcd_to_start(void **state) {
+    (void)state;
+    expect(78, "no program 'no-such-etcd' in PATH", ARGS("--dev", "--etcd-path=no-such-etcd"));
+    expect(78, "/etc/passwd is not a program", ARGS("--dev", "--etcd-path=/etc/passwd"));
+    expect(75, "the private etcd has ended", ARGS("--dev", "--etcd-path=/bin/false"));
+    expect(78, "option demo: it needs dev", ARGS("--demo"));
+}
+
+static void test_no_etcd_to_connect_to(void **state) {
+    (void)state;
+    /* Port 1 of the loopback: nobody listens there without being root and meaning it. */
+    expect(75, "unavailable",
+           ARGS("--endpoints=127.0.0.1:1", "--start-timeout-ms=300", "--call-timeout-ms=200", "--seconds=60"));
+}
+
+/* ---- with a private etcd ---- */
+
+static void test_dev_for_some_seconds(void **state) {
+    (void)state;
+    expect(0, "why=\"the time is over\"", ARGS("--dev", "--seconds=2", "--prefix=/app"));
+    assert_int_equal(daemon_processes(daemon_directory()), 0);
+}
+
+static void test_dev_keeps_data_where_it_is_told(void **state) {
+    (void)state;
+    char data[200], flag[220], path[260];
+    struct stat st;
+    snprintf(data, sizeof data, "%s/kept", daemon_directory());
+    snprintf(flag, sizeof flag, "--dev-data=%s", data);
+    for (int i = 0; i < 2; i++) { /* the second run finds what the first left */
+        expect(0, "level=info", ARGS("--dev", "--seconds=1", flag));
+        snprintf(path, sizeof path, "%s/data/member", data);
+        assert_int_equal(stat(path, &st), 0);
+    }
+    assert_int_equal(process_run(ARGS("rm", "-r", data), NULL, 0), 0);
+}
+
+static void test_each_signal_stops_it(void **state) {
+    (void)state;
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        daemon_process d = daemon_start(ARGS("--dev", "--prefix=/app"));
+        daemon_await(&d, "msg=started");
+        daemon_signal(&d, signals[i]);
+        assert_int_equal(daemon_wait(&d), 0);
+        assert_int_equal(daemon_processes(daemon_directory()), 0);
+    }
+}
+
+static void test_a_signal_while_the_private_etcd_starts(void **state) {
+    (void)state;
+    daemon_process d = daemon_start(ARGS("--dev", "--prefix=/app"));
+    daemon_await(&d, "etcdworkerd starts");
+    daemon_signal(&d, SIGTERM);
+    assert_int_equal(daemon_wait(&d), 0);
+    assert_int_equal(daemon_processes(daemon_directory()), 0);
+}
+
+static bool nothing_is_left(void *arg) {
+    (void)arg;
+    return daemon_processes(daemon_directory()) == 0;
+}
+
+static void test_a_second_signal_forces_it(void **state) {
+    (void)state;
+    daemon_process d = daemon_start(ARGS("--dev", plugin("stubborn")));
+    daemon_await(&d, "stubborn: ticking");
+    daemon_signal(&d, SIGTERM);
+    daemon_await(&d, "msg=stopping");
+    daemon_signal(&d, SIGTERM);
+    assert_int_equal(daemon_wait(&d), 1);
+    daemon_until(nothing_is_left, NULL, "the end of the private etcd");
+}
+
+static void test_kill_leaves_nothing(void **state) {
+    (void)state;
+    daemon_process d = daemon_start(ARGS("--dev", "--prefix=/app"));
+    daemon_await(&d, "msg=started");
+    assert_true(daemon_processes(daemon_directory()) > 0);
+    daemon_signal(&d, SIGKILL);
+    assert_int_equal(daemon_wait(&d), 128 + SIGKILL);
+    daemon_until(nothing_is_left, NULL, "the end of the private etcd");
+}
+
+static void test_a_reactor_that_finishes(void **state) {
+    (void)state;
+    expect(0, "stubborn: ticking", ARGS("--dev", plugin("stubborn"), "--reactor-args=finish", "--seconds=60"));
+    assert_null(strstr(out, "the time is over"));
+}
+
+static void test_demo_tells_what_happens(void **state) {
+    (void)state;
+    expect(0, "revision 2: m1 joined\n", ARGS("--dev", "--demo", "--seconds=8"));
+    assert_non_null(strstr(out, ": t12 nobody->m"));
+    assert_non_null(strstr(out, ": m4 joined\n"));
+    assert_non_null(strstr(out, "->m4\n"));
+}
+
+static void test_http_page(void **state) {
+    (void)state;
+    char url[100];
+    daemon_process d = daemon_start(ARGS("--dev", "--prefix=/<app>", "--http-listen=127.0.0.1:0"));
+    daemon_await_field(&d, "url", url, sizeof url);
+    int port = atoi(strrchr(url, ':') + 1);
+    assert_true(port > 0);
+    daemon_await(&d, "msg=started");
+    do
+        daemon_http(port, "/healthz", out, sizeof out);
+    while (strstr(out, "503 "));
+    assert_non_null(strstr(out, "200 OK"));
+    assert_non_null(strstr(out, "\r\n\r\nready\n"));
+    daemon_http(port, "/metrics", out, sizeof out);
+    assert_non_null(strstr(out, "\netcdworker_ready{worker=\"worker\"} 1\n"));
+    assert_non_null(strstr(out, "\n# TYPE etcdworker_ticks_total counter\n"));
+    daemon_http(port, "/", out, sizeof out);
+    assert_non_null(strstr(out, "<b>/&#60;app&#62;</b>"));
+    daemon_http(port, "/etc/passwd", out, sizeof out);
+    assert_non_null(strstr(out, " 404 "));
+    daemon_signal(&d, SIGTERM);
+    assert_int_equal(daemon_wait(&d), 0);
+}
+
+static void test_logs_in_json(void **state) {
+    (void)state;
+    expect(0, "\"msg\":\"etcdworkerd ends\"", ARGS("--dev", "--seconds=1", "--log-format=json"));
+    for (char *rest = NULL, *line = strtok_r(out, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        assert_memory_equal(line, "{\"time\":\"", 9);
+        assert_string_equal(line + strlen(line) - 1, "}");
+    }
+    expect(0, "", ARGS("--dev", "--seconds=1", "--log-level=error"));
+    assert_string_equal(out, "");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_check_config),
+        cmocka_unit_test(test_wrong_command_line),
+        cmocka_unit_test(test_wrong_config_file),
+        cmocka_unit_test(test_wrong_plugins),
+        cmocka_unit_test(test_no_etcd_to_start),
+        cmocka_unit_test(test_no_etcd_to_connect_to),
+        cmocka_unit_test(test_dev_for_some_seconds),
+        cmocka_unit_test(test_dev_keeps_data_where_it_is_told),
+        cmocka_unit_test(test_each_signal_stops_it),
+        cmocka_unit_test(test_a_signal_while_the_private_etcd_starts),
+        cmocka_unit_test(test_a_second_signal_forces_it),
+        cmocka_unit_test(test_kill_leaves_nothing),
+        cmocka_unit_test(test_a_reactor_that_finishes),
+        cmocka_unit_test(test_demo_tells_what_happens),
+        cmocka_unit_test(test_http_page),
+        cmocka_unit_test(test_logs_in_json),
+    };
+    return cmocka_run_group_tests(tests, daemon_open, daemon_close);
+}

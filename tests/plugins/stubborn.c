@@ -1,0 +1,34 @@
+/* A plugin whose first tick never ends: only a second signal ends the daemon. With the argument "fail" it cannot be
+ * made; with "finish" its first tick is its last. */
+#include <etcdworker/reactor.h>
+#include <unistd.h>
+
+static int finish;
+
+static int tick(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    static const char text[] = "stubborn: ticking\n";
+    if (write(2, text, sizeof text - 1) < 0)
+        return EW_ERR_SYSTEM;
+    while (!finish)
+        pause();
+    return EW_FINISHED;
+}
+
+static int create(void **self, const char *args, ew_error *err) {
+    *self = NULL;
+    finish = strcmp(args, "finish") == 0;
+    if (strcmp(args, "fail") == 0)
+        return ew_fail(err, EW_ERR_REACTOR, "asked to fail");
+    return EW_OK;
+}
+
+static void destroy(void *self) {
+    (void)self;
+}
+
+static const ew_reactor reactor = EW_REACTOR(.tick = tick);
+
+EW_API extern const ew_plugin etcdworker_plugin;
+const ew_plugin etcdworker_plugin = {
+    .abi = EW_PLUGIN_ABI, .name = "stubborn", .reactor = &reactor, .create = create, .destroy = destroy};
