@@ -1,7 +1,25 @@
-/* An etcd v3 client: calls with deadlines, watches, leases. Usable by itself, without a worker.
+/* An etcd v3 client: calls with deadlines, transactions, scans, watches, leases. Usable by itself, without a worker.
  *
- * A client is one connection pool; every function may be called from any thread, several at once, unless it says
- * otherwise. Calls block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. */
+ *     ew_client *client;
+ *     if (ew_client_open(&client, options, &err) == EW_OK) {
+ *         ew_client_put(client, EW_STR("/app/name"), EW_STR("value"), NULL, NULL, &err);
+ *         ew_client_close(client);
+ *     }
+ *
+ * A client is one connection pool. Its functions may be called from any thread, several at once; the objects made from
+ * it (transactions, scans, watches, results) are used by one thread at a time, unless it says otherwise.
+ *
+ * Calls block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. What surely did
+ * not happen because no member answered or none was the leader is tried again within that time. A write whose outcome
+ * nobody knows is never repeated: it is EW_ERR_UNKNOWN_OUTCOME, and whether to repeat it is the caller's decision.
+ *
+ * Option structs start zeroed, with `size` set by their macro: `&EW_GET_OPTIONS(.limit = 10)`. NULL is all defaults.
+ *
+ * CAVEATS
+ *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn.
+ *  - Nothing here may be called from a signal handler.
+ *  - A value may hold up to 1.5 MiB less the request's overhead, and a transaction 128 operations: those are etcd's
+ *    defaults, and EW_ERR_TOO_LARGE is what is beyond them. */
 #ifndef ETCDWORKER_CLIENT_H
 #define ETCDWORKER_CLIENT_H
 
@@ -14,12 +32,280 @@ extern "C" {
 typedef struct ew_client ew_client;
 
 /* Makes a client from the options of group "client". Does not connect: the first call does. EW_ERR_INVALID names a
- * malformed endpoint. On failure `*out` is NULL. `options` is copied. */
+ * malformed endpoint. Several endpoints given by name are looked up here. On failure `*out` is NULL. `options` is
+ * copied. */
 EW_API int ew_client_open(ew_client **out, const ew_options *options, ew_error *err);
 
-/* Cancels what is under way, closes the connections and frees. No call may be running and no object made from the
- * client may be alive. NULL is fine. */
+/* Closes the connections and frees. No call may be running and no object made from the client may be alive. NULL is
+ * fine. */
 EW_API void ew_client_close(ew_client *client);
+
+/* Ends what other threads are waiting for on this client: their calls, and ew_watch_next, answer EW_ERR_CANCELLED, or
+ * EW_ERR_UNKNOWN_OUTCOME for a write that had been sent. Later calls are not affected. Any thread. */
+EW_API void ew_client_cancel(ew_client *client);
+
+/* ---- keys ---- */
+
+/* Which keys a call is about. Made by the functions below; borrows its slices. */
+typedef enum ew_keys_kind { EW_KEYS_ONE, EW_KEYS_PREFIX, EW_KEYS_FROM, EW_KEYS_BETWEEN } ew_keys_kind;
+typedef struct ew_keys {
+    ew_keys_kind kind;
+    ew_slice key;
+    ew_slice end;
+} ew_keys;
+
+static inline ew_keys ew_keys_one(ew_slice key) {
+    ew_keys k = {EW_KEYS_ONE, key, {NULL, 0}};
+    return k;
+}
+/* Every key that starts with the bytes of `prefix`; every key there is, if it is empty. */
+static inline ew_keys ew_keys_prefix(ew_slice prefix) {
+    ew_keys k = {EW_KEYS_PREFIX, prefix, {NULL, 0}};
+    return k;
+}
+/* Every key that is `first` or behind it in byte order. */
+static inline ew_keys ew_keys_from(ew_slice first) {
+    ew_keys k = {EW_KEYS_FROM, first, {NULL, 0}};
+    return k;
+}
+/* From `first`, which belongs to it, to `end`, which does not. */
+static inline ew_keys ew_keys_between(ew_slice first, ew_slice end) {
+    ew_keys k = {EW_KEYS_BETWEEN, first, end};
+    return k;
+}
+
+/* A key and all that etcd keeps about it. */
+typedef struct ew_kv {
+    ew_slice key;
+    ew_slice value;
+    int64_t create_revision; /* of the put that made it */
+    int64_t mod_revision;    /* of its last put */
+    int64_t version;         /* puts since it was made, from 1 */
+    int64_t lease;           /* 0: none */
+} ew_kv;
+
+/* ---- results ---- */
+
+/* What a call answered. It owns what its slices point at; free it with ew_result_free. */
+typedef struct ew_result ew_result;
+
+EW_API void ew_result_free(ew_result *r); /* NULL is fine; never one that ew_result_op gave */
+
+/* The revision of the store: of a write, its own; of a read, the newest when it was served. */
+EW_API int64_t ew_result_revision(const ew_result *r);
+
+/* The keys: those found by a get, or those that a put or a delete replaced if `previous` was asked for. The i-th, NULL
+ * behind the last. */
+EW_API size_t ew_result_count(const ew_result *r);
+EW_API const ew_kv *ew_result_at(const ew_result *r, size_t i);
+
+/* How many keys there are in all, with `limit` and `count_only` left out of account; of a delete, how many it deleted.
+ */
+EW_API int64_t ew_result_total(const ew_result *r);
+
+/* Whether a get with a limit left some out. */
+EW_API bool ew_result_more(const ew_result *r);
+
+/* Of a transaction: whether its compares held, and the results of the operations of the branch that was taken, in
+ * order. They belong to `r`. NULL behind the last. */
+EW_API bool ew_result_succeeded(const ew_result *r);
+EW_API const ew_result *ew_result_op(const ew_result *r, size_t i);
+
+/* ---- reading and writing ---- */
+
+typedef enum ew_sort { EW_SORT_KEY, EW_SORT_VERSION, EW_SORT_CREATE, EW_SORT_MOD, EW_SORT_VALUE } ew_sort;
+
+typedef struct ew_get_options {
+    size_t size;
+    int64_t limit;     /* at most so many keys; 0: all */
+    int64_t revision;  /* as of this revision; 0: the newest */
+    bool serializable; /* answered by any member from what it has, perhaps stale, also without a leader */
+    bool keys_only;    /* leave the values out */
+    bool count_only;   /* only ew_result_total */
+    ew_sort sort_by;
+    bool descending;
+    int64_t min_mod_revision, max_mod_revision; /* leave out what is outside; 0: no bound */
+    int64_t min_create_revision, max_create_revision;
+} ew_get_options;
+
+/* `out` may not be NULL. No key found is EW_OK with a count of 0. EW_ERR_COMPACTED and EW_ERR_FUTURE_REVISION for a
+ * `revision` that etcd does not have. */
+EW_API int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out,
+                         ew_error *err);
+
+typedef struct ew_put_options {
+    size_t size;
+    int64_t lease;   /* bind the key to it; 0: to none. EW_ERR_NOT_FOUND if there is no such lease */
+    bool keep_lease; /* leave the key's lease as it is, or EW_ERR_NOT_FOUND if there is no such key */
+    bool keep_value; /* leave its value as it is; `value` must be empty. The same error */
+    bool previous;   /* give back what was there */
+} ew_put_options;
+
+/* `out` may be NULL, here and below. */
+EW_API int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options,
+                         ew_result **out, ew_error *err);
+
+/* Deletes the keys; `previous` gives back what was there. Deleting nothing is EW_OK and does not raise the revision. */
+EW_API int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err);
+
+/* Forgets the history before `revision`. With `physical`, returns when the space is free again. */
+EW_API int ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err);
+
+/* ---- transactions ---- */
+
+/* Compares, and two lists of operations: the first is done if every compare holds, otherwise the second. Everything is
+ * copied. An error sticks and is answered again by ew_client_txn, so the answers of the builder may be ignored.
+ *
+ *     ew_txn *t = ew_txn_new();
+ *     ew_txn_if(t, ew_keys_one(key), EW_CREATE_REVISION, EW_EQUAL, 0);
+ *     ew_txn_put(t, EW_THEN, key, EW_STR("mine"), NULL);
+ *     ew_txn_get(t, EW_ELSE, ew_keys_one(key), NULL);
+ *     status = ew_client_txn(client, t, &result, &err);
+ *     ew_txn_free(t); */
+typedef struct ew_txn ew_txn;
+
+EW_API ew_txn *ew_txn_new(void); /* NULL when out of memory; every function below takes a NULL */
+EW_API void ew_txn_free(ew_txn *t);
+
+typedef enum ew_target { EW_VERSION_OF, EW_CREATE_REVISION, EW_MOD_REVISION, EW_LEASE_OF } ew_target;
+typedef enum ew_relation { EW_EQUAL, EW_GREATER, EW_LESS, EW_NOT_EQUAL } ew_relation;
+typedef enum ew_branch { EW_THEN, EW_ELSE } ew_branch;
+
+/* A compare must hold for every key of `keys`. A missing key counts as 0 in each of the numbers; a compare of its value
+ * is false, whatever the relation. */
+EW_API int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number);
+EW_API int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value);
+
+/* No key may be put twice in a branch (EW_ERR_INVALID). */
+EW_API int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
+EW_API int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
+EW_API int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
+EW_API int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner);
+
+/* A transaction may be sent any number of times. That its compares did not hold is EW_OK: see ew_result_succeeded. */
+EW_API int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err);
+
+/* ---- scans: any number of keys at one revision, page by page ---- */
+
+typedef struct ew_scan ew_scan;
+
+enum { EW_END = 1 }; /* what ew_scan_next answers behind the last key */
+
+typedef struct ew_scan_options {
+    size_t size;
+    int64_t revision; /* 0: the newest when the first page is read; the same for all pages */
+    bool serializable;
+    bool keys_only;
+    int64_t page_bytes; /* what a page is sized towards; 0: 4 MiB */
+} ew_scan_options;
+
+/* No I/O yet. The scan copies `keys`. */
+EW_API int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err);
+
+/* The next key in byte order: EW_OK and `*kv`, valid until the next call; EW_END; or an error, after which it may be
+ * called again and goes on where it was. EW_ERR_COMPACTED: the scan took longer than etcd keeps history. */
+EW_API int ew_scan_next(ew_scan *s, ew_kv *kv, ew_error *err);
+
+/* The revision that the scan sees; 0 before the first ew_scan_next. */
+EW_API int64_t ew_scan_revision(const ew_scan *s);
+EW_API void ew_scan_close(ew_scan *s); /* NULL is fine */
+
+/* ---- watches ---- */
+
+/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was. */
+typedef struct ew_watch ew_watch;
+
+typedef struct ew_watch_options {
+    size_t size;
+    int64_t start_revision; /* the first that is wanted; 0: what comes from now on */
+    bool previous;          /* with each event, what the key was before */
+    bool no_puts, no_deletes;
+    bool progress; /* also tell, every ten minutes or as etcd is configured, that nothing has happened */
+} ew_watch_options;
+
+typedef struct ew_watch_event {
+    ew_event_kind kind;
+    ew_kv kv;          /* of a deletion: the key, and in mod_revision the revision of the deletion */
+    bool has_previous; /* asked for, and there was one */
+    ew_kv previous;
+} ew_watch_event;
+
+typedef struct ew_watch_batch {
+    int64_t revision; /* everything up to it has been seen */
+    size_t count;     /* 0: a progress notification */
+    const ew_watch_event *events;
+} ew_watch_batch;
+
+/* Opens a watch and waits until etcd has made it, so that nothing written afterwards is missed. */
+EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options,
+                         ew_error *err);
+
+/* Waits for the next batch, at most `timeout_ms` (-1: for ever). What it points at is valid until the next call.
+ *   EW_OK              `*batch`
+ *   EW_ERR_TIMEOUT     nothing has come
+ *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
+ * and these, which end the watch and are answered again by every later call:
+ *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has
+ *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_WRONG_CLUSTER,
+ *   EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
+EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
+
+/* Makes the ew_watch_next that is waiting, and every later one, answer EW_ERR_CANCELLED. Any thread. */
+EW_API void ew_watch_cancel(ew_watch *w);
+EW_API void ew_watch_close(ew_watch *w); /* NULL is fine */
+
+/* ---- leases ---- */
+
+/* Grants a lease of `ttl_s` seconds under the id `*lease`, or under one of etcd's choosing if that is 0. etcd may raise
+ * the TTL: `*granted_s` (may be NULL) has what it gave. See <etcdworker/session.h> for one that is kept alive. */
+EW_API int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err);
+
+/* Ends a lease, which deletes its keys. These three answer EW_ERR_NOT_FOUND when there is no such lease. */
+EW_API int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err);
+
+/* Starts the lease's time again; `*ttl_s` (may be NULL) is what it has now. */
+EW_API int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err);
+
+/* What is left of it, what it was granted (both may be NULL), and, if `keys` is not NULL, its keys without values. */
+EW_API int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
+                                ew_error *err);
+
+/* ---- the cluster ---- */
+
+/* How the member that answered is doing. */
+typedef struct ew_member_status {
+    size_t size; /* set to sizeof(ew_member_status) before the call */
+    char version[32];
+    uint64_t cluster_id, member_id;
+    uint64_t leader_id; /* 0: it knows of none */
+    int64_t revision;
+    int64_t db_bytes, db_bytes_in_use;
+    uint64_t raft_term, raft_index, raft_applied_index;
+    bool is_learner;
+    bool has_errors; /* alarms are raised, or it is corrupt */
+} ew_member_status;
+
+EW_API int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err);
+
+typedef struct ew_member {
+    uint64_t id;
+    const char *name;               /* "" before it has started */
+    const char *const *peer_urls;   /* ended by NULL */
+    const char *const *client_urls; /* ended by NULL */
+    bool is_learner;
+} ew_member;
+
+typedef struct ew_members ew_members;
+
+EW_API int ew_client_members(ew_client *client, ew_members **out, ew_error *err);
+EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL behind the last */
+EW_API void ew_members_free(ew_members *m);                           /* NULL is fine */
+
+/* Initialisers that fill `size`. In C++, zero the struct and set it. */
+#define EW_GET_OPTIONS(...)   ((ew_get_options){.size = sizeof(ew_get_options), __VA_ARGS__})
+#define EW_PUT_OPTIONS(...)   ((ew_put_options){.size = sizeof(ew_put_options), __VA_ARGS__})
+#define EW_SCAN_OPTIONS(...)  ((ew_scan_options){.size = sizeof(ew_scan_options), __VA_ARGS__})
+#define EW_WATCH_OPTIONS(...) ((ew_watch_options){.size = sizeof(ew_watch_options), __VA_ARGS__})
 
 #ifdef __cplusplus
 }

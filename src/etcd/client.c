@@ -86,6 +86,7 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     c->call_timeout_ms = ew_options_int(options, "call_timeout_ms");
     c->backoff_min_ms = ew_options_int(options, "backoff_min_ms");
     c->backoff_max_ms = ew_options_int(options, "backoff_max_ms");
+    waiters_init(&c->waiters);
     grpc_init();
     make_channels(c, &e, options);
     endpoints_fini(&e);
@@ -96,11 +97,16 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
 void ew_client_close(ew_client *client) {
     if (!client)
         return;
+    waiters_fini(&client->waiters);
     grpc_channel_destroy(client->calls);
     grpc_channel_destroy(client->streams);
     free(client->endpoints);
     free(client);
     grpc_shutdown();
+}
+
+void ew_client_cancel(ew_client *client) {
+    waiters_cancel(&client->waiters);
 }
 
 grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms) {

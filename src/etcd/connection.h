@@ -4,10 +4,11 @@
 
 #include "etcd/method.h"
 #include "etcd/queue.h"
+#include "etcd/waiter.h"
 
 #include <grpc/grpc.h>
 
-#include <pthread.h>
+#include <stdatomic.h>
 
 struct ew_client {
     /* Streams have a connection of their own, so that a long answer on one is not in the way of the other, and so that
@@ -16,6 +17,8 @@ struct ew_client {
     void *handles[ETCD_METHODS]; /* gRPC's registered method of each, on its channel */
     char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
+    waiters waiters;
+    _Atomic(uint64_t) cluster_id; /* of the first answer; 0 before */
 };
 
 /* Calls that find no connection wait for one; without this they would end in 0.1 ms. */

@@ -1,18 +1,15 @@
 /* A session: a lease, and a thread that does nothing but keep it alive and know when it is over (SEMANTICS 30).
  *
  * The thread sleeps in its own queue, so neither a slow tick nor a long call can delay a keepalive. */
-#include "etcd/backoff.h"
 #include "etcd/connection.h"
 #include "etcd/keepalive.h"
 
 #include "core/log.h"
-#include "etcd.pb-c.h"
 
 #include <etcdworker/session.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define SESSION_LISTENERS_MAX 8
@@ -36,71 +33,6 @@ struct ew_session {
     listener running;
     bool told;
 };
-
-/* ---- one call on the session's own queue, before its thread starts and after it has ended ---- */
-
-typedef struct answer {
-    bool here;
-    int status;
-    int64_t lease, ttl_s;
-    char detail[256];
-} answer;
-
-static void take_grant(answer *a, ew_slice bytes) {
-    Pb__LeaseGrantResponse *r = pb__lease_grant_response__unpack(NULL, bytes.len, bytes.data);
-    if (!r || r->id == 0 || r->ttl <= 0) {
-        a->status = EW_ERR_BAD_ANSWER;
-        snprintf(a->detail, sizeof a->detail, "lease grant: no lease in the answer");
-    } else {
-        a->lease = r->id;
-        a->ttl_s = r->ttl;
-    }
-    if (r)
-        pb__lease_grant_response__free_unpacked(r, NULL);
-}
-
-static void on_granted(void *arg, int status, const char *detail, ew_slice bytes) {
-    answer *a = arg;
-    a->here = true;
-    a->status = status;
-    snprintf(a->detail, sizeof a->detail, "lease grant: %s", detail);
-    if (status == EW_OK)
-        take_grant(a, bytes);
-}
-
-static int grant(ew_session *s, int64_t ttl_s, answer *a, ew_error *err) {
-    Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
-    uint8_t bytes[64];
-    request.ttl = ttl_s;
-    ew_slice packed = {bytes, pb__lease_grant_request__pack(&request, bytes)};
-    if (!etcd_call_start(s->client, s->queue, ETCD_LEASE_GRANT, packed, s->client->call_timeout_ms, on_granted, a))
-        return ew_fail(err, EW_ERR_NO_MEMORY, "lease grant");
-    while (!a->here)
-        etcd_queue_run(s->queue, INT64_MAX);
-    return a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
-}
-
-static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
-    (void)bytes;
-    answer *a = arg;
-    a->here = true;
-    /* NOT_FOUND: it had expired already. Whatever else went wrong is left to the TTL. */
-    if (status != EW_OK && status != EW_ERR_NOT_FOUND)
-        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
-                   {"detail", detail});
-}
-
-static void revoke(ew_session *s) {
-    Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
-    uint8_t bytes[64];
-    answer a = {0};
-    request.id = s->lease;
-    ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
-    if (!etcd_call_start(s->client, s->queue, ETCD_LEASE_REVOKE, packed, s->client->call_timeout_ms, on_revoked, &a))
-        return;
-    while (!a.here)
-        etcd_queue_run(s->queue, INT64_MAX);
-}
 
 /* ---- listeners ---- */
 
@@ -172,9 +104,8 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static int start_thread(ew_session *s, const answer *granted, int64_t sent_ms, ew_error *err) {
-    s->lease = granted->lease;
-    s->keepalive = keepalive_new(s->client, s->queue, s->lease, granted->ttl_s, sent_ms);
+static int start_thread(ew_session *s, int64_t ttl_s, int64_t sent_ms, ew_error *err) {
+    s->keepalive = keepalive_new(s->client, s->queue, s->lease, ttl_s, sent_ms);
     if (!s->keepalive)
         return ew_fail(err, EW_ERR_NO_MEMORY, "session");
     int problem = pthread_create(&s->thread, NULL, run, s);
@@ -182,6 +113,15 @@ static int start_thread(ew_session *s, const answer *granted, int64_t sent_ms, e
         return EW_OK;
     keepalive_free(s->keepalive);
     return ew_fail(err, EW_ERR_SYSTEM, "session thread: %s", strerror(problem));
+}
+
+/* What goes wrong is left to the TTL. */
+static void revoke(ew_session *s) {
+    ew_error err;
+    int status = ew_client_lease_revoke(s->client, s->lease, &err);
+    if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it had expired already */
+        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
+                   {"detail", err.detail}, {"lease", NULL, s->lease});
 }
 
 static void free_session(ew_session *s) {
@@ -206,11 +146,10 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->idle, NULL);
 
-    answer granted = {0};
-    int64_t sent_ms = keepalive_now_ms();
-    int status = grant(s, ttl_s, &granted, err);
+    int64_t sent_ms = keepalive_now_ms(), granted_s = 0;
+    int status = ew_client_lease_grant(client, ttl_s, &s->lease, &granted_s, err);
     if (status == EW_OK) {
-        status = start_thread(s, &granted, sent_ms, err);
+        status = start_thread(s, granted_s, sent_ms, err);
         if (status != EW_OK)
             revoke(s);
     }

@@ -1,0 +1,134 @@
+#include "etcd/blocking.h"
+#include "etcd/backoff.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct answer {
+    bool here;
+    int status;
+    const ProtobufCMessageDescriptor *type;
+    ProtobufCMessage *message;
+    char detail[256];
+} answer;
+
+/* Every answer of etcd's has its header in the first field. */
+static const Pb__ResponseHeader *header_of(const ProtobufCMessage *m) {
+    return *(Pb__ResponseHeader *const *)(const void *)((const char *)m + m->descriptor->fields[0].offset);
+}
+
+static void refuse(answer *a, int status, const char *why) {
+    a->status = status;
+    snprintf(a->detail, sizeof a->detail, "%s: %s", a->type->short_name, why);
+    if (a->message)
+        protobuf_c_message_free_unpacked(a->message, NULL);
+    a->message = NULL;
+}
+
+static void on_answer(void *arg, int status, const char *detail, ew_slice bytes) {
+    answer *a = arg;
+    a->here = true;
+    a->status = status;
+    snprintf(a->detail, sizeof a->detail, "%s", detail);
+    if (status != EW_OK)
+        return;
+    a->message = protobuf_c_message_unpack(a->type, NULL, bytes.len, bytes.data);
+    if (!a->message) {
+        refuse(a, EW_ERR_BAD_ANSWER, "malformed");
+    } else if (!header_of(a->message)) {
+        refuse(a, EW_ERR_BAD_ANSWER, "no header");
+    } else if (header_of(a->message)->revision < 0) {
+        refuse(a, EW_ERR_BAD_ANSWER, "a negative revision");
+    }
+}
+
+/* One attempt. */
+static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
+                      answer *a) {
+    *a = (answer){.type = a->type};
+    etcd_call *call = etcd_call_start(client, w->queue, method, request, deadline_ms - etcd_now_ms(), on_answer, a);
+    if (!call) {
+        a->status = EW_ERR_NO_MEMORY;
+        return;
+    }
+    bool asked = false;
+    while (!a->here) {
+        /* The call has a deadline of its own, so this sleep needs none. */
+        etcd_queue_run(w->queue, INT64_MAX);
+        if (!asked && !a->here && atomic_load(&w->cancelled)) {
+            etcd_call_cancel(call);
+            asked = true;
+        }
+    }
+}
+
+/* Whether it is worth another attempt: then a little time has passed. */
+static bool wait_to_retry(waiter *w, backoff *pause, int64_t deadline_ms) {
+    int64_t until_ms = etcd_now_ms() + backoff_next_ms(pause);
+    if (until_ms >= deadline_ms)
+        return false;
+    while (etcd_now_ms() < until_ms && !atomic_load(&w->cancelled))
+        etcd_queue_run(w->queue, until_ms);
+    return !atomic_load(&w->cancelled);
+}
+
+static void call_until_answered(ew_client *client, waiter *w, etcd_method method, ew_slice request, answer *a) {
+    int64_t deadline_ms = etcd_now_ms() + client->call_timeout_ms;
+    backoff pause;
+    backoff_init(&pause, client->backoff_min_ms, client->backoff_max_ms);
+    do {
+        call_once(client, w, method, request, deadline_ms, a);
+        /* UNAVAILABLE is what surely did not happen; for a write, everything doubtful has another code (ETCD P11). */
+    } while (a->status == EW_ERR_UNAVAILABLE && wait_to_retry(w, &pause, deadline_ms));
+    if (a->status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))
+        a->status = EW_ERR_CANCELLED;
+}
+
+/* A client speaks to one cluster for its life. */
+static void check_cluster(ew_client *client, answer *a) {
+    uint64_t id = header_of(a->message)->cluster_id, first = 0;
+    if (!atomic_compare_exchange_strong(&client->cluster_id, &first, id) && first != id)
+        refuse(a, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
+}
+
+int blocking_call(ew_client *client, etcd_method method, ew_slice request, const ProtobufCMessageDescriptor *type,
+                  void *answered, ew_error *err) {
+    answer a = {.type = type};
+    waiter *w = waiter_take(&client->waiters);
+    if (!w)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "%s", type->short_name);
+    waiter_begin(&client->waiters, w);
+    call_until_answered(client, w, method, request, &a);
+    waiter_end(&client->waiters, w);
+    waiter_give(&client->waiters, w);
+    if (a.status == EW_OK)
+        check_cluster(client, &a);
+    if (a.status != EW_OK)
+        return ew_fail(err, a.status, "%s", a.detail);
+    memcpy(answered, &a.message, sizeof a.message);
+    return EW_OK;
+}
+
+ew_slice blocking_pack(const void *message) {
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = malloc(size + 1);
+    return (ew_slice){bytes, bytes ? protobuf_c_message_pack(message, bytes) : 0};
+}
+
+int blocking_request(ew_client *client, etcd_method method, const void *request, const ProtobufCMessageDescriptor *type,
+                     void *answer_out, ew_error *err) {
+    ew_slice bytes = blocking_pack(request);
+    if (!bytes.data)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "%s", type->short_name);
+    int status = blocking_call(client, method, bytes, type, answer_out, err);
+    free((void *)(uintptr_t)bytes.data);
+    return status;
+}
+
+bool blocking_options(void *to, size_t size, const void *given, size_t given_size) {
+    memset(to, 0, size);
+    if (!given)
+        return true;
+    memcpy(to, given, given_size < size ? given_size : size);
+    return given_size > 0;
+}

@@ -1,0 +1,145 @@
+/* Leases: grant, revoke, one keepalive, info. */
+#include "etcd/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err) {
+    Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
+    Pb__LeaseGrantResponse *answer;
+    if (!lease || ttl_s < 1)
+        return ew_fail(err, EW_ERR_INVALID, "lease grant: want a TTL of 1 s at least, and a place for the id");
+    request.ttl = ttl_s;
+    request.id = *lease;
+    int status =
+        blocking_request(client, ETCD_LEASE_GRANT, &request, &pb__lease_grant_response__descriptor, &answer, err);
+    if (status != EW_OK)
+        return status;
+    if (answer->error && answer->error[0])
+        status = ew_fail(err, EW_ERR_INVALID, "lease grant: %s", answer->error);
+    else if (answer->id == 0 || answer->ttl <= 0)
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: no lease in the answer");
+    if (status == EW_OK) {
+        *lease = answer->id;
+        if (granted_s)
+            *granted_s = answer->ttl;
+    }
+    pb__lease_grant_response__free_unpacked(answer, NULL);
+    return status;
+}
+
+int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
+    Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
+    Pb__LeaseRevokeResponse *answer;
+    request.id = lease;
+    int status =
+        blocking_request(client, ETCD_LEASE_REVOKE, &request, &pb__lease_revoke_response__descriptor, &answer, err);
+    if (status == EW_OK)
+        pb__lease_revoke_response__free_unpacked(answer, NULL);
+    return status;
+}
+
+int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
+                         ew_error *err) {
+    Pb__LeaseTimeToLiveRequest request = PB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    Pb__LeaseTimeToLiveResponse *answer;
+    if (keys)
+        *keys = NULL;
+    request.id = lease;
+    request.keys = keys != NULL;
+    int status = blocking_request(client, ETCD_LEASE_TIME_TO_LIVE, &request,
+                                  &pb__lease_time_to_live_response__descriptor, &answer, err);
+    if (status != EW_OK)
+        return status;
+    if (answer->ttl < 0 || answer->id != lease) { /* etcd says -1 for a lease that is not there */
+        bool bad = answer->id != lease;
+        pb__lease_time_to_live_response__free_unpacked(answer, NULL);
+        return bad ? ew_fail(err, EW_ERR_BAD_ANSWER, "lease info: of another lease")
+                   : ew_fail(err, EW_ERR_NOT_FOUND, "lease %llx", (unsigned long long)lease);
+    }
+    if (left_s)
+        *left_s = answer->ttl;
+    if (granted_s)
+        *granted_s = answer->grantedttl;
+    if (keys)
+        return result_take_keys(keys, &answer->base, answer->header, answer->keys, answer->n_keys, err);
+    pb__lease_time_to_live_response__free_unpacked(answer, NULL);
+    return EW_OK;
+}
+
+/* ---- one keepalive: etcd has only a stream for it ---- */
+
+typedef struct once {
+    etcd_stream *stream;
+    int64_t lease, ttl_s;
+    bool here, ended;
+    int status;
+    char detail[256];
+} once;
+
+static void on_message(void *arg, ew_slice bytes) {
+    once *o = arg;
+    Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
+    bool good = r && r->header && r->id == o->lease;
+    o->here = true;
+    o->status = good ? EW_OK : EW_ERR_BAD_ANSWER;
+    o->ttl_s = good ? r->ttl : 0;
+    if (good && r->ttl <= 0) /* an unknown lease is answered with TTL 0, not with an error */
+        o->status = EW_ERR_NOT_FOUND;
+    snprintf(o->detail, sizeof o->detail, "keepalive of lease %llx", (unsigned long long)o->lease);
+    if (r)
+        pb__lease_keep_alive_response__free_unpacked(r, NULL);
+    etcd_stream_cancel(o->stream);
+}
+
+static void on_ended(void *arg, int status, const char *detail) {
+    once *o = arg;
+    o->ended = true;
+    if (o->here)
+        return;
+    o->status = status;
+    snprintf(o->detail, sizeof o->detail, "keepalive: %s", detail);
+}
+
+static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
+    bool asked = false, late = false;
+    while (!o->ended) {
+        etcd_queue_run(w->queue, asked ? INT64_MAX : deadline_ms);
+        if (asked || o->ended || o->here)
+            continue;
+        late = etcd_now_ms() >= deadline_ms;
+        asked = late || atomic_load(&w->cancelled);
+        if (asked)
+            etcd_stream_cancel(o->stream);
+    }
+    if (late && !o->here)
+        o->status = EW_ERR_TIMEOUT;
+}
+
+int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
+    once o = {.lease = lease};
+    Pb__LeaseKeepAliveRequest request = PB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    uint8_t bytes[32];
+    request.id = lease;
+    ew_slice packed = {bytes, pb__lease_keep_alive_request__pack(&request, bytes)};
+    waiter *w = waiter_take(&client->waiters);
+    if (!w)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "keepalive");
+    waiter_begin(&client->waiters, w);
+    o.stream =
+        etcd_stream_open(client, w->queue, ETCD_LEASE_KEEP_ALIVE, (etcd_stream_callbacks){on_message, on_ended}, &o);
+    if (!o.stream) {
+        o.status = EW_ERR_NO_MEMORY;
+    } else {
+        if (etcd_stream_send(o.stream, packed) != EW_OK)
+            etcd_stream_cancel(o.stream);
+        wait_for_end(&o, w, etcd_now_ms() + client->call_timeout_ms);
+    }
+    waiter_end(&client->waiters, w);
+    waiter_give(&client->waiters, w);
+    if (o.status != EW_OK)
+        return ew_fail(err, o.status, "%s", o.detail);
+    if (ttl_s)
+        *ttl_s = o.ttl_s;
+    return EW_OK;
+}

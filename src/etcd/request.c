@@ -1,0 +1,106 @@
+#include "etcd/request.h"
+
+#include <stdlib.h>
+
+/* As the end of a range it means "no end", as its start "the first key there can be". */
+static const uint8_t zero_byte[1] = {0};
+#define ZERO ((ew_slice){zero_byte, 1})
+
+ProtobufCBinaryData request_bytes(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data};
+}
+
+/* The first key behind all that start with the prefix: its last byte that can be raised is, and what follows is cut. */
+static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
+    const uint8_t *bytes = prefix.data;
+    size_t len = prefix.len;
+    while (len > 0 && bytes[len - 1] == 0xff)
+        len--;
+    if (len == 0) {
+        r->end = ZERO;
+        return EW_OK;
+    }
+    r->owned = malloc(len);
+    if (!r->owned)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "keys");
+    memcpy(r->owned, bytes, len);
+    r->owned[len - 1]++;
+    r->end = (ew_slice){r->owned, len};
+    return EW_OK;
+}
+
+int range_init(range *r, ew_keys keys, ew_error *err) {
+    *r = (range){.key = keys.key.len > 0 ? keys.key : ZERO};
+    switch (keys.kind) {
+    case EW_KEYS_ONE:
+        return keys.key.len > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "an empty key");
+    case EW_KEYS_PREFIX:
+        return prefix_end(r, keys.key, err);
+    case EW_KEYS_FROM:
+        r->end = ZERO;
+        return EW_OK;
+    case EW_KEYS_BETWEEN:
+        r->end = keys.end;
+        return keys.end.len > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "keys: no end is given");
+    }
+    return ew_fail(err, EW_ERR_INVALID, "keys: kind %d is none", (int)keys.kind);
+}
+
+void range_fini(range *r) {
+    free(r->owned);
+    r->owned = NULL;
+}
+
+int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *options, ew_error *err) {
+    ew_get_options o;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_get_options: its size is not set");
+    if (o.limit < 0 || o.revision < 0)
+        return ew_fail(err, EW_ERR_INVALID, "get: limit and revision may not be negative");
+    if ((unsigned)o.sort_by > EW_SORT_VALUE)
+        return ew_fail(err, EW_ERR_INVALID, "get: sort_by %d is none", (int)o.sort_by);
+    pb__range_request__init(out);
+    out->key = request_bytes(r->key);
+    out->range_end = request_bytes(r->end);
+    out->limit = o.limit;
+    out->revision = o.revision;
+    out->serializable = o.serializable;
+    out->keys_only = o.keys_only;
+    out->count_only = o.count_only;
+    out->min_mod_revision = o.min_mod_revision;
+    out->max_mod_revision = o.max_mod_revision;
+    out->min_create_revision = o.min_create_revision;
+    out->max_create_revision = o.max_create_revision;
+    if (o.descending || o.sort_by != EW_SORT_KEY) {
+        out->sort_target = (Pb__RangeRequest__SortTarget)o.sort_by; /* the same order as etcd's */
+        out->sort_order = o.descending ? PB__RANGE_REQUEST__SORT_ORDER__DESCEND : PB__RANGE_REQUEST__SORT_ORDER__ASCEND;
+    }
+    return EW_OK;
+}
+
+int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_options *options, ew_error *err) {
+    ew_put_options o;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_put_options: its size is not set");
+    if (key.len == 0)
+        return ew_fail(err, EW_ERR_INVALID, "an empty key");
+    if (o.keep_value && value.len > 0)
+        return ew_fail(err, EW_ERR_INVALID, "put: keep_value with a value");
+    if (o.keep_lease && o.lease != 0)
+        return ew_fail(err, EW_ERR_INVALID, "put: keep_lease with a lease");
+    pb__put_request__init(out);
+    out->key = request_bytes(key);
+    out->value = request_bytes(value);
+    out->lease = o.lease;
+    out->prev_kv = o.previous;
+    out->ignore_value = o.keep_value;
+    out->ignore_lease = o.keep_lease;
+    return EW_OK;
+}
+
+void request_delete(Pb__DeleteRangeRequest *out, const range *r, bool previous) {
+    pb__delete_range_request__init(out);
+    out->key = request_bytes(r->key);
+    out->range_end = request_bytes(r->end);
+    out->prev_kv = previous;
+}

@@ -1,0 +1,168 @@
+/* A scan: pages of one pinned revision. etcd counts the rest of the range for every page, so few large pages are much
+ * cheaper than many small ones: their size follows the bytes that keys turn out to have. */
+#include "etcd/request.h"
+#include "etcd/result.h"
+
+#include <stdlib.h>
+
+#define SCAN_FIRST_KEYS    1000
+#define SCAN_MAX_KEYS      100000
+#define SCAN_DEFAULT_BYTES (4 << 20)
+
+struct ew_scan {
+    ew_client *client;
+    Pb__RangeRequest request; /* of the next page; its key and end are `key` and `end` */
+    uint8_t *key, *end;
+    size_t key_capacity;
+    int64_t page_bytes;
+    Pb__RangeResponse *page;
+    size_t next; /* in the page */
+    bool last;   /* there is no page behind this one */
+};
+
+static bool copy_range(ew_scan *s, const range *r) {
+    s->key_capacity = r->key.len + 1;
+    s->key = malloc(s->key_capacity);
+    s->end = malloc(r->end.len + 1);
+    if (!s->key || !s->end)
+        return false;
+    memcpy(s->key, r->key.data, r->key.len);
+    if (r->end.len > 0)
+        memcpy(s->end, r->end.data, r->end.len);
+    s->request.key = (ProtobufCBinaryData){r->key.len, s->key};
+    s->request.range_end = (ProtobufCBinaryData){r->end.len, s->end};
+    return true;
+}
+
+int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err) {
+    ew_scan_options o;
+    range r;
+    *out = NULL;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_scan_options: its size is not set");
+    if (o.revision < 0 || o.page_bytes < 0)
+        return ew_fail(err, EW_ERR_INVALID, "scan: revision and page_bytes may not be negative");
+    int status = range_init(&r, keys, err);
+    if (status != EW_OK)
+        return status;
+    ew_scan *s = calloc(1, sizeof *s);
+    if (s) {
+        s->client = client;
+        s->page_bytes = o.page_bytes > 0 ? o.page_bytes : SCAN_DEFAULT_BYTES;
+        pb__range_request__init(&s->request);
+        s->request.limit = SCAN_FIRST_KEYS;
+        s->request.revision = o.revision;
+        s->request.serializable = o.serializable;
+        s->request.keys_only = o.keys_only;
+    }
+    if (!s || !copy_range(s, &r)) {
+        ew_scan_close(s);
+        status = ew_fail(err, EW_ERR_NO_MEMORY, "scan");
+    } else {
+        *out = s;
+    }
+    range_fini(&r);
+    return status;
+}
+
+static int compare(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b) {
+    int order = memcmp(a->data, b->data, a->len < b->len ? a->len : b->len);
+    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
+}
+
+/* A page must go on where the last one ended, upwards: otherwise a scan could skip, repeat or never end. */
+static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
+    const ProtobufCBinaryData *before = &s->request.key;
+    ew_kv kv;
+    if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
+        return false;
+    for (size_t i = 0; i < page->n_kvs; i++) {
+        int order = compare(before, &page->kvs[i]->key);
+        if (!result_kv(&kv, page->kvs[i]) || order > 0 || (order == 0 && i > 0))
+            return false;
+        before = &page->kvs[i]->key;
+    }
+    return true;
+}
+
+/* The next page starts at the smallest key behind the last one: itself and a zero byte. */
+static int move_behind(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
+    size_t len = last->len + 1;
+    if (len > s->key_capacity) {
+        uint8_t *key = realloc(s->key, len);
+        if (!key)
+            return ew_fail(err, EW_ERR_NO_MEMORY, "scan");
+        s->key = key;
+        s->key_capacity = len;
+    }
+    memcpy(s->key, last->data, last->len);
+    s->key[len - 1] = 0;
+    s->request.key = (ProtobufCBinaryData){len, s->key};
+    return EW_OK;
+}
+
+static void choose_limit(ew_scan *s, const Pb__RangeResponse *page) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < page->n_kvs; i++)
+        bytes += page->kvs[i]->key.len + page->kvs[i]->value.len + 32;
+    if (page->n_kvs == 0)
+        return;
+    int64_t limit = s->page_bytes / (int64_t)(bytes / page->n_kvs + 1);
+    s->request.limit = limit < 1 ? 1 : limit > SCAN_MAX_KEYS ? SCAN_MAX_KEYS : limit;
+}
+
+static int read_page(ew_scan *s, ew_error *err) {
+    Pb__RangeResponse *page;
+    int status;
+    do { /* a page of unexpectedly large values may not fit into `max_receive_bytes` */
+        status = blocking_request(s->client, ETCD_RANGE, &s->request, &pb__range_response__descriptor, &page, err);
+        if (status == EW_ERR_TOO_LARGE)
+            s->request.limit /= 2;
+    } while (status == EW_ERR_TOO_LARGE && s->request.limit > 0);
+    if (s->request.limit == 0)
+        s->request.limit = 1;
+    if (status != EW_OK)
+        return status;
+    bool good = makes_sense(s, page);
+    if (good && page->n_kvs > 0)
+        status = move_behind(s, &page->kvs[page->n_kvs - 1]->key, err);
+    if (!good || status != EW_OK) {
+        pb__range_response__free_unpacked(page, NULL);
+        return good ? status : ew_fail(err, EW_ERR_BAD_ANSWER, "scan: a page makes no sense");
+    }
+    if (s->page)
+        pb__range_response__free_unpacked(s->page, NULL);
+    s->page = page;
+    s->next = 0;
+    s->last = !page->more;
+    if (s->request.revision == 0)
+        s->request.revision = page->header->revision;
+    choose_limit(s, page);
+    return EW_OK;
+}
+
+int ew_scan_next(ew_scan *s, ew_kv *kv, ew_error *err) {
+    while (!s->page || s->next == s->page->n_kvs) {
+        if (s->page && s->last)
+            return EW_END;
+        int status = read_page(s, err);
+        if (status != EW_OK)
+            return status;
+    }
+    result_kv(kv, s->page->kvs[s->next++]);
+    return EW_OK;
+}
+
+int64_t ew_scan_revision(const ew_scan *s) {
+    return s->request.revision;
+}
+
+void ew_scan_close(ew_scan *s) {
+    if (!s)
+        return;
+    if (s->page)
+        pb__range_response__free_unpacked(s->page, NULL);
+    free(s->key);
+    free(s->end);
+    free(s);
+}

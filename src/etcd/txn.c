@@ -1,0 +1,206 @@
+/* Transactions. protobuf merges messages by concatenation, so a builder is nothing but the packed request so far: each
+ * function appends a request that holds one compare or one operation. */
+#include "etcd/request.h"
+#include "etcd/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct ew_txn {
+    ew_error error; /* the first */
+    uint8_t *bytes;
+    size_t len, capacity;
+    size_t ops[2]; /* of each branch */
+};
+
+ew_txn *ew_txn_new(void) {
+    return calloc(1, sizeof(ew_txn));
+}
+
+void ew_txn_free(ew_txn *t) {
+    if (!t)
+        return;
+    free(t->bytes);
+    free(t);
+}
+
+static int append(ew_txn *t, const Pb__TxnRequest *piece) {
+    size_t need = t->len + pb__txn_request__get_packed_size(piece);
+    if (need > t->capacity) {
+        size_t capacity = need * 2;
+        uint8_t *bytes = realloc(t->bytes, capacity);
+        if (!bytes)
+            return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
+        t->bytes = bytes;
+        t->capacity = capacity;
+    }
+    t->len += pb__txn_request__pack(piece, t->bytes + t->len);
+    return EW_OK;
+}
+
+static int append_compare(ew_txn *t, ew_keys keys, ew_relation relation, Pb__Compare *compare) {
+    range r;
+    if (t->error.code != EW_OK)
+        return t->error.code;
+    if ((unsigned)relation > EW_NOT_EQUAL)
+        return ew_fail(&t->error, EW_ERR_INVALID, "compare: relation %d is none", (int)relation);
+    int status = range_init(&r, keys, &t->error);
+    if (status == EW_OK) {
+        Pb__TxnRequest piece = PB__TXN_REQUEST__INIT;
+        compare->result = (Pb__Compare__CompareResult)relation; /* the same order as etcd's */
+        compare->key = request_bytes(r.key);
+        compare->range_end = request_bytes(r.end);
+        piece.compare = &compare;
+        piece.n_compare = 1;
+        status = append(t, &piece);
+    }
+    range_fini(&r);
+    return status;
+}
+
+int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number) {
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    Pb__Compare c = PB__COMPARE__INIT;
+    switch (target) {
+    case EW_VERSION_OF:
+        c.target = PB__COMPARE__COMPARE_TARGET__VERSION;
+        c.target_union_case = PB__COMPARE__TARGET_UNION_VERSION;
+        c.version = number;
+        break;
+    case EW_CREATE_REVISION:
+        c.target = PB__COMPARE__COMPARE_TARGET__CREATE;
+        c.target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+        c.create_revision = number;
+        break;
+    case EW_MOD_REVISION:
+        c.target = PB__COMPARE__COMPARE_TARGET__MOD;
+        c.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+        c.mod_revision = number;
+        break;
+    case EW_LEASE_OF:
+        c.target = PB__COMPARE__COMPARE_TARGET__LEASE;
+        c.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
+        c.lease = number;
+        break;
+    default:
+        return t->error.code != EW_OK ? t->error.code
+                                      : ew_fail(&t->error, EW_ERR_INVALID, "compare: target %d is none", (int)target);
+    }
+    return append_compare(t, keys, relation, &c);
+}
+
+int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value) {
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    Pb__Compare c = PB__COMPARE__INIT;
+    c.target = PB__COMPARE__COMPARE_TARGET__VALUE;
+    c.target_union_case = PB__COMPARE__TARGET_UNION_VALUE;
+    c.value = request_bytes(value);
+    return append_compare(t, keys, relation, &c);
+}
+
+static int append_op(ew_txn *t, ew_branch branch, Pb__RequestOp *op) {
+    Pb__TxnRequest piece = PB__TXN_REQUEST__INIT;
+    if (branch == EW_THEN) {
+        piece.success = &op;
+        piece.n_success = 1;
+    } else if (branch == EW_ELSE) {
+        piece.failure = &op;
+        piece.n_failure = 1;
+    } else {
+        return ew_fail(&t->error, EW_ERR_INVALID, "transaction: branch %d is none", (int)branch);
+    }
+    t->ops[branch]++;
+    return append(t, &piece);
+}
+
+int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options) {
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    if (t->error.code != EW_OK)
+        return t->error.code;
+    Pb__PutRequest put;
+    Pb__RequestOp op = PB__REQUEST_OP__INIT;
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op.request_put = &put;
+    int status = request_put(&put, key, value, options, &t->error);
+    return status == EW_OK ? append_op(t, branch, &op) : status;
+}
+
+int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options) {
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    if (t->error.code != EW_OK)
+        return t->error.code;
+    range r;
+    Pb__RangeRequest get;
+    Pb__RequestOp op = PB__REQUEST_OP__INIT;
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    op.request_range = &get;
+    int status = range_init(&r, keys, &t->error);
+    if (status == EW_OK)
+        status = request_get(&get, &r, options, &t->error);
+    if (status == EW_OK)
+        status = append_op(t, branch, &op);
+    range_fini(&r);
+    return status;
+}
+
+int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    if (t->error.code != EW_OK)
+        return t->error.code;
+    range r;
+    Pb__DeleteRangeRequest delete;
+    Pb__RequestOp op = PB__REQUEST_OP__INIT;
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    op.request_delete_range = &delete;
+    int status = range_init(&r, keys, &t->error);
+    if (status == EW_OK) {
+        request_delete(&delete, &r, previous);
+        status = append_op(t, branch, &op);
+    }
+    range_fini(&r);
+    return status;
+}
+
+int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
+    if (!t || !inner)
+        return EW_ERR_NO_MEMORY;
+    if (t->error.code != EW_OK)
+        return t->error.code;
+    if (inner->error.code != EW_OK) {
+        t->error = inner->error;
+        return t->error.code;
+    }
+    Pb__TxnRequest *unpacked = pb__txn_request__unpack(NULL, inner->len, inner->bytes);
+    if (!unpacked)
+        return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
+    Pb__RequestOp op = PB__REQUEST_OP__INIT;
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_TXN;
+    op.request_txn = unpacked;
+    int status = append_op(t, branch, &op);
+    pb__txn_request__free_unpacked(unpacked, NULL);
+    return status;
+}
+
+int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {
+    if (out)
+        *out = NULL;
+    if (!t)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "transaction");
+    if (t->error.code != EW_OK)
+        return ew_fail(err, t->error.code, "%s", t->error.detail);
+    Pb__TxnResponse *answer;
+    ew_slice request = {t->bytes, t->len};
+    int status = blocking_call(client, ETCD_TXN, request, &pb__txn_response__descriptor, &answer, err);
+    if (status != EW_OK)
+        return status;
+    if (answer->n_responses != t->ops[answer->succeeded ? EW_THEN : EW_ELSE]) {
+        pb__txn_response__free_unpacked(answer, NULL);
+        return ew_fail(err, EW_ERR_BAD_ANSWER, "transaction: not one response for each operation");
+    }
+    return result_take(out, &answer->base, err);
+}

@@ -1,0 +1,221 @@
+/* A watch that is pulled: its stream moves only while its user is inside ew_watch_next, and is paused as soon as a
+ * batch is there, so a slow user holds etcd back instead of filling memory. */
+#include "etcd/backoff.h"
+#include "etcd/request.h"
+#include "etcd/watch_response.h"
+
+#include "core/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct ew_watch {
+    ew_client *client;
+    waiter *waiter;
+    Pb__WatchRequest *request;
+    etcd_stream *stream;
+    watch_reader reader;
+    watch_news news;  /* WATCH_EVENTS or WATCH_PROGRESS: to be given; WATCH_OVER: the end */
+    bool given;       /* to the user, who may be looking at it until the next call */
+    bool created;     /* at least once */
+    bool ended_by_us; /* the stream was cancelled, because it is broken or the watch is closed */
+    int64_t retry_ms; /* when to open the stream again */
+    backoff backoff;
+    atomic_bool cancelled;
+};
+
+static void on_message(void *arg, ew_slice bytes) {
+    ew_watch *w = arg;
+    watch_news news = watch_reader_take(&w->reader, bytes);
+    switch (news) {
+    case WATCH_NOTHING:
+        return;
+    case WATCH_CREATED:
+        w->created = true;
+        backoff_reset(&w->backoff);
+        return;
+    case WATCH_EVENTS:
+    case WATCH_PROGRESS:
+        w->news = news;
+        etcd_stream_pause(w->stream);
+        return;
+    case WATCH_OVER:
+        w->news = news;
+        break;
+    case WATCH_BROKEN:
+        break;
+    }
+    w->ended_by_us = true;
+    etcd_stream_cancel(w->stream);
+}
+
+static void on_ended(void *arg, int status, const char *detail) {
+    ew_watch *w = arg;
+    w->stream = NULL;
+    w->retry_ms = etcd_now_ms() + backoff_next_ms(&w->backoff);
+    if (w->news == WATCH_NOTHING) {
+        watch_reader_clear(&w->reader); /* what is not whole comes again */
+        if (status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED) {
+            w->news = WATCH_OVER;
+            w->reader.status = status;
+            snprintf(w->reader.detail, sizeof w->reader.detail, "watch: %s", detail);
+        }
+    }
+    if (!w->ended_by_us)
+        log_fields(EW_LOG_WARN, NULL, "etcd", "the watch stream ended", {"error", ew_errname(status)},
+                   {"detail", detail});
+}
+
+static int send_request(ew_watch *w) {
+    w->request->create_request->start_revision = w->reader.next_revision;
+    ew_slice bytes = blocking_pack(w->request);
+    int status = bytes.data ? etcd_stream_send(w->stream, bytes) : EW_ERR_NO_MEMORY;
+    free((void *)(uintptr_t)bytes.data);
+    return status;
+}
+
+static void open_stream(ew_watch *w) {
+    etcd_stream_callbacks callbacks = {on_message, on_ended};
+    w->ended_by_us = false;
+    w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only looked at if this fails for want of memory */
+    w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
+    if (w->stream && send_request(w) != EW_OK) {
+        w->ended_by_us = true;
+        etcd_stream_cancel(w->stream);
+    }
+}
+
+static bool is_cancelled(ew_watch *w) {
+    return atomic_load(&w->cancelled) || atomic_load(&w->waiter->cancelled);
+}
+
+/* Runs the watch until `*until` is true, there is something to give, or the deadline; at least once, so that a deadline
+ * in the past takes what is there. */
+static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
+    bool late = false;
+    waiter_begin(&w->client->waiters, w->waiter);
+    while (!late && w->news == WATCH_NOTHING && !*until && !is_cancelled(w)) {
+        if (!w->stream && etcd_now_ms() >= w->retry_ms)
+            open_stream(w);
+        etcd_queue_run(w->waiter->queue, !w->stream && w->retry_ms < deadline_ms ? w->retry_ms : deadline_ms);
+        late = etcd_now_ms() >= deadline_ms;
+    }
+    waiter_end(&w->client->waiters, w->waiter);
+}
+
+static int pack_request(ew_watch *w, ew_keys keys, const ew_watch_options *o, ew_error *err) {
+    range r;
+    Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
+    Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
+    Pb__WatchCreateRequest__FilterType filters[2];
+    int status = range_init(&r, keys, err);
+    if (status != EW_OK)
+        return status;
+    create.filters = filters;
+    if (o->no_puts)
+        filters[create.n_filters++] = PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
+    if (o->no_deletes)
+        filters[create.n_filters++] = PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
+    create.key = request_bytes(r.key);
+    create.range_end = request_bytes(r.end);
+    create.prev_kv = o->previous;
+    create.progress_notify = o->progress;
+    create.fragment = true; /* P3: without it one message of 10.8 MB was seen */
+    request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
+    request.create_request = &create;
+    /* Packed and unpacked is copied. */
+    ew_slice bytes = blocking_pack(&request);
+    w->request = bytes.data ? pb__watch_request__unpack(NULL, bytes.len, bytes.data) : NULL;
+    free((void *)(uintptr_t)bytes.data);
+    range_fini(&r);
+    return w->request ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "watch");
+}
+
+static int fail_with_its_end(const ew_watch *w, ew_error *err) {
+    return ew_fail(err, w->reader.status, "%s", w->reader.detail);
+}
+
+static int wait_until_created(ew_watch *w, ew_error *err) {
+    run(w, etcd_now_ms() + w->client->call_timeout_ms, &w->created);
+    if (w->created)
+        return EW_OK; /* also when it is over by now: ew_watch_next tells */
+    if (w->news == WATCH_OVER)
+        return fail_with_its_end(w, err);
+    if (is_cancelled(w))
+        return ew_fail(err, EW_ERR_CANCELLED, "watch");
+    return ew_fail(err, EW_ERR_UNAVAILABLE, "watch: no answer from %s", w->client->endpoints);
+}
+
+int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options, ew_error *err) {
+    ew_watch_options o;
+    *out = NULL;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_watch_options: its size is not set");
+    if (o.start_revision < 0)
+        return ew_fail(err, EW_ERR_INVALID, "watch: start_revision may not be negative");
+    ew_watch *w = calloc(1, sizeof *w);
+    if (!w || !(w->waiter = waiter_take(&client->waiters))) {
+        free(w);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "watch");
+    }
+    w->client = client;
+    w->reader.next_revision = o.start_revision;
+    backoff_init(&w->backoff, client->backoff_min_ms, client->backoff_max_ms);
+    int status = pack_request(w, keys, &o, err);
+    if (status == EW_OK)
+        status = wait_until_created(w, err);
+    if (status == EW_OK)
+        *out = w;
+    else
+        ew_watch_close(w);
+    return status;
+}
+
+static void take_back(ew_watch *w) {
+    w->given = false;
+    w->news = WATCH_NOTHING;
+    watch_reader_clear(&w->reader);
+    if (w->stream)
+        etcd_stream_resume(w->stream);
+}
+
+int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err) {
+    const bool never = false;
+    if (w->given)
+        take_back(w);
+    run(w, timeout_ms < 0 ? INT64_MAX : etcd_now_ms() + timeout_ms, &never);
+    *batch = (ew_watch_batch){0};
+    if (w->news != WATCH_OVER && is_cancelled(w))
+        return ew_fail(err, EW_ERR_CANCELLED, "watch");
+    if (w->news == WATCH_NOTHING)
+        return ew_fail(err, EW_ERR_TIMEOUT, "watch: nothing in %lld ms", (long long)timeout_ms);
+    batch->revision = w->reader.revision;
+    if (w->news == WATCH_OVER)
+        return fail_with_its_end(w, err);
+    if (w->news == WATCH_EVENTS) {
+        batch->events = w->reader.events;
+        batch->count = w->reader.event_count;
+    }
+    w->given = true;
+    return EW_OK;
+}
+
+void ew_watch_cancel(ew_watch *w) {
+    atomic_store(&w->cancelled, true);
+    etcd_queue_wake(w->waiter->queue);
+}
+
+void ew_watch_close(ew_watch *w) {
+    if (!w)
+        return;
+    w->ended_by_us = true;
+    if (w->stream)
+        etcd_stream_cancel(w->stream);
+    while (w->stream)
+        etcd_queue_run(w->waiter->queue, INT64_MAX);
+    waiter_give(&w->client->waiters, w->waiter);
+    watch_reader_fini(&w->reader);
+    if (w->request)
+        pb__watch_request__free_unpacked(w->request, NULL);
+    free(w);
+}

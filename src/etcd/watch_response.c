@@ -1,0 +1,160 @@
+#include "etcd/watch_response.h"
+#include "etcd/result.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static watch_news end(watch_reader *r, watch_news news, int status, const char *detail) {
+    r->status = status;
+    snprintf(r->detail, sizeof r->detail, "watch: %s", detail);
+    return news;
+}
+
+/* Makes room for one more element of a growing array. */
+static bool grow(void *array, size_t *capacity, size_t need, size_t size) {
+    void *old;
+    if (need <= *capacity)
+        return true;
+    size_t more = need * 2;
+    memcpy(&old, array, sizeof old);
+    void *grown = realloc(old, more * size);
+    if (!grown)
+        return false;
+    memcpy(array, &grown, sizeof grown);
+    *capacity = more;
+    return true;
+}
+
+static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
+    /* P4: a compacted start is told by compact_revision alone; header.revision is 0 and no rollback. */
+    if (m->compact_revision > 0) {
+        r->revision = m->compact_revision;
+        return end(r, WATCH_OVER, EW_ERR_COMPACTED, "the next revision has been compacted");
+    }
+    const char *reason = m->cancel_reason && m->cancel_reason[0] ? m->cancel_reason : "etcd canceled it";
+    int status = method_reason(reason);
+    if (status != EW_ERR_UNAVAILABLE)
+        return end(r, WATCH_OVER, status, reason); /* P10: an auth failure has no other sign than its text */
+    if (m->created && !strstr(reason, "no leader"))
+        return end(r, WATCH_OVER, EW_ERR_INVALID, reason); /* refused when it was made: it would be again */
+    return end(r, WATCH_BROKEN, EW_ERR_UNAVAILABLE, reason);
+}
+
+static watch_news on_created(watch_reader *r, const Pb__WatchResponse *m) {
+    if (r->next_revision == 0) {
+        /* From now on: this header, unlike that of an event (P1), says what "now" is. */
+        if (m->header->revision <= 0)
+            return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "created without a revision");
+        r->next_revision = m->header->revision + 1;
+    }
+    return WATCH_CREATED;
+}
+
+/* One event. False: no server can mean it. What is older than asked for is left out: after a restore from a snapshot a
+ * watch may replay the past, and one that starts in the future may begin too early (P5). */
+static bool take_event(watch_reader *r, const Pb__Event *event, int64_t *highest) {
+    if (!event->kv || event->kv->key.len == 0 || event->kv->mod_revision <= 0 ||
+        (event->type != PB__EVENT__EVENT_TYPE__PUT && event->type != PB__EVENT__EVENT_TYPE__DELETE))
+        return false;
+    if (event->kv->mod_revision < r->next_revision)
+        return true;
+    if (event->kv->mod_revision < *highest)
+        return false; /* out of order */
+    *highest = event->kv->mod_revision;
+    ew_watch_event *e = &r->events[r->event_count];
+    *e = (ew_watch_event){.kind = event->type == PB__EVENT__EVENT_TYPE__PUT ? EW_EVENT_PUT : EW_EVENT_DELETE};
+    bool whole = result_kv(&e->kv, event->kv);
+    if (e->kind == EW_EVENT_PUT && !whole)
+        return false; /* a deletion has only a key and a revision */
+    if (event->prev_kv) {
+        e->has_previous = true;
+        if (!result_kv(&e->previous, event->prev_kv))
+            return false;
+    }
+    r->event_count++;
+    return true;
+}
+
+/* The batch is whole: its parts become one list. */
+static watch_news join(watch_reader *r) {
+    size_t count = 0;
+    int64_t highest = 0;
+    for (size_t i = 0; i < r->part_count; i++)
+        count += r->parts[i]->n_events;
+    if (!grow(&r->events, &r->event_capacity, count, sizeof *r->events))
+        return end(r, WATCH_OVER, EW_ERR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < r->part_count; i++) {
+        for (size_t j = 0; j < r->parts[i]->n_events; j++) {
+            if (!take_event(r, r->parts[i]->events[j], &highest))
+                return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "an event makes no sense");
+        }
+    }
+    if (r->event_count == 0) { /* all of it was old */
+        watch_reader_clear(r);
+        return WATCH_NOTHING;
+    }
+    r->revision = highest;
+    r->next_revision = highest + 1;
+    return WATCH_EVENTS;
+}
+
+static watch_news on_events(watch_reader *r, Pb__WatchResponse *m) {
+    if (!grow(&r->parts, &r->part_capacity, r->part_count + 1, sizeof *r->parts)) {
+        pb__watch_response__free_unpacked(m, NULL);
+        return end(r, WATCH_OVER, EW_ERR_NO_MEMORY, "out of memory");
+    }
+    r->parts[r->part_count++] = m;
+    /* P3: fragments split inside a revision, so nothing is given before the last one. */
+    return m->fragment ? WATCH_NOTHING : join(r);
+}
+
+/* A notification of the watch's own (progress_notify) comes in order with its events, unlike one that is requested,
+ * which has watch id -1 (P2). */
+static watch_news on_progress(watch_reader *r, const Pb__WatchResponse *m) {
+    if (m->watch_id < 0 || r->part_count > 0 || m->header->revision < r->next_revision)
+        return WATCH_NOTHING;
+    r->revision = m->header->revision;
+    r->next_revision = m->header->revision + 1;
+    return WATCH_PROGRESS;
+}
+
+static bool is_other_cluster(watch_reader *r, const Pb__WatchResponse *m) {
+    if (r->cluster_id == 0)
+        r->cluster_id = m->header->cluster_id;
+    return r->cluster_id != m->header->cluster_id;
+}
+
+watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
+    Pb__WatchResponse *m = pb__watch_response__unpack(NULL, bytes.len, bytes.data);
+    watch_news news;
+    if (!m)
+        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a malformed message");
+    if (!m->header || m->header->revision < 0 || m->compact_revision < 0) {
+        news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message without a header that makes sense");
+    } else if (is_other_cluster(r, m)) {
+        news = end(r, WATCH_OVER, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
+    } else if (m->canceled) {
+        news = on_canceled(r, m);
+    } else if (m->created) {
+        news = on_created(r, m);
+    } else if (m->n_events > 0 || m->fragment || r->part_count > 0) {
+        return on_events(r, m); /* which keeps the message */
+    } else {
+        news = on_progress(r, m);
+    }
+    pb__watch_response__free_unpacked(m, NULL);
+    return news;
+}
+
+void watch_reader_clear(watch_reader *r) {
+    for (size_t i = 0; i < r->part_count; i++)
+        pb__watch_response__free_unpacked(r->parts[i], NULL);
+    r->part_count = 0;
+    r->event_count = 0;
+}
+
+void watch_reader_fini(watch_reader *r) {
+    watch_reader_clear(r);
+    free(r->parts);
+    free(r->events);
+}

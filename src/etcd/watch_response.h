@@ -1,0 +1,35 @@
+/* What a watch stream says, message by message: told apart, joined and checked (ETCD P1 to P10). Pure. */
+#ifndef ETCD_WATCH_RESPONSE_H
+#define ETCD_WATCH_RESPONSE_H
+
+#include "etcd/blocking.h"
+
+typedef enum watch_news {
+    WATCH_NOTHING,  /* not whole yet, or nothing that matters */
+    WATCH_CREATED,  /* the watch is made */
+    WATCH_EVENTS,   /* a batch of whole revisions */
+    WATCH_PROGRESS, /* nothing has happened up to `revision` */
+    WATCH_BROKEN,   /* open it again: `status` and `detail` say why */
+    WATCH_OVER,     /* for good: `status` and `detail` */
+} watch_news;
+
+typedef struct watch_reader {
+    int64_t next_revision; /* the first that has not been given; 0 before the first answer of a watch from now on */
+    int64_t revision;      /* of the batch, of the progress, or the oldest that a compaction left */
+    uint64_t cluster_id;   /* 0 before the first answer */
+    int status;
+    char detail[256];
+    Pb__WatchResponse **parts; /* the fragments of the batch */
+    size_t part_count, part_capacity;
+    ew_watch_event *events;
+    size_t event_count, event_capacity;
+} watch_reader;
+
+/* One message of the stream. */
+watch_news watch_reader_take(watch_reader *r, ew_slice bytes);
+
+/* Gives up the batch, when it has been used or when a stream ended in the middle of it. */
+void watch_reader_clear(watch_reader *r);
+void watch_reader_fini(watch_reader *r);
+
+#endif
