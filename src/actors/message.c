@@ -25,7 +25,6 @@ bool message_is_urgent(ew_slice body) {
         case 2: /* snapshot */
         case 3: /* events */
         case 4: /* progress */
-        case 5: /* health */
             break;
         default:
             return true;

@@ -6,9 +6,9 @@
 
 #include <etcdworker/error.h>
 
-/* Whether a packed Message holds something that a waiting actor must see at once: anything but snapshot, events,
- * progress and health. Looks at the top level only. A body that is no message is urgent too, so that it is dropped
- * soon. */
+/* Whether a packed Message holds something that a waiting actor must see at once: anything but snapshot, events and
+ * progress. (Health, too: a server that is gone takes the outcome with it, and just then readiness must say so.) Looks
+ * at the top level only. A body that is no message is urgent too, so that it is dropped soon. */
 bool message_is_urgent(ew_slice body);
 
 static inline ProtobufCBinaryData message_bytes(ew_slice s) {

@@ -29,8 +29,10 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     events.response = message_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like an outcome's tag */
     assert_false(is_urgent(&m));
     m.snapshot = &snapshot;
-    m.health = &health;
     assert_false(is_urgent(&m));
+    m.health = &health; /* readiness must not wait for an outcome that etcd's end has taken along (SEMANTICS 14) */
+    assert_true(is_urgent(&m));
+    m.health = NULL;
 
     Msg__Outcome outcome = MSG__OUTCOME__INIT;
     m.outcome = &outcome; /* joined with the events */
