@@ -1,0 +1,299 @@
+/* The reactor `assign` as a user has it: daemons on a prefix of a real etcd. */
+#include "lib/daemon.h"
+#include "lib/scenario.h"
+#include "service/assign_json.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define ARGS(...) ((char *const[]){__VA_ARGS__, NULL})
+
+enum { MEMBERS = 5, TASKS = 40, CHURN = 400 };
+
+/* ---- the state of the prefix at one revision ---- */
+
+typedef struct picture {
+    ew_result *result;
+} picture;
+
+static picture take_picture(int64_t revision) {
+    picture p;
+    ew_error err = {0};
+    int status = ew_client_get(hand_client(), ew_keys_prefix(EW_STR("/app/")), &EW_GET_OPTIONS(.revision = revision),
+                               &p.result, &err);
+    if (status != EW_OK)
+        fail_msg("revision %lld: %s", (long long)revision, err.detail);
+    return p;
+}
+
+static const ew_kv *find(const picture *p, const char *folder, ew_slice id) {
+    char key[200];
+    int len = snprintf(key, sizeof key, "/app/%s/%.*s", folder, (int)id.len, (const char *)id.data);
+    const ew_kv *kv;
+    for (size_t i = 0; (kv = ew_result_at(p->result, i)); i++) {
+        if (kv->key.len == (size_t)len && memcmp(kv->key.data, key, (size_t)len) == 0)
+            return kv;
+    }
+    return NULL;
+}
+
+/* The i-th key of a folder, from `*i` on, and its id. */
+static const ew_kv *next_of(const picture *p, const char *folder, size_t *i, ew_slice *id) {
+    char start[60];
+    size_t len = (size_t)snprintf(start, sizeof start, "/app/%s/", folder);
+    const ew_kv *kv;
+    while ((kv = ew_result_at(p->result, (*i)++))) {
+        if (kv->key.len > len && memcmp(kv->key.data, start, len) == 0) {
+            *id = (ew_slice){(const char *)kv->key.data + len, kv->key.len - len};
+            return kv;
+        }
+    }
+    return NULL;
+}
+
+static const ew_kv *holder_of(const picture *p, const ew_kv *assignment) {
+    assign_problem problem;
+    char *member = assign_json_member(assignment->value, &problem);
+    assert_non_null(member);
+    const ew_kv *found = find(p, "members", ew_str(member));
+    free(member);
+    return found;
+}
+
+/* Every task has a live member, no assignment is without its task, no member has two more tasks than another. */
+static bool is_right_and_even(void *arg) {
+    (void)arg;
+    picture p = take_picture(0);
+    size_t least = SIZE_MAX, most = 0;
+    bool right = true;
+    ew_slice id;
+    for (size_t i = 0; next_of(&p, "tasks", &i, &id);) {
+        const ew_kv *a = find(&p, "assignments", id);
+        right = right && a && holder_of(&p, a);
+    }
+    const ew_kv *member, *a;
+    for (size_t i = 0; next_of(&p, "assignments", &i, &id);)
+        right = right && find(&p, "tasks", id);
+    for (size_t i = 0; (member = next_of(&p, "members", &i, &id));) {
+        size_t held = 0;
+        for (size_t k = 0; (a = next_of(&p, "assignments", &k, &id));)
+            held += holder_of(&p, a) == member;
+        least = held < least ? held : least;
+        most = held > most ? held : most;
+    }
+    ew_result_free(p.result);
+    return right && (most == 0 || most - least <= 1);
+}
+
+static char *endpoints(void) {
+    static char flag[100];
+    snprintf(flag, sizeof flag, "--endpoints=%s", scene_endpoint());
+    return flag;
+}
+
+static void put(const char *folder, int i, const char *value) {
+    char key[100];
+    snprintf(key, sizeof key, "/app/%s/%d", folder, i);
+    hand_put(key, value);
+}
+
+static void stop(daemon_process *d) {
+    daemon_signal(d, SIGTERM);
+    int code = daemon_wait(d);
+    if (code != 0)
+        fail_msg("it ended with %d:\n%s", code, daemon_log(d));
+}
+
+/* ---- one daemon ---- */
+
+static void test_tasks_follow_their_members(void **state) {
+    (void)state;
+    hand_delete_prefix("/app/");
+    for (int i = 0; i < TASKS; i++)
+        put("tasks", i, "");
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--name=one"));
+    daemon_await(&d, "msg=started");
+    for (int i = 0; i < MEMBERS; i++)
+        put("members", i, "{}");
+    daemon_until(is_right_and_even, NULL, "the first assignments");
+    hand_delete("/app/members/2");
+    daemon_until(is_right_and_even, NULL, "others for the tasks of a member that left");
+    hand_delete("/app/tasks/3");
+    daemon_until(is_right_and_even, NULL, "the end of an assignment whose task is gone");
+    hand_put("/app/assignments/4", "no JSON at all");
+    daemon_until(is_right_and_even, NULL, "an assignment that was overwritten");
+    for (int i = 0; i < MEMBERS; i++) {
+        char key[100];
+        snprintf(key, sizeof key, "/app/members/%d", i);
+        hand_delete(key);
+    }
+    hand_put("/app/members/last", "{\"capacity\":0}");
+    daemon_until(is_right_and_even, NULL, "everything on the only member, though drained");
+    stop(&d);
+}
+
+static void test_a_value_that_is_no_json(void **state) {
+    (void)state;
+    hand_delete_prefix("/app/");
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", "--name=one"));
+    put("members", 1, "{\"capacity\":1}");
+    hand_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
+    hand_put("/app/tasks/bad", "{SECRET");
+    for (int i = 0; i < TASKS; i++)
+        put("tasks", i, "{\"weight\":1}");
+    daemon_await(&d, "key=/app/tasks/bad problem=\"no JSON, at byte ");
+    daemon_await(&d, "key=/app/members/bad problem=\"capacity is not a whole number from 0 to 1000000\"");
+    daemon_until(is_right_and_even, NULL, "assignments beside a bad value");
+    hand_put("/app/tasks/bad", "[1]");
+    daemon_await(&d, "key=/app/tasks/bad problem=\"JSON, but not an object\"");
+    hand_put("/app/tasks/bad", "{}");
+    daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
+    stop(&d);
+    /* Once for each change, and never a value. */
+    const char *log = daemon_log(&d);
+    size_t warnings = 0;
+    for (const char *at = log; (at = strstr(at, "counts with its default")); at++)
+        warnings++;
+    assert_int_equal(warnings, 3);
+    assert_null(strstr(log, "SECRET"));
+}
+
+/* ---- several daemons ---- */
+
+static unsigned seed = 7;
+
+static unsigned roll(unsigned sides) {
+    seed = seed * 1103515245u + 12345u;
+    return (seed >> 16) % sides;
+}
+
+/* One change by hand; `by` marks what the hand writes among the assignments, where it has no business. */
+static void meddle(void) {
+    char key[100];
+    int member = (int)roll(MEMBERS), task = (int)roll(TASKS);
+    switch (roll(8)) {
+    case 0:
+    case 1:
+        put("members", member, "{}");
+        break;
+    case 2:
+        snprintf(key, sizeof key, "/app/members/%d", member);
+        hand_delete(key);
+        break;
+    case 3:
+    case 4:
+    case 5:
+        put("tasks", task, "{}");
+        break;
+    case 6:
+        snprintf(key, sizeof key, "/app/tasks/%d", task);
+        hand_delete(key);
+        break;
+    default:
+        put("assignments", task, "{\"member\":\"1\",\"by\":\"hand\"}");
+    }
+}
+
+static bool by_hand(const ew_kv *kv) {
+    return memmem(kv->value.data, kv->value.len, "hand", 4) != NULL;
+}
+
+/* What a daemon wrote at a revision named a task and a member that were there at that very revision; what it deleted
+ * had lost its task or its member. */
+static void check_writes(const picture *before, const picture *now, int64_t revision) {
+    ew_slice id;
+    const ew_kv *a;
+    for (size_t i = 0; (a = next_of(now, "assignments", &i, &id));) {
+        if (a->mod_revision != revision || by_hand(a))
+            continue;
+        if (!find(now, "tasks", id) || !holder_of(now, a))
+            fail_msg("revision %lld: %.*s = %.*s, without its task or its member", (long long)revision, (int)a->key.len,
+                     (const char *)a->key.data, (int)a->value.len, (const char *)a->value.data);
+    }
+    for (size_t i = 0; (a = next_of(before, "assignments", &i, &id));) {
+        if (!find(now, "assignments", id) && find(now, "tasks", id) && holder_of(now, a))
+            fail_msg("revision %lld: %.*s was deleted for no reason", (long long)revision, (int)a->key.len,
+                     (const char *)a->key.data);
+    }
+}
+
+static void check_history(int64_t from, int64_t to) {
+    picture before = take_picture(from);
+    for (int64_t revision = from + 1; revision <= to; revision++) {
+        picture now = take_picture(revision);
+        check_writes(&before, &now, revision);
+        ew_result_free(before.result);
+        before = now;
+    }
+    ew_result_free(before.result);
+}
+
+static void test_three_daemons_and_churn(void **state) {
+    (void)state;
+    hand_delete_prefix("/app/");
+    daemon_process d[3];
+    for (int i = 0; i < 3; i++)
+        d[i] =
+            daemon_start(ARGS(endpoints(), "--prefix=/app", i == 2 ? "--isolation=serializable" : "--log-level=info"));
+    for (int i = 0; i < 3; i++)
+        daemon_await(&d[i], "msg=started");
+    int64_t from = hand_revision();
+    for (int i = 0; i < CHURN; i++)
+        meddle();
+    put("members", 1, "{}");
+    daemon_until(is_right_and_even, NULL, "a right state after the churn");
+    check_history(from, hand_revision());
+    /* One more killed without a word: the others go on. */
+    daemon_signal(&d[0], SIGKILL);
+    daemon_wait(&d[0]);
+    put("members", 2, "{}");
+    put("tasks", 0, "{}");
+    daemon_until(is_right_and_even, NULL, "a right state without the one that was killed");
+    stop(&d[1]);
+    stop(&d[2]);
+}
+
+/* ---- a plugin ---- */
+
+static bool is_copied(void *arg) {
+    hand_kv kv = hand_get("/app/out/hello");
+    return arg ? kv.present && strcmp(kv.value, arg) == 0 : !kv.present;
+}
+
+static void test_the_example_plugin(void **state) {
+    (void)state;
+    char flag[600];
+    if (snprintf(flag, sizeof flag, "--reactor=%s", daemon_built("plugin_copy.so")) < 0 ||
+        access(strchr(flag, '=') + 1, R_OK) != 0)
+        skip(); /* built without the examples */
+    hand_delete_prefix("/app/");
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", flag, "--reactor-args=/app"));
+    hand_put("/app/in/hello", "world");
+    daemon_until(is_copied, "world", "a copy");
+    hand_put("/app/in/hello", "etcd");
+    daemon_until(is_copied, "etcd", "a newer copy");
+    hand_delete("/app/in/hello");
+    daemon_until(is_copied, NULL, "the end of the copy");
+    stop(&d);
+}
+
+static int open_all(void **state) {
+    return daemon_open(state) == 0 ? scene_open(state) : -1;
+}
+
+static int close_all(void **state) {
+    int code = scene_close(state);
+    return daemon_close(state) == 0 ? code : -1;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tasks_follow_their_members),
+        cmocka_unit_test(test_a_value_that_is_no_json),
+        cmocka_unit_test(test_three_daemons_and_churn),
+        cmocka_unit_test(test_the_example_plugin),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
