@@ -273,6 +273,34 @@ static void test_help_names_every_option_and_fits_a_terminal(void **state) {
     free(text);
 }
 
+/* The manual is written by hand; what it says of each option is what the table says. */
+static void test_the_manual_names_every_option(void **state) {
+    (void)state;
+    static char manual[1 << 16];
+    char file[600];
+    const char *source = getenv("EW_SOURCE_DIR");
+    snprintf(file, sizeof file, "%s/docs/man/etcdworkerd.1", source ? source : ".");
+    FILE *f = fopen(file, "r");
+    assert_non_null(f);
+    manual[fread(manual, 1, sizeof manual - 1, f)] = '\0';
+    fclose(f);
+    const ew_option_info *row;
+    for (size_t i = 0; (row = ew_option_at(i)); i++) {
+        char flag[100], range[120];
+        snprintf(flag, sizeof flag, ".It Fl Fl %s ", row->name);
+        for (char *c = flag; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        const char *entry = strstr(manual, flag);
+        if (!entry)
+            fail_msg("the manual lacks '%s'", flag);
+        snprintf(range, sizeof range, "\n%lld to %lld", (long long)row->min, (long long)row->max);
+        const char *given = row->kind == EW_OPTION_INT ? strstr(entry, range) : entry;
+        snprintf(range, sizeof range, "; default %lld.\n", (long long)row->default_number);
+        if (!given || (row->kind == EW_OPTION_INT && !strstr(given, range)))
+            fail_msg("the manual has another range or default of %s", row->name);
+    }
+}
+
 static void test_what_is_asked_for(void **state) {
     (void)state;
     static const struct {
@@ -303,6 +331,7 @@ int main(void) {
         cmocka_unit_test(test_what_a_file_may_hold),
         cmocka_unit_test(test_what_check_config_prints_is_a_config_file),
         cmocka_unit_test(test_help_names_every_option_and_fits_a_terminal),
+        cmocka_unit_test(test_the_manual_names_every_option),
         cmocka_unit_test(test_what_is_asked_for),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
