@@ -60,6 +60,7 @@ void check_forget(sim_worker *w) {
 void check_reset(sim_worker *w) {
     while (w->seen.key_count)
         drop_key(&w->seen, w->seen.key_count - 1);
+    w->seen.wrote = true; /* too much had waited: what is shown now is not step by step */
 }
 
 /* ---- one event ---- */
@@ -217,7 +218,8 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     check_memory(w, tick);
     if (w->table.update)
         check_updates_state(w, revision);
-    if (!w->options->coalesce && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
+    bool bounded = w->options->max_ticks_per_second > 0 || w->sim->bend.max_pending_update_bytes > 0;
+    if (!w->options->coalesce && !bounded && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
         check_single_steps(w, revision);
     w->seen.tick_revision = revision;
     w->seen.resynced = false;

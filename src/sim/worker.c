@@ -116,8 +116,8 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->stop_wanted = w->watcher_down = w->committer_down = w->paused = w->busy = w->stopping = w->over = w->leased =
-        w->keeping = false;
+    w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy = w->stopping =
+        w->over = w->leased = w->keeping = false;
     w->peers_down = 0;
     w->lease = 0;
     w->range = w->txn = NULL;
@@ -299,6 +299,7 @@ bool sim_worker_settled(const sim_worker *w) {
 
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision) {
     sim_note(w->sim, "reply", (int64_t)submit, status);
+    w->seen.wrote = true;
     if (!w->killed && w->sim->replied)
         w->sim->replied(w->sim->replied_arg, w->number, submit, status, revision);
 }

@@ -54,7 +54,7 @@ typedef struct sim_seen {
     int64_t tick_revision; /* of the last tick */
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
     bool resynced;         /* since the last tick: events may be made from two snapshots */
-    bool wrote;            /* the last tick made groups */
+    bool wrote;            /* groups were made in the last tick, or decided since */
     seen_key *keys;        /* what update has built, in byte order */
     size_t key_count, key_capacity;
     bool batch_out;
@@ -92,6 +92,9 @@ struct sim_worker {
     sim_call *range, *txn;
     sim_stream *stream;
     bool watcher_down, committer_down, paused;
+    bool committer_ended; /* its core, at least */
+    int committer_status;
+    char committer_detail[256];
     bool busy; /* inside a tick */
     int tick_status;
     const char *tick_detail;

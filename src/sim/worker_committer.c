@@ -6,9 +6,18 @@
 
 static void step(sim_worker *w, committing_event event);
 
+static void go_down(sim_worker *w) {
+    if (w->committer_down)
+        return;
+    w->committer_down = true;
+    sim_send_down(w, MSG__ACTOR__COMMITTER, w->committer_status, w->committer_detail);
+}
+
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
     sim_worker *w = arg;
     w->txn = NULL;
+    if (w->committer_ended)
+        go_down(w);
     step(w, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
 }
 
@@ -30,8 +39,14 @@ static void carry_out(sim_worker *w, const committing_effect *e) {
         sim_send(&w->committer_to_reactor, &m, true, false);
         break;
     case COMMITTING_DO_END:
-        w->committer_down = true;
-        sim_send_down(w, MSG__ACTOR__COMMITTER, e->status, e->detail);
+        /* A call that is still out says nothing new, but nothing may be left behind. */
+        w->committer_ended = true;
+        w->committer_status = e->status;
+        snprintf(w->committer_detail, sizeof w->committer_detail, "%s", e->detail ? e->detail : "");
+        if (w->txn)
+            sim_call_cancel(w->txn);
+        else
+            go_down(w);
         break;
     case COMMITTING_DO_LOG:
         sim_trace(w->sim, "worker %u committer: %s", w->number, e->detail);
@@ -40,14 +55,14 @@ static void carry_out(sim_worker *w, const committing_effect *e) {
 }
 
 static void step(sim_worker *w, committing_event event) {
-    if (w->committer_down)
+    if (w->committer_ended)
         return;
     committing_effects effects;
     event.now_ms = sim_now(w->sim);
     committing_step(w->committing, &event, &effects);
     for (size_t i = 0; i < effects.count; i++)
         carry_out(w, &effects.list[i]);
-    if (!w->committer_down)
+    if (!w->committer_ended)
         sim_actor_wake(&w->committer, committing_deadline_ms(w->committing));
 }
 
@@ -56,7 +71,7 @@ static void take(sim_worker *w, const Msg__Message *m) {
         step(w, (committing_event){.type = COMMITTING_STOP, .timeout_ms = m->stop->timeout_ms});
     else if (!m->patches)
         ew_sim_fail(w->sim, "worker %u: a message that is not for a committer", w->number);
-    else if (!w->committer_down && committing_get_state(w->committing) != COMMITTING_IDLE)
+    else if (!w->committer_ended && committing_get_state(w->committing) != COMMITTING_IDLE)
         ew_sim_fail(w->sim, "worker %u: two batches between reactor and committer", w->number);
     else
         step(w, (committing_event){.type = COMMITTING_BATCH, .patches = m->patches});
@@ -77,8 +92,8 @@ void sim_committer_round(void *actor) {
         take(w, m);
         msg__message__free_unpacked(m, NULL);
     }
-    if (!w->committer_down && committing_deadline_ms(w->committing) <= sim_now(w->sim))
+    if (!w->committer_ended && committing_deadline_ms(w->committing) <= sim_now(w->sim))
         step(w, (committing_event){.type = COMMITTING_TIMER});
-    if (!w->committer_down)
+    if (!w->committer_ended)
         sim_actor_wake(a, committing_deadline_ms(w->committing));
 }

@@ -117,6 +117,7 @@ bool sim_worker_takes_submits(const sim_worker *w) {
 
 void sim_worker_submit(sim_worker *w, const Msg__Submit *submit, uint64_t id) {
     sim_note(w->sim, "submit", w->number, (int64_t)id);
+    w->seen.wrote = true;
     step(w, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = id});
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }

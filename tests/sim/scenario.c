@@ -33,7 +33,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     set(o, "tick_on_load", sim_chance(r, 800));
     set(o, "coalesce", sim_chance(r, 700));
     set(o, "max_ticks_per_second", sim_chance(r, 200) ? sim_between(r, 1, 50) : 0);
-    a->max_keys = sim_chance(r, 500) ? 126 : (uint32_t)sim_between(r, 5, 20);
+    a->max_keys = sim_chance(r, 500) ? 126 : (uint32_t)sim_between(r, 8, 20);
     set(o, "max_txn_keys", a->max_keys);
     set(o, "call_timeout_ms", sim_between(r, 500, 10000));
     set(o, "watch_silence_ms", sim_between(r, 500, 6000));
