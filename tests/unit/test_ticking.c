@@ -1,0 +1,808 @@
+/* The ticking core: the mirror, the gate, and when the reactor is ticked. */
+#include "unit/ticking_fixture.h"
+
+static life *l;
+
+static int setup(void **state) {
+    (void)state;
+    l = life_new(&plain_config);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    life_free(l);
+    return 0;
+}
+
+static void use(const ticking_config *config) {
+    life_free(l);
+    l = life_new(config);
+}
+
+static int put_x(life *self, ew_tick *t) {
+    (void)self;
+    return ew_group_put(ew_tick_group(t), EW_STR("/a/x"), EW_STR("mine"));
+}
+
+static int finish(life *self, ew_tick *t) {
+    (void)self;
+    (void)t;
+    return EW_FINISHED;
+}
+
+/* SEMANTICS 1: nothing is known, nothing is due. */
+static void test_new(void **state) {
+    (void)state;
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.barrier_revision, -1);
+    assert_int_equal(stats.revision, 0);
+    assert_int_equal(ticking_get_state(l->t), TICKING_LOADING);
+    assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
+}
+
+/* SEMANTICS 3: the snapshot comes first, in key order, marked; the first tick as soon as it is complete. */
+static void test_load_in_pages(void **state) {
+    (void)state;
+    const kv one[] = {{"/a", 3, "bare"}, {"/a/x", 2, "1"}}, two[] = {{"/a/y", 4, ""}};
+    l->epoch = 1;
+    page(l, 9, true, false, one, 2);
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    page(l, 9, false, false, NULL, 0);
+    page(l, 9, false, true, two, 1);
+    assert_int_equal(ticking_deadline_ms(l->t), 0);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->resets, 1);
+    assert_int_equal(l->tick_revision, 9);
+    assert_int_equal(l->tick_number, 0);
+    assert_string_equal(l->shown, "*/a=bare@3 */a/x=1@2 */a/y=@4 ");
+    assert_int_equal(ticking_get_state(l->t), TICKING_READY);
+}
+
+/* SEMANTICS 3: a reactor that wants to wait says so. */
+static void test_no_tick_on_load(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.tick_on_load = false;
+    use(&config);
+    load(l, 9, {"/a/x", 2, "1"});
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    events(l, {"/a/x", 10, "2"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_string_equal(l->shown, "*/a/x=1@2 +/a/x=2@10 ");
+}
+
+/* A first load that starts over (its pages were compacted away) shows only what counts. */
+static void test_first_load_starts_over(void **state) {
+    (void)state;
+    const kv half[] = {{"/a/gone", 2, "1"}, {"/a/x", 3, "1"}};
+    l->epoch = 1;
+    page(l, 9, true, false, half, 2);
+    load(l, 12, {"/a/x", 11, "2"});
+    settle(l);
+    assert_string_equal(l->shown, "*/a/x=2@11 ");
+    assert_int_equal(l->resets, 1);
+    l->epoch = 5;
+    page(l, 13, true, false, NULL, 0);
+    page(l, 14, true, true, half, 1); /* the same epoch, from the start again */
+    settle(l);
+    assert_int_equal(l->tick_revision, 14);
+}
+
+/* SEMANTICS 13: a re-sync brings vanished keys as deletes, changed ones as puts, and no tick in between. */
+static void test_resync(void **state) {
+    (void)state;
+    load(l, 9, {"/a/b", 2, "1"}, {"/a/d", 3, "1"}, {"/a/f", 4, "1"}, {"/a/h", 5, "1"});
+    settle(l);
+    look(l);
+    const kv one[] = {{"/a/a", 20, "new"}, {"/a/d", 21, "2"}}, two[] = {{"/a/f", 4, "1"}, {"/a/g", 22, "new"}};
+    l->epoch = 2;
+    page(l, 30, true, false, one, 2);
+    assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
+    wait_ms(l, 5000);
+    assert_int_equal(l->ticks, 0);
+    page(l, 30, false, true, two, 2);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->resets, 0);
+    assert_int_equal(l->tick_revision, 30);
+    assert_string_equal(l->shown, "+/a/a=new@20 -/a/b@30 +/a/d=2@21 +/a/g=new@22 -/a/h@30 ");
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.snapshots, 2);
+    assert_int_equal(stats.keys, 4);
+}
+
+/* SEMANTICS 13: nothing changed, nothing to tick for. */
+static void test_resync_without_changes(void **state) {
+    (void)state;
+    load(l, 9, {"/a/b", 2, "1"});
+    settle(l);
+    look(l);
+    load(l, 30, {"/a/b", 2, "1"});
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+}
+
+/* Every message belongs to a snapshot; what belongs to an earlier one, or to none, is dropped and counted. */
+static void test_epochs(void **state) {
+    (void)state;
+    ticking_stats stats;
+    l->epoch = 1;
+    events(l, {"/a/x", 3, "1"});      /* before any snapshot */
+    page(l, 9, false, true, NULL, 0); /* not the first page */
+    load(l, 9, {"/a/x", 2, "1"});     /* epoch 2 */
+    page(l, 9, true, true, NULL, 0);  /* of an epoch that is complete */
+    page(l, 9, false, true, NULL, 0); /* the same, a later page */
+    l->epoch = 1;
+    events(l, {"/a/x", 10, "2"});
+    progress(l, 50);
+    page(l, 60, true, true, NULL, 0);
+    l->epoch = 3;
+    events(l, {"/a/x", 10, "2"}); /* of a snapshot that did not come */
+    page(l, 0, true, true, NULL, 0);
+    page(l, 20, true, false, NULL, 0);
+    events(l, {"/a/x", 30, "2"});      /* in the middle of a snapshot */
+    page(l, 21, false, true, NULL, 0); /* of another revision */
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.bad_messages, 11);
+    assert_int_equal(stats.revision, 9);
+    assert_false(l->ended);
+    page(l, 20, false, true, NULL, 0);
+    settle(l);
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 20);
+}
+
+/* ETCD P7: a snapshot below what was seen means that etcd lost data. */
+static void test_revision_fell(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    load_empty(l, 8);
+    assert_ended(l, EW_ERR_REVISION_FELL, "8");
+}
+
+static void send_raw_page(const char *bytes, size_t len) {
+    Msg__Snapshot s = MSG__SNAPSHOT__INIT;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    s.revision = 9;
+    s.first = s.last = true;
+    s.page = (ProtobufCBinaryData){len, (uint8_t *)bytes};
+    m.epoch = ++l->epoch;
+    m.snapshot = &s;
+    send_message(l, &m);
+}
+
+/* Going on without what could not be read would be going on with a wrong mirror. */
+static void test_pages_that_cannot_be_read(void **state) {
+    (void)state;
+    send_raw_page("\xff\xff", 2);
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "9");
+
+    use(&plain_config);
+    load(l, 9, {"/a/y", 2, "1"}, {"/a/x", 2, "1"}); /* not in order */
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "9");
+
+    use(&plain_config);
+    load(l, 9, {"/a/y", 0, "1"});
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "9");
+}
+
+static void test_events_that_cannot_be_read(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    Msg__Events e = MSG__EVENTS__INIT;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    e.revision = 10;
+    e.response = binary("\xff\xff");
+    m.epoch = l->epoch;
+    m.events = &e;
+    send_message(l, &m);
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "10");
+
+    use(&plain_config);
+    load_empty(l, 9);
+    events(l, {"/a/x", 10, "1"}, {"/a/y", 0, "1"});
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "10");
+}
+
+/* SEMANTICS 2, 9, 22: siblings, the counter and the receipts are not the reactor's. */
+static void test_hidden_keys(void **state) {
+    (void)state;
+    load(l, 9, {"/a-b/x", 2, "1"}, {"/a/meta/ticdc-delete-etcd-key-count", 3, "7"}, {"/a/receipts", 4, "1"},
+         {"/a/receipts/w", 4, "1"}, {"/a/x", 5, "1"});
+    settle(l);
+    assert_string_equal(l->shown, "*/a/x=1@5 ");
+    look(l);
+    events(l, {"/a-b/x", 10, "2"}, {COUNTER, 11, "8"}, {"/a/receipts/w", 12, "2"}, {"/a/receipts/w", 13, NULL});
+    settle(l);
+    assert_int_equal(l->ticks, 0); /* nothing that it could see */
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 13); /* but they were observed */
+    assert_int_equal(stats.keys, 1);
+    l->on_tick = put_x;
+    events(l, {"/a/x", 14, "2"});
+    settle(l);
+    assert_int_equal(l->patches->delete_counter, 8);
+}
+
+/* SEMANTICS 2: the whole keyspace. */
+static void test_empty_prefix(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.prefix = EW_STR("");
+    config.receipt_prefix = EW_STR("/receipts");
+    use(&config);
+    load(l, 9, {"/meta/ticdc-delete-etcd-key-count", 3, "7"}, {"/receipts/w", 3, "1"}, {"x", 2, "1"});
+    settle(l);
+    assert_string_equal(l->shown, "*x=1@2 ");
+}
+
+static int64_t counter_now(void) {
+    l->on_tick = put_x;
+    l->now += 1000;
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    return l->patches->delete_counter;
+}
+
+/* SEMANTICS 9: the counter's deletion sets it back, seen as an event or by its absence in a snapshot. */
+static void test_counter_reset(void **state) {
+    (void)state;
+    load(l, 9, {COUNTER, 3, "7"});
+    settle(l);
+    events(l, {COUNTER, 10, NULL});
+    assert_int_equal(counter_now(), 0);
+
+    use(&plain_config);
+    load(l, 9, {COUNTER, 3, "7"});
+    settle(l);
+    load_empty(l, 10);
+    assert_int_equal(counter_now(), 0);
+}
+
+/* SEMANTICS 4: an error that names the key, never a crash. */
+static void test_bad_counter(void **state) {
+    (void)state;
+    static const char *const bad[] = {
+        "", "0", "-1", "+1", "07", "1x", " 1", "9223372036854775808", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        use(&plain_config);
+        load(l, 9, {COUNTER, 3, bad[i]});
+        assert_ended(l, EW_ERR_BAD_COUNTER, COUNTER);
+        use(&plain_config);
+        load_empty(l, 9);
+        events(l, {COUNTER, 10, bad[i]});
+        assert_ended(l, EW_ERR_BAD_COUNTER, COUNTER);
+    }
+    ticking_config config = plain_config;
+    config.counter = false;
+    use(&config);
+    load(l, 9, {COUNTER, 3, "rubbish"});
+    assert_false(l->ended);
+    assert_int_equal(counter_now(), 0);
+}
+
+/* SEMANTICS 8: one call an event, in order, never merged; SEMANTICS 5: one tick for what is there together. */
+static void test_updates(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    events(l, {"/a/x", 10, "1"}, {"/a/y", 10, "1"}, {"/a/x", 11, "2"});
+    events(l, {"/a/x", 12, NULL}, {"/a/x", 13, "3"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 13);
+    assert_string_equal(l->shown, "+/a/x=1@10 +/a/y=1@10 +/a/x=2@11 -/a/x@12 +/a/x=3@13 ");
+}
+
+/* SEMANTICS 10: a put of an empty value is a put. */
+static void test_empty_value(void **state) {
+    (void)state;
+    load(l, 9, {"/a/x", 2, "1"});
+    settle(l);
+    look(l);
+    events(l, {"/a/x", 10, ""});
+    settle(l);
+    assert_string_equal(l->shown, "+/a/x=@10 ");
+}
+
+/* Nobody listens: nothing is kept, ticks come all the same. */
+static void test_no_updates_wanted(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.wants_updates = false;
+    use(&config);
+    load(l, 9, {"/a/x", 2, "1"});
+    settle(l);
+    events(l, {"/a/x", 10, NULL}, {"/a/y", 11, "2"});
+    settle(l);
+    assert_int_equal(l->ticks, 2);
+    assert_string_equal(l->shown, "");
+}
+
+/* SEMANTICS 11: replays are dropped one by one, by their mod_revision; a replayed put does not bring a deleted key
+ * back. */
+static void test_replays(void **state) {
+    (void)state;
+    load(l, 9, {"/a/x", 5, "1"});
+    settle(l);
+    events(l, {"/a/x", 10, "2"}, {"/a/y", 11, "1"}, {"/a/y", 12, NULL});
+    settle(l);
+    look(l);
+    events(l, {"/a/x", 4, "0"}, {"/a/x", 10, "2"}, {"/a/y", 11, "1"}, {"/a/y", 12, NULL}, {"/a/z", 13, "1"},
+           {"/a/x", 10, "2"}, {"/a/y", 11, "1"});
+    settle(l);
+    assert_string_equal(l->shown, "+/a/z=1@13 ");
+    look(l);
+    events(l, {"/a/z", 13, "1"});
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.events, 4);
+}
+
+/* The same key twice at one revision, and the deletion of what is not there, change nothing. */
+static void test_events_without_effect(void **state) {
+    (void)state;
+    load(l, 9, {"/a/x", 5, "1"});
+    settle(l);
+    look(l);
+    events(l, {"/a/x", 10, "2"}, {"/a/x", 10, "2"}, {"/a/none", 10, NULL}, {"/a/x", 10, NULL});
+    settle(l);
+    assert_string_equal(l->shown, "+/a/x=2@10 ");
+}
+
+/* SEMANTICS 5: the timer ticks when nothing changes; missed ticks are not made up. */
+static void test_timer(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    assert_int_equal(ticking_deadline_ms(l->t), 6000);
+    wait_ms(l, 999);
+    assert_int_equal(l->ticks, 0);
+    wait_ms(l, 1);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(ticking_deadline_ms(l->t), 7000);
+    wait_ms(l, 5500);
+    assert_int_equal(l->ticks, 2);
+    assert_int_equal(ticking_deadline_ms(l->t), l->now + 1000);
+}
+
+/* SEMANTICS 5: what is there together is one tick: a change and the timer, too. */
+static void test_timer_and_event(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    l->now += 1000;
+    events(l, {"/a/x", 10, "1"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+}
+
+/* SEMANTICS 6: state is applied, ticks are merged. */
+static void test_rate_limit(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.max_ticks_per_second = 10;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    for (int i = 1; i <= 10; i++) {
+        events(l, {"/a/x", 9 + i, "1"});
+        wait_ms(l, 9);
+    }
+    assert_int_equal(l->ticks, 0);
+    assert_int_equal(ticking_deadline_ms(l->t), 5100);
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 19);
+    wait_ms(l, 10);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 19);
+}
+
+/* A limit above the clock's resolution holds on average. */
+static void test_rate_limit_above_the_clock(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.max_ticks_per_second = 5000;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    int64_t revision = 10;
+    for (int ms = 0; ms < 100; ms++) {
+        l->now++;
+        for (int i = 0; i < 50; i++) {
+            events(l, {"/a/x", revision++, "1"});
+            settle(l);
+        }
+    }
+    assert_in_range(l->ticks, 490, 510);
+}
+
+/* SEMANTICS 5: with coalesce off, one tick for each revision that shows something. */
+static void test_coalesce_off(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load_empty(l, 9);
+    events(l, {"/a/x", 10, "1"}); /* before the first tick */
+    settle(l);
+    assert_int_equal(l->ticks, 2);
+    look(l);
+    events(l, {"/a/x", 11, "1"}, {"/a/y", 11, "1"}, {"/b", 12, "hidden"}, {"/a/x", 13, NULL}, {"/a/x", 14, "2"});
+    step(l, (ticking_event){.type = TICKING_TIMER});
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 11);
+    assert_string_equal(l->shown, "+/a/x=1@11 +/a/y=1@11 ");
+    look(l);
+    step(l, (ticking_event){.type = TICKING_TIMER});
+    assert_int_equal(l->tick_revision, 13);
+    assert_string_equal(l->shown, "-/a/x@13 ");
+    look(l);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 14);
+}
+
+static void test_coalesce_off_progress(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    ticking_stats stats;
+    events(l, {"/a/x", 10, "1"}, {"/b", 11, "hidden"});
+    progress(l, 20);
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 9); /* what waits is not observed yet */
+    settle(l);
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 20);
+    assert_int_equal(l->tick_revision, 10);
+    events(l, {"/b", 21, "hidden"});
+    look(l);
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 21);
+}
+
+/* SEMANTICS 8: while a group is undecided revisions update the mirror at once, and are shown together. */
+static void test_coalesce_off_while_committing(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load_empty(l, 9);
+    l->on_tick = put_x;
+    settle(l);
+    l->on_tick = NULL;
+    look(l);
+    events(l, {"/a/y", 10, "1"}, {"/a/y", 11, "2"});
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 11);
+    committed(l, 13);
+    events(l, {"/a/z", 12, "1"}, {"/a/x", 13, "mine"}, {"/a/z", 14, "2"});
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 13);
+    step(l, (ticking_event){.type = TICKING_TIMER});
+    assert_int_equal(l->tick_revision, 13);
+    settle(l);
+    assert_int_equal(l->tick_revision, 14);
+    assert_int_equal(l->ticks, 2);
+}
+
+/* What outgrows the bound while a slow reactor ticks revision by revision is shown together. */
+static void test_coalesce_off_is_bounded(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    config.max_pending_update_bytes = 2000;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    for (int i = 0; i < 100; i++)
+        events(l, {"/a/x", 10 + i, "value"});
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_true(stats.revision > 80);
+    settle(l);
+    assert_int_equal(l->tick_revision, 109);
+    assert_int_equal(l->resets, 1);
+}
+
+/* A re-sync while revisions wait: nothing of them is lost, the snapshot is merged with their result. */
+static void test_coalesce_off_resync(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    look(l);
+    events(l, {"/a/x", 10, "1"}, {"/a/y", 11, "1"});
+    load(l, 20, {"/a/y", 11, "1"});
+    settle(l);
+    assert_string_equal(l->shown, "+/a/x=1@10 +/a/y=1@11 -/a/x@20 ");
+}
+
+/* SEMANTICS 12, 15: the gate opens when the own last commit has been observed; progress in order counts. */
+static void test_gate(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    l->on_tick = put_x;
+    settle(l);
+    assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
+    assert_true(ticking_wants_outcome_only(l->t));
+    assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
+    l->on_tick = NULL;
+    look(l);
+    events(l, {"/a/other", 10, "1"});
+    committed(l, 12);
+    assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
+    assert_false(ticking_wants_outcome_only(l->t));
+    wait_ms(l, 3000); /* neither the timer nor the change ticks */
+    assert_int_equal(l->ticks, 0);
+    progress(l, 11);
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    progress(l, 12);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_string_equal(l->shown, "+/a/other=1@10 ");
+    progress(l, 5); /* of the past */
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.revision, 12);
+    assert_int_equal(stats.barrier_revision, 12);
+}
+
+/* The own event usually comes before the outcome: then the gate is open at once. */
+static void test_event_before_outcome(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    l->on_tick = put_x;
+    settle(l);
+    l->on_tick = NULL;
+    look(l);
+    const kv mine = {"/a/x", 10, "mine"};
+    Msg__Events e = pack_events(&mine, 1);
+    Msg__Outcome o = outcome_of(l, EW_OK, 1, 10);
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.epoch = l->epoch;
+    m.events = &e;
+    m.outcome = &o; /* joined: one wake-up */
+    send_message(l, &m);
+    free(e.response.data);
+    assert_int_equal(ticking_get_state(l->t), TICKING_READY);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_string_equal(l->shown, "+/a/x=mine@10 ");
+}
+
+/* More waits than may: the reactor is reset, and is shown the mirror as it is. */
+static void test_updates_overflow(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.max_pending_update_bytes = 2000;
+    use(&config);
+    load(l, 9, {"/a/x", 5, "1"});
+    l->on_tick = put_x;
+    settle(l);
+    assert_int_equal(l->resets, 1);
+    l->on_tick = NULL;
+    look(l);
+    for (int i = 0; i < 50; i++)
+        events(l, {"/a/y", 10 + i, "value"});
+    assert_non_null(strstr(l->logs, "outgrew"));
+    events(l, {"/a/z", 70, "z"});
+    committed(l, 71);
+    events(l, {"/a/x", 71, "mine"});
+    settle(l);
+    assert_int_equal(l->resets, 1);
+    assert_string_equal(l->shown, "*/a/x=mine@71 */a/y=value@59 */a/z=z@70 ");
+    look(l);
+    events(l, {"/a/z", 72, NULL}); /* and then as ever */
+    settle(l);
+    assert_int_equal(l->resets, 0);
+    assert_string_equal(l->shown, "-/a/z@72 ");
+}
+
+/* SEMANTICS 7: a reactor's error ends the run; from an update, too. */
+static int fail_tick(life *self, ew_tick *t) {
+    (void)self;
+    ew_group_put(ew_tick_group(t), EW_STR("/a/x"), EW_STR("1"));
+    return EW_ERR_REACTOR;
+}
+
+static int odd_tick(life *self, ew_tick *t) {
+    (void)self;
+    (void)t;
+    return 17;
+}
+
+static void test_reactor_fails(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    l->on_tick = fail_tick;
+    settle(l);
+    assert_ended(l, EW_ERR_REACTOR, "reactor");
+    assert_int_equal(l->commits, 0);
+    assert_int_equal(ticking_get_state(l->t), TICKING_DONE);
+    events(l, {"/a/x", 10, "1"});
+    assert_int_equal(l->effects.count, 0);
+    assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
+
+    use(&plain_config);
+    l->on_tick = odd_tick;
+    load_empty(l, 9);
+    settle(l);
+    assert_ended(l, EW_ERR_REACTOR, "17");
+
+    use(&plain_config);
+    l->update_status = EW_ERR_INVALID;
+    load(l, 9, {"/a/x", 2, "1"}, {"/a/y", 2, "1"});
+    settle(l);
+    assert_ended(l, EW_ERR_INVALID, "reactor");
+    assert_string_equal(l->shown, "*/a/x=1@2 ");
+}
+
+/* SEMANTICS 16: finished without groups: success, and no tick after it. */
+static void test_finished(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    l->on_tick = finish;
+    settle(l);
+    assert_ended(l, EW_OK, "");
+    assert_non_null(strstr(l->logs, "finishing -> done"));
+}
+
+/* SEMANTICS 7: stops. */
+static void test_stop(void **state) {
+    (void)state;
+    stop(l, EW_ERR_CANCELLED); /* while loading */
+    assert_ended(l, EW_ERR_CANCELLED, "told to");
+
+    use(&plain_config);
+    load_empty(l, 9);
+    settle(l);
+    stop(l, EW_ERR_SESSION_DONE);
+    assert_ended(l, EW_ERR_SESSION_DONE, "told to");
+
+    use(&plain_config);
+    load_empty(l, 9);
+    stop(l, EW_OK); /* before the first tick, and without a reason */
+    assert_ended(l, EW_ERR_CANCELLED, "");
+    assert_int_equal(l->ticks, 0);
+}
+
+static int stop_inside(life *self, ew_tick *t) {
+    (void)t;
+    step(self, (ticking_event){.type = TICKING_STOP, .status = EW_ERR_CANCELLED});
+    assert_false(self->ended);
+    return EW_OK;
+}
+
+static void test_stop_inside_a_tick(void **state) {
+    (void)state;
+    load_empty(l, 9);
+    l->on_tick = stop_inside;
+    settle(l);
+    assert_ended(l, EW_ERR_CANCELLED, "");
+}
+
+/* ---- the tick, as the reactor sees it ---- */
+
+static int read_all(life *self, ew_tick *t) {
+    ew_entry e = {0};
+    assert_int_equal(ew_tick_count(t), 5);
+    assert_int_equal(ew_tick_get(t, EW_STR("/a/b"), &e), EW_OK);
+    assert_int_equal(e.mod_revision, 3);
+    assert_true(ew_slice_equal(e.value, EW_STR("2")));
+    assert_int_equal(ew_tick_get(t, EW_STR("/a/none"), &e), EW_ERR_NOT_FOUND);
+    assert_int_equal(ew_tick_get(t, EW_STR(COUNTER), &e), EW_ERR_NOT_FOUND);
+    e = (ew_entry){0};
+    while (ew_tick_scan(t, EW_STR("/a/b"), &e))
+        append(self->shown, sizeof self->shown, "%.*s ", (int)e.key.len, (const char *)e.key.data);
+    ew_entry none = {0}, all = {0};
+    assert_false(ew_tick_scan(t, EW_STR("/a/z"), &none));
+    assert_false(ew_tick_scan(t, EW_STR("/b"), &none));
+    int n = 0;
+    while (ew_tick_scan(t, EW_STR(""), &all))
+        n++;
+    assert_int_equal(n, 5);
+    /* A scan may go on from a key that is not there. */
+    ew_entry from = {.key = EW_STR("/a/ba")};
+    assert_true(ew_tick_scan(t, EW_STR("/a/b"), &from));
+    assert_true(ew_slice_equal(from.key, EW_STR("/a/bb")));
+    return EW_FINISHED;
+}
+
+static void test_reading(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.wants_updates = false;
+    use(&config);
+    load(l, 9, {"/a/a", 2, "1"}, {"/a/b", 3, "2"}, {"/a/b/c", 4, "3"}, {"/a/bb", 5, "4"}, {"/a/c", 6, "5"},
+         {COUNTER, 7, "1"});
+    l->on_tick = read_all;
+    settle(l);
+    assert_string_equal(l->shown, "/a/b /a/b/c /a/bb ");
+}
+
+/* Nothing is left behind, whatever state the core is freed in (the sanitizers look). */
+static void test_free_in_any_state(void **state) {
+    (void)state;
+    load(l, 9, {"/a/x", 2, "1"});
+    use(&plain_config);
+    const kv one = {"/a/x", 2, "1"};
+    l->epoch = 1;
+    page(l, 9, true, false, &one, 1);
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load(l, 9, {"/a/x", 2, "1"});
+    events(l, {"/a/x", 10, "1"}, {"/a/x", 11, "2"});
+    ticking_free(NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_new, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_load_in_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_tick_on_load, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_first_load_starts_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resync, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resync_without_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_epochs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_revision_fell, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pages_that_cannot_be_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events_that_cannot_be_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hidden_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_empty_prefix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_counter_reset, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_counter, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_updates, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_empty_value, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_updates_wanted, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replays, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_events_without_effect, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timer_and_event, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rate_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rate_limit_above_the_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off_progress, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off_while_committing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off_resync, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_event_before_outcome, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_updates_overflow, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reactor_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_inside_a_tick, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_free_in_any_state, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
