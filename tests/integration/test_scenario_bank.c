@@ -200,8 +200,8 @@ static void test_they_do_with_faults(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_balances_add_up_to_zero),
-        cmocka_unit_test(test_they_do_with_faults),
+        scene_test(test_the_balances_add_up_to_zero),
+        scene_test(test_they_do_with_faults),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

@@ -360,16 +360,16 @@ static void test_made_and_deleted_in_between(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finished),
-        cmocka_unit_test(test_finished_with_a_conflict),
-        cmocka_unit_test(test_cover_within_a_group),
-        cmocka_unit_test(test_cover_across_groups),
-        cmocka_unit_test(test_cover_across_groups_with_a_conflict),
-        cmocka_unit_test(test_empty_txn),
-        cmocka_unit_test(test_delete_of_a_missing_key),
-        cmocka_unit_test(test_empty_or_nil),
-        cmocka_unit_test(test_modify_after_delete),
-        cmocka_unit_test(test_made_and_deleted_in_between),
+        scene_test(test_finished),
+        scene_test(test_finished_with_a_conflict),
+        scene_test(test_cover_within_a_group),
+        scene_test(test_cover_across_groups),
+        scene_test(test_cover_across_groups_with_a_conflict),
+        scene_test(test_empty_txn),
+        scene_test(test_delete_of_a_missing_key),
+        scene_test(test_empty_or_nil),
+        scene_test(test_modify_after_delete),
+        scene_test(test_made_and_deleted_in_between),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

@@ -263,15 +263,15 @@ static void test_counter_in_the_snapshot(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_path_prefix),
-        cmocka_unit_test(test_textual_prefix),
-        cmocka_unit_test(test_whole_keyspace),
-        cmocka_unit_test(test_snapshot_in_pages),
-        cmocka_unit_test(test_first_tick_does_not_wait_for_the_timer),
-        cmocka_unit_test(test_tick_on_load_off),
-        cmocka_unit_test(test_corrupt_counter),
-        cmocka_unit_test(test_counter_is_hidden_and_reset),
-        cmocka_unit_test(test_counter_in_the_snapshot),
+        scene_test(test_path_prefix),
+        scene_test(test_textual_prefix),
+        scene_test(test_whole_keyspace),
+        scene_test(test_snapshot_in_pages),
+        scene_test(test_first_tick_does_not_wait_for_the_timer),
+        scene_test(test_tick_on_load_off),
+        scene_test(test_corrupt_counter),
+        scene_test(test_counter_is_hidden_and_reset),
+        scene_test(test_counter_in_the_snapshot),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

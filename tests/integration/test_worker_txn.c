@@ -89,7 +89,7 @@ static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, co
     assert_int_equal(txns, expected == EW_OK ? 1 : 0);
     hand_kv last = hand_get("/txn/0/124"), first = hand_get("/txn/0/000");
     if (expected == EW_OK) {
-        assert_int_equal(last.mod_revision, l.v.revision[0]);
+        assert_int_equal(last.mod_revision, deletes < 125 ? l.v.revision[0] : 0);
         assert_int_equal(first.present, deletes == 0);
     } else {
         assert_string_equal(last.value, "old"); /* nothing of it was written */
@@ -243,7 +243,7 @@ static void test_bytes_of_one_group(void **state) {
     (void)state;
     size_t limit = 4096, at = largest_alone("4096", 3000, 4096);
     print_message("%zu bytes of value in %zu\n", at, limit);
-    assert_true(at > limit - 400); /* what it carries besides */
+    assert_true(at > limit - 600); /* what it carries besides: key, compares, receipt, counter */
     assert_int_equal(largest_alone("4097", at - 2, at + 4), at + 1);
     assert_int_equal(largest_alone("4095", at - 4, at + 2), at - 1);
 }
@@ -262,7 +262,7 @@ static void test_bytes_across_groups(void **state) {
             no = middle;
     }
     print_message("%zu and %zu bytes of value share 4096\n", a, yes);
-    assert_true(a + yes > 4096 - 400);
+    assert_true(a + yes > 4096 - 700);
     assert_true(fits("4097", a, yes + 1, &txns) && txns == 1);
     assert_true(fits("4097", a, yes + 2, &txns) && txns == 2);
 }
@@ -495,21 +495,21 @@ static void test_session_lease_without_a_session(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys_of_one_group),
-        cmocka_unit_test(test_keys_of_one_group_at_etcds_limit),
-        cmocka_unit_test(test_too_many_keys_without_a_callback),
-        cmocka_unit_test(test_keys_across_groups),
-        cmocka_unit_test(test_a_group_too_large_between_others),
-        cmocka_unit_test(test_bytes_of_one_group),
-        cmocka_unit_test(test_bytes_across_groups),
-        cmocka_unit_test(test_etcds_own_limit),
-        cmocka_unit_test(test_guard),
-        cmocka_unit_test(test_isolation),
-        cmocka_unit_test(test_a_lost_outcome_is_resolved),
-        cmocka_unit_test(test_a_lost_outcome_without_receipts_ends_the_run),
-        cmocka_unit_test(test_two_workers_with_one_id),
-        cmocka_unit_test(test_leases_of_puts),
-        cmocka_unit_test(test_session_lease_without_a_session),
+        scene_test(test_keys_of_one_group),
+        scene_test(test_keys_of_one_group_at_etcds_limit),
+        scene_test(test_too_many_keys_without_a_callback),
+        scene_test(test_keys_across_groups),
+        scene_test(test_a_group_too_large_between_others),
+        scene_test(test_bytes_of_one_group),
+        scene_test(test_bytes_across_groups),
+        scene_test(test_etcds_own_limit),
+        scene_test(test_guard),
+        scene_test(test_isolation),
+        scene_test(test_a_lost_outcome_is_resolved),
+        scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
+        scene_test(test_two_workers_with_one_id),
+        scene_test(test_leases_of_puts),
+        scene_test(test_session_lease_without_a_session),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

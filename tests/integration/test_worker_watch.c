@@ -275,13 +275,13 @@ static void test_etcd_lost_its_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_backlog_behind_a_slow_reactor),
-        cmocka_unit_test(test_backlog_behind_a_cut_wire),
-        cmocka_unit_test(test_compaction_while_disconnected),
-        cmocka_unit_test(test_compaction_hides_the_counters_deletion),
-        cmocka_unit_test(test_etcd_restarts_under_a_running_worker),
-        cmocka_unit_test(test_etcd_is_frozen_under_a_running_worker),
-        cmocka_unit_test(test_etcd_lost_its_data),
+        scene_test(test_backlog_behind_a_slow_reactor),
+        scene_test(test_backlog_behind_a_cut_wire),
+        scene_test(test_compaction_while_disconnected),
+        scene_test(test_compaction_hides_the_counters_deletion),
+        scene_test(test_etcd_restarts_under_a_running_worker),
+        scene_test(test_etcd_is_frozen_under_a_running_worker),
+        scene_test(test_etcd_lost_its_data),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

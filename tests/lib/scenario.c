@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 static etcd_server *server;
-static unsigned names; /* given out */
+static unsigned names;  /* given out */
+static unsigned stages; /* running */
 
 /* ---- scene ---- */
 
@@ -28,6 +30,16 @@ int scene_close(void **state) {
     etcd_server_free(server);
     server = NULL;
     return etcd_all_released(SCENE_WAIT_MS) ? 0 : -1;
+}
+
+int scene_after(void **state) {
+    (void)state;
+    if (stages > 0) {
+        fprintf(stderr, "[  FAILED  ] a test left %u workers running: the rest is not run\n", stages);
+        etcd_server_free(server);
+        _exit(1);
+    }
+    return 0;
 }
 
 const char *scene_endpoint(void) {
@@ -242,6 +254,7 @@ void stage_start(stage *s) {
         assert_int_equal(ew_worker_set_session(s->worker, s->session), EW_OK);
     if (ew_worker_start(s->worker, &err) != EW_OK)
         fail_msg("start: %s", err.detail);
+    stages++;
     assert_int_equal(pthread_create(&s->joiner, NULL, stage_join, s), 0);
     s->started = true;
 }
@@ -336,6 +349,7 @@ int stage_close(stage *s) {
         pthread_mutex_unlock(&s->lock);
         status = stage_await_end(s);
         pthread_join(s->joiner, NULL);
+        stages--;
     }
     ew_worker_destroy(s->worker);
     ew_options_free(s->options);

@@ -29,6 +29,11 @@ enum { SCENE_WAIT_MS = 60000 }; /* far beyond what anything here takes, also und
 int scene_open(void **state);
 int scene_close(void **state);
 
+/* A test of such a group. One that fails leaves workers behind, which still use its variables: what follows cannot be
+ * run, and the program ends there. */
+#define scene_test(f) cmocka_unit_test_teardown(f, scene_after)
+int scene_after(void **state);
+
 const char *scene_endpoint(void);
 ew_options *scene_options(const char *prefix); /* a worker's, with a name of its own */
 int64_t scene_now_ms(void);
