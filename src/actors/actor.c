@@ -22,7 +22,9 @@ static void *actor_main(void *arg) {
     down.detail = a->detail;
     Msg__Message m = MSG__MESSAGE__INIT;
     m.down = &down;
-    outbox_send(a->outbox, &m);
+    outbox_send(a->down_outbox, &m);
+    while (a->ops->needed != NULL && a->ops->needed(a))
+        etcd_queue_run(a->queue, INT64_MAX);
     outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
     return NULL;
 }
@@ -43,6 +45,7 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
         status = outbox_open(&a->outbox, peer_url, 8, ops->room != NULL ? ops->room : wake, a, err);
     else
         ew_fail(err, status, "starting the %s", ops->name);
+    a->down_outbox = a->outbox;
     if (status == EW_OK)
         status = mailbox_open(&a->mailbox, mailbox_url, (size_t)options->mailbox_messages, ops->arrived, a, err);
     if (status != EW_OK) {

@@ -20,6 +20,7 @@ typedef struct actor_ops {
     void (*arrived)(void *actor);                  /* a message is in the mailbox, or a stop was asked for */
     void (*room)(void *actor);                     /* the outbox has room again; may be NULL */
     int64_t (*round)(ew_actor *a, int64_t now_ms); /* looks at mailbox and clock; answers the next deadline */
+    bool (*needed)(const ew_actor *a);             /* after its end: whether its queue must still be run; may be NULL */
     void (*fini)(ew_actor *a);                     /* after the thread has ended */
 } actor_ops;
 
@@ -30,6 +31,7 @@ struct ew_actor {
     etcd_queue *queue;
     mailbox *mailbox;
     outbox *outbox;
+    outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
     pthread_t thread;
     bool running; /* the thread has been started */
 
@@ -66,11 +68,28 @@ void actor_count_bad(ew_actor *a, const char *why);
 /* Sends and, out of memory, ends the actor: a message that is lost would be a lie. */
 void actor_send(ew_actor *a, const Msg__Message *m);
 
+/* What watcher and committer of one worker share, so that what is ready together travels together: the committer's
+ * calls complete in the watcher's queue, on its thread, and its outcomes leave through the watcher's outbox. The answer
+ * to a transaction and the event of its revision come within a millisecond of each other, in either order, and the
+ * reactor needs both: so the first waits in the outbox for the second, for JOINT_HOLD_MS at most. */
+enum { JOINT_HOLD_MS = 3, JOINT_HOLD_BYTES = 65536 };
+
+typedef struct joint {
+    ew_actor *watcher;
+    atomic_bool in_flight;    /* a batch is out: the reactor can do nothing with events before its outcome is there */
+    _Atomic int64_t revision; /* of the last events that were given to the outbox */
+    _Atomic int64_t held_until_ms; /* what waits in the outbox waits until then; INT64_MAX: nothing does */
+    atomic_bool closed;            /* the committer needs the watcher's thread no longer */
+} joint;
+
+int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *options, joint *j, const char *mailbox_url,
+                        const char *peer_url, ew_error *err);
+
 /* The committer for a worker: with what only a running worker knows. */
 typedef struct committer_binding {
     const char *worker_id;
     int64_t lease;
-    bool fence_session;
+    joint *joint;
 } committer_binding;
 int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *options,
                           const committer_binding *binding, const char *mailbox_url, const char *peer_url,

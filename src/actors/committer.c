@@ -18,6 +18,7 @@ typedef struct committer {
     void *fence;
     committing_config config;
     int64_t call_timeout_ms;
+    joint *joint; /* NULL for a committer by itself */
 
     pthread_mutex_t lock; /* all below */
     committing *core;
@@ -31,13 +32,22 @@ typedef struct committer {
 
 static void step(committer *c, committing_event event);
 
+/* Whether the actor's thread must look at something that another thread has changed. */
+static bool wants_thread(const committer *c) {
+    return c->over || c->unstarted || atomic_load(&c->base.stop_timeout_ms) != 0 ||
+           committing_deadline_ms(c->core) < c->slept_until_ms;
+}
+
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
     committer *c = arg;
     pthread_mutex_lock(&c->lock);
     c->call = NULL;
     if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
+    bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
+    if (wake)
+        etcd_queue_wake(c->base.queue);
 }
 
 /* ---- the core's effects, under the lock ---- */
@@ -52,17 +62,31 @@ static void end(committer *c, int status, const char *detail) {
     snprintf(c->over_detail, sizeof c->over_detail, "%s", detail != NULL ? detail : "");
 }
 
+/* A commit waits for its event if that has not come yet; whatever else became of the batch is told at once, with the
+ * events that wait. */
+static int send_joint(joint *j, const Msg__Message *m) {
+    outbox *ob = j->watcher->outbox;
+    atomic_store(&j->in_flight, false);
+    bool wait = m->outcome->status == EW_OK && m->outcome->barrier_revision > atomic_load(&j->revision) &&
+                !j->watcher->ended; /* read on the watcher's own thread: no other sees a commit answered */
+    atomic_store(&j->held_until_ms, wait ? etcd_now_ms() + JOINT_HOLD_MS : INT64_MAX);
+    int status = wait ? outbox_hold(ob, m) : outbox_join(ob, m);
+    return status;
+}
+
 static void send_outcome(committer *c, const Msg__Outcome *outcome) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.outcome = (Msg__Outcome *)(uintptr_t)outcome; /* only read */
-    if (outbox_send(c->base.outbox, &m) != EW_OK)
+    int status = c->joint != NULL ? send_joint(c->joint, &m) : outbox_send(c->base.outbox, &m);
+    if (status != EW_OK)
         end(c, EW_ERR_NO_MEMORY, "sending an outcome");
 }
 
 static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
-        c->call = etcd_call_start(c->base.client, c->base.queue, ETCD_TXN, e->bytes, c->call_timeout_ms, answered, c);
+        c->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
+                                  e->bytes, c->call_timeout_ms, answered, c);
         c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
@@ -87,6 +111,12 @@ static void step(committer *c, committing_event event) {
 
 /* ---- messages ---- */
 
+static void take_batch(committer *c, const Msg__Patches *patches) {
+    if (c->joint != NULL)
+        atomic_store(&c->joint->in_flight, true);
+    step(c, (committing_event){.type = COMMITTING_BATCH, .patches = patches});
+}
+
 static void take_message(committer *c, const Msg__Message *m) {
     if (m->stop != NULL)
         atomic_store(&c->base.stop_timeout_ms, m->stop->timeout_ms > 0 ? m->stop->timeout_ms : 1);
@@ -95,7 +125,7 @@ static void take_message(committer *c, const Msg__Message *m) {
     else if (committing_get_state(c->core) != COMMITTING_IDLE)
         actor_count_bad(&c->base, "a second batch");
     else
-        step(c, (committing_event){.type = COMMITTING_BATCH, .patches = m->patches});
+        take_batch(c, m->patches);
 }
 
 /* On nng's thread, or on the one that stops the actor. The thread is woken only if it must look at something itself. */
@@ -107,8 +137,7 @@ static void committer_arrived(void *arg) {
         take_message(c, m);
         msg__message__free_unpacked(m, NULL);
     }
-    bool wake = c->over || c->unstarted || atomic_load(&c->base.stop_timeout_ms) != 0 ||
-                committing_deadline_ms(c->core) < c->slept_until_ms;
+    bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)
         etcd_queue_wake(c->base.queue);
@@ -179,7 +208,8 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
                           const committer_binding *binding, const char *mailbox_url, const char *peer_url,
                           ew_error *err) {
     static const actor_ops ops = {
-        MSG__ACTOR__COMMITTER, "committer", committer_start, committer_arrived, NULL, committer_round, committer_fini,
+        MSG__ACTOR__COMMITTER, "committer", committer_start, committer_arrived, NULL,
+        committer_round,       NULL,        committer_fini,
     };
     *out = NULL;
     committer *c = calloc(1, sizeof *c);
@@ -188,6 +218,7 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     }
     c->slept_until_ms = INT64_MAX;
+    c->joint = binding != NULL ? binding->joint : NULL;
     /* The core comes first: a batch may arrive as soon as the mailbox is open. */
     int status = configure(c, options, binding) ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     if (status == EW_OK)
@@ -197,6 +228,8 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
         free(c);
         return status;
     }
+    if (c->joint != NULL) /* so that it cannot overtake the last outcome */
+        c->base.down_outbox = c->joint->watcher->outbox;
     status = actor_launch(&c->base, err);
     if (status == EW_OK)
         *out = &c->base;

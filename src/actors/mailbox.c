@@ -275,6 +275,7 @@ struct outbox {
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t emptied;
+    nng_msg *held;  /* waits for what outbox_join appends */
     bool busy;      /* a message is on its way by the aio; `kept` follow it */
     nng_msg **kept; /* oldest first */
     size_t kept_count, kept_capacity;
@@ -319,23 +320,70 @@ static int keep(outbox *ob, nng_msg *msg) {
     return EW_OK;
 }
 
-int outbox_send(outbox *ob, const Msg__Message *message) {
-    nng_msg *msg;
-    if (nng_msg_alloc(&msg, msg__message__get_packed_size(message)) != 0)
-        return EW_ERR_NO_MEMORY;
-    msg__message__pack(message, nng_msg_body(msg));
-    pthread_mutex_lock(&ob->lock);
-    int status = EW_OK;
-    if (ob->busy || nng_sendmsg(ob->push, msg, NNG_FLAG_NONBLOCK) != 0) {
-        status = keep(ob, msg);
-        if (status == EW_OK && !ob->busy) {
-            ob->busy = true;
-            send_kept(ob);
-        }
-    }
-    pthread_mutex_unlock(&ob->lock);
-    if (status != EW_OK)
+/* Under the lock: takes the message over, also on failure. */
+static int send_now(outbox *ob, nng_msg *msg) {
+    if (!ob->busy && nng_sendmsg(ob->push, msg, NNG_FLAG_NONBLOCK) == 0)
+        return EW_OK;
+    int status = keep(ob, msg);
+    if (status != EW_OK) {
         nng_msg_free(msg);
+    } else if (!ob->busy) {
+        ob->busy = true;
+        send_kept(ob);
+    }
+    return status;
+}
+
+static int release_held(outbox *ob) {
+    nng_msg *held = ob->held;
+    ob->held = NULL;
+    return held != NULL ? send_now(ob, held) : EW_OK;
+}
+
+/* Appends the packed message to `*msg`, which is made if it is NULL. */
+static int pack_into(nng_msg **msg, const Msg__Message *message) {
+    size_t size = msg__message__get_packed_size(message), before = *msg != NULL ? nng_msg_len(*msg) : 0;
+    int rv = *msg != NULL ? nng_msg_realloc(*msg, before + size) : nng_msg_alloc(msg, size);
+    if (rv != 0)
+        return EW_ERR_NO_MEMORY;
+    msg__message__pack(message, (uint8_t *)nng_msg_body(*msg) + before);
+    return EW_OK;
+}
+
+int outbox_send(outbox *ob, const Msg__Message *message) {
+    nng_msg *msg = NULL;
+    if (pack_into(&msg, message) != EW_OK)
+        return EW_ERR_NO_MEMORY;
+    pthread_mutex_lock(&ob->lock);
+    int first = release_held(ob), second = send_now(ob, msg);
+    pthread_mutex_unlock(&ob->lock);
+    return first != EW_OK ? first : second;
+}
+
+int outbox_hold(outbox *ob, const Msg__Message *message) {
+    nng_msg *msg = NULL;
+    if (pack_into(&msg, message) != EW_OK)
+        return EW_ERR_NO_MEMORY;
+    pthread_mutex_lock(&ob->lock);
+    int status = release_held(ob);
+    ob->held = msg;
+    pthread_mutex_unlock(&ob->lock);
+    return status;
+}
+
+int outbox_join(outbox *ob, const Msg__Message *message) {
+    pthread_mutex_lock(&ob->lock);
+    int status = pack_into(&ob->held, message);
+    if (status == EW_OK)
+        status = release_held(ob);
+    pthread_mutex_unlock(&ob->lock);
+    return status;
+}
+
+int outbox_release(outbox *ob) {
+    pthread_mutex_lock(&ob->lock);
+    int status = release_held(ob);
+    pthread_mutex_unlock(&ob->lock);
     return status;
 }
 
@@ -388,6 +436,8 @@ void outbox_close(outbox *ob) {
         nng_aio_free(ob->aio);
     }
     nng_close(ob->push);
+    if (ob->held != NULL)
+        nng_msg_free(ob->held);
     for (size_t i = 0; i < ob->kept_count; i++)
         nng_msg_free(ob->kept[i]);
     free(ob->kept);

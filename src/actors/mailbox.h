@@ -38,7 +38,7 @@ bool mailbox_take(mailbox *mb, mailbox_message *out);
 void mailbox_message_free(mailbox_message *m);
 
 /* Sleeps until there is a message, or until `deadline_ms` of etcd_now_ms. With `outcome_only`, messages that cannot
- * move the actor on (events, snapshots, progress, health, requests) wait for one that can, or until the mailbox is
+ * move the actor on (events, snapshots, progress, requests) wait for one that can, or until the mailbox is
  * full: a wake-up saved each tick. */
 void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only);
 
@@ -53,6 +53,17 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
 
 /* Sends a message, after those before it. Never blocks. EW_OK, or EW_ERR_NO_MEMORY. Any thread. */
 int outbox_send(outbox *ob, const Msg__Message *message);
+
+/* The same, but the message waits here for what will soon be ready too: outbox_join appends to it, any other send is
+ * preceded by it. EW_OK, or EW_ERR_NO_MEMORY. */
+int outbox_hold(outbox *ob, const Msg__Message *message);
+
+/* Sends `message` in one body with the one that is held, if there is one. The two must have no field in common, so that
+ * the bodies can be joined by appending them. */
+int outbox_join(outbox *ob, const Msg__Message *message);
+
+/* Sends what is held, if anything is. */
+int outbox_release(outbox *ob);
 
 /* Whether the receiver is behind: what is sent now is kept here until there is room, so a sender that can wait should.
  * Any thread. */

@@ -18,6 +18,7 @@ typedef struct watcher {
     bool paused;                            /* the receiver is behind: the stream is not read */
     bool range_unstarted, stream_unstarted; /* out of memory: told to the core in the next round, as a failure */
     _Atomic bool room;                      /* the receiver has caught up */
+    joint *joint;                           /* NULL for a watcher by itself */
     _Atomic uint64_t reconnects;
 } watcher;
 
@@ -46,6 +47,25 @@ static void stream_ended(void *arg, int status, const char *detail) {
 }
 
 /* ---- its effects ---- */
+
+/* Events go out at once, with an outcome that waits for them; or they wait for one themselves. */
+static void send_events(watcher *w, const Msg__Message *m, int64_t revision, size_t bytes) {
+    joint *j = w->joint;
+    int status;
+    if (j == NULL || bytes > JOINT_HOLD_BYTES) {
+        status = outbox_send(w->base.outbox, m);
+    } else if (atomic_load(&j->in_flight)) {
+        status = outbox_hold(w->base.outbox, m);
+        atomic_store(&j->held_until_ms, etcd_now_ms() + JOINT_HOLD_MS);
+    } else {
+        status = outbox_join(w->base.outbox, m);
+        atomic_store(&j->held_until_ms, INT64_MAX);
+    }
+    if (j != NULL)
+        atomic_store(&j->revision, revision);
+    if (status != EW_OK)
+        actor_end(&w->base, EW_ERR_NO_MEMORY, "sending events");
+}
 
 static void send_effect(watcher *w, const watching_effect *e) {
     Msg__Message m = MSG__MESSAGE__INIT;
@@ -76,7 +96,10 @@ static void send_effect(watcher *w, const watching_effect *e) {
         m.health = &health;
         break;
     }
-    actor_send(&w->base, &m);
+    if (m.events != NULL)
+        send_events(w, &m, e->revision, e->bytes.len);
+    else
+        actor_send(&w->base, &m);
     if (w->stream != NULL && !w->paused && outbox_busy(w->base.outbox)) {
         w->paused = true;
         etcd_stream_pause(w->stream);
@@ -178,6 +201,18 @@ static void tell_unstarted(watcher *w) {
     }
 }
 
+/* Lets go what has waited long enough; answers until when the rest waits. */
+static int64_t release_held(watcher *w, int64_t now_ms) {
+    if (w->joint == NULL)
+        return INT64_MAX;
+    int64_t until_ms = atomic_load(&w->joint->held_until_ms);
+    if (until_ms > now_ms)
+        return until_ms;
+    atomic_store(&w->joint->held_until_ms, INT64_MAX);
+    outbox_release(w->base.outbox);
+    return INT64_MAX;
+}
+
 static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
     watcher *w = (watcher *)a;
     take_messages(w);
@@ -190,7 +225,14 @@ static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
     tell_unstarted(w);
     if (!a->ended && watching_deadline_ms(w->core) <= now_ms)
         step(w, (watching_event){.type = WATCHING_TIMER});
-    return watching_deadline_ms(w->core);
+    int64_t deadline_ms = watching_deadline_ms(w->core), held_until_ms = release_held(w, now_ms);
+    return deadline_ms < held_until_ms ? deadline_ms : held_until_ms;
+}
+
+/* The committer's calls complete in this thread's queue, also those it still decides when the watcher is done. */
+static bool watcher_needed(const ew_actor *a) {
+    const watcher *w = (const watcher *)a;
+    return w->joint != NULL && !atomic_load(&w->joint->closed);
 }
 
 static void watcher_fini(ew_actor *a) {
@@ -220,15 +262,17 @@ static bool watcher_configure(watcher *w, const ew_options *o) {
     return w->core != NULL;
 }
 
-int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
-                     const char *peer_url, ew_error *err) {
+int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *options, joint *j, const char *mailbox_url,
+                        const char *peer_url, ew_error *err) {
     static const actor_ops ops = {
-        MSG__ACTOR__WATCHER, "watcher", watcher_start, watcher_arrived, watcher_room, watcher_round, watcher_fini,
+        MSG__ACTOR__WATCHER, "watcher",     watcher_start,  watcher_arrived,
+        watcher_room,        watcher_round, watcher_needed, watcher_fini,
     };
     *out = NULL;
     watcher *w = calloc(1, sizeof *w);
     if (w == NULL)
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");
+    w->joint = j;
     int status = actor_init(&w->base, &ops, client, options, mailbox_url, peer_url, err);
     if (status != EW_OK) {
         free(w);
@@ -242,4 +286,9 @@ int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *option
     if (status == EW_OK)
         *out = &w->base;
     return status;
+}
+
+int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                     const char *peer_url, ew_error *err) {
+    return watcher_start_joint(out, client, options, NULL, mailbox_url, peer_url, err);
 }

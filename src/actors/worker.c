@@ -24,6 +24,7 @@ struct ew_worker {
     bool started, joined;
     pthread_t thread;
     ew_actor *watcher, *committer;
+    joint joint;
     _Atomic uint64_t reconnects;
 };
 
@@ -105,6 +106,7 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     w->reactor.stop_timeout_ms = w->options->stop_timeout_ms;
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
     w->reactor.counters.barrier_revision = -1;
+    w->joint.held_until_ms = INT64_MAX;
     *out = w;
     return EW_OK;
 }
@@ -224,11 +226,12 @@ static char *url_of(const ew_worker *w, const char *actor) {
 /* Watcher, committer and the ways to them. */
 static int start_peers(ew_worker *w, ew_error *err) {
     char *reactor = url_of(w, "reactor"), *watcher = url_of(w, "watcher"), *committer = url_of(w, "committer");
-    committer_binding binding = {w->worker_id, w->session != NULL ? ew_session_lease(w->session) : 0};
+    committer_binding binding = {w->worker_id, w->session != NULL ? ew_session_lease(w->session) : 0, &w->joint};
     int status = reactor != NULL && watcher != NULL && committer != NULL ? EW_OK : out_of_memory(err);
     ew_actor *a = NULL, *b = NULL;
     if (status == EW_OK)
-        status = ew_watcher_start(&a, w->client, w->options, watcher, reactor, err);
+        status = watcher_start_joint(&a, w->client, w->options, &w->joint, watcher, reactor, err);
+    w->joint.watcher = a;
     if (status == EW_OK)
         status = committer_start_bound(&b, w->client, w->options, &binding, committer, reactor, err);
     pthread_mutex_lock(&w->lock); /* ew_worker_get_stats reads them from other threads */
@@ -265,10 +268,11 @@ static void finish(ew_worker *w) {
     if (w->watcher != NULL)
         atomic_store(&w->reconnects, watcher_reconnects(w->watcher));
     ew_actor *watcher = w->watcher, *committer = w->committer;
-    if (watcher != NULL)
-        ew_actor_stop(watcher, NULL);
     if (committer != NULL)
         ew_actor_stop(committer, NULL);
+    atomic_store(&w->joint.closed, true); /* the watcher's thread has run the committer's calls until now */
+    if (watcher != NULL)
+        ew_actor_stop(watcher, NULL);
     pthread_mutex_lock(&w->lock);
     w->watcher = w->committer = NULL;
     pthread_mutex_unlock(&w->lock);
