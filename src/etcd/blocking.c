@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* After this long without an answer, a broken connection may have gone unnoticed. */
+#define UNNOTICED_MS 10
+#define POLLS        8
+
 typedef struct answer {
     bool here;
     int status;
@@ -42,10 +46,20 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
     }
 }
 
+/* While no thread was in a queue, nobody noticed if the connection broke. Looking first keeps a write from being sent
+ * on one that is known to be gone, and its outcome from being unknown. */
+static void notice_breaks(ew_client *client, waiter *w) {
+    if (etcd_now_ms() - atomic_load(&client->last_answer_ms) < UNNOTICED_MS)
+        return;
+    for (int i = 0; i < POLLS; i++) /* gRPC looks at one socket at a time */
+        etcd_queue_run(w->queue, 0);
+}
+
 /* One attempt. */
 static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
                       answer *a) {
     *a = (answer){.type = a->type};
+    notice_breaks(client, w);
     etcd_call *call = etcd_call_start(client, w->queue, method, request, deadline_ms - etcd_now_ms(), on_answer, a);
     if (!call) {
         a->status = EW_ERR_NO_MEMORY;
@@ -60,6 +74,7 @@ static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice
             asked = true;
         }
     }
+    atomic_store(&client->last_answer_ms, etcd_now_ms());
 }
 
 /* Whether it is worth another attempt: then a little time has passed. */

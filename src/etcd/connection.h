@@ -18,7 +18,8 @@ struct ew_client {
     char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
     waiters waiters;
-    _Atomic(uint64_t) cluster_id; /* of the first answer; 0 before */
+    _Atomic(int64_t) last_answer_ms; /* when a blocking call last saw the connection work */
+    _Atomic(uint64_t) cluster_id;    /* of the first answer; 0 before */
 };
 
 /* Calls that find no connection wait for one; without this they would end in 0.1 ms. */

@@ -1,0 +1,349 @@
+/* The public watch against a real etcd: whole revisions, in order, each once, whatever happens (ETCD P1 to P10). */
+#include "etcd/etcd.h"
+#include "lib/etcd_server.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static etcd_server *server;
+static ew_client *client;
+static ew_error err;
+
+static int set_up(void **state) {
+    (void)state;
+    server = etcd_server_start((const char *const[]){"--experimental-watch-progress-notify-interval=1s", NULL});
+    client = etcd_server_client(server);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    ew_client_close(client);
+    etcd_server_free(server);
+    return etcd_all_released(5000) ? 0 : -1;
+}
+
+static void must(int status) {
+    if (status != EW_OK)
+        fail_msg("%s: %s", ew_errname(status), err.detail);
+}
+
+static void assert_text(ew_slice s, const char *text) {
+    if (!ew_slice_equal(s, ew_str(text)))
+        fail_msg("\"%.*s\" is not \"%s\"", (int)s.len, (const char *)s.data, text);
+}
+
+static int64_t put(const char *key, const char *value) {
+    ew_result *r;
+    must(ew_client_put(client, ew_str(key), ew_str(value), NULL, &r, &err));
+    int64_t revision = ew_result_revision(r);
+    ew_result_free(r);
+    return revision;
+}
+
+static ew_watch *open_watch(const char *prefix, const ew_watch_options *options) {
+    ew_watch *w;
+    must(ew_watch_open(&w, client, ew_keys_prefix(ew_str(prefix)), options, &err));
+    return w;
+}
+
+static ew_watch_batch next(ew_watch *w) {
+    ew_watch_batch b;
+    must(ew_watch_next(w, 30000, &b, &err));
+    return b;
+}
+
+static void test_events(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/w/", &EW_WATCH_OPTIONS(.previous = true));
+    int64_t first = put("/w/a", "1"), second = put("/w/a", "");
+    put("/elsewhere", "x");
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/w/a")), false, NULL, &err));
+    int seen = 0;
+    while (seen < 3) {
+        ew_watch_batch b = next(w);
+        for (size_t i = 0; i < b.count; i++, seen++) {
+            const ew_watch_event *e = &b.events[i];
+            assert_text(e->kv.key, "/w/a");
+            assert_int_equal(e->kind, seen < 2 ? EW_EVENT_PUT : EW_EVENT_DELETE);
+            assert_int_equal(e->kv.mod_revision, seen == 0 ? first : seen == 1 ? second : second + 2);
+            assert_int_equal(e->has_previous, seen > 0);
+            if (seen == 1)
+                assert_text(e->previous.value, "1");
+        }
+        assert_int_equal(b.revision, b.events[b.count - 1].kv.mod_revision);
+    }
+    ew_watch_batch b;
+    assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_TIMEOUT);
+    assert_int_equal(ew_watch_next(w, 50, &b, &err), EW_ERR_TIMEOUT);
+    ew_watch_close(w);
+    ew_watch_close(NULL);
+}
+
+static void test_filters(void **state) {
+    (void)state;
+    ew_watch *puts = open_watch("/f/", &EW_WATCH_OPTIONS(.no_deletes = true));
+    ew_watch *deletes = open_watch("/f/", &EW_WATCH_OPTIONS(.no_puts = true));
+    put("/f/a", "1");
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/f/a")), false, NULL, &err));
+    put("/f/a", "2");
+    assert_int_equal(next(deletes).events[0].kind, EW_EVENT_DELETE);
+    int seen = 0;
+    while (seen < 2) {
+        ew_watch_batch b = next(puts);
+        for (size_t i = 0; i < b.count; i++, seen++)
+            assert_int_equal(b.events[i].kind, EW_EVENT_PUT);
+    }
+    ew_watch_close(puts);
+    ew_watch_close(deletes);
+}
+
+/* One transaction is one revision: it never comes in two batches. */
+static void test_whole_revisions(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/whole/", NULL);
+    for (int i = 0; i < 20; i++) {
+        ew_txn *t = ew_txn_new();
+        for (int k = 0; k < 100; k++) {
+            char key[32];
+            snprintf(key, sizeof key, "/whole/%d", k);
+            ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("x"), NULL);
+        }
+        must(ew_client_txn(client, t, NULL, &err));
+        ew_txn_free(t);
+    }
+    for (size_t seen = 0; seen < 2000;) {
+        ew_watch_batch b = next(w);
+        assert_int_equal(b.count % 100, 0);
+        seen += b.count;
+    }
+    ew_watch_close(w);
+}
+
+static void put_many(const char *key, int count) {
+    for (int i = 0; i < count; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i);
+        put(key, value);
+    }
+}
+
+/* Every revision from `first` on, `count` of them, each once and in order. */
+static void expect_row(ew_watch *w, int64_t first, int count) {
+    int64_t expected = first;
+    while (expected < first + count) {
+        ew_watch_batch b = next(w);
+        for (size_t i = 0; i < b.count; i++)
+            assert_int_equal(b.events[i].kv.mod_revision, expected++);
+        assert_int_equal(b.revision, expected - 1);
+    }
+    assert_int_equal(expected, first + count);
+}
+
+/* P1: a backlog of 2,501 revisions comes as three batches, all with the same header.revision: a watch that took that
+ * for progress would lose all but the first 1,000. */
+static void test_backlog(void **state) {
+    (void)state;
+    int64_t first = put("/backlog", "first");
+    put_many("/backlog", 2500);
+    ew_watch *w = open_watch("/backlog", &EW_WATCH_OPTIONS(.start_revision = first));
+    expect_row(w, first, 2501);
+    put_many("/backlog", 3);
+    expect_row(w, first + 2501, 3);
+    ew_watch_close(w);
+}
+
+/* P3: five revisions of 1.4 MiB each come in fragments that split inside a revision, and are given whole. */
+static void test_fragments(void **state) {
+    (void)state;
+    static char value[12000];
+    enum { KEYS = 120, ROUNDS = 5 };
+    memset(value, 'x', sizeof value);
+    int64_t first = 0;
+    for (int round = 0; round < ROUNDS; round++) {
+        ew_txn *t = ew_txn_new();
+        ew_result *r;
+        for (int k = 0; k < KEYS; k++) {
+            char key[32];
+            snprintf(key, sizeof key, "/fragment/%03d", k);
+            ew_txn_put(t, EW_THEN, ew_str(key), (ew_slice){value, sizeof value}, NULL);
+        }
+        must(ew_client_txn(client, t, &r, &err));
+        if (first == 0)
+            first = ew_result_revision(r);
+        ew_txn_free(t);
+        ew_result_free(r);
+    }
+    ew_watch *w = open_watch("/fragment/", &EW_WATCH_OPTIONS(.start_revision = first));
+    int64_t expected = first;
+    for (size_t seen = 0; seen < KEYS * ROUNDS;) {
+        ew_watch_batch b = next(w);
+        assert_int_equal(b.count % KEYS, 0);
+        for (size_t i = 0; i < b.count; i++) {
+            assert_int_equal(b.events[i].kv.mod_revision, expected + (int64_t)(i / KEYS));
+            assert_int_equal(b.events[i].kv.value.len, sizeof value);
+        }
+        expected += (int64_t)(b.count / KEYS);
+        seen += b.count;
+    }
+    ew_watch_close(w);
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/fragment/")), false, NULL, &err));
+}
+
+/* P4: created, then canceled with compact_revision, header.revision 0 and no reason. */
+static void test_compacted(void **state) {
+    (void)state;
+    int64_t first = put("/compacted", "1");
+    put("/compacted", "2");
+    int64_t third = put("/compacted", "3");
+    must(ew_client_compact(client, third, true, &err));
+    ew_watch *w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = first));
+    ew_watch_batch b;
+    for (int i = 0; i < 2; i++) { /* and it stays so */
+        assert_int_equal(ew_watch_next(w, 30000, &b, &err), EW_ERR_COMPACTED);
+        assert_int_equal(b.revision, third);
+    }
+    ew_watch_close(w);
+    w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = b.revision)); /* from there it works */
+    expect_row(w, third, 1);
+    ew_watch_close(w);
+}
+
+/* P2: the watch's own progress notifications, which come in order with events. */
+static void test_progress(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/progress", &EW_WATCH_OPTIONS(.progress = true));
+    int64_t elsewhere = put("/elsewhere", "x");
+    ew_watch_batch b = next(w);
+    assert_int_equal(b.count, 0);
+    assert_int_equal(b.revision, elsewhere);
+    int64_t here = put("/progress", "x");
+    expect_row(w, here, 1);
+    ew_watch_close(w);
+}
+
+/* The server is killed and comes back, over and over, while somebody writes: nothing is lost and nothing comes twice.
+ */
+static void test_reconnects(void **state) {
+    (void)state;
+    int64_t first = put("/reconnect", "first"), count = 1;
+    ew_watch *w = open_watch("/reconnect", &EW_WATCH_OPTIONS(.start_revision = first));
+    expect_row(w, first, 1);
+    for (int round = 0; round < 3; round++) {
+        put_many("/reconnect", 20);
+        if (round == 1) /* with events seen of this connection, and without */
+            expect_row(w, first + count, 20);
+        etcd_server_kill(server);
+        etcd_server_restart(server);
+        put_many("/reconnect", 10);
+        expect_row(w, first + count + (round == 1 ? 20 : 0), round == 1 ? 10 : 30);
+        count += 30;
+    }
+    ew_watch_close(w);
+}
+
+/* A watch from now on that broke before its first event goes on from when it was made, not from when it came back. */
+static void test_reconnects_before_the_first_event(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/first", NULL);
+    int64_t revision = put("/first", "1");
+    etcd_server_kill(server);
+    etcd_server_restart(server);
+    expect_row(w, revision, 1);
+    ew_watch_close(w);
+}
+
+/* A user who takes long over a batch finds the rest when he comes back, even if the connection was given up. */
+static void test_slow_user(void **state) {
+    (void)state;
+    int64_t first = put("/slow", "first");
+    ew_watch *w = open_watch("/slow", &EW_WATCH_OPTIONS(.start_revision = first));
+    expect_row(w, first, 1);
+    put_many("/slow", 50);
+    nanosleep(&(struct timespec){.tv_sec = 10}, NULL); /* longer than keepalive_time_ms + keepalive_timeout_ms */
+    put_many("/slow", 50);
+    expect_row(w, first + 1, 100);
+    ew_watch_close(w);
+}
+
+typedef struct cancelling {
+    ew_watch *watch; /* or the client's all */
+    ew_client *client;
+} cancelling;
+
+static void *cancel_later(void *arg) {
+    cancelling *c = arg;
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    if (c->watch)
+        ew_watch_cancel(c->watch);
+    else
+        ew_client_cancel(c->client);
+    return NULL;
+}
+
+static void test_cancel(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/cancel", NULL);
+    ew_watch_batch b;
+    pthread_t thread;
+    cancelling all = {.client = client}, one = {.watch = w};
+    pthread_create(&thread, NULL, cancel_later, &all);
+    assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED);
+    pthread_join(thread, NULL);
+    int64_t revision = put("/cancel", "x"); /* that was for those who waited: the watch goes on */
+    expect_row(w, revision, 1);
+    pthread_create(&thread, NULL, cancel_later, &one);
+    assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED);
+    pthread_join(thread, NULL);
+    assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED); /* this one is for good */
+    ew_watch_close(w);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    ew_watch *w;
+    assert_int_equal(ew_watch_open(&w, client, ew_keys_one((ew_slice){NULL, 0}), NULL, &err), EW_ERR_INVALID);
+    assert_null(w);
+    /* An empty range is refused by etcd itself: created and canceled in one message (P10). */
+    ew_keys nothing = ew_keys_between(EW_STR("b"), EW_STR("a"));
+    assert_int_equal(ew_watch_open(&w, client, nothing, NULL, &err), EW_ERR_INVALID);
+    assert_null(w);
+    assert_true(strlen(err.detail) > 0);
+
+    ew_options *o = etcd_server_options(server);
+    char endpoint[32];
+    snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", etcd_free_port());
+    ew_options_set(o, "endpoints", endpoint, NULL);
+    ew_options_set_int(o, "call_timeout_ms", 300, NULL);
+    ew_client *nobody;
+    must(ew_client_open(&nobody, o, &err));
+    ew_options_free(o);
+    assert_int_equal(ew_watch_open(&w, nobody, ew_keys_prefix(EW_STR("/")), NULL, &err), EW_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.detail, endpoint));
+    ew_client_close(nobody);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_events),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_whole_revisions),
+        cmocka_unit_test(test_backlog),
+        cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_reconnects),
+        cmocka_unit_test(test_reconnects_before_the_first_event),
+        cmocka_unit_test(test_slow_user),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
