@@ -136,7 +136,7 @@ static const etcd_model_record *next_visible(const sim_worker *w, size_t *positi
 }
 
 static void check_state(sim_worker *w, ew_tick *tick, int64_t revision) {
-    size_t position = 0, count = 0;
+    size_t position = 0, count = 0, bytes = 0;
     ew_entry e = {0};
     for (;;) {
         const etcd_model_record *r = next_visible(w, &position, revision);
@@ -148,9 +148,16 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision) {
             return;
         }
         count++;
+        bytes += e.key.len + e.value.len;
     }
     if (count != ew_tick_count(tick))
         ew_sim_fail(w->sim, "worker %u: %zu keys, but the tick counts %zu", w->number, count, ew_tick_count(tick));
+    /* Memory follows what exists: keys, values and a fixed overhead for each. */
+    ticking_stats stats;
+    ticking_get_stats(w->ticking, &stats);
+    if (stats.mirror_bytes > 4096 + 256 * count + 2 * bytes)
+        ew_sim_fail(w->sim, "worker %u: the mirror takes %llu bytes for %zu keys of %zu bytes", w->number,
+                    (unsigned long long)stats.mirror_bytes, count, bytes);
 }
 
 static void check_updates_state(sim_worker *w, int64_t revision) {
@@ -180,19 +187,6 @@ static void check_single_steps(sim_worker *w, int64_t revision) {
                     revisions, (long long)revision);
 }
 
-/* Memory follows what exists: keys, values and a fixed overhead for each. */
-static void check_memory(sim_worker *w, ew_tick *tick) {
-    ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
-    uint64_t bytes = 65536;
-    ew_entry e = {0};
-    while (ew_tick_scan(tick, EW_STR(""), &e))
-        bytes += 512 + 2 * (e.key.len + e.value.len);
-    if (stats.mirror_bytes > bytes)
-        ew_sim_fail(w->sim, "worker %u: the mirror takes %llu bytes for %llu keys", w->number,
-                    (unsigned long long)stats.mirror_bytes, (unsigned long long)stats.keys);
-}
-
 void check_tick(sim_worker *w, ew_tick *tick) {
     ew_sim *s = w->sim;
     int64_t revision = ew_tick_revision(tick);
@@ -215,7 +209,6 @@ void check_tick(sim_worker *w, ew_tick *tick) {
         ew_sim_fail(s, "worker %u: a tick at %lld ms that says %lld ms", w->number, (long long)sim_now(s),
                     (long long)ew_tick_now_ms(tick));
     check_state(w, tick, revision);
-    check_memory(w, tick);
     if (w->table.update)
         check_updates_state(w, revision);
     bool bounded = w->options->max_ticks_per_second > 0 || w->sim->bend.max_pending_update_bytes > 0;

@@ -315,7 +315,7 @@ static void look_after(sim_stream *st) {
     if (st->syncing || !st->server || !etcd_model_stream_behind(st->server))
         return;
     st->syncing = true;
-    stream_after(st, sim_now(s) + (s->faulty ? sim_between(&s->random, 1, 300) : 100), sync_round);
+    stream_after(st, sim_now(s) + (s->faulty ? sim_between(&s->random, 1, 150) : 5), sync_round);
 }
 
 static void request_arrives(void *arg) {

@@ -5,7 +5,7 @@
 
 #include "sim/worker.h"
 
-enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 40, TOUCHED_MAX = 24, WORKERS_MAX = 5 };
+enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 20, TOUCHED_MAX = 24, WORKERS_MAX = 5 };
 
 typedef enum record_kind {
     RECORD_INCREMENT, /* adds one to some cells */
