@@ -188,15 +188,13 @@ static int apply_change(void *arg, ew_view *view) {
 
 /* ---- the tick ---- */
 
-/* Writes <prefix><folder><id> at `*at` and moves on behind it. */
+/* Writes <prefix><folder><id> at `*at` and moves on behind it; it may use one byte more. */
 static ew_slice write_key(const assign *a, char **at, const char *folder, ew_slice id) {
-    char *start = *at;
-    size_t prefix = strlen(a->prefix), name = strlen(folder);
-    memcpy(start, a->prefix, prefix);
-    memcpy(start + prefix, folder, name);
-    memcpy(start + prefix + name, id.data ? id.data : "", id.len);
-    *at = start + prefix + name + id.len;
-    return (ew_slice){start, prefix + name + id.len};
+    char *start = *at, *end = stpcpy(stpcpy(start, a->prefix), folder);
+    if (id.len > 0)
+        memcpy(end, id.data, id.len);
+    *at = end + id.len;
+    return (ew_slice){start, (size_t)(*at - start)};
 }
 
 static change *new_change(const assign *a, const assign_change *plan) {

@@ -28,7 +28,7 @@ int64_t assign_json_number(ew_slice value, const char *name, int64_t min, int64_
     json_t *object = value.len > 0 ? load(value, problem) : NULL;
     json_t *number = object ? json_object_get(object, name) : NULL;
     int64_t answer = fallback;
-    if (number && json_is_integer(number) && json_integer_value(number) >= min && json_integer_value(number) <= max)
+    if (json_is_integer(number) && json_integer_value(number) >= min && json_integer_value(number) <= max)
         answer = json_integer_value(number);
     else if (number)
         snprintf(problem->text, sizeof problem->text, "%s is not a whole number from %" PRId64 " to %" PRId64, name,

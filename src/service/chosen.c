@@ -1,11 +1,28 @@
 #include "service/chosen.h"
 
+/* Nothing to do: for those who only submit groups to the worker, or listen to its ticks. */
+static int no_tick(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_OK;
+}
+
+static const ew_reactor none = EW_REACTOR(.tick = no_tick);
+
+const ew_reactor *chosen_none(void) {
+    return &none;
+}
+
+static bool is_built_in(const char *name) {
+    return strcmp(name, "assign") == 0 || strcmp(name, "none") == 0;
+}
+
 static int find(plugin *p, const char *name, ew_error *err) {
     /* Without a slash the loader would search the system's libraries for it, which nobody means. */
     if (!strchr(name, '/'))
-        return ew_fail(err, EW_ERR_INVALID,
-                       "option reactor: '%.100s' is not built in (assign is); a plugin's path has a slash: ./%.100s",
-                       name, name);
+        return ew_fail(
+            err, EW_ERR_INVALID,
+            "option reactor: '%.90s' is not built in (assign and none are); a plugin's path has a slash: ./%.90s", name,
+            name);
     return plugin_load(p, name, err);
 }
 
@@ -28,6 +45,10 @@ int chosen_init(chosen *c, const ew_options *o, ew_error *err) {
         c->reactor = &assign_reactor;
         return c->assign ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
     }
+    if (strcmp(name, "none") == 0) {
+        c->reactor = &none;
+        return EW_OK;
+    }
     int status = find(&c->plugin, name, err);
     if (status == EW_OK)
         status = make(c, ew_options_text(o, "reactor_args"), err);
@@ -47,7 +68,7 @@ void chosen_fini(chosen *c) {
 int chosen_check(const ew_options *o, ew_error *err) {
     plugin p = {0};
     const char *name = ew_options_text(o, "reactor");
-    int status = strcmp(name, "assign") == 0 ? EW_OK : find(&p, name, err);
+    int status = is_built_in(name) ? EW_OK : find(&p, name, err);
     plugin_unload(&p);
     return status;
 }

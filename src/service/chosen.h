@@ -1,4 +1,4 @@
-/* The reactor that the option `reactor` names: the built-in one, or a plugin's. */
+/* The reactor that the option `reactor` names: a built-in one, or a plugin's. */
 #ifndef SERVICE_CHOSEN_H
 #define SERVICE_CHOSEN_H
 
@@ -10,7 +10,7 @@
 typedef struct chosen {
     const ew_reactor *reactor;
     void *self;
-    assign *assign; /* one of these two */
+    assign *assign; /* one of these two, or neither */
     plugin plugin;
 } chosen;
 
@@ -20,5 +20,8 @@ void chosen_fini(chosen *c);
 
 /* Whether chosen_init would find it, without making one. */
 int chosen_check(const ew_options *o, ew_error *err);
+
+/* A reactor that does nothing. */
+const ew_reactor *chosen_none(void);
 
 #endif

@@ -90,6 +90,15 @@ static int start_http(run *r, ew_error *err) {
     return EW_OK;
 }
 
+/* For who speaks to the worker over nng. */
+static void tell_urls(const run *r) {
+    const char *submit = ew_worker_submit_url(r->worker), *ticks = ew_worker_ticks_url(r->worker);
+    if (submit)
+        log_fields(EW_LOG_INFO, r->name, "service", "groups can be submitted", {"url", submit, 0});
+    if (ticks)
+        log_fields(EW_LOG_INFO, r->name, "service", "ticks are published", {"url", ticks, 0});
+}
+
 /* Joining blocks, and this process's first thread has signals to wait for. */
 static void *wait_for_worker(void *arg) {
     run *r = arg;
@@ -112,6 +121,8 @@ static int start_worker(run *r, ew_error *err) {
         status = start_http(r, err);
     if (status == EW_OK)
         status = ew_worker_start(r->worker, err);
+    if (status == EW_OK)
+        tell_urls(r);
     if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
         status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
     return status;
@@ -242,13 +253,7 @@ int run_service(const settings *s) {
     return code;
 }
 
-static int no_tick(void *self, ew_tick *t) {
-    (void)self, (void)t;
-    return EW_OK;
-}
-
 int run_check(const settings *s, FILE *problems) {
-    static const ew_reactor nothing = EW_REACTOR(.tick = no_tick);
     const ew_options *o = s->options;
     ew_error err = {0};
     ew_client *client = NULL;
@@ -256,7 +261,7 @@ int run_check(const settings *s, FILE *problems) {
     int wrong = 0;
     if (ew_client_open(&client, o, &err) != EW_OK)
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
-    if (ew_worker_create(&worker, o, &nothing, NULL, &err) != EW_OK)
+    if (ew_worker_create(&worker, o, chosen_none(), NULL, &err) != EW_OK)
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
     if (chosen_check(o, &err) != EW_OK)
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
