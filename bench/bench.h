@@ -1,0 +1,40 @@
+/* What one call of the program is about: what was asked for, and what has been measured so far. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <jansson.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { BENCH_SETS_MAX = 32 };
+
+typedef struct bench {
+    /* The command line. */
+    const char *etcd;      /* "dev", or endpoints */
+    const char *disk;      /* a directory for the private etcd's data; NULL: a memory file system */
+    const char *etcd_path; /* the server's program */
+    const char *json_path, *html_path, *baseline_path;
+    const char *sets[BENCH_SETS_MAX]; /* name=value of the workers' options */
+    int set_count;
+    int runs;
+    bool smoke, verbose;
+
+    /* The state. */
+    const char *endpoints;
+    int signals; /* a signalfd: readable once somebody wants us to stop */
+    bool interrupted;
+    int failures;
+    char why[512];    /* of the last failure */
+    int64_t salt;     /* in all keys, so that a server that is not ours can be measured twice */
+    int rows_planned; /* for the progress line */
+    json_t *rows;     /* name -> row; see measure.h */
+} bench;
+
+/* Whether somebody asked us to stop. */
+bool bench_interrupted(bench *b);
+
+/* Notes a failure; always false. */
+bool bench_fail(bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,159 @@
+#include "cmdline.h"
+
+#include <etcdworker/options.h>
+#include <etcdworker/version.h>
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXIT_USAGE = 2 };
+
+static void help(void) {
+    printf("Usage: etcdworker-bench [WORKLOAD...] [OPTION...]\n\n"
+           "Measures etcdworker against the physical floor: what etcd and one thread can do.\n\n"
+           "Workloads (without any: all of them, which is the standard set):\n");
+    const workload *w;
+    for (size_t i = 0; (w = workload_at(i)) != NULL; i++)
+        printf("  %-10s %s\n", w->name, w->help);
+    printf("\nOptions:\n"
+           "  --etcd dev|ENDPOINTS  dev (default): a private etcd in memory; or host:port, separated by commas\n"
+           "  --disk DIR            keep the private etcd's data below DIR while it runs\n"
+           "  --etcd-path PROGRAM   the private etcd's program (default: etcd)\n"
+           "  --runs N              timed runs of each row, each beside its floor (default 3)\n"
+           "  --set NAME=VALUE      an option of the workers, such as exactly_once=off; may be repeated\n"
+           "  --json FILE           write everything as JSON\n"
+           "  --html FILE           write one page with tables and plots\n"
+           "  --baseline FILE       compare with the JSON of an earlier time\n"
+           "  --smoke               seconds only: whether every workload runs and counts right\n"
+           "  --verbose             the workers' log, on stderr\n"
+           "  --help, --version\n\n"
+           "Ctrl-C ends it; what is complete by then is reported.\n");
+}
+
+static int complain(const char *what, const char *value) {
+    fprintf(stderr, "etcdworker-bench: %s%s\nTry --help.\n", what, value);
+    return EXIT_USAGE;
+}
+
+/* A setting is tried at once, so that a mistake does not show up minutes later. */
+static int add_set(bench *b, ew_options *o, const char *text) {
+    char name[64];
+    const char *equals = strchr(text, '=');
+    ew_error err = {0};
+    if (equals == NULL || (size_t)(equals - text) >= sizeof name || strlen(text) > 150 ||
+        b->set_count == BENCH_SETS_MAX)
+        return complain("--set wants NAME=VALUE: ", text);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
+    if (ew_options_set(o, name, equals + 1, &err) != EW_OK)
+        return complain("--set: ", err.detail);
+    b->sets[b->set_count++] = text;
+    return -1;
+}
+
+static int parse_runs(bench *b, const char *text) {
+    char *end;
+    long runs = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || runs < 1 || runs > 1000)
+        return complain("--runs wants a number from 1 to 1000: ", text);
+    b->runs = (int)runs;
+    return -1;
+}
+
+static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
+    enum { ETCD = 256, DISK, ETCD_PATH, RUNS, SET, JSON, HTML, BASELINE, SMOKE, VERBOSE, HELP, VERSION };
+    static const struct option options[] = {
+        {"etcd", required_argument, NULL, ETCD},
+        {"disk", required_argument, NULL, DISK},
+        {"etcd-path", required_argument, NULL, ETCD_PATH},
+        {"runs", required_argument, NULL, RUNS},
+        {"set", required_argument, NULL, SET},
+        {"json", required_argument, NULL, JSON},
+        {"html", required_argument, NULL, HTML},
+        {"baseline", required_argument, NULL, BASELINE},
+        {"smoke", no_argument, NULL, SMOKE},
+        {"verbose", no_argument, NULL, VERBOSE},
+        {"help", no_argument, NULL, HELP},
+        {"version", no_argument, NULL, VERSION},
+        {0},
+    };
+    int which, status = -1;
+    while (status < 0 && (which = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
+        switch (which) {
+        case ETCD:
+            b->etcd = optarg;
+            break;
+        case DISK:
+            b->disk = optarg;
+            break;
+        case ETCD_PATH:
+            b->etcd_path = optarg;
+            break;
+        case RUNS:
+            status = parse_runs(b, optarg);
+            break;
+        case SET:
+            status = add_set(b, o, optarg);
+            break;
+        case JSON:
+            b->json_path = optarg;
+            break;
+        case HTML:
+            b->html_path = optarg;
+            break;
+        case BASELINE:
+            b->baseline_path = optarg;
+            break;
+        case SMOKE:
+            b->smoke = true;
+            break;
+        case VERBOSE:
+        case 'v':
+            b->verbose = true;
+            break;
+        case HELP:
+        case 'h':
+            help();
+            return EXIT_SUCCESS;
+        case VERSION:
+            printf("etcdworker-bench %s\n", ew_version());
+            return EXIT_SUCCESS;
+        default:
+            fprintf(stderr, "Try --help.\n");
+            return EXIT_USAGE;
+        }
+    }
+    return status;
+}
+
+static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
+    const workload *w;
+    for (int i = 0; i < count; i++) {
+        if ((w = workload_named(names[i])) == NULL)
+            return complain("no such workload: ", names[i]);
+        if (c->count == CMDLINE_WORKLOADS_MAX)
+            return complain("too many workloads", "");
+        c->workloads[c->count++] = w;
+    }
+    for (size_t i = 0; count == 0 && (w = workload_at(i)) != NULL; i++)
+        c->workloads[c->count++] = w;
+    for (size_t i = 0; i < c->count; i++)
+        b->rows_planned += c->workloads[i]->rows;
+    return -1;
+}
+
+int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
+    *c = (cmdline){0};
+    *b = (bench){.etcd = "dev", .etcd_path = "etcd"};
+    ew_options *o = ew_options_new();
+    int status = o != NULL ? parse_options(b, o, argc, argv) : complain("out of memory", "");
+    ew_options_free(o);
+    if (status >= 0)
+        return status;
+    if (b->runs == 0)
+        b->runs = b->smoke ? 1 : 3;
+    if (b->disk != NULL && strcmp(b->etcd, "dev") != 0)
+        return complain("--disk is for the private etcd", "");
+    return parse_workloads(c, b, argc - optind, argv + optind);
+}

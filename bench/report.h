@@ -1,0 +1,29 @@
+/* What has been measured, as text, as one HTML page, and against an earlier time. The report is the JSON document:
+ *   started, seconds, machine, versions, options, workloads: { name: row }     (row: measure.h) */
+#ifndef BENCH_REPORT_H
+#define BENCH_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* The table for people. */
+void report_table(FILE *out, const json_t *report);
+
+/* The differences to an earlier report that exceed the noise of the runs: the ranges of a number, over the runs of
+ * then and of now, do not meet. False when the file cannot be read. */
+bool report_baseline(FILE *out, const json_t *report, const char *path);
+
+/* Writes the page; its plots are gnuplot's, and are left out, with a word about it, where there is none. */
+bool report_html(const json_t *report, const char *path);
+
+/* The name of a row's main number, "ticks_per_s". */
+void report_rate_name(const json_t *row, char *out, size_t size);
+
+/* A remark on a row, of what only its workload has: "1.02 transactions per commit". Empty for most. */
+void report_remark(const json_t *row, char *out, size_t size);
+
+/* A duration for people. */
+void report_time(double us, char *out, size_t size);
+
+#endif

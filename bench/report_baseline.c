@@ -1,0 +1,95 @@
+#include "measure.h"
+#include "report.h"
+
+#include <string.h>
+
+typedef struct range {
+    double min, max;
+    size_t count;
+} range;
+
+static range range_of(const json_t *row, const char *name) {
+    range r = {0};
+    size_t i;
+    json_t *run;
+    json_array_foreach(json_object_get(row, "runs"), i, run) {
+        const json_t *value = json_object_get(run, name);
+        if (!json_is_number(value))
+            continue;
+        double v = json_number_value(value);
+        r.min = r.count == 0 || v < r.min ? v : r.min;
+        r.max = r.count == 0 || v > r.max ? v : r.max;
+        r.count++;
+    }
+    return r;
+}
+
+/* Numbers that say how much was asked for, not how it went. */
+static bool is_judged(const char *name) {
+    static const char *const asked[] = {"ticks", "keys", "seconds", "floor_per_s", "floor_cpu_us", "latency_max_us"};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        if (strcmp(name, asked[i]) == 0)
+            return false;
+    return true;
+}
+
+typedef struct verdict {
+    int judged, differing, unjudged;
+} verdict;
+
+static void compare_number(FILE *out, const char *workload, const char *name, const json_t *then, const json_t *now,
+                           verdict *v) {
+    range before = range_of(then, name), after = range_of(now, name);
+    if (!is_judged(name) || before.count == 0 || after.count == 0)
+        return;
+    if (before.count < 2 || after.count < 2) {
+        v->unjudged++;
+        return;
+    }
+    v->judged++;
+    if (after.min <= before.max && before.min <= after.max)
+        return;
+    v->differing++;
+    double was = measure_number(then, name, 0), is = measure_number(now, name, 0);
+    fprintf(out, "  %-14s %-22s %12.4g -> %-12.4g %+6.1f%%   (%.4g-%.4g, now %.4g-%.4g)\n", workload, name, was, is,
+            was != 0 ? (is - was) / was * 100 : 0, before.min, before.max, after.min, after.max);
+}
+
+static void warn(FILE *out, const json_t *then, const json_t *now, const char *what) {
+    if (!json_equal(json_object_get(then, what), json_object_get(now, what)))
+        fprintf(out, "  note: the %s differ\n", what);
+}
+
+static bool same_cpu(const json_t *then, const json_t *now) {
+    const json_t *a = json_object_get(then, "machine"), *b = json_object_get(now, "machine");
+    return json_equal(json_object_get(a, "cpu"), json_object_get(b, "cpu")) &&
+           json_equal(json_object_get(a, "cpus"), json_object_get(b, "cpus"));
+}
+
+bool report_baseline(FILE *out, const json_t *report, const char *path) {
+    json_error_t problem;
+    json_t *then = json_load_file(path, 0, &problem);
+    if (then == NULL) {
+        fprintf(stderr, "etcdworker-bench: %s: %s\n", path, problem.text);
+        return false;
+    }
+    fprintf(out, "\nagainst %s, of %s:\n", path, json_string_value(json_object_get(then, "started")));
+    warn(out, then, report, "versions");
+    warn(out, then, report, "options");
+    if (!same_cpu(then, report))
+        fprintf(out, "  note: the machines differ; only ratios can be compared\n");
+    verdict v = {0};
+    const char *workload, *name;
+    json_t *row, *number;
+    json_object_foreach(json_object_get(report, "workloads"), workload, row) {
+        const json_t *before = json_object_get(json_object_get(then, "workloads"), workload);
+        json_object_foreach(json_array_get(json_object_get(row, "runs"), 0), name, number)
+            compare_number(out, workload, name, before, row, &v);
+    }
+    fprintf(out, "  %d of %d numbers differ by more than the noise of the runs\n", v.differing, v.judged);
+    if (v.unjudged > 0)
+        fprintf(out, "  %d numbers cannot be judged: the noise shows only from two runs on, then and now\n",
+                v.unjudged);
+    json_decref(then);
+    return true;
+}

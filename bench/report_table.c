@@ -1,0 +1,76 @@
+#include "measure.h"
+#include "report.h"
+
+#include <string.h>
+
+void report_rate_name(const json_t *row, char *out, size_t size) {
+    snprintf(out, size, "%ss_per_s", json_string_value(json_object_get(row, "unit")));
+}
+
+void report_time(double us, char *out, size_t size) {
+    if (us <= 0)
+        snprintf(out, size, "-");
+    else if (us < 1000)
+        snprintf(out, size, "%.0f us", us);
+    else if (us < 1e6)
+        snprintf(out, size, us < 1e5 ? "%.1f ms" : "%.0f ms", us / 1e3);
+    else
+        snprintf(out, size, "%.1f s", us / 1e6);
+}
+
+void report_remark(const json_t *row, char *out, size_t size) {
+    static const struct {
+        const char *name, *format;
+    } remarks[] = {
+        {"txns_per_tick", "%.2f transactions a tick"},
+        {"txns_per_commit", "%.2f transactions a commit"},
+        {"load_s", "loaded in %.3f s"},
+        {"snapshots", "%.0f snapshot"},
+        {"workers", "%.0f workers"},
+    };
+    size_t len = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof remarks / sizeof remarks[0]; i++) {
+        double value = measure_number(row, remarks[i].name, -1);
+        char text[64];
+        if (value < 0)
+            continue;
+        snprintf(text, sizeof text, remarks[i].format, value);
+        len += (size_t)snprintf(out + len, size - len, "%s%s", len > 0 ? ", " : "", text);
+        if (len >= size)
+            return;
+    }
+}
+
+static void print_row(FILE *out, const char *name, const json_t *row) {
+    char rate[64], key[64], ratio[64] = "-", floor[32] = "-", p50[16], p90[16], p99[16], max[16], remark[160];
+    const char *unit = json_string_value(json_object_get(row, "unit"));
+    report_rate_name(row, key, sizeof key);
+    snprintf(rate, sizeof rate, "%.0f %ss/s", measure_number(row, key, 0), unit);
+    if (measure_number(row, "ratio", 0) > 0) {
+        snprintf(ratio, sizeof ratio, "%.2f (%.2f-%.2f)", measure_number(row, "ratio", 0),
+                 measure_number(row, "ratio_min", 0), measure_number(row, "ratio_max", 0));
+        snprintf(floor, sizeof floor, "%.0f", measure_number(row, "floor_per_s", 0));
+    }
+    report_time(measure_number(row, "latency_p50_us", 0), p50, sizeof p50);
+    report_time(measure_number(row, "latency_p90_us", 0), p90, sizeof p90);
+    report_time(measure_number(row, "latency_p99_us", 0), p99, sizeof p99);
+    report_time(measure_number(row, "latency_max_us", 0), max, sizeof max);
+    report_remark(row, remark, sizeof remark);
+    char cpu[64], switches[64];
+    snprintf(key, sizeof key, "cpu_us_per_%s", unit);
+    snprintf(cpu, sizeof cpu, "%.1f us", measure_number(row, key, 0));
+    snprintf(key, sizeof key, "switches_per_%s", unit);
+    snprintf(switches, sizeof switches, "%.1f", measure_number(row, key, 0));
+    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %8s %8.1f %4.0f %7.2f  %s\n", name, rate, floor, ratio, p50,
+            p90, p99, max, cpu, switches, measure_number(row, "max_rss_kb", 0) / 1024,
+            measure_number(row, "threads", 0), measure_number(row, "seconds", 0), remark);
+}
+
+void report_table(FILE *out, const json_t *report) {
+    const char *name;
+    json_t *row;
+    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %8s %8s %4s %7s\n", "workload", "throughput", "floor/s",
+            "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "switches", "RSS MiB", "thr", "seconds");
+    json_object_foreach(json_object_get(report, "workloads"), name, row) print_row(out, name, row);
+}

@@ -1,0 +1,102 @@
+/* floor, chain, groups and bigstate: how fast one worker ticks. */
+#include "child.h"
+#include "measure.h"
+#include "progress.h"
+#include "workload.h"
+
+#include <stdio.h>
+
+/* What the runs of one row have in common. */
+typedef struct plan {
+    const char *role;   /* of the worker */
+    const char *name;   /* of the row, in the keys */
+    const char *shared; /* a prefix that all runs of several rows share; NULL: each run has its own */
+    int ticks;
+    int keys, keyspace; /* of the floor's transactions */
+} plan;
+
+static json_t *run_floor(bench *b, void *arg, int run) {
+    const plan *p = arg;
+    return child_run(b, "floor", "prefix=/bench-%lld/floor-%s-%d ticks=%d keys=%d keyspace=%d", (long long)b->salt,
+                     p->name, run, p->ticks, p->keys, p->keyspace);
+}
+
+static json_t *run_worker(bench *b, void *arg, int run) {
+    const plan *p = arg;
+    if (p->shared != NULL)
+        return child_run(b, p->role, "prefix=/bench-%lld/%s ticks=%d", (long long)b->salt, p->shared, p->ticks);
+    return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d", (long long)b->salt, p->name, run, p->ticks);
+}
+
+bool workload_floor(bench *b) {
+    plan p = {.name = "floor", .ticks = workload_count(b, 2000, 20), .keys = 1, .keyspace = 1};
+    return measure(b, "floor", &(subject){"tick", NULL, run_floor, &p});
+}
+
+bool workload_chain(bench *b) {
+    plan p = {.role = "chain", .name = "chain", .ticks = workload_count(b, 2000, 20), .keys = 1, .keyspace = 1};
+    return measure(b, "chain", &(subject){"tick", run_floor, run_worker, &p});
+}
+
+/* ---- groups ---- */
+
+enum { GROUPS = 64, GROUP_KEYS = 1024 };
+
+/* The floor puts the 64 keys of a tick in one transaction, but a group is what is counted. */
+static json_t *run_groups_floor(bench *b, void *arg, int run) {
+    json_t *result = run_floor(b, arg, run);
+    if (result != NULL)
+        json_object_set_new(result, "count", json_real(measure_number(result, "count", 0) * GROUPS));
+    return result;
+}
+
+static json_t *run_groups(bench *b, void *arg, int run) {
+    const plan *p = arg;
+    json_t *result = run_worker(b, arg, run);
+    if (result != NULL)
+        json_object_set_new(result, "txns_per_tick", json_real(measure_number(result, "txns", 0) / p->ticks));
+    return result;
+}
+
+bool workload_groups(bench *b) {
+    plan p = {"groups", "groups", NULL, workload_count(b, 2000, 20), GROUPS, GROUP_KEYS};
+    return measure(b, "groups", &(subject){"group", run_groups_floor, run_groups, &p});
+}
+
+/* ---- bigstate ---- */
+
+/* Adds the keys from `first` to `count` to the prefix. */
+static bool fill(bench *b, int first, int count) {
+    progress_say(b, "bigstate: writing %d keys", count - first);
+    json_t *result =
+        child_run(b, "write", "prefix=/bench-%lld/bigstate/keys first=%d events=%d keys=%d per_txn=100 value_bytes=256",
+                  (long long)b->salt, first, count, count);
+    json_decref(result);
+    return result != NULL;
+}
+
+bool workload_bigstate(bench *b) {
+    static const struct {
+        const char *name;
+        int keys, smoke_keys;
+    } sizes[] = {
+        {"bigstate_1k", 1000, 100},
+        {"bigstate_10k", 10000, 200},
+        {"bigstate_100k", 100000, 300},
+        {"bigstate_1M", 1000000, 400},
+    };
+    plan p = {"chain", NULL, "bigstate", workload_count(b, 2000, 10), 1, 1};
+    int written = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        int keys = b->smoke ? sizes[i].smoke_keys : sizes[i].keys;
+        p.name = sizes[i].name;
+        if (!fill(b, written, keys) || !measure(b, sizes[i].name, &(subject){"tick", run_floor, run_worker, &p}))
+            return false;
+        written = keys;
+        const json_t *row = json_object_get(b->rows, sizes[i].name);
+        if (measure_number(row, "keys", 0) != keys + 1)
+            return bench_fail(b, "%s: the worker holds %.0f keys instead of %d", sizes[i].name,
+                              measure_number(row, "keys", 0), keys + 1);
+    }
+    return true;
+}
