@@ -1,0 +1,702 @@
+/* Pending groups: committed, refused, evaluated again, decided; and groups from other applications. */
+#include "unit/ticking_fixture.h"
+
+static life *l;
+
+static int setup(void **state) {
+    (void)state;
+    l = life_new(&plain_config);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    life_free(l);
+    return 0;
+}
+
+static void use(const ticking_config *config) {
+    life_free(l);
+    l = life_new(config);
+}
+
+static ew_slice s(const char *text) {
+    return ew_str(text);
+}
+
+static done_note notes[8];
+
+static int increment(void *arg, const ew_entry *current, ew_value *next) {
+    int64_t number = 0;
+    (void)arg;
+    assert_true(!current || ew_slice_int(current->value, &number));
+    return ew_value_set_int(next, number + 1);
+}
+
+/* Three groups of a key each, with notes. */
+static int three(life *self, ew_tick *t) {
+    (void)self;
+    static const char *const keys[] = {"/a/0", "/a/1", "/a/2"};
+    memset(notes, 0, sizeof notes);
+    done_count = 0;
+    for (int i = 0; i < 3; i++) {
+        ew_group *g = ew_tick_group(t);
+        ew_group_modify(g, s(keys[i]), increment, NULL, NULL);
+        ew_group_on_done(g, note_done, &notes[i]);
+    }
+    return EW_OK;
+}
+
+static int three_and_finish(life *self, ew_tick *t) {
+    three(self, t);
+    return EW_FINISHED;
+}
+
+static void start(int (*on_tick)(life *, ew_tick *)) {
+    load(l, 9, {"/a/0", 2, "1"}, {"/a/1", 3, "1"}, {"/a/2", 4, "1"});
+    l->on_tick = on_tick;
+    settle(l);
+    l->on_tick = NULL;
+    look(l);
+}
+
+/* SEMANTICS 17, 25: right after the tick, in order; each told its own revision. */
+static void test_committed(void **state) {
+    (void)state;
+    start(three);
+    assert_int_equal(l->patches->n_units, 3);
+    Msg__Outcome o = outcome_of(l, EW_OK, 3, 12);
+    o.revisions[0] = 10;
+    take_outcome(l, o);
+    assert_done(&notes[0], EW_OK, 10);
+    assert_done(&notes[1], EW_OK, 12);
+    assert_done(&notes[2], EW_OK, 12);
+    assert_int_equal(notes[2].order, 3);
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.groups_committed, 3);
+    assert_int_equal(stats.groups_refused, 0);
+}
+
+/* An outcome that came without revisions of its own (from another committer). */
+static void test_committed_without_revisions(void **state) {
+    (void)state;
+    start(three);
+    Msg__Outcome o = outcome_of(l, EW_OK, 3, 12);
+    o.n_revisions = 0;
+    take_outcome(l, o);
+    assert_done(&notes[0], EW_OK, 12);
+}
+
+/* SEMANTICS 21: refused groups and all later ones are kept in order, and evaluated again on newer state. */
+static void test_refused(void **state) {
+    (void)state;
+    start(three);
+    refused(l, 1, 11, 12);
+    assert_done(&notes[0], EW_OK, 11);
+    assert_int_equal(notes[1].calls, 0);
+    assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
+    events(l, {"/a/0", 11, "2"});
+    wait_ms(l, 5000);
+    assert_int_equal(l->commits, 0); /* what refused it has not been seen yet */
+    events(l, {"/a/1", 12, "5"});
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    assert_int_equal(l->patches->n_units, 2);
+    assert_string_equal(unit_text(l, 0), "/a/1?12 /a/1=6 ");
+    assert_string_equal(unit_text(l, 1), "/a/2?4 /a/2=2 ");
+    assert_int_equal(l->patches->batch, 2);
+    assert_int_equal(l->ticks, 0); /* SEMANTICS 8: nothing is shown while a group is undecided */
+    committed(l, 13);
+    events(l, {"/a/1", 13, "6"}, {"/a/2", 13, "2"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_string_equal(l->shown, "+/a/0=2@11 +/a/1=5@12 +/a/1=6@13 +/a/2=2@13 ");
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.groups_refused, 1);
+}
+
+/* A deletion has no revision to wait for: anything newer will do. */
+static void test_refused_by_deletion(void **state) {
+    (void)state;
+    start(three);
+    refused(l, 0, 0, 0);
+    settle(l);
+    assert_int_equal(l->commits, 0);
+    progress(l, 9);
+    settle(l);
+    assert_int_equal(l->commits, 0);
+    events(l, {"/a/0", 10, NULL});
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    assert_string_equal(unit_text(l, 0), "/a/0?0 /a/0=1 ");
+}
+
+/* What refused it may have been seen before the outcome came: at once, then. */
+static void test_refused_by_what_is_known(void **state) {
+    (void)state;
+    start(three);
+    events(l, {"/a/0", 10, "7"});
+    refused(l, 0, 0, 10);
+    assert_int_equal(ticking_deadline_ms(l->t), 0);
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/0?10 /a/0=8 ");
+}
+
+/* SEMANTICS 21: backoff from the second refusal in a row on, growing, and over with the first success. */
+static void test_conflict_backoff(void **state) {
+    (void)state;
+    start(three);
+    int64_t waits[8], revision = 10;
+    for (int i = 0; i < 8; i++) {
+        refused(l, 0, 0, revision);
+        events(l, {"/a/0", revision, "7"});
+        revision++;
+        waits[i] = ticking_deadline_ms(l->t) - l->now;
+        settle(l);
+        if (waits[i] > 0) {
+            assert_int_equal(l->patches->batch, (uint64_t)i + 1); /* not yet */
+            wait_timer(l);
+        }
+        assert_int_equal(l->patches->batch, (uint64_t)i + 2);
+    }
+    assert_true(waits[0] <= 0);
+    assert_in_range(waits[1], 2, 4);
+    assert_in_range(waits[2], 4, 8);
+    assert_in_range(waits[5], 32, 64);
+    assert_in_range(waits[7], 32, 64);
+    refused(l, 1, revision, revision + 1);
+    events(l, {"/a/0", revision, "8"}, {"/a/1", revision + 1, "9"});
+    assert_true(ticking_deadline_ms(l->t) <= l->now);
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.groups_refused, 9);
+}
+
+static int hot(life *self, ew_tick *t) {
+    (void)self;
+    for (int i = 0; i < 3; i++)
+        ew_group_modify(ew_tick_group(t), s("/a/0"), increment, NULL, NULL);
+    ew_group_put(ew_tick_group(t), s("/a/1"), s("v"));
+    return EW_OK;
+}
+
+/* On a retry groups are not glued: a hot key does not drag others along. With success they are again. */
+static void test_no_glue_on_a_retry(void **state) {
+    (void)state;
+    start(hot);
+    assert_int_equal(l->patches->n_units, 2);
+    assert_int_equal(l->patches->units[0]->groups, 3);
+    refused(l, 0, 0, 10);
+    events(l, {"/a/0", 10, "7"});
+    settle(l);
+    assert_int_equal(l->patches->n_units, 1);
+    assert_int_equal(l->patches->units[0]->groups, 1);
+    assert_string_equal(unit_text(l, 0), "/a/0?10 /a/0=8 ");
+    committed(l, 11);
+    events(l, {"/a/0", 11, "8"});
+    settle(l);
+    assert_int_equal(l->patches->n_units, 2);
+    assert_int_equal(l->patches->units[0]->groups, 2);
+    assert_string_equal(unit_text(l, 0), "/a/0?11 /a/0=10 ");
+}
+
+/* SEMANTICS 15: nothing is evaluated on a mirror without the own last commit. */
+static void test_retry_waits_for_the_barrier(void **state) {
+    (void)state;
+    start(three);
+    refused(l, 2, 20, 10);
+    events(l, {"/a/2", 10, "7"});
+    wait_ms(l, 5000);
+    assert_int_equal(l->commits, 0);
+    events(l, {"/a/0", 20, "2"}, {"/a/1", 20, "2"});
+    settle(l);
+    assert_int_equal(l->commits, 1);
+}
+
+/* A re-sync while a batch is out, or while a group waits: evaluated only on a complete snapshot. */
+static void test_resync_while_undecided(void **state) {
+    (void)state;
+    start(three);
+    const kv one[] = {{"/a/0", 12, "5"}}, two[] = {{"/a/1", 3, "1"}};
+    l->epoch++;
+    page(l, 30, true, false, one, 1);
+    refused(l, 0, 0, 12);
+    settle(l);
+    assert_int_equal(l->commits, 0);
+    page(l, 30, false, true, two, 1);
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/0?12 /a/0=6 ");
+    assert_string_equal(unit_text(l, 2), "/a/2?0 /a/2=1 ");
+}
+
+/* SEMANTICS 16: finished: the groups are still committed, however long it takes; then success, and no tick. */
+static void test_finished(void **state) {
+    (void)state;
+    start(three_and_finish);
+    assert_false(l->ended);
+    refused(l, 1, 11, 12);
+    assert_false(l->ended);
+    events(l, {"/a/0", 11, "2"}, {"/a/1", 12, "5"});
+    settle(l);
+    committed(l, 13); /* its event need not be awaited */
+    assert_ended(l, EW_OK, "");
+    assert_int_equal(l->ticks, 0);
+    assert_done(&notes[2], EW_OK, 13);
+}
+
+/* SEMANTICS 7, 16: finished, and stopped while the last batch is out: all is decided, so it is a success. */
+static void test_finished_and_stopped(void **state) {
+    (void)state;
+    start(three_and_finish);
+    stop(l, EW_ERR_CANCELLED);
+    committed(l, 13);
+    assert_ended(l, EW_OK, "");
+
+    use(&plain_config);
+    start(three_and_finish);
+    stop(l, EW_ERR_SESSION_DONE);
+    committed(l, 13);
+    assert_ended(l, EW_ERR_SESSION_DONE, "");
+
+    use(&plain_config);
+    start(three_and_finish);
+    stop(l, EW_ERR_CANCELLED);
+    refused(l, 1, 13, 0);
+    assert_ended(l, EW_ERR_CANCELLED, "");
+    assert_done(&notes[0], EW_OK, 13);
+    assert_done(&notes[1], EW_ERR_CANCELLED, 0);
+}
+
+/* SEMANTICS 7: a stop waits for the commit in flight; what is not in flight is given up, and told so. */
+static void test_stop_while_committing(void **state) {
+    (void)state;
+    start(three);
+    stop(l, EW_ERR_CANCELLED);
+    assert_false(l->ended);
+    assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
+    events(l, {"/a/x", 10, "1"}); /* nobody needs it any more */
+    Msg__Outcome o = outcome_of(l, EW_ERR_CANCELLED, 1, 12);
+    o.detail = "stopped";
+    take_outcome(l, o);
+    assert_ended(l, EW_ERR_CANCELLED, "told to");
+    assert_done(&notes[0], EW_OK, 12);
+    assert_done(&notes[1], EW_ERR_CANCELLED, 0);
+    assert_done(&notes[2], EW_ERR_CANCELLED, 0);
+}
+
+static void test_stop_while_awaiting(void **state) {
+    (void)state;
+    start(three);
+    refused(l, 0, 0, 50);
+    stop(l, EW_ERR_SESSION_DONE);
+    assert_ended(l, EW_ERR_SESSION_DONE, "told to");
+    assert_done(&notes[0], EW_ERR_CANCELLED, 0);
+}
+
+/* Nobody knows: the whole rest of the batch is told so. */
+static void test_unknown_outcome(void **state) {
+    (void)state;
+    for (int flag = 0; flag < 2; flag++) {
+        use(&plain_config);
+        start(three);
+        Msg__Outcome o = outcome_of(l, flag ? EW_ERR_SESSION_DONE : EW_ERR_UNKNOWN_OUTCOME, 1, 12);
+        o.unknown = flag;
+        o.detail = "lost";
+        take_outcome(l, o);
+        assert_ended(l, flag ? EW_ERR_SESSION_DONE : EW_ERR_UNKNOWN_OUTCOME, "lost");
+        assert_done(&notes[0], EW_OK, 12);
+        assert_done(&notes[1], EW_ERR_UNKNOWN_OUTCOME, 0);
+        assert_done(&notes[2], EW_ERR_UNKNOWN_OUTCOME, 0);
+    }
+}
+
+/* What ends the run is told the group that met it; the others were not written. */
+static void test_failed_outcome(void **state) {
+    (void)state;
+    start(three);
+    Msg__Outcome o = outcome_of(l, EW_ERR_DENIED, 1, 12);
+    o.detail = "permission denied";
+    take_outcome(l, o);
+    assert_ended(l, EW_ERR_DENIED, "permission denied");
+    assert_done(&notes[1], EW_ERR_DENIED, 0);
+    assert_done(&notes[2], EW_ERR_CANCELLED, 0);
+}
+
+/* SEMANTICS 26: too large for the server: the group's own affair, if somebody is there to be told. */
+static void test_too_large_for_the_server(void **state) {
+    (void)state;
+    start(three);
+    Msg__Outcome o = outcome_of(l, EW_ERR_TOO_LARGE, 1, 12);
+    o.detail = "etcd said so";
+    take_outcome(l, o);
+    assert_done(&notes[1], EW_ERR_TOO_LARGE, 0);
+    assert_false(l->ended);
+    events(l, {"/a/0", 12, "2"});
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/2?4 /a/2=2 ");
+
+    use(&plain_config);
+    start(hot); /* glued: first judged one by one */
+    take_outcome(l, outcome_of(l, EW_ERR_TOO_LARGE, 0, 0));
+    assert_false(l->ended);
+    settle(l);
+    assert_int_equal(l->patches->units[0]->groups, 1);
+    o = outcome_of(l, EW_ERR_TOO_LARGE, 0, 0);
+    o.detail = "etcd said so";
+    take_outcome(l, o);
+    assert_ended(l, EW_ERR_TOO_LARGE, "group 1: ");
+}
+
+/* Outcomes that are nobody's are dropped; one that contradicts itself ends the run, and says that nobody knows. */
+static void test_bad_outcomes(void **state) {
+    (void)state;
+    ticking_stats stats;
+    start(three);
+    Msg__Outcome o = outcome_of(l, EW_OK, 3, 12);
+    o.batch = 9;
+    take_outcome(l, o);
+    assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
+    committed(l, 12);
+    committed(l, 12);
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.bad_messages, 2);
+
+    static const int statuses[] = {EW_OK, EW_ERR_REFUSED, EW_OK, 5};
+    static const uint32_t units[] = {2, 3, 4, 1};
+    for (int i = 0; i < 4; i++) {
+        use(&plain_config);
+        start(three);
+        take_outcome(l, outcome_of(l, statuses[i], units[i], 12));
+        assert_ended(l, EW_ERR_BAD_MESSAGE, "contradicts");
+        assert_done(&notes[0], EW_ERR_UNKNOWN_OUTCOME, 0);
+    }
+}
+
+static int bad_group(life *self, ew_tick *t) {
+    three(self, t);
+    ew_group_put(ew_tick_group(t), s("/outside"), s("1"));
+    return EW_FINISHED;
+}
+
+/* SEMANTICS 22: a tick that ends with a failed group ends the run; nothing of it is sent. */
+static void test_failed_group(void **state) {
+    (void)state;
+    start(bad_group);
+    assert_ended(l, EW_ERR_OUTSIDE_PREFIX, "group 4");
+    assert_non_null(strstr(l->end_detail, "/outside"));
+    assert_int_equal(l->commits, 0);
+    assert_done(&notes[0], EW_ERR_CANCELLED, 0);
+}
+
+/* A core that is freed tells those who wait: cancelled, or, of what is in flight, unknown. */
+static void test_free_tells(void **state) {
+    (void)state;
+    start(three);
+    use(&plain_config);
+    assert_done(&notes[0], EW_ERR_UNKNOWN_OUTCOME, 0);
+    start(three);
+    refused(l, 0, 0, 50);
+    use(&plain_config);
+    assert_done(&notes[0], EW_ERR_CANCELLED, 0);
+}
+
+/* ---- submits ---- */
+
+typedef struct submit {
+    Msg__Submit message;
+    Msg__Submit__Put put, *puts[1];
+    Msg__Submit__Compare compare, *compares[1];
+    ProtobufCBinaryData deletes[1];
+} submit;
+
+static submit *submit_init(submit *u) {
+    msg__submit__init(&u->message);
+    msg__submit__put__init(&u->put);
+    msg__submit__compare__init(&u->compare);
+    u->puts[0] = &u->put;
+    u->compares[0] = &u->compare;
+    u->message.puts = u->puts;
+    u->message.compares = u->compares;
+    u->message.deletes = u->deletes;
+    return u;
+}
+
+static submit *submit_put(submit *u, const char *key, const char *value) {
+    u->put.key = binary(key);
+    u->put.value = binary(value);
+    u->message.n_puts = 1;
+    return u;
+}
+
+static submit *submit_delete(submit *u, const char *key) {
+    u->deletes[0] = binary(key);
+    u->message.n_deletes = 1;
+    return u;
+}
+
+static submit *submit_if(submit *u, const char *key, const char *value) {
+    u->compare.key = binary(key);
+    u->compare.value = binary(value);
+    u->compare.absent = !value;
+    u->message.n_compares = 1;
+    return u;
+}
+
+static void give(uint64_t id, submit *u) {
+    step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &u->message, .submit_id = id});
+}
+
+static void give_put(uint64_t id, const char *key) {
+    submit u;
+    give(id, submit_put(submit_init(&u), key, "submitted"));
+}
+
+static void assert_reply(uint64_t id, int status, int64_t revision) {
+    assert_int_equal(l->replies, 1);
+    assert_int_equal(l->reply_id, id);
+    assert_string_equal(ew_errname(l->reply_status), ew_errname(status));
+    assert_int_equal(l->reply_revision, revision);
+    l->replies = 0;
+}
+
+/* Committed also when no tick is due. */
+static void test_submit(void **state) {
+    (void)state;
+    start(NULL);
+    submit u;
+    submit_delete(submit_put(submit_init(&u), "/a/new", "1"), "/a/0");
+    give(7, &u);
+    assert_int_equal(l->replies, 0);
+    assert_int_equal(ticking_deadline_ms(l->t), 0);
+    settle(l);
+    assert_int_equal(l->ticks, 0);
+    assert_string_equal(unit_text(l, 0), "/a/new?0 /a/0?2 /a/new=1 -/a/0 ");
+    committed(l, 12);
+    assert_reply(7, EW_OK, 12);
+}
+
+/* While loading a submit waits. */
+static void test_submit_before_the_load(void **state) {
+    (void)state;
+    give_put(1, "/a/x");
+    settle(l);
+    assert_int_equal(l->replies, 0);
+    load_empty(l, 9);
+    settle(l); /* the first tick goes first, the submit is put behind its groups */
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->commits, 1);
+    committed(l, 10);
+    assert_reply(1, EW_OK, 10);
+}
+
+/* Behind the groups that are pending; a tick that is due is not kept waiting for ever. */
+static void test_submit_behind_groups(void **state) {
+    (void)state;
+    start(three);
+    give_put(1, "/a/x");
+    committed(l, 10);
+    assert_int_equal(l->replies, 0);
+    l->on_tick = three;
+    events(l, {"/a/0", 10, "2"}, {"/a/1", 10, "2"}, {"/a/2", 10, "2"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->patches->n_units, 4);
+    assert_string_equal(unit_text(l, 3), "/a/x?0 /a/x=submitted ");
+
+    use(&plain_config);
+    start(three);
+    refused(l, 0, 0, 10);
+    give_put(2, "/a/x");
+    events(l, {"/a/0", 10, "7"});
+    settle(l);
+    assert_int_equal(l->patches->n_units, 4);
+}
+
+/* Compares are evaluated on the mirror; those that hold guard the commit, one that does not refuses for good. */
+static void test_submit_compares(void **state) {
+    (void)state;
+    start(NULL);
+    submit u;
+    give(1, submit_if(submit_put(submit_init(&u), "/a/x", "1"), "/a/0", "1"));
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/0?2 /a/x?0 /a/x=1 ");
+    refused(l, 0, 0, 10);
+    assert_int_equal(l->replies, 0); /* the guard did not hold; the compare may */
+    events(l, {"/a/0", 10, "changed"});
+    settle(l);
+    assert_reply(1, EW_ERR_REFUSED, 10);
+    assert_int_equal(ticking_get_state(l->t), TICKING_READY);
+
+    static const struct {
+        const char *key, *value;
+        bool holds;
+    } cases[] = {{"/a/1", "1", true},
+                 {"/a/1", "2", false},
+                 {"/a/1", NULL, false},
+                 {"/a/none", NULL, true},
+                 {"/a/none", "", false}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        l->commits = 0;
+        l->on_tick = NULL;
+        give(2, submit_if(submit_put(submit_init(&u), "/a/x", "1"), cases[i].key, cases[i].value));
+        settle(l);
+        assert_int_equal(l->commits, cases[i].holds);
+        if (cases[i].holds) {
+            committed(l, 10);
+            assert_reply(2, EW_OK, 10);
+        } else {
+            assert_reply(2, EW_ERR_REFUSED, 10);
+        }
+    }
+}
+
+/* A compare that fails on top of what is undecided is judged when that is decided. */
+static void test_submit_compare_behind_a_group(void **state) {
+    (void)state;
+    start(three);
+    submit u;
+    give(1, submit_if(submit_put(submit_init(&u), "/a/x", "1"), "/a/0", "1"));
+    refused(l, 0, 0, 10);
+    events(l, {"/a/0", 10, "1"});
+    settle(l);
+    assert_int_equal(l->patches->n_units, 3); /* the submit waits: on top of the first group it would not hold */
+    assert_int_equal(l->replies, 0);
+    committed(l, 11);
+    events(l, {"/a/0", 11, "2"}, {"/a/1", 11, "2"}, {"/a/2", 11, "2"});
+    settle(l);
+    assert_reply(1, EW_ERR_REFUSED, 11);
+}
+
+static void test_submits_that_are_wrong(void **state) {
+    (void)state;
+    start(NULL);
+    submit u;
+    give(1, submit_if(submit_init(&u), "/a/0", "1"));
+    assert_reply(1, EW_ERR_BAD_MESSAGE, 0);
+    give(2, submit_put(submit_init(&u), "/b", "1"));
+    assert_reply(2, EW_ERR_OUTSIDE_PREFIX, 0);
+    assert_non_null(strstr(l->reply_detail, "/b"));
+    give(3, submit_delete(submit_init(&u), COUNTER));
+    assert_reply(3, EW_ERR_OUTSIDE_PREFIX, 0);
+    give(4, submit_if(submit_put(submit_init(&u), "/a/x", "1"), "/c", NULL));
+    assert_reply(4, EW_ERR_OUTSIDE_PREFIX, 0);
+    give(5, submit_if(submit_put(submit_init(&u), "/a/x", "1"), "/c", "1"));
+    assert_reply(5, EW_ERR_OUTSIDE_PREFIX, 0);
+    give(6, submit_delete(submit_put(submit_init(&u), "/a/x", "1"), "/a/x")); /* the same key twice is fine */
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/x?0 -/a/x ");
+}
+
+static void test_submits_are_bounded(void **state) {
+    (void)state;
+    start(NULL);
+    give_put(1, "/a/x");
+    give_put(2, "/a/y");
+    give_put(3, "/a/z");
+    give_put(4, "/a/w");
+    assert_reply(4, EW_ERR_BUSY, 0);
+    settle(l);
+    committed(l, 10);
+    assert_int_equal(l->replies, 3);
+    give_put(5, "/a/w");
+    assert_int_equal(l->replies, 3);
+}
+
+static void test_submit_too_large(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.max_txn_bytes = 350;
+    use(&config);
+    start(NULL);
+    give_put(1, "/a/a-key-that-takes-the-rest-of-what-is-left");
+    settle(l);
+    assert_reply(1, EW_ERR_TOO_LARGE, 0);
+    assert_non_null(strstr(l->reply_detail, "a submitted group: 1 keys"));
+    assert_false(l->ended);
+}
+
+/* The end answers everybody. */
+static void test_submits_at_the_end(void **state) {
+    (void)state;
+    start(three_and_finish);
+    give_put(1, "/a/x");
+    assert_reply(1, EW_ERR_CANCELLED, 0); /* no tick, no group after it */
+
+    use(&plain_config);
+    start(three);
+    give_put(2, "/a/x");
+    stop(l, EW_ERR_CANCELLED);
+    give_put(3, "/a/x");
+    assert_reply(3, EW_ERR_CANCELLED, 0);
+    committed(l, 10);
+    assert_reply(2, EW_ERR_CANCELLED, 0);
+    assert_ended(l, EW_ERR_CANCELLED, "");
+
+    use(&plain_config);
+    start(NULL);
+    give_put(4, "/a/x");
+    settle(l);
+    Msg__Outcome o = outcome_of(l, EW_ERR_UNKNOWN_OUTCOME, 0, 0);
+    o.detail = "lost";
+    take_outcome(l, o);
+    assert_reply(4, EW_ERR_UNKNOWN_OUTCOME, 0);
+    assert_string_equal(l->reply_detail, "lost");
+}
+
+/* Submits that keep coming do not keep the reactor from its ticks. */
+static void test_submits_do_not_starve_ticks(void **state) {
+    (void)state;
+    start(NULL);
+    int64_t revision = 10;
+    for (int i = 0; i < 20; i++) {
+        give_put(100, "/a/x");
+        settle(l);
+        committed(l, revision);
+        give_put(101, "/a/y"); /* already there when the gate opens */
+        events(l, {"/a/x", revision, "submitted"});
+        settle(l);
+        committed(l, ++revision);
+        events(l, {"/a/y", revision, "submitted"});
+        revision++;
+        settle(l);
+    }
+    assert_int_equal(l->ticks, 40);
+    assert_int_equal(l->replies, 40);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_committed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_committed_without_revisions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_deletion, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_what_is_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conflict_backoff, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_glue_on_a_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retry_waits_for_the_barrier, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resync_while_undecided, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_finished_and_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_while_committing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_while_awaiting, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unknown_outcome, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failed_outcome, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_large_for_the_server, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_outcomes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failed_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_free_tells, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_before_the_load, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_behind_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_compares, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_compare_behind_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submits_that_are_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submits_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_too_large, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submits_at_the_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submits_do_not_starve_ticks, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
