@@ -223,9 +223,11 @@ static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
         etcd_stream_resume(w->stream);
     }
     tell_unstarted(w);
-    if (!a->ended && watching_deadline_ms(w->core) <= now_ms)
+    /* A stream that is not read is silent for no fault of its own. */
+    if (!a->ended && !w->paused && watching_deadline_ms(w->core) <= now_ms)
         step(w, (watching_event){.type = WATCHING_TIMER});
-    int64_t deadline_ms = watching_deadline_ms(w->core), held_until_ms = release_held(w, now_ms);
+    int64_t deadline_ms = w->paused ? INT64_MAX : watching_deadline_ms(w->core);
+    int64_t held_until_ms = release_held(w, now_ms);
     return deadline_ms < held_until_ms ? deadline_ms : held_until_ms;
 }
 
