@@ -4,9 +4,9 @@
  * messages are those of proto/actors.proto, one `Message` a body. Any nng transport will do: inproc://, ipc://, tcp://.
  *
  * The watcher pushes SNAPSHOT, EVENTS and PROGRESS to `peer_url`, and DOWN as its last message. It takes STOP.
- * The committer takes PATCHES (without receipts: a lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a receipt needs is the
- * worker's), at most one batch at a time, answers each with an OUTCOME to `peer_url`, and sends DOWN
- * last. It takes STOP. Whatever else arrives on a mailbox is counted and dropped. */
+ * The committer takes PATCHES (without receipts: a lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a
+ * receipt needs is the worker's), at most one batch at a time, answers each with an OUTCOME to `peer_url`, and sends
+ * DOWN last. It takes STOP. Whatever else arrives on a mailbox is counted and dropped. */
 #ifndef ETCDWORKER_ACTOR_H
 #define ETCDWORKER_ACTOR_H
 
