@@ -87,9 +87,11 @@ static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, co
     if (l.v.status[0] != expected)
         fail_msg("%u keys: %s instead of %s", keys, ew_errname(l.v.status[0]), ew_errname(expected));
     assert_int_equal(txns, expected == EW_OK ? 1 : 0);
-    hand_kv last = hand_get("/txn/0/124"), first = hand_get("/txn/0/000");
+    char last_key[64];
+    snprintf(last_key, sizeof last_key, "/txn/0/%03u", keys - 1);
+    hand_kv last = hand_get(last_key), first = hand_get("/txn/0/000");
     if (expected == EW_OK) {
-        assert_int_equal(last.mod_revision, deletes < 125 ? l.v.revision[0] : 0);
+        assert_int_equal(last.mod_revision, deletes < keys ? l.v.revision[0] : 0);
         assert_int_equal(first.present, deletes == 0);
     } else {
         assert_string_equal(last.value, "old"); /* nothing of it was written */

@@ -24,15 +24,7 @@ int scene_open(void **state) {
     return 0;
 }
 
-int scene_close(void **state) {
-    (void)state;
-    hand_close();
-    etcd_server_free(server);
-    server = NULL;
-    return etcd_all_released(SCENE_WAIT_MS) ? 0 : -1;
-}
-
-int scene_after(void **state) {
+int scene_before(void **state) {
     (void)state;
     if (stages > 0) {
         fprintf(stderr, "[  FAILED  ] a test left %u workers running: the rest is not run\n", stages);
@@ -40,6 +32,14 @@ int scene_after(void **state) {
         _exit(1);
     }
     return 0;
+}
+
+int scene_close(void **state) {
+    scene_before(state);
+    hand_close();
+    etcd_server_free(server);
+    server = NULL;
+    return etcd_all_released(SCENE_WAIT_MS) ? 0 : -1;
 }
 
 const char *scene_endpoint(void) {

@@ -31,8 +31,8 @@ int scene_close(void **state);
 
 /* A test of such a group. One that fails leaves workers behind, which still use its variables: what follows cannot be
  * run, and the program ends there. */
-#define scene_test(f) cmocka_unit_test_teardown(f, scene_after)
-int scene_after(void **state);
+#define scene_test(f) cmocka_unit_test_setup(f, scene_before)
+int scene_before(void **state);
 
 const char *scene_endpoint(void);
 ew_options *scene_options(const char *prefix); /* a worker's, with a name of its own */
