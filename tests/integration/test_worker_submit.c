@@ -1,0 +1,316 @@
+/* Patch groups of other nng applications, and the notes of ticks (<etcdworker/nng.h>; SEMANTICS 19, 22, 25, 26). */
+#include "lib/scenario.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void submit_stage(stage *s) {
+    stage_open(s, "/submit");
+    stage_set(s, "submit", "on");
+    stage_set(s, "publish_ticks", "on");
+}
+
+static nng_socket dial(const char *url) {
+    nng_socket req;
+    assert_int_equal(nng_req0_open(&req), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
+    return req;
+}
+
+static void send_body(nng_socket req, const void *body, size_t size) {
+    assert_int_equal(nng_send(req, (void *)(uintptr_t)body, size, 0), 0);
+}
+
+static void send_submit(nng_socket req, ew_submit *s) {
+    void *body;
+    size_t size;
+    assert_int_equal(ew_submit_pack(s, &body, &size), EW_OK);
+    ew_submit_free(s);
+    send_body(req, body, size);
+    free(body);
+}
+
+static ew_submit_reply receive(nng_socket req) {
+    nng_msg *m;
+    ew_submit_reply reply;
+    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
+    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
+    nng_msg_free(m);
+    return reply;
+}
+
+static ew_submit_reply ask(nng_socket req, ew_submit *s) {
+    send_submit(req, s);
+    return receive(req);
+}
+
+static ew_submit *put_of(const char *key, const char *value) {
+    ew_submit *s = ew_submit_new();
+    assert_non_null(s);
+    ew_submit_put(s, ew_str(key), ew_str(value));
+    return s;
+}
+
+/* A submitted group is one atomic transaction; its reply is its outcome. */
+static void test_puts_and_deletes(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/submit/gone", "x");
+    submit_stage(&s);
+    s.updates = true;
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    ew_submit *group = put_of("/submit/a", "1");
+    ew_submit_put(group, EW_STR("/submit/empty"), EW_STR(""));
+    ew_submit_delete(group, EW_STR("/submit/gone"));
+    ew_submit_reply r = ask(req, group);
+    assert_int_equal(r.status, EW_OK);
+    hand_kv a = hand_get("/submit/a"), empty = hand_get("/submit/empty");
+    assert_string_equal(a.value, "1");
+    assert_true(empty.present && empty.len == 0);
+    assert_int_equal(a.mod_revision, r.revision);
+    assert_int_equal(empty.mod_revision, r.revision);
+    assert_false(hand_get("/submit/gone").present);
+    stage_await_tick(&s, r.revision);
+    assert_int_equal(stage_stats(&s).groups_committed, 1);
+    for (int i = 0; i < 100; i++) { /* one after the other */
+        char number[16];
+        snprintf(number, sizeof number, "%d", i);
+        r = ask(req, put_of("/submit/a", number));
+        assert_int_equal(r.status, EW_OK);
+        assert_string_equal(hand_get_at("/submit/a", r.revision).value, number);
+    }
+    nng_close(req);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+/* A compare that does not hold refuses the group for good. */
+static void test_compares(void **state) {
+    (void)state;
+    stage s;
+    int64_t put = hand_put("/submit/a", "1");
+    submit_stage(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    ew_submit *absent = put_of("/submit/b", "x"), *value = put_of("/submit/b", "x"), *both = put_of("/submit/b", "x");
+    ew_submit_if_absent(absent, EW_STR("/submit/a"));
+    ew_submit_reply r = ask(req, absent);
+    assert_int_equal(r.status, EW_ERR_REFUSED);
+    assert_true(r.revision >= put);
+    ew_submit_if_value(value, EW_STR("/submit/a"), EW_STR("2"));
+    r = ask(req, value);
+    assert_int_equal(r.status, EW_ERR_REFUSED);
+    assert_false(hand_get("/submit/b").present);
+    ew_submit_if_value(both, EW_STR("/submit/a"), EW_STR("1"));
+    ew_submit_if_absent(both, EW_STR("/submit/b"));
+    r = ask(req, both);
+    assert_int_equal(r.status, EW_OK);
+    assert_int_equal(hand_get("/submit/b").mod_revision, r.revision);
+    ew_submit *missing = put_of("/submit/c", "x");
+    ew_submit_if_value(missing, EW_STR("/submit/missing"), EW_STR(""));
+    assert_int_equal(ask(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
+    nng_close(req);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+/* SEMANTICS 22, 26: what no patch may write is refused, and named; the run goes on. */
+static void test_what_is_refused(void **state) {
+    (void)state;
+    stage s;
+    submit_stage(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    const char *const keys[] = {"/elsewhere", "/submit-b", "/submit/meta/ticdc-delete-etcd-key-count",
+                                "/etcdworker/receipts/x"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        ew_submit_reply r = ask(req, put_of(keys[i], "x"));
+        assert_int_equal(r.status, EW_ERR_OUTSIDE_PREFIX);
+        assert_non_null(strstr(r.detail, keys[i]));
+        ew_submit *group = put_of("/submit/a", "x");
+        ew_submit_delete(group, ew_str(keys[i]));
+        assert_int_equal(ask(req, group).status, EW_ERR_OUTSIDE_PREFIX);
+    }
+    ew_submit *many = ew_submit_new();
+    for (int i = 0; i < 127; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/submit/%d", i);
+        ew_submit_put(many, ew_str(key), EW_STR("x"));
+    }
+    assert_int_equal(ask(req, many).status, EW_ERR_TOO_LARGE);
+    assert_int_equal(hand_count("/submit/"), 0);
+    assert_int_equal(ask(req, put_of("/submit/a", "x")).status, EW_OK);
+    nng_close(req);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+/* What is no Submit message is answered as such, counted, and harms nobody. */
+static void test_malformed_requests(void **state) {
+    (void)state;
+    stage s;
+    submit_stage(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    static const char *const bodies[] = {"hello", "\x12\xff\xff\xff\xff\x0f", "\x12", "\x12\x05\x0a\x7f"};
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        send_body(req, bodies[i], strlen(bodies[i]));
+        assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
+    }
+    assert_int_equal(stage_stats(&s).bad_messages, sizeof bodies / sizeof *bodies);
+    send_body(req, "", 0); /* a message, and a group without puts and deletes */
+    assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
+    ew_submit *no_key = put_of("", "x");
+    assert_int_not_equal(ask(req, no_key).status, EW_OK);
+    assert_int_equal(ask(req, put_of("/submit/a", "x")).status, EW_OK);
+    nng_close(req);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+static int hold(stage *s, ew_tick *t) {
+    (void)t;
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* Requests that wait when the worker stops are answered, or broken off: never committed unheard of. */
+static void test_stop_while_requests_wait(void **state) {
+    (void)state;
+    enum { REQUESTS = 8 };
+    stage s;
+    submit_stage(&s);
+    stage_start(&s);
+    stage_begin(&s, hold);
+    stage_await_held(&s);
+    nng_socket reqs[REQUESTS];
+    for (int i = 0; i < REQUESTS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/submit/%d", i);
+        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        send_submit(reqs[i], put_of(key, "x"));
+    }
+    ew_worker_stop(s.worker);
+    stage_release(&s);
+    unsigned cancelled = 0, committed = 0, silent = 0;
+    for (int i = 0; i < REQUESTS; i++) {
+        nng_socket_set_ms(reqs[i], NNG_OPT_RECVTIMEO, 5000);
+        nng_msg *m;
+        ew_submit_reply reply = {0};
+        if (nng_recvmsg(reqs[i], &m, 0) != 0) {
+            silent++;
+        } else {
+            assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
+            nng_msg_free(m);
+            cancelled += reply.status == EW_ERR_CANCELLED;
+            committed += reply.status == EW_OK;
+        }
+        nng_close(reqs[i]);
+    }
+    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    print_message("%u cancelled, %u committed, %u unanswered\n", cancelled, committed, silent);
+    assert_int_equal(cancelled + committed + silent, REQUESTS);
+    assert_int_equal(silent, 0);
+    assert_int_equal(hand_count("/submit/"), committed);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+/* More than `max_submits` at once wait in their own sockets, or are told to come again; none is lost. */
+static void test_many_requests_at_once(void **state) {
+    (void)state;
+    enum { REQUESTS = 20 };
+    stage s;
+    submit_stage(&s);
+    stage_set(&s, "max_submits", "4");
+    stage_start(&s);
+    nng_socket reqs[REQUESTS];
+    for (int i = 0; i < REQUESTS; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/submit/%d", i);
+        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        send_submit(reqs[i], put_of(key, "x"));
+    }
+    unsigned committed = 0;
+    for (int i = 0; i < REQUESTS; i++) {
+        ew_submit_reply r = receive(reqs[i]);
+        assert_true(r.status == EW_OK || r.status == EW_ERR_BUSY);
+        committed += r.status == EW_OK;
+        nng_close(reqs[i]);
+    }
+    assert_int_equal(hand_count("/submit/"), committed);
+    assert_true(committed >= 4);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+static int make_groups(stage *s, ew_tick *t) {
+    (void)s;
+    ew_group_put(ew_tick_group(t), EW_STR("/submit/n1"), EW_STR("x"));
+    ew_group_put(ew_tick_group(t), EW_STR("/submit/n2"), EW_STR("x"));
+    return EW_OK;
+}
+
+/* Every tick is published: its number, the revision that it saw, how many groups it made. */
+static void test_tick_notes(void **state) {
+    (void)state;
+    stage s;
+    nng_socket sub;
+    submit_stage(&s);
+    stage_set(&s, "tick_interval_ms", "20");
+    stage_start(&s);
+    assert_int_equal(nng_sub0_open(&sub), 0);
+    assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
+    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(s.worker), NULL, 0), 0);
+    int64_t revision = hand_put("/submit/a", "1");
+    stage_begin(&s, make_groups);
+    ew_tick_note last = {0}, note = {0};
+    bool seen_groups = false;
+    for (int i = 0; i < 1000 && !(seen_groups && note.revision >= revision); i++) {
+        nng_msg *m;
+        assert_int_equal(nng_recvmsg(sub, &m, 0), 0);
+        assert_int_equal(ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note), EW_OK);
+        nng_msg_free(m);
+        assert_true(i == 0 || note.number == last.number + 1);
+        assert_true(note.revision >= last.revision);
+        seen_groups |= note.groups == 2;
+        last = note;
+    }
+    assert_true(seen_groups);
+    assert_true(note.revision >= revision);
+    nng_close(sub);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/submit/");
+}
+
+/* Without the options there is nothing to dial. */
+static void test_off(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/submit");
+    stage_start(&s);
+    assert_null(ew_worker_submit_url(s.worker));
+    assert_null(ew_worker_ticks_url(s.worker));
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_puts_and_deletes),
+        scene_test(test_compares),
+        scene_test(test_what_is_refused),
+        scene_test(test_malformed_requests),
+        scene_test(test_stop_while_requests_wait),
+        scene_test(test_many_requests_at_once),
+        scene_test(test_tick_notes),
+        scene_test(test_off),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
