@@ -233,6 +233,26 @@ void etcd_server_restart(etcd_server *s) {
     give_up(s);
 }
 
+void etcd_server_restart_without_waiting(etcd_server *s) {
+    launch(s);
+}
+
+void etcd_server_replace(etcd_server *s) {
+    static const char flag[] = "--initial-cluster-token=";
+    etcd_server_kill(s);
+    char *data = text("%s/data", s->dir);
+    remove_dir(data);
+    free(data);
+    for (char **a = s->argv; *a; a++) {
+        if (strncmp(*a, flag, sizeof flag - 1) == 0) {
+            char *other = text("%s-another", *a); /* the cluster id is made from it */
+            free(*a);
+            *a = other;
+        }
+    }
+    etcd_server_restart(s);
+}
+
 void etcd_server_pause(etcd_server *s) {
     kill(s->pid, SIGSTOP);
 }

@@ -27,11 +27,13 @@ etcd_server *etcd_server_start(const char *const *extra);
 /* Kills it, if it is up, and removes its data. NULL is fine. */
 void etcd_server_free(etcd_server *s);
 
-void etcd_server_kill(etcd_server *s);    /* SIGKILL; the data stay */
-void etcd_server_stop(etcd_server *s);    /* SIGTERM, and waits for its end; the data stay */
-void etcd_server_restart(etcd_server *s); /* after one of these: again, on the same ports and data */
-void etcd_server_pause(etcd_server *s);   /* SIGSTOP: connections stay open, nothing answers */
-void etcd_server_resume(etcd_server *s);  /* SIGCONT */
+void etcd_server_kill(etcd_server *s);                    /* SIGKILL; the data stay */
+void etcd_server_stop(etcd_server *s);                    /* SIGTERM, and waits for its end; the data stay */
+void etcd_server_restart(etcd_server *s);                 /* after one of these: again, on the same ports and data */
+void etcd_server_restart_without_waiting(etcd_server *s); /* for a member that needs another one to be ready */
+void etcd_server_replace(etcd_server *s);                 /* by a new, empty cluster on the same ports */
+void etcd_server_pause(etcd_server *s);                   /* SIGSTOP: connections stay open, nothing answers */
+void etcd_server_resume(etcd_server *s);                  /* SIGCONT */
 
 /* Options and a client for it. Calls give up after ten seconds. */
 ew_options *etcd_server_options(const etcd_server *s);
