@@ -1,0 +1,333 @@
+/* What a server could send and no good one does: each is refused, none is believed, nothing breaks. No etcd needed. */
+#include "etcd/method.h"
+#include "etcd/result.h"
+#include "etcd/watch_response.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static ew_error err;
+
+/* ---- watch messages ---- */
+
+static Pb__ResponseHeader header;
+static Pb__WatchResponse message;
+static Pb__Event events[4];
+static Pb__KeyValue kvs[4];
+static Pb__Event *list[4] = {&events[0], &events[1], &events[2], &events[3]};
+
+/* A good message of `count` puts at revisions 10, 11, ... that each test then spoils. */
+static void good_message(size_t count) {
+    pb__response_header__init(&header);
+    pb__watch_response__init(&message);
+    header.cluster_id = 1;
+    header.revision = 20;
+    message.header = &header;
+    for (size_t i = 0; i < 4; i++) {
+        pb__event__init(&events[i]);
+        pb__key_value__init(&kvs[i]);
+        kvs[i].key = (ProtobufCBinaryData){1, (uint8_t *)"k"};
+        kvs[i].create_revision = 10;
+        kvs[i].mod_revision = 10 + (int64_t)i;
+        kvs[i].version = 1 + (int64_t)i;
+        events[i].kv = &kvs[i];
+    }
+    message.events = list;
+    message.n_events = count;
+}
+
+static watch_news take(watch_reader *r) {
+    ew_slice bytes = blocking_pack(&message);
+    watch_news news = watch_reader_take(r, bytes);
+    free((void *)(uintptr_t)bytes.data);
+    return news;
+}
+
+static void expect_over(int status) {
+    watch_reader r = {.next_revision = 1};
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, status);
+    assert_true(strlen(r.detail) > 0);
+    watch_reader_fini(&r);
+}
+
+static void test_good_message(void **state) {
+    (void)state;
+    watch_reader r = {.next_revision = 1};
+    good_message(4);
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 4);
+    assert_int_equal(r.revision, 13); /* not the header's 20 (P1) */
+    assert_int_equal(r.next_revision, 14);
+    watch_reader_fini(&r);
+}
+
+static void test_bad_messages(void **state) {
+    (void)state;
+    watch_reader r = {.next_revision = 1};
+    static const uint8_t garbage[] = {0x0a, 0xff, 0x01};
+    assert_int_equal(watch_reader_take(&r, (ew_slice){garbage, sizeof garbage}), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
+    assert_int_equal(watch_reader_take(&r, (ew_slice){NULL, 0}), WATCH_OVER); /* no header */
+
+    good_message(1);
+    message.header = NULL;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    header.revision = -1;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    events[0].kv = NULL;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    kvs[0].key.len = 0;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    kvs[0].mod_revision = -5;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    kvs[0].create_revision = 11; /* behind its own mod_revision */
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    kvs[0].version = 0;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(2);
+    kvs[1].mod_revision = 9; /* below the event before it */
+    kvs[1].create_revision = 9;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    events[0].type = (Pb__Event__EventType)7;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    events[0].prev_kv = &kvs[1];
+    kvs[1].mod_revision = 0;
+    expect_over(EW_ERR_BAD_ANSWER);
+    good_message(0);
+    message.created = true;
+    header.revision = 0;
+    r = (watch_reader){0}; /* from now on, but now is not told */
+    assert_int_equal(take(&r), WATCH_OVER);
+    good_message(0);
+    message.compact_revision = -3;
+    message.canceled = true;
+    expect_over(EW_ERR_BAD_ANSWER);
+}
+
+/* P5: what is older than asked for is left out, one by one. */
+static void test_old_events_are_dropped(void **state) {
+    (void)state;
+    watch_reader r = {.next_revision = 12};
+    good_message(4);
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 2);
+    assert_int_equal(r.events[0].kv.mod_revision, 12);
+    watch_reader_clear(&r);
+    good_message(4); /* the same again */
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    watch_reader_fini(&r);
+}
+
+/* P3: fragments are held back until the last one, also when they split inside a revision. */
+static void test_fragments(void **state) {
+    (void)state;
+    watch_reader r = {.next_revision = 1};
+    good_message(2);
+    kvs[1].mod_revision = kvs[1].create_revision = 10;
+    message.fragment = true;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    good_message(1);
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 3);
+    assert_int_equal(r.revision, 10);
+    watch_reader_clear(&r);
+
+    good_message(4); /* a stream that ends in the middle gives nothing, and the next one all of it */
+    for (int i = 0; i < 4; i++)
+        kvs[i].mod_revision = kvs[i].create_revision = 30;
+    message.fragment = true;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    watch_reader_clear(&r);
+    assert_int_equal(r.next_revision, 11);
+    message.fragment = false;
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 4);
+    watch_reader_fini(&r);
+}
+
+/* P2, P4, P10: what is told apart among messages without events. */
+static void test_messages_without_events(void **state) {
+    (void)state;
+    watch_reader r = {.next_revision = 15};
+    good_message(0);
+    message.watch_id = -1; /* a requested progress reply may overtake events */
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    assert_int_equal(r.next_revision, 15);
+    good_message(0);
+    assert_int_equal(take(&r), WATCH_PROGRESS);
+    assert_int_equal(r.revision, 20);
+    assert_int_equal(take(&r), WATCH_NOTHING); /* nothing new in the same one again */
+
+    good_message(0);
+    message.canceled = true;
+    message.compact_revision = 7;
+    header.revision = 0;
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_COMPACTED);
+    assert_int_equal(r.revision, 7);
+
+    static const struct {
+        const char *reason;
+        bool created;
+        watch_news news;
+        int status;
+    } canceled[] = {
+        {"rpc error: code = PermissionDenied desc = etcdserver: permission denied", true, WATCH_OVER, EW_ERR_DENIED},
+        {"etcdserver: invalid auth token", true, WATCH_OVER, EW_ERR_UNAUTHENTICATED},
+        {"etcdserver: no leader", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
+        {"", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
+        {"range is empty", true, WATCH_OVER, EW_ERR_INVALID},
+    };
+    for (size_t i = 0; i < sizeof canceled / sizeof canceled[0]; i++) {
+        good_message(0);
+        message.canceled = true;
+        message.created = canceled[i].created;
+        message.watch_id = -1;
+        message.cancel_reason = (char *)(uintptr_t)canceled[i].reason;
+        assert_int_equal(take(&r), canceled[i].news);
+        assert_int_equal(r.status, canceled[i].status);
+    }
+    good_message(1);
+    header.cluster_id = 2;
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_WRONG_CLUSTER);
+    watch_reader_fini(&r);
+}
+
+/* ---- answers of calls ---- */
+
+static int take_result(const void *answer) {
+    const ProtobufCMessage *m = answer;
+    ew_slice bytes = blocking_pack(m);
+    ProtobufCMessage *copy = protobuf_c_message_unpack(m->descriptor, NULL, bytes.len, bytes.data);
+    ew_result *r = NULL;
+    assert_non_null(copy);
+    int status = result_take(&r, copy, &err);
+    ew_result_free(r);
+    free((void *)(uintptr_t)bytes.data);
+    return status;
+}
+
+static void test_bad_results(void **state) {
+    (void)state;
+    Pb__RangeResponse range = PB__RANGE_RESPONSE__INIT;
+    Pb__KeyValue *kv = &kvs[0];
+    good_message(0);
+    range.header = &header;
+    range.kvs = &kv;
+    range.n_kvs = 1;
+    range.count = 1;
+    assert_int_equal(take_result(&range), EW_OK);
+    range.count = 0; /* fewer in all than here */
+    assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
+    range.count = -1;
+    assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
+    range.count = 1;
+    kv->mod_revision = -1;
+    assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
+    kv->mod_revision = 10;
+    header.revision = 0;
+    assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
+
+    Pb__TxnResponse txn = PB__TXN_RESPONSE__INIT;
+    Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops = &op;
+    header.revision = 20;
+    txn.header = &header;
+    txn.responses = &ops;
+    txn.n_responses = 1;
+    assert_int_equal(take_result(&txn), EW_ERR_BAD_ANSWER); /* an operation without a response */
+    op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    op.response_range = &range;
+    assert_int_equal(take_result(&txn), EW_OK);
+    kv->version = -1;
+    assert_int_equal(take_result(&txn), EW_ERR_BAD_ANSWER);
+
+    /* Nested without end. */
+    enum { DEPTH = 40 };
+    Pb__TxnResponse deep[DEPTH];
+    Pb__ResponseOp inner[DEPTH], *one[DEPTH];
+    for (int i = 0; i < DEPTH; i++) {
+        pb__txn_response__init(&deep[i]);
+        pb__response_op__init(&inner[i]);
+        one[i] = &inner[i];
+        if (i == 0)
+            continue;
+        inner[i].response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_TXN;
+        inner[i].response_txn = &deep[i - 1];
+        deep[i].responses = &one[i];
+        deep[i].n_responses = 1;
+    }
+    deep[DEPTH - 1].header = &header;
+    assert_int_equal(take_result(&deep[DEPTH - 1]), EW_ERR_BAD_ANSWER);
+}
+
+/* ---- errors of calls ---- */
+
+/* ETCD P11: which failures of a write surely did nothing, and which may have been applied. */
+static void test_status_of_writes_and_reads(void **state) {
+    (void)state;
+    static const struct {
+        grpc_status_code code;
+        const char *text;
+        int write, read;
+    } table[] = {
+        {GRPC_STATUS_OK, "", EW_OK, EW_OK},
+        {GRPC_STATUS_UNAVAILABLE, "Connection reset by peer", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_UNAVAILABLE, "etcdserver: request timed out", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_UNAVAILABLE, "etcdserver: leader changed", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_UNAVAILABLE, "etcdserver: server stopped", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader", EW_ERR_UNAVAILABLE, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_DEADLINE_EXCEEDED, "Deadline Exceeded", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_TIMEOUT},
+        {GRPC_STATUS_CANCELLED, "context canceled", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_UNKNOWN, "raft proposal dropped", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_INTERNAL, "stream broken", EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE},
+        {GRPC_STATUS_RESOURCE_EXHAUSTED, "CLIENT: Received message larger than max (5 vs. 4)", EW_ERR_UNKNOWN_OUTCOME,
+         EW_ERR_TOO_LARGE},
+        {GRPC_STATUS_RESOURCE_EXHAUSTED, "grpc: received message larger than max (5 vs. 4)", EW_ERR_TOO_LARGE,
+         EW_ERR_TOO_LARGE},
+        {GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: request is too large", EW_ERR_TOO_LARGE, EW_ERR_TOO_LARGE},
+        {GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: duplicate key given in txn request", EW_ERR_INVALID,
+         EW_ERR_INVALID},
+        {GRPC_STATUS_RESOURCE_EXHAUSTED, "etcdserver: too many requests", EW_ERR_BUSY, EW_ERR_BUSY},
+        {GRPC_STATUS_RESOURCE_EXHAUSTED, "etcdserver: mvcc: database space exceeded", EW_ERR_NO_SPACE, EW_ERR_NO_SPACE},
+        {GRPC_STATUS_PERMISSION_DENIED, "etcdserver: permission denied", EW_ERR_DENIED, EW_ERR_DENIED},
+        {GRPC_STATUS_UNAUTHENTICATED, "etcdserver: invalid auth token", EW_ERR_UNAUTHENTICATED, EW_ERR_UNAUTHENTICATED},
+        {GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: revision of auth store is old", EW_ERR_UNAUTHENTICATED,
+         EW_ERR_UNAUTHENTICATED},
+        {GRPC_STATUS_UNIMPLEMENTED, "unknown method", EW_ERR_UNSUPPORTED, EW_ERR_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        method_end end = {.code = table[i].code, .text = table[i].text, .sent = true};
+        assert_int_equal(method_status(ETCD_TXN, &end), table[i].write);
+        assert_int_equal(method_status(ETCD_RANGE, &end), table[i].read);
+    }
+    method_end away = {.code = GRPC_STATUS_UNAVAILABLE, .text = "", .sent = false};
+    assert_int_equal(method_status(ETCD_TXN, &away), EW_ERR_UNAVAILABLE);
+    away.cancelled = true;
+    assert_int_equal(method_status(ETCD_TXN, &away), EW_ERR_CANCELLED);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_good_message),
+        cmocka_unit_test(test_bad_messages),
+        cmocka_unit_test(test_old_events_are_dropped),
+        cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_messages_without_events),
+        cmocka_unit_test(test_bad_results),
+        cmocka_unit_test(test_status_of_writes_and_reads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
