@@ -7,10 +7,26 @@
 
 /* name, what it does wrong */
 #define BUGS(X)                                                                                                        \
-    X(header_revision, "the watch advances by header.revision")                                                        \
-    X(progress_overtakes, "a requested progress reply raises the observed revision")                                   \
-    X(blind_retry, "a transaction whose outcome is unknown is sent again without a receipt")                           \
-    X(early_tick, "a tick does not wait for the barrier")
+    X(header_revision, "events are measured by header.revision: batches of one header are dropped (ETCD P1)")          \
+    X(progress_overtakes, "a requested progress reply raises the observed revision, before its events (ETCD P2)")      \
+    X(fragment_is_whole, "a fragment is taken for a whole response (ETCD P3)")                                         \
+    X(resume_in_revision, "a broken stream is resumed behind a revision of which only a half has come")                \
+    X(watch_from_now, "the watch starts now, not behind the snapshot: what happened between is lost")                  \
+    X(unpinned_pages, "the pages of a snapshot are read at different revisions")                                       \
+    X(vanished_keys_stay, "a re-sync does not report keys that are gone")                                              \
+    X(epoch_ignored, "a page of an earlier epoch is taken")                                                            \
+    X(replay_believed, "the past, told again, is taken for news (ETCD P5)")                                            \
+    X(no_barrier, "a tick does not wait for the own last commit")                                                      \
+    X(early_success, "EW_FINISHED ends the run with groups undecided")                                                 \
+    X(evaluated_twice, "groups at the end of a batch stay pending, and are evaluated again")                           \
+    X(too_large_again, "a group over the limits is tried again for ever")                                              \
+    X(waits_for_ever, "a group refused by a deletion waits for a revision that never comes")                           \
+    X(reads_not_compared, "serializable groups compare only what they write")                                          \
+    X(ignored_not_undone, "what an ignored patch has changed is written")                                              \
+    X(blind_retry, "a transaction whose answer was lost is done again, though its receipt says that it was applied")   \
+    X(no_fence, "a refusal is believed while a copy of the transaction may still be on its way")                       \
+    X(stop_forgets, "a stop reports a transaction in flight as not committed")                                         \
+    X(counter_not_compared, "the delete counter is written, but not compared")
 
 #ifdef EW_BUGS
 typedef enum bug {

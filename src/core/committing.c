@@ -1,6 +1,8 @@
 /* The committing core: its life, its steps and its moves. */
 #include "core/committing_private.h"
 
+#include "core/bug.h"
+
 #include "core/check.h"
 
 #include <stdlib.h>
@@ -208,7 +210,7 @@ static void take_stop(committing *c, const committing_event *event) {
     if (c->stopping)
         return;
     c->stopping = true;
-    if (c->state == COMMITTING_BACKING_OFF)
+    if (c->state == COMMITTING_BACKING_OFF || (EW_BUG(stop_forgets) && c->state == COMMITTING_IN_FLIGHT))
         committing_finish(c, EW_ERR_CANCELLED, false, "stopped");
     else if (c->state == COMMITTING_IDLE)
         committing_move(c, COMMITTING_ENDED);

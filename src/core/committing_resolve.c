@@ -37,6 +37,7 @@
  * and an answered copy is not on its way any more. That is why a plain refusal puts no fence. */
 #include "core/committing_private.h"
 
+#include "core/bug.h"
 #include "core/check.h"
 
 #include <inttypes.h>
@@ -108,9 +109,14 @@ static void txn_answer(committing *c, const committing_event *event) {
     } else if (answer.verdict == COMMITTING_SUCCEEDED) {
         c->resolved++;
         committing_committed(c, answer.revision, answer.visible);
+    } else if (answer.receipt == COMMITTING_RECEIPT_TXN && EW_BUG(blind_retry)) {
+        c->receipt_mod = answer.receipt_revision;
+        committing_refused(c, &answer);
     } else if (answer.receipt == COMMITTING_RECEIPT_TXN) {
         c->resolved++;
         committing_committed(c, answer.receipt_revision, committing_is_visible(c));
+    } else if (answer.receipt == COMMITTING_RECEIPT_LAST && EW_BUG(no_fence)) {
+        committing_refused(c, &answer);
     } else if (answer.receipt == COMMITTING_RECEIPT_LAST) {
         put_fence(c, event, &answer);
     } else {

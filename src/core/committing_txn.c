@@ -2,6 +2,8 @@
  * merges messages by concatenation: fragments are joined by appending their bytes, repeated fields keep their order. */
 #include "core/committing_private.h"
 
+#include "core/bug.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -80,6 +82,12 @@ static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
         compare->target = PB__COMPARE__COMPARE_TARGET__CREATE;
         compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
         compare->create_revision = 0;
+    }
+    if (EW_BUG(counter_not_compared)) { /* holds always */
+        compare->target = PB__COMPARE__COMPARE_TARGET__CREATE;
+        compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+        compare->result = PB__COMPARE__COMPARE_RESULT__GREATER;
+        compare->create_revision = -1;
     }
     if (own->deletes) {
         snprintf(t->counter_next, sizeof t->counter_next, "%" PRId64, own->counter + 1);

@@ -1,6 +1,8 @@
 /* Running one group's patches. */
 #include "core/evaluate.h"
 
+#include "core/bug.h"
+
 #include <stdlib.h>
 
 void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits) {
@@ -99,7 +101,7 @@ static evaluate_result run_group(ew_view *view, const ew_group *g) {
         int status = run_patch(view, p);
         number++;
         if (view->error.code == EW_OK && status == EW_IGNORE) {
-            overlay_undo_to(o, mark);
+            overlay_undo_to(o, EW_BUG(ignored_not_undone) ? overlay_mark(o) : mark);
         } else if (view->error.code == EW_OK && status == EW_AGAIN) {
             return EVALUATE_AGAIN;
         } else if (view->error.code == EW_OK && status == EW_ERR_REFUSED && g->submitted) {

@@ -2,6 +2,7 @@
 #include "core/evaluate.h"
 #include "etcd.pb-c.h"
 
+#include "core/bug.h"
 #include "core/check.h"
 
 #include <inttypes.h>
@@ -101,7 +102,7 @@ static void settle_scratch(evaluate_batch *b) {
     size_t kept = 0;
     for (size_t i = 0; i < u->count; i++) {
         overlay_cell *cell = u->items[i].cell;
-        bool compared = u->items[i].written, written = cell->now.writer == b->group;
+        bool compared = u->items[i].written && !EW_BUG(reads_not_compared), written = cell->now.writer == b->group;
         if (compared || written)
             u->items[kept++] = (evaluate_item){cell, written};
     }
@@ -201,7 +202,7 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
         return EVALUATE_ADDED;
     }
     if (!fits(b, &b->scratch))
-        return too_large(b, g, err);
+        return EW_BUG(too_large_again) ? EVALUATE_LATER : too_large(b, g, err);
     size_t first = glue_point(b);
     if (first < b->unit_count && !b->limits.glue)
         return EVALUATE_LATER;

@@ -1,6 +1,7 @@
 /* The ticking core: its life, its steps and its moves, and when what is due. */
 #include "core/ticking_private.h"
 
+#include "core/bug.h"
 #include "core/check.h"
 #include "core/prefix.h"
 
@@ -163,7 +164,7 @@ static void settle(ticking *t) {
     if (t->batch_out || t->state == TICKING_TICKING || t->state == TICKING_DONE)
         return;
     bool failed = t->ending && t->end_status != EW_ERR_CANCELLED;
-    if (t->finished && !t->pending.first && !t->submits.first && !failed) {
+    if (t->finished && (EW_BUG(early_success) || (!t->pending.first && !t->submits.first)) && !failed) {
         t->ending = true;
         t->end_status = EW_OK;
         t->end_detail[0] = '\0';

@@ -1,6 +1,7 @@
 /* Pending groups: evaluated together, committed as a batch, and evaluated again until each is decided. */
 #include "core/ticking_private.h"
 
+#include "core/bug.h"
 #include "core/check.h"
 
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static void decide_first(ticking *t, int status, int64_t revision, const char *d
     ticking_decide_group(t, pop(&t->pending), status, revision, detail);
 }
 
-/* The run ends before them: nothing of them was written. */
+/* The run ends before them: answer of them was written. */
 void ticking_give_up(ticking *t, ticking_list *list) {
     while (list->first) {
         ew_group *g = pop(list);
@@ -152,30 +153,34 @@ void ticking_evaluate(ticking *t) {
 
 /* ---- outcomes ---- */
 
-static void committed(ticking *t, const Msg__Outcome *o) {
+static void units_committed(ticking *t, const Msg__Outcome *o) {
     for (uint32_t u = 0; u < o->units; u++) {
+        if (EW_BUG(evaluated_twice) && u > 0 && u + 1 == t->patches.message.n_units)
+            break;
         int64_t revision = u < o->n_revisions ? o->revisions[u] : o->barrier_revision;
         for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
             t->stats.groups_committed++;
             decide_first(t, EW_OK, revision, NULL);
         }
     }
-    if (o->barrier_revision > t->barrier)
+    if (o->barrier_revision > t->barrier && !EW_BUG(no_barrier))
         t->barrier = o->barrier_revision;
     if (o->units > 0)
         t->refusals = 0;
 }
 
 /* SEMANTICS 21: again on newer state, and with backoff when it is refused again, so that nobody starves. */
-static void refused(ticking *t, const Msg__Outcome *o) {
+static void unit_refused(ticking *t, const Msg__Outcome *o) {
     t->stats.groups_refused += t->patches.units[o->units].groups;
     t->no_glue = true;
-    t->wait_revision = o->conflict_revision > 0 ? o->conflict_revision : t->patches.message.base_revision + 1;
+    t->wait_revision = EW_BUG(waits_for_ever) && o->conflict_revision == 0 ? INT64_MAX
+                       : o->conflict_revision > 0                          ? o->conflict_revision
+                                                                           : t->patches.message.base_revision + 1;
     t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
 }
 
 /* The server takes less than we were told. Groups that were glued are judged one by one first. */
-static void too_large(ticking *t, const Msg__Outcome *o) {
+static void server_takes_less(ticking *t, const Msg__Outcome *o) {
     if (t->patches.units[o->units].groups > 1 && !t->no_glue) {
         t->no_glue = true;
         return;
@@ -187,7 +192,7 @@ static void too_large(ticking *t, const Msg__Outcome *o) {
     group_failed(t, &err);
 }
 
-static void failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
+static void unit_failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
     const char *detail = o->detail ? o->detail : "";
     ticking_end(t, o->status, "%s", detail);
     if (o->unknown || o->status == EW_ERR_UNKNOWN_OUTCOME) {
@@ -201,12 +206,12 @@ static void failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
 }
 
 static void contradicts(ticking *t) {
-    Msg__Outcome nothing = MSG__OUTCOME__INIT;
-    nothing.status = EW_ERR_BAD_MESSAGE;
-    nothing.unknown = true;
-    nothing.detail = "an outcome that contradicts itself";
+    Msg__Outcome answer = MSG__OUTCOME__INIT;
+    answer.status = EW_ERR_BAD_MESSAGE;
+    answer.unknown = true;
+    answer.detail = "an outcome that contradicts itself";
     t->stats.bad_messages++;
-    failed(t, &nothing, 0);
+    unit_failed(t, &answer, 0);
 }
 
 void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
@@ -222,13 +227,13 @@ void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
         contradicts(t);
         return;
     }
-    committed(t, o);
+    units_committed(t, o);
     if (o->status == EW_OK)
         t->no_glue = false;
     else if (o->status == EW_ERR_REFUSED)
-        refused(t, o);
+        unit_refused(t, o);
     else if (o->status == EW_ERR_TOO_LARGE && !o->unknown)
-        too_large(t, o);
+        server_takes_less(t, o);
     else
-        failed(t, o, o->units);
+        unit_failed(t, o, o->units);
 }

@@ -1,10 +1,6 @@
 /* Groups from other applications: plain puts, deletes and compares, committed behind the reactor's own. */
 #include "core/ticking_private.h"
 
-static ew_slice slice(ProtobufCBinaryData b) {
-    return (ew_slice){b.data, b.len};
-}
-
 static void reply(ticking *t, uint64_t id, int status, const char *detail) {
     ticking_effect *e = ticking_emit(t, TICKING_DO_REPLY);
     e->submit_id = id;
@@ -17,14 +13,14 @@ static void fill(ew_group *g, const Msg__Submit *s) {
     for (size_t i = 0; i < s->n_compares; i++) {
         const Msg__Submit__Compare *c = s->compares[i];
         if (c->absent)
-            group_if_absent(g, slice(c->key));
+            group_if_absent(g, ticking_slice(c->key));
         else
-            group_if_value(g, slice(c->key), slice(c->value));
+            group_if_value(g, ticking_slice(c->key), ticking_slice(c->value));
     }
     for (size_t i = 0; i < s->n_puts; i++)
-        ew_group_put(g, slice(s->puts[i]->key), slice(s->puts[i]->value));
+        ew_group_put(g, ticking_slice(s->puts[i]->key), ticking_slice(s->puts[i]->value));
     for (size_t i = 0; i < s->n_deletes; i++)
-        ew_group_delete(g, slice(s->deletes[i]));
+        ew_group_delete(g, ticking_slice(s->deletes[i]));
 }
 
 void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s) {

@@ -1,6 +1,8 @@
 /* The snapshot: the prefix, page by page, all pages at the revision of the first (SEMANTICS 3). */
 #include "core/watching_internal.h"
 
+#include "core/bug.h"
+
 #include <stdlib.h>
 
 void watching_start_pages(watching *w) {
@@ -28,7 +30,7 @@ void watching_send_range(watching *w, watching_effects *out) {
     request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
     request.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)(uintptr_t)end.data};
     request.limit = w->limit;
-    request.revision = w->pinned;
+    request.revision = EW_BUG(unpinned_pages) ? 0 : w->pinned;
     ew_slice bytes;
     if (!watching_pack(w, out, &request.base, &bytes))
         return;

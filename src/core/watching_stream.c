@@ -1,6 +1,8 @@
 /* The watch: one on one stream, from the newest whole revision on (ETCD P1 to P6, P10). */
 #include "core/watching_internal.h"
 
+#include "core/bug.h"
+
 #include <stdlib.h>
 
 /* ---- the stream's life ---- */
@@ -15,7 +17,7 @@ void watching_open(watching *w, watching_effects *out) {
     Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
     create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
     create.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
-    create.start_revision = w->seen + 1;
+    create.start_revision = EW_BUG(watch_from_now) ? 0 : w->seen + 1;
     create.progress_notify = true;
     create.fragment = true;
     Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
@@ -40,6 +42,8 @@ void watching_drop(watching *w, watching_effects *out) {
             w->failures = w->resyncs = 0;
     }
     w->created = w->asked = false;
+    if (EW_BUG(resume_in_revision) && w->joined_len > 0)
+        w->seen = w->joined_revision;
     w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
     if (w->stream_out && !w->closing) {
         watching_emit(out, WATCHING_DO_CLOSE);
@@ -192,7 +196,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
         watching_fail(w, out, EW_ERR_NO_MEMORY, "joining fragments");
         return;
     }
-    if (r->fragment)
+    if (r->fragment && !EW_BUG(fragment_is_whole))
         return;
     w->joined_sent = true; /* it stays untouched until the next step */
     send_events(w, (ew_slice){w->joined, w->joined_len}, w->joined_revision, out);
@@ -200,7 +204,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
 
 /* A response of our own watch. */
 static void take_own(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
-    int64_t revision = revision_of(r);
+    int64_t revision = EW_BUG(header_revision) && r->n_events > 0 ? r->header->revision : revision_of(r);
     if (revision < 0) {
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event without its key or revision");
     } else if (r->fragment || w->joined_len > 0) {
@@ -238,7 +242,7 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slic
     /* ETCD P2: a requested progress reply (watch -1) may have overtaken events: a sign of life, nothing more. */
     if (r->n_events == 0 && stays_behind(w, r, out))
         return;
-    if (own)
+    if (own || EW_BUG(progress_overtakes))
         take_own(w, r, bytes, out);
 }
 
