@@ -146,14 +146,21 @@ static http *new_http(const char *worker, const char *prefix, const ew_worker *w
     return NULL;
 }
 
-int http_start(http **out, const char *listen, const char *worker, const char *prefix, const ew_worker *w,
-               ew_error *err) {
-    *out = NULL;
-    char text[280];
+int http_check(const char *listen, ew_error *err) {
     const char *colon = strrchr(listen, ':');
     if (!colon || colon == listen || strlen(colon + 1) == 0 || strlen(colon + 1) != strspn(colon + 1, "0123456789") ||
         strlen(listen) > 250 || strchr(listen, '/'))
         return ew_fail(err, EW_ERR_INVALID, "option http_listen: '%.100s' is not host:port", listen);
+    return EW_OK;
+}
+
+int http_start(http **out, const char *listen, const char *worker, const char *prefix, const ew_worker *w,
+               ew_error *err) {
+    *out = NULL;
+    char text[280];
+    int status = http_check(listen, err);
+    if (status != EW_OK)
+        return status;
     snprintf(text, sizeof text, "http://%s/", listen);
     nng_url *url;
     int code = nng_url_parse(&url, text);

@@ -12,6 +12,9 @@ typedef struct http http;
 int http_start(http **out, const char *listen, const char *worker, const char *prefix, const ew_worker *w,
                ew_error *err);
 
+/* Whether `listen` has the form of an address. EW_ERR_INVALID names it. */
+int http_check(const char *listen, ew_error *err);
+
 /* The port it listens at. */
 int http_port(const http *h);
 

@@ -265,6 +265,8 @@ int run_check(const settings *s, FILE *problems) {
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
     if (chosen_check(o, &err) != EW_OK)
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    if (ew_options_text(o, "http_listen")[0] && http_check(ew_options_text(o, "http_listen"), &err) != EW_OK)
+        wrong += fprintf(problems, "%s\n", err.detail) > 0;
     if (check_demo(o, &err) != EW_OK)
         wrong += fprintf(problems, "%s\n", err.detail) > 0;
     ew_worker_destroy(worker);

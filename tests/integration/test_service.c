@@ -48,6 +48,7 @@ static void test_check_config(void **state) {
     (void)state;
     expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
     expect(78, "want host:port", ARGS("--check-config", "--endpoints=not an endpoint at all"));
+    expect(78, "option http_listen: 'nowhere' is not host:port", ARGS("--check-config", "--http-listen=nowhere"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
     expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
     expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));
