@@ -45,7 +45,7 @@ static void decide_first(ticking *t, int status, int64_t revision, const char *d
     ticking_decide_group(t, pop(&t->pending), status, revision, detail);
 }
 
-/* The run ends before them: answer of them was written. */
+/* The run ends before them: nothing of them was written. */
 void ticking_give_up(ticking *t, ticking_list *list) {
     while (list->first) {
         ew_group *g = pop(list);

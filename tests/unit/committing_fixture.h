@@ -49,7 +49,7 @@ static const committing_config plain_config = {
     .seed = 1,
 };
 
-static world *world_new(const committing_config *config) {
+static inline world *world_new(const committing_config *config) {
     world *w = calloc(1, sizeof *w);
     w->config = *config;
     w->etcd.revision = 1;
@@ -59,12 +59,12 @@ static world *world_new(const committing_config *config) {
     return w;
 }
 
-static void world_free(world *w) {
+static inline void world_free(world *w) {
     committing_free(w->c);
     free(w);
 }
 
-static void take_effect(world *w, const committing_effect *e) {
+static inline void take_effect(world *w, const committing_effect *e) {
     assert_false(w->ended); /* DO_END is the last effect */
     switch (e->type) {
     case COMMITTING_DO_TXN:
@@ -94,7 +94,7 @@ static void take_effect(world *w, const committing_effect *e) {
     }
 }
 
-static void step(world *w, committing_event event) {
+static inline void step(world *w, committing_event event) {
     event.now_ms = w->now;
     w->has_outcome = false;
     if (event.type == COMMITTING_ANSWER)
@@ -106,16 +106,16 @@ static void step(world *w, committing_event event) {
 
 /* ---- answers ---- */
 
-static void answer_status(world *w, int status) {
+static inline void answer_status(world *w, int status) {
     step(w, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = "as told"});
 }
 
-static void answer_bytes(world *w, const void *bytes, size_t len) {
+static inline void answer_bytes(world *w, const void *bytes, size_t len) {
     step(w, (committing_event){.type = COMMITTING_ANSWER, .bytes = {bytes, len}});
 }
 
 /* etcd applies what was sent, and the answer arrives. */
-static void applied(world *w) {
+static inline void applied(world *w) {
     assert_int_equal(w->txn, true);
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
     if (w->answer.status == EW_OK)
@@ -125,7 +125,7 @@ static void applied(world *w) {
 }
 
 /* etcd applies what was sent, and the answer is lost. */
-static void applied_lost(world *w) {
+static inline void applied_lost(world *w) {
     assert_int_equal(w->txn, true);
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
@@ -149,14 +149,14 @@ static inline bool late(world *w, sent *copy) {
 }
 
 /* Time passes until the core wants to do something. */
-static void wait_timer(world *w) {
+static inline void wait_timer(world *w) {
     int64_t deadline = committing_deadline_ms(w->c);
     assert_true(deadline < INT64_MAX);
     w->now = deadline > w->now ? deadline : w->now;
     step(w, (committing_event){.type = COMMITTING_TIMER});
 }
 
-static void stop(world *w, int64_t timeout_ms) {
+static inline void stop(world *w, int64_t timeout_ms) {
     step(w, (committing_event){.type = COMMITTING_STOP, .timeout_ms = timeout_ms});
 }
 
@@ -169,7 +169,7 @@ typedef struct batch {
     size_t used;
 } batch;
 
-static batch *batch_new(uint64_t number, int64_t counter) {
+static inline batch *batch_new(uint64_t number, int64_t counter) {
     batch *b = calloc(1, sizeof *b);
     msg__patches__init(&b->patches);
     b->patches.batch = number;
@@ -178,7 +178,7 @@ static batch *batch_new(uint64_t number, int64_t counter) {
     return b;
 }
 
-static void batch_unit(batch *b) {
+static inline void batch_unit(batch *b) {
     size_t i = b->patches.n_units++;
     msg__unit__init(&b->units[i]);
     b->list[i] = &b->units[i];
@@ -188,7 +188,7 @@ static void batch_unit(batch *b) {
 
 /* Adds a key to the last unit: compared with `mod`, then put, or deleted when `value` is NULL, or only compared when it
  * is "?". */
-static void batch_key(batch *b, const char *key, int64_t mod, const char *value) {
+static inline void batch_key(batch *b, const char *key, int64_t mod, const char *value) {
     const ProtobufCBinaryData k = {strlen(key), (uint8_t *)key};
     Msg__Unit *u = b->list[b->patches.n_units - 1];
     Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
@@ -229,19 +229,19 @@ static void batch_key(batch *b, const char *key, int64_t mod, const char *value)
     u->txn.len += len;
 }
 
-static void batch_put(batch *b, const char *key, int64_t mod, const char *value) {
+static inline void batch_put(batch *b, const char *key, int64_t mod, const char *value) {
     batch_unit(b);
     batch_key(b, key, mod, value);
 }
 
 /* Gives the batch to the core, and frees it: the core has copied what it keeps. */
-static void give(world *w, batch *b) {
+static inline void give(world *w, batch *b) {
     step(w, (committing_event){.type = COMMITTING_BATCH, .patches = &b->patches});
     memset(b->bytes, 0xee, sizeof b->bytes);
     free(b);
 }
 
-static void assert_outcome(const world *w, int status, uint32_t units) {
+static inline void assert_outcome(const world *w, int status, uint32_t units) {
     assert_true(w->has_outcome);
     assert_string_equal(ew_errname(w->outcome.status), ew_errname(status));
     assert_int_equal(w->outcome.units, units);

@@ -1,0 +1,101 @@
+/* No allocation failure is ignored: each allocation of the committing core fails in turn; every batch still gets an
+ * outcome, and it is true. The sources are compiled into this program with an allocator that fails on demand. */
+#include <stdlib.h>
+#include <string.h>
+
+/* Fails the allocation that makes it zero, once; negative: never. */
+static long fail_in = -1;
+
+static int fails_now(void) {
+    return fail_in >= 0 && fail_in-- == 0;
+}
+
+static void *failing_malloc(size_t size) {
+    return fails_now() ? NULL : malloc(size);
+}
+
+static void *failing_calloc(size_t count, size_t size) {
+    return fails_now() ? NULL : calloc(count, size);
+}
+
+static void *failing_realloc(void *old, size_t size) {
+    return fails_now() ? NULL : realloc(old, size);
+}
+
+#define malloc(size)        failing_malloc(size)
+#define calloc(count, size) failing_calloc(count, size)
+#define realloc(old, size)  failing_realloc(old, size)
+#include "core/committing.c"
+#include "core/committing_answer.c"
+#include "core/committing_batch.c"
+#include "core/committing_resolve.c"
+#include "core/committing_txn.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#include "unit/committing_fixture.h"
+
+static void play(world *w) {
+    static const char *const keys[] = {"/a/x", "/a/y", "/a/z"};
+    char value[600];
+    memset(value, 'v', sizeof value);
+    value[90] = '\0';
+    for (uint64_t number = 1; number <= 3; number++) {
+        batch *b = batch_new(number, 0);
+        for (int i = 0; i < 3; i++)
+            batch_put(b, keys[i], tiny_mod(&w->etcd, keys[i]), value);
+        batch_key(b, "/a/more", tiny_mod(&w->etcd, "/a/more"), value);
+        give(w, b);
+        if (w->has_outcome) {
+            assert_outcome(w, EW_ERR_NO_MEMORY, 0);
+            assert_false(w->outcome.unknown);
+            continue;
+        }
+        if (number == 2)
+            tiny_put(&w->etcd, "/a/z", "foreign");
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+        while (!w->has_outcome) {
+            if (w->txn)
+                applied(w);
+            else
+                wait_timer(w);
+        }
+        /* The first two units are committed when their transaction is; with no memory they are not sent. */
+        if (w->outcome.status == EW_ERR_NO_MEMORY)
+            assert_int_equal(w->outcome.units, 0);
+        else
+            assert_outcome(w, number == 2 ? EW_ERR_REFUSED : EW_OK, number == 2 ? 2 : 3);
+    }
+}
+
+static bool play_failing(long n) {
+    world *w = calloc(1, sizeof *w);
+    w->config = plain_config;
+    w->etcd.revision = 1;
+    fail_in = n;
+    w->c = committing_new(&plain_config);
+    if (w->c)
+        play(w);
+    bool reached = fail_in < 0;
+    fail_in = -1;
+    world_free(w);
+    return reached;
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    long n = 0;
+    while (play_failing(n))
+        n++;
+    assert_true(n > 8);
+}
+
+static void test_free_nothing(void **state) {
+    (void)state;
+    committing_free(NULL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_free_nothing)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,210 @@
+/* No allocation failure is ignored: each allocation of the ticking core fails in turn; what follows is the end of the
+ * run with EW_ERR_NO_MEMORY, or nothing at all, but never a crash, a leak, a wrong commit or a waiting caller. The
+ * sources are compiled into this program with an allocator that fails on demand. */
+#include <stdlib.h>
+#include <string.h>
+
+/* Fails the allocation that makes it zero, and `fail_count` - 1 behind it; negative: never. */
+static long fail_in = -1, fail_count = 1, left;
+
+static int fails_now(void) {
+    if (fail_in >= 0 && fail_in-- == 0)
+        left = fail_count;
+    if (left <= 0)
+        return 0;
+    left--;
+    return 1;
+}
+
+static void *failing_malloc(size_t size) {
+    return fails_now() ? NULL : malloc(size);
+}
+
+static void *failing_calloc(size_t count, size_t size) {
+    return fails_now() ? NULL : calloc(count, size);
+}
+
+static void *failing_realloc(void *old, size_t size) {
+    return fails_now() ? NULL : realloc(old, size);
+}
+
+#define malloc(size)        failing_malloc(size)
+#define calloc(count, size) failing_calloc(count, size)
+#define realloc(old, size)  failing_realloc(old, size)
+#include "core/overlay.c"
+
+#include "core/evaluate.c"
+#include "core/evaluate_units.c"
+#include "core/evaluate_view.c"
+#include "core/group.c"
+#include "core/group_scope.c"
+#include "core/mirror.c"
+#include "core/tick.c"
+#include "core/ticking.c"
+#include "core/ticking_changes.c"
+#include "core/ticking_effects.c"
+#include "core/ticking_groups.c"
+#include "core/ticking_load.c"
+#include "core/ticking_submits.c"
+#include "core/ticking_updates.c"
+#undef malloc
+#undef calloc
+#undef realloc
+#define settle settle_life
+#define step   step_life
+#define append append_text
+#include "unit/ticking_fixture.h"
+
+static int drops, made;
+
+static void count_drop(void *arg) {
+    (void)arg;
+    drops++;
+}
+
+static int write_all(void *arg, ew_view *v) {
+    ew_entry e;
+    (void)arg;
+    ew_view_get(v, EW_STR("/a/x"), &e);
+    ew_view_put(v, EW_STR("/a/patched"), EW_STR("value"));
+    ew_view_delete(v, EW_STR("/a/y"));
+    return EW_OK; /* whatever the view answered: its error sticks */
+}
+
+static int count_up(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    (void)current;
+    ew_value_set_int(next, 7);
+    return EW_OK;
+}
+
+static done_note note;
+
+static int work(life *self, ew_tick *t) {
+    (void)self;
+    made += 2;
+    ew_group *g = ew_tick_group(t);
+    ew_group_on_done(g, note_done, &note);
+    ew_group_put(g, EW_STR("/a/x"), EW_STR("2"));
+    ew_group_delete(g, EW_STR("/a/z"));
+    ew_group_guard(g, EW_STR("/a/guard"));
+    ew_group_patch(g, write_all, NULL, count_drop);
+    for (int i = 0; i < 20; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "/a/%d", i);
+        ew_group_put(g, ew_str(key), EW_STR("v"));
+    }
+    g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/a/m"), count_up, NULL, count_drop);
+    for (int i = 0; i < 10; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "/a/g%d", i);
+        ew_group_put(ew_tick_group(t), ew_str(key), EW_STR("v"));
+    }
+    return EW_OK;
+}
+
+/* The actor's memory fails, too: the list of effects grows, and is new now and then. */
+static void fresh_effects(life *l) {
+    ticking_effects_fini(&l->effects);
+}
+
+static void submit_one(life *l) {
+    Msg__Submit message = MSG__SUBMIT__INIT;
+    Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
+    put.key = binary("/a/submitted");
+    put.value = binary("1");
+    message.puts = puts;
+    message.n_puts = 1;
+    step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &message, .submit_id = 1});
+}
+
+static void play(life *l) {
+    const kv one[] = {{"/a/x", 2, "1"}, {"/a/y", 3, "1"}}, two[] = {{"/a/z", 4, "1"}};
+    l->epoch = 1;
+    page(l, 9, true, false, one, 2);
+    page(l, 9, false, true, two, 1);
+    settle(l);
+    if (l->ended)
+        return;
+    l->on_tick = work;
+    events(l, {"/a/x", 10, "2"}, {"/a/y", 11, NULL}, {"/a/w", 12, "1"});
+    progress(l, 13);
+    submit_one(l);
+    fresh_effects(l);
+    settle(l);
+    l->on_tick = NULL;
+    if (l->ended)
+        return;
+    if (ticking_get_state(l->t) == TICKING_COMMITTING) {
+        fresh_effects(l);
+        refused(l, 0, 0, 14);
+    }
+    events(l, {"/a/x", 14, "5"});
+    settle(l);
+    if (ticking_get_state(l->t) == TICKING_COMMITTING)
+        committed(l, 20);
+    l->epoch++;
+    page(l, 30, true, true, two, 1);
+    settle(l);
+    stop(l, EW_ERR_CANCELLED);
+    settle(l);
+}
+
+/* One life in which allocation `n` fails. Answers whether it was reached. */
+static bool play_failing(const ticking_config *config, long n) {
+    life *l = calloc(1, sizeof *l);
+    l->config = *config;
+    l->now = 5000;
+    drops = made = 0;
+    note = (done_note){0};
+    left = 0;
+    fail_in = n;
+    l->t = ticking_new(config);
+    if (l->t)
+        play(l);
+    /* When memory is back, whoever waits is told. */
+    bool reached = fail_in < 0;
+    fail_in = -1;
+    left = 0;
+    if (l->t && !l->ended) {
+        settle(l);
+        if (!l->ended)
+            stop(l, EW_ERR_CANCELLED);
+        if (ticking_get_state(l->t) == TICKING_COMMITTING)
+            committed(l, 40);
+        assert_true(l->ended);
+    }
+    if (l->t && l->end_status != EW_ERR_CANCELLED)
+        assert_string_equal(ew_errname(l->end_status), "EW_ERR_NO_MEMORY");
+    life_free(l);
+    assert_int_equal(drops, made);
+    assert_true(note.calls <= 1);
+    return reached;
+}
+
+static void every_failure(const ticking_config *config) {
+    for (fail_count = 1; fail_count <= 3; fail_count++) {
+        long n = 0;
+        while (play_failing(config, n))
+            n++;
+        assert_true(n > 100);
+    }
+}
+
+static void test_memory(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    every_failure(&config);
+    config.serializable = true;
+    every_failure(&config);
+    config.coalesce = false;
+    every_failure(&config);
+    config.max_pending_update_bytes = 300;
+    every_failure(&config);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
