@@ -46,7 +46,8 @@ struct mailbox {
 };
 
 static int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
-    int code = rv == NNG_ENOMEM ? EW_ERR_NO_MEMORY : rv == NNG_EADDRINVAL ? EW_ERR_INVALID : EW_ERR_SYSTEM;
+    bool bad_url = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
+    int code = rv == NNG_ENOMEM ? EW_ERR_NO_MEMORY : bad_url ? EW_ERR_INVALID : EW_ERR_SYSTEM;
     return ew_fail(err, code, "%s %s: %s", what, url, nng_strerror(rv));
 }
 
