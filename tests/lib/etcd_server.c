@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -255,6 +256,9 @@ void etcd_server_replace(etcd_server *s) {
 
 void etcd_server_pause(etcd_server *s) {
     kill(s->pid, SIGSTOP);
+    /* The signal takes a moment to reach every thread, and until then requests are answered. */
+    if (waitpid(s->pid, NULL, WUNTRACED) != s->pid)
+        process_die("etcd does not stop");
 }
 
 void etcd_server_resume(etcd_server *s) {
