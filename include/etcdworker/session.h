@@ -30,7 +30,7 @@ EW_API int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg);
 EW_API void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg);
 
 /* Ends the session: stops the keepalive, revokes the lease (which deletes its keys) unless `keep_lease`, and frees. A
- * revoke that fails is left to the TTL. Blocks for at most call_timeout_ms. NULL is fine. */
+ * revoke that is not answered within 2 s is left to the TTL; so this blocks for no longer. NULL is fine. */
 EW_API void ew_session_close(ew_session *s, bool keep_lease);
 
 #ifdef __cplusplus
