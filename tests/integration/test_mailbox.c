@@ -1,0 +1,473 @@
+/* Mailboxes and outboxes: order, bounds, waking, requests, the end. No etcd. */
+#include "actors/mailbox.h"
+
+#include "etcd/etcd.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+enum { WAIT_MS = 30000, SOME = 200 };
+
+static unsigned urls;
+
+/* A URL that no test had before. */
+static const char *new_url(void) {
+    static char url[64];
+    snprintf(url, sizeof url, "inproc://mailbox-test/%u", ++urls);
+    return url;
+}
+
+static int send_epoch(outbox *ob, uint64_t epoch) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Progress progress = MSG__PROGRESS__INIT;
+    progress.revision = (int64_t)epoch;
+    m.epoch = epoch;
+    m.progress = &progress;
+    return outbox_send(ob, &m);
+}
+
+static int send_outcome(outbox *ob) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Outcome outcome = MSG__OUTCOME__INIT;
+    m.outcome = &outcome;
+    return outbox_send(ob, &m);
+}
+
+/* The next message, waited for. */
+static Msg__Message *receive(mailbox *mb) {
+    mailbox_message raw;
+    int64_t deadline_ms = etcd_now_ms() + WAIT_MS;
+    while (!mailbox_take(mb, &raw)) {
+        assert_true(etcd_now_ms() < deadline_ms);
+        mailbox_wait(mb, deadline_ms, false);
+    }
+    Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
+    mailbox_message_free(&raw);
+    assert_non_null(m);
+    return m;
+}
+
+static uint64_t receive_epoch(mailbox *mb) {
+    Msg__Message *m = receive(mb);
+    uint64_t epoch = m->epoch;
+    msg__message__free_unpacked(m, NULL);
+    return epoch;
+}
+
+static void open_pair(mailbox **mb, outbox **ob, size_t bound, size_t buffer) {
+    const char *url = new_url();
+    assert_int_equal(mailbox_open(mb, url, bound, NULL, NULL, NULL), EW_OK);
+    assert_int_equal(outbox_open(ob, url, buffer, NULL, NULL, NULL), EW_OK);
+}
+
+static void test_messages_keep_their_order(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    open_pair(&mb, &ob, 4, 2);
+    for (uint64_t i = 1; i <= 10000; i++) {
+        assert_int_equal(send_epoch(ob, i), EW_OK);
+        if (i % 3 == 0)
+            assert_int_equal(receive_epoch(mb), i / 3);
+    }
+    for (uint64_t i = 3334; i <= 10000; i++)
+        assert_int_equal(receive_epoch(mb), i);
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+static void test_a_mailbox_may_come_later(void **state) {
+    (void)state;
+    const char *url = new_url();
+    mailbox *mb;
+    outbox *ob;
+    assert_int_equal(outbox_open(&ob, url, 2, NULL, NULL, NULL), EW_OK);
+    for (uint64_t i = 1; i <= SOME; i++)
+        assert_int_equal(send_epoch(ob, i), EW_OK);
+    assert_true(outbox_busy(ob));
+    assert_int_equal(mailbox_open(&mb, url, 4, NULL, NULL, NULL), EW_OK);
+    for (uint64_t i = 1; i <= SOME; i++)
+        assert_int_equal(receive_epoch(mb), i);
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+static void count_up(void *arg) {
+    ++*(atomic_uint *)arg;
+}
+
+/* Every queue has a bound: a receiver that does not take makes its sender busy, and is told of no more messages than it
+ * can hold. When it takes them, the sender hears that there is room. */
+static void test_bounds(void **state) {
+    (void)state;
+    enum { BOUND = 4 };
+    const char *url = new_url();
+    mailbox *mb;
+    outbox *ob;
+    atomic_uint arrived = 0, room = 0;
+    assert_int_equal(mailbox_open(&mb, url, BOUND, count_up, &arrived, NULL), EW_OK);
+    assert_int_equal(outbox_open(&ob, url, 2, count_up, &room, NULL), EW_OK);
+    for (uint64_t i = 1; i <= SOME; i++)
+        assert_int_equal(send_epoch(ob, i), EW_OK);
+    assert_true(outbox_busy(ob));
+    int64_t deadline_ms = etcd_now_ms() + WAIT_MS;
+    while (arrived < BOUND && etcd_now_ms() < deadline_ms)
+        usleep(1000);
+    assert_int_equal(arrived, BOUND);
+    outbox_flush(ob, etcd_now_ms() + 100); /* time for more to arrive, if it could */
+    assert_int_equal(arrived, BOUND);
+    assert_true(outbox_busy(ob));
+    assert_int_equal(room, 0);
+    for (uint64_t i = 1; i <= SOME; i++)
+        assert_int_equal(receive_epoch(mb), i);
+    assert_int_equal(arrived, SOME);
+    outbox_flush(ob, etcd_now_ms() + WAIT_MS);
+    while (room == 0 && etcd_now_ms() < deadline_ms)
+        usleep(1000);
+    assert_true(room >= 1);
+    assert_false(outbox_busy(ob));
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+/* ---- waking ---- */
+
+typedef struct sleeper {
+    mailbox *mb;
+    bool outcome_only;
+    atomic_bool awake;
+} sleeper;
+
+static void *sleep_once(void *arg) {
+    sleeper *s = arg;
+    mailbox_wait(s->mb, etcd_now_ms() + WAIT_MS, s->outcome_only);
+    s->awake = true;
+    return NULL;
+}
+
+static void test_what_cannot_move_an_actor_on_does_not_wake_it(void **state) {
+    (void)state;
+    mailbox *mb, *quiet;
+    outbox *ob;
+    pthread_t thread;
+    open_pair(&mb, &ob, 8, 2);
+    assert_int_equal(mailbox_open(&quiet, new_url(), 2, NULL, NULL, NULL), EW_OK);
+    sleeper s = {.mb = mb, .outcome_only = true};
+    assert_int_equal(pthread_create(&thread, NULL, sleep_once, &s), 0);
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_int_equal(send_epoch(ob, i), EW_OK);
+    mailbox_wait(quiet, etcd_now_ms() + 200, false); /* as long as this sleeps, so does the other */
+    assert_false(s.awake);
+    int64_t before_ms = etcd_now_ms();
+    assert_int_equal(send_outcome(ob), EW_OK);
+    pthread_join(thread, NULL);
+    assert_true(etcd_now_ms() - before_ms < WAIT_MS / 2);
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_int_equal(receive_epoch(mb), i);
+    Msg__Message *m = receive(mb);
+    assert_non_null(m->outcome);
+    msg__message__free_unpacked(m, NULL);
+    outbox_close(ob);
+    mailbox_close(mb);
+    mailbox_close(quiet);
+}
+
+static void test_a_full_mailbox_wakes_its_actor(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    pthread_t thread;
+    open_pair(&mb, &ob, 4, 2);
+    sleeper s = {.mb = mb, .outcome_only = true};
+    assert_int_equal(pthread_create(&thread, NULL, sleep_once, &s), 0);
+    int64_t before_ms = etcd_now_ms();
+    for (uint64_t i = 1; i <= 5; i++)
+        assert_int_equal(send_epoch(ob, i), EW_OK);
+    pthread_join(thread, NULL);
+    assert_true(etcd_now_ms() - before_ms < WAIT_MS / 2);
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+static void test_a_wait_ends_at_its_deadline(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    open_pair(&mb, &ob, 4, 2);
+    int64_t before_ms = etcd_now_ms();
+    mailbox_wait(mb, before_ms + 50, false);
+    assert_true(etcd_now_ms() >= before_ms + 49);
+    mailbox_wait(mb, before_ms, false); /* and at once if it is over */
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+/* ---- what waits for company ---- */
+
+static int hold_outcome(outbox *ob, uint64_t batch) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Outcome outcome = MSG__OUTCOME__INIT;
+    outcome.batch = batch;
+    m.outcome = &outcome;
+    return outbox_hold(ob, &m);
+}
+
+static int join_events(outbox *ob, int64_t revision) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    m.epoch = 1;
+    events.revision = revision;
+    m.events = &events;
+    return outbox_join(ob, &m);
+}
+
+static void test_what_is_held_travels_with_the_next(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    open_pair(&mb, &ob, 4, 2);
+    assert_int_equal(hold_outcome(ob, 7), EW_OK);
+    assert_int_equal(join_events(ob, 70), EW_OK);
+    Msg__Message *m = receive(mb);
+    assert_true(m->outcome != NULL && m->outcome->batch == 7);
+    assert_true(m->events != NULL && m->events->revision == 70 && m->epoch == 1);
+    msg__message__free_unpacked(m, NULL);
+
+    assert_int_equal(hold_outcome(ob, 8), EW_OK);
+    assert_int_equal(send_epoch(ob, 5), EW_OK); /* what does not join it comes after it */
+    m = receive(mb);
+    assert_true(m->outcome != NULL && m->outcome->batch == 8 && m->epoch == 0);
+    msg__message__free_unpacked(m, NULL);
+    assert_int_equal(receive_epoch(mb), 5);
+
+    assert_int_equal(hold_outcome(ob, 9), EW_OK);
+    assert_int_equal(hold_outcome(ob, 10), EW_OK);
+    assert_int_equal(outbox_release(ob), EW_OK);
+    assert_int_equal(outbox_release(ob), EW_OK); /* nothing is held any more */
+    for (uint64_t batch = 9; batch <= 10; batch++) {
+        m = receive(mb);
+        assert_true(m->outcome != NULL && m->outcome->batch == batch);
+        msg__message__free_unpacked(m, NULL);
+    }
+    assert_int_equal(join_events(ob, 80), EW_OK); /* without company */
+    m = receive(mb);
+    assert_true(m->outcome == NULL && m->events->revision == 80);
+    msg__message__free_unpacked(m, NULL);
+    assert_int_equal(hold_outcome(ob, 11), EW_OK); /* dropped with the outbox */
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+/* ---- requests ---- */
+
+static nng_socket ask(const char *url, const char *text) {
+    nng_socket req;
+    assert_int_equal(nng_req0_open(&req), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, WAIT_MS), 0);
+    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
+    assert_int_equal(nng_send(req, (void *)(uintptr_t)text, strlen(text), 0), 0);
+    return req;
+}
+
+static void expect_reply(nng_socket req, const char *text) {
+    nng_msg *m;
+    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
+    assert_int_equal(nng_msg_len(m), strlen(text));
+    assert_memory_equal(nng_msg_body(m), text, strlen(text));
+    nng_msg_free(m);
+    nng_close(req);
+}
+
+static mailbox_message take_request(mailbox *mb) {
+    mailbox_message raw;
+    int64_t deadline_ms = etcd_now_ms() + WAIT_MS;
+    while (!mailbox_take(mb, &raw)) {
+        assert_true(etcd_now_ms() < deadline_ms);
+        mailbox_wait(mb, deadline_ms, false);
+    }
+    assert_int_not_equal(raw.request, 0);
+    return raw;
+}
+
+static void test_requests_are_answered_in_any_order(void **state) {
+    (void)state;
+    char url[64];
+    mailbox *mb;
+    assert_int_equal(mailbox_open(&mb, new_url(), 4, NULL, NULL, NULL), EW_OK);
+    snprintf(url, sizeof url, "%s", new_url());
+    assert_int_equal(mailbox_serve(mb, url, 2, NULL), EW_OK);
+    for (int round = 0; round < SOME; round++) {
+        nng_socket a = ask(url, "a"), b = ask(url, "b"), c = ask(url, "c"); /* the third waits for a free place */
+        mailbox_message first = take_request(mb), second = take_request(mb);
+        mailbox_message none;
+        assert_false(mailbox_take(mb, &none));
+        mailbox_reply(mb, second.request, second.body);
+        mailbox_message third = take_request(mb);
+        mailbox_reply(mb, first.request, first.body);
+        mailbox_reply(mb, third.request, third.body);
+        mailbox_message_free(&first);
+        mailbox_message_free(&second);
+        mailbox_message_free(&third);
+        expect_reply(c, "c");
+        expect_reply(b, "b");
+        expect_reply(a, "a");
+    }
+    mailbox_close(mb);
+}
+
+static void test_a_requester_that_is_gone_does_no_harm(void **state) {
+    (void)state;
+    char url[64];
+    mailbox *mb;
+    assert_int_equal(mailbox_open(&mb, new_url(), 4, NULL, NULL, NULL), EW_OK);
+    snprintf(url, sizeof url, "%s", new_url());
+    assert_int_equal(mailbox_serve(mb, url, 1, NULL), EW_OK);
+    for (int round = 0; round < SOME; round++) {
+        nng_socket gone = ask(url, "gone");
+        mailbox_message m = take_request(mb);
+        nng_close(gone);
+        mailbox_reply(mb, m.request, EW_STR("to nobody"));
+        mailbox_message_free(&m);
+        nng_socket here = ask(url, "here");
+        m = take_request(mb);
+        mailbox_reply(mb, m.request, m.body);
+        mailbox_message_free(&m);
+        expect_reply(here, "here");
+    }
+    nng_socket waits = ask(url, "unanswered");
+    mailbox_message m = take_request(mb);
+    mailbox_message_free(&m);
+    mailbox_close(mb); /* with a request open */
+    nng_close(waits);
+}
+
+/* ---- the end ---- */
+
+static void test_close_with_messages_on_the_way(void **state) {
+    (void)state;
+    for (int round = 0; round < SOME; round++) {
+        mailbox *mb;
+        outbox *ob;
+        open_pair(&mb, &ob, 2, 2);
+        for (uint64_t i = 0; i < (uint64_t)(round % 12); i++)
+            assert_int_equal(send_epoch(ob, i), EW_OK);
+        if (round % 2 == 0) {
+            outbox_close(ob);
+            mailbox_close(mb);
+        } else {
+            mailbox_close(mb);
+            outbox_close(ob);
+        }
+    }
+    outbox_close(NULL);
+    mailbox_close(NULL);
+    publisher_close(NULL);
+}
+
+static void *send_many(void *arg) {
+    for (uint64_t i = 0; i < 1000; i++)
+        if (send_epoch(arg, i) != EW_OK)
+            return arg;
+    return NULL;
+}
+
+static void test_several_threads_send(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    pthread_t threads[4];
+    unsigned seen[1000] = {0};
+    open_pair(&mb, &ob, 4, 2);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, send_many, ob), 0);
+    for (int i = 0; i < 4000; i++)
+        seen[receive_epoch(mb)]++;
+    for (int i = 0; i < 4; i++) {
+        void *failed;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(seen[i], 4);
+    outbox_close(ob);
+    mailbox_close(mb);
+}
+
+static void test_urls_that_cannot_be(void **state) {
+    (void)state;
+    mailbox *mb, *other;
+    outbox *ob;
+    publisher *p;
+    ew_error err = {0};
+    char url[64];
+    assert_int_equal(mailbox_open(&mb, "nonsense", 4, NULL, NULL, &err), EW_ERR_INVALID);
+    assert_null(mb);
+    assert_non_null(strstr(err.detail, "nonsense"));
+    assert_int_not_equal(outbox_open(&ob, "nonsense", 4, NULL, NULL, &err), EW_OK);
+    assert_null(ob);
+    assert_int_not_equal(publisher_open(&p, "nonsense", &err), EW_OK);
+    assert_null(p);
+    snprintf(url, sizeof url, "%s", new_url());
+    assert_int_equal(mailbox_open(&mb, url, 4, NULL, NULL, &err), EW_OK);
+    assert_int_equal(mailbox_open(&other, url, 4, NULL, NULL, &err), EW_ERR_SYSTEM); /* somebody listens there */
+    assert_null(other);
+    assert_non_null(strstr(err.detail, url));
+    assert_int_not_equal(mailbox_serve(mb, "nonsense", 4, &err), EW_OK);
+    mailbox_close(mb);
+}
+
+/* Any transport of nng's will do. */
+static void test_ipc_and_tcp(void **state) {
+    (void)state;
+    char urls_here[2][128];
+    snprintf(urls_here[0], sizeof urls_here[0], "ipc:///tmp/etcdworker-mailbox-test-%d", (int)getpid());
+    snprintf(urls_here[1], sizeof urls_here[1], "tcp://127.0.0.1:%d", 20000 + (int)getpid() % 12000);
+    for (size_t i = 0; i < 2; i++) {
+        mailbox *mb;
+        outbox *ob;
+        assert_int_equal(mailbox_open(&mb, urls_here[i], 4, NULL, NULL, NULL), EW_OK);
+        assert_int_equal(outbox_open(&ob, urls_here[i], 2, NULL, NULL, NULL), EW_OK);
+        for (uint64_t n = 1; n <= SOME; n++)
+            assert_int_equal(send_epoch(ob, n), EW_OK);
+        for (uint64_t n = 1; n <= SOME; n++)
+            assert_int_equal(receive_epoch(mb), n);
+        outbox_close(ob);
+        mailbox_close(mb);
+    }
+}
+
+static int end_nng(void **state) {
+    (void)state;
+    nng_fini();
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages_keep_their_order),
+        cmocka_unit_test(test_a_mailbox_may_come_later),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_what_cannot_move_an_actor_on_does_not_wake_it),
+        cmocka_unit_test(test_a_full_mailbox_wakes_its_actor),
+        cmocka_unit_test(test_a_wait_ends_at_its_deadline),
+        cmocka_unit_test(test_what_is_held_travels_with_the_next),
+        cmocka_unit_test(test_requests_are_answered_in_any_order),
+        cmocka_unit_test(test_a_requester_that_is_gone_does_no_harm),
+        cmocka_unit_test(test_close_with_messages_on_the_way),
+        cmocka_unit_test(test_several_threads_send),
+        cmocka_unit_test(test_urls_that_cannot_be),
+        cmocka_unit_test(test_ipc_and_tcp),
+    };
+    return cmocka_run_group_tests(tests, NULL, end_nng);
+}
