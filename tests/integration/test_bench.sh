@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The benchmark: every workload runs, and counts what it says it counts (each role checks its own sums and ends with an
+# error when they are off). Also what a report must hold, and that a mistake on the command line is named.
+set -euo pipefail
+
+bench=$EW_BUILD_DIR/etcdworker-bench
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+
+fail() {
+    echo "test_bench: $*" >&2
+    exit 1
+}
+
+"$bench" --smoke --runs 2 --json "$work/one.json" --html "$work/one.html" >"$work/table" || fail "the smoke run failed"
+for row in floor chain groups bigstate_1k bigstate_10k bigstate_100k bigstate_1M ingest_1 ingest_100 contend_3 contend_10 \
+    fanin_1 fanin_8 fanin_64 actors_nng catchup; do
+    grep -q "^$row " "$work/table" || fail "no row $row"
+    grep -q "\"$row\": {" "$work/one.json" || fail "$row is not in the JSON"
+done
+for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us; do
+    sed -n '/^  "chain": {/,/^  }/p' "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "chain has no $field"
+done
+grep -q '</html>' "$work/one.html" || fail "the page is not complete"
+
+# A run is compared with an earlier one.
+"$bench" --smoke --runs 2 chain --baseline "$work/one.json" >"$work/table" || fail "a comparison failed"
+grep -q 'differ by more than the noise' "$work/table" || fail "no verdict on the baseline"
+
+# Mistakes are found before anything is measured.
+# refused WORD ARGUMENT...
+refused() {
+    local word=$1 status=0
+    shift
+    "$bench" "$@" 2>"$work/errors" || status=$?
+    [ $status -eq 2 ] || fail "$*: status $status"
+    grep -q "$word" "$work/errors" || fail "$*: the message names no $word"
+}
+refused 'no such workload: nothing' nothing
+refused exactly_once --set exactly_once=maybe chain
+refused runs --runs 0 chain
+refused disk --etcd 127.0.0.1:1 --disk "$work" chain
+
+# Ctrl-C: what is finished is printed.
+mkfifo "$work/progress"
+"$bench" --runs 1000 --smoke floor >"$work/table" 2>"$work/progress" &
+pid=$!
+exec 3<"$work/progress"
+while read -r -t 60 line <&3; do
+    case $line in *'run 3 of'*) break ;; esac
+done
+kill -TERM $pid
+cat <&3 >"$work/errors"
+status=0
+wait $pid || status=$?
+[ $status -eq 130 ] || fail "status $status after a signal"
+grep -q '^floor ' "$work/table" || fail "what was finished is not in the table"
+grep -q 'interrupted' "$work/errors" || fail "the interruption is not told"
+echo "test_bench: passed"
