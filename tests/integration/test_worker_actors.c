@@ -1,0 +1,528 @@
+/* Single actors at URLs of the test's own (<etcdworker/actor.h>), and what happens to messages that nobody of the
+ * worker's has sent. */
+#include "actors/mailbox.h"
+#include "etcd/etcd.h"
+#include "lib/scenario.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/pipeline0/push.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- the test as the actor's peer ---- */
+
+typedef struct peer {
+    char mailbox_url[64], actor_url[64];
+    mailbox *mb;
+    outbox *ob;      /* to the actor */
+    nng_socket push; /* to the actor, for bodies that are no messages */
+    ew_actor *actor;
+} peer;
+
+static void peer_open(peer *p) {
+    static unsigned number;
+    number++;
+    memset(p, 0, sizeof *p);
+    snprintf(p->mailbox_url, sizeof p->mailbox_url, "inproc://actors-test/%u/peer", number);
+    snprintf(p->actor_url, sizeof p->actor_url, "inproc://actors-test/%u/actor", number);
+    assert_int_equal(mailbox_open(&p->mb, p->mailbox_url, 64, NULL, NULL, NULL), EW_OK);
+}
+
+static nng_socket push_to(const char *url) {
+    nng_socket push;
+    assert_int_equal(nng_push0_open(&push), 0);
+    assert_int_equal(nng_socket_set_ms(push, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_dial(push, url, NULL, 0), 0);
+    return push;
+}
+
+static void peer_connect(peer *p) {
+    assert_int_equal(outbox_open(&p->ob, p->actor_url, 8, NULL, NULL, NULL), EW_OK);
+    p->push = push_to(p->actor_url);
+}
+
+/* The next message, unpacked. */
+static Msg__Message *peer_receive(peer *p) {
+    mailbox_message raw;
+    int64_t deadline_ms = scene_now_ms() + SCENE_WAIT_MS;
+    while (!mailbox_take(p->mb, &raw)) {
+        assert_true(scene_now_ms() < deadline_ms);
+        mailbox_wait(p->mb, deadline_ms, false);
+    }
+    Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
+    mailbox_message_free(&raw);
+    assert_non_null(m);
+    return m;
+}
+
+static void peer_send_stop(peer *p) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Stop stop = MSG__STOP__INIT;
+    stop.timeout_ms = 1000;
+    m.stop = &stop;
+    assert_int_equal(outbox_send(p->ob, &m), EW_OK);
+}
+
+static void peer_close(peer *p) {
+    nng_close(p->push);
+    outbox_close(p->ob);
+    mailbox_close(p->mb);
+}
+
+/* Reads until DOWN, which is the last message. */
+static void expect_down(peer *p, Msg__Actor actor) {
+    for (;;) {
+        Msg__Message *m = peer_receive(p);
+        bool down = m->down != NULL;
+        if (down) {
+            assert_int_equal(m->down->actor, actor);
+            assert_int_equal(m->down->status, EW_OK);
+        }
+        msg__message__free_unpacked(m, NULL);
+        if (down)
+            return;
+    }
+}
+
+static bool has_counted(void *arg) {
+    const void *const *both = arg;
+    return ew_actor_bad_messages(both[0]) >= *(const uint64_t *)both[1];
+}
+
+static void await_bad(ew_actor *a, uint64_t count) {
+    const void *both[] = {a, &count};
+    assert_true(scene_until(has_counted, both));
+    assert_int_equal(ew_actor_bad_messages(a), count);
+}
+
+static void send_raw(nng_socket push, const void *body, size_t size) {
+    assert_int_equal(nng_send(push, (void *)(uintptr_t)body, size, 0), 0);
+}
+
+static const char *const nonsense[] = {"hello", "\x3a\xff\xff\xff\xff\x0f", "\x3a", "\x3a\x7fxyz", "\xff\xff\xff\xff"};
+enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
+
+/* ---- only a watcher ---- */
+
+static void start_watcher(peer *p, const char *prefix) {
+    ew_options *o = scene_options(prefix);
+    assert_int_equal(ew_watcher_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    ew_options_free(o);
+    peer_connect(p);
+}
+
+/* Snapshot pages until the last; how many keys they hold. */
+static size_t read_snapshot(peer *p, int64_t *revision) {
+    size_t keys = 0;
+    for (bool first = true, last = false; !last;) {
+        Msg__Message *m = peer_receive(p);
+        if (m->snapshot != NULL) {
+            Pb__RangeResponse *page = pb__range_response__unpack(NULL, m->snapshot->page.len, m->snapshot->page.data);
+            assert_non_null(page);
+            assert_int_equal(m->epoch, 1);
+            assert_int_equal(m->snapshot->first, first);
+            keys += page->n_kvs;
+            *revision = m->snapshot->revision;
+            first = false;
+            last = m->snapshot->last;
+            pb__range_response__free_unpacked(page, NULL);
+        }
+        msg__message__free_unpacked(m, NULL);
+    }
+    return keys;
+}
+
+static void test_only_a_watcher(void **state) {
+    (void)state;
+    peer p;
+    int64_t revision = 0;
+    hand_put("/alone/a", "1");
+    int64_t before = hand_put("/alone/b", "2");
+    peer_open(&p);
+    start_watcher(&p, "/alone");
+    assert_int_equal(read_snapshot(&p, &revision), 2);
+    assert_true(revision >= before);
+    int64_t put = hand_put("/alone/c", "3");
+    for (bool seen = false; !seen;) {
+        Msg__Message *m = peer_receive(&p);
+        if (m->events != NULL) {
+            Pb__WatchResponse *r = pb__watch_response__unpack(NULL, m->events->response.len, m->events->response.data);
+            assert_int_equal(m->events->revision, put);
+            assert_int_equal(r->n_events, 1);
+            assert_int_equal(r->events[0]->kv->mod_revision, put);
+            pb__watch_response__free_unpacked(r, NULL);
+            seen = true;
+        }
+        msg__message__free_unpacked(m, NULL);
+    }
+    peer_send_stop(&p);
+    expect_down(&p, MSG__ACTOR__WATCHER);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+static void test_a_watcher_drops_what_is_not_for_it(void **state) {
+    (void)state;
+    peer p;
+    int64_t revision;
+    peer_open(&p);
+    start_watcher(&p, "/alone");
+    read_snapshot(&p, &revision);
+    for (size_t i = 0; i < NONSENSE; i++)
+        send_raw(p.push, nonsense[i], strlen(nonsense[i]));
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Patches patches = MSG__PATCHES__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    m.patches = &patches;
+    assert_int_equal(outbox_send(p.ob, &m), EW_OK);
+    m.patches = NULL;
+    m.events = &events;
+    assert_int_equal(outbox_send(p.ob, &m), EW_OK);
+    send_raw(p.push, "", 0);
+    await_bad(p.actor, NONSENSE + 3);
+    int64_t put = hand_put("/alone/c", "3");
+    for (bool seen = false; !seen;) {
+        Msg__Message *got = peer_receive(&p);
+        seen = got->events != NULL && got->events->revision == put;
+        msg__message__free_unpacked(got, NULL);
+    }
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    expect_down(&p, MSG__ACTOR__WATCHER);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+/* A receiver that is slow, or not there at all, stops nothing but the watch. */
+static void test_a_watcher_without_a_receiver(void **state) {
+    (void)state;
+    ew_actor *a;
+    ew_options *o = scene_options("/alone");
+    hand_put("/alone/a", "1");
+    assert_int_equal(
+        ew_watcher_start(&a, hand_client(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
+        EW_OK);
+    ew_options_free(o);
+    for (int i = 0; i < 500; i++)
+        hand_put("/alone/a", "x");
+    assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
+    hand_delete_prefix("/alone/");
+}
+
+/* ---- only a committer ---- */
+
+static void start_committer(peer *p, const char *delete_counter) {
+    ew_options *o = scene_options("/alone");
+    assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
+    assert_int_equal(ew_committer_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    ew_options_free(o);
+    peer_connect(p);
+}
+
+/* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
+static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
+    ProtobufCBinaryData k = {strlen(key), (uint8_t *)(uintptr_t)key};
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.key = k;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = mod_revision;
+    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
+    put.key = k;
+    put.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)(uintptr_t)value};
+    Pb__RangeRequest read = PB__RANGE_REQUEST__INIT;
+    read.key = k;
+    read.keys_only = true;
+    Pb__RequestOp success = PB__REQUEST_OP__INIT, *successes[] = {&success};
+    success.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    success.request_put = &put;
+    Pb__RequestOp failure = PB__REQUEST_OP__INIT, *failures[] = {&failure};
+    failure.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    failure.request_range = &read;
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    txn.n_compare = txn.n_success = txn.n_failure = 1;
+    txn.compare = compares;
+    txn.success = successes;
+    txn.failure = failures;
+    uint8_t bytes[1024];
+    assert_true(pb__txn_request__get_packed_size(&txn) <= sizeof bytes);
+    Msg__Unit unit = MSG__UNIT__INIT, *units[] = {&unit};
+    unit.txn = (ProtobufCBinaryData){pb__txn_request__pack(&txn, bytes), bytes};
+    unit.groups = unit.compares = unit.ops = 1;
+    Msg__Patches patches = MSG__PATCHES__INIT;
+    patches.batch = batch;
+    patches.n_units = 1;
+    patches.units = units;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.patches = &patches;
+    assert_int_equal(outbox_send(p->ob, &m), EW_OK);
+}
+
+static Msg__Outcome expect_outcome(peer *p, uint64_t batch) {
+    Msg__Message *m = peer_receive(p);
+    assert_non_null(m->outcome);
+    assert_int_equal(m->outcome->batch, batch);
+    Msg__Outcome o = *m->outcome;
+    o.detail = NULL; /* the message's, as are the revisions */
+    o.revisions = NULL;
+    msg__message__free_unpacked(m, NULL);
+    return o;
+}
+
+static void test_only_a_committer(void **state) {
+    (void)state;
+    peer p;
+    peer_open(&p);
+    start_committer(&p, "off");
+    send_put(&p, 1, "/alone/a", "1", 0);
+    Msg__Outcome o = expect_outcome(&p, 1);
+    hand_kv kv = hand_get("/alone/a");
+    assert_int_equal(o.status, EW_OK);
+    assert_int_equal(o.units, 1);
+    assert_int_equal(o.barrier_revision, kv.mod_revision);
+    assert_string_equal(kv.value, "1");
+    send_put(&p, 2, "/alone/a", "2", 0); /* it exists by now */
+    o = expect_outcome(&p, 2);
+    assert_int_equal(o.status, EW_ERR_REFUSED);
+    assert_int_equal(o.units, 0);
+    assert_int_equal(o.conflict_revision, kv.mod_revision);
+    send_put(&p, 3, "/alone/a", "2", kv.mod_revision);
+    o = expect_outcome(&p, 3);
+    assert_int_equal(o.status, EW_OK);
+    assert_string_equal(hand_get("/alone/a").value, "2");
+    assert_int_equal(hand_count("/etcdworker/"), 0); /* no receipts: it has no lease for them */
+    peer_send_stop(&p);
+    expect_down(&p, MSG__ACTOR__COMMITTER);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+static void test_a_committer_drops_what_is_not_for_it(void **state) {
+    (void)state;
+    peer p;
+    peer_open(&p);
+    start_committer(&p, "compat");
+    for (size_t i = 0; i < NONSENSE; i++)
+        send_raw(p.push, nonsense[i], strlen(nonsense[i]));
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Outcome outcome = MSG__OUTCOME__INIT;
+    m.outcome = &outcome;
+    assert_int_equal(outbox_send(p.ob, &m), EW_OK);
+    await_bad(p.actor, NONSENSE + 1);
+    scene_pause_etcd();
+    send_put(&p, 1, "/alone/a", "1", 0);
+    send_put(&p, 2, "/alone/b", "1", 0); /* one batch at a time */
+    await_bad(p.actor, NONSENSE + 2);
+    scene_resume_etcd();
+    assert_int_equal(expect_outcome(&p, 1).status, EW_OK);
+    assert_false(hand_get("/alone/b").present);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    expect_down(&p, MSG__ACTOR__COMMITTER);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+/* A unit that is no TxnRequest, or says more than it holds, is answered as an error, and nothing is written. */
+static void test_a_committer_refuses_a_malformed_unit(void **state) {
+    (void)state;
+    static uint8_t garbage[] = {0xff, 0xff, 0x03, 'x', 'y'};
+    peer p;
+    peer_open(&p);
+    start_committer(&p, "off");
+    Msg__Unit unit = MSG__UNIT__INIT, *units[] = {&unit};
+    unit.txn = (ProtobufCBinaryData){sizeof garbage, garbage};
+    unit.groups = unit.compares = unit.ops = 1;
+    Msg__Patches patches = MSG__PATCHES__INIT;
+    patches.batch = 1;
+    patches.n_units = 1;
+    patches.units = units;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.patches = &patches;
+    int64_t revision = hand_revision();
+    assert_int_equal(outbox_send(p.ob, &m), EW_OK);
+    Msg__Outcome o = expect_outcome(&p, 1);
+    print_message("a malformed unit: %s\n", ew_errname(o.status));
+    assert_int_not_equal(o.status, EW_OK);
+    assert_int_equal(o.units, 0);
+    assert_int_equal(hand_revision(), revision);
+    ew_actor_stop(p.actor, NULL);
+    peer_close(&p);
+}
+
+/* An actor that is stopped while its etcd says nothing still comes to an end. */
+static void test_stop_without_an_answer(void **state) {
+    (void)state;
+    peer p;
+    peer_open(&p);
+    start_committer(&p, "off");
+    scene_pause_etcd();
+    send_put(&p, 1, "/alone/a", "1", 0);
+    peer_send_stop(&p);
+    Msg__Outcome o = expect_outcome(&p, 1);
+    assert_int_equal(o.status, EW_ERR_UNKNOWN_OUTCOME);
+    assert_true(o.unknown);
+    scene_resume_etcd();
+    ew_actor_stop(p.actor, NULL);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+static void test_two_actors_at_one_url(void **state) {
+    (void)state;
+    peer p;
+    ew_actor *second;
+    ew_error err = {0};
+    ew_options *o = scene_options("/alone");
+    peer_open(&p);
+    start_watcher(&p, "/alone");
+    assert_int_not_equal(ew_watcher_start(&second, hand_client(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
+    assert_null(second);
+    assert_non_null(strstr(err.detail, p.actor_url));
+    assert_int_not_equal(ew_committer_start(&second, hand_client(), o, "nonsense", p.mailbox_url, &err), EW_OK);
+    assert_null(second);
+    ew_options_free(o);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_close(&p);
+}
+
+/* ---- a worker's mailbox ---- */
+
+static void mailbox_of(stage *s, const char *actor, char *out, size_t size) {
+    snprintf(out, size, "inproc://etcdworker/%s/%s", ew_options_text(s->options, "name"), actor);
+}
+
+static bool has_bad(void *arg) {
+    const void *const *both = arg;
+    return stage_stats((stage *)(uintptr_t)both[0]).bad_messages >= *(const uint64_t *)both[1];
+}
+
+static int put_one(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
+}
+
+static void send_message(nng_socket push, const Msg__Message *m) {
+    uint8_t body[256];
+    assert_true(msg__message__get_packed_size(m) <= sizeof body);
+    send_raw(push, body, msg__message__pack(m, body));
+}
+
+/* What strangers send to a worker's mailboxes is counted and dropped; the run goes on. */
+static void test_foreign_messages(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/foreign");
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    const char *const actors[] = {"reactor", "watcher", "committer"};
+    uint64_t sent = 0;
+    for (size_t a = 0; a < 3; a++) {
+        char url[96];
+        mailbox_of(&s, actors[a], url, sizeof url);
+        nng_socket push = push_to(url);
+        for (size_t i = 0; i < NONSENSE; i++, sent++)
+            send_raw(push, nonsense[i], strlen(nonsense[i]));
+        if (a == 0) { /* of a wrong type, of an old snapshot, about an unknown batch */
+            Msg__Message m = MSG__MESSAGE__INIT;
+            Msg__Patches patches = MSG__PATCHES__INIT;
+            Msg__Events events = MSG__EVENTS__INIT;
+            Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
+            Msg__Outcome outcome = MSG__OUTCOME__INIT;
+            Msg__Progress progress = MSG__PROGRESS__INIT;
+            m.patches = &patches;
+            send_message(push, &m);
+            m.patches = NULL;
+            events.revision = 1000000;
+            m.events = &events;
+            send_message(push, &m);
+            m.events = NULL;
+            snapshot.revision = 1000000;
+            m.snapshot = &snapshot;
+            send_message(push, &m);
+            m.snapshot = NULL;
+            outcome.batch = 77;
+            outcome.barrier_revision = 1000000;
+            m.outcome = &outcome;
+            send_message(push, &m);
+            m.outcome = NULL;
+            progress.revision = 1000000;
+            m.progress = &progress;
+            send_message(push, &m);
+            sent += 5;
+        }
+        const void *both[] = {&s, &sent};
+        if (!scene_until(has_bad, both))
+            fail_msg("%s: %u of %u counted", actors[a], (unsigned)stage_stats(&s).bad_messages, (unsigned)sent);
+        nng_close(push);
+    }
+    assert_int_equal(stage_stats(&s).bad_messages, sent);
+    stage_do(&s, put_one);
+    assert_int_equal(hand_get("/foreign/a").version, 1);
+    assert_true(stage_stats(&s).revision < 1000000);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete("/foreign/a");
+}
+
+/* A message of an old epoch, cut off at every length and with every byte changed: some are still messages, none may do
+ * harm. */
+static void test_mutilated_messages(void **state) {
+    (void)state;
+    stage s;
+    char url[96];
+    static uint8_t page[] = "\x12\x0a\x0a\x02/x\x18\x05\x2a\x02hi";
+    stage_open(&s, "/foreign");
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    mailbox_of(&s, "reactor", url, sizeof url);
+    nng_socket push = push_to(url);
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
+    Msg__Outcome outcome = MSG__OUTCOME__INIT;
+    static char detail[] = "some text";
+    snapshot.revision = 3;
+    snapshot.page = (ProtobufCBinaryData){sizeof page - 1, page};
+    m.snapshot = &snapshot;
+    outcome.batch = 99;
+    outcome.detail = detail;
+    m.outcome = &outcome;
+    uint8_t body[256], copy[256];
+    size_t size = msg__message__pack(&m, body);
+    for (size_t cut = 0; cut < size; cut++)
+        send_raw(push, body, cut);
+    for (size_t at = 0; at < size; at++) {
+        for (int bit = 0; bit < 8; bit++) {
+            memcpy(copy, body, size);
+            copy[at] ^= (uint8_t)(1 << bit);
+            /* A changed tag may make it a stop, a session's end or an actor's: those it would have to believe. */
+            Msg__Message *changed = msg__message__unpack(NULL, size, copy);
+            bool harmless = changed == NULL || (changed->stop == NULL && changed->down == NULL &&
+                                                changed->session == NULL && changed->epoch == 0);
+            if (changed != NULL)
+                msg__message__free_unpacked(changed, NULL);
+            if (harmless)
+                send_raw(push, copy, size);
+        }
+    }
+    stage_do(&s, put_one);
+    nng_close(push);
+    assert_true(stage_stats(&s).bad_messages > size);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete("/foreign/a");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_only_a_watcher),
+        scene_test(test_a_watcher_drops_what_is_not_for_it),
+        scene_test(test_a_watcher_without_a_receiver),
+        scene_test(test_only_a_committer),
+        scene_test(test_a_committer_drops_what_is_not_for_it),
+        scene_test(test_a_committer_refuses_a_malformed_unit),
+        scene_test(test_stop_without_an_answer),
+        scene_test(test_two_actors_at_one_url),
+        scene_test(test_foreign_messages),
+        scene_test(test_mutilated_messages),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
