@@ -43,7 +43,7 @@ void watching_drop(watching *w, watching_effects *out) {
     }
     w->created = w->asked = false;
     if (EW_BUG(resume_in_revision) && w->joined_len > 0)
-        w->seen = w->joined_revision;
+        w->seen = w->highest = w->joined_revision;
     w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
     if (w->stream_out && !w->closing) {
         watching_emit(out, WATCHING_DO_CLOSE);

@@ -136,8 +136,10 @@ void check_patches(sim_worker *w, const Msg__Patches *patches) {
 }
 
 void check_message(sim_worker *w, const Msg__Message *m) {
-    if (m->snapshot && m->snapshot->first && m->epoch > 1)
-        w->seen.resynced = true;
+    if (m->snapshot && m->snapshot->first && m->epoch > w->seen.epoch) {
+        w->seen.resynced |= m->epoch > 1;
+        w->seen.epoch = m->epoch;
+    }
     if (!m->outcome)
         return;
     if (!w->seen.batch_out || m->outcome->batch != w->seen.batch)
@@ -190,7 +192,6 @@ static bool has_reason(const sim_worker *w) {
     case EW_OK:
     case EW_ERR_REACTOR:
     case EW_ERR_SESSION_DONE:
-    case EW_ERR_FENCED: /* its lease, and so its receipt, is gone */
         return true;
     case EW_ERR_CANCELLED:
         return w->stop_wanted;

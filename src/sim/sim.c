@@ -79,9 +79,14 @@ void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *own
 }
 
 int ew_sim_run(ew_sim *s, int64_t ms) {
-    int64_t until_ms = sim_now(s) + ms;
-    while (!s->failed && sim_schedule_step(&s->schedule, until_ms))
-        ;
+    enum { STEPS_MAX = 20000 };
+    int64_t until_ms = sim_now(s) + ms, before_ms = sim_now(s);
+    while (!s->failed && sim_schedule_step(&s->schedule, until_ms)) {
+        s->steps_at_once = sim_now(s) == before_ms ? s->steps_at_once + 1 : 0;
+        before_ms = sim_now(s);
+        if (s->steps_at_once > STEPS_MAX)
+            ew_sim_fail(s, "something goes round in circles: time stands still");
+    }
     return s->failed ? EW_ERR_STATE : EW_OK;
 }
 

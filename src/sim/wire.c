@@ -18,7 +18,7 @@ struct sim_call {
     bool answered;
     unsigned tasks; /* scheduled ones that know the call */
     bool timed;     /* its deadline is one of them */
-    bool swallow, corrupt;
+    bool swallow, corrupt, applied;
     int status;
     const char *detail;
     ew_slice bytes;
@@ -116,7 +116,9 @@ static bool away(const ew_sim *s) {
 
 static void call_repeated(void *arg) {
     sim_call *c = arg;
-    if (!away(c->sim)) {
+    /* What was answered as refused does not come again: one attempt is one copy, gRPC's own retries are off. */
+    bool refused = c->answered && c->status == EW_OK && c->bytes.data && !c->applied;
+    if (!away(c->sim) && !refused) {
         sim_note(c->sim, "repeated", c->method, 0);
         apply(c);
         sim_wire_changed(c->sim, c->author);
@@ -133,7 +135,9 @@ static void call_arrived(void *arg) {
         call_left(c);
         return;
     }
+    int64_t before = etcd_model_revision(s->etcd);
     etcd_model_answer a = apply(c);
+    c->applied = etcd_model_revision(s->etcd) > before;
     sim_note(s, "applied", c->method, etcd_model_revision(s->etcd));
     c->status = a.status;
     c->detail = a.detail;
@@ -373,14 +377,15 @@ void sim_stream_pause(sim_stream *st, bool paused) {
 
 static void stream_cancelled(void *arg) {
     sim_stream *st = arg;
+    if (st->server)
+        stream_cut(st);
     stream_over(st, EW_ERR_CANCELLED, "simulated: cancelled");
     stream_left(st);
 }
 
+/* What has arrived already may still be told before the end is. */
 void sim_stream_cancel(sim_stream *st) {
-    if (st->server)
-        stream_cut(st);
-    stream_after(st, sim_now(st->sim), stream_cancelled);
+    stream_after(st, sim_now(st->sim) + (st->sim->faulty ? sim_between(&st->sim->random, 0, 5) : 0), stream_cancelled);
 }
 
 /* ---- the world around ---- */

@@ -56,15 +56,33 @@ static void arrive(void *arg) {
         sim_actor_wake(c->to, sim_now(w->sim) + sim_between(&w->sim->random, 0, 1));
 }
 
-void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk) {
+static void pass_on(sim_channel *c, sim_message m) {
     ew_sim *s = c->to->worker->sim;
-    size_t size = msg__message__get_packed_size(m);
-    uint8_t *bytes = sim_alloc(size);
-    msg__message__pack(m, bytes);
-    sim_fifo_push(&c->passing, (sim_message){{bytes, size}, urgent, bulk});
+    sim_fifo_push(&c->passing, m);
     int64_t at = sim_now(s) + (sim_chance(&s->random, 300) ? sim_between(&s->random, 1, 3) : 0);
     c->last_ms = at > c->last_ms ? at : c->last_ms;
     sim_at(s, c->last_ms, arrive, c, c);
+}
+
+/* A page or events of an epoch that is over, told again: only the epoch says that they are old. */
+static void echo(sim_channel *c, const Msg__Message *m, ew_slice bytes) {
+    ew_sim *s = c->to->worker->sim;
+    if (c->kept.data && m->epoch > c->kept_epoch) {
+        pass_on(c, (sim_message){c->kept, false, true});
+        c->kept = (ew_slice){0};
+    } else if (!c->kept.data && (m->snapshot ? s->drawn.echo > 0 : m->events && sim_happens(s, s->drawn.echo))) {
+        c->kept = sim_copy(bytes);
+        c->kept_epoch = m->epoch;
+    }
+}
+
+void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk) {
+    size_t size = msg__message__get_packed_size(m);
+    uint8_t *bytes = sim_alloc(size);
+    msg__message__pack(m, bytes);
+    pass_on(c, (sim_message){{bytes, size}, urgent, bulk});
+    if (bulk)
+        echo(c, m, (ew_slice){bytes, size});
 }
 
 void sim_send_down(sim_worker *w, Msg__Actor actor, int status, const char *detail) {
@@ -217,6 +235,8 @@ static void bury(sim_worker *w) {
     for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
         sim_schedule_drop(&s->schedule, channels[i]);
         sim_fifo_fini(&channels[i]->passing);
+        free(sim_unconst(channels[i]->kept.data));
+        channels[i]->kept = (ew_slice){0};
     }
     sim_actor *actors[] = {&w->watcher, &w->reactor, &w->committer};
     for (size_t i = 0; i < sizeof actors / sizeof *actors; i++) {

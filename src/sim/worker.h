@@ -41,6 +41,8 @@ typedef struct sim_channel {
     sim_actor *to;
     sim_fifo passing;
     int64_t last_ms;
+    ew_slice kept; /* a message of an earlier epoch, to be said again */
+    uint64_t kept_epoch;
 } sim_channel;
 
 /* One key as the checks have last seen it shown to the reactor. */
@@ -51,6 +53,7 @@ typedef struct seen_key {
 
 /* What the checks know of a life. */
 typedef struct sim_seen {
+    uint64_t epoch;        /* of the newest snapshot */
     int64_t tick_revision; /* of the last tick */
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
     bool resynced;         /* since the last tick: events may be made from two snapshots */

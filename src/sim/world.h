@@ -24,7 +24,7 @@
     X(slow_ms, 3000, "")                                                                                               \
     X(lose_request, 100, "calls that never reach etcd")                                                                \
     X(lose_answer, 200, "calls that are answered by nobody, though etcd has done them")                                \
-    X(late_request, 100, "calls that reach etcd after their caller has given them up")                                 \
+    X(late_request, 200, "calls that reach etcd after their caller has given them up")                                 \
     X(late_ms, 12000, "how late")                                                                                      \
     X(repeat_request, 100, "calls that reach etcd twice")                                                              \
     X(busy, 100, "calls that etcd refuses to take")                                                                    \
@@ -39,6 +39,7 @@
     X(outage, 5, "etcd is away for up to outage_ms")                                                                   \
     X(outage_ms, 8000, "")                                                                                             \
     X(compact, 50, "etcd is compacted")                                                                                \
+    X(echo, 200, "a message of the watcher comes again, after a re-sync")                                              \
     X(lose_lease, 3, "a lease ends too early")                                                                         \
     X(kill, 10, "a worker is killed")                                                                                  \
     X(stop, 5, "a worker is stopped")                                                                                  \
@@ -91,6 +92,7 @@ struct ew_sim {
     sim_task_fn after; /* what ew_sim_after schedules, and ew_sim_free finds */
     uint64_t digest;
     FILE *trace;
+    unsigned steps_at_once; /* since the clock last moved */
     bool failed;
     char failure[512];
 };

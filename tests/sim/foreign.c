@@ -34,12 +34,29 @@ static void delete_as_original(scenario *sc, const char *key) {
     sim_foreign_txn(sc->sim, &t);
 }
 
+static void disappear(ew_sim *sim, void *arg) {
+    scenario *sc = arg;
+    char key[40];
+    name(key, "junk", sc->flickering[sc->flickered++ % FLICKERS]);
+    ew_sim_delete(sim, ew_str(key));
+}
+
+static void appear(ew_sim *sim, void *arg) {
+    scenario *sc = arg;
+    char key[40];
+    name(key, "junk", sc->flickering[sc->appeared++ % FLICKERS]);
+    ew_sim_put(sim, ew_str(key), EW_STR("for a moment"));
+    ew_sim_after(sim, sim_between(&sc->random, 0, 300), disappear, sc);
+}
+
 static void write_something(scenario *sc) {
     sim_random *r = &sc->random;
     char key[40], text[64];
     snprintf(text, sizeof text, "foreign %lld", (long long)sim_between(r, 0, 1000000));
-    name(key, "junk", sim_between(r, 0, JUNK - 1));
-    switch (sim_between(r, 0, 9)) {
+    name(key, "junk", sim_between(r, 0, sc->junk - 1));
+    if (sc->old > 0 && sim_chance(r, 100))
+        name(key, "old", sim_between(r, 0, sc->old - 1));
+    switch (sim_between(r, 0, 10)) {
     case 0:
     case 1:
     case 2:
@@ -61,7 +78,12 @@ static void write_something(scenario *sc) {
     case 7: /* revisions that no watch of ours sees */
         ew_sim_put(sc->sim, EW_STR("/elsewhere"), ew_str(text));
         break;
-    case 8: /* the bare key of the prefix */
+    case 8: /* there and gone again: compares with an absent key hold once more */
+        ew_sim_delete(sc->sim, ew_str(key));
+        sc->flickering[sc->flicker++ % FLICKERS] = sim_between(r, 0, sc->junk - 1);
+        ew_sim_after(sc->sim, sim_between(r, 0, 300), appear, sc);
+        break;
+    case 9: /* the bare key of the prefix */
         if (sim_chance(r, 500))
             ew_sim_put(sc->sim, EW_STR("/app"), ew_str(text));
         else
@@ -100,7 +122,7 @@ static void submit(scenario *sc, actor *a) {
     m.n_puts = 1;
     m.puts = puts;
     Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
-    name(junk, "junk", sim_between(random, 0, JUNK - 1));
+    name(junk, "junk", sim_between(random, 0, sc->junk - 1));
     compare.key = sim_binary(ew_str(junk));
     compare.absent = sim_chance(random, 700);
     if (sim_chance(random, 500)) {

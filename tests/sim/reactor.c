@@ -74,7 +74,7 @@ static void junk(record *r, ew_view *v) {
     bool found;
     uint64_t dice = r->dice;
     for (uint64_t i = 0; i <= (r->dice >> 60) % 4; i++, dice = dice * 6364136223846793005u + 1442695040888963407u) {
-        name(key, "junk", (dice >> 33) % JUNK);
+        name(key, "junk", (dice >> 33) % (uint64_t)r->actor->scenario->junk);
         if (dice >> 50 & 1)
             look(r, v, key, &found);
         snprintf(text, sizeof text, "%u %.*s", r->number, (int)(dice >> 44 & 31), "...............................");

@@ -106,6 +106,10 @@ void record_decided(void *arg, int status, int64_t revision) {
         r->actor->pending--;
     if (r->state != RECORD_COMMITTED || !(r->writes || r->marked))
         return;
+    if (r->kind != RECORD_SUBMIT && revision < r->actor->last_revision)
+        ew_sim_fail(sc->sim, "group %u is committed at %lld, one before it at %lld", r->number, (long long)revision,
+                    (long long)r->actor->last_revision);
+    r->actor->last_revision = revision;
     check_written(r);
     check_isolation(r);
 }

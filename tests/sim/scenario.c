@@ -67,7 +67,7 @@ static void populate(scenario *sc) {
         snprintf(key, sizeof key, "/app/bank/%d", i);
         ew_sim_put(sc->sim, ew_str(key), EW_STR("0"));
     }
-    for (int64_t i = sim_between(&sc->random, 0, 25); i > 0; i--) {
+    for (int64_t i = 0; i < sc->old; i++) {
         snprintf(key, sizeof key, "/app/old/%lld", (long long)i);
         ew_sim_put(sc->sim, ew_str(key), EW_STR("some old value that takes a little room"));
     }
@@ -82,6 +82,9 @@ void scenario_init(scenario *sc, uint64_t seed) {
     sc->actor_count = (int)sim_between(r, 1, WORKERS_MAX);
     sc->foreign_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
     sc->fault_ms = sim_between(r, 1000, sim_between(r, 2000, 20000)); /* more often short than long */
+    sc->junk = sim_between(r, 2, JUNK);
+    /* Now and then more than one page of the first snapshot holds. */
+    sc->old = sim_chance(r, 30) ? sim_between(r, 500, 800) : sim_between(r, 0, 25);
     sim_bend *bend = &sc->sim->bend;
     bend->page_bytes = sim_chance(r, 500) ? sim_between(r, 200, 4000) : 0;
     bend->max_pending_update_bytes = sim_chance(r, 300) ? sim_between(r, 500, 20000) : 0;

@@ -5,7 +5,7 @@
 
 #include "sim/worker.h"
 
-enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 20, TOUCHED_MAX = 24, WORKERS_MAX = 5 };
+enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 20, TOUCHED_MAX = 24, WORKERS_MAX = 5, FLICKERS = 64 };
 
 typedef enum record_kind {
     RECORD_INCREMENT, /* adds one to some cells */
@@ -58,6 +58,7 @@ typedef struct actor {
     bool serializable, updates, finished;
     int64_t finish_at; /* answer EW_FINISHED at this tick; 0: never */
     uint32_t pending;
+    int64_t last_revision; /* of its newest committed group: groups commit in order (SEMANTICS 25) */
     uint64_t ticks, updates_seen;
     uint32_t next_mark;
     uint32_t max_keys;
@@ -74,6 +75,9 @@ typedef struct scenario {
     record **records;
     size_t record_count, record_capacity;
     int64_t foreign_ms;
+    int64_t junk, old; /* how many keys of those kinds there are */
+    int64_t flickering[FLICKERS];
+    uint32_t flicker, appeared, flickered;
     int64_t fault_ms;
     uint64_t total_ticks;
 } scenario;
