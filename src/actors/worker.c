@@ -1,4 +1,5 @@
 #include "actors/actor.h"
+#include "actors/reach.h"
 #include "actors/reactor.h"
 #include "core/committing.h"
 #include "core/log.h"
@@ -20,7 +21,8 @@ struct ew_worker {
     char *submit_url, *ticks_url;
 
     pthread_mutex_t lock;
-    outbox *control; /* to the reactor's mailbox: stop, session */
+    outbox *control;   /* to the reactor's mailbox: stop, session */
+    bool stop_waiting; /* a stop came before there was a mailbox for it */
     bool started, joined;
     pthread_t thread;
     ew_actor *watcher, *committer;
@@ -162,13 +164,33 @@ static bool stop_was_asked(ew_worker *w) {
     return asked;
 }
 
+/* Waits for etcd in short attempts, between which a stop is heard; longer ones each time, since etcd may be slow. */
+static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
+    enum { SHORTEST_MS = 250, LONGEST_MS = 4000 };
+    for (int64_t attempt_ms = SHORTEST_MS;; attempt_ms = 2 * attempt_ms < LONGEST_MS ? 2 * attempt_ms : LONGEST_MS) {
+        int64_t left_ms = deadline_ms - etcd_now_ms();
+        ew_error why = {0};
+        int status = reach_etcd(w->client, left_ms < 1 ? 1 : left_ms < attempt_ms ? left_ms : attempt_ms, &why);
+        if (status == EW_OK || status == EW_ERR_NO_MEMORY)
+            return status == EW_OK ? EW_OK : ew_fail(err, status, "%s", why.detail);
+        if (etcd_now_ms() >= deadline_ms)
+            return ew_fail(err, EW_ERR_UNAVAILABLE, "etcd has not answered within start_timeout_ms: %s", why.detail);
+        mailbox_wait(w->reactor.mailbox, etcd_now_ms() + w->options->backoff_min_ms, true);
+        if (stop_was_asked(w))
+            return ew_fail(err, EW_ERR_CANCELLED, "stopped");
+    }
+}
+
 /* Opens the worker's own session; as patient as the load of the first snapshot, and as easily stopped. */
 static int open_session(ew_worker *w, ew_error *err) {
     const ew_options *o = w->options;
     int64_t deadline_ms = o->start_timeout_ms > 0 ? etcd_now_ms() + o->start_timeout_ms : INT64_MAX;
     int64_t backoff_ms = o->backoff_min_ms;
     for (;;) {
-        int status = ew_session_open(&w->session, w->client, o->session_ttl_s, err);
+        int status = await_etcd(w, deadline_ms, err);
+        if (status != EW_OK)
+            return status;
+        status = ew_session_open(&w->session, w->client, o->session_ttl_s, err);
         if (status == EW_OK || !(ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME) ||
             etcd_now_ms() + backoff_ms >= deadline_ms) {
             w->own_session = status == EW_OK;
@@ -308,6 +330,22 @@ static void *worker_main(void *arg) {
 
 /* ---- start, stop, join ---- */
 
+static void send_stop(outbox *control) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Stop stop = MSG__STOP__INIT;
+    m.stop = &stop;
+    outbox_send(control, &m);
+}
+
+/* From here on a stop finds its way; one that came before is sent now. */
+static void take_control(ew_worker *w, outbox *control) {
+    pthread_mutex_lock(&w->lock);
+    w->control = control;
+    if (w->stop_waiting)
+        send_stop(control);
+    pthread_mutex_unlock(&w->lock);
+}
+
 static int open_sockets(ew_worker *w, ew_error *err) {
     const ew_options *o = w->options;
     char *url = url_of(w, "reactor");
@@ -318,8 +356,11 @@ static int open_sockets(ew_worker *w, ew_error *err) {
         status = mailbox_serve(w->reactor.mailbox, w->submit_url, (size_t)o->max_submits, err);
     if (status == EW_OK && w->ticks_url != NULL)
         status = publisher_open(&w->reactor.ticks, w->ticks_url, err);
+    outbox *control = NULL;
     if (status == EW_OK)
-        status = outbox_open(&w->control, url, 2, NULL, NULL, err);
+        status = outbox_open(&control, url, 2, NULL, NULL, err);
+    if (status == EW_OK)
+        take_control(w, control);
     free(url);
     return status;
 }
@@ -356,10 +397,12 @@ int ew_worker_start(ew_worker *w, ew_error *err) {
 }
 
 void ew_worker_stop(ew_worker *w) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    Msg__Stop stop = MSG__STOP__INIT;
-    m.stop = &stop;
-    tell_reactor(w, &m);
+    pthread_mutex_lock(&w->lock);
+    if (w->control != NULL)
+        send_stop(w->control);
+    else
+        w->stop_waiting = true;
+    pthread_mutex_unlock(&w->lock);
 }
 
 int ew_worker_join(ew_worker *w, ew_error *err) {
