@@ -7,6 +7,7 @@
 #include "service/signals.h"
 
 #include <errno.h>
+#include <etcdworker/process.h>
 #include <etcdworker/version.h>
 #include <etcdworker/worker.h>
 #include <poll.h>
@@ -150,6 +151,8 @@ static int start(run *r, ew_error *err) {
                {"prefix", ew_options_text(r->options, "prefix"), 0});
     if (status == EW_OK && ew_options_int(r->options, "dev"))
         status = start_dev(r, err);
+    if (status == EW_OK) /* behind the private etcd, which is no part of this, and before the first thread */
+        status = ew_process_prepare((int)ew_options_int(r->options, "cpu"), err);
     if (status == EW_OK)
         status = chosen_init(&r->chosen, r->options, err);
     if (status == EW_OK && ew_options_int(r->options, "demo"))

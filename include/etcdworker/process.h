@@ -1,0 +1,26 @@
+/* What a whole process can set so that messages between threads cost less. Optional, and a program's own choice: a
+ * library should not change its host's threads. etcdworkerd and etcdworker-bench call it. */
+#ifndef ETCDWORKER_PROCESS_H
+#define ETCDWORKER_PROCESS_H
+
+#include <etcdworker/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Prepares the calling process; to be called first thing in main, before there is a second thread, since threads
+ * inherit it:
+ *  - gRPC polls with `poll` (environment variable GRPC_POLL_STRATEGY, unless it is set): its default wakes one thread
+ * for another's events when several wait, as they do here.
+ *  - The threads are scheduled as SCHED_BATCH: a thread that is woken does not interrupt the one that wakes it, which
+ * would only make it wait for a lock that the other still holds.
+ *  - With `cpu` >= 0 every thread stays on that CPU: the actors of one worker run one after the other, and a wake-up on
+ * the same CPU is the cheapest. Not for many workers in one process. EW_ERR_INVALID if the process may not run there.
+ * What each is worth: docs/performance.md. */
+EW_API int ew_process_prepare(int cpu, ew_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
