@@ -1,6 +1,7 @@
 /* The client's life: from options to channels. */
 #include "etcd/connection.h"
 #include "etcd/endpoints.h"
+#include "etcd/tls.h"
 
 #include <grpc/grpc_security.h>
 
@@ -24,7 +25,8 @@ static grpc_arg arg_text(const char *key, const char *value) {
     return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = (char *)(uintptr_t)value};
 }
 
-static grpc_channel *make_channel(const endpoints *e, const ew_options *o) {
+static grpc_channel *make_channel(const endpoints *e, const ew_options *o, grpc_channel_credentials *credentials) {
+    const char *name = ew_options_text(o, "server_name");
     grpc_arg args[] = {
         /* A retry that we do not see would break exactly once (ETCD P11). */
         arg_int(GRPC_ARG_ENABLE_RETRIES, 0),
@@ -36,7 +38,8 @@ static grpc_channel *make_channel(const endpoints *e, const ew_options *o) {
         arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
         /* A member that has lost its leader refuses at once; the next attempt must go to another one. */
         arg_text(GRPC_ARG_LB_POLICY_NAME, "round_robin"),
-        arg_text(GRPC_ARG_DEFAULT_AUTHORITY, e->authority),
+        /* Left alone, the authority is the whole list, which no certificate carries. */
+        arg_text(GRPC_ARG_DEFAULT_AUTHORITY, name[0] ? name : e->authority),
         arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_min_ms")),
         arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_max_ms")),
         arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
@@ -49,15 +52,29 @@ static grpc_channel *make_channel(const endpoints *e, const ew_options *o) {
         arg_int(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
     };
     grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
-    grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
-    grpc_channel *channel = grpc_channel_create(e->target, credentials, &list);
-    grpc_channel_credentials_release(credentials);
-    return channel;
+    return grpc_channel_create(e->target, credentials, &list);
 }
 
-static void make_channels(ew_client *c, const endpoints *e, const ew_options *o) {
-    c->calls = make_channel(e, o);
-    c->streams = make_channel(e, o);
+static int make_channels(ew_client *c, const ew_options *o, ew_error *err) {
+    endpoints e;
+    grpc_channel_credentials *credentials = NULL;
+    int status = endpoints_init(&e, ew_options_text(o, "endpoints"), err);
+    if (status != EW_OK)
+        return status;
+    if (e.plain && tls_is_on(o))
+        status = ew_fail(err, EW_ERR_INVALID, "endpoints say http, but there are options for TLS");
+    if (status == EW_OK)
+        status = tls_credentials(&credentials, o, e.tls, err);
+    if (status == EW_OK) {
+        c->calls = make_channel(&e, o, credentials);
+        c->streams = make_channel(&e, o, credentials);
+        grpc_channel_credentials_release(credentials);
+    }
+    endpoints_fini(&e);
+    return status;
+}
+
+static void register_methods(ew_client *c) {
     for (int i = 0; i < ETCD_METHODS; i++) {
         const method_info *m = method_get((etcd_method)i);
         c->handles[i] = grpc_channel_register_call(m->streams ? c->streams : c->calls, m->path, NULL, NULL);
@@ -70,26 +87,25 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
         return ew_fail(err, EW_ERR_INVALID, "options: none are given");
     if (ew_options_int(options, "backoff_min_ms") > ew_options_int(options, "backoff_max_ms"))
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is above backoff_max_ms");
-    endpoints e;
-    int status = endpoints_init(&e, ew_options_text(options, "endpoints"), err);
-    if (status != EW_OK)
-        return status;
     ew_client *c = calloc(1, sizeof *c);
-    char *text = strdup(ew_options_text(options, "endpoints"));
-    if (!c || !text) {
-        free(c);
-        free(text);
-        endpoints_fini(&e);
+    if (!c)
         return ew_fail(err, EW_ERR_NO_MEMORY, "client");
-    }
-    c->endpoints = text;
+    grpc_init();
+    waiters_init(&c->waiters);
+    c->endpoints = strdup(ew_options_text(options, "endpoints"));
     c->call_timeout_ms = ew_options_int(options, "call_timeout_ms");
     c->backoff_min_ms = ew_options_int(options, "backoff_min_ms");
     c->backoff_max_ms = ew_options_int(options, "backoff_max_ms");
-    waiters_init(&c->waiters);
-    grpc_init();
-    make_channels(c, &e, options);
-    endpoints_fini(&e);
+    int status = auth_init(&c->auth, options, err);
+    if (status == EW_OK && !c->endpoints)
+        status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
+    if (status == EW_OK)
+        status = make_channels(c, options, err);
+    if (status != EW_OK) {
+        ew_client_close(c);
+        return status;
+    }
+    register_methods(c);
     *out = c;
     return EW_OK;
 }
@@ -98,8 +114,11 @@ void ew_client_close(ew_client *client) {
     if (!client)
         return;
     waiters_fini(&client->waiters);
-    grpc_channel_destroy(client->calls);
-    grpc_channel_destroy(client->streams);
+    if (client->calls)
+        grpc_channel_destroy(client->calls);
+    if (client->streams)
+        grpc_channel_destroy(client->streams);
+    auth_fini(&client->auth);
     free(client->endpoints);
     free(client);
     grpc_shutdown();
@@ -115,12 +134,13 @@ grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method,
                                                queue_time(deadline_ms), NULL);
 }
 
-size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata *list) {
-    (void)client;
+size_t connection_metadata(etcd_method method, grpc_slice token, grpc_metadata *list) {
     size_t n = 0;
     if (method_get(method)->needs_leader) {
         list[n++] = (grpc_metadata){.key = grpc_slice_from_static_string("hasleader"),
                                     .value = grpc_slice_from_static_string("true")};
     }
+    if (!GRPC_SLICE_IS_EMPTY(token))
+        list[n++] = (grpc_metadata){.key = grpc_slice_from_static_string("token"), .value = token};
     return n;
 }

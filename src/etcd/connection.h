@@ -2,6 +2,7 @@
 #ifndef ETCD_CONNECTION_H
 #define ETCD_CONNECTION_H
 
+#include "etcd/auth.h"
 #include "etcd/method.h"
 #include "etcd/queue.h"
 #include "etcd/waiter.h"
@@ -17,6 +18,7 @@ struct ew_client {
     void *handles[ETCD_METHODS]; /* gRPC's registered method of each, on its channel */
     char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
+    auth auth;
     waiters waiters;
     _Atomic(int64_t) last_answer_ms; /* when a blocking call last saw the connection work */
     _Atomic(uint64_t) cluster_id;    /* of the first answer; 0 before */
@@ -28,9 +30,8 @@ struct ew_client {
 /* A new call of gRPC's on the right channel. */
 grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms);
 
-/* What is sent with it: at most CONNECTION_METADATA_MAX elements. Freed with connection_metadata_fini once the batch
- * that sends it is complete. */
+/* What is sent with it: at most CONNECTION_METADATA_MAX elements, which borrow the token (empty: none). */
 #define CONNECTION_METADATA_MAX 2
-size_t connection_metadata(ew_client *client, etcd_method method, grpc_metadata *list);
+size_t connection_metadata(etcd_method method, grpc_slice token, grpc_metadata *list);
 
 #endif

@@ -12,6 +12,7 @@ typedef struct endpoint {
     kind kind;
     char host[256]; /* without brackets; a path for KIND_UNIX */
     int port;
+    bool tls, plain; /* https:// or http:// was said */
 } endpoint;
 
 static bool starts_with(const char *text, const char *head) {
@@ -52,10 +53,10 @@ static int parse_one(endpoint *e, const char *text, ew_error *err) {
     if (starts_with(text, "unix:"))
         return parse_unix(e, text, err);
     const char *rest = text;
-    if (starts_with(rest, "http://"))
-        rest += strlen("http://");
-    if (starts_with(rest, "https://"))
-        rest += strlen("https://");
+    e->plain = starts_with(rest, "http://");
+    e->tls = starts_with(rest, "https://");
+    if (e->plain || e->tls)
+        rest += strlen(e->tls ? "https://" : "http://");
     const char *colon = strrchr(rest, ':');
     if (!colon || colon == rest || !parse_port(colon + 1, &e->port))
         return malformed(text, "want host:port", err);
@@ -174,6 +175,12 @@ int endpoints_init(endpoints *e, const char *text, ew_error *err) {
         status = parse_all(list, &count, copy, err);
     if (status == EW_OK)
         status = unify(list, count, err);
+    for (size_t i = 0; i < count; i++) {
+        e->tls |= list[i].tls;
+        e->plain |= list[i].plain;
+    }
+    if (status == EW_OK && e->tls && e->plain)
+        status = ew_fail(err, EW_ERR_INVALID, "endpoints: http and https cannot be mixed");
     if (status == EW_OK && !write_target(e, list, count))
         status = EW_ERR_NO_MEMORY;
     if (status == EW_ERR_NO_MEMORY)

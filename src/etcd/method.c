@@ -105,5 +105,11 @@ int method_reason(const char *text) {
 }
 
 bool method_token_is_stale(const char *text) {
-    return strstr(text, "etcdserver: invalid auth token") || strstr(text, "etcdserver: revision of auth store is old");
+    return strstr(text, "etcdserver: invalid auth token") ||
+           strstr(text, "etcdserver: revision of auth store is old") ||
+           strstr(text, "etcdserver: user name is empty"); /* sent without one, and now one is wanted */
+}
+
+bool method_wants_no_token(const char *text) {
+    return strstr(text, "etcdserver: authentication is not enabled");
 }

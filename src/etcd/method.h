@@ -35,4 +35,7 @@ int method_reason(const char *text);
 /* Whether a new token may heal it. */
 bool method_token_is_stale(const char *text);
 
+/* Of ETCD_AUTHENTICATE: etcd has its authentication switched off, and calls go without. */
+bool method_wants_no_token(const char *text);
+
 #endif

@@ -1,5 +1,9 @@
 /* One stream in both directions.
  *
+ * With a user, it starts with a call for a token of its own, unless there is a very new one: what happens when a stream
+ * is opened with an old token is not told apart from a denial by every server (ETCD P10), and streams are opened
+ * rarely.
+ *
  * Each of its four batches has a tag: the start (metadata both ways), the status, the message that is being read and
  * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
 #include "etcd/bytes.h"
@@ -8,6 +12,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#define TOKEN_MAX_AGE_MS 10000
+#define TOKEN_TIMEOUT_MS 10000
+/* How often to look whether another's token has come. */
+#define TOKEN_WAIT_MS 10
 
 typedef struct waiting {
     struct waiting *next;
@@ -24,10 +33,13 @@ struct etcd_stream {
     stream_tag started, ended, received, sent;
     int out; /* tags that have not come back */
     ew_client *client;
+    etcd_queue *queue;
     etcd_method method;
     etcd_stream_callbacks callbacks;
     void *arg;
-    grpc_call *call;
+    etcd_call *fetching; /* a token */
+    grpc_slice token;
+    grpc_call *call; /* NULL while there is no token */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *incoming;
@@ -51,7 +63,9 @@ static void free_stream(etcd_stream *s) {
     grpc_metadata_array_destroy(&s->initial);
     grpc_metadata_array_destroy(&s->trailing);
     grpc_slice_unref(s->text);
-    grpc_call_unref(s->call);
+    grpc_slice_unref(s->token);
+    if (s->call)
+        grpc_call_unref(s->call);
     free(s);
 }
 
@@ -82,7 +96,7 @@ static void end_if_over(etcd_stream *s) {
 }
 
 static void read_next(etcd_stream *s) {
-    if (s->reading || s->paused || s->cancelled || s->over)
+    if (!s->call || s->reading || s->paused || s->cancelled || s->over)
         return;
     s->reading = true;
     grpc_op op = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->incoming};
@@ -143,27 +157,110 @@ static void on_sent(queue_tag *tag, bool ok) {
 
 /* Starts the three batches of a new stream. The queue's thread may already be taking the first ones back while the last
  * is being started, so all that it looks at is set before. The status comes last: nothing is freed without it. */
-static void begin(etcd_stream *s) {
-    s->out = 3;
-    s->reading = true;
+static void start_batches(etcd_stream *s) {
+    s->reading = !s->paused;
+    s->out = s->reading ? 3 : 2;
     /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
      * message, so it may stay out for long. */
     grpc_op ops[2] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = CONNECTION_WAIT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
     };
-    ops[0].data.send_initial_metadata.count = connection_metadata(s->client, s->method, s->metadata);
+    ops[0].data.send_initial_metadata.count = connection_metadata(s->method, s->token, s->metadata);
     ops[0].data.send_initial_metadata.metadata = s->metadata;
     queue_start(s->call, ops, 2, &s->started.tag);
 
     grpc_op message = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &s->incoming};
-    queue_start(s->call, &message, 1, &s->received.tag);
+    if (s->reading)
+        queue_start(s->call, &message, 1, &s->received.tag);
 
     grpc_op status = {.op = GRPC_OP_RECV_STATUS_ON_CLIENT};
     status.data.recv_status_on_client.trailing_metadata = &s->trailing;
     status.data.recv_status_on_client.status = &s->code;
     status.data.recv_status_on_client.status_details = &s->text;
     queue_start(s->call, &status, 1, &s->ended.tag);
+}
+
+/* ---- the token ---- */
+
+/* It has ended before it began. */
+static void end_early(etcd_stream *s, int status, const char *detail) {
+    char text[300];
+    snprintf(text, sizeof text, "authentication: %s", detail);
+    s->callbacks.ended(s->arg, s->cancelled ? EW_ERR_CANCELLED : status, text);
+    free_stream(s);
+}
+
+static void get_token(etcd_stream *s);
+
+static void on_token(void *arg, int status, const char *detail, ew_slice bytes) {
+    etcd_stream *s = arg;
+    auth *a = &s->client->auth;
+    s->fetching = NULL;
+    if (status == EW_OK) {
+        status = auth_made(a, bytes);
+    } else if (method_wants_no_token(detail)) {
+        auth_not_wanted(a);
+        status = EW_OK;
+    } else {
+        auth_failed(a);
+    }
+    if (status == EW_OK && !s->cancelled)
+        get_token(s);
+    else
+        end_early(s, status, detail);
+}
+
+static void on_waited(queue_tag *tag, bool ok) {
+    (void)ok;
+    etcd_stream *s = take(tag);
+    if (s->cancelled)
+        end_early(s, EW_ERR_CANCELLED, "cancelled");
+    else
+        get_token(s);
+}
+
+/* Tries again in a moment. */
+static void wait_for_token(etcd_stream *s) {
+    s->out++;
+    s->started.tag.done = on_waited;
+    queue_watch(s->queue, s->client->streams, grpc_channel_check_connectivity_state(s->client->streams, 0),
+                etcd_now_ms() + TOKEN_WAIT_MS, &s->started.tag);
+}
+
+static void begin(etcd_stream *s) {
+    s->started.tag.done = on_started;
+    s->call = connection_call(s->client, s->queue, s->method, INT64_MAX);
+    start_batches(s);
+}
+
+static void fetch_token(etcd_stream *s) {
+    ew_slice request = auth_request(&s->client->auth);
+    s->fetching = etcd_call_start(s->client, s->queue, ETCD_AUTHENTICATE, request, TOKEN_TIMEOUT_MS, on_token, s);
+    free((void *)(uintptr_t)request.data);
+    if (!s->fetching) {
+        auth_failed(&s->client->auth);
+        wait_for_token(s); /* for memory, too */
+    }
+}
+
+static void get_token(etcd_stream *s) {
+    uint64_t generation;
+    switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &generation)) {
+    case AUTH_READY: {
+        bool to_send = s->first != NULL;
+        begin(s);
+        if (to_send)
+            send_first(s);
+        return;
+    }
+    case AUTH_FETCH:
+        fetch_token(s);
+        return;
+    case AUTH_WAIT:
+        wait_for_token(s);
+        return;
+    }
 }
 
 etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
@@ -176,14 +273,18 @@ etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method meth
     s->received = (stream_tag){{on_received}, s};
     s->sent = (stream_tag){{on_sent}, s};
     s->client = client;
+    s->queue = q;
+    s->token = grpc_empty_slice();
     s->method = method;
     s->callbacks = callbacks;
     s->arg = arg;
     s->text = grpc_empty_slice();
     grpc_metadata_array_init(&s->initial);
     grpc_metadata_array_init(&s->trailing);
-    s->call = connection_call(client, q, method, INT64_MAX);
-    begin(s);
+    if (auth_is_on(&client->auth))
+        get_token(s);
+    else
+        begin(s);
     return s;
 }
 
@@ -198,7 +299,7 @@ int etcd_stream_send(etcd_stream *s, ew_slice message) {
     else
         s->first = w;
     s->last = w;
-    if (idle && !s->over)
+    if (idle && s->call && !s->over)
         send_first(s);
     return EW_OK;
 }
@@ -214,5 +315,8 @@ void etcd_stream_resume(etcd_stream *s) {
 
 void etcd_stream_cancel(etcd_stream *s) {
     s->cancelled = true;
-    grpc_call_cancel(s->call, NULL);
+    if (s->fetching)
+        etcd_call_cancel(s->fetching);
+    if (s->call)
+        grpc_call_cancel(s->call, NULL);
 }

@@ -1,0 +1,106 @@
+#include "etcd/auth.h"
+#include "etcd/blocking.h"
+#include "etcd/file.h"
+
+#include <stdlib.h>
+
+static int read_user(auth *a, const char *user, const char *path, ew_error *err) {
+    int status = file_read(&a->password, "password_file", path, err);
+    if (status != EW_OK)
+        return status;
+    size_t len = strcspn(a->password, "\r\n");
+    if (a->password[len + strspn(a->password + len, "\r\n")] != '\0')
+        return ew_fail(err, EW_ERR_INVALID, "password_file %s: it holds more than one line", path);
+    a->password[len] = '\0';
+    a->user = strdup(user);
+    return a->user ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "user");
+}
+
+int auth_init(auth *a, const ew_options *o, ew_error *err) {
+    const char *user = ew_options_text(o, "user"), *path = ew_options_text(o, "password_file");
+    *a = (auth){.token = grpc_empty_slice()};
+    pthread_mutex_init(&a->lock, NULL);
+    if ((user[0] == '\0') != (path[0] == '\0'))
+        return ew_fail(err, EW_ERR_INVALID, "user and password_file are only of use together");
+    return user[0] ? read_user(a, user, path, err) : EW_OK;
+}
+
+void auth_fini(auth *a) {
+    grpc_slice_unref(a->token);
+    file_free(a->password);
+    free(a->user);
+    pthread_mutex_destroy(&a->lock);
+}
+
+bool auth_is_on(const auth *a) {
+    return a->user != NULL;
+}
+
+auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation) {
+    auth_state state = AUTH_READY;
+    pthread_mutex_lock(&a->lock);
+    if (a->known && etcd_now_ms() - a->made_ms <= max_age_ms) {
+        *token = grpc_slice_ref(a->token);
+        *generation = a->generation;
+    } else if (a->fetching) {
+        state = AUTH_WAIT;
+    } else {
+        a->fetching = true;
+        state = AUTH_FETCH;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return state;
+}
+
+ew_slice auth_request(const auth *a) {
+    Pb__AuthenticateRequest request = PB__AUTHENTICATE_REQUEST__INIT;
+    request.name = a->user;
+    request.password = a->password;
+    return blocking_pack(&request);
+}
+
+static void set(auth *a, grpc_slice token, bool known) {
+    pthread_mutex_lock(&a->lock);
+    grpc_slice_unref(a->token);
+    a->token = token;
+    a->generation++;
+    a->made_ms = etcd_now_ms();
+    a->known = known;
+    a->fetching = false;
+    pthread_mutex_unlock(&a->lock);
+}
+
+int auth_made(auth *a, ew_slice answer) {
+    Pb__AuthenticateResponse *r = pb__authenticate_response__unpack(NULL, answer.len, answer.data);
+    int status = EW_ERR_BAD_ANSWER;
+    if (r && r->token && r->token[0]) {
+        grpc_slice token = grpc_slice_from_copied_string(r->token);
+        /* gRPC ends the process over metadata that it does not take. */
+        if (grpc_header_nonbin_value_is_legal(token)) {
+            set(a, token, true);
+            status = EW_OK;
+        } else {
+            grpc_slice_unref(token);
+        }
+    }
+    if (r)
+        pb__authenticate_response__free_unpacked(r, NULL);
+    if (status != EW_OK)
+        auth_failed(a);
+    return status;
+}
+
+void auth_not_wanted(auth *a) {
+    set(a, grpc_empty_slice(), true);
+}
+
+void auth_failed(auth *a) {
+    set(a, grpc_empty_slice(), false);
+}
+
+void auth_refused(auth *a, uint64_t generation) {
+    pthread_mutex_lock(&a->lock);
+    if (a->generation == generation)
+        a->known = false;
+    pthread_mutex_unlock(&a->lock);
+}

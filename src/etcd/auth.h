@@ -1,0 +1,47 @@
+/* The user's token: one for the whole client, made by a call to etcd and made again when etcd does not take it any
+ * more. Any thread. */
+#ifndef ETCD_AUTH_H
+#define ETCD_AUTH_H
+
+#include "etcd/etcd.h"
+
+#include <grpc/grpc.h>
+
+#include <pthread.h>
+
+typedef struct auth {
+    char *user; /* NULL: calls go without a token */
+    char *password;
+    pthread_mutex_t lock; /* of what follows */
+    grpc_slice token;     /* empty: etcd said that it wants none */
+    uint64_t generation;  /* counts tokens; 0: there has been none */
+    int64_t made_ms;
+    bool known;    /* `token` is what etcd wants, as far as we know */
+    bool fetching; /* somebody is making a new one */
+} auth;
+
+int auth_init(auth *a, const ew_options *options, ew_error *err);
+void auth_fini(auth *a);
+bool auth_is_on(const auth *a);
+
+typedef enum auth_state {
+    AUTH_READY, /* there is a token (or none is wanted): `*token`, to be unreffed, and its generation */
+    AUTH_FETCH, /* the caller is to make one: it must call auth_made or auth_failed */
+    AUTH_WAIT,  /* somebody else is making one: ask again soon */
+} auth_state;
+
+/* `max_age_ms`: how old the token may be; INT64_MAX: any. */
+auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation);
+
+/* The request that makes a token, to be freed; `data` is NULL when out of memory. */
+ew_slice auth_request(const auth *a);
+
+/* Its answer. */
+int auth_made(auth *a, ew_slice answer); /* EW_ERR_BAD_ANSWER if there is no token in it */
+void auth_not_wanted(auth *a);           /* etcd has its authentication switched off */
+void auth_failed(auth *a);
+
+/* The token of that generation was refused; of an earlier one, this says nothing new. */
+void auth_refused(auth *a, uint64_t generation);
+
+#endif
