@@ -180,8 +180,9 @@ static void take_answer(committing *c, const committing_event *event) {
     if (!c->call_out)
         return; /* of a call that was given up */
     c->call_out = false;
-    if (c->state == COMMITTING_RESOLVING && classify(event->status) != ANSWER_OK &&
-        classify(event->status) != ANSWER_DEFINITE)
+    answer_class answer = classify(event->status);
+    bool says_nothing = answer == ANSWER_RETRY || answer == ANSWER_UNKNOWN || event->status == EW_ERR_NO_MEMORY;
+    if (c->state == COMMITTING_RESOLVING && says_nothing)
         committing_back_off(c, event->now_ms); /* the question stays open */
     else if (c->state == COMMITTING_RESOLVING)
         committing_resolving_answer(c, event);
@@ -205,7 +206,8 @@ static void take_timer(committing *c, int64_t now_ms) {
 
 /* SEMANTICS 7: what is in flight is decided first, nothing new is begun. */
 static void take_stop(committing *c, const committing_event *event) {
-    int64_t stop_ms = event->now_ms + (event->timeout_ms > 0 ? event->timeout_ms : 0);
+    int64_t timeout_ms = event->timeout_ms > 0 ? event->timeout_ms : 0;
+    int64_t stop_ms = timeout_ms < INT64_MAX - event->now_ms ? event->now_ms + timeout_ms : INT64_MAX;
     c->stop_ms = stop_ms < c->stop_ms ? stop_ms : c->stop_ms;
     if (c->stopping)
         return;

@@ -7,17 +7,23 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+static bool reserve(committing_buffer *b, size_t len) {
+    if (b->data && len <= b->capacity - b->len)
+        return true;
+    size_t capacity = b->capacity ? b->capacity : 512;
+    while (capacity - b->len < len)
+        capacity *= 2;
+    uint8_t *grown = realloc(b->data, capacity);
+    if (!grown)
+        return false;
+    b->data = grown;
+    b->capacity = capacity;
+    return true;
+}
+
 bool committing_append(committing_buffer *b, const void *data, size_t len) {
-    if (len > b->capacity - b->len) {
-        size_t capacity = b->capacity ? b->capacity : 512;
-        while (capacity - b->len < len)
-            capacity *= 2;
-        uint8_t *grown = realloc(b->data, capacity);
-        if (!grown)
-            return false;
-        b->data = grown;
-        b->capacity = capacity;
-    }
+    if (!reserve(b, len))
+        return false;
     if (len)
         memcpy(b->data + b->len, data, len);
     b->len += len;
@@ -128,26 +134,18 @@ size_t committing_own_bytes(const committing_config *config, const committing_ow
 bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b) {
     own_txn t;
     own_init(&t, config, own);
-    size_t len = pb__txn_request__get_packed_size(&t.txn);
-    size_t at = b->len;
-    if (!committing_append(b, config->fence.data, config->fence.len))
+    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn) + config->fence.len) ||
+        !committing_append(b, config->fence.data, config->fence.len))
         return false;
-    if (len > b->capacity - b->len) {
-        uint8_t *grown = realloc(b->data, b->len + len);
-        if (!grown) {
-            b->len = at;
-            return false;
-        }
-        b->data = grown;
-        b->capacity = b->len + len;
-    }
     b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
     return true;
 }
 
 int64_t committing_overhead(const committing_config *config) {
     const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX};
-    return (int64_t)committing_own_bytes(config, &longest);
+    committing_config any_lease = *config;
+    any_lease.lease = INT64_MAX;
+    return (int64_t)committing_own_bytes(&any_lease, &longest);
 }
 
 uint32_t committing_max_keys(const committing_config *config) {

@@ -224,11 +224,11 @@ static void tick(ticking *t) {
     t->dirty = t->first_due = false;
     t->tick = (ew_tick){.core = t, .revision = t->observed, .number = t->stats.ticks++, .now_ms = t->now_ms};
     ticking_show_begin(t);
-    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK);
+    ticking_move(t, TICKING_TICKING);
+    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last one: handling it steps the core again */
     e->tick = &t->tick;
     e->reset = t->reset;
     e->revision = t->observed;
-    ticking_move(t, TICKING_TICKING);
 }
 
 int64_t ticking_deadline_ms(const ticking *t) {

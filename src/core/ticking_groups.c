@@ -125,6 +125,7 @@ static void commit(ticking *t, const evaluate_batch *b) {
     Msg__Patches *message = &t->patches.message;
     message->batch = ++t->batch;
     message->base_revision = t->observed;
+    t->base_revision = t->observed < INT64_MAX ? t->observed : INT64_MAX - 1;
     message->delete_counter = t->counter;
     t->batch_out = true;
     ticking_emit(t, TICKING_DO_COMMIT)->patches = message;
@@ -173,9 +174,9 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
 static void unit_refused(ticking *t, const Msg__Outcome *o) {
     t->stats.groups_refused += t->patches.units[o->units].groups;
     t->no_glue = true;
-    t->wait_revision = EW_BUG(waits_for_ever) && o->conflict_revision == 0 ? INT64_MAX
-                       : o->conflict_revision > 0                          ? o->conflict_revision
-                                                                           : t->patches.message.base_revision + 1;
+    t->wait_revision = o->conflict_revision;
+    if (o->conflict_revision <= 0) /* by a deletion, which is newer than what it was evaluated on */
+        t->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : t->base_revision + 1;
     t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
 }
 

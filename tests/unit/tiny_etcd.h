@@ -93,7 +93,7 @@ static inline bool tiny_holds(tiny_etcd *e, const Pb__Compare *c) {
     case PB__COMPARE__COMPARE_TARGET__VALUE:
         return kv && strlen(kv->value) == c->value.len && memcmp(kv->value, c->value.data, c->value.len) == 0;
     default:
-        abort();
+        return false;
     }
 }
 
@@ -160,8 +160,10 @@ static inline void tiny_txn(tiny_etcd *e, const void *bytes, size_t len, tiny_an
     out->status = EW_OK;
     out->len = 0;
     Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, len, bytes);
-    if (!txn)
-        abort(); /* a core that sends nonsense is broken */
+    if (!txn) {
+        out->status = EW_ERR_INVALID;
+        return;
+    }
     if (txn->n_compare > 128 || txn->n_success > 128 || txn->n_failure > 128)
         out->status = EW_ERR_INVALID;
     if (e->max_bytes > 0 && len > e->max_bytes)
