@@ -4,11 +4,13 @@
 
 #include <etcdworker/actor.h>
 #include <etcdworker/client.h>
+#include <etcdworker/election.h>
 #include <etcdworker/error.h>
 #include <etcdworker/group.h>
 #include <etcdworker/log.h>
 #include <etcdworker/nng.h>
 #include <etcdworker/options.h>
+#include <etcdworker/process.h>
 #include <etcdworker/reactor.h>
 #include <etcdworker/session.h>
 #include <etcdworker/types.h>

@@ -1,0 +1,366 @@
+/* A candidate of an election (SEMANTICS 31). What it writes may be sent any number of times: entering creates the key
+ * only if it is not there, everything else only touches the key that was created at our revision. So an answer that was
+ * lost is no question here; it is asked again. */
+#include "etcd/election.h"
+#include "etcd/backoff.h"
+#include "etcd/etcd.h"
+
+#include "core/log.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Between two tries while etcd is away: its own calls have waited by then. */
+#define AGAIN_MIN_MS 50
+#define AGAIN_MAX_MS 1000
+
+struct ew_election {
+    ew_client *client;
+    ew_session *session;
+    char *prefix, *key;
+    bool stood;                /* the key may be there */
+    int64_t entered;           /* its create revision; 0: it is not known */
+    _Atomic int64_t revision;  /* the same while we lead */
+    int64_t deadline_ms;       /* of the call that waits */
+    interruption interruption; /* by ew_election_cancel */
+};
+
+/* ---- life ---- */
+
+static void on_session_done(void *arg) {
+    ew_election *e = arg;
+    interruption_session_done(&e->interruption);
+}
+
+char *election_prefix(ew_slice name) {
+    char *prefix = malloc(name.len + 2);
+    if (!prefix)
+        return NULL;
+    memcpy(prefix, name.data, name.len);
+    prefix[name.len] = '/';
+    prefix[name.len + 1] = '\0';
+    return prefix;
+}
+
+static void free_election(ew_election *e) {
+    free(e->prefix);
+    free(e->key);
+    free(e);
+}
+
+int election_check_name(ew_slice name, ew_error *err) {
+    if (name.len == 0 || memchr(name.data, '\0', name.len))
+        return ew_fail(err, EW_ERR_INVALID, "election: its name is empty, or holds a NUL");
+    return EW_OK;
+}
+
+int ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name, ew_error *err) {
+    *out = NULL;
+    if (!client || !session)
+        return ew_fail(err, EW_ERR_INVALID, "election: no client, or no session");
+    int status = election_check_name(name, err);
+    if (status != EW_OK)
+        return status;
+    ew_election *e = calloc(1, sizeof *e);
+    if (!e)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "election");
+    e->client = client;
+    e->session = session;
+    e->prefix = election_prefix(name);
+    if (!e->prefix || asprintf(&e->key, "%s%" PRIx64, e->prefix, (uint64_t)ew_session_lease(session)) < 0) {
+        e->key = NULL;
+        free_election(e);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "election");
+    }
+    status = interruption_init(&e->interruption);
+    if (status == EW_OK && (status = ew_session_on_done(session, on_session_done, e)) != EW_OK)
+        interruption_fini(&e->interruption);
+    if (status != EW_OK) {
+        free_election(e);
+        return ew_fail(err, status, "election");
+    }
+    *out = e;
+    return EW_OK;
+}
+
+void ew_election_close(ew_election *e) {
+    if (!e)
+        return;
+    ew_session_forget(e->session, on_session_done, e);
+    interruption_fini(&e->interruption);
+    free_election(e);
+}
+
+ew_slice ew_election_key(const ew_election *e) {
+    return ew_str(e->key);
+}
+
+int64_t ew_election_revision(const ew_election *e) {
+    return ew_session_is_done(e->session) ? 0 : atomic_load(&((ew_election *)(uintptr_t)e)->revision);
+}
+
+ew_session *ew_election_session(const ew_election *e) {
+    return e->session;
+}
+
+void ew_election_cancel(ew_election *e) {
+    interruption_cancel(&e->interruption);
+}
+
+/* ---- the key ---- */
+
+static ew_keys own(const ew_election *e) {
+    return ew_keys_one(ew_str(e->key));
+}
+
+static int send_txn(ew_election *e, ew_txn *t, ew_result **out, ew_error *err) {
+    int status = t ? ew_client_txn(e->client, t, out, err) : ew_fail(err, EW_ERR_NO_MEMORY, "election");
+    ew_txn_free(t);
+    /* The only thing that is referred to and may be missing is the lease. */
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "election: the session's lease is gone")
+                                      : status;
+}
+
+static ew_txn *if_entered(const ew_election *e) {
+    ew_txn *t = ew_txn_new();
+    ew_txn_if(t, own(e), EW_CREATE_REVISION, EW_EQUAL, e->entered);
+    return t;
+}
+
+static ew_put_options with_lease(const ew_election *e) {
+    return EW_PUT_OPTIONS(.lease = ew_session_lease(e->session));
+}
+
+/* Does something to our key, if it still is the one we created: `*held` tells. */
+static int change_key(ew_election *e, const ew_slice *value, bool *held, ew_error *err) {
+    ew_result *r = NULL;
+    ew_txn *t = if_entered(e);
+    const ew_put_options options = with_lease(e);
+    if (value)
+        ew_txn_put(t, EW_THEN, ew_str(e->key), *value, &options);
+    else
+        ew_txn_delete(t, EW_THEN, own(e), false);
+    int status = send_txn(e, t, &r, err);
+    *held = status == EW_OK && ew_result_succeeded(r);
+    ew_result_free(r);
+    return status;
+}
+
+static void leave(ew_election *e) {
+    e->entered = 0;
+    atomic_store(&e->revision, 0);
+}
+
+/* Creates the key, or finds the one that an earlier try, or an earlier campaign, has left. */
+static int enter(ew_election *e, ew_slice value, ew_error *err) {
+    ew_result *r = NULL;
+    const ew_put_options options = with_lease(e);
+    ew_txn *t = ew_txn_new();
+    ew_txn_if(t, own(e), EW_CREATE_REVISION, EW_EQUAL, 0);
+    ew_txn_put(t, EW_THEN, ew_str(e->key), value, &options);
+    ew_txn_get(t, EW_ELSE, own(e), NULL);
+    e->stood = true;
+    int status = send_txn(e, t, &r, err);
+    if (status != EW_OK)
+        return status;
+    const ew_kv *there = ew_result_succeeded(r) ? NULL : ew_result_at(ew_result_op(r, 0), 0);
+    if (!ew_result_succeeded(r) && !there)
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "election: a key that exists was not found");
+    else
+        e->entered = there ? there->create_revision : ew_result_revision(r);
+    bool held = true, other = there && (!ew_slice_equal(there->value, value) || there->lease != options.lease);
+    ew_result_free(r);
+    if (status == EW_OK && other)
+        status = change_key(e, &value, &held, err);
+    if (status == EW_OK && !held)
+        leave(e);
+    return status;
+}
+
+/* Who stands right before us, and at which revision that was so: `*before` is NULL if nobody does, that is, if we lead.
+ * A key of ours that is gone makes us enter again. */
+static int look_before(ew_election *e, ew_result **out, const ew_kv **before, ew_error *err) {
+    const ew_get_options last = EW_GET_OPTIONS(.limit = 1, .keys_only = true, .sort_by = EW_SORT_CREATE,
+                                               .descending = true, .max_create_revision = e->entered - 1);
+    ew_txn *t = if_entered(e);
+    ew_txn_get(t, EW_THEN, ew_keys_prefix(ew_str(e->prefix)), &last);
+    int status = send_txn(e, t, out, err);
+    if (status != EW_OK)
+        return status;
+    *before = NULL;
+    if (!ew_result_succeeded(*out))
+        leave(e);
+    else
+        *before = ew_result_at(ew_result_op(*out, 0), 0);
+    return EW_OK;
+}
+
+/* ---- waiting ---- */
+
+static int64_t left_ms(const ew_election *e) {
+    int64_t now_ms = etcd_now_ms();
+    return e->deadline_ms == INT64_MAX ? -1 : e->deadline_ms > now_ms ? e->deadline_ms - now_ms : 0;
+}
+
+static void set_deadline(ew_election *e, int64_t timeout_ms) {
+    int64_t now_ms = etcd_now_ms();
+    e->deadline_ms = timeout_ms < 0 || timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
+}
+
+/* Why not to go on waiting, or EW_OK. */
+static int reason_to_end(ew_election *e, ew_error *err) {
+    int status = interruption_status(&e->interruption);
+    if (status == EW_OK && left_ms(e) == 0)
+        status = EW_ERR_TIMEOUT;
+    return status == EW_OK ? EW_OK : ew_fail(err, status, "election %s", e->prefix);
+}
+
+static bool has_deletion(const ew_watch_batch *batch) {
+    for (size_t i = 0; i < batch->count; i++) {
+        if (batch->events[i].kind == EW_EVENT_DELETE)
+            return true;
+    }
+    return false;
+}
+
+/* Waits until the key is deleted behind `revision`, or something else makes it worth to look again. */
+static int await_deletion(ew_election *e, ew_slice key, int64_t revision, ew_error *err) {
+    ew_watch *watch;
+    const ew_watch_options options = EW_WATCH_OPTIONS(.start_revision = revision + 1, .no_puts = true);
+    int status = ew_watch_open(&watch, e->client, ew_keys_one(key), &options, err);
+    if (status != EW_OK)
+        return status;
+    ew_watch_batch batch = {0};
+    interruption_use(&e->interruption, watch);
+    while (status == EW_OK && !has_deletion(&batch))
+        status = ew_watch_next(watch, left_ms(e), &batch, err);
+    interruption_use(&e->interruption, NULL);
+    ew_watch_close(watch);
+    /* What was compacted away may have held the deletion. */
+    return status == EW_ERR_COMPACTED ? EW_OK : status;
+}
+
+/* What a call that is worth to be tried again has answered. CANCELLED is one that was interrupted: by whom, the loop
+ * finds out, and if it was somebody else's ew_client_cancel, it is the caller's wish too. */
+static bool is_passing(ew_election *e, int status) {
+    if (status == EW_ERR_CANCELLED || status == EW_ERR_TIMEOUT)
+        return status == EW_ERR_TIMEOUT || interruption_status(&e->interruption) != EW_OK;
+    return ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
+}
+
+static void pause_before_next(ew_election *e, backoff *again, int status) {
+    int64_t ms = backoff_next_ms(again), left = left_ms(e);
+    log_fields(EW_LOG_DEBUG, NULL, "election", "again", {"error", ew_errname(status), 0}, {"in_ms", NULL, ms});
+    interruption_sleep(&e->interruption, left >= 0 && left < ms ? left : ms);
+}
+
+/* ---- campaign ---- */
+
+/* One step nearer to leading: EW_OK, and `revision` set when it does. */
+static int advance(ew_election *e, ew_slice value, ew_error *err) {
+    if (e->entered == 0)
+        return enter(e, value, err);
+    ew_result *r = NULL;
+    const ew_kv *before = NULL;
+    int status = look_before(e, &r, &before, err);
+    if (status == EW_OK && before)
+        status = await_deletion(e, before->key, ew_result_revision(r), err);
+    else if (status == EW_OK && e->entered != 0)
+        atomic_store(&e->revision, e->entered);
+    ew_result_free(r);
+    return status;
+}
+
+/* Nobody is to wait for who does not. By its name the key is ours, also if we never learned that it was created. One
+ * that cannot be deleted now is left to the lease. */
+static void give_up(ew_election *e) {
+    ew_error err;
+    leave(e);
+    if (!e->stood || ew_session_is_done(e->session))
+        return;
+    int status = ew_client_delete(e->client, own(e), false, NULL, &err);
+    if (status != EW_OK)
+        log_fields(EW_LOG_WARN, NULL, "election", "a candidate's key is left to its lease",
+                   {"error", ew_errname(status), 0}, {"detail", err.detail, 0});
+    e->stood = status != EW_OK;
+}
+
+int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err) {
+    int status;
+    backoff again;
+    backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
+    set_deadline(e, timeout_ms);
+    leave(e); /* what an earlier campaign has left is looked for */
+    while ((status = reason_to_end(e, err)) == EW_OK && e->revision == 0) {
+        status = advance(e, value, err);
+        if (status == EW_OK) {
+            backoff_reset(&again);
+        } else if (is_passing(e, status)) {
+            pause_before_next(e, &again, status);
+        } else {
+            break;
+        }
+    }
+    if (status != EW_OK)
+        give_up(e);
+    return status;
+}
+
+/* ---- leading ---- */
+
+static int lost(ew_election *e, ew_error *err) {
+    leave(e);
+    return ew_fail(err, EW_ERR_LEADERSHIP_LOST, "election %s: the key is not the one that was elected", e->prefix);
+}
+
+int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
+    bool held;
+    if (e->revision == 0)
+        return ew_fail(err, EW_ERR_STATE, "election %s: not elected", e->prefix);
+    int status = change_key(e, &value, &held, err);
+    return status == EW_OK && !held ? lost(e, err) : status;
+}
+
+int ew_election_resign(ew_election *e, ew_error *err) {
+    bool held;
+    int status = e->entered != 0 ? change_key(e, NULL, &held, err) : EW_OK;
+    if (status == EW_OK) {
+        leave(e);
+        e->stood = false;
+    }
+    return status;
+}
+
+static int await_loss_once(ew_election *e, ew_error *err) {
+    ew_result *r = NULL;
+    const ew_get_options options = EW_GET_OPTIONS(.keys_only = true);
+    int status = ew_client_get(e->client, own(e), &options, &r, err);
+    if (status != EW_OK)
+        return status;
+    const ew_kv *kv = ew_result_at(r, 0);
+    if (!kv || kv->create_revision != e->entered)
+        status = lost(e, err);
+    else
+        status = await_deletion(e, kv->key, ew_result_revision(r), err);
+    ew_result_free(r);
+    return status;
+}
+
+int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
+    int status;
+    backoff again;
+    backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
+    if (e->revision == 0)
+        return ew_fail(err, EW_ERR_STATE, "election %s: not elected", e->prefix);
+    set_deadline(e, timeout_ms);
+    while ((status = reason_to_end(e, err)) == EW_OK) {
+        status = await_loss_once(e, err);
+        if (status != EW_OK && !is_passing(e, status))
+            break;
+        if (status != EW_OK)
+            pause_before_next(e, &again, status);
+    }
+    return status;
+}
