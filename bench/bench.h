@@ -19,6 +19,8 @@ typedef struct bench {
     int set_count;
     int runs;
     bool smoke, verbose;
+    bool plain; /* without ew_process_prepare */
+    int cpu;    /* of the workers; -1: any */
 
     /* The state. */
     const char *endpoints;

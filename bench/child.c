@@ -58,8 +58,8 @@ static bool launch(child *c, bench *b, char **argv) {
 }
 
 static bool start(child *c, bench *b, const char *role, const char *format, va_list list) {
-    char text[1024], endpoints[512], settings[BENCH_SETS_MAX][160];
-    char *argv[WORDS_MAX + BENCH_SETS_MAX] = {"etcdworker-bench", "--child", (char *)(uintptr_t)role, endpoints};
+    char text[1024], endpoints[512], cpu[16], settings[BENCH_SETS_MAX][160];
+    char *argv[WORDS_MAX + BENCH_SETS_MAX + 4] = {"etcdworker-bench", "--child", (char *)(uintptr_t)role, endpoints};
     int argc = 4;
     *c = (child){.role = role};
     vsnprintf(text, sizeof text, format, list);
@@ -71,6 +71,9 @@ static bool start(child *c, bench *b, const char *role, const char *format, va_l
         snprintf(settings[i], sizeof settings[i], "set:%s", b->sets[i]);
         argv[argc++] = settings[i];
     }
+    snprintf(cpu, sizeof cpu, "cpu=%d", b->cpu);
+    argv[argc++] = cpu;
+    argv[argc++] = b->plain ? "prepare=0" : "prepare=1";
     if (b->verbose)
         argv[argc++] = "verbose=1";
     return launch(c, b, argv);

@@ -23,6 +23,8 @@ static void help(void) {
            "  --etcd-path PROGRAM   the private etcd's program (default: etcd)\n"
            "  --runs N              timed runs of each row, each beside its floor (default 3)\n"
            "  --set NAME=VALUE      an option of the workers, such as exactly_once=off; may be repeated\n"
+           "  --cpu N               keep each worker's process on CPU N\n"
+           "  --plain               leave out ew_process_prepare: how workers do in a program that does not call it\n"
            "  --json FILE           write everything as JSON\n"
            "  --html FILE           write one page with tables and plots\n"
            "  --baseline FILE       compare with the JSON of an earlier time\n"
@@ -52,23 +54,25 @@ static int add_set(bench *b, ew_options *o, const char *text) {
     return -1;
 }
 
-static int parse_runs(bench *b, const char *text) {
+static int parse_number(int *out, const char *text, int min, int max, const char *complaint) {
     char *end;
-    long runs = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || runs < 1 || runs > 1000)
-        return complain("--runs wants a number from 1 to 1000: ", text);
-    b->runs = (int)runs;
+    long number = strtol(text, &end, 10);
+    if (*text == '\0' || *end != '\0' || number < min || number > max)
+        return complain(complaint, text);
+    *out = (int)number;
     return -1;
 }
 
 static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
-    enum { ETCD = 256, DISK, ETCD_PATH, RUNS, SET, JSON, HTML, BASELINE, SMOKE, VERBOSE, HELP, VERSION };
+    enum { ETCD = 256, DISK, ETCD_PATH, RUNS, SET, CPU, PLAIN, JSON, HTML, BASELINE, SMOKE, VERBOSE, HELP, VERSION };
     static const struct option options[] = {
         {"etcd", required_argument, NULL, ETCD},
         {"disk", required_argument, NULL, DISK},
         {"etcd-path", required_argument, NULL, ETCD_PATH},
         {"runs", required_argument, NULL, RUNS},
         {"set", required_argument, NULL, SET},
+        {"cpu", required_argument, NULL, CPU},
+        {"plain", no_argument, NULL, PLAIN},
         {"json", required_argument, NULL, JSON},
         {"html", required_argument, NULL, HTML},
         {"baseline", required_argument, NULL, BASELINE},
@@ -91,7 +95,13 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
             b->etcd_path = optarg;
             break;
         case RUNS:
-            status = parse_runs(b, optarg);
+            status = parse_number(&b->runs, optarg, 1, 1000, "--runs wants a number from 1 to 1000: ");
+            break;
+        case CPU:
+            status = parse_number(&b->cpu, optarg, 0, 4095, "--cpu wants the number of a CPU: ");
+            break;
+        case PLAIN:
+            b->plain = true;
             break;
         case SET:
             status = add_set(b, o, optarg);
@@ -145,7 +155,7 @@ static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
 
 int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     *c = (cmdline){0};
-    *b = (bench){.etcd = "dev", .etcd_path = "etcd"};
+    *b = (bench){.etcd = "dev", .etcd_path = "etcd", .cpu = -1};
     ew_options *o = ew_options_new();
     int status = o != NULL ? parse_options(b, o, argc, argv) : complain("out of memory", "");
     ew_options_free(o);

@@ -62,11 +62,11 @@ json_t *machine_options(const bench *b) {
     json_t *sets = json_array();
     for (int i = 0; i < b->set_count; i++)
         json_array_append_new(sets, json_string(b->sets[i]));
-    return json_pack("{s: s, s: s, s: i, s: b, s: o}", "etcd", b->etcd, "data",
+    return json_pack("{s: s, s: s, s: i, s: b, s: b, s: i, s: o}", "etcd", b->etcd, "data",
                      strcmp(b->etcd, "dev") != 0 ? "foreign"
                      : b->disk != NULL           ? "disk"
                                                  : "memory",
-                     "runs", b->runs, "smoke", b->smoke, "set", sets);
+                     "runs", b->runs, "smoke", b->smoke, "plain", b->plain, "cpu", b->cpu, "set", sets);
 }
 
 bool machine_is_memory(const char *directory) {

@@ -143,7 +143,8 @@ char *plot_percentiles(const json_t *workloads) {
             titles[count++] = name;
     }
     for (size_t i = 0; i < count; i++)
-        fprintf(s.out, "%s $d%zu using 1:2 with lines lw 2 title '%s' noenhanced", i == 0 ? "plot" : ",", i, titles[i]);
+        fprintf(s.out, "%s $d%zu using 1:2 with lines lw 2 dt %zu title '%s' noenhanced", i == 0 ? "plot" : ",", i,
+                i / 8 + 1, titles[i]);
     fputc('\n', s.out);
     return script_draw(&s, count);
 }

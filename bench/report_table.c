@@ -26,7 +26,7 @@ void report_remark(const json_t *row, char *out, size_t size) {
         {"txns_per_commit", "%.2f transactions a commit"},
         {"load_s", "loaded in %.3f s"},
         {"snapshots", "%.0f snapshot"},
-        {"workers", "%.0f workers"},
+
     };
     size_t len = 0;
     out[0] = '\0';

@@ -1,6 +1,7 @@
 #include "role.h"
 
 #include <etcdworker/log.h>
+#include <etcdworker/process.h>
 
 #include <signal.h>
 #include <stdarg.h>
@@ -12,10 +13,12 @@
 static const struct {
     const char *name;
     void (*run)(const role_args *a);
+    bool worker;
 } roles[] = {
-    {"floor", role_floor}, {"watch", role_watch},       {"write", role_write},   {"probe", role_probe},
-    {"chain", role_chain}, {"groups", role_groups},     {"follow", role_follow}, {"contend", role_contend},
-    {"fanin", role_fanin}, {"pingpong", role_pingpong},
+    {"floor", role_floor, false},      {"watch", role_watch, false},    {"write", role_write, false},
+    {"probe", role_probe, false},      {"chain", role_chain, true},     {"groups", role_groups, true},
+    {"follow", role_follow, true},     {"contend", role_contend, true}, {"fanin", role_fanin, true},
+    {"pingpong", role_pingpong, true},
 };
 
 static const char *find(const role_args *a, const char *name) {
@@ -103,6 +106,13 @@ static void log_record(void *arg, const ew_log_record *record) {
     fputc('\n', stderr);
 }
 
+/* As etcdworkerd does. What is no worker goes by the system's defaults, which are the fastest for a single thread. */
+static void prepare(const role_args *a, bool worker) {
+    ew_error err = {0};
+    if (worker && args_int(a, "prepare", 1) != 0 && ew_process_prepare((int)args_int(a, "cpu", -1), &err) != EW_OK)
+        role_fail("%s", err.detail);
+}
+
 int role_main(int argc, char **argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* no measurement outlives the program that asked for it */
     role_args args = {argc - 1, argv + 1};
@@ -110,6 +120,7 @@ int role_main(int argc, char **argv) {
         ew_log_set(log_record, NULL, EW_LOG_INFO);
     for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
         if (argc > 0 && strcmp(argv[0], roles[i].name) == 0) {
+            prepare(&args, roles[i].worker);
             roles[i].run(&args);
             return EXIT_SUCCESS;
         }

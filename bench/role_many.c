@@ -24,6 +24,7 @@ struct crew {
     member *members;
     _Atomic int64_t arrived, finished, last; /* last: the value that the last of them saw */
     usage from, to;
+    int64_t threads;
 };
 
 /* True once all workers have loaded: the clock starts with the last of them. */
@@ -34,6 +35,7 @@ static bool all_here(member *m) {
         usage here = usage_now();
         int64_t before = atomic_fetch_add(&c->arrived, 1);
         if (before == c->count - 1) {
+            c->threads = usage_threads();
             c->from = here;
             atomic_fetch_add(&c->arrived, 1); /* one too many: `from` is written */
         }
@@ -209,7 +211,6 @@ void role_fanin(const role_args *a) {
         snprintf(c.members[i].key, sizeof c.members[i].key, "%s/counter", prefix);
         start(&c.members[i], i, a, &reactor, prefix, client);
     }
-    int64_t threads = usage_threads();
     ew_worker_stats s = join_crew(&c);
     histogram *latency = calloc(1, sizeof *latency);
     if (latency == NULL)
@@ -221,7 +222,7 @@ void role_fanin(const role_args *a) {
                   (long long)(c.count * c.target));
     json_t *result = json_object();
     usage_report(result, &c.from, &c.to, c.count * c.target);
-    json_object_set_new(result, "threads", json_integer(threads));
+    json_object_set_new(result, "threads", json_integer(c.threads));
     json_object_set_new(result, "txns", json_integer((json_int_t)s.txns));
     role_add_latency(result, latency);
     free(latency);
