@@ -114,7 +114,7 @@ etcd_model_answer model_check_put(const Pb__PutRequest *r) {
 /* What etcd finds out only when it applies the put. */
 etcd_model_answer model_check_put_state(const etcd_model *m, const Pb__PutRequest *r) {
     if ((r->ignore_value || r->ignore_lease) && !etcd_model_get(m, sim_slice(r->key), INT64_MAX))
-        return model_fail(EW_ERR_INVALID, "etcdserver: key not found");
+        return model_fail(EW_ERR_NOT_FOUND, "etcdserver: key not found");
     if (r->lease && !model_lease_find(m, r->lease))
         return model_fail(EW_ERR_NOT_FOUND, "etcdserver: requested lease not found");
     return model_fail(EW_OK, "");

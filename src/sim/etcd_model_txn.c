@@ -14,8 +14,8 @@ static bool op_covers(const Pb__RequestOp *op, ew_slice key) {
     ew_slice from = sim_slice(op->request_delete_range->key), end = sim_slice(op->request_delete_range->range_end);
     if (end.len == 0)
         return ew_slice_equal(from, key);
-    bool open = end.len == 1 && *(const char *)end.data == 0;
-    return sim_compare(key, from) >= 0 && (open || sim_compare(key, end) < 0);
+    /* Etcd takes an open end ("\0") for an interval that ends before it begins, and so covers nothing here. */
+    return sim_compare(key, from) >= 0 && sim_compare(key, end) < 0;
 }
 
 /* A key that is put may be neither put again nor deleted by the same list; two deletions may overlap. */
@@ -138,18 +138,17 @@ static bool compare_range(const etcd_model *m, const Pb__Compare *c) {
 
 /* ---- applying ---- */
 
-/* Etcd checks the chosen list's revisions and leases before it applies any of it. */
+/* Etcd checks the chosen list before it applies any of it: first the puts' leases and keys, then the reads' revisions.
+ */
 static etcd_model_answer check_state(const etcd_model *m, Pb__RequestOp **ops, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        etcd_model_answer checked = model_fail(EW_OK, "");
+    etcd_model_answer checked = model_fail(EW_OK, "");
+    for (size_t i = 0; i < count && checked.status == EW_OK; i++)
+        if (ops[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            checked = model_check_put_state(m, ops[i]->request_put);
+    for (size_t i = 0; i < count && checked.status == EW_OK; i++)
         if (ops[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_RANGE)
             checked = model_check_range(m, ops[i]->request_range, m->revision);
-        else if (ops[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
-            checked = model_check_put_state(m, ops[i]->request_put);
-        if (checked.status)
-            return checked;
-    }
-    return model_fail(EW_OK, "");
+    return checked;
 }
 
 static Pb__ResponseOp *apply_op(etcd_model *m, const Pb__RequestOp *op) {

@@ -103,9 +103,11 @@ static Pb__Event *make_event(etcd_model *m, const watch *w, const etcd_model_rec
     pb__event__init(e);
     e->type = r->deleted ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
     e->kv = model_kv(m, r, false); /* a deletion's record has nothing but its key and revision, as in etcd */
-    const etcd_model_record *before = etcd_model_before(m, r);
-    if (w->prev_kv && before && !before->deleted && before->mod_revision >= m->compacted)
-        e->prev_kv = model_kv(m, before, false);
+    if (w->prev_kv && r->mod_revision > m->compacted) {
+        const etcd_model_record *before = etcd_model_get(m, r->key, r->mod_revision - 1);
+        if (before)
+            e->prev_kv = model_kv(m, before, false);
+    }
     return e;
 }
 

@@ -31,8 +31,10 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     set(o, "exactly_once", sc->exactly_once_all || sim_chance(r, 500));
     set(o, "tick_interval_ms", sim_between(r, 20, 1500));
     set(o, "tick_on_load", sim_chance(r, 800));
-    set(o, "coalesce", sim_chance(r, 700));
-    set(o, "max_ticks_per_second", sim_chance(r, 200) ? sim_between(r, 1, 50) : 0);
+    bool coalesce = sim_chance(r, 700);
+    set(o, "coalesce", coalesce);
+    /* A tick for each revision and few ticks a second would take for ever. */
+    set(o, "max_ticks_per_second", coalesce && sim_chance(r, 300) ? sim_between(r, 1, 50) : 0);
     a->max_keys = sim_chance(r, 500) ? 126 : (uint32_t)sim_between(r, 8, 20);
     set(o, "max_txn_keys", a->max_keys);
     set(o, "call_timeout_ms", sim_between(r, 500, 10000));
