@@ -29,7 +29,8 @@ static int call_reactor(reactor_actor *r, const ticking_effect *e, const char **
     if (e->reset && r->table.reset != NULL)
         status = r->table.reset(r->self);
     ew_event event;
-    *what = "update";
+    if (status == EW_OK)
+        *what = "update";
     while (status == EW_OK && ticking_take_update(r->core, &event))
         status = r->table.update(r->self, &event);
     if (status != EW_OK)
