@@ -161,7 +161,8 @@ static void on_waited(queue_tag *tag, bool ok) {
 static void wait_for_change(etcd_call *c, grpc_connectivity_state state, int64_t wait_ms) {
     int64_t until_ms = etcd_now_ms() + wait_ms;
     c->tag.done = on_waited;
-    queue_watch(c->queue, c->client->calls, state, until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
+    queue_watch(c->queue, connection_channel(c->client, c->method), state,
+                until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
 }
 
 /* ---- the token ---- */
@@ -227,7 +228,7 @@ static void on_answered(queue_tag *tag, bool ok) {
 /* What can be done now: wait for a connection, make a token, or send. */
 static void proceed(etcd_call *c) {
     auth *a = &c->client->auth;
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(c->client->calls, 1);
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection_channel(c->client, c->method), 1);
     if (state != GRPC_CHANNEL_READY) {
         wait_for_change(c, state, CONNECT_WAIT_MS);
         return;

@@ -3,9 +3,13 @@
 #include "etcd/endpoints.h"
 #include "etcd/tls.h"
 
+#include "core/log.h"
+
 #include <grpc/grpc_security.h>
+#include <grpc/support/log.h>
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 /* How long one attempt to connect may take, TLS handshake included. */
@@ -34,7 +38,7 @@ static grpc_channel *make_channel(const endpoints *e, const ew_options *o, grpc_
         arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
         arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-        /* Without this, the two channels would find each other's connection and share it. */
+        /* Without this, the channels would find each other's connection and share it. */
         arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
         /* A member that has lost its leader refuses at once; the next attempt must go to another one. */
         arg_text(GRPC_ARG_LB_POLICY_NAME, "round_robin"),
@@ -66,19 +70,38 @@ static int make_channels(ew_client *c, const ew_options *o, ew_error *err) {
     if (status == EW_OK)
         status = tls_credentials(&credentials, o, e.tls, err);
     if (status == EW_OK) {
-        c->calls = make_channel(&e, o, credentials);
-        c->streams = make_channel(&e, o, credentials);
+        for (int i = 0; i < CONNECTIONS; i++)
+            c->channels[i] = make_channel(&e, o, credentials);
         grpc_channel_credentials_release(credentials);
     }
     endpoints_fini(&e);
     return status;
 }
 
+grpc_channel *connection_channel(const ew_client *c, etcd_method method) {
+    if (!method_get(method)->streams)
+        return c->channels[CONNECTION_CALLS];
+    return c->channels[method == ETCD_WATCH ? CONNECTION_WATCHES : CONNECTION_KEEPALIVES];
+}
+
 static void register_methods(ew_client *c) {
     for (int i = 0; i < ETCD_METHODS; i++) {
-        const method_info *m = method_get((etcd_method)i);
-        c->handles[i] = grpc_channel_register_call(m->streams ? c->streams : c->calls, m->path, NULL, NULL);
+        const char *path = method_get((etcd_method)i)->path;
+        c->handles[i] = grpc_channel_register_call(connection_channel(c, (etcd_method)i), path, NULL, NULL);
     }
+}
+
+/* gRPC would write to stderr; what it says belongs with our own records. Whoever sets GRPC_VERBOSITY wants its own. */
+static void on_grpc_log(gpr_log_func_args *args) {
+    if (args->severity != GPR_LOG_SEVERITY_ERROR)
+        return;
+    log_fields(EW_LOG_DEBUG, NULL, "grpc", "gRPC reports an error", {"text", args->message}, {"file", args->file},
+               {"line", NULL, args->line});
+}
+
+static void redirect_log(void) {
+    if (!getenv("GRPC_VERBOSITY"))
+        gpr_set_log_function(on_grpc_log);
 }
 
 int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
@@ -90,6 +113,8 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     ew_client *c = calloc(1, sizeof *c);
     if (!c)
         return ew_fail(err, EW_ERR_NO_MEMORY, "client");
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, redirect_log);
     grpc_init();
     waiters_init(&c->waiters);
     c->endpoints = strdup(ew_options_text(options, "endpoints"));
@@ -114,10 +139,10 @@ void ew_client_close(ew_client *client) {
     if (!client)
         return;
     waiters_fini(&client->waiters);
-    if (client->calls)
-        grpc_channel_destroy(client->calls);
-    if (client->streams)
-        grpc_channel_destroy(client->streams);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        if (client->channels[i])
+            grpc_channel_destroy(client->channels[i]);
+    }
     auth_fini(&client->auth);
     free(client->endpoints);
     free(client);
@@ -129,9 +154,8 @@ void ew_client_cancel(ew_client *client) {
 }
 
 grpc_call *connection_call(ew_client *client, etcd_queue *q, etcd_method method, int64_t deadline_ms) {
-    grpc_channel *channel = method_get(method)->streams ? client->streams : client->calls;
-    return grpc_channel_create_registered_call(channel, NULL, 0, queue_of(q), client->handles[method],
-                                               queue_time(deadline_ms), NULL);
+    return grpc_channel_create_registered_call(connection_channel(client, method), NULL, 0, queue_of(q),
+                                               client->handles[method], queue_time(deadline_ms), NULL);
 }
 
 size_t connection_metadata(etcd_method method, grpc_slice token, grpc_metadata *list) {

@@ -224,7 +224,8 @@ static void on_waited(queue_tag *tag, bool ok) {
 static void wait_for_token(etcd_stream *s) {
     s->out++;
     s->started.tag.done = on_waited;
-    queue_watch(s->queue, s->client->streams, grpc_channel_check_connectivity_state(s->client->streams, 0),
+    queue_watch(s->queue, connection_channel(s->client, s->method),
+                grpc_channel_check_connectivity_state(connection_channel(s->client, s->method), 0),
                 etcd_now_ms() + TOKEN_WAIT_MS, &s->started.tag);
 }
 
