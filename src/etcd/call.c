@@ -1,6 +1,6 @@
 /* One unary call: a single batch of six operations and one completion.
  *
- *             .--- no token ---> FETCHING ---.  the token was refused, once
+ *             .--- no token ---> FETCHING ---.  the token was refused
  *             |                              v  .----------.
  *   CONNECTING '--- the channel is ready ---> SENT --------'---> answered
  *        '--- deadline ---> EXPLAINING --------------------------^
@@ -21,9 +21,10 @@
 #define TOKEN_WAIT_MS 10
 /* How long the question why there is no connection may take. */
 #define EXPLAIN_MS 500
-/* Calls of gRPC's that one of ours may make. It needs five (token, request, token, request, explanation), and some more
- * when others have their tokens refused meanwhile. */
+/* Calls of gRPC's that one of ours may make: token and request, each again for every refusal, and an explanation. */
 #define ATTEMPTS_MAX 10
+/* Tokens that may be refused, each for a newer one: somebody may be changing roles all the time. */
+#define REFUSALS_MAX 3
 
 struct etcd_call {
     queue_tag tag; /* first */
@@ -37,7 +38,7 @@ struct etcd_call {
     atomic_bool cancelled;
     grpc_slice token;
     uint64_t generation; /* of the token */
-    bool refused;        /* a token of ours, already */
+    int refusals;        /* of tokens */
 
     /* The attempt under way. */
     _Atomic(grpc_call *) call;         /* for whoever cancels */
@@ -216,8 +217,8 @@ static void on_answered(queue_tag *tag, bool ok) {
         return;
     }
     method_end end = end_of(c, text, sizeof text);
-    if (auth_is_on(&c->client->auth) && !c->refused && method_token_is_stale(text)) {
-        c->refused = true;
+    if (auth_is_on(&c->client->auth) && c->refusals < REFUSALS_MAX && method_token_is_stale(text)) {
+        c->refusals++;
         auth_refused(&c->client->auth, c->generation);
         proceed(c);
         return;

@@ -112,17 +112,26 @@ static void free_args(etcd_server *s) {
     s->argv = NULL;
 }
 
+/* What follows `head` in the first of the flags that starts with it; NULL if none does. */
+static const char *extra_value(const char *const *extra, const char *head) {
+    for (const char *const *e = extra; e && *e; e++) {
+        if (strncmp(*e, head, strlen(head)) == 0)
+            return *e + strlen(head);
+    }
+    return NULL;
+}
+
 static void make_args(etcd_server *s, const char *members, const char *token, const char *const *extra) {
     free_args(s);
     s->argv = calloc(ARGS_MAX, sizeof *s->argv);
-    for (const char *const *e = extra; e && *e; e++)
-        s->tls |= strncmp(*e, "--cert-file", strlen("--cert-file")) == 0;
+    s->tls = extra_value(extra, "--cert-file") != NULL;
     const char *scheme = s->tls ? "https" : "http";
+    const char *also = extra_value(extra, ETCD_ALSO_AT);
     int n = 0;
     s->argv[n++] = text("%s", binary("EW_ETCD", "etcd"));
     s->argv[n++] = text("--name=%s", s->name);
     s->argv[n++] = text("--data-dir=%s/data", s->dir);
-    s->argv[n++] = text("--listen-client-urls=%s://%s", scheme, s->endpoint);
+    s->argv[n++] = text("--listen-client-urls=%s://%s%s%s", scheme, s->endpoint, also ? "," : "", also ? also : "");
     s->argv[n++] = text("--advertise-client-urls=%s://%s", scheme, s->endpoint);
     s->argv[n++] = text("--listen-peer-urls=http://127.0.0.1:%d", s->peer_port);
     s->argv[n++] = text("--initial-advertise-peer-urls=http://127.0.0.1:%d", s->peer_port);
@@ -134,7 +143,8 @@ static void make_args(etcd_server *s, const char *members, const char *token, co
     for (const char *const *e = extra; e && *e; e++) {
         if (n == ARGS_MAX - 1)
             process_die("too many flags for etcd");
-        s->argv[n++] = text("%s", *e);
+        if (strncmp(*e, ETCD_ALSO_AT, strlen(ETCD_ALSO_AT)) != 0)
+            s->argv[n++] = text("%s", *e);
     }
 }
 

@@ -24,6 +24,9 @@ typedef struct etcd_server {
  * --cert-file among them its clients speak TLS. */
 etcd_server *etcd_server_start(const char *const *extra);
 
+/* A flag of this fixture's own: a further URL for clients, ETCD_ALSO_AT "unix://name:1" or "http://[::1]:40001". */
+#define ETCD_ALSO_AT "also-at="
+
 /* Kills it, if it is up, and removes its data. NULL is fine. */
 void etcd_server_free(etcd_server *s);
 

@@ -1,0 +1,224 @@
+/* Users, tokens and permissions against a real etcd (ETCD P10). */
+#include "etcd/etcd.h"
+#include "lib/certs.h"
+#include "lib/etcd_server.h"
+
+#include <etcdworker/session.h>
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static etcd_server *server;
+static certs *files; /* only for its directory */
+static ew_error err;
+
+/* The user app may do anything below /app/, and nothing else. */
+static const char *const setup[][7] = {
+    {"user", "add", "root:rootpw"},
+    {"role", "add", "root"},
+    {"user", "grant-role", "root", "root"},
+    {"user", "add", "app:secret"},
+    {"role", "add", "apps"},
+    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app/"},
+    {"user", "grant-role", "app", "apps"},
+    {"auth", "enable"},
+};
+
+static int set_up(void **state) {
+    (void)state;
+    server = etcd_server_start(NULL);
+    files = certs_new();
+    for (size_t i = 0; i < sizeof setup / sizeof setup[0]; i++) {
+        char out[512];
+        const char *const *s = setup[i];
+        if (etcdctl(server, out, sizeof out, s[0], s[1], s[2], s[3], s[4], s[5], s[6]) != 0)
+            fail_msg("etcdctl %s %s: %s", s[0], s[1], out);
+    }
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    etcd_server_free(server);
+    certs_free(files);
+    return 0;
+}
+
+static int nothing_is_left(void **state) {
+    (void)state;
+    return etcd_all_released(5000) ? 0 : -1;
+}
+
+static void must(int status) {
+    if (status != EW_OK)
+        fail_msg("%s: %s", ew_errname(status), err.detail);
+}
+
+static ew_client *open_client(const etcd_server *s, const char *user, const char *password) {
+    ew_options *o = etcd_server_options(s);
+    ew_client *c;
+    if (user) {
+        must(ew_options_set(o, "user", user, &err));
+        must(ew_options_set(o, "password_file", certs_write(files, "password", password), &err));
+    }
+    must(ew_client_open(&c, o, &err));
+    ew_options_free(o);
+    return c;
+}
+
+static int put(ew_client *c, const char *key) {
+    err.detail[0] = '\0';
+    return ew_client_put(c, ew_str(key), EW_STR("x"), NULL, NULL, &err);
+}
+
+static int get(ew_client *c, const char *key) {
+    ew_result *r;
+    int status = ew_client_get(c, ew_keys_prefix(ew_str(key)), NULL, &r, &err);
+    ew_result_free(r);
+    return status;
+}
+
+static void test_permissions(void **state) {
+    (void)state;
+    ew_client *c = open_client(server, "app", "secret\n");
+    ew_watch *w;
+    ew_session *s;
+    must(put(c, "/app/a"));
+    must(get(c, "/app/"));
+    assert_int_equal(put(c, "/other"), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, "permission denied"));
+    assert_int_equal(get(c, "/"), EW_ERR_DENIED);
+    ew_txn *t = ew_txn_new();
+    ew_txn_put(t, EW_THEN, EW_STR("/app/b"), EW_STR("x"), NULL);
+    ew_txn_put(t, EW_THEN, EW_STR("/other"), EW_STR("x"), NULL);
+    assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_DENIED);
+    ew_txn_free(t);
+    /* P10: a watch that is denied is created and canceled in one message, without a status. */
+    assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/other")), NULL, &err), EW_ERR_DENIED);
+    must(ew_session_open(&s, c, 5, &err));
+    ew_session_close(s, false);
+    ew_client_close(c);
+}
+
+static void test_who_is_let_in(void **state) {
+    (void)state;
+    ew_watch *w;
+    ew_client *c = open_client(server, "app", "wrong");
+    assert_int_equal(put(c, "/app/a"), EW_ERR_UNAUTHENTICATED);
+    assert_non_null(strstr(err.detail, "authentication failed"));
+    assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/app/")), NULL, &err), EW_ERR_UNAUTHENTICATED);
+    ew_client_close(c);
+    c = open_client(server, "nobody", "secret");
+    assert_int_equal(get(c, "/app/"), EW_ERR_UNAUTHENTICATED);
+    ew_client_close(c);
+    c = open_client(server, NULL, NULL);
+    assert_int_equal(put(c, "/app/a"), EW_ERR_UNAUTHENTICATED);
+    assert_non_null(strstr(err.detail, "user name is empty"));
+    ew_client_close(c);
+}
+
+static void expect_next(ew_watch *w, const char *key) {
+    ew_watch_batch b;
+    must(ew_watch_next(w, 30000, &b, &err));
+    assert_int_equal(b.count, 1);
+    assert_true(ew_slice_equal(b.events[0].kv.key, ew_str(key)));
+}
+
+/* A token that etcd has forgotten, because it was restarted, or that is older than the last change of a role: calls and
+ * streams get themselves a new one, and nobody notices. */
+static void test_tokens_are_renewed(void **state) {
+    (void)state;
+    ew_client *c = open_client(server, "app", "secret");
+    ew_watch *w;
+    must(put(c, "/app/a"));
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/app/")), NULL, &err));
+    for (int i = 0; i < 3; i++) {
+        char role[32];
+        snprintf(role, sizeof role, "role%d", i);
+        assert_int_equal(etcdctl(server, NULL, 0, "--user=root:rootpw", "role", "add", role, NULL), 0);
+        must(put(c, "/app/b"));
+        expect_next(w, "/app/b");
+    }
+    etcd_server_kill(server);
+    etcd_server_restart(server);
+    must(put(c, "/app/c"));
+    expect_next(w, "/app/c");
+    ew_watch_close(w);
+    ew_client_close(c);
+}
+
+typedef struct writer {
+    pthread_t thread;
+    ew_client *client;
+    int status;
+} writer;
+
+static void *write_some(void *arg) {
+    writer *me = arg;
+    for (int i = 0; i < 50 && me->status == EW_OK; i++)
+        me->status = ew_client_put(me->client, EW_STR("/app/many"), EW_STR("x"), NULL, NULL, NULL);
+    return NULL;
+}
+
+/* Many threads whose token is refused at once: one makes the new one, and all go on. */
+static void test_many_threads_renew_once(void **state) {
+    (void)state;
+    enum { COUNT = 8 };
+    ew_client *c = open_client(server, "app", "secret");
+    writer list[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        list[i] = (writer){.client = c};
+        assert_int_equal(pthread_create(&list[i].thread, NULL, write_some, &list[i]), 0);
+    }
+    for (int i = 0; i < 3; i++)
+        etcdctl(server, NULL, 0, "--user=root:rootpw", "role", i % 2 ? "delete" : "add", "changing", NULL);
+    for (int i = 0; i < COUNT; i++) {
+        pthread_join(list[i].thread, NULL);
+        must(list[i].status);
+    }
+    ew_client_close(c);
+}
+
+/* A user for an etcd that knows no users: it is told once, and the calls go without. */
+static void test_authentication_switched_off(void **state) {
+    (void)state;
+    etcd_server *open = etcd_server_start(NULL);
+    ew_client *c = open_client(open, "app", "secret");
+    ew_watch *w;
+    must(put(c, "/anything"));
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/")), NULL, &err));
+    ew_watch_close(w);
+    ew_client_close(c);
+    etcd_server_free(open);
+}
+
+static void test_bad_options(void **state) {
+    (void)state;
+    ew_client *c;
+    ew_options *o = ew_options_new();
+    must(ew_options_set(o, "user", "app", &err));
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID);
+    must(ew_options_set(o, "password_file", "/no/such/file", &err));
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_SYSTEM);
+    assert_non_null(strstr(err.detail, "password_file /no/such/file"));
+    must(ew_options_set(o, "password_file", certs_write(files, "password", "hush\nhush\n"), &err));
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID);
+    assert_null(strstr(err.detail, "hush")); /* a secret does not get into an error */
+    assert_null(c);
+    ew_options_free(o);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
+    const struct CMUnitTest tests[] = {
+        TEST(test_permissions),        TEST(test_who_is_let_in),
+        TEST(test_tokens_are_renewed), TEST(test_many_threads_renew_once),
+        TEST(test_bad_options),        TEST(test_authentication_switched_off),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,287 @@
+/* TLS against a real etcd, with certificates of the test's own; and the other ways to reach one: unix:, IPv6. */
+#include "etcd/etcd.h"
+#include "lib/certs.h"
+#include "lib/etcd_server.h"
+
+#include <etcdworker/session.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static certs *ours, *foreign;
+static etcd_server *server; /* its certificate is for 127.0.0.1, and it asks for none */
+static ew_error err;
+
+static etcd_server *start(const char *const *more, const cert_paths *p) {
+    char cert[256], key[256];
+    snprintf(cert, sizeof cert, "--cert-file=%s", p->cert);
+    snprintf(key, sizeof key, "--key-file=%s", p->key);
+    const char *flags[8] = {cert, key};
+    for (int i = 0; more && more[i]; i++)
+        flags[2 + i] = more[i];
+    return etcd_server_start(flags);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    ours = certs_new();
+    foreign = certs_new();
+    cert_paths p = certs_make(ours, "server", "IP:127.0.0.1", -1, 1);
+    server = start(NULL, &p);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    etcd_server_free(server);
+    certs_free(ours);
+    certs_free(foreign);
+    return 0;
+}
+
+static int nothing_is_left(void **state) {
+    (void)state;
+    return etcd_all_released(5000) ? 0 : -1;
+}
+
+/* Opens a client with the named options, pairs of name and value ended by NULL. */
+static int open_client(ew_client **out, const char *endpoints, ...) {
+    ew_options *o = ew_options_new();
+    const char *name;
+    va_list args;
+    assert_int_equal(ew_options_set(o, "endpoints", endpoints, &err), EW_OK);
+    assert_int_equal(ew_options_set_int(o, "call_timeout_ms", 3000, &err), EW_OK);
+    va_start(args, endpoints);
+    while ((name = va_arg(args, const char *)) != NULL)
+        assert_int_equal(ew_options_set(o, name, va_arg(args, const char *), &err), EW_OK);
+    va_end(args);
+    err.detail[0] = '\0';
+    int status = ew_client_open(out, o, &err);
+    ew_options_free(o);
+    return status;
+}
+
+static void must(int status) {
+    if (status != EW_OK)
+        fail_msg("%s: %s", ew_errname(status), err.detail);
+}
+
+static int put(ew_client *c) {
+    err.detail[0] = '\0';
+    return ew_client_put(c, EW_STR("/tls/a"), EW_STR("x"), NULL, NULL, &err);
+}
+
+static void expect_put(ew_client *c, int status, const char *words) {
+    int got = put(c);
+    if (got != status || !strstr(err.detail, words))
+        fail_msg("%s instead of %s, with \"%s\" instead of \"%s\"", ew_errname(got), ew_errname(status), err.detail,
+                 words);
+    ew_client_close(c);
+}
+
+static void test_encrypted(void **state) {
+    (void)state;
+    ew_client *c;
+    ew_watch *w;
+    ew_watch_batch b;
+    ew_session *s;
+    must(open_client(&c, server->endpoint, "ca_file", certs_authority(ours), NULL));
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/tls/")), NULL, &err));
+    must(put(c));
+    must(ew_watch_next(w, 10000, &b, &err));
+    assert_int_equal(b.count, 1);
+    must(ew_session_open(&s, c, 5, &err));
+    ew_session_close(s, false);
+    ew_watch_close(w);
+    ew_client_close(c);
+
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
+    must(open_client(&c, endpoint, "ca_file", certs_authority(ours), NULL));
+    expect_put(c, EW_OK, "");
+}
+
+static void test_whom_to_trust(void **state) {
+    (void)state;
+    ew_client *c;
+    char endpoint[64];
+    snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
+    must(open_client(&c, server->endpoint, "ca_file", certs_authority(foreign), NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
+    must(open_client(&c, endpoint, NULL)); /* the system's authorities do not know ours */
+    expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
+    must(open_client(&c, server->endpoint, NULL)); /* plain text to a server that wants TLS */
+    expect_put(c, EW_ERR_UNAVAILABLE, server->endpoint);
+
+    etcd_server *plain = etcd_server_start(NULL);
+    must(open_client(&c, plain->endpoint, "ca_file", certs_authority(ours), NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "no connection");
+    etcd_server_free(plain);
+}
+
+static void test_server_name(void **state) {
+    (void)state;
+    ew_client *c;
+    char both[80];
+    cert_paths p = certs_make(ours, "named", "DNS:etcd.example", -1, 1);
+    etcd_server *named = start(NULL, &p), *second = start(NULL, &p);
+    must(open_client(&c, named->endpoint, "ca_file", certs_authority(ours), NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "127.0.0.1"); /* not a name that its certificate carries */
+    must(open_client(&c, named->endpoint, "ca_file", certs_authority(ours), "server_name", "etcd.example", NULL));
+    expect_put(c, EW_OK, "");
+    snprintf(both, sizeof both, "%s,127.0.0.1:%d", named->endpoint, etcd_free_port());
+    must(open_client(&c, both, "ca_file", certs_authority(ours), "server_name", "etcd.example", NULL));
+    expect_put(c, EW_OK, "");
+    must(open_client(&c, named->endpoint, "ca_file", certs_authority(ours), "server_name", "other.example", NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "no connection");
+    etcd_server_free(named);
+    etcd_server_free(second);
+}
+
+static void test_expired_server(void **state) {
+    (void)state;
+    ew_client *c;
+    cert_paths p = certs_make(ours, "old", "IP:127.0.0.1", -3, -2);
+    etcd_server *old = start(NULL, &p);
+    must(open_client(&c, old->endpoint, "ca_file", certs_authority(ours), NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
+    etcd_server_free(old);
+}
+
+static void test_client_certificate(void **state) {
+    (void)state;
+    ew_client *c;
+    char ca[256];
+    const char *ca_file = certs_authority(ours);
+    snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
+    cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1);
+    etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
+    cert_paths mine = certs_make(ours, "client", NULL, -1, 1), theirs = certs_make(foreign, "client", NULL, -1, 1);
+
+    must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", mine.cert, "key_file", mine.key, NULL));
+    expect_put(c, EW_OK, "");
+    must(open_client(&c, strict->endpoint, "ca_file", ca_file, NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "no connection");
+    must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", theirs.cert, "key_file", theirs.key, NULL));
+    expect_put(c, EW_ERR_UNAVAILABLE, "no connection");
+    etcd_server_free(strict);
+}
+
+/* `c` is where the client would be. */
+static void expect_refused(int status, int expected, const char *words, ew_client *const *c) {
+    if (status != expected || !strstr(err.detail, words) || *c)
+        fail_msg("%s, \"%s\" instead of \"%s\"", ew_errname(status), err.detail, words);
+}
+
+/* What can be seen without a connection is said when the client is opened, and says which file it is. */
+static void test_bad_files(void **state) {
+    (void)state;
+    ew_client *c;
+    const char *ca = certs_authority(ours), *at = server->endpoint;
+    cert_paths good = certs_make(ours, "good", NULL, -1, 1), other = certs_make(ours, "other", NULL, -1, 1);
+    cert_paths old = certs_make(ours, "expired", NULL, -3, -2), early = certs_make(ours, "early", NULL, 1, 2);
+    char empty[192];
+    snprintf(empty, sizeof empty, "%s", certs_write(ours, "empty", "nothing\n"));
+
+    expect_refused(open_client(&c, at, "ca_file", "/no/such/file", NULL), EW_ERR_SYSTEM,
+                   "ca_file /no/such/file: No such file", &c);
+    expect_refused(open_client(&c, at, "ca_file", "/", NULL), EW_ERR_SYSTEM, "ca_file /: Is a directory", &c);
+    expect_refused(open_client(&c, at, "ca_file", empty, NULL), EW_ERR_INVALID, "holds no certificate", &c);
+    expect_refused(open_client(&c, at, "ca_file", old.cert, NULL), EW_ERR_INVALID, "has expired", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, NULL), EW_ERR_INVALID, "only of use together", &c);
+    expect_refused(open_client(&c, at, "key_file", good.key, NULL), EW_ERR_INVALID, "only of use together", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", "/no/such/key", NULL), EW_ERR_SYSTEM,
+                   "key_file /no/such/key: No such file", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", other.key, NULL), EW_ERR_INVALID,
+                   "not the key of cert_file", &c);
+    expect_refused(open_client(&c, at, "cert_file", empty, "key_file", good.key, NULL), EW_ERR_INVALID,
+                   "holds no certificate", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID, "holds no key",
+                   &c);
+    expect_refused(open_client(&c, at, "cert_file", old.cert, "key_file", old.key, NULL), EW_ERR_INVALID, "has expired",
+                   &c);
+    expect_refused(open_client(&c, at, "cert_file", early.cert, "key_file", early.key, NULL), EW_ERR_INVALID,
+                   "not valid yet", &c);
+    expect_refused(open_client(&c, "http://127.0.0.1:1", "ca_file", ca, NULL), EW_ERR_INVALID, "http", &c);
+    expect_refused(open_client(&c, "http://127.0.0.1:1,https://127.0.0.1:2", "ca_file", ca, NULL), EW_ERR_INVALID,
+                   "cannot be mixed", &c);
+    if (geteuid() != 0) { /* root may read everything */
+        chmod(good.key, 0);
+        expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", good.key, NULL), EW_ERR_SYSTEM,
+                       "Permission denied", &c);
+    }
+}
+
+/* ---- other ways ---- */
+
+static void test_unix_socket(void **state) {
+    (void)state;
+    ew_client *c;
+    char endpoint[160], *slash;
+    /* etcd makes the socket in its own directory, under a name that must look like host:port. */
+    snprintf(endpoint, sizeof endpoint, "unix:%s", certs_authority(ours));
+    slash = strrchr(endpoint, '/');
+    *slash = '\0';
+    assert_int_equal(chdir(endpoint + strlen("unix:")), 0);
+    etcd_server *s = etcd_server_start((const char *const[]){ETCD_ALSO_AT "unix://socket:1", NULL});
+    strcpy(slash, "/socket:1");
+    must(open_client(&c, endpoint, NULL));
+    expect_put(c, EW_OK, "");
+    etcd_server_free(s);
+    assert_int_equal(chdir("/"), 0);
+}
+
+static void test_ipv6(void **state) {
+    (void)state;
+    ew_client *c;
+    char flag[64];
+    int port = etcd_free_port();
+    if (access("/proc/net/if_inet6", R_OK) != 0)
+        skip();
+    snprintf(flag, sizeof flag, ETCD_ALSO_AT "http://[::1]:%d", port);
+    etcd_server *s = etcd_server_start((const char *const[]){flag, NULL});
+    must(open_client(&c, strchr(flag, '['), NULL));
+    expect_put(c, EW_OK, "");
+    snprintf(flag, sizeof flag, "[::1]:%d,[::1]:%d", etcd_free_port(), port); /* the first is dead */
+    must(open_client(&c, flag, NULL));
+    expect_put(c, EW_OK, "");
+    etcd_server_free(s);
+}
+
+static void test_names(void **state) {
+    (void)state;
+    ew_client *c;
+    char endpoints[128];
+    etcd_server *s = etcd_server_start(NULL);
+    snprintf(endpoints, sizeof endpoints, "localhost:%d", s->client_port);
+    must(open_client(&c, endpoints, NULL));
+    expect_put(c, EW_OK, "");
+    snprintf(endpoints, sizeof endpoints, "http://localhost:%d,127.0.0.1:%d", etcd_free_port(), s->client_port);
+    must(open_client(&c, endpoints, NULL));
+    expect_put(c, EW_OK, "");
+    expect_refused(open_client(&c, "127.0.0.1:1,no.such.host.invalid:2", NULL), EW_ERR_UNAVAILABLE,
+                   "no.such.host.invalid", &c);
+    etcd_server_free(s);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
+    const struct CMUnitTest tests[] = {
+        TEST(test_encrypted),
+        TEST(test_whom_to_trust),
+        TEST(test_server_name),
+        TEST(test_expired_server),
+        TEST(test_client_certificate),
+        TEST(test_bad_files),
+        TEST(test_unix_socket),
+        TEST(test_ipv6),
+        TEST(test_names),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,24 @@
+/* Certificates for tests of TLS, made as needed. Whatever goes wrong ends the test program. */
+#ifndef TESTS_LIB_CERTS_H
+#define TESTS_LIB_CERTS_H
+
+typedef struct certs certs;
+
+/* An authority of its own in a new directory. */
+certs *certs_new(void);
+void certs_free(certs *c); /* removes the files */
+
+typedef struct cert_paths {
+    char cert[192], key[192];
+} cert_paths;
+
+/* Makes a certificate that the authority signed, valid from `from_days` to `to_days` from now. `names` is what it
+ * stands for, "IP:127.0.0.1,DNS:localhost"; NULL for a client's. */
+cert_paths certs_make(certs *c, const char *name, const char *names, int from_days, int to_days);
+
+const char *certs_authority(const certs *c); /* the path of the authority's certificate */
+
+/* Writes a file into the directory: its path, valid until the next call. */
+const char *certs_write(certs *c, const char *name, const char *text);
+
+#endif
