@@ -46,7 +46,7 @@ static void appear(ew_sim *sim, void *arg) {
     char key[40];
     name(key, "junk", sc->flickering[sc->appeared++ % FLICKERS]);
     ew_sim_put(sim, ew_str(key), EW_STR("for a moment"));
-    ew_sim_after(sim, sim_between(&sc->random, 0, 300), disappear, sc);
+    ew_sim_after(sim, sim_between(&sc->random, 0, sc->hot ? 40 : 300), disappear, sc);
 }
 
 static void write_something(scenario *sc) {
@@ -56,7 +56,7 @@ static void write_something(scenario *sc) {
     name(key, "junk", sim_between(r, 0, sc->junk - 1));
     if (sc->old > 0 && sim_chance(r, 100))
         name(key, "old", sim_between(r, 0, sc->old - 1));
-    switch (sim_between(r, 0, 10)) {
+    switch (sc->hot && sim_chance(r, 600) ? 8 : sim_between(r, 0, 10)) {
     case 0:
     case 1:
     case 2:
@@ -81,7 +81,7 @@ static void write_something(scenario *sc) {
     case 8: /* there and gone again: compares with an absent key hold once more */
         ew_sim_delete(sc->sim, ew_str(key));
         sc->flickering[sc->flicker++ % FLICKERS] = sim_between(r, 0, sc->junk - 1);
-        ew_sim_after(sc->sim, sim_between(r, 0, 300), appear, sc);
+        ew_sim_after(sc->sim, sim_between(r, 0, sc->hot ? 40 : 300), appear, sc);
         break;
     case 9: /* the bare key of the prefix */
         if (sim_chance(r, 500))

@@ -159,6 +159,8 @@ static record_kind draw_kind(scenario *sc) {
     static const record_kind kinds[] = {RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER,
                                         RECORD_TRANSFER,  RECORD_JUNK,      RECORD_JUNK,      RECORD_JUNK,
                                         RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY};
+    if (sc->hot && sim_chance(&sc->random, 700))
+        return RECORD_JUNK;
     return kinds[sim_between(&sc->random, 0, sizeof kinds / sizeof *kinds - 1)];
 }
 

@@ -75,6 +75,16 @@ static void populate(scenario *sc) {
     }
 }
 
+/* A few keys that everybody creates and deletes all the time, and requests that come late: what was refused could hold
+ * again by the time a forgotten copy of it arrives. */
+static void heat(scenario *sc) {
+    sim_random *r = &sc->random;
+    sc->junk = sim_between(r, 1, 2);
+    sc->foreign_ms = sim_between(r, 20, 60);
+    sc->sim->drawn.late_request = sim_between(r, 100, 300);
+    sc->sim->drawn.late_ms = sim_between(r, 100, 2000);
+}
+
 void scenario_init(scenario *sc, uint64_t seed) {
     *sc = (scenario){.sim = ew_sim_new(seed), .random = {seed ^ UINT64_C(0x5ce7a210)}};
     sim_random *r = &sc->random;
@@ -83,10 +93,13 @@ void scenario_init(scenario *sc, uint64_t seed) {
     sc->serializable_all = sim_chance(r, 300);
     sc->actor_count = (int)sim_between(r, 1, WORKERS_MAX);
     sc->foreign_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
-    sc->fault_ms = sim_between(r, 1000, sim_between(r, 2000, 20000)); /* more often short than long */
+    sc->fault_ms = sim_between(r, 500, sim_between(r, 1000, 14000)); /* more often short than long */
     sc->junk = sim_between(r, 2, JUNK);
     /* Now and then more than one page of the first snapshot holds. */
     sc->old = sim_chance(r, 30) ? sim_between(r, 500, 800) : sim_between(r, 0, 25);
+    sc->hot = sim_chance(r, 60);
+    if (sc->hot)
+        heat(sc);
     sim_bend *bend = &sc->sim->bend;
     bend->page_bytes = sim_chance(r, 500) ? sim_between(r, 200, 4000) : 0;
     bend->max_pending_update_bytes = sim_chance(r, 300) ? sim_between(r, 500, 20000) : 0;
@@ -99,12 +112,13 @@ void scenario_init(scenario *sc, uint64_t seed) {
 
 void scenario_describe(const scenario *sc, FILE *out) {
     ew_sim_describe(sc->sim, out);
-    fprintf(out,
-            "  scenario: delete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-            "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default)\n",
-            sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
-            (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->sim->bend.page_bytes,
-            (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes);
+    fprintf(
+        out,
+        "  scenario: %sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
+        "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default)\n",
+        sc->hot ? "hot, " : "", sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
+        (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->sim->bend.page_bytes,
+        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(

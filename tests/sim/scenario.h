@@ -70,6 +70,7 @@ typedef struct scenario {
     actor actors[WORKERS_MAX];
     int actor_count;
     bool counter, exactly_once_all, serializable_all;
+    bool hot;       /* everybody is after the same few keys */
     bool quiet;     /* nobody writes any more */
     bool quiet_end; /* who stops, stays stopped */
     record **records;
