@@ -13,7 +13,6 @@ static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
     [TICKING_LOADING] = {[TICKING_READY] = "loading -> ready", [TICKING_DONE] = "loading -> done"},
     [TICKING_READY] = {[TICKING_TICKING] = "ready -> ticking",
                        [TICKING_COMMITTING] = "ready -> committing",
-                       [TICKING_AWAITING] = "ready -> awaiting",
                        [TICKING_DONE] = "ready -> done"},
     [TICKING_TICKING] = {[TICKING_READY] = "ticking -> ready",
                          [TICKING_COMMITTING] = "ticking -> committing",
@@ -236,8 +235,6 @@ int64_t ticking_deadline_ms(const ticking *t) {
         return 0;
     if (t->state == TICKING_DONE || t->state == TICKING_TICKING || t->batch_out)
         return INT64_MAX;
-    if (t->ending)
-        return 0;
     if (!t->loaded)
         return INT64_MAX;
     if (t->pending.first)
@@ -250,14 +247,12 @@ int64_t ticking_deadline_ms(const ticking *t) {
 /* A tick that is due goes before submitted groups, which are then put behind the tick's own: so neither can keep the
  * other from its turn. */
 static void take_time(ticking *t) {
-    if (!t->loaded || t->ending || t->now_ms < ticking_deadline_ms(t))
+    if (t->now_ms < ticking_deadline_ms(t))
         return;
     if (t->state == TICKING_READY && t->now_ms >= tick_due_ms(t))
         tick(t);
-    else if (t->state == TICKING_READY || t->state == TICKING_AWAITING)
+    else
         ticking_evaluate(t);
-    if (t->state == TICKING_READY && t->pending.first)
-        ticking_move(t, TICKING_AWAITING);
 }
 
 /* ---- steps ---- */

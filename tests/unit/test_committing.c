@@ -673,6 +673,43 @@ static void test_batch_while_busy(void **state) {
     assert_int_equal(w->outcome.batch, 1);
 }
 
+/* A time that has no end. */
+static void test_stop_without_a_limit(void **state) {
+    (void)state;
+    batch *b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    give(w, b);
+    stop(w, INT64_MAX);
+    assert_int_equal(committing_deadline_ms(w->c), INT64_MAX);
+    stop(w, -5);
+    assert_int_equal(committing_deadline_ms(w->c), w->now);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_true(w->ended);
+}
+
+/* The same waits for everybody would bring everybody back together; a maximum below the minimum is the wait. */
+static void test_backoff_bounds(void **state) {
+    (void)state;
+    committing_config config = plain_config;
+    config.backoff_min_ms = 0;
+    config.backoff_max_ms = 0;
+    use(&config);
+    batch *b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    give(w, b);
+    answer_status(w, EW_ERR_BUSY);
+    assert_int_equal(committing_deadline_ms(w->c), w->now + 1);
+    config.backoff_min_ms = 100;
+    config.backoff_max_ms = 10;
+    use(&config);
+    b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    give(w, b);
+    answer_status(w, EW_ERR_BUSY);
+    assert_in_range(committing_deadline_ms(w->c) - w->now, 5, 10);
+}
+
 static void test_answer_without_a_call(void **state) {
     (void)state;
     answer_status(w, EW_OK);
@@ -716,6 +753,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_stop_then_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_runs_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batch_while_busy, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_without_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_backoff_bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_without_a_call, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

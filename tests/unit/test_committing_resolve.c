@@ -283,6 +283,18 @@ static void test_resolving_denied(void **state) {
     assert_true(w->outcome.unknown);
 }
 
+/* Our own want of memory passes, and says nothing of what was applied. */
+static void test_resolving_without_memory(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied_lost(w);
+    answer_status(w, EW_ERR_NO_MEMORY);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    wait_timer(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
 /* An answer that makes no sense says nothing about what was applied. */
 static void test_malformed_answers(void **state) {
     (void)state;
@@ -445,6 +457,102 @@ static void test_stop_runs_out_while_resolving(void **state) {
     assert_true(w->ended);
 }
 
+/* ---- damage ---- */
+
+/* Brings a fresh core to where it waits for the answer of the given kind, with etcd's true answer at hand. */
+static void until_answer(int kind) {
+    world_free(w);
+    w = world_new(&plain_config);
+    int64_t mod = tiny_put(&w->etcd, "/a/x", "1");
+    tiny_put(&w->etcd, COUNTER, "1");
+    batch *b = batch_new(1, 1);
+    batch_put(b, "/a/x", mod, "2");
+    batch_put(b, "/a/y", 0, NULL);
+    if (kind >= 1)
+        tiny_put(&w->etcd, "/a/x", "foreign");
+    give(w, b);
+    if (kind >= 2)
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    if (kind >= 3)
+        applied(w); /* the fence is what waits */
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+}
+
+/* Bytes from outside: whatever of an answer is changed or cut off, the core stays in order and can be stopped. */
+static void test_damaged_answers(void **state) {
+    (void)state;
+    static const uint8_t flips[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff};
+    for (int kind = 0; kind < 4; kind++) {
+        until_answer(kind);
+        const size_t len = w->answer.len;
+        for (size_t at = 0; at < len; at++) {
+            for (size_t f = 0; f <= sizeof flips; f++) {
+                until_answer(kind);
+                if (f < sizeof flips)
+                    w->answer.bytes[at] ^= flips[f];
+                answer_bytes(w, w->answer.bytes, f < sizeof flips ? len : at);
+                bool told = w->has_outcome;
+                stop(w, 0);
+                if (!w->ended)
+                    wait_timer(w);
+                assert_true(w->ended && (told || w->has_outcome));
+            }
+        }
+    }
+}
+
+static Pb__ResponseOp *read_of(Pb__ResponseOp *op, Pb__RangeResponse *range, Pb__KeyValue *kv, const char *key,
+                               int64_t mod) {
+    pb__response_op__init(op);
+    pb__range_response__init(range);
+    pb__key_value__init(kv);
+    kv->key = (ProtobufCBinaryData){strlen(key), (uint8_t *)key};
+    kv->mod_revision = mod;
+    static Pb__KeyValue *list[16];
+    static size_t used;
+    Pb__KeyValue **slot = &list[used++ % 16];
+    *slot = kv;
+    range->kvs = slot;
+    range->n_kvs = mod != 0;
+    op->response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    op->response_range = range;
+    return op;
+}
+
+/* Reads that are well formed, but not of what was asked. */
+static void test_reads_of_something_else(void **state) {
+    (void)state;
+    static const char *const asked[] = {"/a/x", COUNTER, RECEIPT};
+    for (int wrong = 0; wrong < 3; wrong++) {
+        for (int how = 0; how < 3; how++) {
+            world_free(w);
+            w = world_new(&plain_config);
+            give_one("/a/x", 0, "1");
+            Pb__ResponseOp ops[3], *list[3];
+            Pb__RangeResponse ranges[3];
+            Pb__KeyValue kvs[3], *two[2] = {&kvs[0], &kvs[0]};
+            Pb__PutResponse put = PB__PUT_RESPONSE__INIT;
+            Pb__TxnResponse refusal = PB__TXN_RESPONSE__INIT;
+            for (int i = 0; i < 3; i++)
+                list[i] = read_of(&ops[i], &ranges[i], &kvs[i], asked[i], i == wrong && how == 0 ? -5 : 0);
+            if (how == 1) {
+                ranges[wrong].kvs = two;
+                ranges[wrong].n_kvs = 2;
+            } else if (how == 2) {
+                ops[wrong].response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
+                ops[wrong].response_put = &put;
+            }
+            refusal.responses = list;
+            refusal.n_responses = 3;
+            uint8_t bytes[512];
+            answer_bytes(w, bytes, pb__txn_response__pack(&refusal, bytes));
+            assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+            applied(w);
+            assert_outcome(w, EW_OK, 1);
+        }
+    }
+}
+
 /* ---- by chance ---- */
 
 static uint64_t chance_state;
@@ -569,6 +677,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_stop_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_then_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_runs_out_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resolving_without_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_damaged_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reads_of_something_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_exactly_once_by_chance, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

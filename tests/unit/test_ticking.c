@@ -59,6 +59,8 @@ static void test_load_in_pages(void **state) {
     assert_int_equal(l->tick_revision, 9);
     assert_int_equal(l->tick_number, 0);
     assert_string_equal(l->shown, "*/a=bare@3 */a/x=1@2 */a/y=@4 ");
+    ew_event e;
+    assert_false(ticking_take_update(l->t, &e)); /* only while a tick is handled */
     assert_int_equal(ticking_get_state(l->t), TICKING_READY);
 }
 
@@ -369,6 +371,7 @@ static void test_timer(void **state) {
     look(l);
     assert_int_equal(ticking_deadline_ms(l->t), 6000);
     wait_ms(l, 999);
+    step(l, (ticking_event){.type = TICKING_TIMER}); /* early */
     assert_int_equal(l->ticks, 0);
     wait_ms(l, 1);
     assert_int_equal(l->ticks, 1);
@@ -527,6 +530,28 @@ static void test_coalesce_off_is_bounded(void **state) {
     settle(l);
     assert_int_equal(l->tick_revision, 109);
     assert_int_equal(l->resets, 1);
+}
+
+/* Changes that come while others wait stand behind them, however many there are. */
+static void test_coalesce_off_queue(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load_empty(l, 9);
+    settle(l);
+    int64_t sent = 10, ticked = 10;
+    for (int round = 0; round < 30; round++) {
+        for (int i = 0; i < 5; i++)
+            events(l, {"/a/x", sent++, "1"});
+        for (int i = 0; i < 3; i++) {
+            step(l, (ticking_event){.type = TICKING_TIMER});
+            assert_int_equal(l->tick_revision, ticked++);
+        }
+    }
+    settle(l);
+    assert_int_equal(l->tick_revision, sent - 1);
+    assert_int_equal(l->ticks, 1 + 150);
 }
 
 /* A re-sync while revisions wait: nothing of them is lost, the snapshot is merged with their result. */
@@ -714,6 +739,9 @@ static void test_stop_inside_a_tick(void **state) {
 static int read_all(life *self, ew_tick *t) {
     ew_entry e = {0};
     assert_int_equal(ew_tick_count(t), 5);
+    assert_int_equal(ticking_tick_groups(t), 0);
+    ew_tick_group(t);
+    assert_int_equal(ticking_tick_groups(t), 1);
     assert_int_equal(ew_tick_get(t, EW_STR("/a/b"), &e), EW_OK);
     assert_int_equal(e.mod_revision, 3);
     assert_true(ew_slice_equal(e.value, EW_STR("2")));
@@ -793,6 +821,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_coalesce_off_progress, setup, teardown),
         cmocka_unit_test_setup_teardown(test_coalesce_off_while_committing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_coalesce_off_is_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coalesce_off_queue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_coalesce_off_resync, setup, teardown),
         cmocka_unit_test_setup_teardown(test_gate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_event_before_outcome, setup, teardown),

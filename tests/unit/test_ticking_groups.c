@@ -174,6 +174,33 @@ static void test_conflict_backoff(void **state) {
     assert_int_equal(stats.groups_refused, 9);
 }
 
+/* The longest wait is the longest, whatever the first one doubles to. */
+static void test_conflict_backoff_is_capped(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.conflict_backoff_min_ms = 50;
+    use(&config);
+    start(three);
+    for (int64_t revision = 10; revision < 14; revision++) {
+        refused(l, 0, 0, revision);
+        events(l, {"/a/0", revision, "7"});
+        wait_timer(l);
+    }
+    refused(l, 0, 0, 14);
+    events(l, {"/a/0", 14, "7"});
+    assert_in_range(ticking_deadline_ms(l->t) - l->now, 32, 64);
+}
+
+/* A revision from the edge of what etcd's numbers can be. */
+static void test_refused_at_the_edge(void **state) {
+    (void)state;
+    load(l, INT64_MAX, {"/a/0", 2, "1"});
+    l->on_tick = three;
+    settle(l);
+    refused(l, 0, 0, 0);
+    assert_int_equal(ticking_deadline_ms(l->t), 0);
+}
+
 static int hot(life *self, ew_tick *t) {
     (void)self;
     for (int i = 0; i < 3; i++)
@@ -674,6 +701,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refused_by_deletion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_by_what_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conflict_backoff_is_capped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_at_the_edge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_glue_on_a_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry_waits_for_the_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resync_while_undecided, setup, teardown),

@@ -74,14 +74,15 @@ static int write_all(void *arg, ew_view *v) {
 static int count_up(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     (void)current;
-    ew_value_set_int(next, 7);
-    return EW_OK;
+    static char large[5000];
+    ew_value_set(next, (ew_slice){large, sizeof large});
+    return EW_OK; /* whatever the value answered */
 }
 
 static done_note note;
 
 static int work(life *self, ew_tick *t) {
-    (void)self;
+    ticking_effects_fini(&self->effects); /* as an actor that brings a new list to each step */
     made += 2;
     ew_group *g = ew_tick_group(t);
     ew_group_on_done(g, note_done, &note);
@@ -114,6 +115,11 @@ static void submit_one(life *l) {
     Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
     put.key = binary("/a/submitted");
     put.value = binary("1");
+    Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
+    compare.key = binary("/a/compared");
+    compare.absent = true;
+    message.compares = compares;
+    message.n_compares = 1;
     message.puts = puts;
     message.n_puts = 1;
     step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &message, .submit_id = 1});
