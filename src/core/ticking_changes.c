@@ -94,8 +94,6 @@ bool ticking_changes_wait(const ticking *t) {
 }
 
 void ticking_apply_revision(ticking *t) {
-    if (!ticking_changes_wait(t))
-        return;
     const int64_t revision = t->changes[t->changes_head].revision;
     while (ticking_changes_wait(t) && t->changes[t->changes_head].revision == revision) {
         ticking_change c = t->changes[t->changes_head++];

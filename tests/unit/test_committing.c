@@ -541,7 +541,7 @@ static void test_lease_is_gone(void **state) {
 /* A unit from outside that is no unit: told as such, after the units before it. */
 static void test_malformed_unit(void **state) {
     (void)state;
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 4; kind++) {
         use(&plain_config);
         batch *b = batch_new(1, 0);
         batch_put(b, "/a/x", 0, "1");
@@ -550,6 +550,8 @@ static void test_malformed_unit(void **state) {
             b->units[1].ops = 2;
         else if (kind == 1)
             b->units[1].compares = 0;
+        else if (kind == 2)
+            b->units[1].txn.data[3] = PB__COMPARE__COMPARE_TARGET__CREATE; /* behind two tags and a length */
         else
             b->units[1].txn.data[0] = 0x0b; /* a field number and wire type that mean nothing */
         tiny_put(&w->etcd, COUNTER, "1");

@@ -66,6 +66,7 @@ static int write_all(void *arg, ew_view *v) {
     ew_entry e;
     (void)arg;
     ew_view_get(v, EW_STR("/a/x"), &e);
+    ew_view_get(v, EW_STR("/a/fresh"), &e);
     ew_view_put(v, EW_STR("/a/patched"), EW_STR("value"));
     ew_view_delete(v, EW_STR("/a/y"));
     return EW_OK; /* whatever the view answered: its error sticks */
@@ -86,8 +87,8 @@ static int work(life *self, ew_tick *t) {
     made += 2;
     ew_group *g = ew_tick_group(t);
     ew_group_on_done(g, note_done, &note);
-    ew_group_put(g, EW_STR("/a/x"), EW_STR("2"));
     ew_group_delete(g, EW_STR("/a/z"));
+    ew_group_put(g, EW_STR("/a/x"), EW_STR("2"));
     ew_group_guard(g, EW_STR("/a/guard"));
     ew_group_patch(g, write_all, NULL, count_drop);
     for (int i = 0; i < 20; i++) {
@@ -150,8 +151,9 @@ static void play(life *l) {
     settle(l);
     if (ticking_get_state(l->t) == TICKING_COMMITTING)
         committed(l, 20);
+    const kv other = {"/a/m", 25, "1"};
     l->epoch++;
-    page(l, 30, true, true, two, 1);
+    page(l, 30, true, true, &other, 1);
     settle(l);
     stop(l, EW_ERR_CANCELLED);
     settle(l);
