@@ -1,8 +1,8 @@
 /* What the actors use of the client layer: completion queues, calls and streams that do not block.
  *
  * gRPC stays behind this header. A completion queue moves only while a thread is inside etcd_queue_run: an actor's
- * thread sleeps there and nowhere else. Callbacks run on that thread, inside etcd_queue_run. Calls and sends may be
- * started from any thread. */
+ * thread sleeps there and nowhere else. Callbacks run on that thread, inside etcd_queue_run. Calls may be started
+ * from any thread. */
 #ifndef ETCD_ETCD_H
 #define ETCD_ETCD_H
 
@@ -70,7 +70,8 @@ typedef struct etcd_stream_callbacks {
     void (*ended)(void *arg, int status, const char *detail);
 } etcd_stream_callbacks;
 
-/* Opens a stream and starts to connect. Messages that are sent before it is connected wait. NULL when out of memory. */
+/* Opens a stream and starts to connect. Messages that are sent before it is connected wait. NULL when out of memory. The
+ * queue's thread only, or before it runs. */
 etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
                               void *arg);
 

@@ -53,7 +53,7 @@ static watch_news on_created(watch_reader *r, const Pb__WatchResponse *m) {
 /* One event. False: no server can mean it. What is older than asked for is left out: after a restore from a snapshot a
  * watch may replay the past, and one that starts in the future may begin too early (P5). */
 static bool take_event(watch_reader *r, const Pb__Event *event, int64_t *highest) {
-    if (!event->kv || event->kv->key.len == 0 || event->kv->mod_revision <= 0 ||
+    if (!event->kv || event->kv->key.len == 0 || event->kv->mod_revision <= 0 || event->kv->mod_revision == INT64_MAX ||
         (event->type != PB__EVENT__EVENT_TYPE__PUT && event->type != PB__EVENT__EVENT_TYPE__DELETE))
         return false;
     if (event->kv->mod_revision < r->next_revision)
@@ -111,7 +111,7 @@ static watch_news on_events(watch_reader *r, Pb__WatchResponse *m) {
 /* A notification of the watch's own (progress_notify) comes in order with its events, unlike one that is requested,
  * which has watch id -1 (P2). */
 static watch_news on_progress(watch_reader *r, const Pb__WatchResponse *m) {
-    if (m->watch_id < 0 || r->part_count > 0 || m->header->revision < r->next_revision)
+    if (m->watch_id < 0 || r->part_count > 0 || r->next_revision == 0 || m->header->revision < r->next_revision)
         return WATCH_NOTHING;
     r->revision = m->header->revision;
     r->next_revision = m->header->revision + 1;
@@ -129,7 +129,7 @@ watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
     watch_news news;
     if (!m)
         return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a malformed message");
-    if (!m->header || m->header->revision < 0 || m->compact_revision < 0) {
+    if (!m->header || m->header->revision < 0 || m->header->revision == INT64_MAX || m->compact_revision < 0) {
         news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message without a header that makes sense");
     } else if (is_other_cluster(r, m)) {
         news = end(r, WATCH_OVER, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
