@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 typedef enum kind { KIND_IPV4, KIND_IPV6, KIND_NAME, KIND_UNIX } kind;
 
@@ -133,8 +134,8 @@ static bool write_target(endpoints *out, const endpoint *list, size_t count) {
 
 /* Makes the list one that gRPC takes: all of one kind. */
 static int unify(endpoint *list, size_t count, ew_error *err) {
-    if (count == 1)
-        return EW_OK;
+    if (count == 1) /* c-ares, which gRPC looks names up with, leaks memory over this one */
+        return strcasecmp(list[0].host, "localhost") == 0 ? look_up(&list[0], err) : EW_OK;
     for (size_t i = 0; i < count; i++) {
         if (list[i].kind == KIND_UNIX)
             return ew_fail(err, EW_ERR_INVALID, "endpoint \"unix:%s\" must be the only one", list[i].host);
