@@ -20,6 +20,7 @@
 #define ETCDWORKER_WORKER_H
 
 #include <etcdworker/client.h>
+#include <etcdworker/election.h>
 #include <etcdworker/options.h>
 #include <etcdworker/reactor.h>
 #include <etcdworker/session.h>
@@ -42,6 +43,15 @@ EW_API int ew_worker_set_client(ew_worker *w, ew_client *client);
 /* Binds the run to a session: when it is done the run ends with EW_ERR_SESSION_DONE. The session stays the caller's and
  * must outlive the worker. Before start. */
 EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
+
+/* Binds the run to an election that the caller has won (ew_worker_start answers EW_ERR_STATE otherwise): every
+ * transaction compares that its key is still the one that was elected, so nothing is written by who leads no more; the
+ * run then ends with EW_ERR_LEADERSHIP_LOST. Only a transaction finds that out: a worker that may have nothing to write
+ * wants somebody in ew_election_await_loss. Its session becomes the worker's, unless ew_worker_set_session names
+ * another. The compare takes the place of one key in a transaction, as `fence_session` does. A reactor sees the
+ * election's keys if its name lies below the prefix. The election stays the caller's and must outlive the worker.
+ * Before start. */
+EW_API int ew_worker_set_election(ew_worker *w, ew_election *election);
 
 /* Starts the threads and returns; EW_ERR_STATE the second time. Errors that need etcd come from ew_worker_join. */
 EW_API int ew_worker_start(ew_worker *w, ew_error *err);

@@ -4,6 +4,7 @@
 #define ACTORS_ACTOR_H
 
 #include "actors/mailbox.h"
+#include "core/committing.h"
 #include "etcd/etcd.h"
 
 #include <etcdworker/actor.h>
@@ -85,10 +86,13 @@ typedef struct joint {
 int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *options, joint *j, const char *mailbox_url,
                         const char *peer_url, ew_error *err);
 
-/* The committer for a worker: with what only a running worker knows. */
+/* What the options say of a committing core: the keys, the lease and the fence are still to be filled in, by who owns
+ * them, and with them `exactly_once`. */
+committing_config committer_config(const ew_options *options);
+
+/* The committer for a worker: with what only a running worker knows. What `config` borrows must outlive the actor. */
 typedef struct committer_binding {
-    const char *worker_id;
-    int64_t lease;
+    const committing_config *config;
     joint *joint;
 } committer_binding;
 int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *options,

@@ -13,10 +13,8 @@
 #include <stdlib.h>
 
 typedef struct committer {
-    ew_actor base; /* first: an ew_actor is a committer */
-    char *counter_key, *receipt_key;
-    void *fence;
-    committing_config config;
+    ew_actor base;     /* first: an ew_actor is a committer */
+    char *counter_key; /* of a committer by itself */
     int64_t call_timeout_ms;
     joint *joint; /* NULL for a committer by itself */
 
@@ -172,8 +170,6 @@ static void committer_start(ew_actor *a) {
 static void take_apart(committer *c) {
     committing_free(c->core);
     free(c->counter_key);
-    free(c->receipt_key);
-    free(c->fence);
     pthread_mutex_destroy(&c->lock);
 }
 
@@ -181,26 +177,36 @@ static void committer_fini(ew_actor *a) {
     take_apart((committer *)a);
 }
 
-static bool configure(committer *c, const ew_options *o, const committer_binding *b) {
+committing_config committer_config(const ew_options *o) {
+    return (committing_config){
+        .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
+        .max_keys = (uint32_t)o->max_txn_keys,
+        .max_bytes = o->max_txn_bytes,
+        .backoff_min_ms = o->backoff_min_ms,
+        .backoff_max_ms = o->backoff_max_ms,
+        .seed = (uint64_t)etcd_now_ms(),
+    };
+}
+
+/* A committer by itself has the counter, and no worker's receipt and fence. */
+static bool configure_alone(committer *c, const ew_options *o, committing_config *config) {
     char *prefix = prefix_normalise(o->prefix);
     bool ok = prefix != NULL && asprintf(&c->counter_key, "%s%s", prefix, PREFIX_COUNTER_SUFFIX) >= 0;
     free(prefix);
-    if (!ok || asprintf(&c->receipt_key, "%s/%s", o->receipt_prefix, b != NULL ? b->worker_id : "") < 0)
-        return false;
+    *config = committer_config(o);
+    config->counter_key = ew_str(ok ? c->counter_key : NULL);
+    return ok;
+}
+
+static bool configure(committer *c, const ew_options *o, const committer_binding *b) {
+    committing_config config;
     c->call_timeout_ms = o->call_timeout_ms;
-    c->config = (committing_config){
-        .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
-        .counter_key = ew_str(c->counter_key),
-        .max_keys = (uint32_t)o->max_txn_keys,
-        .max_bytes = o->max_txn_bytes,
-        .exactly_once = b != NULL && o->exactly_once,
-        .receipt_key = ew_str(c->receipt_key),
-        .lease = b != NULL ? b->lease : 0,
-        .backoff_min_ms = o->backoff_min_ms,
-        .backoff_max_ms = o->backoff_max_ms,
-        .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)c,
-    };
-    c->core = committing_new(&c->config);
+    if (b != NULL)
+        config = *b->config;
+    else if (!configure_alone(c, o, &config))
+        return false;
+    config.seed ^= (uint64_t)(uintptr_t)c;
+    c->core = committing_new(&config);
     return c->core != NULL;
 }
 

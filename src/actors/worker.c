@@ -1,10 +1,12 @@
 #include "actors/actor.h"
+#include "actors/message.h"
 #include "actors/reach.h"
 #include "actors/reactor.h"
 #include "core/committing.h"
 #include "core/log.h"
 #include "core/options_internal.h"
 #include "core/prefix.h"
+#include "etcd.pb-c.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,13 @@ struct ew_worker {
     reactor_actor reactor;
     ew_client *client;
     ew_session *session;
+    ew_election *election;
+    int64_t leader_revision; /* of its key, when the worker was started */
     bool own_client, own_session;
     char *prefix, *counter_key, *worker_id, *receipt_key;
+    char *marker_key; /* bound to the session's lease, for fence_session */
+    uint8_t *fence;   /* the compares that every transaction carries */
+    committing_config committing;
     char *url; /* <url_prefix>/<name> */
     char *submit_url, *ticks_url;
 
@@ -79,6 +86,7 @@ static bool make_names(ew_worker *w) {
     if (w->prefix == NULL || w->worker_id == NULL ||
         asprintf(&w->counter_key, "%s%s", w->prefix, PREFIX_COUNTER_SUFFIX) < 0 ||
         asprintf(&w->receipt_key, "%s/%s", o->receipt_prefix, w->worker_id) < 0 ||
+        asprintf(&w->marker_key, "%s/session", w->receipt_key) < 0 ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)
         return false;
     return (!o->submit || asprintf(&w->submit_url, "%s/submit", w->url) >= 0) &&
@@ -124,6 +132,13 @@ int ew_worker_set_session(ew_worker *w, ew_session *session) {
     if (w->started)
         return EW_ERR_STATE;
     w->session = session;
+    return EW_OK;
+}
+
+int ew_worker_set_election(ew_worker *w, ew_election *election) {
+    if (w->started)
+        return EW_ERR_STATE;
+    w->election = election;
     return EW_OK;
 }
 
@@ -181,21 +196,32 @@ static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
     }
 }
 
-/* Opens the worker's own session; as patient as the load of the first snapshot, and as easily stopped. */
 static int open_session(ew_worker *w, ew_error *err) {
+    int status = ew_session_open(&w->session, w->client, w->options->session_ttl_s, err);
+    w->own_session = status == EW_OK;
+    return status;
+}
+
+/* May be done any number of times. */
+static int put_marker(ew_worker *w, ew_error *err) {
+    const ew_put_options options = EW_PUT_OPTIONS(.lease = ew_session_lease(w->session));
+    int status = ew_client_put(w->client, ew_str(w->marker_key), ew_str(w->worker_id), &options, NULL, err);
+    /* The only thing that may be missing is the lease. */
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+}
+
+/* What must be in etcd before the run: as patient as the load of the first snapshot, and as easily stopped. */
+static int patiently(ew_worker *w, int (*attempt)(ew_worker *w, ew_error *err), int64_t deadline_ms, ew_error *err) {
     const ew_options *o = w->options;
-    int64_t deadline_ms = o->start_timeout_ms > 0 ? etcd_now_ms() + o->start_timeout_ms : INT64_MAX;
     int64_t backoff_ms = o->backoff_min_ms;
     for (;;) {
         int status = await_etcd(w, deadline_ms, err);
         if (status != EW_OK)
             return status;
-        status = ew_session_open(&w->session, w->client, o->session_ttl_s, err);
+        status = attempt(w, err);
         if (status == EW_OK || !(ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME) ||
-            etcd_now_ms() + backoff_ms >= deadline_ms) {
-            w->own_session = status == EW_OK;
+            etcd_now_ms() + backoff_ms >= deadline_ms)
             return status;
-        }
         log_fields(EW_LOG_WARN, o->name, "worker", "no session yet", {"error", ew_strerror(status), 0});
         mailbox_wait(w->reactor.mailbox, etcd_now_ms() + backoff_ms, true);
         if (stop_was_asked(w))
@@ -204,12 +230,78 @@ static int open_session(ew_worker *w, ew_error *err) {
     }
 }
 
-static ticking_config core_config(const ew_worker *w, int64_t overhead_bytes) {
+static int ensure_session(ew_worker *w, ew_error *err) {
+    const int64_t timeout_ms = w->options->start_timeout_ms;
+    int64_t deadline_ms = timeout_ms > 0 ? etcd_now_ms() + timeout_ms : INT64_MAX;
+    int status = EW_OK;
+    if (w->session == NULL && w->election != NULL)
+        w->session = ew_election_session(w->election);
+    if (w->session == NULL && needs_session(w))
+        status = patiently(w, open_session, deadline_ms, err);
+    if (status == EW_OK && w->options->fence_session)
+        status = patiently(w, put_marker, deadline_ms, err);
+    return status;
+}
+
+/* ---- what reactor and committer must agree on ---- */
+
+static int64_t lease_of(const ew_worker *w) {
+    return w->session != NULL ? ew_session_lease(w->session) : 0;
+}
+
+static Pb__Compare *add_compare(Pb__Compare *list, Pb__Compare **pointers, Pb__TxnRequest *to, ew_slice key) {
+    Pb__Compare *c = &list[to->n_compare];
+    pb__compare__init(c);
+    c->key = message_bytes(key);
+    c->result = PB__COMPARE__COMPARE_RESULT__EQUAL;
+    pointers[to->n_compare++] = c;
+    return c;
+}
+
+/* SEMANTICS 30, 31: the session's marker still has its lease, the leader's key is still the one that was elected. */
+static bool make_fence(ew_worker *w) {
+    Pb__Compare list[2], *pointers[2];
+    Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
+    fence.compare = pointers;
+    if (w->options->fence_session) {
+        Pb__Compare *c = add_compare(list, pointers, &fence, ew_str(w->marker_key));
+        c->target = PB__COMPARE__COMPARE_TARGET__LEASE;
+        c->target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
+        c->lease = lease_of(w);
+    }
+    if (w->election != NULL) {
+        Pb__Compare *c = add_compare(list, pointers, &fence, ew_election_key(w->election));
+        c->target = PB__COMPARE__COMPARE_TARGET__CREATE;
+        c->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+        c->create_revision = w->leader_revision;
+    }
+    if (fence.n_compare == 0)
+        return true;
+    size_t size = pb__txn_request__get_packed_size(&fence);
+    w->fence = malloc(size);
+    if (w->fence == NULL)
+        return false;
+    w->committing.fence = (ew_slice){w->fence, pb__txn_request__pack(&fence, w->fence)};
+    w->committing.fence_compares = (uint32_t)fence.n_compare;
+    return true;
+}
+
+/* The one configuration of the committing core: the ticking core is told from it how much fits a transaction. */
+static bool configure_committing(ew_worker *w) {
+    w->committing = committer_config(w->options);
+    w->committing.counter_key = ew_str(w->counter_key);
+    w->committing.exactly_once = w->options->exactly_once;
+    w->committing.receipt_key = ew_str(w->receipt_key);
+    w->committing.lease = lease_of(w);
+    return make_fence(w);
+}
+
+static ticking_config core_config(const ew_worker *w) {
     const ew_options *o = w->options;
     return (ticking_config){
         .prefix = ew_str(w->prefix),
         .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
-        .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
+        .counter = w->committing.counter,
         .receipt_prefix = ew_str(o->receipt_prefix),
         .wants_updates = w->reactor.table.update != NULL,
         .tick_interval_ms = o->tick_interval_ms,
@@ -217,27 +309,16 @@ static ticking_config core_config(const ew_worker *w, int64_t overhead_bytes) {
         .coalesce = o->coalesce,
         .max_ticks_per_second = o->max_ticks_per_second,
         .serializable = o->isolation == OPTIONS_ISOLATION_SERIALIZABLE,
-        .max_txn_keys = (uint32_t)o->max_txn_keys,
-        .max_txn_bytes = o->max_txn_bytes,
-        .txn_overhead_bytes = overhead_bytes,
+        .max_txn_keys = committing_max_keys(&w->committing),
+        .max_txn_bytes = w->committing.max_bytes,
+        .txn_overhead_bytes = committing_overhead(&w->committing),
         .conflict_backoff_min_ms = o->conflict_backoff_min_ms,
         .conflict_backoff_max_ms = o->conflict_backoff_max_ms,
         .max_pending_update_bytes = o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
-        .session_lease = w->session != NULL ? ew_session_lease(w->session) : 0,
+        .session_lease = lease_of(w),
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,
     };
-}
-
-static int64_t overhead_bytes(const ew_worker *w) {
-    committing_config c = {
-        .counter = w->options->delete_counter == OPTIONS_COUNTER_COMPAT,
-        .counter_key = ew_str(w->counter_key),
-        .exactly_once = w->options->exactly_once,
-        .receipt_key = ew_str(w->receipt_key),
-        .lease = w->session != NULL ? ew_session_lease(w->session) : 0,
-    };
-    return committing_overhead(&c);
 }
 
 static char *url_of(const ew_worker *w, const char *actor) {
@@ -248,7 +329,7 @@ static char *url_of(const ew_worker *w, const char *actor) {
 /* Watcher, committer and the ways to them. */
 static int start_peers(ew_worker *w, ew_error *err) {
     char *reactor = url_of(w, "reactor"), *watcher = url_of(w, "watcher"), *committer = url_of(w, "committer");
-    committer_binding binding = {w->worker_id, w->session != NULL ? ew_session_lease(w->session) : 0, &w->joint};
+    const committer_binding binding = {&w->committing, &w->joint};
     int status = reactor != NULL && watcher != NULL && committer != NULL ? EW_OK : out_of_memory(err);
     ew_actor *a = NULL, *b = NULL;
     if (status == EW_OK)
@@ -271,12 +352,12 @@ static int start_peers(ew_worker *w, ew_error *err) {
 }
 
 static int begin(ew_worker *w, ew_error *err) {
-    int status = EW_OK;
-    if (w->session == NULL && needs_session(w))
-        status = open_session(w, err);
+    int status = ensure_session(w, err);
     if (status != EW_OK)
         return status;
-    ticking_config config = core_config(w, overhead_bytes(w));
+    if (!configure_committing(w))
+        return out_of_memory(err);
+    ticking_config config = core_config(w);
     w->reactor.core = ticking_new(&config);
     if (w->reactor.core == NULL)
         return out_of_memory(err);
@@ -380,6 +461,9 @@ static void close_sockets(ew_worker *w) {
 int ew_worker_start(ew_worker *w, ew_error *err) {
     if (w->started)
         return ew_fail(err, EW_ERR_STATE, "the worker has been started before");
+    w->leader_revision = w->election != NULL ? ew_election_revision(w->election) : 0;
+    if (w->election != NULL && w->leader_revision == 0)
+        return ew_fail(err, EW_ERR_STATE, "the worker's election is not won, or lost again");
     int status = EW_OK;
     if (w->client == NULL) {
         status = ew_client_open(&w->client, w->options, err);
@@ -434,6 +518,8 @@ void ew_worker_destroy(ew_worker *w) {
     free(w->counter_key);
     free(w->worker_id);
     free(w->receipt_key);
+    free(w->marker_key);
+    free(w->fence);
     free(w->url);
     free(w->submit_url);
     free(w->ticks_url);

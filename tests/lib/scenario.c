@@ -252,6 +252,8 @@ void stage_start(stage *s) {
         assert_int_equal(ew_worker_set_client(s->worker, s->client), EW_OK);
     if (s->session != NULL)
         assert_int_equal(ew_worker_set_session(s->worker, s->session), EW_OK);
+    if (s->election != NULL)
+        assert_int_equal(ew_worker_set_election(s->worker, s->election), EW_OK);
     if (ew_worker_start(s->worker, &err) != EW_OK)
         fail_msg("start: %s", err.detail);
     stages++;

@@ -74,6 +74,7 @@ struct stage {
     void *arg;           /* the test's */
     ew_client *client;   /* set before stage_start; NULL: the worker's own */
     ew_session *session;
+    ew_election *election;
 
     ew_worker *worker;
     pthread_t joiner;

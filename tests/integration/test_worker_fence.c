@@ -1,0 +1,311 @@
+/* Fences: what is written only while the worker leads, or while its session lives (SEMANTICS 30, 31; ETCD P8). The
+ * leases here are so long that no keepalive comes before the fence has spoken. */
+#include "lib/scenario.h"
+
+#include <stdio.h>
+
+enum { LONG_S = 3600 };
+
+typedef struct leader {
+    ew_session *session;
+    ew_election *election;
+} leader;
+
+static leader leader_open(const char *name) {
+    leader l;
+    ew_error err = {0};
+    assert_int_equal(ew_session_open(&l.session, hand_client(), LONG_S, &err), EW_OK);
+    assert_int_equal(ew_election_open(&l.election, hand_client(), l.session, ew_str(name), &err), EW_OK);
+    if (ew_election_campaign(l.election, EW_STR("me"), SCENE_WAIT_MS, &err) != EW_OK)
+        fail_msg("campaign: %s", err.detail);
+    return l;
+}
+
+static void leader_close(leader *l) {
+    ew_election_close(l->election);
+    ew_session_close(l->session, false);
+}
+
+static void delete_leaders_key(const leader *l) {
+    ew_error err = {0};
+    assert_int_equal(ew_client_delete(hand_client(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
+                     EW_OK);
+}
+
+static int put_a(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/fence/a"), EW_STR("1"));
+}
+
+static int put_late_and_hold(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/fence/late"), EW_STR("1"));
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* Runs a worker that has committed before, and is in a tick with something to write; then `take_away`. */
+static void lose(stage *s, void (*take_away)(stage *s), int expected) {
+    hand_delete_prefix("/fence/");
+    stage_start(s);
+    stage_do(s, put_a);
+    assert_true(hand_get("/fence/a").present);
+    stage_begin(s, put_late_and_hold);
+    stage_await_held(s);
+    take_away(s);
+    stage_release(s);
+    int status = stage_await_end(s);
+    print_message("%s: %s\n", ew_errname(status), s->err.detail);
+    assert_int_equal(status, expected);
+    assert_string_not_equal(hand_get("/fence/late").value, "1");
+    assert_int_equal(stage_close(s), expected);
+}
+
+/* ---- leadership ---- */
+
+static void take_key_away(stage *s) {
+    const leader l = {.election = s->election};
+    delete_leaders_key(&l);
+}
+
+/* The key is made again at once: it is another one. */
+static void take_key_over(stage *s) {
+    take_key_away(s);
+    ew_slice key = ew_election_key(s->election);
+    hand_put_slice(key, EW_STR("another"), 0);
+}
+
+static void check_lost(void (*take_away)(stage *s), const char *exactly_once) {
+    leader l = leader_open("/elections/lost");
+    stage s;
+    stage_open(&s, "/fence");
+    stage_set(&s, "exactly_once", exactly_once);
+    s.election = l.election;
+    lose(&s, take_away, EW_ERR_LEADERSHIP_LOST);
+    leader_close(&l);
+    hand_delete_prefix("/elections/");
+}
+
+/* SEMANTICS 31: nothing is written by who leads no more, and the run says why. */
+static void test_leadership_lost_in_the_middle(void **state) {
+    (void)state;
+    check_lost(take_key_away, "on");
+    check_lost(take_key_away, "off");
+    check_lost(take_key_over, "on");
+}
+
+/* A conflict and a lost leadership at once: the group is evaluated again, and never written. */
+static void conflict_too(stage *s) {
+    hand_put("/fence/late", "foreign");
+    take_key_away(s);
+}
+
+static void test_leadership_lost_with_a_conflict(void **state) {
+    (void)state;
+    check_lost(conflict_too, "on");
+}
+
+/* The election's session is the worker's, unless it has another. */
+static int put_with_lease(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put_lease(ew_tick_group(t), EW_STR("/fence/leased"), EW_STR("1"), EW_LEASE_SESSION);
+}
+
+static void test_the_elections_session_is_used(void **state) {
+    (void)state;
+    leader l = leader_open("/elections/session");
+    for (int i = 0; i < 2; i++) {
+        stage s;
+        ew_session *other = NULL;
+        stage_open(&s, "/fence");
+        s.election = l.election;
+        if (i == 1)
+            assert_int_equal(ew_session_open(&other, hand_client(), 60, NULL), EW_OK);
+        s.session = other;
+        stage_start(&s);
+        stage_do(&s, put_with_lease);
+        assert_int_equal(hand_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
+        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        ew_session_close(other, false);
+    }
+    assert_true(ew_election_revision(l.election) > 0); /* it is the caller's, and left alone */
+    leader_close(&l);
+}
+
+static int never(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_ERR_REACTOR;
+}
+
+/* Who does not lead does not start. */
+static void test_only_a_leader_starts(void **state) {
+    (void)state;
+    leader l = leader_open("/elections/start");
+    ew_error err = {0};
+    assert_int_equal(ew_election_resign(l.election, &err), EW_OK);
+    stage s;
+    stage_open(&s, "/fence");
+    s.election = l.election;
+    ew_worker *w;
+    const ew_reactor reactor = EW_REACTOR(.tick = never);
+    assert_int_equal(ew_worker_create(&w, s.options, &reactor, &s, &err), EW_OK);
+    assert_int_equal(ew_worker_set_election(w, l.election), EW_OK);
+    assert_int_equal(ew_worker_start(w, &err), EW_ERR_STATE);
+    ew_worker_destroy(w);
+    assert_int_equal(stage_close(&s), EW_OK);
+    leader_close(&l);
+}
+
+/* ---- the session's fence ---- */
+
+static void revoke_session(stage *s) {
+    hand_revoke(ew_session_lease(s->session));
+}
+
+/* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also where no receipt does. */
+static void test_session_revoked_without_receipts(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/fence");
+    stage_set(&s, "exactly_once", "off");
+    stage_set(&s, "fence_session", "on");
+    assert_int_equal(ew_session_open(&s.session, hand_client(), LONG_S, NULL), EW_OK);
+    ew_session *session = s.session;
+    lose(&s, revoke_session, EW_ERR_SESSION_DONE);
+    ew_session_close(session, false);
+}
+
+/* The fence is a key beside the receipt, bound to the lease; the worker's own session takes it along. */
+static void test_the_markers_life(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/fence");
+    stage_set(&s, "exactly_once", "off");
+    stage_set(&s, "fence_session", "on");
+    stage_set(&s, "worker_id", "marked");
+    stage_start(&s);
+    stage_do(&s, put_a);
+    hand_kv marker = hand_get("/etcdworker/receipts/marked/session");
+    assert_true(marker.present);
+    assert_true(marker.lease != 0);
+    assert_string_equal(marker.value, "marked");
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_false(hand_get("/etcdworker/receipts/marked/session").present);
+}
+
+/* A session that is over before the marker could be put. */
+static void test_session_revoked_before_the_start(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/fence");
+    stage_set(&s, "exactly_once", "off");
+    stage_set(&s, "fence_session", "on");
+    assert_int_equal(ew_session_open(&s.session, hand_client(), LONG_S, NULL), EW_OK);
+    ew_session *session = s.session;
+    revoke_session(&s);
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_SESSION_DONE);
+    assert_int_equal(stage_close(&s), EW_ERR_SESSION_DONE);
+    ew_session_close(session, false);
+}
+
+/* ---- limits ---- */
+
+typedef struct load {
+    unsigned keys, value_bytes;
+    unsigned calls;
+    int status;
+} load;
+
+static void judged(void *arg, int status, int64_t revision) {
+    load *l = arg; /* the reactor's thread writes, the test reads when a later tick has begun */
+    (void)revision;
+    l->status = status;
+    l->calls++;
+}
+
+/* One key deleted, so that the counter is raised, the others put. */
+static int write_load(stage *s, ew_tick *t) {
+    static const char value[8192];
+    load *l = s->arg;
+    ew_group *g = ew_tick_group(t);
+    ew_group_delete(g, EW_STR("/fence/deleted"));
+    for (unsigned i = 1; i < l->keys; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "/fence/%03u", i);
+        ew_group_put(g, ew_str(key), (ew_slice){value, l->value_bytes});
+    }
+    return ew_group_on_done(g, judged, l);
+}
+
+typedef struct limits {
+    const leader *leader; /* NULL: no election */
+    const char *fence_session, *exactly_once, *max_txn_bytes;
+} limits;
+
+/* What becomes of one group, and that it took no more than one transaction. */
+static int try_load(const limits *x, unsigned keys, unsigned value_bytes) {
+    load l = {.keys = keys, .value_bytes = value_bytes};
+    stage s;
+    stage_open(&s, "/fence");
+    stage_set(&s, "fence_session", x->fence_session);
+    stage_set(&s, "exactly_once", x->exactly_once);
+    if (x->max_txn_bytes != NULL)
+        stage_set(&s, "max_txn_bytes", x->max_txn_bytes);
+    if (x->leader != NULL)
+        s.election = x->leader->election;
+    s.arg = &l;
+    stage_start(&s);
+    stage_do(&s, write_load);
+    uint64_t txns = stage_stats(&s).txns;
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(l.calls, 1);
+    assert_int_equal(txns, l.status == EW_OK ? 1 : 0);
+    return l.status;
+}
+
+static void check_most_keys(const limits *x, unsigned most) {
+    assert_int_equal(try_load(x, most, 0), EW_OK);
+    assert_int_equal(try_load(x, most + 1, 0), EW_ERR_TOO_LARGE);
+}
+
+/* SEMANTICS 26: etcd's 128 compares, less the delete counter, the receipt and each fence. */
+static void test_most_keys_with_fences(void **state) {
+    (void)state;
+    leader l = leader_open("/elections/limits");
+    check_most_keys(&(limits){NULL, "off", "on", NULL}, 126);
+    check_most_keys(&(limits){NULL, "on", "on", NULL}, 125);
+    check_most_keys(&(limits){NULL, "on", "off", NULL}, 126);
+    check_most_keys(&(limits){&l, "off", "on", NULL}, 125);
+    check_most_keys(&(limits){&l, "on", "on", NULL}, 124);
+    check_most_keys(&(limits){&l, "on", "off", NULL}, 125);
+    leader_close(&l);
+}
+
+/* SEMANTICS 26: reactor and committer agree to the byte on what the fences take. */
+static void test_most_bytes_with_fences(void **state) {
+    (void)state;
+    leader l = leader_open("/elections/limits");
+    const limits x = {&l, "on", "on", "4096"};
+    unsigned fits = 0, too_large = 4096;
+    while (too_large - fits > 1) {
+        unsigned bytes = (fits + too_large) / 2;
+        if (try_load(&x, 2, bytes) == EW_OK)
+            fits = bytes;
+        else
+            too_large = bytes;
+    }
+    print_message("%u bytes of value in 4096\n", fits);
+    assert_in_range(fits, 3000, 4000);
+    leader_close(&l);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_leadership_lost_in_the_middle),    scene_test(test_leadership_lost_with_a_conflict),
+        scene_test(test_the_elections_session_is_used),    scene_test(test_only_a_leader_starts),
+        scene_test(test_session_revoked_without_receipts), scene_test(test_the_markers_life),
+        scene_test(test_session_revoked_before_the_start), scene_test(test_most_keys_with_fences),
+        scene_test(test_most_bytes_with_fences),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
