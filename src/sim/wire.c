@@ -156,7 +156,8 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     *c = (sim_call){.next = s->calls,
                     .sim = s,
                     .worker = w,
-                    .author = {w->number + 1, w->life},
+                    /* what a lease takes with it, nobody has written */
+                    .author = method == ETCD_MODEL_TXN ? (sim_author){w->number + 1, w->life} : (sim_author){0},
                     .method = method,
                     .request = sim_copy(request),
                     .fn = fn,

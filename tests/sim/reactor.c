@@ -117,9 +117,37 @@ static void many(record *r, ew_view *v) {
     }
 }
 
+/* Through ew_group_modify: the same key read, written, removed or left alone. */
+static int modify(void *arg, const ew_entry *current, ew_value *next) {
+    record *r = arg;
+    char key[32];
+    name(key, "junk", r->dice % (uint64_t)r->actor->scenario->junk);
+    touched *t = record_touch(r, key);
+    t->read = true;
+    t->found = current != NULL;
+    t->mod_revision = current ? current->mod_revision : 0;
+    int64_t what = (int64_t)(r->dice >> 20 & 7);
+    if (what == 0)
+        return EW_UNCHANGED;
+    r->writes = t->wrote = true;
+    if (what <= 2)
+        return EW_REMOVE;
+    return ew_value_set_int(next, (current ? number_of(current->value) : 0) + 1);
+}
+
+/* Says "try again" a few times, having done something that must not be seen. */
+static int again(record *r, ew_view *v) {
+    ew_view_put(v, EW_STR("/app/ignored"), EW_STR("must not be seen"));
+    if (++r->evaluations % 4 != 0)
+        return EW_AGAIN;
+    ew_view_delete(v, EW_STR("/app/ignored"));
+    return EW_OK;
+}
+
 static int patch(void *arg, ew_view *v) {
     record *r = arg;
     bool found;
+    char key[32];
     r->touched_count = 0;
     r->writes = false;
     switch (r->kind) {
@@ -137,6 +165,16 @@ static int patch(void *arg, ew_view *v) {
         break;
     case RECORD_MANY:
         many(r, v);
+        break;
+    case RECORD_MODIFY:
+    case RECORD_LEASE:
+        break; /* the group's next patch does it */
+    case RECORD_AGAIN:
+        return again(r, v);
+    case RECORD_GUARD:
+        name(key, "cell", r->dice % CELLS);
+        look(r, v, key, &found);
+        record_touch(r, key)->guarded = true;
         break;
     default:
         look(r, v, "/app/cell/0", &found);
@@ -158,10 +196,31 @@ static int ignored(void *arg, ew_view *v) {
 static record_kind draw_kind(scenario *sc) {
     static const record_kind kinds[] = {RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER,
                                         RECORD_TRANSFER,  RECORD_JUNK,      RECORD_JUNK,      RECORD_JUNK,
-                                        RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY};
+                                        RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY,
+                                        RECORD_MODIFY,    RECORD_GUARD,     RECORD_AGAIN,     RECORD_LEASE};
     if (sc->hot && sim_chance(&sc->random, 700))
         return RECORD_JUNK;
     return kinds[sim_between(&sc->random, 0, sizeof kinds / sizeof *kinds - 1)];
+}
+
+static void add_special(record *r, ew_group *g) {
+    scenario *sc = r->actor->scenario;
+    char key[32], text[16];
+    snprintf(text, sizeof text, "%u", r->number);
+    if (r->kind == RECORD_MODIFY) {
+        name(key, "junk", r->dice % (uint64_t)sc->junk);
+        ew_group_modify(g, ew_str(key), modify, r, NULL);
+    } else if (r->kind == RECORD_GUARD) {
+        name(key, "cell", r->dice % CELLS);
+        ew_group_guard(g, ew_str(key));
+    } else if (r->kind == RECORD_LEASE) {
+        name(key, "lease", r->dice % LEASED);
+        bool session = sc->sim->workers[r->actor->worker]->lease != 0;
+        r->lease = (ew_put_lease)(r->dice >> 10 & 3) % 3;
+        if (r->lease == EW_LEASE_SESSION && !session)
+            r->lease = EW_LEASE_NONE;
+        ew_group_put_lease(g, ew_str(key), ew_str(text), r->lease);
+    }
 }
 
 static void make_group(actor *a, ew_tick *t) {
@@ -179,6 +238,7 @@ static void make_group(actor *a, ew_tick *t) {
     if (sim_chance(&sc->random, 100))
         ew_group_patch(g, ignored, NULL, NULL);
     ew_group_patch(g, patch, r, NULL);
+    add_special(r, g);
     if (sim_chance(&sc->random, 100))
         ew_group_patch(g, ignored, NULL, NULL);
     if (r->marked) {

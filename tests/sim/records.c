@@ -55,7 +55,7 @@ static void check_isolation(const record *r) {
     scenario *sc = r->actor->scenario;
     for (uint32_t i = 0; i < r->touched_count; i++) {
         const touched *t = &r->touched[i];
-        if (!t->read || !(t->wrote || r->actor->serializable) || (t->found && t->mod_revision == 0))
+        if (!t->read || !(t->wrote || t->guarded || r->actor->serializable) || (t->found && t->mod_revision == 0))
             continue;
         const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(t->key), r->revision - 1);
         int64_t was = before ? before->mod_revision : 0, seen = t->found ? t->mod_revision : 0;
@@ -78,6 +78,36 @@ static void check_written(const record *r) {
     if (r->marked && (!mark || mark->deleted || number_of(mark->value) != r->number))
         ew_sim_fail(sc->sim, "group %u is reported at %lld, but its mark was not written then", r->number,
                     (long long)r->revision);
+}
+
+/* Whether a group before this one wrote the same key in the same transaction: then keeping the lease is keeping that
+ * group's. */
+static bool came_second(const record *r) {
+    const scenario *sc = r->actor->scenario;
+    for (size_t i = r->number; i-- > 0;) {
+        const record *b = sc->records[i];
+        if (b->actor == r->actor && b->kind == RECORD_LEASE && b->state == RECORD_COMMITTED &&
+            b->revision == r->revision && b->dice % LEASED == r->dice % LEASED)
+            return true;
+    }
+    return false;
+}
+
+/* The key is bound to the worker's lease, or to the one it had. */
+static void check_lease(const record *r) {
+    scenario *sc = r->actor->scenario;
+    char key[40];
+    snprintf(key, sizeof key, "/app/lease/%llu", (unsigned long long)(r->dice % LEASED));
+    const etcd_model_record *now = written_at(sc, key, r->revision);
+    const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(key), r->revision - 1);
+    if (!now || number_of(now->value) != r->number || (r->lease == EW_LEASE_KEEP && came_second(r)))
+        return;
+    int64_t want = r->lease == EW_LEASE_SESSION          ? sc->sim->workers[r->actor->worker]->lease
+                   : r->lease == EW_LEASE_KEEP && before ? before->lease
+                                                         : 0;
+    if (now->lease != want)
+        ew_sim_fail(sc->sim, "group %u put %s with lease %llx, not %llx", r->number, key,
+                    (unsigned long long)now->lease, (unsigned long long)want);
 }
 
 static record_state state_of(const record *r, int status) {
@@ -112,6 +142,8 @@ void record_decided(void *arg, int status, int64_t revision) {
     r->actor->last_revision = revision;
     check_written(r);
     check_isolation(r);
+    if (r->kind == RECORD_LEASE)
+        check_lease(r);
 }
 
 void record_forget(actor *a) {

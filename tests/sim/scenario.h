@@ -5,7 +5,17 @@
 
 #include "sim/worker.h"
 
-enum { CELLS = 6, ACCOUNTS = 8, JUNK = 10, PAIRS = 3, MARKS = 20, TOUCHED_MAX = 24, WORKERS_MAX = 5, FLICKERS = 64 };
+enum {
+    CELLS = 6,
+    ACCOUNTS = 8,
+    JUNK = 10,
+    PAIRS = 3,
+    MARKS = 20,
+    TOUCHED_MAX = 24,
+    WORKERS_MAX = 5,
+    FLICKERS = 64,
+    LEASED = 4
+};
 
 typedef enum record_kind {
     RECORD_INCREMENT, /* adds one to some cells */
@@ -14,6 +24,10 @@ typedef enum record_kind {
     RECORD_PAIR,      /* writes one of two keys if the other is free: only serializable groups keep that promise */
     RECORD_NOTHING,   /* reads, and writes nothing */
     RECORD_MANY,      /* as many keys as a transaction can hold, or more */
+    RECORD_MODIFY,    /* one key through ew_group_modify */
+    RECORD_GUARD,     /* writes one key only if another one is as it was */
+    RECORD_AGAIN,     /* asks to be tried again, a few times */
+    RECORD_LEASE,     /* binds a key to the worker's lease, or keeps what it has */
     RECORD_SUBMIT,    /* from outside */
     RECORD_KINDS,
 } record_kind;
@@ -28,7 +42,7 @@ typedef enum record_state {
 /* A key that a group looked at or wrote when it was last evaluated. */
 typedef struct touched {
     char key[32];
-    bool read, found, wrote, removed;
+    bool read, found, wrote, removed, guarded;
     int64_t mod_revision; /* as read */
 } touched;
 
@@ -43,7 +57,9 @@ typedef struct record {
     uint64_t dice; /* what the patch does, drawn when the group was made: patches are pure */
     bool marked;
     char mark[40];
-    uint32_t keys; /* RECORD_MANY */
+    uint32_t keys;        /* RECORD_MANY */
+    uint32_t evaluations; /* RECORD_AGAIN */
+    ew_put_lease lease;   /* RECORD_LEASE */
     touched touched[TOUCHED_MAX];
     uint32_t touched_count;
     bool writes; /* the last evaluation changed something */
