@@ -4,11 +4,17 @@
 
 void backoff_init(backoff *b, int64_t min_ms, int64_t max_ms) {
     *b = (backoff){.min_ms = min_ms, .max_ms = max_ms, .next_ms = min_ms};
+}
+
+/* Only when a wait is needed at all: most calls never wait. */
+static void choose_seed(backoff *b) {
     if (getrandom(&b->seed, sizeof b->seed, GRND_NONBLOCK) != (ssize_t)sizeof b->seed || b->seed == 0)
         b->seed = (uint64_t)(uintptr_t)b | 1;
 }
 
 int64_t backoff_next_ms(backoff *b) {
+    if (b->seed == 0)
+        choose_seed(b);
     b->seed ^= b->seed << 13; /* xorshift */
     b->seed ^= b->seed >> 7;
     b->seed ^= b->seed << 17;
