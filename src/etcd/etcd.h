@@ -70,8 +70,8 @@ typedef struct etcd_stream_callbacks {
     void (*ended)(void *arg, int status, const char *detail);
 } etcd_stream_callbacks;
 
-/* Opens a stream and starts to connect. Messages that are sent before it is connected wait. NULL when out of memory. The
- * queue's thread only, or before it runs. */
+/* Opens a stream and starts to connect. Messages that are sent before it is connected wait. NULL when out of memory.
+ * The queue's thread only, or before it runs. */
 etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
                               void *arg);
 
