@@ -1,111 +1,149 @@
 #include "lib/wire.h"
 
 #include "lib/process.h"
+#include "lib/wire_relay.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { PAIRS = 64, ALARM = 0, LISTENER = 1, FIRST = 2 };
-
-/* Two sockets and what was read from each, not yet written to the other. */
-typedef struct pair {
-    int fd[2];
-    size_t len[2], sent[2];
-    char bytes[2][16384];
-} pair;
+enum { PAIRS = 64, ALARM = 0, LISTENER = 1, FIRST = 2, THROTTLE_STEP_MS = 5 };
 
 struct wire {
     char endpoint[32];
     struct sockaddr_in server;
     int listener, alarm;
     pthread_t thread;
-    _Atomic bool cut, over;
+    _Atomic bool over;
     _Atomic unsigned turns; /* of the loop, each after the orders that came before it */
-    pair *pairs[PAIRS];
+
+    pthread_mutex_t lock; /* all below; not held while the relay waits */
+    relay_faults faults;
+    bool mending;
+    int64_t credited_us; /* when the throttle's credit was last raised */
+    wire_counts counts;
+    relay_pair *pairs[PAIRS];
 };
 
-static void drop(wire *w, size_t i) {
-    close(w->pairs[i]->fd[0]);
-    close(w->pairs[i]->fd[1]);
-    free(w->pairs[i]);
+static int64_t now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* ---- connections ---- */
+
+static void drop(wire *w, size_t i, bool reset) {
+    relay_free(w->pairs[i], reset);
     w->pairs[i] = NULL;
 }
 
+static int dial(const wire *w) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (const struct sockaddr *)&w->server, sizeof w->server) != 0 && errno != EINPROGRESS) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
 static void add(wire *w) {
-    int fd = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0)
+    int near = accept4(w->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (near < 0)
         return;
-    int far = w->cut ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     size_t i = 0;
     while (i < PAIRS && w->pairs[i] != NULL)
         i++;
-    pair *p = far >= 0 && i < PAIRS ? calloc(1, sizeof *p) : NULL;
-    if (p == NULL || connect(far, (struct sockaddr *)&w->server, sizeof w->server) != 0) {
-        free(p);
-        if (far >= 0)
-            close(far);
-        close(fd);
+    int far = w->faults.cut || i == PAIRS ? -1 : dial(w);
+    if (far < 0) {
+        close(near);
+        w->counts.broken += w->faults.cut;
         return;
     }
-    p->fd[0] = fd;
-    p->fd[1] = far;
-    w->pairs[i] = p;
+    int one = 1;
+    setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(far, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    w->pairs[i] = relay_new(near, far);
+    w->counts.made++;
 }
 
-/* Moves bytes from one side to the other, as far as it goes without waiting: false when the connection is over. */
-static bool relay(pair *p, int from, short readable, short writable) {
-    if ((readable & (POLLIN | POLLHUP | POLLERR)) != 0 && p->len[from] == 0) {
-        ssize_t n = recv(p->fd[from], p->bytes[from], sizeof p->bytes[from], MSG_DONTWAIT);
-        if (n <= 0)
-            return false;
-        p->len[from] = (size_t)n;
-        p->sent[from] = 0;
-        writable |= POLLOUT; /* usually there is room */
+/* ---- the loop ---- */
+
+static void raise_credit(wire *w, int64_t now) {
+    relay_faults *f = &w->faults;
+    if (f->bytes_a_s == 0)
+        return;
+    int64_t earned = (now - w->credited_us) * f->bytes_a_s / 1000000;
+    if (earned == 0)
+        return;
+    w->credited_us = now;
+    for (int way = 0; way < 2; way++) {
+        f->credit[way] += earned;
+        if (f->credit[way] > f->bytes_a_s / 10 + 1)
+            f->credit[way] = f->bytes_a_s / 10 + 1; /* what was not used is not saved up */
     }
-    if ((writable & POLLOUT) != 0 && p->len[from] > 0) {
-        ssize_t n = send(p->fd[1 - from], p->bytes[from] + p->sent[from], p->len[from], MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n > 0) {
-            p->sent[from] += (size_t)n;
-            p->len[from] -= (size_t)n;
+}
+
+/* What the orders mean for connections that exist. */
+static void obey(wire *w) {
+    for (size_t i = 0; i < PAIRS; i++) {
+        if (w->pairs[i] == NULL)
+            continue;
+        if (w->mending)
+            relay_count_held(w->pairs[i], &w->faults, &w->counts);
+        if (w->faults.cut || (w->mending && relay_lost_bytes(w->pairs[i]))) {
+            drop(w, i, false);
+            w->counts.broken++;
         }
     }
-    return true;
+    if (w->mending)
+        w->faults = (relay_faults){0};
+    w->mending = false;
 }
 
-static short wanted(const pair *p, int side) {
-    return (short)((p->len[side] == 0 ? POLLIN : 0) | (p->len[1 - side] > 0 ? POLLOUT : 0));
+static int prepare(wire *w, struct pollfd *polled) {
+    int64_t now = now_us(), due = INT64_MAX;
+    polled[ALARM] = (struct pollfd){.fd = w->alarm, .events = POLLIN};
+    polled[LISTENER] = (struct pollfd){.fd = w->listener, .events = POLLIN};
+    for (size_t i = 0; i < PAIRS; i++)
+        relay_prepare(w->pairs[i], &w->faults, now, &polled[FIRST + 2 * i], &due);
+    int wait_ms = due == INT64_MAX ? -1 : due <= now ? 0 : (int)((due - now) / 1000) + 1;
+    if (w->faults.bytes_a_s != 0 && (wait_ms < 0 || wait_ms > THROTTLE_STEP_MS))
+        wait_ms = THROTTLE_STEP_MS;
+    return wait_ms;
 }
 
 static void turn(wire *w) {
     struct pollfd polled[FIRST + 2 * PAIRS];
-    polled[ALARM] = (struct pollfd){.fd = w->alarm, .events = POLLIN};
-    polled[LISTENER] = (struct pollfd){.fd = w->listener, .events = POLLIN};
+    pthread_mutex_lock(&w->lock);
+    int wait_ms = prepare(w, polled);
+    pthread_mutex_unlock(&w->lock);
+    poll(polled, FIRST + 2 * PAIRS, wait_ms);
+    pthread_mutex_lock(&w->lock);
+    int64_t now = now_us();
+    raise_credit(w, now);
+    obey(w);
     for (size_t i = 0; i < PAIRS; i++) {
-        for (int side = 0; side < 2; side++) {
-            const pair *p = w->pairs[i];
-            polled[FIRST + 2 * i + (size_t)side] =
-                (struct pollfd){.fd = p != NULL ? p->fd[side] : -1, .events = p != NULL ? wanted(p, side) : (short)0};
-        }
-    }
-    poll(polled, FIRST + 2 * PAIRS, -1);
-    for (size_t i = 0; i < PAIRS; i++) {
-        const struct pollfd *of = &polled[FIRST + 2 * i];
-        if (w->pairs[i] != NULL && (w->cut || !relay(w->pairs[i], 0, of[0].revents, of[1].revents) ||
-                                    !relay(w->pairs[i], 1, of[1].revents, of[0].revents)))
-            drop(w, i);
+        relay_end end =
+            w->pairs[i] != NULL ? relay_move(w->pairs[i], &w->faults, now, &polled[FIRST + 2 * i], &w->counts) : 0;
+        if (end != RELAY_GOES_ON)
+            drop(w, i, end == RELAY_TORN);
+        w->counts.torn += end == RELAY_TORN;
+        w->counts.broken += end == RELAY_TORN;
     }
     if ((polled[LISTENER].revents & POLLIN) != 0)
         add(w);
+    pthread_mutex_unlock(&w->lock);
     uint64_t rings;
     if ((polled[ALARM].revents & POLLIN) != 0 && read(w->alarm, &rings, sizeof rings) > 0)
         w->turns++;
@@ -117,7 +155,7 @@ static void *relay_all(void *arg) {
         turn(w);
     for (size_t i = 0; i < PAIRS; i++)
         if (w->pairs[i] != NULL)
-            drop(w, i);
+            drop(w, i, false);
     return NULL;
 }
 
@@ -131,6 +169,7 @@ wire *wire_open(const char *endpoint) {
     inet_pton(AF_INET, host, &w->server.sin_addr);
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof own;
+    pthread_mutex_init(&w->lock, NULL);
     w->alarm = eventfd(0, EFD_CLOEXEC);
     w->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (w->alarm < 0 || bind(w->listener, (struct sockaddr *)&own, size) != 0 || listen(w->listener, PAIRS) != 0 ||
@@ -155,14 +194,60 @@ static void ring(wire *w) {
         sched_yield();
 }
 
-void wire_cut(wire *w) {
-    w->cut = true;
+/* ---- orders ---- */
+
+static relay_faults *give(wire *w) {
+    pthread_mutex_lock(&w->lock);
+    return &w->faults;
+}
+
+static void given(wire *w) {
+    pthread_mutex_unlock(&w->lock);
     ring(w);
 }
 
+void wire_cut(wire *w) {
+    give(w)->cut = true;
+    given(w);
+}
+
+void wire_hold(wire *w, wire_way way) {
+    give(w)->hold |= way;
+    given(w);
+}
+
+void wire_swallow(wire *w, wire_way way) {
+    give(w)->swallow |= way;
+    given(w);
+}
+
+void wire_delay(wire *w, int ms) {
+    give(w)->delay_us = (int64_t)ms * 1000;
+    given(w);
+}
+
+void wire_throttle(wire *w, int bytes_a_s) {
+    give(w)->bytes_a_s = bytes_a_s;
+    w->credited_us = now_us();
+    given(w);
+}
+
+void wire_tear(wire *w, wire_way way) {
+    give(w)->tear |= way;
+    given(w);
+}
+
 void wire_mend(wire *w) {
-    w->cut = false;
-    ring(w);
+    give(w);
+    w->mending = true;
+    given(w);
+}
+
+wire_counts wire_count(wire *w) {
+    pthread_mutex_lock(&w->lock);
+    wire_counts counts = w->counts;
+    pthread_mutex_unlock(&w->lock);
+    return counts;
 }
 
 void wire_close(wire *w) {
@@ -171,6 +256,7 @@ void wire_close(wire *w) {
     w->over = true;
     ring(w);
     pthread_join(w->thread, NULL);
+    pthread_mutex_destroy(&w->lock);
     close(w->listener);
     close(w->alarm);
     free(w);

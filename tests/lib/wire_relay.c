@@ -1,0 +1,195 @@
+#include "lib/wire_relay.h"
+
+#include "lib/process.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { PIECE = 16384, QUEUE_MAX = 262144, WORTH_TEARING = 40 };
+
+typedef struct piece {
+    struct piece *next;
+    int64_t due_us;
+    size_t len, sent;
+    char bytes[];
+} piece;
+
+/* One direction: from fd[way] to the other. */
+typedef struct flow {
+    piece *first, *last;
+    size_t queued; /* bytes */
+    bool ended;    /* its source has closed */
+    bool lost;     /* bytes were swallowed */
+} flow;
+
+struct relay_pair {
+    int fd[2];
+    flow flows[2];
+};
+
+static unsigned bit(int way) {
+    return way == 0 ? WIRE_UP : WIRE_DOWN;
+}
+
+relay_pair *relay_new(int near, int far) {
+    relay_pair *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        process_die("out of memory");
+    p->fd[0] = near;
+    p->fd[1] = far;
+    return p;
+}
+
+static void pop(flow *f) {
+    piece *p = f->first;
+    f->queued -= p->len;
+    f->first = p->next;
+    if (f->first == NULL)
+        f->last = NULL;
+    free(p);
+}
+
+static void push(flow *f, const char *bytes, size_t len, int64_t due_us) {
+    piece *p = malloc(sizeof *p + len);
+    if (p == NULL)
+        process_die("out of memory");
+    *p = (piece){.due_us = due_us, .len = len};
+    memcpy(p->bytes, bytes, len);
+    if (f->last != NULL)
+        f->last->next = p;
+    else
+        f->first = p;
+    f->last = p;
+    f->queued += len;
+}
+
+void relay_free(relay_pair *p, bool reset) {
+    for (int side = 0; side < 2; side++) {
+        struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+        if (reset)
+            setsockopt(p->fd[side], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close(p->fd[side]);
+        while (p->flows[side].first != NULL)
+            pop(&p->flows[side]);
+    }
+    free(p);
+}
+
+/* ---- what to wait for ---- */
+
+static bool may_read(const flow *f, const relay_faults *faults, int way) {
+    return !f->ended && f->queued < QUEUE_MAX && (faults->hold & bit(way)) == 0 &&
+           (faults->bytes_a_s == 0 || faults->credit[way] > 0);
+}
+
+static bool may_write(const flow *f, const relay_faults *faults, int way, int64_t now_us) {
+    return f->first != NULL && f->first->due_us <= now_us && (faults->hold & bit(way)) == 0;
+}
+
+void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, struct pollfd polled[2],
+                   int64_t *due_us) {
+    for (int side = 0; side < 2; side++) {
+        polled[side] = (struct pollfd){.fd = -1};
+        if (p == NULL)
+            continue;
+        const flow *from = &p->flows[side], *to = &p->flows[1 - side];
+        polled[side].events =
+            (short)((may_read(from, f, side) ? POLLIN : 0) | (may_write(to, f, 1 - side, now_us) ? POLLOUT : 0));
+        /* An end that has hung up reports that again and again: it is asked only when it would change something. */
+        if (polled[side].events != 0)
+            polled[side].fd = p->fd[side];
+        if (from->first != NULL && from->first->due_us > now_us && from->first->due_us < *due_us)
+            *due_us = from->first->due_us;
+    }
+}
+
+/* ---- moving ---- */
+
+/* Half of what came passes, and then nothing any more. */
+static relay_end tear(relay_pair *p, relay_faults *f, int way, const char *bytes, size_t len) {
+    f->tear &= ~bit(way);
+    if (send(p->fd[1 - way], bytes, len / 2, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+        return RELAY_OVER;
+    return RELAY_TORN;
+}
+
+static relay_end take(relay_pair *p, relay_faults *f, int way, int64_t now_us, wire_counts *counts) {
+    char bytes[PIECE];
+    size_t most = sizeof bytes;
+    if (f->bytes_a_s != 0 && (int64_t)most > f->credit[way])
+        most = (size_t)f->credit[way];
+    flow *from = &p->flows[way];
+    ssize_t n = recv(p->fd[way], bytes, most, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return RELAY_GOES_ON;
+    if (n <= 0) {
+        from->ended = true;
+        return RELAY_GOES_ON;
+    }
+    size_t len = (size_t)n;
+    if (f->bytes_a_s != 0) {
+        f->credit[way] -= n;
+        counts->late[way] += len;
+    }
+    if ((f->swallow & bit(way)) != 0) {
+        from->lost = true;
+        counts->swallowed[way] += len;
+        return RELAY_GOES_ON;
+    }
+    if ((f->tear & bit(way)) != 0 && len >= WORTH_TEARING && from->first == NULL)
+        return tear(p, f, way, bytes, len);
+    counts->late[way] += f->delay_us > 0 ? len : 0;
+    push(from, bytes, len, now_us + f->delay_us);
+    return RELAY_GOES_ON;
+}
+
+static relay_end give(relay_pair *p, const relay_faults *f, int way, int64_t now_us, wire_counts *counts) {
+    flow *from = &p->flows[way];
+    while (may_write(from, f, way, now_us)) {
+        piece *head = from->first;
+        ssize_t n = send(p->fd[1 - way], head->bytes + head->sent, head->len - head->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n < 0)
+            return errno == EAGAIN || errno == EINTR || errno == ENOTCONN ? RELAY_GOES_ON : RELAY_OVER;
+        counts->passed[way] += (uint64_t)n;
+        head->sent += (size_t)n;
+        if (head->sent < head->len)
+            return RELAY_GOES_ON;
+        pop(from);
+    }
+    return RELAY_GOES_ON;
+}
+
+relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struct pollfd polled[2],
+                     wire_counts *counts) {
+    for (int way = 0; way < 2; way++) {
+        relay_end end = RELAY_GOES_ON;
+        if ((polled[way].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && may_read(&p->flows[way], f, way))
+            end = take(p, f, way, now_us, counts);
+        if (end == RELAY_GOES_ON)
+            end = give(p, f, way, now_us, counts); /* usually there is room */
+        if (end != RELAY_GOES_ON)
+            return end;
+        /* What its source had to say is said. */
+        if (p->flows[way].ended && p->flows[way].first == NULL)
+            return RELAY_OVER;
+    }
+    return RELAY_GOES_ON;
+}
+
+/* ---- what happened ---- */
+
+bool relay_lost_bytes(const relay_pair *p) {
+    return p->flows[0].lost || p->flows[1].lost;
+}
+
+void relay_count_held(const relay_pair *p, const relay_faults *f, wire_counts *counts) {
+    for (int way = 0; way < 2; way++) {
+        int waiting = 0;
+        if ((f->hold & bit(way)) != 0 && ioctl(p->fd[way], FIONREAD, &waiting) == 0)
+            counts->held[way] += (uint64_t)waiting + p->flows[way].queued;
+    }
+}

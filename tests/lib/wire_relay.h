@@ -1,0 +1,37 @@
+/* One connection over a wire: two sockets, and what was read from each and not yet written to the other. */
+#ifndef LIB_WIRE_RELAY_H
+#define LIB_WIRE_RELAY_H
+
+#include "lib/wire.h"
+
+#include <poll.h>
+#include <stdbool.h>
+
+/* What is wrong with the wire; sets of wire_way where they are no number. */
+typedef struct relay_faults {
+    bool cut;
+    unsigned hold, swallow, tear;
+    int64_t delay_us;
+    int bytes_a_s;     /* 0: no limit */
+    int64_t credit[2]; /* bytes that may be read each way, with a limit */
+} relay_faults;
+
+typedef struct relay_pair relay_pair;
+
+typedef enum relay_end { RELAY_GOES_ON, RELAY_OVER, RELAY_TORN } relay_end;
+
+relay_pair *relay_new(int near, int far); /* client and server; owns both */
+void relay_free(relay_pair *p, bool reset);
+
+/* What to wait for: two entries, near and far, and lowers `*due_us` to when it must be looked at. NULL is fine. */
+void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, struct pollfd polled[2],
+                   int64_t *due_us);
+
+/* Moves bytes as far as it goes without waiting. */
+relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struct pollfd polled[2],
+                     wire_counts *counts);
+
+bool relay_lost_bytes(const relay_pair *p);
+void relay_count_held(const relay_pair *p, const relay_faults *f, wire_counts *counts);
+
+#endif
