@@ -1,5 +1,6 @@
 /* What the files of the ticking core share. The rooms:
- *   ticking.c          the life of a core, its steps, its moves, when what is due
+ *   ticking.c          the life of a core, its steps, its moves
+ *   ticking_ticks.c    when a tick is due, and what comes of it
  *   ticking_effects.c  the list of effects
  *   ticking_load.c     snapshots: the first load, and re-syncs in place
  *   ticking_changes.c  events: what they do to the mirror
@@ -127,6 +128,10 @@ void ticking_move(ticking *t, ticking_state to);
 void ticking_end(ticking *t, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void ticking_no_memory(ticking *t);
 uint64_t ticking_random(ticking *t);
+
+/* ticking_ticks.c */
+void ticking_take_time(ticking *t); /* ticks, or evaluates, what is due */
+void ticking_take_ticked(ticking *t, const ticking_event *event);
 
 /* ticking_effects.c */
 bool ticking_effects_reserve(ticking_effects *effects, size_t count);

@@ -46,6 +46,7 @@ static void *failing_realloc(void *old, size_t size) {
 #include "core/ticking_groups.c"
 #include "core/ticking_load.c"
 #include "core/ticking_submits.c"
+#include "core/ticking_ticks.c"
 #include "core/ticking_updates.c"
 #undef malloc
 #undef calloc
