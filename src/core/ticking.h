@@ -1,12 +1,16 @@
 /* The ticking core: the mirror, the gate, the delete counter, the pending groups, and when the reactor is ticked. Pure;
  * see docs/architecture.md.
  *
- *              last page                 due, gate open              groups
- *   LOADING ------------> READY ---------------------> TICKING ----------------> COMMITTING
- *                          ^ ^                            | no groups               |   ^
- *                          | '----------------------------'                 outcome |   | evaluated again on newer
- * state |         observed >= barrier, nothing pending           v   |
- *                          '------------------------------------------------------ AWAITING
+ *               last page              due, gate open              groups
+ *   LOADING ------------> READY ----------------------> TICKING ----------> COMMITTING
+ *                         ^ | ^                         | |                   ^   ^ |
+ *                         | | '------ no groups --------' |                   |   | | outcome
+ *                         | '-------- submitted groups ---|-------------------'   | |
+ *                         |                               |  evaluated on newer   | |
+ *                         |                               |  state                | v
+ *                         |                               '-- they wait ------> AWAITING
+ *                         '--------- observed >= barrier, nothing pending --------'
+ *
  *   after EW_FINISHED: the same with FINISHING in place of READY, then DONE. A stop or an error: DONE once no batch is
  * out. A re-sync sets LOADING's flag (`loaded` false) in any state: no tick, no evaluation until the last page.
  */
