@@ -112,7 +112,10 @@ static void submit(scenario *sc, actor *a) {
     if (!sim_worker_takes_submits(w))
         return;
     record *r = record_new(a, RECORD_SUBMIT);
-    r->marked = true;
+    if (!r->marked) {
+        r->state = RECORD_REFUSED; /* it is not even sent */
+        return;
+    }
     char text[16], junk[40];
     snprintf(text, sizeof text, "%u", r->number);
     Msg__Submit m = MSG__SUBMIT__INIT;

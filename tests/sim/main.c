@@ -48,7 +48,8 @@ static result run_seed(uint64_t seed, const arguments *a) {
     scenario sc;
     result r = {0};
     scenario_init(&sc, seed);
-    if (a->given_seed && a->seeds == 1 && !a->bug)
+    bool described = a->given_seed && a->seeds == 1 && !a->bug;
+    if (described)
         scenario_describe(&sc, stdout);
     if (a->verbose)
         ew_sim_trace(sc.sim, stdout);
@@ -58,10 +59,8 @@ static result run_seed(uint64_t seed, const arguments *a) {
     r.revisions = (uint64_t)ew_sim_revision(sc.sim);
     if (!r.ok)
         snprintf(r.failure, sizeof r.failure, "%s", ew_sim_failure(sc.sim));
-    if (!r.ok && !a->bug) {
-        ew_sim_trace(sc.sim, NULL);
+    if (!r.ok && !a->bug && !described)
         scenario_describe(&sc, stdout);
-    }
     scenario_fini(&sc);
     return r;
 }

@@ -9,6 +9,20 @@ int64_t number_of(ew_slice value) {
     return strtoll(text, NULL, 10);
 }
 
+/* A key of its own among the groups that are undecided, which may share a transaction. */
+static bool choose_mark(record *r) {
+    actor *a = r->actor;
+    for (int i = 0; i < MARKS; i++) {
+        uint32_t slot = a->next_mark++ % MARKS;
+        if (a->marked[slot] && a->marked[slot]->state == RECORD_PENDING && a->marked[slot]->life == a->life)
+            continue;
+        a->marked[slot] = r;
+        snprintf(r->mark, sizeof r->mark, "/app/mark/%d/%u", a->worker, slot);
+        return true;
+    }
+    return false;
+}
+
 record *record_new(actor *a, record_kind kind) {
     scenario *sc = a->scenario;
     record *r = sim_alloc(sizeof *r);
@@ -18,8 +32,7 @@ record *record_new(actor *a, record_kind kind) {
     r->life = a->life;
     r->kind = kind;
     r->dice = sim_next(&sc->random);
-    r->marked = sim_chance(&sc->random, 700);
-    snprintf(r->mark, sizeof r->mark, "/app/mark/%d/%u", a->worker, a->next_mark++ % MARKS);
+    r->marked = sim_chance(&sc->random, 700) && choose_mark(r);
     sc->records[sc->record_count++] = r;
     return r;
 }

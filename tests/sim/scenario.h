@@ -77,6 +77,7 @@ typedef struct actor {
     int64_t last_revision; /* of its newest committed group: groups commit in order (SEMANTICS 25) */
     uint64_t ticks, updates_seen;
     uint32_t next_mark;
+    struct record *marked[MARKS];
     uint32_t max_keys;
 } actor;
 
