@@ -18,6 +18,7 @@ typedef struct bench {
     const char *sets[BENCH_SETS_MAX]; /* name=value of the workers' options */
     int set_count;
     int runs;
+    int row_s; /* after so many seconds a row gets no further run; 0: it gets them all */
     bool smoke, verbose;
     bool plain; /* without ew_process_prepare */
     int cpu;    /* of the workers; -1: any */

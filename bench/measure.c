@@ -2,6 +2,7 @@
 
 #include "histogram.h"
 #include "progress.h"
+#include "usage.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,7 +151,10 @@ bool measure(bench *b, const char *name, const subject *s) {
         return bench_fail(b, "out of memory");
     }
     bool ok = true;
+    int64_t began_ns = now_ns();
     for (int run = 0; ok && run < b->runs; run++) {
+        if (run > 0 && b->row_s > 0 && now_ns() - began_ns > b->row_s * INT64_C(1000000000))
+            break;
         progress_run(b, name, run);
         ok = !bench_interrupted(b) && measure_pair(b, s, run, runs, all, floors);
         if (ok)
