@@ -212,7 +212,9 @@ EW_API void ew_scan_close(ew_scan *s); /* NULL is fine */
 
 /* ---- watches ---- */
 
-/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was. */
+/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was.
+ * It has no thread: its connection is looked after only inside ew_watch_next. Whoever stays away holds etcd back, and
+ * after some seconds the connection may have to be made again, but nothing is lost. */
 typedef struct ew_watch ew_watch;
 
 typedef struct ew_watch_options {
