@@ -135,10 +135,31 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     return EW_OK;
 }
 
+/* A connection that is being made when its channel goes, and that no thread polls any more, is never freed by gRPC
+ * 1.51, nor is its socket. So it gets a moment to come about, or to fail. */
+static void settle(ew_client *client) {
+    enum { MOMENT_MS = 500 };
+    grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
+    gpr_timespec until = queue_time(etcd_now_ms() + MOMENT_MS);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        grpc_channel *channel = client->channels[i];
+        bool in_time = channel != NULL;
+        while (in_time && grpc_channel_check_connectivity_state(channel, 0) == GRPC_CHANNEL_CONNECTING) {
+            grpc_channel_watch_connectivity_state(channel, GRPC_CHANNEL_CONNECTING, until, cq, client);
+            in_time = grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).success;
+        }
+    }
+    grpc_completion_queue_shutdown(cq);
+    while (grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN) {
+    }
+    grpc_completion_queue_destroy(cq);
+}
+
 void ew_client_close(ew_client *client) {
     if (!client)
         return;
     waiters_fini(&client->waiters);
+    settle(client);
     for (int i = 0; i < CONNECTIONS; i++) {
         if (client->channels[i])
             grpc_channel_destroy(client->channels[i]);
