@@ -96,22 +96,39 @@ bool scene_until(bool (*holds)(void *arg), void *arg) {
     return true;
 }
 
-static size_t entries(const char *path) {
-    DIR *d = opendir(path);
+static void read_name(const char *path, char *out, size_t size) {
+    FILE *f = fopen(path, "r");
+    out[0] = '\0';
+    if (f == NULL) /* the thread has just ended */
+        return;
+    if (fgets(out, (int)size, f) == NULL)
+        out[0] = '\0';
+    fclose(f);
+}
+
+size_t scene_threads(void) {
+    char own[64], name[64], path[300];
+    size_t n = 0;
+    read_name("/proc/self/comm", own, sizeof own);
+    DIR *d = opendir("/proc/self/task");
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+        snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
+        read_name(path, name, sizeof name);
+        n += strcmp(name, own) == 0;
+    }
+    closedir(d);
+    return n;
+}
+
+size_t scene_files(void) {
+    DIR *d = opendir("/proc/self/fd");
     assert_non_null(d);
     size_t n = 0;
     while (readdir(d) != NULL)
         n++;
     closedir(d);
-    return n;
-}
-
-size_t scene_threads(void) {
-    return entries("/proc/self/task") - 2; /* . and .. */
-}
-
-size_t scene_files(void) {
-    return entries("/proc/self/fd") - 3; /* and the folder itself */
+    return n - 3; /* the folder itself, . and .. */
 }
 
 /* ---- stage: inside the reactor ---- */

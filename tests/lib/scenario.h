@@ -48,7 +48,8 @@ void scene_resume_etcd(void);
 /* Looks again and again until `holds` does, for at most SCENE_WAIT_MS; answers whether it did. */
 bool scene_until(bool (*holds)(void *arg), void *arg);
 
-/* How many threads and open files this process has. */
+/* How many threads this process has that carry its own name, as ours do (gRPC and nng name theirs, and keep pools of
+ * them), and how many open files. */
 size_t scene_threads(void);
 size_t scene_files(void);
 

@@ -1,0 +1,431 @@
+/* A worker's life from create to destroy, cut short in every phase (SEMANTICS 1, 7, 14). */
+#include "etcd/etcd.h"
+#include "lib/etcd_server.h"
+#include "lib/scenario.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static const char LONG_MS[] = "3600000";
+
+static int tick_nothing(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_OK;
+}
+
+static const ew_reactor nothing = EW_REACTOR(.tick = tick_nothing);
+
+static ew_worker *make(const ew_options *o) {
+    ew_worker *w;
+    ew_error err = {0};
+    if (ew_worker_create(&w, o, &nothing, NULL, &err) != EW_OK)
+        fail_msg("%s", err.detail);
+    return w;
+}
+
+/* ---- before the start ---- */
+
+/* SEMANTICS 1: making a worker does no I/O: no thread, no file, with an etcd that does not exist. */
+static void test_create_does_no_io(void **state) {
+    (void)state;
+    size_t threads = scene_threads(), files = scene_files();
+    ew_options *o = scene_options("/life");
+    assert_int_equal(ew_options_set(o, "endpoints", "192.0.2.1:2379", NULL), EW_OK);
+    for (int i = 0; i < 20; i++) {
+        ew_worker *w = make(o);
+        ew_worker_stats stats = {.size = sizeof stats};
+        assert_int_equal(ew_worker_get_stats(w, &stats), EW_OK);
+        assert_int_equal(stats.barrier_revision, -1);
+        assert_false(stats.ready);
+        assert_int_equal(stats.ticks, 0);
+        assert_int_equal(scene_threads(), threads);
+        assert_int_equal(scene_files(), files);
+        ew_worker_destroy(w);
+    }
+    ew_options_free(o);
+    ew_worker_destroy(NULL);
+}
+
+static void check_options(const char *name, const char *value, const char *named) {
+    ew_options *o = scene_options("/life");
+    ew_worker *w = (ew_worker *)o;
+    ew_error err = {0};
+    assert_int_equal(ew_options_set(o, name, value, NULL), EW_OK);
+    assert_int_equal(ew_worker_create(&w, o, &nothing, NULL, &err), EW_ERR_INVALID);
+    assert_null(w);
+    if (strstr(err.detail, named) == NULL)
+        fail_msg("%s = %s: %s", name, value, err.detail);
+    ew_options_free(o);
+}
+
+static void test_options_that_do_not_fit(void **state) {
+    (void)state;
+    check_options("name", "a/b", "name");
+    check_options("name", "", "name");
+    check_options("url_prefix", "nonsense", "url_prefix");
+    check_options("backoff_min_ms", "2000", "backoff_min_ms");
+    check_options("conflict_backoff_min_ms", "2000", "conflict_backoff_min_ms");
+    check_options("receipt_prefix", "/life/receipts", "receipt_prefix");
+    ew_options *o = scene_options("/life");
+    ew_worker *w;
+    ew_reactor no_tick = EW_REACTOR(.update = NULL);
+    assert_int_equal(ew_worker_create(&w, o, &no_tick, NULL, NULL), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_create(&w, o, NULL, NULL, NULL), EW_ERR_INVALID);
+    ew_options_free(o);
+}
+
+static void test_functions_out_of_order(void **state) {
+    (void)state;
+    ew_options *o = scene_options("/life");
+    ew_worker *w = make(o);
+    ew_worker_stats stats = {0};
+    assert_int_equal(ew_worker_get_stats(w, &stats), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_join(w, NULL), EW_ERR_STATE);
+    assert_int_equal(ew_worker_start(w, NULL), EW_OK);
+    assert_int_equal(ew_worker_start(w, NULL), EW_ERR_STATE);
+    assert_int_equal(ew_worker_set_client(w, hand_client()), EW_ERR_STATE);
+    assert_int_equal(ew_worker_set_session(w, NULL), EW_ERR_STATE);
+    ew_worker_stop(w);
+    ew_worker_stop(w);
+    assert_int_equal(ew_worker_join(w, NULL), EW_ERR_CANCELLED);
+    assert_int_equal(ew_worker_join(w, NULL), EW_ERR_STATE);
+    assert_int_equal(ew_worker_start(w, NULL), EW_ERR_STATE);
+    ew_worker_stop(w);
+    ew_worker_destroy(w);
+    ew_options_free(o);
+}
+
+/* A stop that comes before the start is not forgotten: whoever stops need not know how far the others are. */
+static void test_stop_before_start(void **state) {
+    (void)state;
+    ew_options *o = scene_options("/life");
+    ew_worker *w = make(o);
+    ew_worker_stop(w);
+    assert_int_equal(ew_worker_run(w, NULL), EW_ERR_CANCELLED);
+    ew_worker_destroy(w);
+    w = make(o);
+    ew_worker_stop(w);
+    ew_worker_destroy(w);
+    ew_options_free(o);
+}
+
+/* ---- short lives ---- */
+
+static int stop_from_inside(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/life/inside"), EW_STR("1"));
+    ew_worker_stop(s->worker);
+    return EW_OK;
+}
+
+static int put_one(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/life/a"), EW_STR("1"));
+}
+
+static int hold(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/life/b"), EW_STR("1"));
+    stage_hold(s);
+    return EW_OK;
+}
+
+static void live_shortly(unsigned i) {
+    enum { PHASES = 8 };
+    stage s;
+    stage_open(&s, "/life");
+    if (i % 2 == 0)
+        assert_int_equal(ew_client_open(&s.client, s.options, NULL), EW_OK);
+    ew_client *client = s.client;
+    s.updates = i % 3 == 0;
+    if (i % 5 == 0)
+        stage_set(&s, "exactly_once", "off");
+    if (i % 7 == 0)
+        stage_set(&s, "submit", "on");
+    if (i % PHASES == 5)
+        s.every = put_one; /* in the middle of commits */
+    stage_start(&s);
+    switch (i % PHASES) {
+    case 0: /* at once */
+        break;
+    case 1: /* somewhere between session, snapshot and first tick */
+    case 2:
+        nanosleep(&(struct timespec){.tv_nsec = (long)(i % 25) * 200000}, NULL);
+        break;
+    case 3:
+        stage_await_ready(&s, true);
+        break;
+    case 4:
+        stage_await_ticks(&s, 1);
+        break;
+    case 5:
+        stage_await_ticks(&s, 3);
+        break;
+    case 6: /* in a tick, whose group is never sent, or decided before the end */
+        stage_begin(&s, hold);
+        stage_await_held(&s);
+        break;
+    default:
+        stage_begin(&s, stop_from_inside);
+        assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    }
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    ew_client_close(client);
+}
+
+typedef struct leftovers {
+    size_t threads, files;
+} leftovers;
+
+static bool is_back(void *arg) {
+    const leftovers *before = arg;
+    return scene_threads() <= before->threads && scene_files() <= before->files;
+}
+
+/* SEMANTICS 7: a stop in every phase ends the run, and leaves no thread and no file behind. */
+static void test_two_hundred_short_lives(void **state) {
+    (void)state;
+    hand_put("/life/x", "1");
+    for (unsigned i = 0; i < 16; i++) /* nng and gRPC keep what they once had */
+        live_shortly(i);
+    leftovers before = {scene_threads(), scene_files()};
+    for (unsigned i = 0; i < 200; i++)
+        live_shortly(i);
+    if (!scene_until(is_back, &before))
+        fail_msg("%zu threads and %zu files, before: %zu and %zu", scene_threads(), scene_files(), before.threads,
+                 before.files);
+    hand_delete_prefix("/life/");
+}
+
+static void test_destroy_while_running(void **state) {
+    (void)state;
+    ew_options *o = scene_options("/life");
+    for (int i = 0; i < 20; i++) {
+        ew_worker *w = make(o);
+        assert_int_equal(ew_worker_start(w, NULL), EW_OK);
+        ew_worker_destroy(w); /* stops and joins */
+    }
+    ew_options_free(o);
+}
+
+/* The receipts are gone with the workers that wrote them. */
+static void test_no_receipt_is_left(void **state) {
+    (void)state;
+    assert_int_equal(hand_count("/etcdworker/"), 0);
+}
+
+/* ---- an etcd that is not there ---- */
+
+static void check_no_etcd(const char *exactly_once) {
+    char endpoint[32];
+    stage s;
+    snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", etcd_free_port());
+    stage_open(&s, "/life");
+    stage_set(&s, "endpoints", endpoint);
+    stage_set(&s, "exactly_once", exactly_once);
+    stage_set(&s, "start_timeout_ms", "1000");
+    int64_t before_ms = scene_now_ms();
+    stage_start(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_UNAVAILABLE);
+    print_message("after %d ms: %s\n", (int)(scene_now_ms() - before_ms), s.err.detail);
+    assert_true(s.err.detail[0] != '\0');
+    assert_true(scene_now_ms() - before_ms < 5000);
+    assert_int_equal(stage_close(&s), EW_ERR_UNAVAILABLE);
+}
+
+/* SEMANTICS 14: with `start_timeout_ms` a worker does not wait for ever for an etcd that does not exist. */
+static void test_no_etcd_at_all(void **state) {
+    (void)state;
+    check_no_etcd("on");
+    check_no_etcd("off");
+}
+
+static void check_stop_without_etcd(const char *exactly_once) {
+    char endpoint[32];
+    stage s;
+    snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", etcd_free_port());
+    stage_open(&s, "/life");
+    stage_set(&s, "endpoints", endpoint);
+    stage_set(&s, "exactly_once", exactly_once);
+    stage_start(&s);
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* so that it waits for a connection */
+    int64_t before_ms = scene_now_ms();
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    print_message("stopped after %d ms\n", (int)(scene_now_ms() - before_ms));
+    assert_true(scene_now_ms() - before_ms < 5000);
+}
+
+/* SEMANTICS 7: and can be stopped meanwhile. */
+static void test_stop_without_etcd(void **state) {
+    (void)state;
+    check_stop_without_etcd("on");
+    check_stop_without_etcd("off");
+}
+
+/* SEMANTICS 14: an etcd that comes later is waited for. */
+static void test_etcd_comes_later(void **state) {
+    (void)state;
+    stage s;
+    scene_kill_etcd();
+    stage_open(&s, "/life");
+    stage_start(&s);
+    nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
+    scene_start_etcd();
+    stage_do(&s, put_one);
+    assert_true(hand_get("/life/a").present);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/life/");
+}
+
+static void test_malformed_endpoint(void **state) {
+    (void)state;
+    ew_options *o = scene_options("/life");
+    ew_error err = {0};
+    assert_int_equal(ew_options_set(o, "endpoints", "no-port-here", NULL), EW_OK);
+    ew_worker *w = make(o);
+    assert_int_equal(ew_worker_start(w, &err), EW_ERR_INVALID);
+    if (strstr(err.detail, "no-port-here") == NULL)
+        fail_msg("%s", err.detail);
+    ew_worker_destroy(w);
+    ew_options_free(o);
+}
+
+/* ---- many of them ---- */
+
+static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t number = 0;
+    if (current != NULL && !ew_slice_int(current->value, &number))
+        return EW_ERR_REACTOR;
+    return ew_value_set_int(next, number + 1);
+}
+
+static int count(stage *s, ew_tick *t) {
+    int *left = s->arg;
+    ew_group_modify(ew_tick_group(t), EW_STR("/life/shared"), raise_by_one, NULL, NULL);
+    return --*left == 0 ? EW_FINISHED : EW_OK;
+}
+
+static void check_together(unsigned workers, int rounds, bool one_client) {
+    stage *stages = calloc(workers, sizeof *stages);
+    int *left = calloc(workers, sizeof *left);
+    char total[32];
+    assert_non_null(stages);
+    assert_non_null(left);
+    for (unsigned i = 0; i < workers; i++) {
+        left[i] = rounds;
+        stage_open(&stages[i], "/life");
+        stages[i].client = one_client ? hand_client() : NULL;
+        stages[i].every = count;
+        stages[i].arg = &left[i];
+        stage_start(&stages[i]);
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        assert_int_equal(stage_await_end(&stages[i]), EW_OK);
+        assert_int_equal(stage_close(&stages[i]), EW_OK);
+    }
+    snprintf(total, sizeof total, "%d", (int)workers * rounds);
+    assert_string_equal(hand_get("/life/shared").value, total);
+    hand_delete_prefix("/life/");
+    free(stages);
+    free(left);
+}
+
+static void test_two_workers_with_one_client(void **state) {
+    (void)state;
+    check_together(2, 200, true);
+}
+
+/* SEMANTICS 21: twenty that all write one key: each of them gets through. */
+static void test_twenty_workers_in_one_process(void **state) {
+    (void)state;
+    check_together(20, 20, false);
+}
+
+static void test_two_workers_of_one_name(void **state) {
+    (void)state;
+    ew_options *o = scene_options("/life");
+    ew_error err = {0};
+    ew_worker *first = make(o), *second = make(o);
+    assert_int_equal(ew_worker_start(first, NULL), EW_OK);
+    assert_int_not_equal(ew_worker_start(second, &err), EW_OK);
+    assert_non_null(strstr(err.detail, ew_options_text(o, "name")));
+    ew_worker_destroy(second);
+    ew_worker_destroy(first);
+    ew_options_free(o);
+}
+
+/* ---- the rest ---- */
+
+static int fail_update(void *self, const ew_event *event) {
+    (void)self, (void)event;
+    return EW_ERR_REACTOR;
+}
+
+static int fail_reset(void *self) {
+    (void)self;
+    return EW_ERR_REACTOR;
+}
+
+/* SEMANTICS 7: an error of `update` or `reset` ends the run, and says which. */
+static void test_errors_of_the_reactor(void **state) {
+    (void)state;
+    const ew_reactor reactors[] = {EW_REACTOR(.tick = tick_nothing, .update = fail_update),
+                                   EW_REACTOR(.tick = tick_nothing, .update = fail_update, .reset = fail_reset)};
+    const char *const named[] = {"update", "reset"};
+    hand_put("/life/a", "1");
+    for (size_t i = 0; i < 2; i++) {
+        ew_options *o = scene_options("/life");
+        ew_worker *w;
+        ew_error err = {0};
+        assert_int_equal(ew_worker_create(&w, o, &reactors[i], NULL, NULL), EW_OK);
+        assert_int_equal(ew_worker_run(w, &err), EW_ERR_REACTOR);
+        if (strstr(err.detail, named[i]) == NULL)
+            fail_msg("%s", err.detail);
+        ew_worker_destroy(w);
+        ew_options_free(o);
+    }
+    hand_delete_prefix("/life/");
+}
+
+/* The table may be shorter than this header's: a program that was built with an older one. */
+static void test_an_older_call_table(void **state) {
+    (void)state;
+    ew_reactor old = {.size = offsetof(ew_reactor, update), .tick = tick_nothing, .update = fail_update};
+    ew_options *o = scene_options("/life");
+    ew_worker *w;
+    hand_put("/life/a", "1");
+    assert_int_equal(ew_options_set(o, "tick_interval_ms", LONG_MS, NULL), EW_OK);
+    assert_int_equal(ew_worker_create(&w, o, &old, NULL, NULL), EW_OK);
+    assert_int_equal(ew_worker_start(w, NULL), EW_OK);
+    ew_worker_stats stats = {.size = sizeof stats};
+    for (int64_t until_ms = scene_now_ms() + SCENE_WAIT_MS; stats.ticks == 0 && scene_now_ms() < until_ms;)
+        assert_int_equal(ew_worker_get_stats(w, &stats), EW_OK);
+    assert_int_equal(stats.ticks, 1);
+    ew_worker_stop(w);
+    assert_int_equal(ew_worker_join(w, NULL), EW_ERR_CANCELLED);
+    ew_worker_destroy(w);
+    ew_options_free(o);
+    hand_delete_prefix("/life/");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_create_does_no_io),
+        scene_test(test_options_that_do_not_fit),
+        scene_test(test_functions_out_of_order),
+        scene_test(test_stop_before_start),
+        scene_test(test_two_hundred_short_lives),
+        scene_test(test_destroy_while_running),
+        scene_test(test_no_receipt_is_left),
+        scene_test(test_no_etcd_at_all),
+        scene_test(test_stop_without_etcd),
+        scene_test(test_etcd_comes_later),
+        scene_test(test_malformed_endpoint),
+        scene_test(test_two_workers_with_one_client),
+        scene_test(test_twenty_workers_in_one_process),
+        scene_test(test_two_workers_of_one_name),
+        scene_test(test_errors_of_the_reactor),
+        scene_test(test_an_older_call_table),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
