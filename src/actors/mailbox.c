@@ -67,13 +67,13 @@ static struct timespec timespec_of(int64_t deadline_ms) {
 
 /* ---- receiving ---- */
 
-/* Queues a message. The ring has room for `bound` messages and one request of each responder. */
-static void enqueue(mailbox *mb, nng_msg *msg, uint64_t request) {
+/* Under the lock: queues a message. Answers whether the actor that waits has something to wake up for. The ring has
+ * room for `bound` messages and one request of each responder. */
+static bool enqueue(mailbox *mb, nng_msg *msg, uint64_t request) {
     bool urgent = request == 0 && message_is_urgent((ew_slice){nng_msg_body(msg), nng_msg_len(msg)});
     mb->ring[(mb->head + mb->count++) % mb->capacity] = (item){msg, request, urgent};
     mb->urgent += urgent;
-    if (mb->waiting && (!mb->outcome_only || mb->urgent > 0 || mb->count >= mb->bound))
-        pthread_cond_signal(&mb->filled);
+    return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || mb->count >= mb->bound);
 }
 
 static void pull_done(void *arg) {
@@ -81,14 +81,14 @@ static void pull_done(void *arg) {
     if (nng_aio_result(mb->aio) != 0)
         return; /* the mailbox is being closed */
     pthread_mutex_lock(&mb->lock);
-    enqueue(mb, nng_aio_get_msg(mb->aio), 0);
+    bool wake = enqueue(mb, nng_aio_get_msg(mb->aio), 0);
+    bool again = mb->count < mb->bound;
+    mb->receiving = again;
     pthread_mutex_unlock(&mb->lock);
+    if (wake) /* without the lock, or the first thing that the woken thread does is to wait for it */
+        pthread_cond_signal(&mb->filled);
     if (mb->arrived != NULL)
         mb->arrived(mb->arg);
-    pthread_mutex_lock(&mb->lock);
-    mb->receiving = mb->count < mb->bound;
-    bool again = mb->receiving;
-    pthread_mutex_unlock(&mb->lock);
     if (again)
         nng_recv_aio(mb->pull, mb->aio); /* the last thing done here, so that callbacks do not overlap */
 }
@@ -178,8 +178,10 @@ static void responder_done(void *arg) {
         return;
     }
     pthread_mutex_lock(&mb->lock);
-    enqueue(mb, nng_aio_get_msg(r->aio), r->number);
+    bool wake = enqueue(mb, nng_aio_get_msg(r->aio), r->number);
     pthread_mutex_unlock(&mb->lock);
+    if (wake)
+        pthread_cond_signal(&mb->filled);
     if (mb->arrived != NULL)
         mb->arrived(mb->arg);
 }
