@@ -1,4 +1,5 @@
 #include "service/run.h"
+#include "service/campaign.h"
 #include "service/chosen.h"
 #include "service/demo.h"
 #include "service/dev_etcd.h"
@@ -29,7 +30,11 @@ typedef struct run {
     demo *demo;
     ew_worker *worker;
     http *http;
+    campaign *campaign; /* NULL: we need not be elected */
+    bool launched;      /* the worker runs, or has run */
     pthread_t waiter;
+    int lost; /* why we lead no more, or EW_OK */
+    ew_error lost_err;
     int status; /* what the worker ended with */
     ew_error err;
     bool stopping;
@@ -110,6 +115,24 @@ static void *wait_for_worker(void *arg) {
     return NULL;
 }
 
+static int launch_worker(run *r, ew_error *err) {
+    ew_election *election = r->campaign ? campaign_election(r->campaign) : NULL;
+    int status = EW_OK;
+    if (election && ew_election_revision(election) == 0) /* lost as soon as it was won */
+        status = ew_fail(err, EW_ERR_LEADERSHIP_LOST, "before the worker was started");
+    if (status == EW_OK && election)
+        status = ew_worker_set_election(r->worker, election);
+    if (status == EW_OK)
+        status = ew_worker_start(r->worker, err);
+    if (status == EW_OK)
+        tell_urls(r);
+    if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
+        status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
+    r->launched = status == EW_OK;
+    return status;
+}
+
+/* The worker is made at once, so that the page is there, but runs only where it leads. */
 static int start_worker(run *r, ew_error *err) {
     const ew_reactor *reactor = r->chosen.reactor;
     void *self = r->chosen.self;
@@ -120,13 +143,11 @@ static int start_worker(run *r, ew_error *err) {
     int status = ew_worker_create(&r->worker, r->options, reactor, self, err);
     if (status == EW_OK)
         status = start_http(r, err);
-    if (status == EW_OK)
-        status = ew_worker_start(r->worker, err);
-    if (status == EW_OK)
-        tell_urls(r);
-    if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
-        status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
-    return status;
+    if (status != EW_OK)
+        return status;
+    if (ew_options_text(r->options, "elect")[0] == '\0')
+        return launch_worker(r, err);
+    return campaign_start(&r->campaign, r->options, err);
 }
 
 static int check_demo(const ew_options *o, ew_error *err) {
@@ -167,7 +188,34 @@ static void stop(run *r, const char *why) {
         return;
     r->stopping = true;
     log_fields(EW_LOG_INFO, r->name, "service", "stopping", {"why", why, 0});
-    ew_worker_stop(r->worker);
+    if (r->launched)
+        ew_worker_stop(r->worker);
+}
+
+/* False when there is nothing left to wait for. */
+static bool on_campaign(run *r) {
+    int status;
+    ew_error err;
+    switch (campaign_look(r->campaign, &status, &err)) {
+    case CAMPAIGN_STANDING:
+        return true;
+    case CAMPAIGN_LEADING:
+        if (r->launched || r->stopping)
+            return true;
+        r->status = launch_worker(r, &r->err);
+        return r->status == EW_OK;
+    case CAMPAIGN_OVER:
+        break;
+    }
+    if (!r->launched) {
+        r->status = status;
+        r->err = err;
+    } else if (!r->stopping) {
+        r->lost = status;
+        r->lost_err = err;
+        stop(r, ew_strerror(status));
+    }
+    return r->launched;
 }
 
 static void on_signal(run *r, int signal) {
@@ -196,20 +244,25 @@ static int64_t now_ms(void) {
 static void run_until_end(run *r) {
     int64_t seconds = ew_options_int(r->options, "seconds");
     int64_t end_ms = now_ms() + seconds * 1000;
-    struct pollfd fds[] = {{.fd = r->signals, .events = POLLIN}, {.fd = r->ended, .events = POLLIN}};
-    for (;;) {
+    struct pollfd fds[] = {{.fd = r->signals, .events = POLLIN},
+                           {.fd = r->ended, .events = POLLIN},
+                           {.fd = r->campaign ? campaign_fd(r->campaign) : -1, .events = POLLIN}};
+    while (r->launched || !r->stopping) {
         int64_t left_ms = seconds > 0 && !r->stopping ? end_ms - now_ms() : -1;
         if (seconds > 0 && !r->stopping && left_ms <= 0) {
             stop(r, "the time is over");
             continue;
         }
         /* poll takes an int: a long wait is made of several. */
-        poll(fds, 2, left_ms > 3600000 ? 3600000 : (int)left_ms);
+        poll(fds, 3, left_ms > 3600000 ? 3600000 : (int)left_ms);
         if (fds[1].revents)
             return;
         for (int signal; (signal = signals_take(r->signals)) > 0;)
             on_signal(r, signal);
+        if (fds[2].revents && !on_campaign(r))
+            return;
     }
+    r->status = EW_ERR_CANCELLED; /* stopped before it was elected */
 }
 
 /* ---- the whole ---- */
@@ -217,6 +270,7 @@ static void run_until_end(run *r) {
 static void tear_down(run *r) {
     http_stop(r->http);
     ew_worker_destroy(r->worker);
+    campaign_end(r->campaign); /* whoever follows us finds that we write no more */
     demo_stop(r->demo);
     chosen_fini(&r->chosen);
     dev_etcd_stop(r->dev);
@@ -229,6 +283,8 @@ static void tear_down(run *r) {
 static int outcome(const run *r) {
     if (r->dev_lost)
         return EXIT_FAILED;
+    if (r->lost != EW_OK)
+        return give_up(r, r->lost, &r->lost_err);
     if (r->status == EW_OK || (r->status == EW_ERR_CANCELLED && r->stopping))
         return EXIT_DONE;
     return give_up(r, r->status, &r->err);
@@ -245,7 +301,8 @@ int run_service(const settings *s) {
     int status = start(&r, &err), code;
     if (status == EW_OK) {
         run_until_end(&r);
-        pthread_join(r.waiter, NULL);
+        if (r.launched)
+            pthread_join(r.waiter, NULL);
         code = outcome(&r);
     } else {
         /* A signal while the private etcd was starting is a stop like any other. */
