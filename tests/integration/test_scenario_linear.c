@@ -44,7 +44,7 @@ static void test_every_value_is_seen_once_and_in_order(void **state) {
     s.every = read_value;
     s.arg = &r;
     stage_start(&s);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     for (int i = 1; i <= DURING; i++)
         put_number(BEFORE + i);
     assert_int_equal(stage_await_end(&s), EW_OK);

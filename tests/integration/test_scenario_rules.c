@@ -296,7 +296,7 @@ static void check_modify_after_delete(const char *delete_counter, bool recreate)
     stage_open(&other, "/mad");
     stage_set(&other, "delete_counter", delete_counter);
     stage_start(&other);
-    stage_await_ticks(&other, 1);
+    stage_await_total(&other, 1);
     stage_begin(&blocked, append_and_hold);
     stage_await_held(&blocked);
     stage_do(&other, delete_key);
@@ -337,7 +337,7 @@ static void check_made_and_deleted(const char *delete_counter, bool refused) {
     stage_set(&other, "delete_counter", delete_counter);
     hand_put("/mad/key", "x");
     stage_start(&other);
-    stage_await_ticks(&other, 1);
+    stage_await_total(&other, 1);
     stage_begin(&blocked, expect_absent_and_hold);
     stage_await_held(&blocked);
     hand_put("/mad/ghost", "boo");

@@ -51,7 +51,7 @@ static void test_a_revoked_lease_ends_the_run(void **state) {
     stage s;
     open_with_session(&s, 3);
     stage_start(&s);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     hand_revoke(ew_session_lease(s.session));
     assert_int_equal(stage_await_end(&s), EW_ERR_SESSION_DONE);
     assert_int_equal(close_with_session(&s), EW_ERR_SESSION_DONE);
@@ -65,7 +65,7 @@ static void test_a_silent_etcd_ends_the_run_at_the_ttl(void **state) {
     stage s;
     open_with_session(&s, TTL_S);
     stage_start(&s);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     scene_pause_etcd();
     int64_t before_ms = scene_now_ms();
     assert_int_equal(stage_await_end(&s), EW_ERR_SESSION_DONE);
@@ -153,7 +153,7 @@ static void test_without_a_session_nothing_ends_the_run(void **state) {
     stage_set(&s, "session_ttl_s", "1");
     stage_start(&s);
     stage_await_ready(&s, true);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     wire_cut(w);
     stage_await_ready(&s, false);
     int64_t until_ms = scene_now_ms() + 4000;

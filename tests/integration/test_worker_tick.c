@@ -104,7 +104,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
     stage_set(&s, "tick_interval_ms", LONG_MS);
     stage_begin(&s, put_now);
     stage_start(&s);
-    stage_await_ticks(&s, 2);
+    stage_await_total(&s, 2);
     hand_kv kv = hand_get("/now/a");
     assert_int_equal(s.ticks, 2);
     assert_int_equal(stage_stats(&s).barrier_revision, kv.mod_revision);

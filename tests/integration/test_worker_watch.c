@@ -71,7 +71,7 @@ static void test_backlog_behind_a_cut_wire(void **state) {
     s.updates = true;
     stage_start(&s);
     stage_await_ready(&s, true);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     wire_cut(w);
     stage_await_ready(&s, false);
     int64_t revision = 0;
@@ -263,7 +263,7 @@ static void test_etcd_lost_its_data(void **state) {
     stage_set(&s, "exactly_once", "off"); /* without a session, whose lease is lost as well */
     stage_start(&s);
     stage_await_ready(&s, true);
-    stage_await_ticks(&s, 1);
+    stage_await_total(&s, 1);
     scene_kill_etcd();
     scene_wipe_etcd();
     scene_start_etcd();

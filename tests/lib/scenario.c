@@ -319,9 +319,12 @@ void stage_await_tick(stage *s, int64_t revision) {
     AWAIT(s, s->ticks > 0 && s->revision >= revision);
 }
 
+void stage_await_total(stage *s, uint64_t ticks) {
+    AWAIT(s, s->ticks >= ticks);
+}
+
 void stage_await_ticks(stage *s, uint64_t more) {
-    uint64_t goal = stage_ticks(s) + more;
-    AWAIT(s, s->ticks >= goal);
+    stage_await_total(s, stage_ticks(s) + more);
 }
 
 void stage_await_events(stage *s, size_t count) {

@@ -113,7 +113,8 @@ void stage_await_held(stage *s);
 void stage_release(stage *s);
 
 void stage_await_tick(stage *s, int64_t revision); /* that sees it */
-void stage_await_ticks(stage *s, uint64_t more);   /* so many more */
+void stage_await_ticks(stage *s, uint64_t more);   /* so many more, from now on */
+void stage_await_total(stage *s, uint64_t ticks);  /* so many in all */
 void stage_await_events(stage *s, size_t count);   /* so many in all */
 void stage_await_ready(stage *s, bool ready);
 uint64_t stage_ticks(stage *s);
