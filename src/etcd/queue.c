@@ -6,7 +6,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-#if defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_THREAD__) /* gcc's word */
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature) /* clang's */
+#define THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define THREAD_SANITIZER 0
+#endif
+
+#if THREAD_SANITIZER
 /* gRPC is not instrumented, so the hand-over of a tag through its queue is invisible to TSan without these. */
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
