@@ -26,6 +26,10 @@ committing *committing_new(const committing_config *config) {
     c->config = *config;
     c->timer_ms = c->stop_ms = INT64_MAX;
     c->random = config->seed;
+    if (!committing_make_standing(config, &c->standing, &c->standing_bytes)) {
+        committing_free(c);
+        return NULL;
+    }
     return c;
 }
 
@@ -33,6 +37,9 @@ void committing_free(committing *c) {
     if (!c)
         return;
     committing_drop_batch(c);
+    if (c->standing)
+        pb__txn_request__free_unpacked(c->standing, NULL);
+    free(c->standing_bytes.data);
     free(c->revisions);
     free(c->request.data);
     free(c->fence.data);

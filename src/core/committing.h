@@ -31,9 +31,11 @@ typedef struct committing_config {
     bool exactly_once;    /* receipts */
     ew_slice receipt_key;
     int64_t lease;  /* the receipt's lease, the worker's own */
-    ew_slice fence; /* a TxnRequest fragment of compares that every transaction carries; may be empty */
-    uint32_t fence_compares;
-    int64_t backoff_min_ms; /* before sending again what surely did not happen; doubles, with jitter */
+    ew_slice fence; /* a TxnRequest fragment of compares that every transaction carries; may be empty. "Equal", of a
+                       lease (the session's: EW_ERR_SESSION_DONE), or of a create or mod revision (the leadership's:
+                       EW_ERR_LEADERSHIP_LOST) */
+    uint32_t fence_compares; /* how many these are */
+    int64_t backoff_min_ms;  /* before sending again what surely did not happen; doubles, with jitter */
     int64_t backoff_max_ms;
     uint64_t seed;
 } committing_config;

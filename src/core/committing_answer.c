@@ -136,26 +136,44 @@ static bool judge_units(const committing *c, const Pb__TxnResponse *answer, comm
     return true;
 }
 
-/* Nothing mismatches: then it was the fence, whose keys are not read. A compare on a lease tells a session. */
-static int fence_status(const committing *c) {
-    if (c->config.fence.len == 0)
-        return EW_ERR_BAD_ANSWER;
-    int status = EW_ERR_SESSION_DONE;
-    Pb__TxnRequest *fence = pb__txn_request__unpack(NULL, c->config.fence.len, c->config.fence.data);
-    for (size_t i = 0; fence && i < fence->n_compare; i++) {
-        if (fence->compare[i]->target != PB__COMPARE__COMPARE_TARGET__LEASE)
-            status = EW_ERR_LEADERSHIP_LOST;
+static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
+    switch (c->target) {
+    case PB__COMPARE__COMPARE_TARGET__CREATE:
+        return (kv ? kv->create_revision : 0) == c->create_revision;
+    case PB__COMPARE__COMPARE_TARGET__MOD:
+        return (kv ? kv->mod_revision : 0) == c->mod_revision;
+    case PB__COMPARE__COMPARE_TARGET__LEASE:
+        return (kv ? kv->lease : 0) == c->lease;
+    default:
+        return true; /* nothing else is asked of a fence */
     }
-    if (fence)
-        pb__txn_request__free_unpacked(fence, NULL);
-    return status;
+}
+
+/* SEMANTICS 30, 31. A compare on a lease is the session's; the others are the leadership's, which a session that is
+ * done takes with it. Told before any conflict: who is no leader any more has nothing to try again. False for a
+ * malformed answer. */
+static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, size_t first, committing_answer *out) {
+    for (size_t i = 0; i < c->standing->n_compare; i++) {
+        const Pb__Compare *compare = c->standing->compare[i];
+        const Pb__KeyValue *kv;
+        if (!read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+            return false;
+        if (standing_holds(compare, kv))
+            continue;
+        if (compare->target == PB__COMPARE__COMPARE_TARGET__LEASE)
+            out->status = EW_ERR_SESSION_DONE;
+        else if (out->status == EW_OK)
+            out->status = EW_ERR_LEADERSHIP_LOST;
+    }
+    out->conflict = c->next;
+    return true;
 }
 
 static void understand_refusal(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
     size_t compares = 0;
     for (size_t u = c->next; u < c->end; u++)
         compares += c->units[u].compares;
-    size_t counter_at = compares, receipt_at = compares + (c->config.counter ? 1 : 0);
+    size_t counter_at = compares + c->standing->n_compare, receipt_at = counter_at + (c->config.counter ? 1 : 0);
     if (answer->n_responses != receipt_at + (c->config.exactly_once ? 1 : 0))
         return;
 
@@ -165,17 +183,18 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
             return;
         understand_receipt(c, kv, out);
     }
+    if (!judge_standing(c, answer, compares, out))
+        return;
     if (c->config.counter) {
         if (!read_at(answer, counter_at, c->config.counter_key, &kv))
             return;
-        judge_counter(c, kv, out);
+        if (out->status == EW_OK)
+            judge_counter(c, kv, out);
     }
     if (out->status == EW_OK && !judge_units(c, answer, out))
         return;
-    if (out->status == EW_OK) {
-        out->status = fence_status(c);
-        out->conflict = c->next;
-    }
+    if (out->status == EW_OK)
+        out->status = EW_ERR_BAD_ANSWER; /* nothing of what was compared has changed */
     out->verdict = COMMITTING_REFUSED;
 }
 

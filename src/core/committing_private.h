@@ -71,6 +71,10 @@ struct committing {
     committing_config config;
     committing_state state;
 
+    /* The compares of `config.fence`, which stand in every transaction, with a read of each of their keys. */
+    Pb__TxnRequest *standing;
+    committing_buffer standing_bytes;
+
     /* The batch; without one, `unit_count` is 0 and `in_batch` false. */
     bool in_batch;
     uint64_t batch;
@@ -129,6 +133,7 @@ void committing_drop_batch(committing *c);
 bool committing_append(committing_buffer *b, const void *data, size_t len);
 bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b);
 size_t committing_own_bytes(const committing_config *config, const committing_own *own);
+bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes);
 int committing_build(committing *c);       /* the transaction from `next` on: sets end, own, request */
 int committing_build_fence(committing *c); /* sets fence, fence_sequence */
 bool committing_is_visible(const committing *c);

@@ -128,24 +128,53 @@ static void own_init(own_txn *t, const committing_config *config, const committi
 size_t committing_own_bytes(const committing_config *config, const committing_own *own) {
     own_txn t;
     own_init(&t, config, own);
-    return pb__txn_request__get_packed_size(&t.txn) + config->fence.len;
+    return pb__txn_request__get_packed_size(&t.txn);
 }
 
 bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b) {
     own_txn t;
     own_init(&t, config, own);
-    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn) + config->fence.len) ||
-        !committing_append(b, config->fence.data, config->fence.len))
+    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn)))
         return false;
     b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
     return true;
+}
+
+/* ---- the fence that the configuration wants in every transaction ---- */
+
+static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
+    own_txn t;
+    pb__txn_request__init(&t.txn);
+    t.txn.failure = t.read_list;
+    add_read(&t, (ew_slice){key.data, key.len});
+    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn)))
+        return false;
+    b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
+    return true;
+}
+
+/* The compares as they were given, and a read of each key, so that a refusal tells whether it was the fence. */
+bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes) {
+    *txn = pb__txn_request__unpack(NULL, config->fence.len, config->fence.data);
+    bool ok = *txn && committing_append(bytes, config->fence.data, config->fence.len);
+    for (size_t i = 0; ok && i < (*txn)->n_compare; i++)
+        ok = append_read(bytes, (*txn)->compare[i]->key);
+    return ok;
 }
 
 int64_t committing_overhead(const committing_config *config) {
     const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX};
     committing_config any_lease = *config;
     any_lease.lease = INT64_MAX;
-    return (int64_t)committing_own_bytes(&any_lease, &longest);
+    committing_buffer standing = {0};
+    Pb__TxnRequest *txn;
+    /* Without memory to measure the reads, what they cannot exceed: the compares, which hold the same keys. */
+    if (!committing_make_standing(config, &txn, &standing))
+        standing.len = 2 * config->fence.len;
+    if (txn)
+        pb__txn_request__free_unpacked(txn, NULL);
+    free(standing.data);
+    return (int64_t)(committing_own_bytes(&any_lease, &longest) + standing.len);
 }
 
 uint32_t committing_max_keys(const committing_config *config) {
@@ -170,7 +199,8 @@ int committing_build(committing *c) {
         const committing_unit *u = &c->units[end];
         bool deletes = own.deletes || u->has_delete;
         if (compares + u->compares > max_keys || ops + u->ops > max_keys ||
-            bytes + u->txn.len + (deletes ? own_deletes : own_plain) > (uint64_t)c->config.max_bytes)
+            bytes + u->txn.len + c->standing_bytes.len + (deletes ? own_deletes : own_plain) >
+                (uint64_t)c->config.max_bytes)
             break;
         compares += u->compares;
         ops += u->ops;
@@ -184,6 +214,7 @@ int committing_build(committing *c) {
     c->request.len = 0;
     /* The units lie one behind the other in the batch's bytes. */
     if (!committing_append(&c->request, c->units[c->next].txn.data, bytes) ||
+        !committing_append(&c->request, c->standing_bytes.data, c->standing_bytes.len) ||
         !committing_append_own(&c->config, &own, &c->request))
         return EW_ERR_NO_MEMORY;
     c->end = end;
@@ -196,7 +227,6 @@ int committing_build(committing *c) {
 int committing_build_fence(committing *c) {
     committing_config receipt_only = c->config;
     receipt_only.counter = false;
-    receipt_only.fence = (ew_slice){NULL, 0};
     const committing_own own = {0, false, c->sequence + 1, c->receipt_mod};
     c->fence.len = 0;
     if (!committing_append_own(&receipt_only, &own, &c->fence))

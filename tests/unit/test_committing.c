@@ -172,6 +172,31 @@ static void test_alone_over_the_bytes(void **state) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_IDLE);
 }
 
+/* A fence as workers make it: the session's marker has its lease, the leader's key is still the one from revision 2. */
+static ew_slice pack_fence(uint8_t *bytes, bool session, bool leader) {
+    Pb__Compare list[2], *pointers[2];
+    Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
+    fence.compare = pointers;
+    for (int i = 0; i < 2; i++) {
+        if (!(i == 0 ? session : leader))
+            continue;
+        Pb__Compare *c = pointers[fence.n_compare] = &list[fence.n_compare];
+        fence.n_compare++;
+        pb__compare__init(c);
+        c->key = (ProtobufCBinaryData){7, (uint8_t *)(i == 0 ? "/marker" : "/leader")};
+        if (i == 0) {
+            c->target = PB__COMPARE__COMPARE_TARGET__LEASE;
+            c->target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
+            c->lease = LEASE;
+        } else {
+            c->target = PB__COMPARE__COMPARE_TARGET__CREATE;
+            c->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+            c->create_revision = 2;
+        }
+    }
+    return (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};
+}
+
 /* What the ticking core reckons with is never less than what is added. */
 static void test_overhead(void **state) {
     (void)state;
@@ -188,8 +213,15 @@ static void test_overhead(void **state) {
     committing_config bare = plain_config;
     bare.counter = bare.exactly_once = false;
     assert_int_equal(committing_overhead(&bare), 0);
-    bare.fence = EW_STR("12345");
-    assert_int_equal(committing_overhead(&bare), 5);
+    const int64_t own = committing_overhead(&plain_config);
+    uint8_t bytes[256];
+    committing_config fenced = plain_config;
+    fenced.fence = pack_fence(bytes, true, true);
+    assert_true(committing_overhead(&fenced) > own + (int64_t)fenced.fence.len); /* the keys are read, too */
+    assert_true(committing_overhead(&fenced) < own + 2 * (int64_t)fenced.fence.len);
+    fenced.fence = EW_STR("\xff\xff");
+    assert_null(committing_new(&fenced));
+    assert_int_equal(committing_overhead(&fenced), own + 4); /* no less than any that could be read */
 }
 
 /* etcd's limit of 128 holds for the fence, too. */
@@ -435,47 +467,111 @@ static void test_server_limit_is_lower(void **state) {
     assert_null(tiny_value(&w->etcd, "/a/4"));
 }
 
-/* SEMANTICS 30, 31: nothing of ours mismatches, so it was the fence. */
+static void fence_world(bool session, bool leader) {
+    static uint8_t bytes[256];
+    committing_config config = plain_config;
+    config.fence = pack_fence(bytes, session, leader);
+    config.fence_compares = session + leader;
+    use(&config);
+    tiny_set(&w->etcd, 2, "/marker", 7, "", 0, LEASE);
+    tiny_set(&w->etcd, 2, "/leader", 7, "me", 2, LEASE);
+    w->etcd.revision = 2;
+    batch *b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    give(w, b);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* SEMANTICS 30, 31: which part of the fence does not hold, told before any conflict. */
 static void test_fence(void **state) {
     (void)state;
-    static const int expected[2] = {EW_ERR_LEADERSHIP_LOST, EW_ERR_SESSION_DONE};
-    for (int i = 0; i < 2; i++) {
-        Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
-        Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
-        uint8_t bytes[64];
-        compare.key = (ProtobufCBinaryData){7, (uint8_t *)"/leader"};
-        if (i == 0) {
-            compare.target = PB__COMPARE__COMPARE_TARGET__CREATE;
-            compare.target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
-            compare.create_revision = 2;
-        } else {
-            compare.target = PB__COMPARE__COMPARE_TARGET__LEASE;
-            compare.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
-            compare.lease = LEASE;
+    static const struct {
+        bool session, leader;   /* what is compared */
+        const char *gone, *too; /* what is deleted */
+        int expected;
+    } cases[] = {{true, false, "/marker", NULL, EW_ERR_SESSION_DONE},
+                 {false, true, "/leader", NULL, EW_ERR_LEADERSHIP_LOST},
+                 {true, true, "/leader", NULL, EW_ERR_LEADERSHIP_LOST},
+                 {true, true, "/marker", NULL, EW_ERR_SESSION_DONE},
+                 {true, true, "/leader", "/marker", EW_ERR_SESSION_DONE}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (int conflict = 0; conflict < 3; conflict++) {
+            fence_world(cases[i].session, cases[i].leader);
+            tiny_delete(&w->etcd, cases[i].gone);
+            if (cases[i].too)
+                tiny_delete(&w->etcd, cases[i].too);
+            if (conflict == 1)
+                tiny_put(&w->etcd, "/a/y", "the new leader's");
+            if (conflict == 2)
+                tiny_put(&w->etcd, COUNTER, "1");
+            batch *b = batch_new(2, 0);
+            batch_put(b, "/a/y", 0, "1");
+            give(w, b);
+            applied(w);
+            assert_outcome(w, cases[i].expected, 0);
+            assert_false(w->outcome.unknown);
         }
-        fence.compare = compares;
-        fence.n_compare = 1;
+    }
+    /* Elected again is another leadership. */
+    fence_world(false, true);
+    tiny_delete(&w->etcd, "/leader");
+    tiny_put(&w->etcd, "/leader", "me again");
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    applied(w);
+    assert_outcome(w, EW_ERR_LEADERSHIP_LOST, 0);
+}
+
+/* The fence takes its place of etcd's 128, in the compares and in the reads. */
+static void test_fence_and_full_transactions(void **state) {
+    (void)state;
+    char key[32];
+    fence_world(true, true);
+    batch *b = batch_new(2, 0);
+    for (int i = 0; i < 126; i++) {
+        snprintf(key, sizeof key, "/a/%d", i);
+        batch_put(b, key, 0, "v");
+    }
+    tiny_put(&w->etcd, "/a/124", "foreign");
+    give(w, b);
+    Pb__TxnRequest *txn = last_txn();
+    assert_int_equal(txn->n_compare, 128);
+    assert_int_equal(txn->n_failure, 128);
+    pb__txn_request__free_unpacked(txn, NULL);
+    applied(w);
+    applied(w); /* 124 units; the next one conflicts */
+    assert_outcome(w, EW_ERR_REFUSED, 124);
+}
+
+/* A fence that is asked for something else is compared by etcd, but cannot be told from a senseless refusal. */
+static void test_fence_of_another_kind(void **state) {
+    (void)state;
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
+    uint8_t bytes[64];
+    compare.key = (ProtobufCBinaryData){7, (uint8_t *)"/leader"};
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = 7;
+    fence.compare = compares;
+    fence.n_compare = 1;
+    for (int kind = 0; kind < 2; kind++) {
         committing_config config = plain_config;
         config.fence = (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};
         config.fence_compares = 1;
         use(&config);
-        tiny_set(&w->etcd, 2, "/leader", 7, "me", 2, LEASE);
-        w->etcd.revision = 2;
-
         batch *b = batch_new(1, 0);
         batch_put(b, "/a/x", 0, "1");
         give(w, b);
-        applied(w);
-        assert_outcome(w, EW_OK, 1);
-
-        tiny_delete(&w->etcd, "/leader");
-        b = batch_new(2, 0);
-        batch_put(b, "/a/y", 0, "1");
-        give(w, b);
-        applied(w);
-        assert_outcome(w, expected[i], 0);
+        while (!w->has_outcome)
+            applied(w);
+        assert_outcome(w, kind ? EW_ERR_BAD_ANSWER : EW_ERR_LEADERSHIP_LOST, 0);
         assert_false(w->outcome.unknown);
-        assert_null(tiny_value(&w->etcd, "/a/y"));
+        compare.target = PB__COMPARE__COMPARE_TARGET__VALUE;
+        compare.target_union_case = PB__COMPARE__TARGET_UNION_VALUE;
+        compare.value = compare.key;
     }
 }
 
@@ -743,6 +839,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_definite_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_limit_is_lower, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_and_full_transactions, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_of_another_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_is_gone, setup, teardown),

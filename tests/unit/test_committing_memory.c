@@ -72,8 +72,21 @@ static bool play_failing(long n) {
     world *w = calloc(1, sizeof *w);
     w->config = plain_config;
     w->etcd.revision = 1;
+    /* With a fence that always holds: nobody is "/none". */
+    uint8_t bytes[64];
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
+    compare.target = PB__COMPARE__COMPARE_TARGET__CREATE;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    compare.key = (ProtobufCBinaryData){5, (uint8_t *)"/none"};
+    fence.compare = compares;
+    fence.n_compare = 1;
+    w->config.fence = (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};
+    w->config.fence_compares = 1;
+    const int64_t overhead = committing_overhead(&w->config);
     fail_in = n;
-    w->c = committing_new(&plain_config);
+    assert_true(committing_overhead(&w->config) >= overhead);
+    w->c = committing_new(&w->config);
     if (w->c)
         play(w);
     bool reached = fail_in < 0;
