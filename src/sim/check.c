@@ -71,6 +71,23 @@ static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool
                     (long long)revision, PRINT(counter->value), want);
 }
 
+/* Whoever has lost its session or leadership writes no more (SEMANTICS 30, 31); its receipt it may. */
+static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, int64_t revision) {
+    if (!w->running || w->life != author.life)
+        return;
+    const etcd_model_record *r;
+    if (w->options->fence_session) {
+        r = etcd_model_get(s->etcd, ew_str(w->marker_key), revision - 1);
+        if (!r || r->lease != w->lease)
+            ew_sim_fail(s, "worker %u wrote at %lld, though its session was over", w->number, (long long)revision);
+    }
+    if (w->leads) {
+        r = etcd_model_get(s->etcd, ew_str(w->leader_key), revision - 1);
+        if (!r || r->create_revision != w->leader_revision)
+            ew_sim_fail(s, "worker %u wrote at %lld, though it led no more", w->number, (long long)revision);
+    }
+}
+
 void check_revision(ew_sim *s, int64_t revision) {
     sim_author author = s->authors[revision];
     sim_note(s, "revision", revision, author.worker);
@@ -95,6 +112,8 @@ void check_revision(ew_sim *s, int64_t revision) {
         }
     }
     check_counter(s, w, revision, deletes, counter);
+    if (visible)
+        check_standing(s, w, author, revision);
     if (visible && w->running && w->life == author.life)
         w->seen.own_revision = revision;
 }
@@ -191,12 +210,17 @@ static bool has_reason(const sim_worker *w) {
     switch (w->status) {
     case EW_OK:
     case EW_ERR_REACTOR:
-    case EW_ERR_SESSION_DONE:
         return true;
+    case EW_ERR_SESSION_DONE: /* by etcd's clock, or by ours */
+        return !etcd_model_lease_alive(w->sim->etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms;
+    case EW_ERR_FENCED:
+        return w->options->worker_id[0] != '\0'; /* a life before this one had the same name */
+    case EW_ERR_LEADERSHIP_LOST:
+        return w->leads && !etcd_model_get(w->sim->etcd, ew_str(w->leader_key), INT64_MAX);
     case EW_ERR_CANCELLED:
         return w->stop_wanted;
     case EW_ERR_UNKNOWN_OUTCOME:
-        return true; /* without receipts, or when the stop's time was over before it was known */
+        return !w->options->exactly_once || w->cut_short || !etcd_model_lease_alive(w->sim->etcd, w->lease);
     case EW_ERR_BAD_ANSWER:
         return f->bad_answer > 0;
     case EW_ERR_WRONG_CLUSTER:
@@ -208,8 +232,19 @@ static bool has_reason(const sim_worker *w) {
     }
 }
 
+/* Long after the last fault nothing ends by itself. */
+static bool is_late(const sim_worker *w) {
+    enum { ECHO_MS = 40000 }; /* late requests, stalled streams, leases and their consequences */
+    const ew_sim *s = w->sim;
+    bool by_will = w->status == EW_OK || w->status == EW_ERR_CANCELLED || w->status == EW_ERR_REACTOR;
+    return !s->faulty && !by_will && sim_now(s) > s->calm_since_ms + ECHO_MS;
+}
+
 void check_end(sim_worker *w) {
     ew_sim *s = w->sim;
+    if (is_late(w))
+        ew_sim_fail(s, "worker %u ended long after the last fault: %s (%s)", w->number, ew_strerror(w->status),
+                    w->detail);
     if (!has_reason(w))
         ew_sim_fail(s, "worker %u ended without a reason: %s (%s)", w->number, ew_strerror(w->status), w->detail);
     if (w->range || w->txn || w->stream)
@@ -219,6 +254,9 @@ void check_end(sim_worker *w) {
                              : "a stream");
     if (w->seen.batch_out && w->status != EW_ERR_UNKNOWN_OUTCOME)
         ew_sim_fail(s, "worker %u ended (%s) with a batch undecided", w->number, ew_strerror(w->status));
+    if (sim_fifo_count(&w->reactor.box) || sim_fifo_count(&w->watcher_to_reactor.passing) ||
+        sim_fifo_count(&w->committer_to_reactor.passing))
+        ew_sim_fail(s, "worker %u ended with messages for its reactor under way", w->number);
     if (sim_now(s) > w->seen.stop_by_ms)
         ew_sim_fail(s, "worker %u needed %lld ms too long to stop", w->number,
                     (long long)(sim_now(s) - w->seen.stop_by_ms));

@@ -74,6 +74,8 @@ static void befall_worker(ew_sim *s, sim_worker *w) {
         etcd_model_lease_lose(s->etcd, w->lease);
         sim_wire_changed(s, (sim_author){0});
     }
+    if (w->leads && w->ticking && sim_happens(s, s->drawn.depose))
+        ew_sim_delete(s, ew_str(w->leader_key));
     if (sim_happens(s, s->drawn.kill))
         sim_worker_kill(w);
     else if (sim_happens(s, s->drawn.stop) && !w->stop_wanted)

@@ -91,6 +91,8 @@ int ew_sim_run(ew_sim *s, int64_t ms) {
 }
 
 void ew_sim_set_faults(ew_sim *s, bool on) {
+    if (s->faulty && !on)
+        s->calm_since_ms = sim_now(s);
     s->faulty = on;
     if (!on)
         s->away_until_ms = 0;
@@ -207,11 +209,16 @@ static int64_t call(ew_sim *s, etcd_model_method method, const ProtobufCMessage 
     return etcd_model_revision(s->etcd);
 }
 
-int64_t ew_sim_put(ew_sim *s, ew_slice key, ew_slice value) {
+int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease) {
     Pb__PutRequest r = PB__PUT_REQUEST__INIT;
     r.key = sim_binary(key);
     r.value = sim_binary(value);
+    r.lease = lease;
     return call(s, ETCD_MODEL_PUT, &r.base);
+}
+
+int64_t ew_sim_put(ew_sim *s, ew_slice key, ew_slice value) {
+    return sim_put(s, key, value, 0);
 }
 
 int64_t ew_sim_delete(ew_sim *s, ew_slice key) {

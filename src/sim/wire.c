@@ -87,14 +87,17 @@ static void call_answered(void *arg) {
     call_left(c);
 }
 
-/* An answer that no etcd sends: cut short, or empty. */
-static void spoil(sim_call *c) {
-    if (c->bytes.len == 0)
+/* An answer that no etcd sends: cut short, empty, or no message at all. */
+static void spoil(ew_sim *s, ew_slice *bytes) {
+    if (bytes->len == 0)
         return;
-    if (sim_chance(&c->sim->random, 500))
-        c->bytes.len = 0;
+    int64_t how = sim_between(&s->random, 0, 2);
+    if (how == 0)
+        bytes->len = 0;
+    else if (how == 1)
+        bytes->len = 1; /* a field without its value */
     else
-        *(uint8_t *)sim_unconst(c->bytes.data) = 0x07; /* a wire type that does not exist */
+        *(uint8_t *)sim_unconst(bytes->data) = 0x07; /* a wire type that does not exist */
 }
 
 static etcd_model_answer apply(sim_call *c) {
@@ -144,7 +147,7 @@ static void call_arrived(void *arg) {
     c->bytes = sim_copy(a.bytes);
     sim_wire_changed(s, c->author);
     if (c->corrupt)
-        spoil(c);
+        spoil(s, &c->bytes);
     call_after(c, sim_now(s) + sim_delay(s), c->swallow ? call_lost : call_answered);
     call_left(c);
 }
@@ -263,6 +266,8 @@ static void pump(sim_stream *st) {
     ew_sim *s = st->sim;
     while (st->server && st->response_count < WINDOW &&
            etcd_model_stream_take(st->server, &st->responses[st->response_count])) {
+        if (sim_happens(s, s->drawn.bad_answer / 4))
+            spoil(s, &st->responses[st->response_count]);
         st->response_count++;
         int64_t at = sim_now(s) + sim_delay(s);
         st->last_response_ms = at > st->last_response_ms ? at : st->last_response_ms;

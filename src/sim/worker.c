@@ -134,8 +134,8 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy = w->stopping =
-        w->over = w->leased = w->keeping = false;
+    w->cut_short = w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy =
+        w->stopping = w->over = w->leased = w->keeping = false;
     w->peers_down = 0;
     w->lease = 0;
     w->range = w->txn = NULL;
@@ -149,6 +149,8 @@ void sim_worker_start(sim_worker *w) {
     char *root = text(w->options->receipt_prefix, "/");
     w->receipt_key = text(root, w->worker_id);
     free(root);
+    w->marker_key = text(w->receipt_key, "/session");
+    w->leader_key = text("/leaders/", w->worker_id);
     actor_init(&w->watcher, w, sim_watcher_round);
     actor_init(&w->reactor, w, sim_reactor_round);
     actor_init(&w->committer, w, sim_committer_round);
@@ -162,6 +164,40 @@ void sim_worker_start(sim_worker *w) {
         sim_session_open(w);
     else
         sim_worker_begin(w);
+}
+
+static Pb__Compare *fence_compare(Pb__Compare *c, ew_slice key, Pb__Compare__CompareTarget target) {
+    pb__compare__init(c);
+    c->key = sim_binary(key);
+    c->target = target;
+    c->target_union_case = (Pb__Compare__TargetUnionCase)(target + 4); /* etcd numbers both alike */
+    return c;
+}
+
+/* What holds for every transaction of this life: the session's marker has its lease, the leader's key is the one that
+ * was made (SEMANTICS 30, 31). */
+static void make_fence(sim_worker *w) {
+    Pb__Compare list[2], *pointers[2];
+    Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
+    t.compare = pointers;
+    if (w->options->fence_session) {
+        sim_put(w->sim, ew_str(w->marker_key), EW_STR(""), w->lease);
+        Pb__Compare *c = fence_compare(&list[0], ew_str(w->marker_key), PB__COMPARE__COMPARE_TARGET__LEASE);
+        c->lease = w->lease;
+        pointers[t.n_compare++] = c;
+    }
+    if (w->leads) {
+        ew_sim_delete(w->sim, ew_str(w->leader_key));
+        w->leader_revision = ew_sim_put(w->sim, ew_str(w->leader_key), EW_STR(""));
+        Pb__Compare *c = fence_compare(&list[1], ew_str(w->leader_key), PB__COMPARE__COMPARE_TARGET__CREATE);
+        c->create_revision = w->leader_revision;
+        pointers[t.n_compare++] = c;
+    }
+    size_t size = pb__txn_request__get_packed_size(&t);
+    uint8_t *bytes = sim_alloc(size);
+    w->fence = (ew_slice){bytes, pb__txn_request__pack(&t, bytes)};
+    w->committing_config.fence = w->fence;
+    w->committing_config.fence_compares = (uint32_t)t.n_compare;
 }
 
 static void configure(sim_worker *w) {
@@ -189,6 +225,7 @@ static void configure(sim_worker *w) {
         .backoff_max_ms = o->backoff_max_ms,
         .seed = sim_next(&w->sim->random),
     };
+    make_fence(w);
     w->ticking_config = (ticking_config){
         .prefix = ew_str(w->prefix),
         .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
@@ -254,7 +291,12 @@ static void bury(sim_worker *w) {
     check_forget(w);
     free(w->worker_id);
     free(w->receipt_key);
-    w->worker_id = w->receipt_key = NULL;
+    free(w->marker_key);
+    free(w->leader_key);
+    free(sim_unconst(w->fence.data));
+    free(sim_unconst(w->held_range.data));
+    w->worker_id = w->receipt_key = w->marker_key = w->leader_key = NULL;
+    w->fence = w->held_range = (ew_slice){0};
 }
 
 void sim_worker_start_task(void *worker) {

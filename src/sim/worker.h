@@ -77,11 +77,16 @@ struct sim_worker {
     ew_slice range_key, range_end;
 
     /* A life. */
+    bool leads; /* set before the first life */
     bool running;
     bool starting; /* will run again soon */
     bool killed;   /* being killed: callbacks that come now are not the library's promise */
     bool stop_wanted;
     char *worker_id, *receipt_key;
+    char *marker_key;        /* bound to the session's lease (fence_session) */
+    char *leader_key;        /* `leads`: every transaction compares it */
+    int64_t leader_revision; /* that it was created at */
+    ew_slice fence;
     int64_t lease, lease_until_ms, lease_sent_ms;
     bool leased, keeping;
     watching_config watching_config;
@@ -93,6 +98,7 @@ struct sim_worker {
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
     sim_call *range, *txn;
+    ew_slice held_range; /* a read that waits until the reactor has taken what was read before */
     sim_stream *stream;
     bool watcher_down, committer_down, paused;
     bool committer_ended; /* its core, at least */
@@ -102,6 +108,7 @@ struct sim_worker {
     int tick_status;
     const char *tick_detail;
     bool stopping, over;
+    bool cut_short;      /* the peers were stopped before the run was over: what was in flight had only so much time */
     unsigned peers_down; /* DOWN messages taken */
     int status;
     char detail[256];

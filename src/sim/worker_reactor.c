@@ -11,6 +11,7 @@ static void stop_peers(sim_worker *w) {
     if (w->stopping)
         return;
     w->stopping = true;
+    w->cut_short = !w->over;
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Stop stop = MSG__STOP__INIT;
     stop.timeout_ms = w->options->stop_timeout_ms;

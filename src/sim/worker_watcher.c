@@ -75,15 +75,32 @@ static void send_effect(sim_worker *w, const watching_effect *e) {
     }
 }
 
+/* The next page is asked for when there is room for it. */
+static void read_page(sim_worker *w, ew_slice request) {
+    if (w->range || w->held_range.data)
+        ew_sim_fail(w->sim, "worker %u: two range calls at once", w->number);
+    if (backlog(w) >= (size_t)w->options->mailbox_messages)
+        w->held_range = sim_copy(request);
+    else
+        w->range = sim_call_start(w, ETCD_MODEL_RANGE, request, w->options->call_timeout_ms, range_answered, w);
+}
+
+static void release_page(sim_worker *w) {
+    ew_slice request = w->held_range;
+    w->held_range = (ew_slice){0};
+    w->range = sim_call_start(w, ETCD_MODEL_RANGE, request, w->options->call_timeout_ms, range_answered, w);
+    free(sim_unconst(request.data));
+}
+
 static void carry_out(sim_worker *w, const watching_effect *e) {
     static const sim_stream_callbacks callbacks = {stream_message, stream_ended};
     switch (e->type) {
     case WATCHING_DO_RANGE:
-        if (w->range)
-            ew_sim_fail(w->sim, "worker %u: two range calls at once", w->number);
-        w->range = sim_call_start(w, ETCD_MODEL_RANGE, e->bytes, w->options->call_timeout_ms, range_answered, w);
+        read_page(w, e->bytes);
         break;
     case WATCHING_DO_CANCEL_RANGE:
+        if (w->held_range.data)
+            release_page(w);
         if (w->range)
             sim_call_cancel(w->range);
         break;
@@ -134,9 +151,14 @@ void sim_watcher_start(sim_worker *w) {
 }
 
 void sim_watcher_room(sim_worker *w) {
-    if (w->paused && w->stream && backlog(w) < (size_t)w->options->mailbox_messages) {
+    if (backlog(w) >= (size_t)w->options->mailbox_messages)
+        return;
+    if (w->held_range.data)
+        release_page(w);
+    if (w->paused && w->stream) {
         w->paused = false;
         sim_stream_pause(w->stream, false);
+        sim_actor_wake(&w->watcher, watching_deadline_ms(w->watching));
     }
 }
 
@@ -155,8 +177,9 @@ void sim_watcher_round(void *actor) {
         if (m)
             msg__message__free_unpacked(m, NULL);
     }
-    if (!w->watcher_down && watching_deadline_ms(w->watching) <= sim_now(w->sim))
+    /* While the stream is not read, its silence is our own. */
+    if (!w->watcher_down && !w->paused && watching_deadline_ms(w->watching) <= sim_now(w->sim))
         step(w, (watching_event){.type = WATCHING_TIMER});
-    if (!w->watcher_down)
+    if (!w->watcher_down && !w->paused)
         sim_actor_wake(a, watching_deadline_ms(w->watching));
 }

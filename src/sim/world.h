@@ -41,6 +41,7 @@
     X(compact, 50, "etcd is compacted")                                                                                \
     X(echo, 200, "a message of the watcher comes again, after a re-sync")                                              \
     X(lose_lease, 3, "a lease ends too early")                                                                         \
+    X(depose, 5, "somebody else becomes the leader")                                                                   \
     X(kill, 10, "a worker is killed")                                                                                  \
     X(stop, 5, "a worker is stopped")                                                                                  \
     X(slow_tick, 200, "ticks that take up to slow_tick_ms")                                                            \
@@ -73,6 +74,7 @@ struct ew_sim {
     sim_schedule schedule;
     sim_faults drawn;
     bool faulty;
+    int64_t calm_since_ms; /* when the faults were switched off */
     etcd_model_config etcd_config;
     etcd_model *etcd;
     sim_arena arena;       /* the checks' */
@@ -103,6 +105,7 @@ struct ew_sim {
 void sim_note(ew_sim *s, const char *what, int64_t a, int64_t b);
 void sim_trace(ew_sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int64_t sim_now(const ew_sim *s);
+int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease);
 void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn); /* somebody else's transaction, at once */
 void sim_compact(ew_sim *s, int64_t revision);
 void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *owner);

@@ -25,6 +25,13 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     if (!o)
         abort();
     set_text(o, "prefix", sim_chance(r, 500) ? "/app" : "app/");
+    set_text(o, "prefix_match", sim_chance(r, 100) ? "textual" : "path");
+    if (sim_chance(r, 150)) {
+        char name[16];
+        snprintf(name, sizeof name, "fixed-%d", a->worker);
+        set_text(o, "worker_id", name); /* the next life finds the receipt of the one before */
+    }
+    set(o, "fence_session", sim_chance(r, 200));
     set_text(o, "delete_counter", sc->counter ? "compat" : "off");
     a->serializable = sc->serializable_all || sim_chance(r, 300);
     set_text(o, "isolation", a->serializable ? "serializable" : "snapshot");
@@ -58,6 +65,7 @@ static void add_actor(scenario *sc, int i) {
         fprintf(stderr, "%s\n", err.detail);
         abort();
     }
+    sc->sim->workers[i]->leads = sim_chance(&sc->random, 200);
     ew_sim_on_end(sc->sim, i, scenario_ended);
     ew_options_free(o);
 }
@@ -143,10 +151,16 @@ static void stop_all(scenario *sc) {
     for (int i = 0; i < sc->actor_count; i++)
         if (ew_sim_is_running(sc->sim, i))
             ew_sim_fail(sc->sim, "worker %d has not stopped", i);
+    size_t position = 0;
+    const etcd_model_record *r;
+    while ((r = etcd_model_scan(sc->sim->etcd, &position, ew_sim_revision(sc->sim))))
+        if (r->lease != 0 || (r->key.len > 12 && memcmp(r->key.data, "/etcdworker/", 12) == 0))
+            ew_sim_fail(sc->sim, "%.*s is left though all workers are gone", (int)r->key.len,
+                        (const char *)r->key.data);
 }
 
 bool scenario_run(scenario *sc) {
-    enum { LIMIT_MS = 120000 };
+    enum { LIMIT_MS = 90000 };
     ew_sim_run(sc->sim, sc->fault_ms);
     sc->quiet = true;
     ew_sim_settle(sc->sim, LIMIT_MS);
