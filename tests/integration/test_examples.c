@@ -1,0 +1,172 @@
+/* The examples do what they say, against a real etcd. They are the build's own: programs made with the public headers
+ * and the shared library. */
+#include "lib/process.h"
+#include "lib/scenario.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* ---- running them ---- */
+
+/* Where the build put an example. The test skips what a build without examples has not made. */
+static char *program(const char *name) {
+    const char *dir = getenv("EW_BUILD_DIR");
+    char *path = NULL;
+    assert_true(asprintf(&path, "%s/example_%s", dir != NULL ? dir : ".", name) > 0);
+    if (access(path, X_OK) != 0) {
+        print_message("%s is not built\n", path);
+        free(path);
+        skip();
+    }
+    return path;
+}
+
+/* An example that runs beside the test, and what it prints. */
+typedef struct show {
+    pid_t pid;
+    char log[64];
+    char text[8192];
+    const char *wanted;
+} show;
+
+static void start(show *s, const char *name, const char *a, const char *b, const char *c) {
+    char *path = program(name);
+    memset(s, 0, sizeof *s);
+    snprintf(s->log, sizeof s->log, "/tmp/etcdworker-example-XXXXXX");
+    int fd = mkstemp(s->log);
+    assert_true(fd >= 0);
+    close(fd);
+    char *const argv[] = {path, (char *)(uintptr_t)a, (char *)(uintptr_t)b, (char *)(uintptr_t)c, NULL};
+    s->pid = process_start(argv, s->log);
+    free(path);
+}
+
+static void read_log(show *s) {
+    FILE *f = fopen(s->log, "r");
+    assert_non_null(f);
+    s->text[fread(s->text, 1, sizeof s->text - 1, f)] = '\0';
+    fclose(f);
+}
+
+static bool has_printed(void *arg) {
+    show *s = arg;
+    read_log(s);
+    return strstr(s->text, s->wanted) != NULL;
+}
+
+static void await_text(show *s, const char *wanted) {
+    s->wanted = wanted;
+    if (!scene_until(has_printed, s))
+        fail_msg("never printed \"%s\", but:\n%s", wanted, s->text);
+}
+
+static bool has_ended(void *arg) {
+    return !process_is_alive(((show *)arg)->pid);
+}
+
+static void await_end(show *s) {
+    if (!scene_until(has_ended, s)) {
+        process_end(s->pid, SIGKILL);
+        fail_msg("does not end");
+    }
+    read_log(s);
+    unlink(s->log);
+}
+
+/* ---- the examples ---- */
+
+/* Several of them count at once, and no count is lost. */
+static void test_counter(void **state) {
+    (void)state;
+    enum { AT_ONCE = 3 };
+    show shows[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++)
+        start(&shows[i], "counter", scene_endpoint(), "300", NULL);
+    for (int i = 0; i < AT_ONCE; i++) {
+        await_end(&shows[i]);
+        assert_non_null(strstr(shows[i].text, " at revision "));
+    }
+    assert_string_equal(hand_get("/counter/value").value, "900");
+}
+
+static void test_leader_view(void **state) {
+    (void)state;
+    show s;
+    start(&s, "leader_view", "election", scene_endpoint(), "4");
+    await_text(&s, "nobody leads");
+    hand_put("/election/1", "alice");
+    await_text(&s, "alice leads");
+    hand_put("/election/2", "bob");
+    hand_delete("/election/1");
+    await_text(&s, "bob leads");
+    hand_delete("/election/2");
+    await_end(&s);
+    assert_non_null(strstr(strstr(s.text, "bob leads"), "nobody leads"));
+}
+
+/* Without a number of leaders it ends on a signal. */
+static void test_leader_view_is_stopped(void **state) {
+    (void)state;
+    show s;
+    start(&s, "leader_view", "election", scene_endpoint(), NULL);
+    await_text(&s, "nobody leads");
+    kill(s.pid, SIGTERM);
+    await_end(&s);
+    assert_null(strstr(s.text, "leader_view:")); /* it would say what went wrong */
+}
+
+static void test_nng_app(void **state) {
+    (void)state;
+    char out[8192];
+    char *path = program("nng_app");
+    char *const argv[] = {path, (char *)(uintptr_t)scene_endpoint(), NULL};
+    int code = process_run(argv, out, sizeof out);
+    free(path);
+    if (code != 0)
+        fail_msg("%d: %s", code, out);
+    assert_non_null(strstr(out, "order 5: "));
+    assert_int_equal(hand_count("/shop/orders/") + hand_count("/shop/bills/"), 5);
+    assert_true(hand_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
+}
+
+static void test_client(void **state) {
+    (void)state;
+    show s;
+    start(&s, "client", scene_endpoint(), NULL, NULL);
+    await_text(&s, "watching");
+    hand_put("/example/x", "1");
+    hand_put("/example/stop", "now");
+    await_end(&s);
+    assert_non_null(strstr(s.text, "claimed at revision"));
+    assert_non_null(strstr(s.text, "/example/x"));
+    assert_non_null(strstr(s.text, "/example/stop"));
+    start(&s, "client", scene_endpoint(), NULL, NULL); /* again: now the key is taken */
+    await_text(&s, "watching");
+    hand_put("/example/stop", "now");
+    await_end(&s);
+    assert_non_null(strstr(s.text, "taken"));
+}
+
+/* Without an etcd each says so, and fails. */
+static void test_without_arguments_that_make_sense(void **state) {
+    (void)state;
+    static const char *const names[] = {"counter", "nng_app"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char out[2048];
+        char *path = program(names[i]);
+        char *const argv[] = {path, (char *)(uintptr_t) "nonsense", NULL};
+        assert_int_not_equal(process_run(argv, out, sizeof out), 0);
+        assert_non_null(strstr(out, "nonsense"));
+        free(path);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_counter), scene_test(test_leader_view), scene_test(test_leader_view_is_stopped),
+        scene_test(test_nng_app), scene_test(test_client),      scene_test(test_without_arguments_that_make_sense),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
