@@ -63,7 +63,7 @@ static void kept(void *arg, int status, const char *detail, ew_slice bytes) {
         status == EW_OK && bytes.len > 0 ? pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data) : NULL;
     if (r && r->ttl <= 0)
         session_done(w);
-    else if (r)
+    else if (r && w->leased)
         w->lease_until_ms = w->lease_sent_ms + r->ttl * 1000;
     if (r)
         pb__lease_keep_alive_response__free_unpacked(r, NULL);
