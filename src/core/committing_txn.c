@@ -155,8 +155,9 @@ static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
 
 /* The compares as they were given, and a read of each key, so that a refusal tells whether it was the fence. */
 bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes) {
-    *txn = pb__txn_request__unpack(NULL, config->fence.len, config->fence.data);
-    bool ok = *txn && committing_append(bytes, config->fence.data, config->fence.len);
+    const size_t len = EW_BUG(standing_left_out) ? 0 : config->fence.len;
+    *txn = pb__txn_request__unpack(NULL, len, config->fence.data);
+    bool ok = *txn && committing_append(bytes, config->fence.data, len);
     for (size_t i = 0; ok && i < (*txn)->n_compare; i++)
         ok = append_read(bytes, (*txn)->compare[i]->key);
     return ok;
