@@ -101,7 +101,7 @@ static void test_encrypted(void **state) {
     ew_watch_close(w);
     ew_client_close(c);
 
-    char endpoint[64];
+    char endpoint[160];
     snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
     must(open_client(&c, endpoint, "ca_file", certs_authority(ours), NULL));
     expect_put(c, EW_OK, "");
@@ -110,7 +110,7 @@ static void test_encrypted(void **state) {
 static void test_whom_to_trust(void **state) {
     (void)state;
     ew_client *c;
-    char endpoint[64];
+    char endpoint[160];
     snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
     must(open_client(&c, server->endpoint, "ca_file", certs_authority(foreign), NULL));
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");

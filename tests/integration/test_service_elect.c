@@ -35,7 +35,7 @@ static int tear_down(void **state) {
 
 /* One of several, called `value`. */
 static daemon_process start(const char *value) {
-    char endpoints[64], elect_value[64], name[64], ttl[64];
+    char endpoints[160], elect_value[64], name[64], ttl[64];
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
     snprintf(elect_value, sizeof elect_value, "--elect-value=%s", value);
     snprintf(name, sizeof name, "--name=worker-%s", value);
@@ -202,7 +202,7 @@ static void test_etcd_is_away(void **state) {
     int64_t start_ms = etcd_now_ms();
     end(&a);
     assert_in_range(etcd_now_ms() - start_ms, 0, 5000);
-    char endpoints[64], out[16384];
+    char endpoints[160], out[16384];
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
     char *arguments[] = {endpoints, "--elect=" NAME, "--start-timeout-ms=300", "--call-timeout-ms=200", NULL};
     int code = daemon_run(arguments, out, sizeof out);

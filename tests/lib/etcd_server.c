@@ -89,7 +89,8 @@ static void choose_ports(etcd_server *s) {
     s->client_port = etcd_free_port();
     s->peer_port = etcd_free_port();
     s->health_port = etcd_free_port();
-    snprintf(s->endpoint, sizeof s->endpoint, "127.0.0.1:%d", s->client_port);
+    snprintf(s->address, sizeof s->address, "127.0.0.1:%d", s->client_port);
+    snprintf(s->endpoint, sizeof s->endpoint, "%s", s->address);
 }
 
 /* ---- one server ---- */
@@ -121,18 +122,18 @@ static const char *extra_value(const char *const *extra, const char *head) {
     return NULL;
 }
 
-static void make_args(etcd_server *s, const char *members, const char *token, const char *const *extra) {
+static void make_args(etcd_server *s, const char *members, const char *token, const char *const *extra, bool first) {
     free_args(s);
     s->argv = calloc(ARGS_MAX, sizeof *s->argv);
     s->tls = extra_value(extra, "--cert-file") != NULL;
     const char *scheme = s->tls ? "https" : "http";
-    const char *also = extra_value(extra, ETCD_ALSO_AT);
+    const char *also = first ? extra_value(extra, ETCD_ALSO_AT) : NULL;
     int n = 0;
     s->argv[n++] = text("%s", binary("EW_ETCD", "etcd"));
     s->argv[n++] = text("--name=%s", s->name);
     s->argv[n++] = text("--data-dir=%s/data", s->dir);
-    s->argv[n++] = text("--listen-client-urls=%s://%s%s%s", scheme, s->endpoint, also ? "," : "", also ? also : "");
-    s->argv[n++] = text("--advertise-client-urls=%s://%s", scheme, s->endpoint);
+    s->argv[n++] = text("--listen-client-urls=%s://%s%s%s", scheme, s->address, also ? "," : "", also ? also : "");
+    s->argv[n++] = text("--advertise-client-urls=%s://%s", scheme, s->address);
     s->argv[n++] = text("--listen-peer-urls=http://127.0.0.1:%d", s->peer_port);
     s->argv[n++] = text("--initial-advertise-peer-urls=http://127.0.0.1:%d", s->peer_port);
     s->argv[n++] = text("--listen-metrics-urls=http://127.0.0.1:%d", s->health_port);
@@ -200,88 +201,170 @@ _Noreturn static void give_up(etcd_server *s) {
     process_die("etcd does not start:\n%s", log);
 }
 
-etcd_server *etcd_server_start(const char *const *extra) {
+/* ---- starting any number of them ---- */
+
+static etcd_server *make_node(void) {
     etcd_server *s = calloc(1, sizeof *s);
     if (!s)
         process_die("out of memory");
     make_dir(s);
-    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
-        choose_ports(s);
-        char *members = text("%s=http://127.0.0.1:%d", s->name, s->peer_port);
-        make_args(s, members, s->name, extra);
-        free(members);
-        launch(s);
-        if (wait_until_ready(s))
-            return s;
-        if (s->pid != 0)
-            break; /* it runs and does not answer: other ports would not help */
+    return s;
+}
+
+static void remove_data(const etcd_server *s) {
+    char *data = text("%s/data", s->dir);
+    remove_dir(data);
+    free(data);
+}
+
+static char *member_list(etcd_server *const *nodes, int count) {
+    char *list = text("%s", "");
+    for (int i = 0; i < count; i++) {
+        char *longer = text("%s%s%s=http://127.0.0.1:%d", list, i ? "," : "", nodes[i]->name, nodes[i]->peer_port);
+        free(list);
+        list = longer;
     }
-    give_up(s);
+    return list;
+}
+
+static bool launch_nodes(etcd_server *const *nodes, int count, const char *const *extra) {
+    for (int i = 0; i < count; i++)
+        choose_ports(nodes[i]);
+    char *members = member_list(nodes, count);
+    for (int i = 0; i < count; i++) {
+        make_args(nodes[i], members, nodes[0]->name, extra, i == 0);
+        launch(nodes[i]);
+    }
+    free(members);
+    bool ready = true;
+    for (int i = 0; i < count; i++)
+        ready = wait_until_ready(nodes[i]) && ready;
+    return ready;
+}
+
+/* Somebody else may take a port before etcd has it: then all of them start again, on others. */
+static void start_nodes(etcd_server *const *nodes, int count, const char *const *extra) {
+    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
+        if (launch_nodes(nodes, count, extra))
+            return;
+        if (count == 1 && nodes[0]->pid != 0)
+            break; /* it runs and does not answer: other ports would not help */
+        for (int i = 0; i < count; i++) {
+            etcd_server_kill(nodes[i]);
+            remove_data(nodes[i]);
+        }
+    }
+    give_up(nodes[0]);
+}
+
+int etcd_server_nodes(void) {
+    const char *nodes = getenv("EW_ETCD_NODES");
+    return nodes && strcmp(nodes, "3") == 0 ? ETCD_CLUSTER_NODES : 1;
+}
+
+etcd_server *etcd_server_start(const char *const *extra) {
+    etcd_server *nodes[ETCD_CLUSTER_NODES];
+    int count = etcd_server_nodes();
+    for (int i = 0; i < count; i++)
+        nodes[i] = make_node();
+    start_nodes(nodes, count, extra);
+    size_t len = strlen(nodes[0]->endpoint);
+    for (int i = 1; i < count; i++) {
+        nodes[i - 1]->next = nodes[i];
+        len += (size_t)snprintf(nodes[0]->endpoint + len, sizeof nodes[0]->endpoint - len, ",%s", nodes[i]->address);
+    }
+    return nodes[0];
+}
+
+/* ---- what is done to a handle is done to all behind it ---- */
+
+static void end_all(etcd_server *s, int signal) {
+    for (; s; s = s->next) {
+        if (s->pid > 0)
+            process_end(s->pid, signal);
+        s->pid = 0;
+    }
 }
 
 void etcd_server_kill(etcd_server *s) {
-    if (s->pid > 0)
-        process_end(s->pid, SIGKILL);
-    s->pid = 0;
+    end_all(s, SIGKILL);
 }
 
 void etcd_server_stop(etcd_server *s) {
-    if (s->pid > 0)
-        process_end(s->pid, SIGTERM);
-    s->pid = 0;
+    end_all(s, SIGTERM);
+}
+
+void etcd_server_restart_without_waiting(etcd_server *s) {
+    for (; s; s = s->next) {
+        if (s->pid == 0)
+            launch(s);
+    }
 }
 
 void etcd_server_restart(etcd_server *s) {
-    /* Its port may be taken for a moment by an outgoing connection of another process. */
+    /* A port may be taken for a moment by an outgoing connection of another process. */
     for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
-        launch(s);
-        if (wait_until_ready(s))
+        etcd_server_restart_without_waiting(s);
+        bool ready = true, ended = false;
+        for (etcd_server *node = s; node; node = node->next) {
+            bool good = wait_until_ready(node);
+            ready = ready && good;
+            ended = ended || node->pid == 0;
+        }
+        if (ready)
             return;
-        if (s->pid != 0)
+        if (!ended)
             break;
         pause_ms(200);
     }
     give_up(s);
 }
 
-void etcd_server_restart_without_waiting(etcd_server *s) {
-    launch(s);
-}
-
 void etcd_server_replace(etcd_server *s) {
     static const char flag[] = "--initial-cluster-token=";
     etcd_server_kill(s);
-    char *data = text("%s/data", s->dir);
-    remove_dir(data);
-    free(data);
-    for (char **a = s->argv; *a; a++) {
-        if (strncmp(*a, flag, sizeof flag - 1) == 0) {
-            char *other = text("%s-another", *a); /* the cluster id is made from it */
-            free(*a);
-            *a = other;
+    for (etcd_server *node = s; node; node = node->next) {
+        remove_data(node);
+        for (char **a = node->argv; *a; a++) {
+            if (strncmp(*a, flag, sizeof flag - 1) == 0) {
+                char *other = text("%s-another", *a); /* the cluster id is made from it */
+                free(*a);
+                *a = other;
+            }
         }
     }
     etcd_server_restart(s);
 }
 
+void etcd_server_wipe(etcd_server *s) {
+    for (; s; s = s->next)
+        remove_data(s);
+}
+
 void etcd_server_pause(etcd_server *s) {
-    kill(s->pid, SIGSTOP);
-    /* The signal takes a moment to reach every thread, and until then requests are answered. */
-    if (waitpid(s->pid, NULL, WUNTRACED) != s->pid)
-        process_die("etcd does not stop");
+    for (; s; s = s->next) {
+        kill(s->pid, SIGSTOP);
+        /* The signal takes a moment to reach every thread, and until then requests are answered. */
+        if (waitpid(s->pid, NULL, WUNTRACED) != s->pid)
+            process_die("etcd does not stop");
+    }
 }
 
 void etcd_server_resume(etcd_server *s) {
-    kill(s->pid, SIGCONT);
+    for (; s; s = s->next)
+        kill(s->pid, SIGCONT);
 }
 
 void etcd_server_free(etcd_server *s) {
     if (!s)
         return;
     etcd_server_kill(s);
-    remove_dir(s->dir);
-    free_args(s);
-    free(s);
+    for (etcd_server *next; s; s = next) {
+        next = s->next;
+        remove_dir(s->dir);
+        free_args(s);
+        free(s);
+    }
 }
 
 /* ---- clients ---- */
@@ -305,7 +388,7 @@ ew_client *etcd_server_client(const etcd_server *s) {
 }
 
 int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
-    char endpoints[64];
+    char endpoints[160];
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", s->endpoint);
     char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints};
     int n = 2;
@@ -319,42 +402,16 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
 
 /* ---- three of them ---- */
 
-static bool launch_cluster(etcd_cluster *c, const char *const *extra) {
-    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
-        choose_ports(c->nodes[i]);
-    char *members = text("%s=http://127.0.0.1:%d,%s=http://127.0.0.1:%d,%s=http://127.0.0.1:%d", c->nodes[0]->name,
-                         c->nodes[0]->peer_port, c->nodes[1]->name, c->nodes[1]->peer_port, c->nodes[2]->name,
-                         c->nodes[2]->peer_port);
-    for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
-        make_args(c->nodes[i], members, c->nodes[0]->name, extra);
-        launch(c->nodes[i]);
-    }
-    free(members);
-    snprintf(c->endpoints, sizeof c->endpoints, "%s,%s,%s", c->nodes[0]->endpoint, c->nodes[1]->endpoint,
-             c->nodes[2]->endpoint);
-    bool ready = true;
-    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
-        ready = wait_until_ready(c->nodes[i]) && ready;
-    return ready;
-}
-
 etcd_cluster *etcd_cluster_start(const char *const *extra) {
     etcd_cluster *c = calloc(1, sizeof *c);
-    for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
-        c->nodes[i] = calloc(1, sizeof *c->nodes[i]);
-        make_dir(c->nodes[i]);
-    }
-    for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
-        if (launch_cluster(c, extra))
-            return c;
-        for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
-            etcd_server_kill(c->nodes[i]);
-            char *data = text("%s/data", c->nodes[i]->dir);
-            remove_dir(data);
-            free(data);
-        }
-    }
-    give_up(c->nodes[0]);
+    if (!c)
+        process_die("out of memory");
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++)
+        c->nodes[i] = make_node();
+    start_nodes(c->nodes, ETCD_CLUSTER_NODES, extra);
+    snprintf(c->endpoints, sizeof c->endpoints, "%s,%s,%s", c->nodes[0]->endpoint, c->nodes[1]->endpoint,
+             c->nodes[2]->endpoint);
+    return c;
 }
 
 void etcd_cluster_free(etcd_cluster *c) {

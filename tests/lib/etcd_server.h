@@ -2,7 +2,9 @@
  *
  * A server dies with the thread that started it (so start servers on a thread that lives as long as the test), and what
  * a killed test left on disk is removed by the next one. Whatever goes wrong in here ends the test program with etcd's
- * own log. Environment: EW_ETCD and EW_ETCDCTL name other binaries than those of PATH. */
+ * own log. Environment: EW_ETCD and EW_ETCDCTL name other binaries than those of PATH. EW_ETCD_NODES=3 makes every
+ * single server a cluster of three behind one handle: what is done to the handle is done to all of them, and
+ * `endpoint` names them all. */
 #ifndef TESTS_LIB_ETCD_SERVER_H
 #define TESTS_LIB_ETCD_SERVER_H
 
@@ -11,18 +13,23 @@
 #include <sys/types.h>
 
 typedef struct etcd_server {
-    pid_t pid;         /* 0 while it is down */
-    char name[64];     /* unique in the world */
-    char dir[128];     /* of its data and log */
-    char endpoint[32]; /* "127.0.0.1:40001" */
+    pid_t pid;          /* 0 while it is down */
+    char name[64];      /* unique in the world */
+    char dir[128];      /* of its data and log */
+    char address[32];   /* "127.0.0.1:40001" */
+    char endpoint[128]; /* for clients: the same, or the addresses of all nodes behind this handle */
     int client_port, peer_port, health_port;
     bool tls;
-    char **argv; /* to start it again */
+    char **argv;              /* to start it again */
+    struct etcd_server *next; /* of the nodes behind one handle */
 } etcd_server;
 
 /* Starts a single node and waits until it answers. `extra` is a list of further flags ended by NULL, or NULL. With
  * --cert-file among them its clients speak TLS. */
 etcd_server *etcd_server_start(const char *const *extra);
+
+/* How many nodes are behind a handle: 1, or what EW_ETCD_NODES says. */
+int etcd_server_nodes(void);
 
 /* A flag of this fixture's own: a further URL for clients, ETCD_ALSO_AT "unix://name:1" or "http://[::1]:40001". */
 #define ETCD_ALSO_AT "also-at="
@@ -35,6 +42,7 @@ void etcd_server_stop(etcd_server *s);                    /* SIGTERM, and waits 
 void etcd_server_restart(etcd_server *s);                 /* after one of these: again, on the same ports and data */
 void etcd_server_restart_without_waiting(etcd_server *s); /* for a member that needs another one to be ready */
 void etcd_server_replace(etcd_server *s);                 /* by a new, empty cluster on the same ports */
+void etcd_server_wipe(etcd_server *s);                    /* while it is down: removes its data */
 void etcd_server_pause(etcd_server *s);                   /* SIGSTOP: connections stay open, nothing answers */
 void etcd_server_resume(etcd_server *s);                  /* SIGCONT */
 

@@ -2,7 +2,6 @@
 
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
-#include "lib/process.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -56,10 +55,7 @@ void scene_start_etcd(void) {
 }
 
 void scene_wipe_etcd(void) {
-    char data[160];
-    snprintf(data, sizeof data, "%s/data", server->dir);
-    char *const argv[] = {"rm", "-rf", data, NULL};
-    assert_int_equal(process_run(argv, NULL, 0), 0);
+    etcd_server_wipe(server);
 }
 
 void scene_pause_etcd(void) {
