@@ -144,6 +144,15 @@ static evaluate_unit merge(evaluate_batch *b, size_t first) {
     merged.items = malloc((merged.capacity + 1) * sizeof *merged.items);
     if (!merged.items)
         return merged;
+    if (first == b->unit_count) { /* a unit of its own, already measured */
+        memcpy(merged.items, b->scratch.items, b->scratch.count * sizeof *merged.items);
+        merged.count = b->scratch.count;
+        merged.groups = b->scratch.groups;
+        merged.ops = b->scratch.ops;
+        merged.bytes = b->scratch.bytes;
+        merged.has_delete = b->scratch.has_delete;
+        return merged;
+    }
     b->stamp++;
     for (size_t i = first; i < b->unit_count; i++)
         collect(&merged, b->stamp, &b->units[i]);

@@ -23,6 +23,7 @@ enum { KEYS = 6, UNITS = 6, COPIES = 4 };
 static const char *const keys[KEYS] = {"/a/0", "/a/1", "/a/2", "/a/3", "/a/4", "/a/5"};
 #define COUNTER "/a/counter"
 #define RECEIPT "/r/w"
+#define LEADER  "/leader"
 
 typedef struct copy {
     uint8_t bytes[8192];
@@ -193,6 +194,8 @@ static void foreign(bench *b) {
         b->honest = false;
     } else if (what < 245) {
         tiny_put(&b->etcd, RECEIPT, what % 2 ? "1" : "77");
+    } else if (what < 250) {
+        tiny_delete(&b->etcd, LEADER);
     }
 }
 
@@ -258,6 +261,19 @@ static void something(bench *b) {
     }
 }
 
+/* The leader's key is still the one that was elected. */
+static ew_slice pack_fence(uint8_t *bytes) {
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
+    compare.target = PB__COMPARE__COMPARE_TARGET__CREATE;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
+    compare.create_revision = 2;
+    compare.key = (ProtobufCBinaryData){sizeof LEADER - 1, (uint8_t *)LEADER};
+    fence.compare = compares;
+    fence.n_compare = 1;
+    return (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -280,6 +296,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     b->now_ms = 1000;
     b->honest = true;
     b->etcd.revision = 1;
+    uint8_t fence[64];
+    if (flags & 16) {
+        b->config.fence = pack_fence(fence);
+        b->config.fence_compares = 1;
+        tiny_put(&b->etcd, LEADER, "me");
+    }
     b->c = committing_new(&b->config);
     CHECK(b->c);
     while (b->in.size > 0 && !b->ended)
