@@ -49,14 +49,15 @@ typedef struct ticking_config {
                                      committing_overhead() */
     int64_t conflict_backoff_min_ms, conflict_backoff_max_ms;
     int64_t max_pending_update_bytes;
-    uint32_t max_submits;  /* that may wait */
-    int64_t session_lease; /* for EW_LEASE_SESSION; 0: none */
+    uint32_t max_submits;      /* that may wait */
+    int64_t session_lease;     /* for EW_LEASE_SESSION; 0: none */
+    int64_t audit_interval_ms; /* 0: no audits */
     uint64_t seed;
 } ticking_config;
 
 typedef enum ticking_event_type {
-    TICKING_MESSAGE, /* `message`: its snapshot, events, progress and outcome are taken, in this order; other fields are
-                        not looked at */
+    TICKING_MESSAGE, /* `message`: its snapshot, events, progress, outcome and page of an audit are taken, in this
+                        order; other fields are not looked at */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
     TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
@@ -77,6 +78,9 @@ typedef enum ticking_effect_type {
     TICKING_DO_TICK,   /* take every update (ticking_take_update), tick the reactor with `tick`, answer with
                           TICKING_TICKED. `reset` first: call the reactor's reset */
     TICKING_DO_COMMIT, /* send `patches` to the committer */
+    TICKING_DO_AUDIT,  /* have the keys read as of `revision`, under the number `audit`: a message with `audited` of
+                          that number follows, or several */
+    TICKING_DO_RESYNC, /* have the prefix loaded again: a snapshot of a later epoch follows */
     TICKING_DO_REPLY,  /* answer the submit `submit_id`: status, revision, detail */
     TICKING_DO_END,    /* the run is over with `status`, `detail`; the last effect */
     TICKING_DO_LOG,    /* level in `status`, text in `detail`, revision */
@@ -88,6 +92,7 @@ typedef struct ticking_effect {
     bool reset;
     const Msg__Patches *patches; /* borrowed: the core's, until its next step */
     uint64_t submit_id;
+    uint64_t audit;
     int64_t revision;
     int status;
     const char *detail; /* borrowed: the core's, until its next step */
@@ -103,7 +108,10 @@ void ticking_effects_fini(ticking_effects *effects);
 typedef struct ticking ticking;
 
 ticking *ticking_new(const ticking_config *config); /* NULL when out of memory */
-void ticking_free(ticking *t); /* drops what is pending: callbacks get EW_ERR_CANCELLED, arguments are dropped */
+
+/* Drops what is pending: callbacks get EW_ERR_CANCELLED, those of a batch that is out EW_ERR_UNKNOWN_OUTCOME; arguments
+ * are dropped. */
+void ticking_free(ticking *t);
 
 /* The rule of steps: TICKING_MESSAGE and TICKING_SUBMIT only take things in (they may answer submits and end the run,
  * but never give DO_TICK or DO_COMMIT), so that all that is ready is taken before anything is decided on it (SEMANTICS
@@ -132,6 +140,8 @@ ticking_state ticking_get_state(const ticking *t);
 typedef struct ticking_stats {
     int64_t revision, barrier_revision;
     uint64_t ticks, events, groups_committed, groups_refused, snapshots, bad_messages, keys, mirror_bytes;
+    uint64_t audits;        /* completed */
+    uint64_t audit_repairs; /* keys that an audit found to differ */
 } ticking_stats;
 void ticking_get_stats(const ticking *t, ticking_stats *out);
 
