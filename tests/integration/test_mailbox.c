@@ -357,7 +357,7 @@ static void test_a_requester_that_is_gone_does_no_harm(void **state) {
 /* ---- the end ---- */
 
 /* With messages that wait in every place where they can. (While one is just passing from socket to socket, nng 1.5 may
- * lose the memory of it: ETCD.md, nng, #1713.) */
+ * leak it.) */
 static void test_close_with_messages_that_wait(void **state) {
     (void)state;
     enum { BOUND = 2 };
