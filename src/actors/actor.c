@@ -42,7 +42,7 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
     a->queue = etcd_queue_new();
     int status = EW_ERR_NO_MEMORY;
     if (a->worker != NULL && a->queue != NULL)
-        status = outbox_open(&a->outbox, peer_url, 8, ops->room != NULL ? ops->room : wake, a, err);
+        status = outbox_open(&a->outbox, peer_url, 2, ops->room != NULL ? ops->room : wake, a, err);
     else
         ew_fail(err, status, "starting the %s", ops->name);
     a->down_outbox = a->outbox;

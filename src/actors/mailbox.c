@@ -36,6 +36,7 @@ struct mailbox {
     pthread_cond_t filled;
     item *ring;
     size_t bound, capacity, head, count, urgent;
+    size_t bytes;   /* of the bodies in the ring */
     bool receiving; /* the aio is out, or its callback runs */
     bool waiting, outcome_only;
 
@@ -67,13 +68,21 @@ static struct timespec timespec_of(int64_t deadline_ms) {
 
 /* ---- receiving ---- */
 
+/* A mailbox is full by number or by size: a few pages of a snapshot are as much as many events. */
+enum { FULL_BYTES = 32 << 20 };
+
+static bool has_room(const mailbox *mb) {
+    return mb->count < mb->bound && mb->bytes < FULL_BYTES;
+}
+
 /* Under the lock: queues a message. Answers whether the actor that waits has something to wake up for. The ring has
  * room for `bound` messages and one request of each responder. */
 static bool enqueue(mailbox *mb, nng_msg *msg, uint64_t request) {
     bool urgent = request == 0 && message_is_urgent((ew_slice){nng_msg_body(msg), nng_msg_len(msg)});
     mb->ring[(mb->head + mb->count++) % mb->capacity] = (item){msg, request, urgent};
     mb->urgent += urgent;
-    return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || mb->count >= mb->bound);
+    mb->bytes += nng_msg_len(msg);
+    return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || !has_room(mb));
 }
 
 static void pull_done(void *arg) {
@@ -82,7 +91,7 @@ static void pull_done(void *arg) {
         return; /* the mailbox is being closed */
     pthread_mutex_lock(&mb->lock);
     bool wake = enqueue(mb, nng_aio_get_msg(mb->aio), 0);
-    bool again = mb->count < mb->bound;
+    bool again = has_room(mb);
     mb->receiving = again;
     pthread_mutex_unlock(&mb->lock);
     if (wake) /* without the lock, or the first thing that the woken thread does is to wait for it */
@@ -102,7 +111,8 @@ bool mailbox_take(mailbox *mb, mailbox_message *out) {
         mb->count--;
         mb->urgent -= it.urgent;
         *out = (mailbox_message){{nng_msg_body(it.msg), nng_msg_len(it.msg)}, it.request, it.msg};
-        again = !mb->receiving && mb->count < mb->bound;
+        mb->bytes -= out->body.len;
+        again = !mb->receiving && has_room(mb);
         mb->receiving |= again;
     }
     pthread_mutex_unlock(&mb->lock);
@@ -120,7 +130,7 @@ void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only) {
     pthread_mutex_lock(&mb->lock);
     mb->waiting = true;
     mb->outcome_only = outcome_only;
-    while (outcome_only ? mb->urgent == 0 && mb->count < mb->bound : mb->count == 0) {
+    while (outcome_only ? mb->urgent == 0 && has_room(mb) : mb->count == 0) {
         if (deadline_ms == INT64_MAX)
             pthread_cond_wait(&mb->filled, &mb->lock);
         else if (pthread_cond_timedwait(&mb->filled, &mb->lock, &until) != 0)

@@ -22,8 +22,8 @@ typedef struct mailbox_message {
     void *owner;
 } mailbox_message;
 
-/* Listens at `url` and starts to receive, holding at most `bound` messages (beyond that the senders wait). `arrived`,
- * if not NULL, is called on nng's thread after each message is queued, one call at a time. */
+/* Listens at `url` and starts to receive, holding at most `bound` messages and about 32 MiB (beyond that the senders
+ * wait). `arrived`, if not NULL, is called on nng's thread after each message is queued, one call at a time. */
 int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(void *arg), void *arg, ew_error *err);
 
 /* Also takes requests (REP) at `url`, at most `bound` at once: they arrive in the mailbox as messages with `request`

@@ -4,6 +4,7 @@
 #include "core/options_internal.h"
 #include "core/prefix.h"
 #include "core/watching.h"
+#include "core/watching_letter.h"
 
 #include <stdlib.h>
 
@@ -14,6 +15,7 @@ typedef struct watcher {
     char *prefix;
     int64_t call_timeout_ms;
     etcd_call *range;
+    ew_slice waiting_range; /* the request of a page that the receiver has no room for yet; malloced */
     etcd_stream *stream;
     bool paused;                            /* the receiver is behind: the stream is not read */
     bool range_unstarted, stream_unstarted; /* out of memory: told to the core in the next round, as a failure */
@@ -68,38 +70,12 @@ static void send_events(watcher *w, const Msg__Message *m, int64_t revision, siz
 }
 
 static void send_effect(watcher *w, const watching_effect *e) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
-    Msg__Events events = MSG__EVENTS__INIT;
-    Msg__Progress progress = MSG__PROGRESS__INIT;
-    Msg__Health health = MSG__HEALTH__INIT;
-    m.epoch = e->epoch;
-    switch (e->type) {
-    case WATCHING_DO_SEND_SNAPSHOT:
-        snapshot.revision = e->revision;
-        snapshot.page = message_bytes(e->bytes);
-        snapshot.first = e->first;
-        snapshot.last = e->last;
-        m.snapshot = &snapshot;
-        break;
-    case WATCHING_DO_SEND_EVENTS:
-        events.revision = e->revision;
-        events.response = message_bytes(e->bytes);
-        m.events = &events;
-        break;
-    case WATCHING_DO_SEND_PROGRESS:
-        progress.revision = e->revision;
-        m.progress = &progress;
-        break;
-    default:
-        health.connected = e->connected;
-        m.health = &health;
-        break;
-    }
-    if (m.events != NULL)
-        send_events(w, &m, e->revision, e->bytes.len);
+    watching_letter letter;
+    watching_letter_write(&letter, e);
+    if (e->type == WATCHING_DO_SEND_EVENTS)
+        send_events(w, &letter.message, e->revision, e->bytes.len);
     else
-        actor_send(&w->base, &m);
+        actor_send(&w->base, &letter.message);
     if (w->stream != NULL && !w->paused && outbox_busy(w->base.outbox)) {
         w->paused = true;
         etcd_stream_pause(w->stream);
@@ -114,14 +90,40 @@ static void open_stream(watcher *w, const watching_effect *e) {
         etcd_stream_cancel(w->stream);
 }
 
+static void start_page(watcher *w, ew_slice request) {
+    w->range =
+        etcd_call_start(w->base.client, w->base.queue, ETCD_RANGE, request, w->call_timeout_ms, range_answered, w);
+    w->range_unstarted = w->range == NULL;
+}
+
+static void start_waiting_page(watcher *w) {
+    ew_slice request = w->waiting_range;
+    w->waiting_range = (ew_slice){0};
+    start_page(w, request);
+    free((void *)(uintptr_t)request.data);
+}
+
+/* The next page is asked for when there is room for it: a slow reactor must not find the whole prefix in its mailbox.
+ */
+static void read_page(watcher *w, ew_slice request) {
+    if (!outbox_busy(w->base.outbox)) {
+        start_page(w, request);
+        return;
+    }
+    void *copy = malloc(request.len);
+    w->range_unstarted = copy == NULL;
+    if (copy != NULL)
+        w->waiting_range = (ew_slice){memcpy(copy, request.data, request.len), request.len};
+}
+
 static void carry_out(watcher *w, const watching_effect *e) {
     switch (e->type) {
     case WATCHING_DO_RANGE:
-        w->range =
-            etcd_call_start(w->base.client, w->base.queue, ETCD_RANGE, e->bytes, w->call_timeout_ms, range_answered, w);
-        w->range_unstarted = w->range == NULL;
+        read_page(w, e->bytes);
         break;
     case WATCHING_DO_CANCEL_RANGE:
+        if (w->waiting_range.data != NULL)
+            start_waiting_page(w);
         if (w->range != NULL)
             etcd_call_cancel(w->range);
         break;
@@ -213,15 +215,23 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
     return INT64_MAX;
 }
 
+/* The receiver has room again. */
+static void read_on(watcher *w) {
+    if (w->waiting_range.data != NULL)
+        start_waiting_page(w);
+    if (w->paused && w->stream != NULL) {
+        w->paused = false;
+        etcd_stream_resume(w->stream);
+    }
+}
+
 static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
     watcher *w = (watcher *)a;
     take_messages(w);
     if (atomic_exchange(&a->stop_timeout_ms, 0) != 0)
         step(w, (watching_event){.type = WATCHING_STOP});
-    if (atomic_exchange(&w->room, false) && w->paused && w->stream != NULL && !outbox_busy(a->outbox)) {
-        w->paused = false;
-        etcd_stream_resume(w->stream);
-    }
+    if (atomic_exchange(&w->room, false) && !outbox_busy(a->outbox))
+        read_on(w);
     tell_unstarted(w);
     /* A stream that is not read is silent for no fault of its own. */
     if (!a->ended && !w->paused && watching_deadline_ms(w->core) <= now_ms)
@@ -240,6 +250,7 @@ static bool watcher_needed(const ew_actor *a) {
 static void watcher_fini(ew_actor *a) {
     watcher *w = (watcher *)a;
     watching_free(w->core);
+    free((void *)(uintptr_t)w->waiting_range.data);
     free(w->prefix);
     free((void *)(uintptr_t)w->config.key.data);
     free((void *)(uintptr_t)w->config.range_end.data);

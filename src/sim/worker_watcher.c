@@ -1,4 +1,5 @@
 /* The watcher actor: the watching core between the wire and the reactor's mailbox. */
+#include "core/watching_letter.h"
 #include "sim/worker.h"
 
 #include <stdlib.h>
@@ -34,36 +35,10 @@ static size_t backlog(const sim_worker *w) {
 }
 
 static void send_effect(sim_worker *w, const watching_effect *e) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
-    Msg__Events events = MSG__EVENTS__INIT;
-    Msg__Progress progress = MSG__PROGRESS__INIT;
-    Msg__Health health = MSG__HEALTH__INIT;
-    m.epoch = e->epoch;
-    switch (e->type) {
-    case WATCHING_DO_SEND_SNAPSHOT:
-        snapshot.revision = e->revision;
-        snapshot.page = sim_binary(e->bytes);
-        snapshot.first = e->first;
-        snapshot.last = e->last;
-        m.snapshot = &snapshot;
-        break;
-    case WATCHING_DO_SEND_EVENTS:
-        events.revision = e->revision;
-        events.response = sim_binary(e->bytes);
-        m.events = &events;
-        break;
-    case WATCHING_DO_SEND_PROGRESS:
-        progress.revision = e->revision;
-        m.progress = &progress;
-        break;
-    default:
-        health.connected = e->connected;
-        m.health = &health;
-        break;
-    }
+    watching_letter letter;
+    watching_letter_write(&letter, e);
     sim_note(w->sim, "watcher sends", e->type, e->revision);
-    sim_send(&w->watcher_to_reactor, &m, false, true);
+    sim_send(&w->watcher_to_reactor, &letter.message, false, true);
     size_t bound = (size_t)w->options->mailbox_messages;
     /* Answers that were asked for before the mailbox was full still come: a page, and the cores' few words. */
     if (backlog(w) > bound + 8)

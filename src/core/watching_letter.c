@@ -1,0 +1,36 @@
+#include "core/watching_letter.h"
+
+static ProtobufCBinaryData binary(ew_slice s) {
+    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */
+}
+
+void watching_letter_write(watching_letter *letter, const watching_effect *effect) {
+    msg__message__init(&letter->message);
+    letter->message.epoch = effect->epoch;
+    switch (effect->type) {
+    case WATCHING_DO_SEND_SNAPSHOT:
+        msg__snapshot__init(&letter->snapshot);
+        letter->snapshot.revision = effect->revision;
+        letter->snapshot.page = binary(effect->bytes);
+        letter->snapshot.first = effect->first;
+        letter->snapshot.last = effect->last;
+        letter->message.snapshot = &letter->snapshot;
+        break;
+    case WATCHING_DO_SEND_EVENTS:
+        msg__events__init(&letter->events);
+        letter->events.revision = effect->revision;
+        letter->events.response = binary(effect->bytes);
+        letter->message.events = &letter->events;
+        break;
+    case WATCHING_DO_SEND_PROGRESS:
+        msg__progress__init(&letter->progress);
+        letter->progress.revision = effect->revision;
+        letter->message.progress = &letter->progress;
+        break;
+    default:
+        msg__health__init(&letter->health);
+        letter->health.connected = effect->connected;
+        letter->message.health = &letter->health;
+        break;
+    }
+}
