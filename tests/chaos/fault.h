@@ -1,0 +1,43 @@
+/* The faults: each is a script that strikes, lasts, and heals; and that knows afterwards whether it hit. */
+#ifndef CHAOS_FAULT_H
+#define CHAOS_FAULT_H
+
+#include "chaos/world.h"
+
+enum {
+    ON_ONE = 1,
+    ON_THREE = 2,
+    NOTICE_LIMIT_MS = 15000, /* a silent connection is noticed within this */
+    EFFECT_LIMIT_MS = 30000, /* what a fault waits for, at most, before it gives up: it did not hit */
+};
+
+/* One time of a fault. */
+typedef struct injection {
+    world *w;
+    bool brief;         /* in the tests, where all of them together may take a few minutes */
+    unsigned times;     /* this fault struck before, in this round */
+    unsigned targets;   /* the workers that it is about: a set */
+    int64_t healed_us;  /* from when on etcd could be worked with, for each of them */
+    int64_t noticed_us; /* how long a silent connection kept the slowest of them from work; -1: not asked */
+    bool hit;
+    char why[120]; /* it did not hit */
+} injection;
+
+typedef struct fault {
+    const char *name;
+    unsigned where;             /* ON_ONE, ON_THREE */
+    const char *const *options; /* of the workers, ended by NULL, or NULL */
+    void (*strike)(injection *i);
+    const char *what; /* in one line */
+} fault;
+
+extern const fault faults_of_members[], faults_of_wires[], faults_of_workers[]; /* ended by one without a name */
+
+/* Called by the scripts. */
+void fault_healed(injection *i); /* the time is now */
+void fault_missed(injection *i, const char *format, ...) __attribute__((format(printf, 2, 3)));
+unsigned fault_one_worker(injection *i); /* picks it, and answers its number */
+void fault_mend_wires(world *w);
+void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */
+
+#endif

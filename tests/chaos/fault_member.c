@@ -1,0 +1,141 @@
+/* Faults of etcd's own: its members, its leader, its space. */
+#include "chaos/fault.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static etcd_server *pick_member(injection *i) {
+    world *w = i->w;
+    if (w->nodes == 1)
+        return w->node[0];
+    /* The leader, or anybody. */
+    return w->node[i->times % 2 == 0 ? (uint64_t)etcd_cluster_leader(w->cluster) : world_roll(w, NODES_MAX)];
+}
+
+static void member_killed(injection *i) {
+    etcd_server *s = pick_member(i);
+    i->targets = ALL_WORKERS;
+    etcd_server_kill(s);
+    if (i->w->nodes > 1)
+        fault_healed(i); /* the others can go on at once */
+    world_linger(i->w, i->brief ? 300 : world_between(i->w, 0, 5000));
+    etcd_server_restart(s);
+    if (i->w->nodes == 1)
+        fault_healed(i);
+}
+
+/* A member that holds all of its connections open and answers nothing. */
+static void member_paused(injection *i) {
+    etcd_server *s = pick_member(i);
+    i->targets = ALL_WORKERS;
+    etcd_server_pause(s);
+    if (i->w->nodes == 1)
+        world_linger(i->w, i->brief ? 1500 : world_between(i->w, 100, 12000));
+    else
+        fault_await_detour(i);
+    etcd_server_resume(s);
+    fault_healed(i);
+}
+
+static bool is_healthy(world *w, void *arg) {
+    (void)w;
+    return etcdctl(arg, NULL, 0, "--command-timeout=2s", "endpoint", "health", NULL) == 0;
+}
+
+static void quorum_lost(injection *i) {
+    world *w = i->w;
+    etcd_server *spared = pick_member(i), *lost[NODES_MAX];
+    size_t n = 0;
+    for (int k = 0; k < NODES_MAX; k++)
+        if (w->node[k] != spared)
+            lost[n++] = w->node[k];
+    bool kill = i->times % 2 == 1;
+    i->targets = ALL_WORKERS;
+    for (size_t k = 0; k < n; k++)
+        kill ? etcd_server_kill(lost[k]) : etcd_server_pause(lost[k]);
+    world_linger(w, i->brief ? 2500 : world_between(w, 500, 9000));
+    for (size_t k = 0; k < n; k++)
+        kill ? etcd_server_restart_without_waiting(lost[k]) : etcd_server_resume(lost[k]);
+    for (size_t k = 0; kill && k < n; k++)
+        world_until(w, is_healthy, lost[k], EFFECT_LIMIT_MS);
+    fault_healed(i);
+}
+
+/* ---- the leader ---- */
+
+/* etcd's own name for a member, as `endpoint status` tells it. */
+static bool member_id(const etcd_server *s, char *out, size_t size) {
+    char text[1024] = "", id[32];
+    if (etcdctl(s, text, sizeof text, "--command-timeout=5s", "endpoint", "status", NULL) != 0 ||
+        sscanf(text, "%*[^,], %31[0-9a-f],", id) != 1)
+        return false;
+    snprintf(out, size, "%s", id);
+    return true;
+}
+
+static void leader_moved(injection *i) {
+    world *w = i->w;
+    int leader = etcd_cluster_leader(w->cluster), next = (leader + world_between(w, 1, 2)) % NODES_MAX;
+    char id[32] = "", text[512] = "";
+    i->targets = ALL_WORKERS;
+    if (!member_id(w->node[next], id, sizeof id) ||
+        etcdctl(w->node[leader], text, sizeof text, "move-leader", id, NULL) != 0)
+        fault_missed(i, "the leader did not move: %.60s", text);
+    fault_healed(i);
+    if (etcd_cluster_leader(w->cluster) == leader)
+        fault_missed(i, "the leader is the same");
+}
+
+/* ---- space ---- */
+
+/* Raises the alarm as etcd does when it is full, through its JSON gateway, since etcdctl can only take it back. */
+static bool raise_alarm(const etcd_server *s) {
+    static const char body[] = "{\"action\":\"ACTIVATE\",\"memberID\":\"1\",\"alarm\":\"NOSPACE\"}";
+    char request[256], answer[512];
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)s->client_port)};
+    struct timeval limit = {.tv_sec = 5};
+    int len = snprintf(request, sizeof request,
+                       "POST /v3/maintenance/alarm HTTP/1.1\r\nHost: etcd\r\nContent-Length: %zu\r\n"
+                       "Connection: close\r\n\r\n%s",
+                       sizeof body - 1, body);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return false;
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ssize_t n = -1;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        send(fd, request, (size_t)len, MSG_NOSIGNAL) == len)
+        n = recv(fd, answer, sizeof answer - 1, 0);
+    close(fd);
+    answer[n > 0 ? n : 0] = '\0';
+    return strstr(answer, " 200 ") != NULL;
+}
+
+static void no_space(injection *i) {
+    ew_error err = {0};
+    char text[512] = "";
+    i->targets = ALL_WORKERS;
+    if (!raise_alarm(i->w->node[0]))
+        fault_missed(i, "the alarm was not raised");
+    int status = ew_client_put(i->w->client, EW_STR("/chaos-space"), EW_STR(""), NULL, NULL, &err);
+    if (status != EW_ERR_NO_SPACE)
+        fault_missed(i, "etcd still has space: %s", ew_errname(status));
+    world_linger(i->w, i->brief ? 500 : world_between(i->w, 50, 5000));
+    if (etcdctl(i->w->node[0], text, sizeof text, "alarm", "disarm", NULL) != 0)
+        world_problem(i->w, "the alarm stays: %.100s", text);
+    fault_healed(i);
+}
+
+const fault faults_of_members[] = {
+    {"member-killed", ON_ONE | ON_THREE, NULL, member_killed, "SIGKILL of a member, which is started again"},
+    {"member-paused", ON_ONE | ON_THREE, NULL, member_paused, "SIGSTOP of a member"},
+    {"leader-moved", ON_THREE, NULL, leader_moved, "another member leads"},
+    {"quorum-lost", ON_THREE, NULL, quorum_lost, "two of three are stopped or killed"},
+    {"no-space", ON_ONE | ON_THREE, NULL, no_space, "the NOSPACE alarm is raised, and taken back"},
+    {NULL},
+};

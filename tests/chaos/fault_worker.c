@@ -1,0 +1,116 @@
+/* Faults of the workers' own. */
+#include "chaos/fault.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+/* The lease of the worker's receipt, which is the worker's own; 0 if there is none. */
+static int64_t lease_of(world *w, unsigned worker, unsigned run) {
+    char key[96];
+    ew_error err = {0};
+    ew_result *result = NULL;
+    snprintf(key, sizeof key, "/etcdworker/receipts/chaos-%u-%u-%u", w->round, worker, run);
+    if (ew_client_get(w->client, ew_keys_one(ew_str(key)), NULL, &result, &err) != EW_OK)
+        return 0;
+    int64_t lease = ew_result_count(result) > 0 ? ew_result_at(result, 0)->lease : 0;
+    ew_result_free(result);
+    return lease;
+}
+
+typedef struct one_run {
+    unsigned worker, run;
+} one_run;
+
+static bool has_no_lease(world *w, void *arg) {
+    const one_run *r = arg;
+    return lease_of(w, r->worker, r->run) == 0;
+}
+
+static bool has_ended(world *w, void *arg) {
+    const one_run *r = arg;
+    return w->crew[r->worker].ended_run >= r->run;
+}
+
+static void lease_revoked(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    one_run r = {worker, i->w->crew[worker].id.run};
+    ew_error err = {0};
+    int64_t lease = lease_of(i->w, worker, r.run);
+    if (lease == 0 || ew_client_lease_revoke(i->w->client, lease, &err) != EW_OK)
+        fault_missed(i, "no lease was revoked: %s", err.detail);
+    fault_healed(i);
+    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->crew[worker].end_status != EW_ERR_SESSION_DONE)
+        fault_missed(i, "the worker went on");
+}
+
+/* SIGSTOP until etcd has let the lease expire; what the worker still does when it goes on must be refused. */
+static void worker_paused(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    crewman *c = &i->w->crew[worker];
+    one_run r = {worker, c->id.run};
+    crew_signal(i->w, worker, SIGSTOP);
+    if (waitpid(c->pid, NULL, WUNTRACED) != c->pid)
+        fault_missed(i, "the worker did not stop");
+    if (!world_until(i->w, has_no_lease, &r, EFFECT_LIMIT_MS))
+        fault_missed(i, "its lease did not expire");
+    crew_signal(i->w, worker, SIGCONT);
+    fault_healed(i);
+    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || c->end_status != EW_ERR_SESSION_DONE)
+        fault_missed(i, "the worker went on");
+}
+
+static void worker_killed(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    unsigned run = i->w->crew[worker].id.run;
+    world_linger(i->w, world_between(i->w, 0, 60)); /* somewhere in a tick */
+    crew_signal(i->w, worker, SIGKILL);
+    fault_healed(i);
+    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
+    if (i->w->crew[worker].id.run == run)
+        fault_missed(i, "the worker was not killed");
+}
+
+typedef struct ticking {
+    unsigned worker;
+    uint64_t ticks, slow_ticks;
+} ticking;
+
+static bool has_ticked(world *w, void *arg) {
+    const ticking *t = arg;
+    return w->crew[t->worker].control->ticks > t->ticks;
+}
+
+static bool was_slow(world *w, void *arg) {
+    const ticking *t = arg;
+    return w->crew[t->worker].control->slow_ticks > t->slow_ticks;
+}
+
+/* Ticks that take longer than the lease lives: it must be kept alive all the same (SEMANTICS 18). */
+static void slow_reactor(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    crewman *c = &i->w->crew[worker];
+    unsigned run = c->id.run;
+    ticking t = {.worker = worker, .slow_ticks = c->control->slow_ticks};
+    c->control->slow_ms = i->brief ? 3000 : world_between(i->w, 500, 6000);
+    if (!world_until(i->w, was_slow, &t, EFFECT_LIMIT_MS))
+        fault_missed(i, "no tick was slow");
+    c->control->slow_ms = 0;
+    t.ticks = c->control->ticks;
+    if (!world_until(i->w, has_ticked, &t, EFFECT_LIMIT_MS)) /* the slow tick that had begun */
+        fault_missed(i, "the slow tick did not end");
+    fault_healed(i);
+    if (c->id.run != run)
+        world_problem(i->w, "a slow tick cost worker %u its session", worker);
+}
+
+static const char *const short_lease[] = {"session_ttl_s=2", NULL};
+static const char *const short_lease_slow[] = {"session_ttl_s=2", "slow_tick_ms=400", NULL};
+
+const fault faults_of_workers[] = {
+    {"lease-revoked", ON_ONE | ON_THREE, NULL, lease_revoked, "somebody revokes a worker's lease"},
+    {"worker-paused", ON_ONE | ON_THREE, short_lease, worker_paused, "SIGSTOP of a worker until its lease is gone"},
+    {"worker-killed", ON_ONE | ON_THREE, NULL, worker_killed, "SIGKILL of a worker; a new one takes its place"},
+    {"slow-reactor", ON_ONE | ON_THREE, short_lease_slow, slow_reactor, "ticks that take longer than the lease lives"},
+    {NULL},
+};

@@ -1,0 +1,121 @@
+/* What the reactor of Bank and Sum checks in each tick. */
+#include "chaos/reactor.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void teller_problem(teller *b, const char *format, ...) {
+    if (b->troubled)
+        return;
+    b->troubled = true;
+    record r = {.type = RECORD_PROBLEM, .id = b->id};
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r.text, sizeof r.text, format, args);
+    va_end(args);
+    ledger_write(b->ledger, &r);
+}
+
+/* ---- the model ---- */
+
+/* Where the model keeps a key; NULL for the ids, of which there are too many, and for what is none of ours. */
+static model_key *model_of(teller *b, ew_slice key) {
+    static const struct {
+        const char *name;
+        unsigned first, count;
+    } kinds[] = {{"account", 0, ACCOUNTS}, {"row", ACCOUNTS, ROWS}, {"seat", ACCOUNTS + ROWS, SEATS}};
+    char text[160];
+    size_t skip = strlen(b->prefix) + 1;
+    if (key.len >= sizeof text || key.len <= skip)
+        return NULL;
+    memcpy(text, key.data, key.len);
+    text[key.len] = '\0';
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        size_t len = strlen(kinds[i].name);
+        unsigned n;
+        if (strncmp(text + skip, kinds[i].name, len) == 0 && sscanf(text + skip + len, "/%u", &n) == 1 &&
+            n < kinds[i].count)
+            return &b->model[kinds[i].first + n];
+    }
+    return NULL;
+}
+
+int teller_reset(void *self) {
+    teller *b = self;
+    memset(b->model, 0, sizeof b->model);
+    return EW_OK;
+}
+
+/* SEMANTICS 8: once per event, in order. */
+int teller_update(void *self, const ew_event *event) {
+    teller *b = self;
+    model_key *k = model_of(b, event->entry.key);
+    if (k == NULL)
+        return EW_OK;
+    if (event->entry.mod_revision <= k->mod_revision)
+        teller_problem(b, "%.*s: revision %lld after %lld", (int)event->entry.key.len,
+                       (const char *)event->entry.key.data, (long long)event->entry.mod_revision,
+                       (long long)k->mod_revision);
+    k->present = event->kind == EW_EVENT_PUT;
+    k->mod_revision = event->entry.mod_revision;
+    snprintf(k->value, sizeof k->value, "%.*s", (int)event->entry.value.len, (const char *)event->entry.value.data);
+    return EW_OK;
+}
+
+/* ---- the checks ---- */
+
+/* Walks one kind of key, comparing each with the model: how many there are. */
+static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit)(teller *, const ew_entry *, void *),
+                     void *arg) {
+    char prefix[96];
+    unsigned count = 0;
+    ew_entry e = {0};
+    snprintf(prefix, sizeof prefix, "%s/%s/", b->prefix, kind);
+    for (; ew_tick_scan(t, ew_str(prefix), &e); count++) {
+        const model_key *k = model_of(b, e.key);
+        if (k == NULL || !k->present || k->mod_revision != e.mod_revision || !ew_slice_equal(ew_str(k->value), e.value))
+            teller_problem(b, "%.*s at %lld is not what updates told", (int)e.key.len, (const char *)e.key.data,
+                           (long long)ew_tick_revision(t));
+        if (visit != NULL)
+            visit(b, &e, arg);
+    }
+    return count;
+}
+
+static void add_balance(teller *b, const ew_entry *e, void *arg) {
+    int64_t balance = 0, *sum = arg;
+    if (!ew_slice_int(e->value, &balance))
+        teller_problem(b, "an account is no number");
+    *sum += balance;
+}
+
+static void compare_row(teller *b, const ew_entry *e, void *arg) {
+    ew_slice *first = arg;
+    if (first->data == NULL)
+        *first = e->value;
+    if (!ew_slice_equal(*first, e->value))
+        teller_problem(b, "rows differ: \"%.*s\", \"%.*s\"", (int)first->len, (const char *)first->data,
+                       (int)e->value.len, (const char *)e->value.data);
+}
+
+void teller_check(teller *b, const ew_tick *t) {
+    int64_t sum = 0, revision = ew_tick_revision(t);
+    ew_slice first = {0};
+    if (b->undecided != 0)
+        teller_problem(b, "a tick with %u groups undecided", b->undecided);
+    if (revision < b->last_revision || revision < b->barrier) /* SEMANTICS 15 */
+        teller_problem(b, "a tick at %lld after one at %lld, own commit at %lld", (long long)revision,
+                       (long long)b->last_revision, (long long)b->barrier);
+    b->last_revision = revision;
+    unsigned count = scan(b, t, "account", add_balance, &sum);
+    if (sum != 0)
+        teller_problem(b, "the accounts add up to %lld at %lld", (long long)sum, (long long)revision);
+    unsigned rows = scan(b, t, "row", compare_row, &first);
+    if (rows != 0 && rows != ROWS)
+        teller_problem(b, "%u rows at %lld", rows, (long long)revision);
+    count += rows + scan(b, t, "seat", NULL, NULL);
+    for (size_t i = 0; i < MODEL_KEYS; i++)
+        count -= b->model[i].present;
+    if (count != 0)
+        teller_problem(b, "updates told of other keys than there are at %lld", (long long)revision);
+}

@@ -1,0 +1,138 @@
+#include "chaos/recorder.h"
+
+#include "lib/process.h"
+
+#include <etcdworker/client.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct sight {
+    group_id id;
+    int64_t revision;
+} sight;
+
+struct recorder {
+    ew_client *client;
+    ew_watch *watch;
+    pthread_t thread;
+    char prefix[64];
+    _Atomic int64_t revision;
+
+    pthread_mutex_t lock; /* all below */
+    sight *sights;
+    size_t count, capacity;
+    uint64_t groups[WORKERS], deletions;
+    char problem[200];
+};
+
+static void add(recorder *r, sight s) {
+    if (r->count == r->capacity) {
+        r->capacity = r->capacity > 0 ? 2 * r->capacity : 1024;
+        r->sights = realloc(r->sights, r->capacity * sizeof *r->sights);
+        if (r->sights == NULL)
+            process_die("out of memory");
+    }
+    r->sights[r->count++] = s;
+    if (s.id.worker < WORKERS)
+        r->groups[s.id.worker]++;
+}
+
+static void look(recorder *r, const ew_watch_event *e) {
+    size_t skip = strlen(r->prefix);
+    const char *rest = (const char *)e->kv.key.data + skip;
+    size_t len = e->kv.key.len - skip;
+    sight s = {.revision = e->kv.mod_revision};
+    if (e->kind == EW_EVENT_DELETE)
+        r->deletions++;
+    else if ((len < 3 || memcmp(rest, "id/", 3) != 0) && (len < 5 || memcmp(rest, "seat/", 5) != 0))
+        return;
+    else if (group_id_parse(e->kv.value.data, e->kv.value.len, &s.id))
+        add(r, s);
+    else
+        snprintf(r->problem, sizeof r->problem, "%.*s holds no group's id", (int)e->kv.key.len,
+                 (const char *)e->kv.key.data);
+}
+
+static void *record_all(void *arg) {
+    recorder *r = arg;
+    for (;;) {
+        ew_watch_batch batch = {0};
+        ew_error err = {0};
+        int status = ew_watch_next(r->watch, -1, &batch, &err);
+        if (status == EW_ERR_CANCELLED)
+            return NULL;
+        pthread_mutex_lock(&r->lock);
+        for (size_t i = 0; status == EW_OK && i < batch.count; i++)
+            look(r, &batch.events[i]);
+        if (status != EW_OK)
+            snprintf(r->problem, sizeof r->problem, "the recorder: %s: %.150s", ew_errname(status), err.detail);
+        pthread_mutex_unlock(&r->lock);
+        if (status != EW_OK)
+            return NULL;
+        r->revision = batch.revision;
+    }
+}
+
+recorder *recorder_open(const char *endpoints, const char *prefix) {
+    recorder *r = calloc(1, sizeof *r);
+    ew_options *o = ew_options_new();
+    ew_error err = {0};
+    if (r == NULL || o == NULL)
+        process_die("out of memory");
+    snprintf(r->prefix, sizeof r->prefix, "%s/", prefix);
+    pthread_mutex_init(&r->lock, NULL);
+    if (ew_options_set(o, "endpoints", endpoints, &err) != EW_OK || ew_client_open(&r->client, o, &err) != EW_OK ||
+        ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), NULL, &err) != EW_OK)
+        process_die("the recorder: %s: %s", ew_errname(err.code), err.detail);
+    ew_options_free(o);
+    if (pthread_create(&r->thread, NULL, record_all, r) != 0)
+        process_die("no thread");
+    return r;
+}
+
+void recorder_close(recorder *r) {
+    if (r == NULL)
+        return;
+    ew_watch_cancel(r->watch);
+    pthread_join(r->thread, NULL);
+    ew_watch_close(r->watch);
+    ew_client_close(r->client);
+    pthread_mutex_destroy(&r->lock);
+    free(r->sights);
+    free(r);
+}
+
+void recorder_drain(recorder *r, books *b) {
+    pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->count; i++)
+        books_applied(b, r->sights[i].id, r->sights[i].revision);
+    r->count = 0;
+    pthread_mutex_unlock(&r->lock);
+}
+
+int64_t recorder_revision(const recorder *r) {
+    return r->revision;
+}
+
+uint64_t recorder_groups(recorder *r, unsigned worker) {
+    pthread_mutex_lock(&r->lock);
+    uint64_t n = r->groups[worker];
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+uint64_t recorder_deletions(recorder *r) {
+    pthread_mutex_lock(&r->lock);
+    uint64_t n = r->deletions;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+const char *recorder_problem(recorder *r) {
+    pthread_mutex_lock(&r->lock);
+    const char *problem = r->problem[0] != '\0' ? r->problem : NULL;
+    pthread_mutex_unlock(&r->lock);
+    return problem;
+}

@@ -1,0 +1,25 @@
+/* etcd's history, written down beside the workers, over connections of its own. */
+#ifndef CHAOS_RECORDER_H
+#define CHAOS_RECORDER_H
+
+#include "chaos/books.h"
+
+typedef struct recorder recorder;
+
+/* Watches everything below `prefix` from now on. */
+recorder *recorder_open(const char *endpoints, const char *prefix);
+void recorder_close(recorder *r);
+
+/* Moves what was seen since the last call to the books. */
+void recorder_drain(recorder *r, books *b);
+
+int64_t recorder_revision(const recorder *r); /* everything up to it has been seen */
+
+/* How many groups of the worker, and how many deletions of anybody, it has seen. */
+uint64_t recorder_groups(recorder *r, unsigned worker);
+uint64_t recorder_deletions(recorder *r);
+
+/* What ended it, which must not be; NULL while it goes on. */
+const char *recorder_problem(recorder *r);
+
+#endif

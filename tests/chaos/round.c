@@ -1,0 +1,134 @@
+#include "chaos/round.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BACK_LIMIT_MS = 60000, /* far beyond the figures: who is not back by then never will be */
+    LOADED_US = 1000000,   /* a target under load has committed something within this before the fault */
+    COMMITS_MIN = 20,      /* of each worker in a round, or there was no load */
+};
+
+void fault_healed(injection *i) {
+    i->healed_us = ledger_now_us();
+    crew_await(i->w, i->targets, i->healed_us);
+}
+
+void fault_missed(injection *i, const char *format, ...) {
+    if (!i->hit)
+        return;
+    i->hit = false;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(i->why, sizeof i->why, format, args);
+    va_end(args);
+}
+
+unsigned fault_one_worker(injection *i) {
+    unsigned worker = (unsigned)world_roll(i->w, WORKERS);
+    i->targets = 1u << worker;
+    return worker;
+}
+
+static void fail(tally *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void fail(tally *t, const char *format, ...) {
+    char text[sizeof t->text];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (t->failures++ == 0)
+        memcpy(t->text, text, sizeof text);
+    fprintf(stderr, "%s on %d: %s\n", t->fault->name, t->nodes, text);
+}
+
+static void add_sample(samples *s, int64_t us) {
+    if (s->count < SAMPLES_MAX)
+        s->list[s->count++] = us;
+}
+
+static bool has_worked(world *w, void *arg) {
+    (void)arg;
+    for (unsigned n = 0; n < WORKERS; n++)
+        if (w->crew[n].committed < COMMITS_MIN)
+            return false;
+    return true;
+}
+
+/* Strikes once. False ends the round. */
+static bool strike(world *w, tally *t, bool brief, unsigned times) {
+    /* Load: everybody has done some work in this round, and has just committed something that it made just now. */
+    bool loaded = world_until(w, has_worked, NULL, BACK_LIMIT_MS);
+    crew_await(w, ALL_WORKERS, ledger_now_us());
+    if (!loaded || !world_until_back(w, ALL_WORKERS, BACK_LIMIT_MS)) {
+        fail(t, "no load before the fault");
+        return false;
+    }
+    injection i = {.w = w, .brief = brief, .times = times, .hit = true, .noticed_us = -1};
+    int64_t struck_us = ledger_now_us();
+    for (unsigned n = 0; n < WORKERS; n++)
+        if (struck_us - w->crew[n].last_done_us > LOADED_US)
+            fault_missed(&i, "worker %u was idle", n);
+    t->fault->strike(&i);
+    if (!world_until_back(w, i.targets, BACK_LIMIT_MS)) {
+        fail(t, "no worker is back %d s after the fault", BACK_LIMIT_MS / 1000);
+        return false;
+    }
+    for (unsigned n = 0; n < WORKERS; n++)
+        if ((i.targets & 1u << n) != 0)
+            add_sample(&t->recovered, w->crew[n].back_us - i.healed_us);
+    if (i.noticed_us >= 0)
+        add_sample(&t->noticed, i.noticed_us);
+    if (!i.hit)
+        fail(t, "void: %s", i.why);
+    t->times += i.hit;
+    return i.hit;
+}
+
+static void add_verdict(verdict *sum, const verdict *v) {
+    sum->groups += v->groups;
+    sum->committed += v->committed;
+    sum->idle += v->idle;
+    sum->unknown += v->unknown;
+    sum->given_up += v->given_up;
+    sum->lost += v->lost;
+    sum->doubled += v->doubled;
+    sum->wrong += v->wrong;
+}
+
+bool round_run(world *w, tally *t, bool brief, int length_ms) {
+    unsigned failures = t->failures, times = t->times;
+    int64_t end_us = ledger_now_us() + (int64_t)length_ms * 1000;
+    verdict v;
+    world_begin(w, t->fault->options);
+    do {
+        if (!strike(w, t, brief, t->times))
+            break;
+    } while (ledger_now_us() < end_us && w->problem[0] == '\0');
+    world_end(w, &v);
+    t->rounds++;
+    add_verdict(&t->sum, &v);
+    if (v.lost + v.doubled + v.wrong > 0)
+        fail(t, "%llu lost, %llu doubled, %llu wrong: %s", (unsigned long long)v.lost, (unsigned long long)v.doubled,
+             (unsigned long long)v.wrong, v.text);
+    if (w->problem[0] != '\0')
+        fail(t, "%s", w->problem);
+    if (t->times == times && t->failures == failures)
+        fail(t, "void: it never hit");
+    return t->failures == failures;
+}
+
+static int by_size(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+int64_t samples_percentile(samples *s, int percent) {
+    if (s->count == 0)
+        return -1;
+    qsort(s->list, s->count, sizeof *s->list, by_size);
+    size_t at = (s->count * (size_t)percent + 99) / 100;
+    return s->list[at > 0 ? at - 1 : 0];
+}

@@ -1,0 +1,96 @@
+/* Where the faults happen: etcd on one node or three, three workers in processes of their own, and between each worker
+ * and each node a wire. The harness's own connections go past the wires.
+ *
+ * Everything here belongs to the main thread. Waiting is always world_until, which meanwhile reads the ledgers and, as
+ * a supervisor would, starts workers again that have ended. */
+#ifndef CHAOS_WORLD_H
+#define CHAOS_WORLD_H
+
+#include "chaos/recorder.h"
+#include "lib/etcd_server.h"
+#include "lib/wire.h"
+
+enum { NODES_MAX = ETCD_CLUSTER_NODES, ALL_WORKERS = (1 << WORKERS) - 1, EXTRA_MAX = 8 };
+
+/* A worker, over all of its runs. */
+typedef struct crewman {
+    wire *wires[NODES_MAX];
+    control *control;
+    pid_t pid;   /* 0: none */
+    group_id id; /* of the run */
+    int ledger;
+    int64_t offset;
+    bool killed;    /* by the harness: it need not end in order */
+    bool ended;     /* this run's end is in its ledger */
+    int end_status; /* of the last run that ended in order */
+    unsigned ended_run;
+    int64_t again_us; /* when the next run may start */
+
+    /* What its ledgers told. */
+    uint64_t committed;   /* groups, in all runs */
+    int64_t last_done_us; /* the newest group that was committed */
+    int64_t await_us;     /* 0, or: */
+    int64_t back_us;      /*   when the first group that was made after that was committed; 0 until then */
+    int64_t gap_from_us;  /* 0, or since then: */
+    int64_t gap_us;       /*   the longest time without a commit that ended with one */
+} crewman;
+
+typedef struct world {
+    int nodes;
+    unsigned seed;
+    etcd_server *single;
+    etcd_cluster *cluster;
+    etcd_server *node[NODES_MAX];
+    char endpoints[128]; /* of the nodes themselves */
+    char directory[160]; /* of ledgers and logs */
+    ew_client *client;
+    uint64_t random;
+
+    /* The round. */
+    unsigned round;
+    char prefix[64];
+    const char *extra[EXTRA_MAX]; /* options of the workers, NAME=VALUE, ended by NULL */
+    crewman crew[WORKERS];
+    bool working; /* workers that end are started again */
+    books *books;
+    recorder *recorder;
+    char problem[400]; /* what must never be; the first one */
+} world;
+
+/* Starts etcd. */
+void world_open(world *w, int nodes, uint64_t seed);
+void world_close(world *w);
+
+/* Begins a round: a prefix of its own, the recorder, and the workers with these further options. */
+void world_begin(world *w, const char *const *extra);
+
+/* Ends it: stops the workers in order and closes the books. */
+void world_end(world *w, verdict *out);
+
+/* Looks again and again until `holds` does, for at most `limit_ms`: whether it did. */
+typedef bool (*world_condition)(world *w, void *arg);
+bool world_until(world *w, world_condition holds, void *arg, int limit_ms);
+void world_linger(world *w, int ms); /* the length of a fault */
+
+void world_problem(world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t world_roll(world *w, uint64_t sides);
+int world_between(world *w, int low, int high); /* both may come */
+
+/* Whether all workers of the set have committed a group that was made after `since_us`; crew_await says since when. */
+void crew_await(world *w, unsigned set, int64_t since_us);
+bool crew_is_back(const world *w, unsigned set);
+bool world_until_back(world *w, unsigned set, int limit_ms);
+
+/* Measures the longest standstill of each from now on. */
+void crew_measure_gaps(world *w);
+
+/* ---- for world.c and crew.c ---- */
+
+void crew_open(world *w);
+void crew_close(world *w);
+void crew_pump(world *w);
+void crew_signal(world *w, unsigned worker, int signal);
+bool crew_is_gone(const world *w); /* no process is left */
+void crew_show_logs(const world *w);
+
+#endif
