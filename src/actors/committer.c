@@ -12,15 +12,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* When a leader dies, etcd answers nothing to what was on its way to it for 7 s (ETCD P11), though there is a new
+ * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once); each attempt
+ * that stays without an answer is followed by one that waits twice as long, in case etcd is only slow. */
+enum { PATIENCE_MS = 2000 };
+
 typedef struct committer {
     ew_actor base;     /* first: an ew_actor is a committer */
     char *counter_key; /* of a committer by itself */
     int64_t call_timeout_ms;
+    bool exactly_once;
     joint *joint; /* NULL for a committer by itself */
 
     pthread_mutex_t lock; /* all below */
     committing *core;
     etcd_call *call;        /* the transaction that waits for its answer */
+    int64_t patience_ms;    /* how long it may */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
     bool over;
@@ -29,6 +36,15 @@ typedef struct committer {
 } committer;
 
 static void step(committer *c, committing_event event);
+
+static void adapt_patience(committer *c, int status) {
+    if (status != EW_ERR_UNKNOWN_OUTCOME && c->exactly_once)
+        c->patience_ms = PATIENCE_MS;
+    else if (c->patience_ms < c->call_timeout_ms)
+        c->patience_ms *= 2;
+    if (c->patience_ms > c->call_timeout_ms)
+        c->patience_ms = c->call_timeout_ms;
+}
 
 /* Whether the actor's thread must look at something that another thread has changed. */
 static bool wants_thread(const committer *c) {
@@ -40,6 +56,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     committer *c = arg;
     pthread_mutex_lock(&c->lock);
     c->call = NULL;
+    adapt_patience(c, status);
     if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
     bool wake = wants_thread(c);
@@ -84,7 +101,7 @@ static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
         c->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
-                                  e->bytes, c->call_timeout_ms, answered, c);
+                                  e->bytes, c->patience_ms, answered, c);
         c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
@@ -206,6 +223,9 @@ static bool configure(committer *c, const ew_options *o, const committer_binding
     else if (!configure_alone(c, o, &config))
         return false;
     config.seed ^= (uint64_t)(uintptr_t)c;
+    c->exactly_once = config.exactly_once;
+    c->patience_ms = c->call_timeout_ms;
+    adapt_patience(c, EW_OK);
     c->core = committing_new(&config);
     return c->core != NULL;
 }
