@@ -85,12 +85,18 @@ static void ask_again(ticking *t) {
     t->again_ms = t->now_ms + (wait > 0 ? wait : 1);
 }
 
+/* SEMANTICS 16: with a group that was not committed the run is no success any more, whatever it is ending for. */
+static void fail_run(ticking *t, int status, const char *detail) {
+    t->finished = false;
+    ticking_end(t, status, "%s", detail);
+}
+
 /* SEMANTICS 20, 26: an error ends the run, unless it is the group's own size and somebody is there to be told. */
 static void group_failed(ticking *t, const ew_error *err) {
     const ew_group *g = t->pending.first;
     bool goes_on = err->code == EW_ERR_TOO_LARGE && (g->done || g->submitted);
     if (!goes_on)
-        ticking_end(t, err->code, "%s", err->detail);
+        fail_run(t, err->code, err->detail);
     decide_first(t, err->code, 0, err->detail);
 }
 
@@ -195,7 +201,7 @@ static void server_takes_less(ticking *t, const Msg__Outcome *o) {
 
 static void unit_failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
     const char *detail = o->detail ? o->detail : "";
-    ticking_end(t, o->status, "%s", detail);
+    fail_run(t, o->status, detail);
     if (o->unknown || o->status == EW_ERR_UNKNOWN_OUTCOME) {
         for (size_t u = from; u < t->patches.message.n_units; u++) {
             for (uint32_t i = 0; i < t->patches.units[u].groups; i++)

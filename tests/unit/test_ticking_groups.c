@@ -296,6 +296,25 @@ static void test_finished_and_stopped(void **state) {
     assert_done(&notes[1], EW_ERR_CANCELLED, 0);
 }
 
+/* SEMANTICS 16: no success for a group that was not committed, even if nothing is pending after it. */
+static void end_of_the_last_group(int status) {
+    use(&plain_config);
+    start(three_and_finish);
+    stop(l, EW_ERR_CANCELLED);
+    Msg__Outcome o = outcome_of(l, status, 2, 13);
+    take_outcome(l, o);
+    assert_done(&notes[1], EW_OK, 13);
+    assert_done(&notes[2], status, 0);
+    assert_ended(l, EW_ERR_CANCELLED, "told to");
+}
+
+static void test_finished_but_not_committed(void **state) {
+    (void)state;
+    end_of_the_last_group(EW_ERR_CANCELLED);
+    end_of_the_last_group(EW_ERR_UNKNOWN_OUTCOME);
+    end_of_the_last_group(EW_ERR_DENIED);
+}
+
 /* SEMANTICS 7: a stop waits for the commit in flight; what is not in flight is given up, and told so. */
 static void test_stop_while_committing(void **state) {
     (void)state;
@@ -708,6 +727,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_resync_while_undecided, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished_and_stopped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_finished_but_not_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_while_committing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_while_awaiting, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown_outcome, setup, teardown),
