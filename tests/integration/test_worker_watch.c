@@ -90,6 +90,48 @@ static void test_backlog_behind_a_cut_wire(void **state) {
     hand_delete("/backlog/a");
 }
 
+/* ---- a model that is left behind ---- */
+
+/* SEMANTICS 8: events wait for the reactor, but not without bound: beyond `max_pending_update_bytes` its model is
+ * reset, and shown the whole prefix again. */
+static void test_a_model_that_is_left_too_far_behind(void **state) {
+    (void)state;
+    stage s;
+    hand_put("/backlog/kept", "1");
+    stage_open(&s, "/backlog");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_set(&s, "max_pending_update_bytes", "65536");
+    s.updates = true;
+    stage_begin(&s, hold);
+    stage_start(&s);
+    stage_await_held(&s);
+    for (int i = 0; i < 200; i++)
+        put_numbered(i);
+    int64_t revision = hand_delete("/backlog/a");
+    stage_release(&s);
+    stage_await_tick(&s, revision);
+    assert_true(s.resets >= 2);
+    assert_int_equal(stage_stats(&s).snapshots, 1); /* nothing was loaded again: the mirror has it all */
+    stage_await_tick(&s, hand_put("/backlog/new", "1"));
+    /* The model: what came after its last reset, first as initial puts of what was there, then as it happened. */
+    bool kept = false, other = false, fresh = false;
+    for (size_t i = 0; i < s.event_count; i++) {
+        const stage_event *e = &s.events[i];
+        bool put = e->kind == EW_EVENT_PUT;
+        if (e->resets < s.resets)
+            continue;
+        if (strcmp(e->key, "/backlog/kept") == 0)
+            kept = put && e->initial;
+        else if (strcmp(e->key, "/backlog/new") == 0)
+            fresh = put && !e->initial;
+        else
+            other = put;
+    }
+    assert_true(kept && fresh && !other);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/backlog/");
+}
+
 /* ---- compaction ---- */
 
 static const stage_event *find_after(stage *s, size_t first, const char *key) {
@@ -275,13 +317,10 @@ static void test_etcd_lost_its_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_backlog_behind_a_slow_reactor),
-        scene_test(test_backlog_behind_a_cut_wire),
-        scene_test(test_compaction_while_disconnected),
-        scene_test(test_compaction_hides_the_counters_deletion),
-        scene_test(test_etcd_restarts_under_a_running_worker),
-        scene_test(test_etcd_is_frozen_under_a_running_worker),
-        scene_test(test_etcd_lost_its_data),
+        scene_test(test_backlog_behind_a_slow_reactor),          scene_test(test_backlog_behind_a_cut_wire),
+        scene_test(test_a_model_that_is_left_too_far_behind),    scene_test(test_compaction_while_disconnected),
+        scene_test(test_compaction_hides_the_counters_deletion), scene_test(test_etcd_restarts_under_a_running_worker),
+        scene_test(test_etcd_is_frozen_under_a_running_worker),  scene_test(test_etcd_lost_its_data),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

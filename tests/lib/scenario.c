@@ -171,6 +171,7 @@ static int stage_update(void *self, const ew_event *event) {
             .value_len = event->entry.value.len,
             .mod_revision = event->entry.mod_revision,
             .ticks = s->ticks,
+            .resets = s->resets,
         };
         copy(e->key, sizeof e->key, event->entry.key);
         copy(e->value, sizeof e->value, event->entry.value);

@@ -66,6 +66,7 @@ typedef struct stage_event {
     size_t value_len;
     int64_t mod_revision;
     uint64_t ticks; /* before it */
+    size_t resets;  /* before it */
 } stage_event;
 
 struct stage {
