@@ -13,8 +13,9 @@
 #include <stdlib.h>
 
 /* When a leader dies, etcd answers nothing to what was on its way to it for 7 s (ETCD P11), though there is a new
- * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once); each attempt
- * that stays without an answer is followed by one that waits twice as long, in case etcd is only slow. */
+ * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once). In case etcd
+ * is only slow, every second attempt without an answer doubles the time that the next one has: not every one, since the
+ * second may still have been sent towards the dead leader. */
 enum { PATIENCE_MS = 2000 };
 
 typedef struct committer {
@@ -27,7 +28,7 @@ typedef struct committer {
     pthread_mutex_t lock; /* all below */
     committing *core;
     etcd_call *call;        /* the transaction that waits for its answer */
-    int64_t patience_ms;    /* how long it may */
+    uint32_t unanswered;    /* attempts, one after the other, that nobody knows the outcome of */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
     bool over;
@@ -37,13 +38,11 @@ typedef struct committer {
 
 static void step(committer *c, committing_event event);
 
-static void adapt_patience(committer *c, int status) {
-    if (status != EW_ERR_UNKNOWN_OUTCOME && c->exactly_once)
-        c->patience_ms = PATIENCE_MS;
-    else if (c->patience_ms < c->call_timeout_ms)
-        c->patience_ms *= 2;
-    if (c->patience_ms > c->call_timeout_ms)
-        c->patience_ms = c->call_timeout_ms;
+static int64_t patience_ms(const committer *c) {
+    int64_t ms = c->exactly_once ? PATIENCE_MS : c->call_timeout_ms;
+    for (uint32_t i = 1; i < c->unanswered && ms < c->call_timeout_ms; i += 2)
+        ms *= 2;
+    return ms < c->call_timeout_ms ? ms : c->call_timeout_ms;
 }
 
 /* Whether the actor's thread must look at something that another thread has changed. */
@@ -56,7 +55,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     committer *c = arg;
     pthread_mutex_lock(&c->lock);
     c->call = NULL;
-    adapt_patience(c, status);
+    c->unanswered = status == EW_ERR_UNKNOWN_OUTCOME ? c->unanswered + 1 : 0;
     if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
     bool wake = wants_thread(c);
@@ -101,7 +100,7 @@ static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
         c->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
-                                  e->bytes, c->patience_ms, answered, c);
+                                  e->bytes, patience_ms(c), answered, c);
         c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
@@ -224,8 +223,6 @@ static bool configure(committer *c, const ew_options *o, const committer_binding
         return false;
     config.seed ^= (uint64_t)(uintptr_t)c;
     c->exactly_once = config.exactly_once;
-    c->patience_ms = c->call_timeout_ms;
-    adapt_patience(c, EW_OK);
     c->core = committing_new(&config);
     return c->core != NULL;
 }
