@@ -10,6 +10,7 @@
 enum { PEERS = 2, DOWN_MARGIN_MS = 2000 };
 
 static void step(reactor_actor *r, ticking_event event);
+static void check_session(reactor_actor *r);
 
 /* ---- the core's effects ---- */
 
@@ -52,6 +53,7 @@ static void tick(reactor_actor *r, const ticking_effect *e) {
     uint32_t groups = ticking_tick_groups(e->tick);
     char detail[64];
     snprintf(detail, sizeof detail, "the reactor's %s failed", what);
+    check_session(r);
     step(r, (ticking_event){.type = TICKING_TICKED, .status = status, .detail = status < 0 ? detail : NULL});
     if (r->ticks != NULL)
         publish_tick(r, number, revision, groups);
@@ -130,6 +132,17 @@ static void stop_peers(reactor_actor *r) {
     outbox_send(r->to_committer, &m);
 }
 
+static void end_session(reactor_actor *r) {
+    stop_peers(r);
+    fail(r, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
+}
+
+/* SEMANTICS 30: nothing is sent after its end, also while the message that tells it still waits in the mailbox. */
+static void check_session(reactor_actor *r) {
+    if (r->session != NULL && !r->stopping && ew_session_is_done(r->session))
+        end_session(r);
+}
+
 static void take_down(reactor_actor *r, const Msg__Down *down) {
     if (r->peers > 0)
         r->peers--;
@@ -154,10 +167,8 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
         stop_peers(r);
         fail(r, EW_ERR_CANCELLED, "stopped");
     }
-    if (m->session != NULL && m->session->done) {
-        stop_peers(r);
-        fail(r, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
-    }
+    if (m->session != NULL && m->session->done)
+        end_session(r);
     if (m->down != NULL)
         take_down(r, m->down);
     if (m->patches != NULL)
@@ -224,6 +235,7 @@ static int64_t start_deadline_ms(const reactor_actor *r) {
 static void round_once(reactor_actor *r) {
     enum { MOST = 1024 }; /* messages before the clock is looked at again */
     take_all(r, MOST);
+    check_session(r);
     int64_t now_ms = etcd_now_ms();
     if (!r->over && ticking_deadline_ms(r->core) <= now_ms)
         step(r, (ticking_event){.type = TICKING_TIMER});

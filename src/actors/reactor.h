@@ -25,7 +25,8 @@ typedef struct reactor_actor {
     ticking *core;
     mailbox *mailbox;
     outbox *to_watcher, *to_committer;
-    publisher *ticks; /* NULL unless publish_ticks */
+    publisher *ticks;          /* NULL unless publish_ticks */
+    const ew_session *session; /* NULL for none */
     int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms;
 
     reactor_counters counters;

@@ -34,7 +34,7 @@ struct ew_worker {
     pthread_t thread;
     ew_actor *watcher, *committer;
     joint joint;
-    _Atomic uint64_t reconnects;
+    uint64_t reconnects, bad_messages; /* of watcher and committer, when they have ended */
 };
 
 static int out_of_memory(ew_error *err) {
@@ -361,24 +361,32 @@ static int begin(ew_worker *w, ew_error *err) {
     w->reactor.core = ticking_new(&config);
     if (w->reactor.core == NULL)
         return out_of_memory(err);
+    w->reactor.session = w->session;
     if (w->session != NULL)
         status = ew_session_on_done(w->session, session_done, w);
     return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "watching over the session");
 }
 
+/* Under the lock. */
+static uint64_t bad_messages(const ew_worker *w) {
+    return w->bad_messages + (w->watcher != NULL ? ew_actor_bad_messages(w->watcher) : 0) +
+           (w->committer != NULL ? ew_actor_bad_messages(w->committer) : 0);
+}
+
 /* In the order in which nothing is used any more: actors, session, core, sockets. */
 static void finish(ew_worker *w) {
-    if (w->watcher != NULL)
-        atomic_store(&w->reconnects, watcher_reconnects(w->watcher));
     ew_actor *watcher = w->watcher, *committer = w->committer;
+    pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats leaves them alone: they are freed below */
+    if (watcher != NULL)
+        w->reconnects = watcher_reconnects(watcher);
+    w->bad_messages = bad_messages(w);
+    w->watcher = w->committer = NULL;
+    pthread_mutex_unlock(&w->lock);
     if (committer != NULL)
         ew_actor_stop(committer, NULL);
     atomic_store(&w->joint.closed, true); /* the watcher's thread has run the committer's calls until now */
     if (watcher != NULL)
         ew_actor_stop(watcher, NULL);
-    pthread_mutex_lock(&w->lock);
-    w->watcher = w->committer = NULL;
-    pthread_mutex_unlock(&w->lock);
     if (w->session != NULL)
         ew_session_forget(w->session, session_done, w);
     if (w->own_session) {
@@ -539,9 +547,8 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     const reactor_counters *c = &w->reactor.counters;
     ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* the lock is no part of what a const worker promises */
     pthread_mutex_lock(&unlocked->lock);
-    uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : read_counter(&w->reconnects);
-    uint64_t bad = (w->watcher != NULL ? ew_actor_bad_messages(w->watcher) : 0) +
-                   (w->committer != NULL ? ew_actor_bad_messages(w->committer) : 0);
+    uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
+    uint64_t bad = bad_messages(w);
     pthread_mutex_unlock(&unlocked->lock);
     *out = (ew_worker_stats){
         .size = out->size,

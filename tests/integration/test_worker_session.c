@@ -102,6 +102,23 @@ static void test_nothing_is_committed_after_the_end(void **state) {
     assert_int_equal(close_with_session(&s), EW_ERR_SESSION_DONE);
 }
 
+/* SEMANTICS 30: nor where no compare in etcd would refuse them, as soon as the session knows. */
+static void test_nothing_is_sent_after_the_end(void **state) {
+    (void)state;
+    stage s;
+    open_with_session(&s, 2);
+    stage_set(&s, "exactly_once", "off");
+    stage_start(&s);
+    stage_begin(&s, put_and_hold);
+    stage_await_held(&s);
+    hand_revoke(ew_session_lease(s.session));
+    assert_true(scene_until(is_done, s.session));
+    stage_release(&s);
+    assert_int_equal(stage_await_end(&s), EW_ERR_SESSION_DONE);
+    assert_false(hand_get("/session/late").present);
+    assert_int_equal(close_with_session(&s), EW_ERR_SESSION_DONE);
+}
+
 /* SEMANTICS 30, ETCD P8: and where nobody knows yet that the lease is gone, the fence in the transaction does. */
 static void test_the_fence_refuses_before_anybody_knows(void **state) {
     (void)state;
@@ -184,6 +201,7 @@ int main(void) {
         scene_test(test_a_revoked_lease_ends_the_run),
         scene_test(test_a_silent_etcd_ends_the_run_at_the_ttl),
         scene_test(test_nothing_is_committed_after_the_end),
+        scene_test(test_nothing_is_sent_after_the_end),
         scene_test(test_the_fence_refuses_before_anybody_knows),
         scene_test(test_a_living_fence_lets_through),
         scene_test(test_without_a_session_nothing_ends_the_run),
