@@ -88,6 +88,9 @@ typedef struct ew_worker_stats {
     uint64_t bad_messages;   /* messages of a wrong type, epoch or form that were dropped */
     uint64_t keys;           /* in the mirror now */
     uint64_t mirror_bytes;   /* of the mirror now, keys, values and overhead */
+    uint64_t audits;         /* comparisons of the mirror with etcd that were completed (audit_interval_s) */
+    uint64_t audit_repairs;  /* keys that they found to differ, each time followed by a re-sync: 0, or etcd has lost
+                                events */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */

@@ -21,10 +21,11 @@ bool message_is_urgent(ew_slice body) {
         if (!varint(body, &at, &tag) || !varint(body, &at, &number))
             return true;
         switch (tag >> 3) {
-        case 1: /* epoch */
-        case 2: /* snapshot */
-        case 3: /* events */
-        case 4: /* progress */
+        case 1:  /* epoch */
+        case 2:  /* snapshot */
+        case 3:  /* events */
+        case 4:  /* progress */
+        case 12: /* audited */
             break;
         default:
             return true;

@@ -63,14 +63,18 @@ static void fail(reactor_actor *r, int status, const char *detail) {
     step(r, (ticking_event){.type = TICKING_STOP, .status = status, .detail = detail});
 }
 
+static void out_of_memory(reactor_actor *r, const char *doing) {
+    r->over = true;
+    r->status = EW_ERR_NO_MEMORY;
+    snprintf(r->detail, sizeof r->detail, "%s", doing);
+}
+
 static void commit(reactor_actor *r, const Msg__Patches *patches) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = (Msg__Patches *)(uintptr_t)patches; /* only read */
     if (outbox_send(r->to_committer, &m) != EW_OK) {
         /* The batch never left: nobody will answer it, so the run cannot wait for an outcome. */
-        r->over = true;
-        r->status = EW_ERR_NO_MEMORY;
-        snprintf(r->detail, sizeof r->detail, "sending a batch");
+        out_of_memory(r, "sending a batch");
     }
 }
 
@@ -85,6 +89,17 @@ void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revis
     mailbox_reply(r->mailbox, request, (ew_slice){body, msg__submit_reply__pack(&answer, body)});
 }
 
+static void ask_watcher(reactor_actor *r, uint64_t number, int64_t revision, bool resync) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Audit audit = MSG__AUDIT__INIT;
+    audit.number = number;
+    audit.revision = revision;
+    audit.resync = resync;
+    m.audit = &audit;
+    if (outbox_send(r->to_watcher, &m) != EW_OK)
+        out_of_memory(r, "asking for an audit");
+}
+
 static void carry_out(reactor_actor *r, const ticking_effect *e) {
     switch (e->type) {
     case TICKING_DO_TICK:
@@ -92,6 +107,12 @@ static void carry_out(reactor_actor *r, const ticking_effect *e) {
         break;
     case TICKING_DO_COMMIT:
         commit(r, e->patches);
+        break;
+    case TICKING_DO_AUDIT:
+        ask_watcher(r, e->audit, e->revision, false);
+        break;
+    case TICKING_DO_RESYNC:
+        ask_watcher(r, 0, 0, true);
         break;
     case TICKING_DO_REPLY:
         reactor_reply(r, e->submit_id, e->status, e->revision, e->detail);
@@ -153,7 +174,7 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
 }
 
 static void take_message(reactor_actor *r, const Msg__Message *m) {
-    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->outcome != NULL)
+    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->outcome != NULL || m->audited != NULL)
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->snapshot != NULL && m->snapshot->last)
         r->loaded = true;
@@ -221,6 +242,8 @@ static void publish_counters(reactor_actor *r) {
     PUBLISH(groups_committed, s.groups_committed);
     PUBLISH(groups_refused, s.groups_refused);
     PUBLISH(snapshots, s.snapshots);
+    PUBLISH(audits, s.audits);
+    PUBLISH(audit_repairs, s.audit_repairs);
     PUBLISH(bad_messages, s.bad_messages + r->bad_messages);
     PUBLISH(keys, s.keys);
     PUBLISH(mirror_bytes, s.mirror_bytes);

@@ -14,7 +14,7 @@ typedef struct reactor_counters {
     _Atomic bool ready;
     _Atomic int64_t revision, barrier_revision;
     _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, txns, txns_resolved, snapshots;
-    _Atomic uint64_t bad_messages, keys, mirror_bytes;
+    _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs;
 } reactor_counters;
 
 typedef struct reactor_actor {

@@ -1,4 +1,5 @@
 #include "actors/actor.h"
+#include "actors/audit.h"
 #include "actors/message.h"
 #include "core/log.h"
 #include "core/options_internal.h"
@@ -6,6 +7,7 @@
 #include "core/watching.h"
 #include "core/watching_letter.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct watcher {
@@ -17,6 +19,10 @@ typedef struct watcher {
     etcd_call *range;
     ew_slice waiting_range; /* the request of a page that the receiver has no room for yet; malloced */
     etcd_stream *stream;
+    audit audit;
+    bool over; /* the core has ended; `over_status` and `over_detail` say how */
+    int over_status;
+    char over_detail[256];
     bool paused;                            /* the receiver is behind: the stream is not read */
     bool range_unstarted, stream_unstarted; /* out of memory: told to the core in the next round, as a failure */
     _Atomic bool room;                      /* the receiver has caught up */
@@ -145,7 +151,10 @@ static void carry_out(watcher *w, const watching_effect *e) {
         send_effect(w, e);
         break;
     case WATCHING_DO_END:
-        actor_end(&w->base, e->status, e->detail);
+        w->over = true;
+        w->over_status = e->status;
+        snprintf(w->over_detail, sizeof w->over_detail, "%s", e->detail != NULL ? e->detail : "");
+        audit_stop(&w->audit);
         break;
     case WATCHING_DO_LOG:
         actor_log(w->base.worker, "watcher", e->status, e->detail, e->revision);
@@ -154,7 +163,7 @@ static void carry_out(watcher *w, const watching_effect *e) {
 }
 
 static void step(watcher *w, watching_event event) {
-    if (w->base.ended)
+    if (w->over)
         return;
     watching_effects effects;
     event.now_ms = etcd_now_ms();
@@ -180,11 +189,20 @@ static void watcher_room(void *arg) {
     etcd_queue_wake(w->base.queue);
 }
 
+static void take_audit(watcher *w, const Msg__Audit *asked) {
+    if (asked->resync)
+        step(w, (watching_event){.type = WATCHING_RESYNC});
+    else if (!w->over)
+        audit_start(&w->audit, asked);
+}
+
 static void take_messages(watcher *w) {
     Msg__Message *m;
     while ((m = actor_take(&w->base)) != NULL) {
         if (m->stop != NULL)
             step(w, (watching_event){.type = WATCHING_STOP});
+        else if (m->audit != NULL)
+            take_audit(w, m->audit);
         else
             actor_count_bad(&w->base, "not for a watcher");
         msg__message__free_unpacked(m, NULL);
@@ -219,6 +237,7 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
 static void read_on(watcher *w) {
     if (w->waiting_range.data != NULL)
         start_waiting_page(w);
+    audit_room(&w->audit);
     if (w->paused && w->stream != NULL) {
         w->paused = false;
         etcd_stream_resume(w->stream);
@@ -234,11 +253,15 @@ static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
         read_on(w);
     tell_unstarted(w);
     /* A stream that is not read is silent for no fault of its own. */
-    if (!a->ended && !w->paused && watching_deadline_ms(w->core) <= now_ms)
+    if (!w->over && !w->paused && watching_deadline_ms(w->core) <= now_ms)
         step(w, (watching_event){.type = WATCHING_TIMER});
+    int64_t audit_ms = audit_round(&w->audit, now_ms);
+    if (w->over && !audit_runs(&w->audit) && !a->ended)
+        actor_end(a, w->over_status, w->over_detail);
     int64_t deadline_ms = w->paused ? INT64_MAX : watching_deadline_ms(w->core);
     int64_t held_until_ms = release_held(w, now_ms);
-    return deadline_ms < held_until_ms ? deadline_ms : held_until_ms;
+    deadline_ms = deadline_ms < held_until_ms ? deadline_ms : held_until_ms;
+    return deadline_ms < audit_ms ? deadline_ms : audit_ms;
 }
 
 /* The committer's calls complete in this thread's queue, also those it still decides when the watcher is done. */
@@ -249,6 +272,7 @@ static bool watcher_needed(const ew_actor *a) {
 
 static void watcher_fini(ew_actor *a) {
     watcher *w = (watcher *)a;
+    audit_fini(&w->audit);
     watching_free(w->core);
     free((void *)(uintptr_t)w->waiting_range.data);
     free(w->prefix);
@@ -271,6 +295,7 @@ static bool watcher_configure(watcher *w, const ew_options *o) {
     w->config.backoff_max_ms = o->backoff_max_ms;
     w->config.silence_ms = o->watch_silence_ms;
     w->config.seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w;
+    audit_init(&w->audit, &w->base, &w->config, w->call_timeout_ms);
     w->core = watching_new(&w->config);
     return w->core != NULL;
 }

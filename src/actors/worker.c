@@ -317,6 +317,7 @@ static ticking_config core_config(const ew_worker *w) {
         .max_pending_update_bytes = o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = lease_of(w),
+        .audit_interval_ms = o->audit_interval_s * 1000,
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,
     };
 }
@@ -567,6 +568,8 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .bad_messages = read_counter(&c->bad_messages) + bad,
         .keys = read_counter(&c->keys),
         .mirror_bytes = read_counter(&c->mirror_bytes),
+        .audits = read_counter(&c->audits),
+        .audit_repairs = read_counter(&c->audit_repairs),
     };
     return EW_OK;
 }

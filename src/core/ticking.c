@@ -79,6 +79,8 @@ void ticking_free(ticking *t) {
     evaluate_patches_fini(&t->patches);
     ticking_drop_updates(t);
     ticking_drop_changes(t);
+    ticking_drop_audit(t);
+    free(t->audit_key);
     ticking_drop_texts(t);
     mirror_entry_unref(t->shown);
     mirror_free(t->mirror);
@@ -128,6 +130,7 @@ static void check_invariant(const ticking *t) {
     CHECK(t->state != TICKING_FINISHING);
     CHECK(t->state != TICKING_DONE || (!t->pending.first && !t->submits.first));
     CHECK(t->observed <= t->received);
+    CHECK(!t->auditing || (t->loaded && t->audit_deleted && t->observed >= t->audit_revision));
     CHECK(t->loaded_once || t->state == TICKING_LOADING || t->state == TICKING_DONE);
 }
 
@@ -187,6 +190,8 @@ static void take_message(ticking *t, const Msg__Message *m) {
         ticking_take_progress(t, m->epoch, m->progress);
     if (m->outcome)
         ticking_take_outcome(t, m->outcome);
+    if (m->audited && !t->ending)
+        ticking_take_audited(t, m->audited);
 }
 
 static void take(ticking *t, const ticking_event *event) {

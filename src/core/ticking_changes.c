@@ -59,6 +59,7 @@ void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
         ticking_queue_update(t, deletion, true, false);
         mirror_entry_unref(deletion);
     }
+    ticking_note_deletion(t, key, revision);
     mirror_entry_ref(e);
     mirror_delete(t->mirror, key);
     mirror_entry_unref(e);
@@ -70,6 +71,7 @@ void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
 static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bool deleted) {
     if (ticking_is_counter(t, key)) {
         /* SEMANTICS 9: never shown; its deletion sets it back. */
+        t->counter_revision = revision;
         if (deleted)
             t->counter = 0;
         else

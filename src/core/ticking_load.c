@@ -26,6 +26,7 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
         ticking_drop_updates(t);
         t->overflowed = false;
     }
+    ticking_drop_audit(t); /* the snapshot is as good as one */
     ticking_apply_all(t);
     if (s->revision < t->received) {
         ticking_end(t, EW_ERR_REVISION_FELL, "a snapshot at revision %" PRId64 " after revision %" PRId64, s->revision,
@@ -67,6 +68,7 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     const ew_slice key = ticking_slice(kv->key), value = ticking_slice(kv->value);
     if (ticking_is_counter(t, key)) {
         t->load_counter = true;
+        t->counter_revision = kv->mod_revision;
         ticking_set_counter(t, value);
         return;
     }
@@ -99,12 +101,13 @@ static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
 static void complete(ticking *t) {
     delete_up_to(t, NULL);
     if (!t->load_counter)
-        t->counter = 0;
+        t->counter = t->counter_revision = 0;
     if (t->ending)
         return;
     t->loaded = true;
     t->observed = t->received = t->load_revision;
     t->stats.snapshots++;
+    ticking_drop_audit(t);
     if (t->loaded_once)
         return;
     t->loaded_once = t->reset = true;

@@ -4,6 +4,7 @@
  *   ticking_effects.c  the list of effects
  *   ticking_load.c     snapshots: the first load, and re-syncs in place
  *   ticking_changes.c  events: what they do to the mirror
+ *   ticking_audit.c    audits: the mirror compared with etcd
  *   ticking_updates.c  what waits to be shown to the reactor
  *   ticking_groups.c   pending groups: evaluating, committing, outcomes, the end
  *   ticking_submits.c  groups from other applications */
@@ -54,10 +55,11 @@ struct ticking {
     mirror *mirror;
     ticking_stats stats;
 
-    int64_t observed; /* what the mirror is at */
-    int64_t received; /* what has been received: above `observed` only while changes wait */
-    int64_t barrier;  /* -1: none */
-    int64_t counter;  /* the delete counter as of `observed`, 0 if there is none */
+    int64_t observed;         /* what the mirror is at */
+    int64_t received;         /* what has been received: above `observed` only while changes wait */
+    int64_t barrier;          /* -1: none */
+    int64_t counter;          /* the delete counter as of `observed`, 0 if there is none */
+    int64_t counter_revision; /* of its last change that was seen; 0: none */
 
     /* Loading. */
     uint64_t epoch;
@@ -68,6 +70,18 @@ struct ticking {
     bool load_counter;     /* the pages held the delete counter */
     uint8_t *load_key;     /* the last key of the pages */
     size_t load_key_len;
+
+    /* Audits; see ticking_audit.c. */
+    bool auditing;
+    uint64_t audit; /* the number of the last one */
+    int64_t audit_revision;
+    mirror *audit_deleted; /* the keys that were deleted since it began */
+    bool audit_counter;    /* the pages held the delete counter */
+    uint8_t *audit_key;    /* the last key of the pages */
+    size_t audit_key_len;
+    uint64_t audit_found;     /* differences */
+    int64_t audit_due_ms;     /* the next one */
+    int64_t audit_newer_than; /* 0, or it waits for something newer to be observed */
 
     /* Changes that wait to be applied, from `changes_head` on. */
     ticking_change *changes;
@@ -160,6 +174,13 @@ void ticking_queue_update(ticking *t, mirror_entry *e, bool deleted, bool initia
 void ticking_drop_updates(ticking *t);
 void ticking_show_begin(ticking *t);
 void ticking_show_end(ticking *t);
+
+/* ticking_audit.c */
+int64_t ticking_audit_due_ms(const ticking *t);
+void ticking_take_audit_time(ticking *t);
+void ticking_take_audited(ticking *t, const Msg__Audited *a);
+void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision);
+void ticking_drop_audit(ticking *t); /* the next one is an interval away */
 
 /* ticking_groups.c */
 void ticking_append(ticking_list *list, ticking_list *behind); /* leaves `behind` empty */

@@ -56,12 +56,9 @@ static void tick(ticking *t) {
     e->revision = t->observed;
 }
 
-int64_t ticking_deadline_ms(const ticking *t) {
-    if (t->lost)
-        return 0;
-    if (t->state == TICKING_DONE || t->state == TICKING_TICKING || t->batch_out)
-        return INT64_MAX;
-    if (!t->loaded)
+/* The next tick, or evaluation. */
+static int64_t work_due_ms(const ticking *t) {
+    if (t->batch_out || !t->loaded)
         return INT64_MAX;
     if (t->pending.first)
         return ticking_evaluate_due_ms(t);
@@ -70,10 +67,21 @@ int64_t ticking_deadline_ms(const ticking *t) {
     return t->submits.first ? 0 : tick_due_ms(t);
 }
 
+int64_t ticking_deadline_ms(const ticking *t) {
+    if (t->lost)
+        return 0;
+    if (t->state == TICKING_DONE || t->state == TICKING_TICKING)
+        return INT64_MAX;
+    int64_t work = work_due_ms(t), audit = ticking_audit_due_ms(t);
+    return work < audit ? work : audit;
+}
+
 /* A tick that is due goes before submitted groups, which are then put behind the tick's own: so neither can keep the
  * other from its turn. */
 void ticking_take_time(ticking *t) {
-    if (t->now_ms < ticking_deadline_ms(t))
+    if (t->now_ms >= ticking_audit_due_ms(t))
+        ticking_take_audit_time(t);
+    if (t->ending || t->now_ms < work_due_ms(t))
         return;
     if (t->state == TICKING_READY && t->now_ms >= tick_due_ms(t))
         tick(t);

@@ -15,7 +15,7 @@ static const unsigned moves[] = {
     [WATCHING_IDLE] = TO(SYNCING) | TO(STOPPED),
     [WATCHING_SYNCING] = TO(SYNCING) | TO(WATCHING) | TO(STOPPED) | TO(FAILED),
     [WATCHING_WATCHING] = TO(BROKEN) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
-    [WATCHING_BROKEN] = TO(WATCHING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_BROKEN] = TO(WATCHING) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
     [WATCHING_STOPPED] = 0,
     [WATCHING_FAILED] = 0,
 };
@@ -186,8 +186,13 @@ static void leave(watching *w, watching_effects *out, watching_state over, int s
 }
 
 void watching_fail(watching *w, watching_effects *out, int status, const char *detail) {
-    watching_say(w, out, EW_LOG_ERROR, "%s: %s", ew_strerror(status), detail ? detail : "");
+    watching_say(w, out, w->config.audit_revision > 0 ? EW_LOG_INFO : EW_LOG_ERROR, "%s: %s", ew_strerror(status),
+                 detail ? detail : "");
     leave(w, out, WATCHING_FAILED, status, detail);
+}
+
+void watching_finish(watching *w, watching_effects *out) {
+    leave(w, out, WATCHING_STOPPED, EW_OK, NULL);
 }
 
 void watching_resync(watching *w, watching_effects *out, const char *why) {
@@ -218,7 +223,10 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     switch (status) {
     case EW_ERR_COMPACTED:
     case EW_ERR_FUTURE_REVISION: /* the snapshot that is read anew tells whether the revision fell */
-        watching_resync(w, out, ew_strerror(status));
+        if (w->config.audit_revision > 0)
+            watching_fail(w, out, status, detail); /* no other revision will do */
+        else
+            watching_resync(w, out, ew_strerror(status));
         return;
     case EW_ERR_TOO_LARGE:
         if (w->state == WATCHING_WATCHING)
@@ -312,6 +320,10 @@ static void handle(watching *w, const watching_event *event, watching_effects *o
         break;
     case WATCHING_TIMER:
         watching_check_silence(w, out);
+        break;
+    case WATCHING_RESYNC:
+        if (w->state == WATCHING_WATCHING || w->state == WATCHING_BROKEN)
+            watching_resync(w, out, "asked to");
         break;
     case WATCHING_STOP:
         if (!is_over(w))

@@ -4,14 +4,17 @@
  *               .-----.                        .-------------------------.
  *               v     |                        v                         |
  *   IDLE ---> SYNCING-'----- last page ---> WATCHING -----------------> BROKEN
- *               ^                              |    ended, silent
- *               '------------------------------'
- *                  compacted, answer too large
+ *               ^                              |    ended, silent      |
+ *               '------------------------------'---------------------'
+ *                  compacted, answer too large, asked to
  *
  *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, revision fell, answers that stay senseless)
  *
  * SYNCING loads the prefix page by page at one revision. WATCHING has a stream on which the watch is being made, or is;
  * BROKEN waits for the next one. Whatever still comes from a call or a stream that was given up is dropped.
+ *
+ * With `audit_revision` set, a core does no more than read: the keys of that revision, without their values, and then
+ * SYNCING ---> STOPPED; it FAILS where another would load anew.
  */
 #ifndef CORE_WATCHING_H
 #define CORE_WATCHING_H
@@ -32,9 +35,10 @@ typedef struct watching_config {
     int64_t page_bytes;      /* a page is sized towards this many bytes of answer */
     int64_t backoff_min_ms;  /* before the second attempt; doubles, with jitter */
     int64_t backoff_max_ms;
-    int64_t silence_ms; /* ask for a sign of life after this long without an answer; a second such time without one
-                           breaks the stream */
-    uint64_t seed;      /* of the jitter */
+    int64_t silence_ms;     /* ask for a sign of life after this long without an answer; a second such time without one
+                               breaks the stream */
+    uint64_t seed;          /* of the jitter */
+    int64_t audit_revision; /* 0: snapshot and watch */
 } watching_config;
 
 typedef enum watching_event_type {
@@ -45,6 +49,7 @@ typedef enum watching_event_type {
     WATCHING_STREAM_ENDED, /* the stream is gone: `status`, `detail`. Comes once for each WATCHING_DO_OPEN, also after
                               WATCHING_DO_CLOSE */
     WATCHING_TIMER,        /* the deadline has passed */
+    WATCHING_RESYNC,       /* load the prefix again, if it is not being loaded: what was sent of it is wrong */
     WATCHING_STOP,
 } watching_event_type;
 

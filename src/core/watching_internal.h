@@ -88,6 +88,9 @@ void watching_fail(watching *w, watching_effects *out, int status, const char *d
 /* A call, a stream or an answer went wrong: whether and how to go on follows from `status` alone. */
 void watching_trouble(watching *w, watching_effects *out, int status, const char *detail);
 
+/* All that was asked for has been read. */
+void watching_finish(watching *w, watching_effects *out);
+
 /* Loads the prefix anew, under a new epoch. */
 void watching_resync(watching *w, watching_effects *out, const char *why);
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 void watching_start_pages(watching *w) {
-    w->pinned = 0;
+    w->pinned = w->config.audit_revision;
     w->next_len = w->bound_len = w->level = 0;
     w->from_bound = false;
 }
@@ -30,6 +30,7 @@ void watching_send_range(watching *w, watching_effects *out) {
     request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
     request.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)(uintptr_t)end.data};
     request.limit = w->limit;
+    request.keys_only = w->config.audit_revision > 0;
     request.revision = EW_BUG(unpinned_pages) ? 0 : w->pinned;
     ew_slice bytes;
     if (!watching_pack(w, out, &request.base, &bytes))
@@ -116,7 +117,9 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
         w->from_bound = !page->more;
     }
     send_page(w, page, bytes, last, out);
-    if (last) {
+    if (last && w->config.audit_revision > 0) {
+        watching_finish(w, out);
+    } else if (last) {
         w->seen = w->pinned;
         watching_move(w, out, WATCHING_WATCHING);
     } else if (page->n_kvs > 0) {

@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 16 };
+enum { METRICS = 18 };
 
 static void list(const ew_worker_stats *s, metric out[METRICS]) {
     const metric all[METRICS] = {
@@ -31,6 +31,8 @@ static void list(const ew_worker_stats *s, metric out[METRICS]) {
         {"bad_messages_total", "counter", "Messages between actors that were dropped.", (int64_t)s->bad_messages},
         {"keys", "gauge", "Keys in the mirror.", (int64_t)s->keys},
         {"mirror_bytes", "gauge", "Bytes of the mirror: keys, values and overhead.", (int64_t)s->mirror_bytes},
+        {"audits_total", "counter", "Comparisons of the mirror with etcd.", (int64_t)s->audits},
+        {"audit_repairs_total", "counter", "Keys that audits found to differ.", (int64_t)s->audit_repairs},
     };
     memcpy(out, all, sizeof all);
 }

@@ -39,6 +39,9 @@ struct life {
     int reply_status;
     int64_t reply_revision;
     char reply_detail[256];
+    int audits, resyncs;
+    uint64_t audit_number;
+    int64_t audit_revision;
     char logs[4096];
 
     bool ended;
@@ -82,7 +85,7 @@ static inline void life_free(life *l) {
 }
 
 static inline void look(life *l) {
-    l->ticks = l->resets = l->commits = l->replies = 0;
+    l->ticks = l->resets = l->commits = l->replies = l->audits = l->resyncs = 0;
     l->shown[0] = l->logs[0] = '\0';
 }
 
@@ -142,6 +145,14 @@ static inline void take_effect(life *l, const ticking_effect *e) {
         l->commits++;
         break;
     }
+    case TICKING_DO_AUDIT:
+        l->audits++;
+        l->audit_number = e->audit;
+        l->audit_revision = e->revision;
+        break;
+    case TICKING_DO_RESYNC:
+        l->resyncs++;
+        break;
     case TICKING_DO_REPLY:
         l->replies++;
         l->reply_id = e->submit_id;

@@ -1,0 +1,197 @@
+/* Audits: what a watch has lost without a sign (ETCD P6).
+ *
+ * An audit begins at the revision R that the mirror is at, and has the keys of exactly that revision read, without
+ * their values. Meanwhile the watch goes on, and so do ticks and commits. What it shows behind R is newer than the
+ * audit and no concern of it: a key whose mod_revision is above R is left out, and so is one that was deleted since the
+ * audit began, which is remembered. For all others mirror and etcd must have the same keys at the same mod_revisions.
+ * So whatever differs has been lost; nothing that is merely late is taken for it.
+ *
+ * If anything differs, the prefix is loaded again, as after a compaction (SEMANTICS 13): that repairs it.
+ *
+ * R may have been compacted, if nothing below the prefix has changed for long. Then the audit waits until something
+ * newer has been observed, if only a progress notification; and if nothing has when the next one is due, the prefix is
+ * loaded again, which needs no R. */
+#include "core/ticking_private.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int64_t ticking_audit_due_ms(const ticking *t) {
+    if (t->config.audit_interval_ms <= 0 || t->auditing || !t->loaded || t->ending || t->finished)
+        return INT64_MAX;
+    return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_due_ms;
+}
+
+static void end_audit(ticking *t) {
+    t->auditing = false;
+    mirror_free(t->audit_deleted);
+    t->audit_deleted = NULL;
+    t->audit_key_len = 0;
+    t->audit_due_ms = t->now_ms + t->config.audit_interval_ms;
+}
+
+void ticking_drop_audit(ticking *t) {
+    end_audit(t);
+    t->audit_newer_than = 0;
+}
+
+static void log_text(ticking *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void log_text(ticking *t, const char *format, ...) {
+    char text[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
+}
+
+static void load_again(ticking *t) {
+    ticking_drop_audit(t);
+    ticking_emit(t, TICKING_DO_RESYNC);
+}
+
+void ticking_take_audit_time(ticking *t) {
+    if (t->audit_newer_than > 0 && t->audit_newer_than >= t->observed) {
+        ticking_log(t, EW_LOG_WARN, "nothing new was observed for an audit; loading the prefix again");
+        load_again(t);
+        return;
+    }
+    t->audit_newer_than = 0;
+    t->audit_deleted = mirror_new();
+    if (!t->audit_deleted) {
+        ticking_no_memory(t);
+        return;
+    }
+    t->auditing = true;
+    t->audit_revision = t->observed;
+    t->audit_counter = false;
+    t->audit_found = 0;
+    ticking_effect *e = ticking_emit(t, TICKING_DO_AUDIT);
+    e->audit = ++t->audit;
+    e->revision = t->audit_revision;
+}
+
+void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
+    if (!t->auditing)
+        return;
+    mirror_entry *e = mirror_entry_new(key, (ew_slice){NULL, 0}, revision);
+    if (!e) {
+        ticking_no_memory(t);
+        return;
+    }
+    mirror_put(t->audit_deleted, e);
+    if ((int64_t)mirror_bytes(t->audit_deleted) > t->config.max_pending_update_bytes) {
+        ticking_drop_audit(t);
+        ticking_log(t, EW_LOG_WARN, "an audit is given up: deletions outgrew max_pending_update_bytes");
+    }
+}
+
+/* ---- comparing ---- */
+
+static int compare_keys(ew_slice a, ew_slice b) {
+    size_t common = a.len < b.len ? a.len : b.len;
+    int order = common ? memcmp(a.data, b.data, common) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* The keys of the mirror between the last one that was compared and `key`: etcd does not have them. */
+static void find_extra(ticking *t, const ew_slice *key) {
+    const ew_slice last = {t->audit_key_len > 0 ? (const void *)t->audit_key : "", t->audit_key_len};
+    const mirror_entry *e = mirror_seek(t->mirror, last);
+    if (e && t->audit_key_len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
+        e = mirror_next(t->mirror, e);
+    for (; e && (!key || compare_keys(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
+        t->audit_found += mirror_entry_view(e).mod_revision <= t->audit_revision;
+}
+
+static void compare_counter(ticking *t, int64_t mod_revision) {
+    t->audit_counter = true;
+    t->audit_found += t->counter_revision <= t->audit_revision && t->counter_revision != mod_revision;
+}
+
+static void compare_key(ticking *t, ew_slice key, int64_t mod_revision) {
+    if (ticking_is_counter(t, key)) {
+        compare_counter(t, mod_revision);
+        return;
+    }
+    if (!group_scope_owns(&t->scope, key))
+        return;
+    const mirror_entry *e = mirror_get(t->mirror, key);
+    if (e) {
+        int64_t known = mirror_entry_view(e).mod_revision;
+        t->audit_found += known <= t->audit_revision && known != mod_revision;
+    } else {
+        t->audit_found += mirror_get(t->audit_deleted, key) == NULL;
+    }
+}
+
+static bool remember_key(ticking *t, ew_slice key) {
+    uint8_t *grown = realloc(t->audit_key, key.len + 1);
+    if (!grown)
+        return false;
+    memcpy(grown, key.data, key.len);
+    t->audit_key = grown;
+    t->audit_key_len = key.len;
+    return true;
+}
+
+/* False when the page does not fit behind the ones before it. */
+static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
+    for (size_t i = 0; i < page->n_kvs; i++) {
+        const ew_slice key = ticking_slice(page->kvs[i]->key);
+        if (key.len == 0 || page->kvs[i]->mod_revision <= 0 || page->kvs[i]->mod_revision > t->audit_revision ||
+            compare_keys(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
+            return false;
+        find_extra(t, &key);
+        compare_key(t, key, page->kvs[i]->mod_revision);
+        if (!remember_key(t, key)) {
+            ticking_no_memory(t);
+            return true;
+        }
+    }
+    return true;
+}
+
+static void complete(ticking *t) {
+    find_extra(t, NULL);
+    if (!t->audit_counter && t->counter > 0 && t->counter_revision <= t->audit_revision)
+        t->audit_found++;
+    t->stats.audits++;
+    t->stats.audit_repairs += t->audit_found;
+    if (t->audit_found > 0) {
+        log_text(t, "the audit found %" PRIu64 " keys that differ; loading the prefix again", t->audit_found);
+        load_again(t);
+        return;
+    }
+    ticking_drop_audit(t);
+}
+
+static void failed(ticking *t, const Msg__Audited *a) {
+    int64_t revision = t->audit_revision;
+    ticking_drop_audit(t);
+    if (a->status == EW_ERR_COMPACTED)
+        t->audit_newer_than = revision;
+    else
+        log_text(t, "an audit failed: %s", ew_strerror(a->status));
+}
+
+void ticking_take_audited(ticking *t, const Msg__Audited *a) {
+    if (!t->auditing || a->number != t->audit)
+        return; /* of one that was given up */
+    if (a->status != EW_OK) {
+        failed(t, a);
+        return;
+    }
+    Pb__RangeResponse *page = pb__range_response__unpack(NULL, a->page.len, a->page.data);
+    bool sound = page && compare_page(t, page);
+    if (page)
+        pb__range_response__free_unpacked(page, NULL);
+    if (!sound) {
+        t->stats.bad_messages++;
+        ticking_drop_audit(t);
+    } else if (a->last && !t->ending) {
+        complete(t);
+    }
+}
