@@ -247,11 +247,17 @@ void check_end(sim_worker *w) {
                     w->detail);
     if (!has_reason(w))
         ew_sim_fail(s, "worker %u ended without a reason: %s (%s)", w->number, ew_strerror(w->status), w->detail);
-    if (w->range || w->txn || w->stream)
+    ticking_stats stats = {0};
+    if (w->ticking)
+        ticking_get_stats(w->ticking, &stats);
+    if (stats.audit_repairs > 0 && s->drawn.lose_events == 0)
+        ew_sim_fail(s, "worker %u: an audit found %llu differences where nothing was lost", w->number,
+                    (unsigned long long)stats.audit_repairs);
+    if (w->range || w->audit || w->txn || w->stream)
         ew_sim_fail(s, "worker %u ended with %s under way", w->number,
-                    w->range ? "a read"
-                    : w->txn ? "a transaction"
-                             : "a stream");
+                    w->range || w->audit ? "a read"
+                    : w->txn             ? "a transaction"
+                                         : "a stream");
     if (w->seen.batch_out && w->status != EW_ERR_UNKNOWN_OUTCOME)
         ew_sim_fail(s, "worker %u ended (%s) with a batch undecided", w->number, ew_strerror(w->status));
     if (sim_fifo_count(&w->reactor.box) || sim_fifo_count(&w->watcher_to_reactor.passing) ||

@@ -91,6 +91,9 @@ void etcd_model_stream_lag(etcd_model_stream *s);
 /* The watch is given events again from `revision` on, as after a restored snapshot (P5). */
 void etcd_model_stream_replay(etcd_model_stream *s, int64_t revision);
 
+/* The watch skips what comes next, and nobody is told (P6). */
+void etcd_model_stream_lose(etcd_model_stream *s, int64_t revisions);
+
 /* ---- history, for whoever checks ---- */
 
 typedef struct etcd_model_record {

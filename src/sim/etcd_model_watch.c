@@ -7,6 +7,7 @@ typedef struct watch {
     int64_t id;
     ew_slice key, range_end;
     int64_t next; /* the first revision that it has not been given */
+    int64_t lost; /* how many of the next revisions it will not be given (P6) */
     bool synced, progress_notify, fragment, prev_kv, no_put, no_delete;
 } watch;
 
@@ -138,8 +139,11 @@ void model_notify(etcd_model *m) {
                 w->synced = false;
                 continue;
             }
-            give(s, w, m->revision, m->revision, m->revision);
             w->next = m->revision + 1;
+            if (w->lost > 0 && revision_concerns(m, w, m->revision))
+                w->lost--;
+            else
+                give(s, w, m->revision, m->revision, m->revision);
         }
     }
 }
@@ -336,4 +340,9 @@ void etcd_model_stream_replay(etcd_model_stream *s, int64_t revision) {
             w->synced = false;
         }
     }
+}
+
+void etcd_model_stream_lose(etcd_model_stream *s, int64_t revisions) {
+    for (size_t i = 0; i < s->watch_count; i++)
+        s->watches[i].lost = revisions;
 }

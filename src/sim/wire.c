@@ -190,6 +190,10 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     return c;
 }
 
+void sim_call_forget(sim_call *c) {
+    c->worker = NULL;
+}
+
 static void call_cancelled(void *arg) {
     sim_call *c = arg;
     call_answer(c, writes(c->method) ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED, "simulated: cancelled",
@@ -471,6 +475,8 @@ void sim_wire_fault(sim_worker *w) {
         etcd_model_stream_lag(st->server);
     if (sim_happens(s, s->drawn.replay_stream))
         etcd_model_stream_replay(st->server, etcd_model_revision(s->etcd) - sim_between(&s->random, 0, 30));
+    if (sim_happens(s, s->drawn.lose_events))
+        etcd_model_stream_lose(st->server, sim_between(&s->random, 1, 3));
     look_after(st);
     if (sim_happens(s, s->drawn.break_stream))
         stream_breaks(st);

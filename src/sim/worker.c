@@ -246,6 +246,7 @@ static void configure(sim_worker *w) {
             bend->max_pending_update_bytes ? bend->max_pending_update_bytes : o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = w->lease,
+        .audit_interval_ms = bend->audit_interval_ms,
         .seed = sim_next(&w->sim->random),
     };
 }
@@ -266,6 +267,7 @@ void sim_worker_begin(sim_worker *w) {
 /* Takes the life apart; what it has sent still arrives at etcd. */
 static void bury(sim_worker *w) {
     ew_sim *s = w->sim;
+    sim_audit_free(w);
     sim_wire_forget(w);
     sim_channel *channels[] = {&w->watcher_to_reactor, &w->committer_to_reactor, &w->keeper_to_reactor,
                                &w->reactor_to_watcher, &w->reactor_to_committer};
@@ -356,7 +358,7 @@ bool sim_worker_settled(const sim_worker *w) {
         return !w->starting;
     return w->ticking && !w->busy && ticking_get_state(w->ticking) == TICKING_READY &&
            sim_fifo_count(&w->reactor.box) == 0 && sim_fifo_count(&w->watcher_to_reactor.passing) == 0 &&
-           committing_get_state(w->committing) == COMMITTING_IDLE && check_is_up_to_date(w);
+           committing_get_state(w->committing) == COMMITTING_IDLE && check_is_up_to_date(w) && !w->seen.wrong;
 }
 
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision) {

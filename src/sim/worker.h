@@ -57,6 +57,7 @@ typedef struct sim_seen {
     int64_t tick_revision; /* of the last tick */
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
     bool resynced;         /* since the last tick: events may be made from two snapshots */
+    bool wrong;            /* the last tick was not what etcd had, which may be where events are lost (ETCD P6) */
     bool wrote;            /* groups were made in the last tick, or decided since */
     seen_key *keys;        /* what update has built, in byte order */
     size_t key_count, key_capacity;
@@ -98,7 +99,8 @@ struct sim_worker {
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
     sim_call *range, *txn;
-    ew_slice held_range; /* a read that waits until the reactor has taken what was read before */
+    struct sim_audit *audit; /* that the watcher makes for the reactor; NULL: none */
+    ew_slice held_range;     /* a read that waits until the reactor has taken what was read before */
     sim_stream *stream;
     bool watcher_down, committer_down, paused;
     bool committer_ended; /* its core, at least */
@@ -137,7 +139,11 @@ void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run 
 
 void sim_watcher_round(void *actor); /* worker_watcher.c */
 void sim_watcher_start(sim_worker *w);
-void sim_watcher_room(sim_worker *w);  /* the reactor has taken its messages */
+void sim_watcher_room(sim_worker *w);                         /* the reactor has taken its messages */
+size_t sim_watcher_backlog(const sim_worker *w);              /* its messages that the reactor has not taken */
+void sim_audit_start(sim_worker *w, const Msg__Audit *asked); /* worker_audit.c */
+void sim_audit_room(sim_worker *w);
+void sim_audit_free(sim_worker *w);
 void sim_committer_round(void *actor); /* worker_committer.c */
 void sim_reactor_round(void *actor);   /* worker_reactor.c */
 void sim_session_open(sim_worker *w);  /* worker_session.c; sim_worker_begin follows */

@@ -72,6 +72,16 @@ static void commit(sim_worker *w, const Msg__Patches *patches) {
     sim_send(&w->reactor_to_committer, &m, true, false);
 }
 
+static void ask_audit(sim_worker *w, uint64_t number, int64_t revision, bool resync) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Audit audit = MSG__AUDIT__INIT;
+    audit.number = number;
+    audit.revision = revision;
+    audit.resync = resync;
+    m.audit = &audit;
+    sim_send(&w->reactor_to_watcher, &m, true, false);
+}
+
 static void carry_out(sim_worker *w, const ticking_effect *e) {
     switch (e->type) {
     case TICKING_DO_TICK:
@@ -79,6 +89,12 @@ static void carry_out(sim_worker *w, const ticking_effect *e) {
         break;
     case TICKING_DO_COMMIT:
         commit(w, e->patches);
+        break;
+    case TICKING_DO_AUDIT:
+        ask_audit(w, e->audit, e->revision, false);
+        break;
+    case TICKING_DO_RESYNC:
+        ask_audit(w, 0, 0, true);
         break;
     case TICKING_DO_REPLY:
         sim_worker_replied(w, e->submit_id, e->status, e->revision);
@@ -135,7 +151,7 @@ static void take_down(sim_worker *w, const Msg__Down *down) {
 
 static void take_message(sim_worker *w, const Msg__Message *m) {
     check_message(w, m);
-    if (m->snapshot || m->events || m->progress || m->outcome)
+    if (m->snapshot || m->events || m->progress || m->outcome || m->audited)
         step(w, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->stop) {
         stop_peers(w);

@@ -27,7 +27,7 @@ static void stream_ended(void *arg, int status, const char *detail) {
 }
 
 /* How many messages of the watcher the reactor has not taken. */
-static size_t backlog(const sim_worker *w) {
+size_t sim_watcher_backlog(const sim_worker *w) {
     size_t count = sim_fifo_count(&w->watcher_to_reactor.passing);
     for (size_t i = w->reactor.box.head; i < w->reactor.box.tail; i++)
         count += w->reactor.box.list[i].bulk;
@@ -41,10 +41,10 @@ static void send_effect(sim_worker *w, const watching_effect *e) {
     sim_send(&w->watcher_to_reactor, &letter.message, false, true);
     size_t bound = (size_t)w->options->mailbox_messages;
     /* Answers that were asked for before the mailbox was full still come: a page, and the cores' few words. */
-    if (backlog(w) > bound + 8)
-        ew_sim_fail(w->sim, "worker %u: %zu messages wait for the reactor, the bound is %zu", w->number, backlog(w),
-                    bound);
-    if (w->stream && !w->paused && backlog(w) >= bound) {
+    if (sim_watcher_backlog(w) > bound + 8)
+        ew_sim_fail(w->sim, "worker %u: %zu messages wait for the reactor, the bound is %zu", w->number,
+                    sim_watcher_backlog(w), bound);
+    if (w->stream && !w->paused && sim_watcher_backlog(w) >= bound) {
         w->paused = true;
         sim_stream_pause(w->stream, true);
     }
@@ -54,7 +54,7 @@ static void send_effect(sim_worker *w, const watching_effect *e) {
 static void read_page(sim_worker *w, ew_slice request) {
     if (w->range || w->held_range.data)
         ew_sim_fail(w->sim, "worker %u: two range calls at once", w->number);
-    if (backlog(w) >= (size_t)w->options->mailbox_messages)
+    if (sim_watcher_backlog(w) >= (size_t)w->options->mailbox_messages)
         w->held_range = sim_copy(request);
     else
         w->range = sim_call_start(w, ETCD_MODEL_RANGE, request, w->options->call_timeout_ms, range_answered, w);
@@ -101,6 +101,7 @@ static void carry_out(sim_worker *w, const watching_effect *e) {
         break;
     case WATCHING_DO_END:
         w->watcher_down = true;
+        sim_audit_free(w);
         sim_send_down(w, MSG__ACTOR__WATCHER, e->status, e->detail);
         break;
     case WATCHING_DO_LOG:
@@ -126,10 +127,11 @@ void sim_watcher_start(sim_worker *w) {
 }
 
 void sim_watcher_room(sim_worker *w) {
-    if (backlog(w) >= (size_t)w->options->mailbox_messages)
+    if (sim_watcher_backlog(w) >= (size_t)w->options->mailbox_messages)
         return;
     if (w->held_range.data)
         release_page(w);
+    sim_audit_room(w);
     if (w->paused && w->stream) {
         w->paused = false;
         sim_stream_pause(w->stream, false);
@@ -147,7 +149,11 @@ void sim_watcher_round(void *actor) {
         free(sim_unconst(raw.bytes.data));
         if (m && m->stop)
             step(w, (watching_event){.type = WATCHING_STOP});
-        else
+        else if (m && m->audit && m->audit->resync)
+            step(w, (watching_event){.type = WATCHING_RESYNC});
+        else if (m && m->audit && !w->watcher_down)
+            sim_audit_start(w, m->audit);
+        else if (!m || !m->audit)
             ew_sim_fail(w->sim, "worker %u: a message that is not for a watcher", w->number);
         if (m)
             msg__message__free_unpacked(m, NULL);

@@ -39,6 +39,7 @@
     X(outage, 5, "etcd is away for up to outage_ms")                                                                   \
     X(outage_ms, 8000, "")                                                                                             \
     X(compact, 50, "etcd is compacted")                                                                                \
+    X(lose_events, 50, "a watch skips a revision without a sign")                                                      \
     X(echo, 200, "a message of the watcher comes again, after a re-sync")                                              \
     X(lose_lease, 3, "a lease ends too early")                                                                         \
     X(depose, 5, "somebody else becomes the leader")                                                                   \
@@ -65,7 +66,7 @@ typedef struct sim_author {
 /* What a program that knows the library's inside may bend (tests/sim): values below what the option table allows, so
  * that small worlds meet the limits too. 0: as the options say. */
 typedef struct sim_bend {
-    int64_t page_bytes, max_pending_update_bytes, max_txn_bytes;
+    int64_t page_bytes, max_pending_update_bytes, max_txn_bytes, audit_interval_ms;
 } sim_bend;
 
 struct ew_sim {
@@ -74,6 +75,7 @@ struct ew_sim {
     sim_schedule schedule;
     sim_faults drawn;
     bool faulty;
+    int64_t may_lose;      /* drawn for lose_events, should it be wanted */
     int64_t calm_since_ms; /* when the faults were switched off */
     etcd_model_config etcd_config;
     etcd_model *etcd;
@@ -126,6 +128,7 @@ typedef struct sim_call sim_call;
 sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms,
                          sim_answer_fn fn, void *arg);
 void sim_call_cancel(sim_call *c); /* its answer still comes, soon */
+void sim_call_forget(sim_call *c); /* its answer comes no more */
 
 typedef struct sim_stream_callbacks {
     void (*message)(void *arg, ew_slice bytes);

@@ -262,6 +262,8 @@ static int64_t sum_of(const ew_tick *t, ew_slice prefix) {
 
 static void check_sums(actor *a, const ew_tick *t) {
     scenario *sc = a->scenario;
+    if (sc->sim->drawn.lose_events > 0)
+        return; /* what it sees may lack something, until an audit finds out */
     if (sum_of(t, EW_STR("/app/bank/")) != 0)
         ew_sim_fail(sc->sim, "worker %d sees balances that add up to %lld", a->worker,
                     (long long)sum_of(t, EW_STR("/app/bank/")));

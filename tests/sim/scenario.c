@@ -112,6 +112,14 @@ void scenario_init(scenario *sc, uint64_t seed) {
     bend->page_bytes = sim_chance(r, 500) ? sim_between(r, 200, 4000) : 0;
     bend->max_pending_update_bytes = sim_chance(r, 300) ? sim_between(r, 500, 20000) : 0;
     bend->max_txn_bytes = sim_chance(r, 200) ? sim_between(r, 1500, 6000) : 0;
+    /* A lossy watch is met only with audits, and audits are often there without one: then they must find nothing. */
+    bool lossy = sim_chance(r, 60);
+    if (lossy) {
+        sc->sim->drawn.lose_events = sc->sim->may_lose > 0 ? sc->sim->may_lose : 10;
+        /* An audit compares what was observed: should the last change of all be lost, only a notification tells. */
+        sc->sim->drawn.progress_ms = sim_between(r, 500, 3000);
+    }
+    bend->audit_interval_ms = lossy || sim_chance(r, 300) ? sim_between(r, 300, 5000) : 0;
     populate(sc);
     for (int i = 0; i < sc->actor_count; i++)
         add_actor(sc, i);
@@ -123,10 +131,12 @@ void scenario_describe(const scenario *sc, FILE *out) {
     fprintf(
         out,
         "  scenario: %sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-        "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default)\n",
+        "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default), audits "
+        "every %lld ms\n",
         sc->hot ? "hot, " : "", sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
         (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->sim->bend.page_bytes,
-        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes);
+        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
+        (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(
