@@ -52,11 +52,22 @@ auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *ge
     return state;
 }
 
-ew_slice auth_request(const auth *a) {
+ew_slice auth_request(auth *a) {
     Pb__AuthenticateRequest request = PB__AUTHENTICATE_REQUEST__INIT;
+    pthread_mutex_lock(&a->lock);
     request.name = a->user;
     request.password = a->password;
-    return blocking_pack(&request);
+    ew_slice bytes = blocking_pack(&request);
+    pthread_mutex_unlock(&a->lock);
+    return bytes;
+}
+
+void auth_exchange(auth *a, auth *b) {
+    pthread_mutex_lock(&a->lock);
+    char *password = a->password; /* nobody else knows `b` */
+    a->password = b->password;
+    b->password = password;
+    pthread_mutex_unlock(&a->lock);
 }
 
 static void set(auth *a, grpc_slice token, bool known) {

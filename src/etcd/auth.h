@@ -10,11 +10,11 @@
 #include <pthread.h>
 
 typedef struct auth {
-    char *user; /* NULL: calls go without a token */
-    char *password;
+    char *user;           /* NULL: calls go without a token */
     pthread_mutex_t lock; /* of what follows */
-    grpc_slice token;     /* empty: etcd said that it wants none */
-    uint64_t generation;  /* counts tokens; 0: there has been none */
+    char *password;
+    grpc_slice token;    /* empty: etcd said that it wants none */
+    uint64_t generation; /* counts tokens; 0: there has been none */
     int64_t made_ms;
     bool known;    /* `token` is what etcd wants, as far as we know */
     bool fetching; /* somebody is making a new one */
@@ -33,8 +33,11 @@ typedef enum auth_state {
 /* `max_age_ms`: how old the token may be; INT64_MAX: any. */
 auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation);
 
+/* Exchanges the passwords of two clients of the same user. */
+void auth_exchange(auth *a, auth *b);
+
 /* The request that makes a token, to be freed; `data` is NULL when out of memory. */
-ew_slice auth_request(const auth *a);
+ew_slice auth_request(auth *a);
 
 /* Its answer. */
 int auth_made(auth *a, ew_slice answer); /* EW_ERR_BAD_ANSWER if there is no token in it */

@@ -29,6 +29,7 @@
 struct etcd_call {
     queue_tag tag; /* first */
     ew_client *client;
+    connection_set *set;
     etcd_queue *queue;
     etcd_method method;
     int64_t deadline_ms;
@@ -73,7 +74,7 @@ static void attempt(etcd_call *c, etcd_method method, grpc_slice request, uint32
     c->tag.done = done;
     c->sending = grpc_raw_byte_buffer_create(&request, 1);
     etcd_must(c->attempt_count < ATTEMPTS_MAX);
-    grpc_call *call = connection_call(c->client, c->queue, method, deadline_ms);
+    grpc_call *call = connection_call(c->set, c->queue, method, deadline_ms);
     c->attempts[c->attempt_count++] = call;
     atomic_store(&c->call, call);
     if (atomic_load(&c->cancelled)) /* by somebody who did not see the call yet */
@@ -102,6 +103,7 @@ static void free_call(etcd_call *c) {
         grpc_call_unref(c->attempts[i]);
     grpc_slice_unref(c->request);
     grpc_slice_unref(c->token);
+    connection_give(c->set);
     free(c);
 }
 
@@ -162,7 +164,7 @@ static void on_waited(queue_tag *tag, bool ok) {
 static void wait_for_change(etcd_call *c, grpc_connectivity_state state, int64_t wait_ms) {
     int64_t until_ms = etcd_now_ms() + wait_ms;
     c->tag.done = on_waited;
-    queue_watch(c->queue, connection_channel(c->client, c->method), state,
+    queue_watch(c->queue, connection_channel(c->set, c->method), state,
                 until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
 }
 
@@ -229,7 +231,8 @@ static void on_answered(queue_tag *tag, bool ok) {
 /* What can be done now: wait for a connection, make a token, or send. */
 static void proceed(etcd_call *c) {
     auth *a = &c->client->auth;
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection_channel(c->client, c->method), 1);
+    connection_follow(c->client, &c->set); /* the old one may never connect */
+    grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection_channel(c->set, c->method), 1);
     if (state != GRPC_CHANNEL_READY) {
         wait_for_change(c, state, CONNECT_WAIT_MS);
         return;
@@ -257,6 +260,7 @@ etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method,
     if (!c)
         return NULL;
     c->client = client;
+    c->set = connection_take(client);
     c->queue = q;
     c->method = method;
     c->deadline_ms = etcd_now_ms() + timeout_ms;

@@ -33,6 +33,8 @@ struct etcd_stream {
     stream_tag started, ended, received, sent;
     int out; /* tags that have not come back */
     ew_client *client;
+    connection_set *set;          /* from the beginning on */
+    etcd_stream *next, *previous; /* in the client's list, from then on */
     etcd_queue *queue;
     etcd_method method;
     etcd_stream_callbacks callbacks;
@@ -54,6 +56,43 @@ static void start(etcd_stream *s, stream_tag *tag, const grpc_op *ops, size_t co
     queue_start(s->call, ops, count, &tag->tag);
 }
 
+/* ---- the client's list of streams, for who renews them ---- */
+
+static void renew(etcd_stream *s) {
+    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, "the certificates were reloaded", NULL);
+}
+
+static void list(etcd_stream *s) {
+    pthread_mutex_lock(&s->client->lock);
+    s->next = s->client->streams;
+    if (s->next)
+        s->next->previous = s;
+    s->client->streams = s;
+    if (s->set != s->client->set) /* renewed since it was taken */
+        renew(s);
+    pthread_mutex_unlock(&s->client->lock);
+}
+
+static void unlist(etcd_stream *s) {
+    pthread_mutex_lock(&s->client->lock);
+    if (s->previous)
+        s->previous->next = s->next;
+    else
+        s->client->streams = s->next;
+    if (s->next)
+        s->next->previous = s->previous;
+    pthread_mutex_unlock(&s->client->lock);
+}
+
+void streams_renew(ew_client *client) {
+    pthread_mutex_lock(&client->lock);
+    for (etcd_stream *s = client->streams; s; s = s->next) {
+        if (s->set != client->set)
+            renew(s);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
 static void free_stream(etcd_stream *s) {
     for (waiting *w = s->first, *next; w; w = next) {
         next = w->next;
@@ -64,8 +103,11 @@ static void free_stream(etcd_stream *s) {
     grpc_metadata_array_destroy(&s->trailing);
     grpc_slice_unref(s->text);
     grpc_slice_unref(s->token);
-    if (s->call)
+    if (s->call) {
+        unlist(s);
         grpc_call_unref(s->call);
+    }
+    connection_give(s->set);
     free(s);
 }
 
@@ -224,14 +266,17 @@ static void on_waited(queue_tag *tag, bool ok) {
 static void wait_for_token(etcd_stream *s) {
     s->out++;
     s->started.tag.done = on_waited;
-    queue_watch(s->queue, connection_channel(s->client, s->method),
-                grpc_channel_check_connectivity_state(connection_channel(s->client, s->method), 0),
-                etcd_now_ms() + TOKEN_WAIT_MS, &s->started.tag);
+    connection_follow(s->client, &s->set);
+    grpc_channel *channel = connection_channel(s->set, s->method);
+    queue_watch(s->queue, channel, grpc_channel_check_connectivity_state(channel, 0), etcd_now_ms() + TOKEN_WAIT_MS,
+                &s->started.tag);
 }
 
 static void begin(etcd_stream *s) {
     s->started.tag.done = on_started;
-    s->call = connection_call(s->client, s->queue, s->method, INT64_MAX);
+    connection_follow(s->client, &s->set);
+    s->call = connection_call(s->set, s->queue, s->method, INT64_MAX);
+    list(s);
     start_batches(s);
 }
 

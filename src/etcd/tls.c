@@ -97,6 +97,10 @@ bool tls_is_on(const ew_options *o) {
            ew_options_text(o, "key_file")[0] || ew_options_text(o, "server_name")[0];
 }
 
+bool tls_is_wanted(const ew_options *o) {
+    return tls_is_on(o) || strstr(ew_options_text(o, "endpoints"), "https://");
+}
+
 int tls_credentials(grpc_channel_credentials **out, const ew_options *o, bool wanted, ew_error *err) {
     *out = NULL;
     if (!wanted && !tls_is_on(o)) {

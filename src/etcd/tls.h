@@ -10,7 +10,8 @@
 /* `wanted`: the endpoints say https. `*out` is what a channel needs, for TLS or for plain text. */
 int tls_credentials(grpc_channel_credentials **out, const ew_options *options, bool wanted, ew_error *err);
 
-/* Whether the options ask for TLS. */
+/* Whether there are options for TLS; whether it is used, because of them or of the endpoints. */
 bool tls_is_on(const ew_options *options);
+bool tls_is_wanted(const ew_options *options);
 
 #endif

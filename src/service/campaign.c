@@ -212,6 +212,10 @@ ew_election *campaign_election(campaign *c) {
     return c->election;
 }
 
+int campaign_reload(campaign *c, ew_error *err) {
+    return ew_client_reload(c->client, err);
+}
+
 void campaign_cancel(campaign *c) {
     pthread_mutex_lock(&c->lock);
     c->stop = true;

@@ -25,6 +25,9 @@ campaign_state campaign_look(campaign *c, int *status, ew_error *err);
 /* Ours, in the state LEADING. Valid until campaign_end. */
 ew_election *campaign_election(campaign *c);
 
+/* ew_client_reload of its client. */
+int campaign_reload(campaign *c, ew_error *err);
+
 /* Ends the standing; the state will be OVER, with EW_ERR_CANCELLED. Returns at once. */
 void campaign_cancel(campaign *c);
 

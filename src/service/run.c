@@ -28,6 +28,7 @@ typedef struct run {
     bool dev_lost; /* the private etcd has ended by itself */
     chosen chosen;
     demo *demo;
+    ew_client *client; /* the worker's */
     ew_worker *worker;
     http *http;
     campaign *campaign; /* NULL: we need not be elected */
@@ -142,6 +143,10 @@ static int start_worker(run *r, ew_error *err) {
     }
     int status = ew_worker_create(&r->worker, r->options, reactor, self, err);
     if (status == EW_OK)
+        status = ew_client_open(&r->client, r->options, err);
+    if (status == EW_OK)
+        status = ew_worker_set_client(r->worker, r->client);
+    if (status == EW_OK)
         status = start_http(r, err);
     if (status != EW_OK)
         return status;
@@ -218,9 +223,25 @@ static bool on_campaign(run *r) {
     return r->launched;
 }
 
+static void reload(run *r) {
+    ew_error err = {0};
+    int status = ew_client_reload(r->client, &err);
+    if (status == EW_OK && r->campaign)
+        status = campaign_reload(r->campaign, &err);
+    if (status == EW_OK)
+        log_write(EW_LOG_INFO, r->name, "service", "certificates, keys and password are read again", NULL, 0);
+    else
+        log_fields(EW_LOG_ERROR, r->name, "service", "what was read again is of no use",
+                   {"error", ew_strerror(status), 0}, {"detail", err.detail, 0});
+}
+
 static void on_signal(run *r, int signal) {
     ew_error err;
-    if (signal == SIGCHLD) {
+    if (signal == SIGHUP &&
+        !r->dev) { /* a private etcd has no certificates: there it means that the terminal is gone */
+        if (!r->stopping)
+            reload(r);
+    } else if (signal == SIGCHLD) {
         if (!r->dev || r->dev_lost || !dev_etcd_has_ended(r->dev, &err))
             return;
         r->dev_lost = true;
@@ -271,6 +292,7 @@ static void tear_down(run *r) {
     http_stop(r->http);
     ew_worker_destroy(r->worker);
     campaign_end(r->campaign); /* whoever follows us finds that we write no more */
+    ew_client_close(r->client);
     demo_stop(r->demo);
     chosen_fini(&r->chosen);
     dev_etcd_stop(r->dev);

@@ -1,0 +1,69 @@
+/* New certificates under a running client.
+ *
+ * A second client is opened from the same options, which reads and checks every file as the first one did, and is asked
+ * to reach etcd. Then the two exchange their channels: calls that begin from now on go over the new ones, those under
+ * way end on the old ones, and streams are made to end, so that their owners open them again. */
+#include "etcd/connection.h"
+#include "etcd/tls.h"
+
+#include "core/log.h"
+
+#include <stdlib.h>
+
+/* How long etcd has to answer over the new connections. */
+#define TRY_MS 5000
+
+static bool has_connection(ew_client *c) {
+    connection_set *set = connection_take(c);
+    bool ready = false;
+    for (int i = 0; i < CONNECTIONS; i++)
+        ready = ready || grpc_channel_check_connectivity_state(set->channels[i], 0) == GRPC_CHANNEL_READY;
+    connection_give(set);
+    return ready;
+}
+
+/* Whether the new channels may take the old ones' place. With etcd away nothing can be tried, and nothing is lost. */
+static int try_new(ew_client *c, ew_client *next, ew_error *err) {
+    ew_member_status member = {.size = sizeof member};
+    ew_error why = {0};
+    int status = ew_client_status(next, &member, &why);
+    if (status == EW_ERR_UNAUTHENTICATED)
+        return ew_fail(err, status, "%s", why.detail);
+    if (ew_is_retryable(status) && has_connection(c))
+        return ew_fail(err, status, "the old connections stay, because new ones do not work: %s", why.detail);
+    uint64_t ours = atomic_load(&c->cluster_id), theirs = atomic_load(&next->cluster_id);
+    if (ours && theirs && ours != theirs)
+        return ew_fail(err, EW_ERR_WRONG_CLUSTER, "the new connections lead to another cluster");
+    if (status != EW_OK)
+        log_fields(EW_LOG_WARN, NULL, "etcd", "reloaded certificates could not be tried", {"error", ew_errname(status)},
+                   {"detail", why.detail});
+    return EW_OK;
+}
+
+static void exchange(ew_client *c, ew_client *next) {
+    auth_exchange(&c->auth, &next->auth);
+    pthread_mutex_lock(&c->lock);
+    connection_set *old = c->set;
+    c->set = next->set;
+    next->set = old;
+    pthread_mutex_unlock(&c->lock);
+    streams_renew(c);
+}
+
+int ew_client_reload(ew_client *c, ew_error *err) {
+    if (!tls_is_wanted(c->options) && !auth_is_on(&c->auth))
+        return EW_OK;
+    pthread_mutex_lock(&c->reloading);
+    ew_client *next = NULL;
+    int status = ew_client_open(&next, c->options, err);
+    if (status == EW_OK) {
+        if (next->call_timeout_ms > TRY_MS)
+            next->call_timeout_ms = TRY_MS;
+        status = try_new(c, next, err);
+        if (status == EW_OK)
+            exchange(c, next);
+        ew_client_close(next);
+    }
+    pthread_mutex_unlock(&c->reloading);
+    return status;
+}
