@@ -94,9 +94,9 @@ static bool keep_next_key(watching *w, const Pb__RangeResponse *page) {
 static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, bool last, watching_effects *out) {
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_SNAPSHOT);
     effect->epoch = w->epoch;
-    effect->first = w->pinned == 0;
+    effect->first = w->highest == 0 || w->pinned == 0;
     effect->last = last;
-    if (effect->first)
+    if (w->pinned == 0)
         w->pinned = page->header->revision;
     effect->revision = w->pinned;
     effect->bytes = bytes;
