@@ -21,6 +21,7 @@ typedef struct settings {
     int nodes;   /* 0: both */
     const char *only;
     uint64_t seed;
+    bool verbose;
 } settings;
 
 static void usage(FILE *out) {
@@ -29,6 +30,8 @@ static void usage(FILE *out) {
           "  --nodes N     etcd on 1 or 3 nodes only (default: both, one after the other)\n"
           "  --fault NAME  this fault only\n"
           "  --seed N      of the harness's choices (default: from the clock)\n"
+          "  --verbose     the ends of the workers' logs after each round (CHAOS_LOG=debug in the environment: with "
+          "all moves)\n"
           "  --list        the faults\n",
           out);
 }
@@ -102,6 +105,7 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     if (count == 0)
         return 0;
     world_open(&w, nodes, s->seed);
+    w.verbose = s->verbose;
     do {
         for (size_t n = 0; n < count; n++) {
             bool due = tallies[n].rounds == 0 || ledger_now_us() < until_us;
@@ -140,11 +144,12 @@ static bool known(const char *name) {
 }
 
 int main(int argc, char **argv) {
-    enum { MINUTES = 256, NODES, FAULT, SEED, LIST, HELP };
+    enum { MINUTES = 256, NODES, FAULT, SEED, VERBOSE, LIST, HELP };
     static const struct option options[] = {{"minutes", required_argument, NULL, MINUTES},
                                             {"nodes", required_argument, NULL, NODES},
                                             {"fault", required_argument, NULL, FAULT},
                                             {"seed", required_argument, NULL, SEED},
+                                            {"verbose", no_argument, NULL, VERBOSE},
                                             {"list", no_argument, NULL, LIST},
                                             {"help", no_argument, NULL, HELP},
                                             {0}};
@@ -164,6 +169,9 @@ int main(int argc, char **argv) {
             break;
         case SEED:
             s.seed = strtoull(optarg, NULL, 10);
+            break;
+        case VERBOSE:
+            s.verbose = true;
             break;
         case LIST:
             list_faults();

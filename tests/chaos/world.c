@@ -170,7 +170,7 @@ void world_end(world *w, verdict *out) {
     recorder_drain(w->recorder, w->books);
     read_state(w);
     books_judge(w->books, out);
-    if (w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
+    if (w->verbose || w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
         crew_show_logs(w);
     recorder_close(w->recorder);
     crew_close(w);

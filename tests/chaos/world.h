@@ -37,7 +37,7 @@ typedef struct crewman {
 
 typedef struct world {
     int nodes;
-    unsigned seed;
+    bool verbose; /* shows the workers' logs after each round */
     etcd_server *single;
     etcd_cluster *cluster;
     etcd_server *node[NODES_MAX];
