@@ -32,8 +32,8 @@ static bool has_all_events(void *arg) {
     return stage_stats(arg).events >= CHANGES + 1;
 }
 
-/* SEMANTICS 5: events that are there together are one tick. The last of them may still be on the way when the tick ends,
- * and then come one by one. */
+/* SEMANTICS 5: events that are there together are one tick. The last of them may still be on the way when the tick
+ * ends, and then come one by one. */
 static void test_coalesce(void **state) {
     (void)state;
     stage s;
