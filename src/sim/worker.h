@@ -149,5 +149,6 @@ void sim_reactor_round(void *actor);   /* worker_reactor.c */
 void sim_session_open(sim_worker *w);  /* worker_session.c; sim_worker_begin follows */
 void sim_session_close(sim_worker *w);
 void sim_worker_begin(sim_worker *w);
+void sim_worker_configure(sim_worker *w); /* worker_config.c */
 
 #endif

@@ -1,5 +1,5 @@
-/* The watcher's audits (ETCD P6): a second watching core, which only reads. Where etcd loses nothing, an audit that finds
- * a difference has found a mistake of the worker, or of the audit: see check_end. */
+/* The watcher's audits (ETCD P6): a second watching core, which only reads. Where etcd loses nothing, an audit that
+ * finds a difference has found a mistake of the worker, or of the audit: see check_end. */
 #include "sim/worker.h"
 
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* What the files of the simulator share. The rooms:
  *   schedule.c     when what happens
  *   faults.c       the drawn probabilities, and the faults that come by themselves
- *   wire.c         calls and streams between a worker and etcd
+ *   wire*.c        calls and streams between a worker and etcd
  *   worker*.c      a worker: the three cores and the messages between them, as src/actors moves them
- *   check.c        what must hold
+ *   check*.c       what must hold
  *   sim.c          the public face
  *   etcd_model*.c  etcd */
 #ifndef SIM_WORLD_H
@@ -119,7 +119,7 @@ void sim_faults_start(ew_sim *s);
 bool sim_happens(ew_sim *s, int64_t permille); /* a fault: never when they are off */
 int64_t sim_delay(ew_sim *s);                  /* of one message */
 
-/* ---- wire.c ---- */
+/* ---- wire.c, wire_call.c, wire_stream.c ---- */
 
 typedef void (*sim_answer_fn)(void *arg, int status, const char *detail, ew_slice bytes);
 
@@ -144,6 +144,5 @@ void sim_wire_forget(sim_worker *w);                 /* the worker is no more; w
 void sim_wire_free(ew_sim *s);
 void sim_wire_fault(sim_worker *w); /* what may befall its stream now */
 void sim_wire_break_all(ew_sim *s);
-bool sim_wire_idle(const sim_worker *w); /* nothing of it is under way */
 
 #endif

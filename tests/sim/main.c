@@ -48,7 +48,7 @@ static result run_seed(uint64_t seed, const arguments *a) {
     scenario sc;
     result r = {0};
     scenario_init(&sc, seed);
-    bool described = a->given_seed && a->seeds == 1 && !a->bug;
+    bool described = a->seeds == 1 && !a->bug;
     if (described)
         scenario_describe(&sc, stdout);
     if (a->verbose)
@@ -226,7 +226,7 @@ int main(int argc, char **argv) {
         return find_all_bugs(&a);
     if (a.bug)
         return find_bug(&a, a.bug);
-    if (a.seeds == 0)
+    if (a.seeds == 0 && a.minutes == 0)
         a.seeds = a.given_seed ? 1 : 1000;
     return run_seeds(&a);
 }

@@ -1,0 +1,197 @@
+/* Calls: what a worker asks reaches etcd late, twice or never, and so does the answer. */
+#include "sim/wire_internal.h"
+
+#include <stdlib.h>
+
+struct sim_call {
+    sim_call *next;
+    ew_sim *sim;
+    sim_worker *worker; /* NULL once it is killed */
+    sim_author author;
+    etcd_model_method method;
+    ew_slice request;
+    sim_answer_fn fn;
+    void *arg;
+    bool answered;
+    unsigned tasks; /* scheduled ones that know the call */
+    bool timed;     /* its deadline is one of them */
+    bool swallow, corrupt, applied;
+    int status;
+    const char *detail;
+    ew_slice bytes;
+};
+
+static bool writes(etcd_model_method method) {
+    return method == ETCD_MODEL_TXN || method == ETCD_MODEL_PUT || method == ETCD_MODEL_DELETE_RANGE ||
+           method == ETCD_MODEL_LEASE_REVOKE || method == ETCD_MODEL_LEASE_GRANT;
+}
+
+static void call_free(sim_call *c) {
+    sim_call **link = &c->sim->calls;
+    while (*link != c)
+        link = &(*link)->next;
+    *link = c->next;
+    free(sim_unconst(c->request.data));
+    free(sim_unconst(c->bytes.data));
+    free(c);
+}
+
+static void call_after(sim_call *c, int64_t at_ms, sim_task_fn fn) {
+    c->tasks++;
+    sim_at(c->sim, at_ms, fn, c, NULL);
+}
+
+/* To be called last by every task. */
+static void call_left(sim_call *c) {
+    if (--c->tasks == 0 && (c->answered || !c->worker))
+        call_free(c);
+}
+
+static void call_answer(sim_call *c, int status, const char *detail, ew_slice bytes) {
+    if (c->answered || !c->worker)
+        return;
+    c->answered = true;
+    if (c->timed) {
+        sim_schedule_drop(&c->sim->schedule, c);
+        c->tasks--;
+    }
+    sim_note(c->sim, "answer", status, (int64_t)bytes.len);
+    c->fn(c->arg, status, detail, bytes);
+}
+
+static void call_lost(void *arg) {
+    sim_call *c = arg;
+    bool write = writes(c->method);
+    call_answer(c, write ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_UNAVAILABLE, "simulated: the connection was lost",
+                (ew_slice){0});
+    call_left(c);
+}
+
+static void call_timed_out(void *arg) {
+    ((sim_call *)arg)->timed = false;
+    call_lost(arg);
+}
+
+static void call_refused(void *arg) {
+    sim_call *c = arg;
+    call_answer(c, EW_ERR_BUSY, "etcdserver: too many requests", (ew_slice){0});
+    call_left(c);
+}
+
+static void call_answered(void *arg) {
+    sim_call *c = arg;
+    call_answer(c, c->status, c->detail, c->bytes);
+    call_left(c);
+}
+
+static etcd_model_answer apply(sim_call *c) {
+    ew_sim *s = c->sim;
+    etcd_model_advance(s->etcd, sim_now(s));
+    sim_wire_changed(s, (sim_author){0});
+    if (c->method == ETCD_MODEL_RANGE && sim_happens(s, s->drawn.stale_read)) {
+        int64_t newest = etcd_model_revision(s->etcd), oldest = newest - 20;
+        if (oldest < etcd_model_compacted(s->etcd))
+            oldest = etcd_model_compacted(s->etcd);
+        return etcd_model_stale_range(s->etcd, c->request, sim_between(&s->random, oldest < 1 ? 1 : oldest, newest));
+    }
+    return etcd_model_call(s->etcd, c->method, c->request);
+}
+
+static void call_repeated(void *arg) {
+    sim_call *c = arg;
+    /* What was answered as refused does not come again: one attempt is one copy, gRPC's own retries are off. */
+    bool refused = c->answered && c->status == EW_OK && c->bytes.data && !c->applied;
+    if (!sim_away(c->sim) && !refused) {
+        sim_note(c->sim, "repeated", c->method, 0);
+        apply(c);
+        sim_wire_changed(c->sim, c->author);
+    }
+    call_left(c);
+}
+
+static void call_arrived(void *arg) {
+    sim_call *c = arg;
+    ew_sim *s = c->sim;
+    if (sim_away(s)) {
+        if (!c->answered)
+            call_after(c, sim_now(s) + sim_delay(s), call_lost);
+        call_left(c);
+        return;
+    }
+    int64_t before = etcd_model_revision(s->etcd);
+    etcd_model_answer a = apply(c);
+    c->applied = etcd_model_revision(s->etcd) > before;
+    sim_note(s, "applied", c->method, etcd_model_revision(s->etcd));
+    c->status = a.status;
+    c->detail = a.detail;
+    c->bytes = sim_copy(a.bytes);
+    sim_wire_changed(s, c->author);
+    if (c->corrupt)
+        sim_spoil(s, &c->bytes);
+    call_after(c, sim_now(s) + sim_delay(s), c->swallow ? call_lost : call_answered);
+    call_left(c);
+}
+
+sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms,
+                         sim_answer_fn fn, void *arg) {
+    ew_sim *s = w->sim;
+    sim_call *c = sim_alloc(sizeof *c);
+    *c = (sim_call){.next = s->calls,
+                    .sim = s,
+                    .worker = w,
+                    /* what a lease takes with it, nobody has written */
+                    .author = method == ETCD_MODEL_TXN ? (sim_author){w->number + 1, w->life} : (sim_author){0},
+                    .method = method,
+                    .request = sim_copy(request),
+                    .fn = fn,
+                    .arg = arg};
+    s->calls = c;
+    int64_t now = sim_now(s), arrives = now + sim_delay(s);
+    c->swallow = sim_happens(s, s->drawn.lose_answer);
+    c->corrupt = sim_happens(s, s->drawn.bad_answer);
+    c->timed = true;
+    c->tasks++;
+    sim_at(s, now + timeout_ms, call_timed_out, c, c);
+    if (sim_happens(s, s->drawn.busy)) {
+        call_after(c, arrives, call_refused);
+        return c;
+    }
+    if (sim_happens(s, s->drawn.lose_request)) {
+        if (sim_chance(&s->random, 500)) /* otherwise only the deadline tells */
+            call_after(c, arrives, call_lost);
+    } else if (sim_happens(s, s->drawn.late_request)) {
+        call_after(c, arrives, call_lost);
+        call_after(c, arrives + sim_between(&s->random, 0, s->drawn.late_ms), call_arrived);
+    } else {
+        call_after(c, arrives, call_arrived);
+    }
+    if (w->options->exactly_once && sim_happens(s, s->drawn.repeat_request))
+        call_after(c, arrives + sim_between(&s->random, 0, s->drawn.late_ms), call_repeated);
+    return c;
+}
+
+void sim_call_forget(sim_call *c) {
+    c->worker = NULL;
+}
+
+static void call_cancelled(void *arg) {
+    sim_call *c = arg;
+    call_answer(c, writes(c->method) ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED, "simulated: cancelled",
+                (ew_slice){0});
+    call_left(c);
+}
+
+void sim_call_cancel(sim_call *c) {
+    call_after(c, sim_now(c->sim), call_cancelled);
+}
+
+void sim_calls_forget(sim_worker *w) {
+    for (sim_call *c = w->sim->calls; c; c = c->next)
+        if (c->worker == w)
+            c->worker = NULL;
+}
+
+void sim_calls_free(ew_sim *s) {
+    while (s->calls)
+        call_free(s->calls);
+}

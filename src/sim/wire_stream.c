@@ -1,0 +1,256 @@
+/* Watch streams: in order, but late; they break, stall and fall behind. */
+#include "sim/wire_internal.h"
+
+#include <stdlib.h>
+
+enum { WINDOW = 4 }; /* responses between etcd and the worker at once: flow control holds the rest back */
+
+struct sim_stream {
+    sim_stream *next;
+    ew_sim *sim;
+    sim_worker *worker; /* NULL once it is over */
+    etcd_model_stream *server;
+    sim_stream_callbacks callbacks;
+    void *arg;
+    unsigned tasks;
+    bool paused;
+    unsigned due; /* responses that have arrived while paused */
+    int64_t stalled_until_ms, last_request_ms, last_response_ms;
+    ew_slice requests[8], responses[WINDOW];
+    unsigned request_count, response_count;
+    bool syncing;
+};
+
+static void stream_free(sim_stream *st) {
+    sim_stream **link = &st->sim->streams;
+    while (*link != st)
+        link = &(*link)->next;
+    *link = st->next;
+    free(st);
+}
+
+static void stream_after(sim_stream *st, int64_t at_ms, sim_task_fn fn) {
+    st->tasks++;
+    sim_at(st->sim, at_ms, fn, st, NULL);
+}
+
+static void stream_left(sim_stream *st) {
+    if (--st->tasks == 0 && !st->worker)
+        stream_free(st);
+}
+
+/* The connection is gone: nothing that is under way arrives any more. */
+static void stream_cut(sim_stream *st) {
+    etcd_model_stream_close(st->server);
+    st->server = NULL;
+    for (unsigned i = 0; i < st->request_count; i++)
+        free(sim_unconst(st->requests[i].data));
+    for (unsigned i = 0; i < st->response_count; i++)
+        free(sim_unconst(st->responses[i].data));
+    st->request_count = st->response_count = st->due = 0;
+}
+
+static void stream_over(sim_stream *st, int status, const char *detail) {
+    if (st->server)
+        stream_cut(st);
+    if (!st->worker)
+        return;
+    st->worker = NULL;
+    sim_note(st->sim, "stream over", status, 0);
+    st->callbacks.ended(st->arg, status, detail);
+}
+
+static void response_arrives(void *arg);
+
+static void pump(sim_stream *st) {
+    ew_sim *s = st->sim;
+    while (st->server && st->response_count < WINDOW &&
+           etcd_model_stream_take(st->server, &st->responses[st->response_count])) {
+        if (sim_happens(s, s->drawn.bad_answer / 4))
+            sim_spoil(s, &st->responses[st->response_count]);
+        st->response_count++;
+        int64_t at = sim_now(s) + sim_delay(s);
+        st->last_response_ms = at > st->last_response_ms ? at : st->last_response_ms;
+        stream_after(st, st->last_response_ms, response_arrives);
+    }
+}
+
+static void response_arrives(void *arg) {
+    sim_stream *st = arg;
+    ew_sim *s = st->sim;
+    if (st->server && st->response_count > 0) {
+        if (sim_now(s) < st->stalled_until_ms) {
+            stream_after(st, st->stalled_until_ms, response_arrives);
+        } else if (st->paused) {
+            st->due++;
+        } else {
+            ew_slice bytes = st->responses[0];
+            memmove(st->responses, st->responses + 1, --st->response_count * sizeof *st->responses);
+            sim_note(s, "response", (int64_t)bytes.len, 0);
+            if (st->worker)
+                st->callbacks.message(st->arg, bytes);
+            free(sim_unconst(bytes.data));
+            pump(st);
+        }
+    }
+    stream_left(st);
+}
+
+static void look_after(sim_stream *st);
+
+/* Etcd's loop for watches that are behind. */
+static void sync_round(void *arg) {
+    sim_stream *st = arg;
+    st->syncing = false;
+    if (st->server) {
+        etcd_model_stream_sync(st->server);
+        pump(st);
+        look_after(st);
+    }
+    stream_left(st);
+}
+
+static void progress_round(void *arg) {
+    sim_stream *st = arg;
+    if (st->server) {
+        etcd_model_stream_progress(st->server);
+        pump(st);
+        stream_after(st, sim_now(st->sim) + st->sim->drawn.progress_ms, progress_round);
+    }
+    stream_left(st);
+}
+
+static void look_after(sim_stream *st) {
+    ew_sim *s = st->sim;
+    if (st->syncing || !st->server || !etcd_model_stream_behind(st->server))
+        return;
+    st->syncing = true;
+    stream_after(st, sim_now(s) + (s->faulty ? sim_between(&s->random, 1, 150) : 5), sync_round);
+}
+
+static void request_arrives(void *arg) {
+    sim_stream *st = arg;
+    if (st->server && st->request_count > 0) {
+        ew_slice request = st->requests[0];
+        memmove(st->requests, st->requests + 1, --st->request_count * sizeof *st->requests);
+        if (sim_away(st->sim)) {
+            stream_over(st, EW_ERR_UNAVAILABLE, "simulated: no etcd");
+        } else {
+            etcd_model_advance(st->sim->etcd, sim_now(st->sim));
+            sim_wire_changed(st->sim, (sim_author){0});
+            if (etcd_model_stream_request(st->server, request) != EW_OK)
+                ew_sim_fail(st->sim, "a watch request is malformed");
+            pump(st);
+            look_after(st);
+        }
+        free(sim_unconst(request.data));
+    }
+    stream_left(st);
+}
+
+sim_stream *sim_stream_open(sim_worker *w, sim_stream_callbacks callbacks, void *arg) {
+    ew_sim *s = w->sim;
+    sim_stream *st = sim_alloc(sizeof *st);
+    *st = (sim_stream){.next = s->streams, .sim = s, .worker = w, .callbacks = callbacks, .arg = arg};
+    st->server = etcd_model_stream_open(s->etcd);
+    s->streams = st;
+    if (s->drawn.progress_ms > 0)
+        stream_after(st, sim_now(s) + s->drawn.progress_ms, progress_round);
+    return st;
+}
+
+void sim_stream_send(sim_stream *st, ew_slice request) {
+    if (!st->server || !st->worker)
+        return;
+    if (st->request_count == sizeof st->requests / sizeof *st->requests) {
+        ew_sim_fail(st->sim, "the watcher has %u requests under way on one stream", st->request_count);
+        return;
+    }
+    st->requests[st->request_count++] = sim_copy(request);
+    int64_t at = sim_now(st->sim) + sim_delay(st->sim);
+    at = at > st->stalled_until_ms ? at : st->stalled_until_ms;
+    st->last_request_ms = at > st->last_request_ms ? at : st->last_request_ms;
+    stream_after(st, st->last_request_ms, request_arrives);
+}
+
+void sim_stream_pause(sim_stream *st, bool paused) {
+    st->paused = paused;
+    if (paused)
+        return;
+    for (; st->due > 0; st->due--)
+        stream_after(st, sim_now(st->sim), response_arrives);
+}
+
+static void stream_cancelled(void *arg) {
+    sim_stream *st = arg;
+    if (st->server)
+        stream_cut(st);
+    stream_over(st, EW_ERR_CANCELLED, "simulated: cancelled");
+    stream_left(st);
+}
+
+/* What has arrived already may still be told before the end is. */
+void sim_stream_cancel(sim_stream *st) {
+    stream_after(st, sim_now(st->sim) + (st->sim->faulty ? sim_between(&st->sim->random, 0, 5) : 0), stream_cancelled);
+}
+
+static void stream_breaks(sim_stream *st) {
+    st->tasks++; /* the callback may look at it */
+    stream_over(st, EW_ERR_UNAVAILABLE, "simulated: the stream broke");
+    stream_left(st);
+}
+
+void sim_wire_break_all(ew_sim *s) {
+    for (sim_stream *st = s->streams, *next; st; st = next) {
+        next = st->next;
+        if (st->worker)
+            stream_breaks(st);
+    }
+}
+
+void sim_wire_fault(sim_worker *w) {
+    ew_sim *s = w->sim;
+    sim_stream *st = s->streams;
+    while (st && !(st->worker == w && st->server))
+        st = st->next;
+    if (!st)
+        return;
+    if (sim_happens(s, s->drawn.stall_stream))
+        st->stalled_until_ms = sim_now(s) + sim_between(&s->random, 1, s->drawn.stall_ms + 1);
+    if (sim_happens(s, s->drawn.lag_stream))
+        etcd_model_stream_lag(st->server);
+    if (sim_happens(s, s->drawn.replay_stream))
+        etcd_model_stream_replay(st->server, etcd_model_revision(s->etcd) - sim_between(&s->random, 0, 30));
+    if (sim_happens(s, s->drawn.lose_events))
+        etcd_model_stream_lose(st->server, sim_between(&s->random, 1, 3));
+    look_after(st);
+    if (sim_happens(s, s->drawn.break_stream))
+        stream_breaks(st);
+}
+
+void sim_streams_look(ew_sim *s) {
+    for (sim_stream *st = s->streams; st; st = st->next) {
+        pump(st);
+        look_after(st);
+    }
+}
+
+void sim_streams_forget(sim_worker *w) {
+    for (sim_stream *st = w->sim->streams, *next; st; st = next) {
+        next = st->next;
+        if (st->worker != w)
+            continue;
+        st->worker = NULL;
+        stream_cut(st);
+        if (st->tasks == 0)
+            stream_free(st);
+    }
+}
+
+void sim_streams_free(ew_sim *s) {
+    while (s->streams) {
+        if (s->streams->server)
+            stream_cut(s->streams);
+        stream_free(s->streams);
+    }
+}
