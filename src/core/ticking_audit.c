@@ -13,6 +13,8 @@
  * loaded again, which needs no R. */
 #include "core/ticking_private.h"
 
+#include "core/arena.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -184,10 +186,11 @@ void ticking_take_audited(ticking *t, const Msg__Audited *a) {
         failed(t, a);
         return;
     }
-    Pb__RangeResponse *page = pb__range_response__unpack(NULL, a->page.len, a->page.data);
+    arena memory;
+    arena_init(&memory);
+    const Pb__RangeResponse *page = pb__range_response__unpack(&memory.allocator, a->page.len, a->page.data);
     bool sound = page && compare_page(t, page);
-    if (page)
-        pb__range_response__free_unpacked(page, NULL);
+    arena_fini(&memory);
     if (!sound) {
         t->stats.bad_messages++;
         ticking_drop_audit(t);

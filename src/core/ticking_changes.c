@@ -1,6 +1,7 @@
 /* Events: what has changed below the prefix, and what of it is the reactor's business. */
 #include "core/ticking_private.h"
 
+#include "core/arena.h"
 #include "core/bug.h"
 
 #include <inttypes.h>
@@ -185,16 +186,19 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
         t->stats.bad_messages++;
         return;
     }
-    Pb__WatchResponse *response = pb__watch_response__unpack(NULL, e->response.len, e->response.data);
+    arena memory;
+    arena_init(&memory);
+    Pb__WatchResponse *response = pb__watch_response__unpack(&memory.allocator, e->response.len, e->response.data);
     bool sound = response != NULL;
     for (size_t i = 0; sound && i < response->n_events; i++)
         sound = response->events[i]->kv && response->events[i]->kv->mod_revision > 0;
     const int64_t before = t->received;
     for (size_t i = 0; sound && i < response->n_events; i++)
         take_event(t, response->events[i], before);
-    if (response)
-        pb__watch_response__free_unpacked(response, NULL);
-    if (!sound) {
+    arena_fini(&memory);
+    if (memory.failed) {
+        ticking_no_memory(t);
+    } else if (!sound) {
         /* Going on would mean to go on without the events that were in it. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);

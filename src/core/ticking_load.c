@@ -2,6 +2,7 @@
  * in key order (SEMANTICS 3, 13). */
 #include "core/ticking_private.h"
 
+#include "core/arena.h"
 #include "core/bug.h"
 
 #include <inttypes.h>
@@ -126,11 +127,14 @@ void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     }
     if (s->first && !begin(t, epoch, s))
         return;
-    Pb__RangeResponse *page = pb__range_response__unpack(NULL, s->page.len, s->page.data);
+    arena memory;
+    arena_init(&memory);
+    Pb__RangeResponse *page = pb__range_response__unpack(&memory.allocator, s->page.len, s->page.data);
     bool sound = page && merge_page(t, page);
-    if (page)
-        pb__range_response__free_unpacked(page, NULL);
-    if (!sound) {
+    arena_fini(&memory);
+    if (memory.failed) {
+        ticking_no_memory(t);
+    } else if (!sound) {
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "a page of the snapshot at revision %" PRId64 " cannot be read",
                     s->revision);

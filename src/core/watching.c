@@ -83,24 +83,11 @@ bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *m
 
 /* ---- answers ---- */
 
-/* protobuf-c answers NULL for a malformed message and for want of memory alike; here they are told apart. */
-static void *counting_alloc(void *failed, size_t size) {
-    void *memory = malloc(size);
-    if (!memory)
-        *(bool *)failed = true;
-    return memory;
-}
-
-static void counting_free(void *failed, void *memory) {
-    (void)failed;
-    free(memory);
-}
-
-void *watching_unpack(watching *w, watching_effects *out, const ProtobufCMessageDescriptor *type, ew_slice bytes) {
-    bool out_of_memory = false;
-    ProtobufCAllocator allocator = {counting_alloc, counting_free, &out_of_memory};
-    void *message = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
-    if (out_of_memory)
+/* protobuf-c answers NULL for a malformed message and for want of memory alike; the arena tells them apart. */
+void *watching_unpack(watching *w, watching_effects *out, arena *memory, const ProtobufCMessageDescriptor *type,
+                      ew_slice bytes) {
+    void *message = protobuf_c_message_unpack(type, &memory->allocator, bytes.len, bytes.data);
+    if (memory->failed)
         watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
     else if (!message)
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");

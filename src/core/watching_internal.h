@@ -6,6 +6,7 @@
 #ifndef CORE_WATCHING_INTERNAL_H
 #define CORE_WATCHING_INTERNAL_H
 
+#include "core/arena.h"
 #include "core/watching.h"
 #include "etcd.pb-c.h"
 
@@ -102,9 +103,9 @@ int64_t watching_after(int64_t now_ms, int64_t ms);
 /* Packs a request, valid until the next one; false (and FAILED) when out of memory. */
 bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *message, ew_slice *bytes);
 
-/* Unpacks an answer, to be freed with protobuf_c_message_free_unpacked(, NULL). NULL when it is malformed or memory ran
- * out, which has been dealt with then. */
-void *watching_unpack(watching *w, watching_effects *out, const ProtobufCMessageDescriptor *type, ew_slice bytes);
+/* Unpacks an answer into `memory`. NULL when it is malformed or memory ran out, which has been dealt with then. */
+void *watching_unpack(watching *w, watching_effects *out, arena *memory, const ProtobufCMessageDescriptor *type,
+                      ew_slice bytes);
 
 bool watching_revision_ok(int64_t revision);
 

@@ -133,10 +133,10 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
     w->range_out = false;
     if (w->state != WATCHING_SYNCING)
         return; /* it was cancelled, too late */
-    Pb__RangeResponse *page = watching_unpack(w, out, &pb__range_response__descriptor, event->bytes);
-    if (!page)
-        return;
-    if (watching_header_ok(w, out, page->header)) {
+    arena memory;
+    arena_init(&memory);
+    const Pb__RangeResponse *page = watching_unpack(w, out, &memory, &pb__range_response__descriptor, event->bytes);
+    if (page && watching_header_ok(w, out, page->header)) {
         int64_t pinned = w->pinned > 0 ? w->pinned : page->header->revision;
         const char *wrong = what_is_wrong(w, page, pinned);
         if (wrong)
@@ -146,5 +146,5 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
         else
             accept_page(w, page, event->bytes, out);
     }
-    pb__range_response__free_unpacked(page, NULL);
+    arena_fini(&memory);
 }

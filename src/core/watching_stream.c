@@ -249,10 +249,10 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slic
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing)
         return; /* from a stream that has been left */
-    Pb__WatchResponse *r = watching_unpack(w, out, &pb__watch_response__descriptor, event->bytes);
-    if (!r)
-        return;
-    if (watching_header_ok(w, out, r->header))
+    arena memory;
+    arena_init(&memory);
+    const Pb__WatchResponse *r = watching_unpack(w, out, &memory, &pb__watch_response__descriptor, event->bytes);
+    if (r && watching_header_ok(w, out, r->header))
         take_watch_response(w, r, event->bytes, out);
-    pb__watch_response__free_unpacked(r, NULL);
+    arena_fini(&memory);
 }

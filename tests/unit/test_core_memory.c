@@ -33,6 +33,7 @@ static char *failing_strdup(const char *text) {
 #define calloc(count, size) failing_calloc(count, size)
 #define realloc(old, size)  failing_realloc(old, size)
 #define strdup(text)        failing_strdup(text)
+#include "core/arena.c"
 #include "core/mirror.c"
 #include "core/options.c"
 #include "core/prefix.c"
@@ -61,6 +62,13 @@ static void bounded_page(fixture *f) {
         page_comes(f, (page){.header = {10}, .keys = {"/a/22"}});
 }
 
+/* Too long for the stack. */
+static const char *long_key(void) {
+    static char key[4000] = "/a/4";
+    memset(key + 4, '4', sizeof key - 5);
+    return key;
+}
+
 /* A life with a snapshot of one page or three, events, fragments, a request and a reconnect, in which allocation number
  * `n` fails. Answers whether it was reached. */
 static bool life(long n, bool bounded) {
@@ -74,13 +82,13 @@ static bool life(long n, bool bounded) {
     if (f->witness.range_out && bounded)
         bounded_page(f);
     if (f->witness.range_out)
-        page_comes(f, (page){.header = {10}, .keys = {"/a/3"}});
+        page_comes(f, (page){.header = {10}, .keys = {"/a/3", long_key()}});
     if (f->witness.stream_out)
         response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
     for (int64_t revision = 11; revision < 14 && watching_get_state(f->core) == WATCHING_WATCHING; revision++) {
         response_comes(f, (response){.header = {20}, .watch_id = 7, .fragment = true, .events = {{"/a/1", revision}}});
         if (f->witness.stream_out && !f->witness.closed)
-            response_comes(f, (response){.header = {20}, .watch_id = 7, .events = {{"/a/2", revision}}});
+            response_comes(f, (response){.header = {20}, .watch_id = 7, .events = {{long_key(), revision}}});
     }
     if (watching_get_state(f->core) == WATCHING_WATCHING) {
         deadline_passes(f, 5000);
@@ -106,8 +114,31 @@ static void each_allocation_of_the_watching_core_may_fail(void **state) {
         long n = 0;
         while (life(n, bounded))
             n++;
-        assert_true(n > 30);
+        assert_true(n > 8);
     }
+}
+
+/* Answers that do not fit the stack: want of memory is told apart from a malformed one. */
+static void the_arena_may_fail(void **state) {
+    (void)state;
+    static uint8_t value[5000], bytes[sizeof value + 16];
+    Pb__KeyValue kv = PB__KEY_VALUE__INIT;
+    kv.value = (ProtobufCBinaryData){sizeof value, value};
+    size_t len = pb__key_value__pack(&kv, bytes);
+    arena memory;
+    fail_in = 0;
+    arena_init(&memory);
+    assert_null(pb__key_value__unpack(&memory.allocator, len, bytes));
+    assert_true(memory.failed);
+    arena_fini(&memory);
+    fail_in = -1;
+    arena_init(&memory);
+    assert_null(pb__key_value__unpack(&memory.allocator, len - 1, bytes));
+    assert_false(memory.failed);
+    Pb__KeyValue *copy = pb__key_value__unpack(&memory.allocator, len, bytes);
+    assert_int_equal(copy->value.len, sizeof value);
+    assert_memory_equal(copy->value.data, value, sizeof value);
+    arena_fini(&memory);
 }
 
 static void each_allocation_of_the_options_may_fail(void **state) {
@@ -153,6 +184,7 @@ static void each_allocation_of_prefix_and_mirror_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_the_watching_core_may_fail),
+        cmocka_unit_test(the_arena_may_fail),
         cmocka_unit_test(each_allocation_of_the_options_may_fail),
         cmocka_unit_test(each_allocation_of_prefix_and_mirror_may_fail),
     };

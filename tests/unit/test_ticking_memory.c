@@ -33,6 +33,7 @@ static void *failing_realloc(void *old, size_t size) {
 #define realloc(old, size)  failing_realloc(old, size)
 #include "core/overlay.c"
 
+#include "core/arena.c"
 #include "core/evaluate.c"
 #include "core/evaluate_units.c"
 #include "core/evaluate_view.c"
