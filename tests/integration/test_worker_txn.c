@@ -1,5 +1,6 @@
 /* The transactions that a worker sends (SEMANTICS 23, 25, 26, 28, 29). */
 #include "lib/scenario.h"
+#include "lib/wire.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -408,6 +409,46 @@ static void test_a_lost_outcome_is_resolved(void **state) {
     hand_delete("/lost/a");
 }
 
+static bool is_written(void *arg) {
+    return hand_get(arg).present;
+}
+
+/* SEMANTICS 28: the other way round: the transaction was applied, and only its answer is lost. Done again blindly, it
+ * would be refused as a conflict, and the group evaluated once more. */
+static void test_a_lost_answer_is_resolved(void **state) {
+    (void)state;
+    verdicts v = {0};
+    stage s;
+    char key[] = "/lost/a";
+    wire *w = wire_open(scene_endpoint());
+    stage_open(&s, "/lost");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "session_ttl_s", "60");
+    s.arg = &v;
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_begin(&s, append_and_hold);
+    stage_await_held(&s);
+    wire_hold(w, WIRE_DOWN);
+    stage_release(&s);
+    assert_true(scene_until(is_written, key));
+    assert_int_equal(v.calls, 0);
+    wire_cut(w);
+    wire_mend(w);
+    stage_await_ticks(&s, 2);
+    hand_kv kv = hand_get(key);
+    assert_string_equal(kv.value, "x");
+    assert_int_equal(v.calls, 1);
+    assert_int_equal(v.status[0], EW_OK);
+    assert_int_equal(v.revision[0], kv.mod_revision);
+    ew_worker_stats stats = stage_stats(&s);
+    assert_int_equal(stats.txns_resolved, 1);
+    assert_int_equal(stats.groups_refused, 0);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+    hand_delete(key);
+}
+
 /* SEMANTICS 28: without receipts nobody can know, and the run ends saying so. */
 static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
     (void)state;
@@ -508,6 +549,7 @@ int main(void) {
         scene_test(test_guard),
         scene_test(test_isolation),
         scene_test(test_a_lost_outcome_is_resolved),
+        scene_test(test_a_lost_answer_is_resolved),
         scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
         scene_test(test_two_workers_with_one_id),
         scene_test(test_leases_of_puts),
