@@ -109,6 +109,8 @@ static void complete(ticking *t) {
     t->observed = t->received = t->load_revision;
     t->stats.snapshots++;
     ticking_drop_audit(t);
+    /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. */
+    t->wait_revision = 0;
     if (t->loaded_once)
         return;
     t->loaded_once = t->reset = true;
