@@ -3,7 +3,8 @@
  * An actor is a thread with one PULL mailbox at a URL of the caller's choosing; it pushes to the URL it is given. The
  * messages are those of proto/actors.proto, one `Message` a body. Any nng transport will do: inproc://, ipc://, tcp://.
  *
- * The watcher pushes SNAPSHOT, EVENTS and PROGRESS to `peer_url`, and DOWN as its last message. It takes STOP.
+ * The watcher pushes SNAPSHOT, EVENTS and PROGRESS to `peer_url`, and DOWN as its last message. It takes STOP, and
+ * AUDIT, which it answers with AUDITED or with a new SNAPSHOT.
  * The committer takes PATCHES (without receipts: a lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a
  * receipt needs is the worker's), at most one batch at a time, answers each with an OUTCOME to `peer_url`, and sends
  * DOWN last. It takes STOP. Whatever else arrives on a mailbox is counted and dropped. */

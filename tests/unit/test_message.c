@@ -30,6 +30,9 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     assert_false(is_urgent(&m));
     m.snapshot = &snapshot;
     assert_false(is_urgent(&m));
+    Msg__Audited audited = MSG__AUDITED__INIT;
+    m.audited = &audited;
+    assert_false(is_urgent(&m));
     m.health = &health; /* readiness must not wait for an outcome that etcd's end has taken along (SEMANTICS 14) */
     assert_true(is_urgent(&m));
     m.health = NULL;
