@@ -1,8 +1,8 @@
 /* One stream in both directions.
  *
- * With a user, it starts with a call for a token of its own, unless there is a very new one: what happens when a stream
- * is opened with an old token is not told apart from a denial by every server (ETCD P10), and streams are opened
- * rarely.
+ * With a user, it starts with a call for a token of its own, unless there is a very new one: older
+ * servers do not tell a stream that is opened with an old token apart from one that is denied (ETCD P10), and streams
+ * are opened rarely.
  *
  * Each of its four batches has a tag: the start (metadata both ways), the status, the message that is being read and
  * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
