@@ -232,6 +232,11 @@ static void take_effect(const ticking_effect *e, ticking_event_type cause, ticki
         CHECK(cause == TICKING_TIMER || cause == TICKING_TICKED);
         check_commit(e->patches);
         break;
+    case TICKING_DO_AUDIT:
+        CHECK(e->audit > 0 && e->revision > 0);
+        break;
+    case TICKING_DO_RESYNC:
+        break;
     case TICKING_DO_REPLY:
         CHECK(e->status <= 0 && e->submit_id < now->submit_count && e->detail);
         CHECK(now->submits[e->submit_id]++ == 0);
