@@ -23,6 +23,10 @@ typedef struct watcher {
     bool over; /* the core has ended; `over_status` and `over_detail` say how */
     int over_status;
     char over_detail[256];
+    uint8_t burst[JOINT_HOLD_BYTES]; /* the events of this round, as one etcd WatchResponse */
+    size_t burst_len;
+    int64_t burst_revision;
+    uint64_t burst_epoch;
     bool paused;                            /* the receiver is behind: the stream is not read */
     bool range_unstarted, stream_unstarted; /* out of memory: told to the core in the next round, as a failure */
     _Atomic bool room;                      /* the receiver has caught up */
@@ -75,17 +79,53 @@ static void send_events(watcher *w, const Msg__Message *m, int64_t revision, siz
         actor_end(&w->base, EW_ERR_NO_MEMORY, "sending events");
 }
 
-static void send_effect(watcher *w, const watching_effect *e) {
-    watching_letter letter;
-    watching_letter_write(&letter, e);
-    if (e->type == WATCHING_DO_SEND_EVENTS)
-        send_events(w, &letter.message, e->revision, e->bytes.len);
-    else
-        actor_send(&w->base, &letter.message);
+static void pause_if_full(watcher *w) {
     if (w->stream != NULL && !w->paused && outbox_busy(w->base.outbox)) {
         w->paused = true;
         etcd_stream_pause(w->stream);
     }
+}
+
+static void send_burst(watcher *w) {
+    if (w->burst_len == 0)
+        return;
+    const watching_effect all = {.type = WATCHING_DO_SEND_EVENTS,
+                                 .epoch = w->burst_epoch,
+                                 .revision = w->burst_revision,
+                                 .bytes = {w->burst, w->burst_len}};
+    watching_letter letter;
+    watching_letter_write(&letter, &all);
+    w->burst_len = 0;
+    send_events(w, &letter.message, all.revision, all.bytes.len);
+    pause_if_full(w);
+}
+
+/* What came together, because the watcher was late or etcd fast, is one message: protobuf joins lists by concatenation,
+ * and of the header the last one counts. Answers false for what is too large to be joined. */
+static bool add_to_burst(watcher *w, const watching_effect *e) {
+    if (w->burst_len + e->bytes.len > sizeof w->burst || (w->burst_len > 0 && w->burst_epoch != e->epoch))
+        send_burst(w);
+    if (e->bytes.len > sizeof w->burst)
+        return false;
+    memcpy(w->burst + w->burst_len, e->bytes.data, e->bytes.len);
+    w->burst_len += e->bytes.len;
+    w->burst_revision = e->revision;
+    w->burst_epoch = e->epoch;
+    return true;
+}
+
+static void send_effect(watcher *w, const watching_effect *e) {
+    watching_letter letter;
+    bool events = e->type == WATCHING_DO_SEND_EVENTS;
+    if (events && add_to_burst(w, e))
+        return;
+    send_burst(w);
+    watching_letter_write(&letter, e);
+    if (events)
+        send_events(w, &letter.message, e->revision, e->bytes.len);
+    else
+        actor_send(&w->base, &letter.message);
+    pause_if_full(w);
 }
 
 static void open_stream(watcher *w, const watching_effect *e) {
@@ -246,6 +286,7 @@ static void read_on(watcher *w) {
 
 static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
     watcher *w = (watcher *)a;
+    send_burst(w);
     take_messages(w);
     if (atomic_exchange(&a->stop_timeout_ms, 0) != 0)
         step(w, (watching_event){.type = WATCHING_STOP});
