@@ -786,7 +786,27 @@ static void test_stop_without_a_limit(void **state) {
     assert_true(w->ended);
 }
 
-/* The same waits for everybody would bring everybody back together; a maximum below the minimum is the wait. */
+/* SEMANTICS 29: the same waits for everybody would bring everybody back together. */
+static void test_backoff_has_jitter(void **state) {
+    (void)state;
+    committing_config config = plain_config;
+    config.backoff_min_ms = config.backoff_max_ms = 1000;
+    int64_t least = INT64_MAX, most = 0;
+    for (config.seed = 0; config.seed < 50; config.seed++) {
+        use(&config);
+        batch *b = batch_new(1, 0);
+        batch_put(b, "/a/x", 0, "1");
+        give(w, b);
+        answer_status(w, EW_ERR_BUSY);
+        int64_t wait = committing_deadline_ms(w->c) - w->now;
+        assert_in_range(wait, 500, 1000);
+        least = wait < least ? wait : least;
+        most = wait > most ? wait : most;
+    }
+    assert_true(most - least > 300);
+}
+
+/* Without a minimum it is a millisecond; a maximum below the minimum is the wait. */
 static void test_backoff_bounds(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -855,6 +875,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_batch_while_busy, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_without_a_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backoff_bounds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_backoff_has_jitter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_without_a_call, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

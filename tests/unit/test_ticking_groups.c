@@ -191,6 +191,28 @@ static void test_conflict_backoff_is_capped(void **state) {
     assert_in_range(ticking_deadline_ms(l->t) - l->now, 32, 64);
 }
 
+/* SEMANTICS 21: workers that refuse each other do not all come back at the same time. */
+static void test_conflict_backoff_has_jitter(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.conflict_backoff_min_ms = config.conflict_backoff_max_ms = 1000;
+    int64_t least = INT64_MAX, most = 0;
+    for (config.seed = 0; config.seed < 50; config.seed++) {
+        use(&config);
+        start(three);
+        refused(l, 0, 0, 10);
+        events(l, {"/a/0", 10, "7"});
+        settle(l);
+        refused(l, 0, 0, 11);
+        events(l, {"/a/0", 11, "8"});
+        int64_t wait = ticking_deadline_ms(l->t) - l->now;
+        assert_in_range(wait, 500, 1000);
+        least = wait < least ? wait : least;
+        most = wait > most ? wait : most;
+    }
+    assert_true(most - least > 300);
+}
+
 /* A revision from the edge of what etcd's numbers can be. */
 static void test_refused_at_the_edge(void **state) {
     (void)state;
@@ -721,6 +743,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refused_by_what_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff_is_capped, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_conflict_backoff_has_jitter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_at_the_edge, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_glue_on_a_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry_waits_for_the_barrier, setup, teardown),
