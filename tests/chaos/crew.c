@@ -54,6 +54,8 @@ static void launch(world *w, unsigned number) {
     char *argv[WORDS_MAX] = {self_path(), "--worker", worker, run, w->directory};
     int argc = 5, first = argc;
     argv[argc++] = endpoints_of(w, c);
+    argv[argc++] = word("user", WORLD_USER);
+    argv[argc++] = word("password_file", w->password_file);
     argv[argc++] = word("prefix", w->prefix);
     argv[argc++] = word("name", id);
     argv[argc++] = word("worker_id", id);

@@ -28,16 +28,20 @@ typedef struct fault {
     unsigned where;             /* ON_ONE, ON_THREE */
     const char *const *options; /* of the workers, ended by NULL, or NULL */
     void (*strike)(injection *i);
-    const char *what; /* in one line */
+    const char *what;         /* in one line */
+    void (*before)(world *w); /* a round, and after it; may be NULL */
+    void (*after)(world *w);
 } fault;
 
-extern const fault faults_of_members[], faults_of_wires[], faults_of_workers[]; /* ended by one without a name */
+extern const fault faults_of_members[], faults_of_wires[], faults_of_workers[],
+    faults_of_users[]; /* ended by one without a name */
 
 /* Called by the scripts. */
 void fault_healed(injection *i); /* the time is now */
 void fault_missed(injection *i, const char *format, ...) __attribute__((format(printf, 2, 3)));
 unsigned fault_one_worker(injection *i); /* picks it, and answers its number */
 void fault_mend_wires(world *w);
+void fault_slow_tick(injection *i, unsigned worker, int ms); /* one or two that take so long, to their end */
 void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */
 
 #endif

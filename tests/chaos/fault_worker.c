@@ -86,21 +86,25 @@ static bool was_slow(world *w, void *arg) {
     return w->crew[t->worker].control->slow_ticks > t->slow_ticks;
 }
 
-/* Ticks that take longer than the lease lives: it must be kept alive all the same (SEMANTICS 18). */
-static void slow_reactor(injection *i) {
-    unsigned worker = fault_one_worker(i);
+void fault_slow_tick(injection *i, unsigned worker, int ms) {
     crewman *c = &i->w->crew[worker];
-    unsigned run = c->id.run;
     ticking t = {.worker = worker, .slow_ticks = c->control->slow_ticks};
-    c->control->slow_ms = i->brief ? 3000 : world_between(i->w, 500, 6000);
+    c->control->slow_ms = ms;
     if (!world_until(i->w, was_slow, &t, EFFECT_LIMIT_MS))
         fault_missed(i, "no tick was slow");
     c->control->slow_ms = 0;
     t.ticks = c->control->ticks;
     if (!world_until(i->w, has_ticked, &t, EFFECT_LIMIT_MS)) /* the slow tick that had begun */
         fault_missed(i, "the slow tick did not end");
+}
+
+/* Ticks that take longer than the lease lives: it must be kept alive all the same (SEMANTICS 18). */
+static void slow_reactor(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    unsigned run = i->w->crew[worker].id.run;
+    fault_slow_tick(i, worker, i->brief ? 3000 : world_between(i->w, 500, 6000));
     fault_healed(i);
-    if (c->id.run != run)
+    if (i->w->crew[worker].id.run != run)
         world_problem(i->w, "a slow tick cost worker %u its session", worker);
 }
 

@@ -36,7 +36,7 @@ static void usage(FILE *out) {
           out);
 }
 
-static const fault *const lists[] = {faults_of_members, faults_of_wires, faults_of_workers};
+static const fault *const lists[] = {faults_of_members, faults_of_wires, faults_of_workers, faults_of_users};
 
 static void list_faults(void) {
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
@@ -109,8 +109,13 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     do {
         for (size_t n = 0; n < count; n++) {
             bool due = tallies[n].rounds == 0 || ledger_now_us() < until_us;
-            if (due && !round_run(&w, &tallies[n], brief, brief ? 0 : ROUND_MS))
-                fprintf(stderr, "%s on %d failed\n", tallies[n].fault->name, nodes);
+            if (!due)
+                continue;
+            bool good = round_run(&w, &tallies[n], brief, brief ? 0 : ROUND_MS);
+            if (!good || !brief)
+                fprintf(stderr, "%s on %d, round %u: %s, %u times, %llu groups so far\n", tallies[n].fault->name, nodes,
+                        tallies[n].rounds, good ? "good" : "FAILED", tallies[n].times,
+                        (unsigned long long)tallies[n].sum.groups);
         }
     } while (ledger_now_us() < until_us);
     world_close(&w);

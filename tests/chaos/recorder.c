@@ -75,18 +75,16 @@ static void *record_all(void *arg) {
     }
 }
 
-recorder *recorder_open(const char *endpoints, const char *prefix) {
+recorder *recorder_open(const ew_options *client, const char *prefix) {
     recorder *r = calloc(1, sizeof *r);
-    ew_options *o = ew_options_new();
     ew_error err = {0};
-    if (r == NULL || o == NULL)
+    if (r == NULL)
         process_die("out of memory");
     snprintf(r->prefix, sizeof r->prefix, "%s/", prefix);
     pthread_mutex_init(&r->lock, NULL);
-    if (ew_options_set(o, "endpoints", endpoints, &err) != EW_OK || ew_client_open(&r->client, o, &err) != EW_OK ||
+    if (ew_client_open(&r->client, client, &err) != EW_OK ||
         ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), NULL, &err) != EW_OK)
         process_die("the recorder: %s: %s", ew_errname(err.code), err.detail);
-    ew_options_free(o);
     if (pthread_create(&r->thread, NULL, record_all, r) != 0)
         process_die("no thread");
     return r;

@@ -4,10 +4,12 @@
 
 #include "chaos/books.h"
 
+#include <etcdworker/options.h>
+
 typedef struct recorder recorder;
 
 /* Watches everything below `prefix` from now on. */
-recorder *recorder_open(const char *endpoints, const char *prefix);
+recorder *recorder_open(const ew_options *client, const char *prefix);
 void recorder_close(recorder *r);
 
 /* Moves what was seen since the last call to the books. */

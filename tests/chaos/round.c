@@ -98,16 +98,36 @@ static void add_verdict(verdict *sum, const verdict *v) {
     sum->wrong += v->wrong;
 }
 
+/* Rounds of one fault take turns with what else changes how workers commit. */
+static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
+    size_t n = 0;
+    if (t->rounds % 2 == 1)
+        list[n++] = "delete_counter=off";
+    if (t->rounds % 3 == 1)
+        list[n++] = "isolation=serializable";
+    if (t->rounds % 4 == 3)
+        list[n++] = "coalesce=off";
+    for (size_t i = 0; t->fault->options != NULL && t->fault->options[i] != NULL && n < EXTRA_MAX - 1; i++)
+        list[n++] = t->fault->options[i];
+    list[n] = NULL;
+}
+
 bool round_run(world *w, tally *t, bool brief, int length_ms) {
     unsigned failures = t->failures, times = t->times;
     int64_t end_us = ledger_now_us() + (int64_t)length_ms * 1000;
     verdict v;
-    world_begin(w, t->fault->options);
+    const char *extra[EXTRA_MAX];
+    choose_options(t, extra);
+    if (t->fault->before != NULL)
+        t->fault->before(w);
+    world_begin(w, extra);
     do {
         if (!strike(w, t, brief, t->times))
             break;
     } while (ledger_now_us() < end_us && w->problem[0] == '\0');
     world_end(w, &v);
+    if (t->fault->after != NULL)
+        t->fault->after(w);
     t->rounds++;
     add_verdict(&t->sum, &v);
     if (v.lost + v.doubled + v.wrong > 0)

@@ -35,22 +35,42 @@ void world_problem(world *w, const char *format, ...) {
 
 /* ---- etcd ---- */
 
+static void write_password(world *w) {
+    snprintf(w->password_file, sizeof w->password_file, "%s/password", w->node[0]->dir);
+    FILE *f = fopen(w->password_file, "w");
+    if (f == NULL || fputs(WORLD_PASSWORD, f) < 0 || fclose(f) != 0)
+        process_die("%s: %s", w->password_file, strerror(errno));
+}
+
+ew_options *world_options(const world *w) {
+    ew_options *o = ew_options_new();
+    ew_error err = {0};
+    if (o == NULL || ew_options_set(o, "endpoints", w->endpoints, &err) != EW_OK ||
+        ew_options_set(o, "user", WORLD_USER, &err) != EW_OK ||
+        ew_options_set(o, "password_file", w->password_file, &err) != EW_OK)
+        process_die("options: %s", err.detail);
+    return o;
+}
+
 void world_open(world *w, int nodes, uint64_t seed) {
+    /* Tokens that are not used for two seconds expire. */
+    static const char *const flags[] = {"--auth-token-ttl=2", NULL};
     *w = (world){.nodes = nodes, .random = seed * 2654435761u + 88172645463325252u};
+    unsetenv("EW_ETCD_NODES"); /* the harness knows what it wants */
     if (nodes == 1) {
-        w->single = etcd_server_start(NULL);
+        w->single = etcd_server_start(flags);
         w->node[0] = w->single;
         snprintf(w->endpoints, sizeof w->endpoints, "%s", w->single->endpoint);
     } else {
-        w->cluster = etcd_cluster_start(NULL);
+        w->cluster = etcd_cluster_start(flags);
         for (int i = 0; i < nodes; i++)
             w->node[i] = w->cluster->nodes[i];
         snprintf(w->endpoints, sizeof w->endpoints, "%s", w->cluster->endpoints);
     }
-    ew_options *o = ew_options_new();
+    write_password(w);
+    ew_options *o = world_options(w);
     ew_error err = {0};
-    if (o == NULL || ew_options_set(o, "endpoints", w->endpoints, &err) != EW_OK ||
-        ew_client_open(&w->client, o, &err) != EW_OK)
+    if (ew_client_open(&w->client, o, &err) != EW_OK)
         process_die("the harness's client: %s", err.detail);
     ew_options_free(o);
 }
@@ -95,14 +115,16 @@ void world_begin(world *w, const char *const *extra) {
     w->round++;
     w->problem[0] = '\0';
     snprintf(w->prefix, sizeof w->prefix, "/chaos/%u", w->round);
-    for (; extra != NULL && extra[n] != NULL && n < EXTRA_MAX - 1; n++)
+    for (; extra[n] != NULL && n < EXTRA_MAX - 1; n++)
         w->extra[n] = extra[n];
     w->extra[n] = NULL;
     snprintf(w->directory, sizeof w->directory, "%s/round-%u", w->node[0]->dir, w->round);
     if (mkdir(w->directory, 0700) != 0)
         process_die("%s: %s", w->directory, strerror(errno));
     w->books = books_open();
-    w->recorder = recorder_open(w->endpoints, w->prefix);
+    ew_options *o = world_options(w);
+    w->recorder = recorder_open(o, w->prefix);
+    ew_options_free(o);
     w->working = true;
     crew_open(w);
 }

@@ -41,8 +41,9 @@ typedef struct world {
     etcd_server *single;
     etcd_cluster *cluster;
     etcd_server *node[NODES_MAX];
-    char endpoints[128]; /* of the nodes themselves */
-    char directory[160]; /* of ledgers and logs */
+    char endpoints[128];     /* of the nodes themselves */
+    char directory[160];     /* of ledgers and logs */
+    char password_file[192]; /* of the user root, whom everybody is once etcd asks (fault_user.c) */
     ew_client *client;
     uint64_t random;
 
@@ -60,6 +61,12 @@ typedef struct world {
 /* Starts etcd. */
 void world_open(world *w, int nodes, uint64_t seed);
 void world_close(world *w);
+
+#define WORLD_USER     "root"
+#define WORLD_PASSWORD "secret"
+
+/* For clients that go past the wires. */
+ew_options *world_options(const world *w);
 
 /* Begins a round: a prefix of its own, the recorder, and the workers with these further options. */
 void world_begin(world *w, const char *const *extra);

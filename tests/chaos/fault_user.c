@@ -1,0 +1,70 @@
+/* Faults of users: etcd asks who it is speaking to, and forgets what it was told. */
+#include "chaos/fault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* From here on etcdctl says who it is. Everybody else always would, and is not asked while authentication is off. */
+static void start_asking(world *w) {
+    char text[512] = "";
+    /* They fail when they have been done before. */
+    etcdctl(w->node[0], NULL, 0, "user", "add", WORLD_USER ":" WORLD_PASSWORD, NULL);
+    etcdctl(w->node[0], NULL, 0, "role", "add", WORLD_USER, NULL);
+    etcdctl(w->node[0], NULL, 0, "user", "grant-role", WORLD_USER, WORLD_USER, NULL);
+    if (etcdctl(w->node[0], text, sizeof text, "auth", "enable", NULL) != 0)
+        world_problem(w, "authentication stays off: %.200s", text);
+    setenv("ETCDCTL_USER", WORLD_USER ":" WORLD_PASSWORD, 1);
+}
+
+static void stop_asking(world *w) {
+    etcdctl(w->node[0], NULL, 0, "auth", "disable", NULL);
+    unsetenv("ETCDCTL_USER");
+}
+
+/* How often etcd has refused a token, as its logs say. */
+static unsigned refused_tokens(const world *w) {
+    unsigned count = 0;
+    for (int i = 0; i < w->nodes; i++) {
+        char path[160], line[1024];
+        snprintf(path, sizeof path, "%s/log", w->node[i]->dir);
+        FILE *f = fopen(path, "r");
+        while (f != NULL && fgets(line, sizeof line, f) != NULL)
+            count += strstr(line, "invalid auth token") != NULL;
+        if (f != NULL)
+            fclose(f);
+    }
+    return count;
+}
+
+/* A worker that says nothing for longer than its token lives: the next thing that it says is refused. */
+static void token_expired(injection *i) {
+    enum { TOKEN_LIFE_MS = 2000 };
+    unsigned worker = fault_one_worker(i), refused = refused_tokens(i->w);
+    fault_slow_tick(i, worker, TOKEN_LIFE_MS + world_between(i->w, 1500, 3000));
+    fault_healed(i);
+    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
+    if (refused_tokens(i->w) == refused)
+        fault_missed(i, "no token was refused");
+}
+
+/* Authentication is switched off and on again: etcd knows none of its tokens any more. */
+static void tokens_forgotten(injection *i) {
+    unsigned refused = refused_tokens(i->w);
+    i->targets = ALL_WORKERS;
+    stop_asking(i->w);
+    world_linger(i->w, world_between(i->w, 0, 200));
+    start_asking(i->w);
+    fault_healed(i);
+    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
+    if (refused_tokens(i->w) == refused)
+        fault_missed(i, "no token was refused");
+}
+
+const fault faults_of_users[] = {
+    {"token-expired", ON_ONE | ON_THREE, NULL, token_expired, "a worker's token expires while it is silent",
+     start_asking, stop_asking},
+    {"tokens-forgotten", ON_ONE | ON_THREE, NULL, tokens_forgotten, "etcd forgets all tokens", start_asking,
+     stop_asking},
+    {NULL},
+};
