@@ -212,6 +212,12 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     if (ew_tick_now_ms(tick) != sim_now(s))
         ew_sim_fail(s, "worker %u: a tick at %lld ms that says %lld ms", w->number, (long long)sim_now(s),
                     (long long)ew_tick_now_ms(tick));
+    /* SEMANTICS 6. The clock knows whole milliseconds. */
+    int64_t most = w->options->max_ticks_per_second;
+    if (most > 0 && w->seen.ticks > 0 && sim_now(s) - w->seen.tick_ms < 1000 / most - 1)
+        ew_sim_fail(s, "worker %u: two ticks within %lld ms, at most %lld a second are allowed", w->number,
+                    (long long)(sim_now(s) - w->seen.tick_ms), (long long)most);
+    w->seen.tick_ms = sim_now(s);
     w->seen.wrong = false;
     check_state(w, tick, revision);
     if (w->table.update)

@@ -123,7 +123,19 @@ static void check_lease(const record *r) {
                     (unsigned long long)now->lease, (unsigned long long)want);
 }
 
+/* SEMANTICS 26: exact at the boundary. */
+static void check_size(const record *r, int status) {
+    scenario *sc = r->actor->scenario;
+    uint32_t keys = r->keys + r->marked, limit = sc->sim->workers[r->actor->worker]->ticking_config.max_txn_keys;
+    if (r->kind != RECORD_MANY || sc->sim->bend.max_txn_bytes > 0)
+        return;
+    if ((status == EW_OK && keys > limit) || (status == EW_ERR_TOO_LARGE && keys <= limit))
+        ew_sim_fail(sc->sim, "group %u of %u keys is %s, the limit is %u", r->number, keys,
+                    status == EW_OK ? "committed" : "too large", limit);
+}
+
 static record_state state_of(const record *r, int status) {
+    check_size(r, status);
     if (status == EW_OK)
         return RECORD_COMMITTED;
     if (status == EW_ERR_TOO_LARGE && r->kind != RECORD_MANY && r->actor->scenario->sim->bend.max_txn_bytes == 0)
