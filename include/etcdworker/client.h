@@ -44,7 +44,8 @@ EW_API void ew_client_close(ew_client *client);
  * said as by ew_client_open; then etcd is asked for an answer over new connections, for at most five seconds. Only if
  * all of that goes well, or if there is no connection to lose, are the new ones used from now on: calls under way end
  * on the old ones, which are closed behind them, while watches and sessions go over to the new ones without losing
- * anything. Otherwise nothing changes. Without TLS and user there is nothing to do. Any thread. */
+ * anything. Otherwise nothing changes. Without TLS and user there is nothing to do. A worker
+ * goes over with the client that it was given by ew_worker_set_client. Any thread. */
 EW_API int ew_client_reload(ew_client *client, ew_error *err);
 
 /* Ends what other threads are waiting for on this client: their calls, and ew_watch_next, answer EW_ERR_CANCELLED, or
