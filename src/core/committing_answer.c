@@ -2,6 +2,8 @@
  * sent is COMMITTING_MALFORMED, and is treated as an unknown outcome. */
 #include "core/committing_private.h"
 
+#include "core/arena.h"
+
 #include <inttypes.h>
 
 static bool same_key(ProtobufCBinaryData a, ew_slice b) {
@@ -118,12 +120,13 @@ static bool judge_units(const committing *c, const Pb__TxnResponse *answer, comm
     size_t first = 0;
     for (size_t u = c->next; u < c->end && out->status == EW_OK; u++) {
         const committing_unit *unit = &c->units[u];
-        Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
+        arena memory;
+        arena_init(&memory);
+        const Pb__TxnRequest *txn = pb__txn_request__unpack(&memory.allocator, unit->txn.len, unit->txn.data);
         bool conflict = false, sound = txn && unit_is_sound(unit, txn);
         int64_t revision = 0;
         bool fits = !sound || judge_compares(txn, answer, first, &conflict, &revision);
-        if (txn)
-            pb__txn_request__free_unpacked(txn, NULL);
+        arena_fini(&memory);
         if (!fits)
             return false;
         if (!sound || conflict) {
@@ -202,14 +205,14 @@ static const committing_answer nothing_understood = {.verdict = COMMITTING_MALFO
 
 void committing_understand(const committing *c, ew_slice bytes, committing_answer *out) {
     *out = nothing_understood;
-    Pb__TxnResponse *answer = pb__txn_response__unpack(NULL, bytes.len, bytes.data);
-    if (!answer)
-        return;
-    if (answer->succeeded)
+    arena memory;
+    arena_init(&memory);
+    const Pb__TxnResponse *answer = pb__txn_response__unpack(&memory.allocator, bytes.len, bytes.data);
+    if (answer && answer->succeeded)
         understand_success(c, answer, out);
-    else
+    else if (answer)
         understand_refusal(c, answer, out);
-    pb__txn_response__free_unpacked(answer, NULL);
+    arena_fini(&memory);
 }
 
 /* The fence's only compare and only read are the receipt's. */

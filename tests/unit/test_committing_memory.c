@@ -25,6 +25,8 @@ static void *failing_realloc(void *old, size_t size) {
 #define malloc(size)        failing_malloc(size)
 #define calloc(count, size) failing_calloc(count, size)
 #define realloc(old, size)  failing_realloc(old, size)
+#include "core/arena.c"
+
 #include "core/committing.c"
 #include "core/committing_answer.c"
 #include "core/committing_batch.c"
