@@ -213,49 +213,38 @@ static void test_a_watcher_without_a_receiver(void **state) {
 
 static void start_committer(peer *p, const char *delete_counter) {
     ew_options *o = scene_options("/alone");
+    assert_int_equal(ew_options_set(o, "max_txn_bytes", "4096", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
     assert_int_equal(ew_committer_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
 
-/* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
-static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
-    ProtobufCBinaryData k = {strlen(key), (uint8_t *)(uintptr_t)key};
-    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
-    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
-    compare.key = k;
-    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
-    compare.mod_revision = mod_revision;
-    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
-    put.key = k;
-    put.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)(uintptr_t)value};
-    Pb__RangeRequest read = PB__RANGE_REQUEST__INIT;
-    read.key = k;
-    read.keys_only = true;
-    Pb__RequestOp success = PB__REQUEST_OP__INIT, *successes[] = {&success};
-    success.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    success.request_put = &put;
-    Pb__RequestOp failure = PB__REQUEST_OP__INIT, *failures[] = {&failure};
-    failure.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
-    failure.request_range = &read;
-    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
-    txn.n_compare = txn.n_success = txn.n_failure = 1;
-    txn.compare = compares;
-    txn.success = successes;
-    txn.failure = failures;
-    uint8_t bytes[1024];
-    assert_true(pb__txn_request__get_packed_size(&txn) <= sizeof bytes);
-    Msg__Unit unit = MSG__UNIT__INIT, *units[] = {&unit};
-    unit.txn = (ProtobufCBinaryData){pb__txn_request__pack(&txn, bytes), bytes};
-    unit.groups = unit.compares = unit.ops = 1;
+enum { UNITS_MAX = 2, UNIT_BYTES = 8192 };
+
+/* Sends a batch of units that have been packed. */
+static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], const size_t *sizes, size_t count) {
+    Msg__Unit units[UNITS_MAX], *list[UNITS_MAX];
+    for (size_t i = 0; i < count; i++) {
+        msg__unit__init(&units[i]);
+        units[i].txn = (ProtobufCBinaryData){sizes[i], bytes[i]};
+        units[i].groups = units[i].compares = units[i].ops = 1;
+        list[i] = &units[i];
+    }
     Msg__Patches patches = MSG__PATCHES__INIT;
     patches.batch = batch;
-    patches.n_units = 1;
-    patches.units = units;
+    patches.n_units = count;
+    patches.units = list;
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = &patches;
     assert_int_equal(outbox_send(p->ob, &m), EW_OK);
+}
+
+/* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
+static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
+    uint8_t bytes[1][UNIT_BYTES];
+    size_t size = hand_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
+    send_batch(p, batch, bytes, &size, 1);
 }
 
 static Msg__Outcome expect_outcome(peer *p, uint64_t batch) {
@@ -294,6 +283,44 @@ static void test_only_a_committer(void **state) {
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_close(&p);
+    hand_delete_prefix("/alone/");
+}
+
+/* A unit of exactly `size` bytes. */
+static size_t pack_unit(uint8_t *out, const char *key, size_t size) {
+    static char value[UNIT_BYTES];
+    memset(value, 'x', sizeof value);
+    size_t len = size - hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
+    while (hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* lengths are longer to write */
+        len--;
+    return hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
+}
+
+static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
+    uint8_t bytes[UNITS_MAX][UNIT_BYTES];
+    size_t sizes[UNITS_MAX] = {pack_unit(bytes[0], "/alone/a", a), b > 0 ? pack_unit(bytes[1], "/alone/b", b) : 0};
+    assert_int_equal(sizes[0], a);
+    assert_int_equal(sizes[1], b);
+    hand_delete_prefix("/alone/");
+    send_batch(p, batch, bytes, sizes, b > 0 ? 2 : 1);
+    return expect_outcome(p, batch);
+}
+
+/* SEMANTICS 26: the limit is exact: without counter and receipt, the request is the units' bytes and nothing else. */
+static void test_a_committers_limit_is_exact(void **state) {
+    (void)state;
+    peer p;
+    peer_open(&p);
+    start_committer(&p, "off");
+    assert_int_equal(commit_units(&p, 1, 4096, 0).status, EW_OK);
+    assert_int_equal(commit_units(&p, 2, 4097, 0).status, EW_ERR_TOO_LARGE);
+    Msg__Outcome together = commit_units(&p, 3, 2048, 2048), apart = commit_units(&p, 4, 2048, 2049);
+    assert_int_equal(together.status, EW_OK);
+    assert_int_equal(together.txns, 1);
+    assert_int_equal(apart.status, EW_OK);
+    assert_int_equal(apart.txns, 2);
+    ew_actor_stop(p.actor, NULL);
     peer_close(&p);
     hand_delete_prefix("/alone/");
 }
@@ -517,6 +544,7 @@ int main(void) {
         scene_test(test_a_watcher_drops_what_is_not_for_it),
         scene_test(test_a_watcher_without_a_receiver),
         scene_test(test_only_a_committer),
+        scene_test(test_a_committers_limit_is_exact),
         scene_test(test_a_committer_drops_what_is_not_for_it),
         scene_test(test_a_committer_refuses_a_malformed_unit),
         scene_test(test_stop_without_an_answer),

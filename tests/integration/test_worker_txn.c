@@ -140,22 +140,26 @@ static void test_too_many_keys_without_a_callback(void **state) {
     assert_int_equal(stage_close(&s), EW_ERR_TOO_LARGE);
 }
 
-static void check_sharing(unsigned a, unsigned b, unsigned c, uint64_t txns) {
-    load l = {.keys = {a, b, c}, .callback = true};
+static void check_sharing_with(unsigned guards, unsigned a, unsigned b, unsigned c, uint64_t txns) {
+    load l = {.keys = {a, b, c}, .guards = guards, .callback = true};
     hand_delete_prefix("/txn/");
     assert_int_equal(commit(&l, NULL, NULL), txns);
     unsigned groups = c > 0 ? 3 : 2;
     assert_int_equal(l.v.calls, groups);
     for (unsigned i = 0; i < groups; i++) {
         char key[64];
-        snprintf(key, sizeof key, "/txn/%u/000", i);
+        snprintf(key, sizeof key, "/txn/%u/%03u", i, l.keys[i] - 1);
         assert_int_equal(l.v.status[i], EW_OK);
         assert_int_equal(hand_get(key).mod_revision, l.v.revision[i]);
         assert_true(i == 0 || l.v.revision[i] >= l.v.revision[i - 1]);
     }
     bool shared = l.v.revision[0] == l.v.revision[groups - 1];
     assert_int_equal(shared, txns == 1);
-    assert_int_equal(hand_count("/txn/"), a + b + c); /* SEMANTICS 25: each whole */
+    assert_int_equal(hand_count("/txn/"), a + b + c - groups * guards); /* SEMANTICS 25: each whole */
+}
+
+static void check_sharing(unsigned a, unsigned b, unsigned c, uint64_t txns) {
+    check_sharing_with(0, a, b, c, txns);
 }
 
 /* SEMANTICS 26: groups share a transaction up to 126 keys; a group is never split. */
@@ -169,6 +173,8 @@ static void test_keys_across_groups(void **state) {
     check_sharing(42, 42, 43, 2);
     check_sharing(126, 126, 126, 3);
     check_sharing(1, 126, 1, 3);
+    check_sharing_with(20, 100, 26, 0, 1); /* what is only compared counts too */
+    check_sharing_with(20, 100, 27, 0, 2);
 }
 
 /* SEMANTICS 26: a group over the limits does not take its neighbours with it. */
@@ -206,7 +212,7 @@ static int write_sizes(stage *s, ew_tick *t) {
 
 /* The numbers of receipts and leases in a request grow as varints do, so each probe has a worker of its own with an id
  * of fixed length, and starts from the same state. */
-static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
+static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     sizes z = {.bytes = {a, b}, .text = malloc(a + b)};
     stage s;
     assert_non_null(z.text);
@@ -214,6 +220,8 @@ static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     hand_delete_prefix("/size/");
     stage_open(&s, "/size");
     stage_set(&s, "max_txn_bytes", max_bytes);
+    stage_set(&s, "exactly_once", extras);
+    stage_set(&s, "delete_counter", strcmp(extras, "on") == 0 ? "compat" : "off");
     s.arg = &z;
     stage_start(&s);
     stage_do(&s, write_sizes);
@@ -226,6 +234,10 @@ static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     else
         assert_int_equal(z.v.status[0], EW_ERR_TOO_LARGE);
     return z.v.status[0] == EW_OK && (b == 0 || z.v.status[1] == EW_OK);
+}
+
+static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
+    return fits_with("on", max_bytes, a, b, txns);
 }
 
 /* The largest value that fits alone, between one that does and one that does not. */
@@ -249,6 +261,21 @@ static void test_bytes_of_one_group(void **state) {
     assert_true(at > limit - 600); /* what it carries besides: key, compares, receipt, counter */
     assert_int_equal(largest_alone("4097", at - 2, at + 4), at + 1);
     assert_int_equal(largest_alone("4095", at - 4, at + 2), at - 1);
+}
+
+/* SEMANTICS 26: and where nothing is added to a group's own request, its size is known. */
+static void test_bytes_of_a_bare_group(void **state) {
+    (void)state;
+    uint8_t request[8192];
+    static char text[8192];
+    uint64_t txns;
+    size_t len = 4096;
+    while (hand_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0) > 4096)
+        len--;
+    assert_int_equal(hand_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0), 4096);
+    assert_true(fits_with("off", "4096", len, 0, &txns));
+    assert_false(fits_with("off", "4095", len, 0, &txns));
+    assert_false(fits_with("off", "4096", len + 1, 0, &txns));
 }
 
 /* SEMANTICS 26: two groups share a transaction up to the limit, and not one byte beyond. */
@@ -544,6 +571,7 @@ int main(void) {
         scene_test(test_keys_across_groups),
         scene_test(test_a_group_too_large_between_others),
         scene_test(test_bytes_of_one_group),
+        scene_test(test_bytes_of_a_bare_group),
         scene_test(test_bytes_across_groups),
         scene_test(test_etcds_own_limit),
         scene_test(test_guard),

@@ -201,6 +201,33 @@ Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request) {
     return (Pb__TxnResponse *)call(ETCD_TXN, &request->base, &pb__txn_response__descriptor);
 }
 
+size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision) {
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.key = bytes_of(ew_str(key));
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = mod_revision;
+    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
+    put.key = compare.key;
+    put.value = bytes_of(value);
+    Pb__RangeRequest read = PB__RANGE_REQUEST__INIT;
+    read.key = compare.key;
+    read.keys_only = true;
+    Pb__RequestOp success = PB__REQUEST_OP__INIT, *successes[] = {&success};
+    success.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    success.request_put = &put;
+    Pb__RequestOp failure = PB__REQUEST_OP__INIT, *failures[] = {&failure};
+    failure.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    failure.request_range = &read;
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    txn.n_compare = txn.n_success = txn.n_failure = 1;
+    txn.compare = compares;
+    txn.success = successes;
+    txn.failure = failures;
+    assert_true(pb__txn_request__get_packed_size(&txn) <= size);
+    return pb__txn_request__pack(&txn, out);
+}
+
 /* ---- leases ---- */
 
 int64_t hand_grant(int64_t ttl_s) {

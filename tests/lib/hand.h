@@ -37,4 +37,8 @@ void hand_revoke(int64_t lease);
 Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request);
 ew_client *hand_client(void);
 
+/* The transaction that a worker sends for one put, if nothing is added to it: compares the key's mod_revision, puts it,
+ * and otherwise reads the revision. Packed into `out`; answers its length. */
+size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision);
+
 #endif
