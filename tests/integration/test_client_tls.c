@@ -179,6 +179,52 @@ static void expect_refused(int status, int expected, const char *words, ew_clien
         fail_msg("%s, \"%s\" instead of \"%s\"", ew_errname(status), err.detail, words);
 }
 
+/* A user over TLS, with tokens on calls and streams. */
+static void test_user(void **state) {
+    (void)state;
+    static char *const setup[][5] = {{"user", "add", "root:r"},
+                                     {"user", "grant-role", "root", "root"},
+                                     {"role", "add", "all"},
+                                     {"role", "grant-permission", "all", "readwrite", "/tls/a"},
+                                     {"user", "add", "app:secret"},
+                                     {"user", "grant-role", "app", "all"},
+                                     {"auth", "enable"}};
+    ew_client *c;
+    ew_watch *w;
+    ew_watch_batch b;
+    char ca[256], password[192], out[512];
+    cert_paths p = certs_make(ours, "users", "IP:127.0.0.1", -1, 1);
+    etcd_server *s = start(NULL, &p);
+    snprintf(ca, sizeof ca, "--cacert=%s", certs_authority(ours));
+    for (size_t i = 0; i < sizeof setup / sizeof setup[0]; i++) {
+        char *const *a = setup[i];
+        if (etcdctl(s, out, sizeof out, ca, a[0], a[1], a[2], a[3], a[4], NULL) != 0)
+            fail_msg("etcdctl %s %s: %s", a[0], a[1], out);
+    }
+    snprintf(password, sizeof password, "%s", certs_write(ours, "password", "secret\n"));
+    must(
+        open_client(&c, s->endpoint, "ca_file", certs_authority(ours), "user", "app", "password_file", password, NULL));
+    must(ew_watch_open(&w, c, ew_keys_one(EW_STR("/tls/a")), NULL, &err));
+    must(put(c));
+    must(ew_watch_next(w, 10000, &b, &err));
+    assert_int_equal(b.count, 1);
+    ew_watch_close(w);
+    assert_int_equal(ew_client_put(c, EW_STR("/tls/b"), EW_STR("x"), NULL, NULL, &err), EW_ERR_DENIED);
+
+    /* A new password is read again, too; a wrong one changes nothing. */
+    certs_write(ours, "password", "wrong\n");
+    assert_int_equal(ew_client_reload(c, &err), EW_ERR_UNAUTHENTICATED);
+    must(put(c));
+    assert_int_equal(etcdctl(s, out, sizeof out, ca, "--user=root:r", "role", "grant-permission", "all", "readwrite",
+                             "/tls/b", NULL),
+                     0);
+    certs_write(ours, "password", "secret\n");
+    must(ew_client_reload(c, &err));
+    must(ew_client_put(c, EW_STR("/tls/b"), EW_STR("x"), NULL, NULL, &err));
+    ew_client_close(c);
+    etcd_server_free(s);
+}
+
 /* What can be seen without a connection is said when the client is opened, and says which file it is. */
 static void test_bad_files(void **state) {
     (void)state;
@@ -273,14 +319,9 @@ static void test_names(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_encrypted),
-        TEST(test_whom_to_trust),
-        TEST(test_server_name),
-        TEST(test_expired_server),
-        TEST(test_client_certificate),
-        TEST(test_bad_files),
-        TEST(test_unix_socket),
-        TEST(test_ipv6),
+        TEST(test_encrypted),      TEST(test_whom_to_trust),      TEST(test_server_name),
+        TEST(test_expired_server), TEST(test_client_certificate), TEST(test_user),
+        TEST(test_bad_files),      TEST(test_unix_socket),        TEST(test_ipv6),
         TEST(test_names),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

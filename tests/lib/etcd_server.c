@@ -388,8 +388,12 @@ ew_client *etcd_server_client(const etcd_server *s) {
 }
 
 int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
-    char endpoints[160];
-    snprintf(endpoints, sizeof endpoints, "--endpoints=%s", s->endpoint);
+    char endpoints[256] = "--endpoints=";
+    for (const etcd_server *node = s; node; node = node->next) {
+        size_t len = strlen(endpoints);
+        snprintf(endpoints + len, sizeof endpoints - len, "%s%s%s", node == s ? "" : ",", s->tls ? "https://" : "",
+                 node->address);
+    }
     char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints};
     int n = 2;
     va_list args;
