@@ -241,24 +241,34 @@ static void answer_undone(injection *i) {
     for (unsigned n = 0; n < WORKERS; n++)
         i->w->crew[n].control->clearing = true;
     swallow_answer(i, i->brief ? 500 : 3000);
-    for (unsigned n = 0; n < WORKERS; n++)
-        i->w->crew[n].control->clearing = false;
     if (recorder_deletions(i->w->recorder) == deletions)
         fault_missed(i, "nothing was deleted");
 }
 
 /* ---- slow ---- */
 
+typedef struct working {
+    uint64_t committed[WORKERS];
+} working;
+
+static bool has_worked(world *w, void *arg) {
+    const working *before = arg;
+    for (unsigned n = 0; n < WORKERS; n++)
+        if (w->crew[n].committed == before->committed[n])
+            return false;
+    return true;
+}
+
 static void slow_wire(injection *i, void (*order)(wire *, int), int argument, bool must_work) {
     i->targets = ALL_WORKERS;
-    uint64_t late = sum_counts(i).late[0], committed[WORKERS];
+    uint64_t late = sum_counts(i).late[0];
+    working before;
     for (unsigned n = 0; n < WORKERS; n++)
-        committed[n] = i->w->crew[n].committed;
+        before.committed[n] = i->w->crew[n].committed;
     each_wire(i, -1, order, argument);
     world_linger(i->w, i->brief ? 2500 : world_between(i->w, 2000, 8000));
-    for (unsigned n = 0; n < WORKERS; n++)
-        if (must_work && i->w->crew[n].committed == committed[n])
-            fault_missed(i, "worker %u did no work", n);
+    if (must_work && !world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))
+        fault_missed(i, "no work was done");
     fault_mend_wires(i->w);
     fault_healed(i);
     if (sum_counts(i).late[0] == late)

@@ -2,6 +2,9 @@
  *
  * A worker's process is this program too: `--worker`, see worker.h. */
 #include "chaos/round.h"
+#ifdef EW_BUGS
+#include "sim/bugs.h"
+#endif
 
 #include <getopt.h>
 #include <stdio.h>
@@ -158,6 +161,13 @@ int main(int argc, char **argv) {
                                             {"list", no_argument, NULL, LIST},
                                             {"help", no_argument, NULL, HELP},
                                             {0}};
+#ifdef EW_BUGS
+    const char *mistake = getenv("CHAOS_BUG"); /* the workers' processes find it there too */
+    if (mistake == NULL || !bugs_select(mistake)) {
+        fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h\n");
+        return 2;
+    }
+#endif
     if (argc > 1 && strcmp(argv[1], "--worker") == 0)
         return worker_main(argc - 1, argv + 1);
     settings s = {.seed = (uint64_t)time(NULL)};
