@@ -45,11 +45,12 @@ static void test_the_given_session_is_used(void **state) {
     assert_false(hand_get("/session/a").present);
 }
 
-/* SEMANTICS 30: a revoked lease ends the run. */
+/* SEMANTICS 30: a revoked lease ends the run, also of a worker that has nothing to do for long. */
 static void test_a_revoked_lease_ends_the_run(void **state) {
     (void)state;
     stage s;
     open_with_session(&s, 3);
+    stage_set(&s, "tick_interval_ms", "3600000");
     stage_start(&s);
     stage_await_total(&s, 1);
     hand_revoke(ew_session_lease(s.session));
