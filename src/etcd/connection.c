@@ -79,7 +79,6 @@ int connection_open(connection_set **out, const ew_options *o, ew_error *err) {
         for (int i = 0; i < CONNECTIONS; i++)
             set->channels[i] = make_channel(&e, o, credentials);
         register_methods(set);
-        set->made_ms = etcd_now_ms();
         set->several = strchr(e.target, ',') != NULL;
         atomic_init(&set->users, 1);
     }
@@ -99,11 +98,10 @@ static void watch_until(grpc_completion_queue *cq, grpc_channel *channel, grpc_c
 
 /* A connection that is being made when its channel goes, and that no thread polls any more, is never freed by gRPC
  * 1.51, nor is its socket. So it gets a moment to come about, or to fail. With several endpoints a channel that has
- * one connection may still be making the others, and does not tell: a new one is given time in any case. */
+ * one connection may still be making the others, and does not tell: it is given time in any case. */
 static void settle(const connection_set *set) {
-    enum { MOMENT_MS = 500, OTHERS_MS = 50, NEW_MS = 3000 };
+    enum { MOMENT_MS = 500, OTHERS_MS = 50 };
     int64_t now_ms = etcd_now_ms();
-    bool others = set->several && now_ms - set->made_ms < NEW_MS;
     grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
     gpr_timespec until = queue_time(now_ms + MOMENT_MS), soon = queue_time(now_ms + OTHERS_MS);
     for (int i = 0; i < CONNECTIONS; i++) {
@@ -114,7 +112,7 @@ static void settle(const connection_set *set) {
             in_time = grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).success;
         }
     }
-    for (int i = 0; others && i < CONNECTIONS; i++) {
+    for (int i = 0; set->several && i < CONNECTIONS; i++) {
         if (grpc_channel_check_connectivity_state(set->channels[i], 0) == GRPC_CHANNEL_READY)
             watch_until(cq, set->channels[i], GRPC_CHANNEL_READY, soon);
     }
