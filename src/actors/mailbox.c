@@ -288,7 +288,8 @@ struct outbox {
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t emptied;
-    nng_msg *held;  /* waits for what outbox_join appends */
+    nng_msg *held; /* waits for what outbox_join appends */
+    bool holds_events;
     bool busy;      /* a message is on its way by the aio; `kept` follow it */
     nng_msg **kept; /* oldest first */
     size_t kept_count, kept_capacity;
@@ -350,6 +351,7 @@ static int send_now(outbox *ob, nng_msg *msg) {
 static int release_held(outbox *ob) {
     nng_msg *held = ob->held;
     ob->held = NULL;
+    ob->holds_events = false;
     return held != NULL ? send_now(ob, held) : EW_OK;
 }
 
@@ -380,13 +382,17 @@ int outbox_hold(outbox *ob, const Msg__Message *message) {
     pthread_mutex_lock(&ob->lock);
     int status = release_held(ob);
     ob->held = msg;
+    ob->holds_events = message->events != NULL;
     pthread_mutex_unlock(&ob->lock);
     return status;
 }
 
 int outbox_join(outbox *ob, const Msg__Message *message) {
     pthread_mutex_lock(&ob->lock);
-    int status = pack_into(&ob->held, message);
+    /* Of two `events` in one body only the second would be left. */
+    int status = ob->holds_events && message->events != NULL ? release_held(ob) : EW_OK;
+    if (status == EW_OK)
+        status = pack_into(&ob->held, message);
     if (status == EW_OK)
         status = release_held(ob);
     pthread_mutex_unlock(&ob->lock);

@@ -58,8 +58,8 @@ int outbox_send(outbox *ob, const Msg__Message *message);
  * preceded by it. EW_OK, or EW_ERR_NO_MEMORY. */
 int outbox_hold(outbox *ob, const Msg__Message *message);
 
-/* Sends `message` in one body with the one that is held, if there is one. The two must have no field in common, so that
- * the bodies can be joined by appending them. */
+/* Sends `message` in one body with the one that is held, if there is one: bodies are joined by appending them, so the
+ * two should have no field in common. Where both have events, the held one is sent first, by itself. */
 int outbox_join(outbox *ob, const Msg__Message *message);
 
 /* Sends what is held, if anything is. */

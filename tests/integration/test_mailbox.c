@@ -252,6 +252,15 @@ static int join_events(outbox *ob, int64_t revision) {
     return outbox_join(ob, &m);
 }
 
+static int hold_events(outbox *ob, int64_t revision) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    m.epoch = 1;
+    events.revision = revision;
+    m.events = &events;
+    return outbox_hold(ob, &m);
+}
+
 static void test_what_is_held_travels_with_the_next(void **state) {
     (void)state;
     mailbox *mb;
@@ -318,6 +327,23 @@ static mailbox_message take_request(mailbox *mb) {
     }
     assert_int_not_equal(raw.request, 0);
     return raw;
+}
+
+/* SEMANTICS 8: in one body the second events would take the place of the first. */
+static void test_events_are_never_joined_with_events(void **state) {
+    (void)state;
+    mailbox *mb;
+    outbox *ob;
+    open_pair(&mb, &ob, 4, 2);
+    assert_int_equal(hold_events(ob, 70), EW_OK);
+    assert_int_equal(join_events(ob, 71), EW_OK);
+    for (int64_t revision = 70; revision <= 71; revision++) {
+        Msg__Message *m = receive(mb);
+        assert_true(m->events != NULL && m->events->revision == revision);
+        msg__message__free_unpacked(m, NULL);
+    }
+    outbox_close(ob);
+    mailbox_close(mb);
 }
 
 static void test_requests_are_answered_in_any_order(void **state) {
@@ -486,6 +512,7 @@ int main(void) {
         cmocka_unit_test(test_a_full_mailbox_wakes_its_actor),
         cmocka_unit_test(test_a_wait_ends_at_its_deadline),
         cmocka_unit_test(test_what_is_held_travels_with_the_next),
+        cmocka_unit_test(test_events_are_never_joined_with_events),
         cmocka_unit_test(test_requests_are_answered_in_any_order),
         cmocka_unit_test(test_a_requester_that_is_gone_does_no_harm),
         cmocka_unit_test(test_close_with_messages_on_the_way),
