@@ -54,6 +54,11 @@ static bool until(bool (*holds)(void *arg), void *arg) {
     return held;
 }
 
+/* How many watches etcd has. */
+static bool has_watchers(void *arg) {
+    return etcd_server_watches(server) == *(const int *)arg;
+}
+
 /* Somebody who stands, and the thread in which it campaigns. */
 typedef struct candidate {
     ew_session *session;
@@ -324,7 +329,9 @@ static void test_a_waiting_ones_key_is_deleted(void **state) {
     candidate_open(&b, "/back", "b", 60);
     candidate_open(&c, "/back", "c", 60);
     candidate_leads(&a);
+    assert_true(until(has_watchers, &(int){0})); /* of the tests before */
     candidate_stands(&b);
+    assert_true(until(has_watchers, &(int){1})); /* b has looked at its place, and would make its key again otherwise */
     delete_key(&b);
     candidate_stands(&c);
     must(ew_election_resign(a.election, &err), &err);

@@ -155,27 +155,44 @@ static void launch(etcd_server *s) {
     s->pid = process_start(s->argv, log);
 }
 
-/* Asks /health, which goes through a quorum. */
-static bool is_healthy(const etcd_server *s) {
-    static const char request[] = "GET /health HTTP/1.0\r\n\r\n";
+/* What one node answers to an HTTP request; "" if it does not. */
+static void http_get(const etcd_server *s, const char *request, char *answer, size_t answer_size) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)s->health_port)};
     struct timeval limit = {.tv_sec = 2};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
-        return false;
+        process_die("no socket");
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-    char answer[1024];
     ssize_t size = 0, n = 0;
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
-        send(fd, request, sizeof request - 1, MSG_NOSIGNAL) == (ssize_t)sizeof request - 1) {
-        while (size < (ssize_t)sizeof answer - 1 &&
-               (n = recv(fd, answer + size, sizeof answer - 1 - (size_t)size, 0)) > 0)
+        send(fd, request, strlen(request), MSG_NOSIGNAL) == (ssize_t)strlen(request)) {
+        while (size < (ssize_t)answer_size - 1 && (n = recv(fd, answer + size, answer_size - 1 - (size_t)size, 0)) > 0)
             size += n;
     }
     close(fd);
     answer[size] = '\0';
+}
+
+/* Goes through a quorum. */
+static bool is_healthy(const etcd_server *s) {
+    char answer[1024];
+    http_get(s, "GET /health HTTP/1.0\r\n\r\n", answer, sizeof answer);
     return strstr(answer, "\"health\":\"true\"") != NULL;
+}
+
+int etcd_server_watches(const etcd_server *s) {
+    static const char name[] = "\netcd_debugging_mvcc_watcher_total ";
+    static char page[1 << 20];
+    int count = 0;
+    for (; s; s = s->next) {
+        http_get(s, "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
+        const char *line = strstr(page, name);
+        if (!line)
+            return -1;
+        count += atoi(line + strlen(name));
+    }
+    return count;
 }
 
 /* False when etcd has ended by itself, as it does when somebody else has its port. */

@@ -46,6 +46,9 @@ void etcd_server_wipe(etcd_server *s);                    /* while it is down: r
 void etcd_server_pause(etcd_server *s);                   /* SIGSTOP: connections stay open, nothing answers */
 void etcd_server_resume(etcd_server *s);                  /* SIGCONT */
 
+/* How many watches its clients have open; -1 while it does not answer. */
+int etcd_server_watches(const etcd_server *s);
+
 /* Options and a client for it. Calls give up after ten seconds. */
 ew_options *etcd_server_options(const etcd_server *s);
 ew_client *etcd_server_client(const etcd_server *s);
