@@ -95,6 +95,10 @@ static int put_now(stage *s, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/now/a"), EW_STR("1"));
 }
 
+static bool has_a_barrier(void *arg) {
+    return stage_stats(arg).barrier_revision != -1;
+}
+
 /* SEMANTICS 17: patches are committed right after their tick; nothing has to happen first. The commit's own event is
  * what brings the second tick. */
 static void test_patches_are_committed_right_after_the_tick(void **state) {
@@ -107,6 +111,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
     stage_await_total(&s, 2);
     hand_kv kv = hand_get("/now/a");
     assert_int_equal(s.ticks, 2);
+    assert_true(scene_until(has_a_barrier, &s)); /* told when the round that ticked is over */
     assert_int_equal(stage_stats(&s).barrier_revision, kv.mod_revision);
     assert_true(s.revision >= kv.mod_revision);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
