@@ -1,0 +1,57 @@
+/* What the files of the worker share. The rooms:
+ *   worker.c          its making, its control, what it tells: on the user's threads
+ *   worker_run.c      a run, from its begin to its end: on the worker's own thread, the reactor's
+ *   worker_session.c  what must be in etcd before a run: the session, and its marker
+ *   worker_config.c   what reactor and committer must agree on */
+#ifndef ACTORS_WORKER_PRIVATE_H
+#define ACTORS_WORKER_PRIVATE_H
+
+#include "actors/actor.h"
+#include "actors/reactor.h"
+#include "core/committing.h"
+#include "core/options_internal.h"
+
+struct ew_worker {
+    ew_options *options;
+    reactor_actor reactor;
+    ew_client *client;
+    ew_session *session;
+    ew_election *election;
+    int64_t leader_revision; /* of its key, when the worker was started */
+    bool own_client, own_session;
+    char *prefix, *counter_key, *worker_id, *receipt_key;
+    char *marker_key; /* bound to the session's lease, for fence_session */
+    uint8_t *fence;   /* the compares that every transaction carries */
+    committing_config committing;
+    char *url; /* <url_prefix>/<name> */
+    char *submit_url, *ticks_url;
+
+    pthread_mutex_t lock;
+    outbox *control;   /* to the reactor's mailbox: stop, session */
+    bool stop_waiting; /* a stop came before there was a mailbox for it */
+    bool started, joined;
+    pthread_t thread;
+    ew_actor *watcher, *committer;
+    joint joint;
+    uint64_t reconnects, bad_messages; /* of watcher and committer, when they have ended */
+};
+
+static inline int worker_out_of_memory(ew_error *err) {
+    return ew_fail(err, EW_ERR_NO_MEMORY, "making the worker");
+}
+
+/* worker_run.c */
+void *worker_main(void *worker);                         /* the thread */
+char *worker_url(const ew_worker *w, const char *actor); /* to be freed; NULL when out of memory */
+uint64_t worker_bad_messages(const ew_worker *w);        /* under the lock */
+
+/* worker_session.c */
+void worker_tell_reactor(ew_worker *w, const Msg__Message *m);
+void worker_session_done(void *worker); /* a listener of the session's */
+int worker_ensure_session(ew_worker *w, ew_error *err);
+
+/* worker_config.c */
+bool worker_configure_committing(ew_worker *w); /* fills w->committing; false when out of memory */
+ticking_config worker_ticking_config(const ew_worker *w);
+
+#endif

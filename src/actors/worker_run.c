@@ -1,0 +1,102 @@
+#include "actors/worker_private.h"
+#include "core/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+char *worker_url(const ew_worker *w, const char *actor) {
+    char *url;
+    return asprintf(&url, "%s/%s", w->url, actor) < 0 ? NULL : url;
+}
+
+/* Watcher, committer and the ways to them. */
+static int start_peers(ew_worker *w, ew_error *err) {
+    char *reactor = worker_url(w, "reactor"), *watcher = worker_url(w, "watcher"),
+         *committer = worker_url(w, "committer");
+    const committer_binding binding = {&w->committing, &w->joint};
+    int status = reactor != NULL && watcher != NULL && committer != NULL ? EW_OK : worker_out_of_memory(err);
+    ew_actor *a = NULL, *b = NULL;
+    if (status == EW_OK)
+        status = watcher_start_joint(&a, w->client, w->options, &w->joint, watcher, reactor, err);
+    w->joint.watcher = a;
+    if (status == EW_OK)
+        status = committer_start_bound(&b, w->client, w->options, &binding, committer, reactor, err);
+    pthread_mutex_lock(&w->lock); /* ew_worker_get_stats reads them from other threads */
+    w->watcher = a;
+    w->committer = b;
+    pthread_mutex_unlock(&w->lock);
+    if (status == EW_OK)
+        status = outbox_open(&w->reactor.to_watcher, watcher, 2, NULL, NULL, err);
+    if (status == EW_OK)
+        status = outbox_open(&w->reactor.to_committer, committer, 2, NULL, NULL, err);
+    free(reactor);
+    free(watcher);
+    free(committer);
+    return status;
+}
+
+static int begin(ew_worker *w, ew_error *err) {
+    int status = worker_ensure_session(w, err);
+    if (status != EW_OK)
+        return status;
+    if (!worker_configure_committing(w))
+        return worker_out_of_memory(err);
+    ticking_config config = worker_ticking_config(w);
+    w->reactor.core = ticking_new(&config);
+    if (w->reactor.core == NULL)
+        return worker_out_of_memory(err);
+    w->reactor.session = w->session;
+    if (w->session != NULL)
+        status = ew_session_on_done(w->session, worker_session_done, w);
+    return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "watching over the session");
+}
+
+/* Under the lock. */
+uint64_t worker_bad_messages(const ew_worker *w) {
+    return w->bad_messages + (w->watcher != NULL ? ew_actor_bad_messages(w->watcher) : 0) +
+           (w->committer != NULL ? ew_actor_bad_messages(w->committer) : 0);
+}
+
+/* In the order in which nothing is used any more: actors, session, core, sockets. */
+static void finish(ew_worker *w) {
+    ew_actor *watcher = w->watcher, *committer = w->committer;
+    pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats leaves them alone: they are freed below */
+    if (watcher != NULL)
+        w->reconnects = watcher_reconnects(watcher);
+    w->bad_messages = worker_bad_messages(w);
+    w->watcher = w->committer = NULL;
+    pthread_mutex_unlock(&w->lock);
+    if (committer != NULL)
+        ew_actor_stop(committer, NULL);
+    atomic_store(&w->joint.closed, true); /* the watcher's thread has run the committer's calls until now */
+    if (watcher != NULL)
+        ew_actor_stop(watcher, NULL);
+    if (w->session != NULL)
+        ew_session_forget(w->session, worker_session_done, w);
+    if (w->own_session) {
+        ew_session_close(w->session, false);
+        w->session = NULL;
+    }
+    ticking_free(w->reactor.core);
+    w->reactor.core = NULL;
+    outbox_close(w->reactor.to_watcher);
+    outbox_close(w->reactor.to_committer);
+}
+
+void *worker_main(void *arg) {
+    ew_worker *w = arg;
+    ew_error err = {0};
+    int status = begin(w, &err);
+    if (status == EW_OK) {
+        log_write(EW_LOG_INFO, w->options->name, "worker", "started", NULL, 0);
+        reactor_run(&w->reactor);
+    } else {
+        w->reactor.status = status;
+        snprintf(w->reactor.detail, sizeof w->reactor.detail, "%s", err.detail);
+    }
+    finish(w);
+    log_fields(w->reactor.status == EW_OK || w->reactor.status == EW_ERR_CANCELLED ? EW_LOG_INFO : EW_LOG_ERROR,
+               w->options->name, "worker", "ended", {"status", ew_strerror(w->reactor.status), 0},
+               {"detail", w->reactor.detail, 0});
+    return NULL;
+}
