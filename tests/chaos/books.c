@@ -15,7 +15,8 @@ typedef struct page {
     bool made, done, written;
     group_kind kind;
     int from, to, amount;
-    int64_t made_us;
+    int64_t made_us, tick_revision;
+    uint64_t tick_state;
     int status;
     int64_t told_revision;
     unsigned dones, appearances;
@@ -30,9 +31,16 @@ typedef struct run_page {
     UT_hash_handle hh;
 } run_page;
 
+typedef struct moment {
+    int64_t revision;
+    uint64_t state;
+} moment;
+
 struct books {
     page *pages;
     run_page *runs;
+    moment *moments; /* by revision */
+    size_t moment_count, moment_capacity;
     int64_t balances[ACCOUNTS], cells[ROWS][WORKERS];
 };
 
@@ -56,6 +64,7 @@ void books_close(books *b) {
         HASH_DEL(b->runs, r);
         free(r);
     }
+    free(b->moments);
     free(b);
 }
 
@@ -79,6 +88,8 @@ void books_record(books *b, const record *r) {
     if (r->type == RECORD_MADE) {
         p->made = true;
         p->made_us = r->now_us;
+        p->tick_revision = r->revision;
+        p->tick_state = r->state;
         p->kind = r->kind;
         p->from = r->from;
         p->to = r->to;
@@ -103,6 +114,16 @@ void books_applied(books *b, group_id id, int64_t revision) {
     if (p->appearances++ == 0)
         p->revisions[0] = revision;
     p->revisions[1] = revision;
+}
+
+void books_state(books *b, int64_t revision, uint64_t state) {
+    if (b->moment_count == b->moment_capacity) {
+        b->moment_capacity = b->moment_capacity > 0 ? 2 * b->moment_capacity : 1024;
+        b->moments = realloc(b->moments, b->moment_capacity * sizeof *b->moments);
+        if (b->moments == NULL)
+            process_die("out of memory");
+    }
+    b->moments[b->moment_count++] = (moment){revision, state};
 }
 
 void books_run_over(books *b, group_id run, bool in_order) {
@@ -182,12 +203,29 @@ static void judge_promise(books *b, verdict *v, const page *p) {
     }
 }
 
+/* SEMANTICS 15: what the tick saw is what etcd held at that revision. */
+static void judge_tick(const books *b, verdict *v, const page *p) {
+    size_t low = 0, high = b->moment_count; /* the last moment that is not behind the tick's */
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (b->moments[middle].revision <= p->tick_revision)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const model nothing = {0};
+    uint64_t state = low > 0 ? b->moments[low - 1].state : model_hash(&nothing);
+    if (state != p->tick_state)
+        wrong(v, p, "was made by a tick that saw what never was");
+}
+
 static void judge(books *b, verdict *v, const page *p) {
     if (!p->made) {
         wrong(v, p, "was never made");
         return;
     }
     v->groups++;
+    judge_tick(b, v, p);
     judge_promise(b, v, p);
     if (p->appearances > 1) {
         v->doubled++;

@@ -11,6 +11,7 @@ void books_close(books *b);
 
 void books_record(books *b, const record *r);                    /* a line of a ledger */
 void books_applied(books *b, group_id id, int64_t revision);     /* the id appeared in etcd */
+void books_state(books *b, int64_t revision, uint64_t state);    /* the hash of what etcd held from then on */
 int64_t books_made_us(const books *b, group_id id);              /* when it was made; -1 if it was not */
 void books_run_over(books *b, group_id run, bool in_order);      /* no more lines of this run will come */
 void books_balance(books *b, unsigned account, int64_t balance); /* what etcd holds at the end */

@@ -34,7 +34,8 @@ typedef struct record {
     int32_t status;
     group_kind kind;
     int32_t from, to, amount;
-    int64_t revision;
+    int64_t revision; /* of a group that was made: the tick's */
+    uint64_t state;   /* the same: the hash of what the tick saw */
     char text[96];
 } record;
 

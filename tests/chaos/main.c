@@ -169,7 +169,7 @@ int main(int argc, char **argv) {
     }
 #endif
     if (argc > 1 && strcmp(argv[1], "--worker") == 0)
-        return worker_main(argc - 1, argv + 1);
+        return chaos_worker(argc - 1, argv + 1);
     settings s = {.seed = (uint64_t)time(NULL)};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {

@@ -14,21 +14,6 @@ uint64_t teller_roll(teller *b, uint64_t sides) {
     return b->random % sides;
 }
 
-bool row_parse(ew_slice text, int64_t cells[WORKERS]) {
-    char copy[ROW_TEXT];
-    int used = 0;
-    if (text.len >= sizeof copy)
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    return sscanf(copy, "%" SCNd64 " %" SCNd64 " %" SCNd64 "%n", &cells[0], &cells[1], &cells[2], &used) == WORKERS &&
-           (size_t)used == text.len;
-}
-
-void row_print(const int64_t cells[WORKERS], char *out, size_t size) {
-    snprintf(out, size, "%" PRId64 " %" PRId64 " %" PRId64, cells[0], cells[1], cells[2]);
-}
-
 /* ---- one group ---- */
 
 /* What a group is to do. It is shared by the group's patch and its callback, and goes with the later of them. */
@@ -65,7 +50,7 @@ static int move_money(const errand *e, ew_view *view, int account, int64_t amoun
 
 static int raise_cells(const errand *e, ew_view *view) {
     for (int row = 0; row < ROWS; row++) {
-        char key[96], text[ROW_TEXT];
+        char key[96], text[MODEL_VALUE];
         ew_entry entry;
         int64_t cells[WORKERS] = {0};
         ew_slice k = key_of(e, "row", row, key, sizeof key);
@@ -148,6 +133,7 @@ static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to,
     *e = (errand){.teller = b, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount, .users = 2};
     record r = {.type = RECORD_MADE, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount};
     r.revision = ew_tick_revision(t);
+    r.state = b->state;
     ledger_write(b->ledger, &r);
     ew_group_patch(g, run_errand, e, leave);
     ew_group_on_done(g, done, e);

@@ -6,15 +6,6 @@
 
 #include <etcdworker/reactor.h>
 
-enum { MODEL_KEYS = ACCOUNTS + ROWS + SEATS, MODEL_VALUE = ROW_TEXT };
-
-/* A key as the updates told of it. */
-typedef struct model_key {
-    bool present;
-    char value[MODEL_VALUE];
-    int64_t mod_revision;
-} model_key;
-
 typedef struct teller {
     group_id id; /* of the last group made */
     int ledger;
@@ -25,7 +16,8 @@ typedef struct teller {
     int64_t barrier;       /* the last own commit */
     unsigned undecided;    /* groups made and not done */
     bool troubled;         /* a problem was recorded */
-    model_key model[MODEL_KEYS];
+    uint64_t state;        /* hash of what the tick sees */
+    model model;           /* what updates told */
 } teller;
 
 extern const ew_reactor teller_reactor;

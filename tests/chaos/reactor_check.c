@@ -18,47 +18,23 @@ void teller_problem(teller *b, const char *format, ...) {
 
 /* ---- the model ---- */
 
-/* Where the model keeps a key; NULL for the ids, of which there are too many, and for what is none of ours. */
-static model_key *model_of(teller *b, ew_slice key) {
-    static const struct {
-        const char *name;
-        unsigned first, count;
-    } kinds[] = {{"account", 0, ACCOUNTS}, {"row", ACCOUNTS, ROWS}, {"seat", ACCOUNTS + ROWS, SEATS}};
-    char text[160];
-    size_t skip = strlen(b->prefix) + 1;
-    if (key.len >= sizeof text || key.len <= skip)
-        return NULL;
-    memcpy(text, key.data, key.len);
-    text[key.len] = '\0';
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        size_t len = strlen(kinds[i].name);
-        unsigned n;
-        if (strncmp(text + skip, kinds[i].name, len) == 0 && sscanf(text + skip + len, "/%u", &n) == 1 &&
-            n < kinds[i].count)
-            return &b->model[kinds[i].first + n];
-    }
-    return NULL;
-}
-
 int teller_reset(void *self) {
     teller *b = self;
-    memset(b->model, 0, sizeof b->model);
+    b->model = (model){0};
     return EW_OK;
 }
 
 /* SEMANTICS 8: once per event, in order. */
 int teller_update(void *self, const ew_event *event) {
     teller *b = self;
-    model_key *k = model_of(b, event->entry.key);
+    const ew_entry *e = &event->entry;
+    model_key *k = model_find(&b->model, b->prefix, e->key);
     if (k == NULL)
         return EW_OK;
-    if (event->entry.mod_revision <= k->mod_revision)
-        teller_problem(b, "%.*s: revision %lld after %lld", (int)event->entry.key.len,
-                       (const char *)event->entry.key.data, (long long)event->entry.mod_revision,
-                       (long long)k->mod_revision);
-    k->present = event->kind == EW_EVENT_PUT;
-    k->mod_revision = event->entry.mod_revision;
-    snprintf(k->value, sizeof k->value, "%.*s", (int)event->entry.value.len, (const char *)event->entry.value.data);
+    if (e->mod_revision <= k->mod_revision)
+        teller_problem(b, "%.*s: revision %lld after %lld", (int)e->key.len, (const char *)e->key.data,
+                       (long long)e->mod_revision, (long long)k->mod_revision);
+    model_set(k, event->kind, e->value, e->mod_revision);
     return EW_OK;
 }
 
@@ -72,7 +48,7 @@ static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit
     ew_entry e = {0};
     snprintf(prefix, sizeof prefix, "%s/%s/", b->prefix, kind);
     for (; ew_tick_scan(t, ew_str(prefix), &e); count++) {
-        const model_key *k = model_of(b, e.key);
+        const model_key *k = model_find(&b->model, b->prefix, e.key);
         if (k == NULL || !k->present || k->mod_revision != e.mod_revision || !ew_slice_equal(ew_str(k->value), e.value))
             teller_problem(b, "%.*s at %lld is not what updates told", (int)e.key.len, (const char *)e.key.data,
                            (long long)ew_tick_revision(t));
@@ -115,7 +91,8 @@ void teller_check(teller *b, const ew_tick *t) {
         teller_problem(b, "%u rows at %lld", rows, (long long)revision);
     count += rows + scan(b, t, "seat", NULL, NULL);
     for (size_t i = 0; i < MODEL_KEYS; i++)
-        count -= b->model[i].present;
+        count -= b->model.keys[i].present;
     if (count != 0)
         teller_problem(b, "updates told of other keys than there are at %lld", (long long)revision);
+    b->state = model_hash(&b->model);
 }

@@ -8,16 +8,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A group's id, or the state after a revision. */
 typedef struct sight {
+    bool is_state;
     group_id id;
     int64_t revision;
+    uint64_t state;
 } sight;
 
 struct recorder {
     ew_client *client;
     ew_watch *watch;
     pthread_t thread;
-    char prefix[64];
+    char prefix[64]; /* with a slash behind it */
+    char name[64];   /* without */
+    model model;     /* the thread's */
     _Atomic int64_t revision;
 
     pthread_mutex_t lock; /* all below */
@@ -35,8 +40,18 @@ static void add(recorder *r, sight s) {
             process_die("out of memory");
     }
     r->sights[r->count++] = s;
-    if (s.id.worker < WORKERS)
+    if (!s.is_state && s.id.worker < WORKERS)
         r->groups[s.id.worker]++;
+}
+
+/* The events of one revision stand together. */
+static void look_at_state(recorder *r, const ew_watch_batch *batch, size_t i) {
+    const ew_kv *kv = &batch->events[i].kv;
+    model_key *k = model_find(&r->model, r->name, kv->key);
+    if (k != NULL)
+        model_set(k, batch->events[i].kind, kv->value, kv->mod_revision);
+    if (i + 1 == batch->count || batch->events[i + 1].kv.mod_revision != kv->mod_revision)
+        add(r, (sight){.is_state = true, .revision = kv->mod_revision, .state = model_hash(&r->model)});
 }
 
 static void look(recorder *r, const ew_watch_event *e) {
@@ -64,8 +79,10 @@ static void *record_all(void *arg) {
         if (status == EW_ERR_CANCELLED)
             return NULL;
         pthread_mutex_lock(&r->lock);
-        for (size_t i = 0; status == EW_OK && i < batch.count; i++)
+        for (size_t i = 0; status == EW_OK && i < batch.count; i++) {
             look(r, &batch.events[i]);
+            look_at_state(r, &batch, i);
+        }
         if (status != EW_OK)
             snprintf(r->problem, sizeof r->problem, "the recorder: %s: %.150s", ew_errname(status), err.detail);
         pthread_mutex_unlock(&r->lock);
@@ -81,6 +98,7 @@ recorder *recorder_open(const ew_options *client, const char *prefix) {
     if (r == NULL)
         process_die("out of memory");
     snprintf(r->prefix, sizeof r->prefix, "%s/", prefix);
+    snprintf(r->name, sizeof r->name, "%s", prefix);
     pthread_mutex_init(&r->lock, NULL);
     if (ew_client_open(&r->client, client, &err) != EW_OK ||
         ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), NULL, &err) != EW_OK)
@@ -104,8 +122,13 @@ void recorder_close(recorder *r) {
 
 void recorder_drain(recorder *r, books *b) {
     pthread_mutex_lock(&r->lock);
-    for (size_t i = 0; i < r->count; i++)
-        books_applied(b, r->sights[i].id, r->sights[i].revision);
+    for (size_t i = 0; i < r->count; i++) {
+        const sight *s = &r->sights[i];
+        if (s->is_state)
+            books_state(b, s->revision, s->state);
+        else
+            books_applied(b, s->id, s->revision);
+    }
     r->count = 0;
     pthread_mutex_unlock(&r->lock);
 }

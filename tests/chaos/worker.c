@@ -114,7 +114,7 @@ static ew_options *read_options(int argc, char **argv) {
     return o;
 }
 
-int worker_main(int argc, char **argv) {
+int chaos_worker(int argc, char **argv) {
     if (argc < 4)
         process_die("--worker NUMBER RUN DIRECTORY NAME=VALUE...");
     sigset_t end;

@@ -11,19 +11,11 @@
 #define CHAOS_WORKER_H
 
 #include "chaos/ledger.h"
-
-#include <etcdworker/types.h>
+#include "chaos/model.h"
 
 #include <stdatomic.h>
 
-enum {
-    WORKERS = 3,
-    ACCOUNTS = 10,
-    ROWS = 5,
-    SEATS = 4,
-    ROW_TEXT = 96,
-    SLOTS = 128, /* more than groups of one worker can be undecided at once */
-};
+enum { SLOTS = 128 }; /* more than groups of one worker can be undecided at once */
 
 /* A page of shared memory for each worker, kept from run to run. */
 typedef struct control {
@@ -43,12 +35,8 @@ void control_close(control *c);
 /* The path of the ledger of a run. */
 void ledger_path(const char *directory, group_id run, char *out, size_t size);
 
-/* Rows: numbers separated by blanks. */
-bool row_parse(ew_slice text, int64_t cells[WORKERS]);
-void row_print(const int64_t cells[WORKERS], char *out, size_t size);
-
 /* `chaos --worker NUMBER RUN DIRECTORY NAME=VALUE...`: runs one worker with these options until it ends, or SIGTERM.
  * Answers the process's exit code: 0 whatever the run ended with, since the ledger says that. */
-int worker_main(int argc, char **argv);
+int chaos_worker(int argc, char **argv);
 
 #endif
