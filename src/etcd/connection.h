@@ -23,7 +23,7 @@ typedef struct connection_set {
      * that has used a connection poll it. */
     grpc_channel *channels[CONNECTIONS];
     void *handles[ETCD_METHODS]; /* gRPC's registered method of each, on its channel */
-    bool several; /* endpoints */
+    bool several;                /* endpoints */
     atomic_int users;
 } connection_set;
 
