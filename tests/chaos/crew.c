@@ -68,6 +68,7 @@ static void launch(world *w, unsigned number) {
     c->ledger = ledger_open(path);
     c->offset = 0;
     c->killed = c->ended = false;
+    c->undecided = 0;
     log_path(w, number, path, sizeof path);
     c->pid = process_start(argv, path);
     for (int i = first; i < last; i++)
@@ -141,6 +142,10 @@ static void read_ledger(world *w, crewman *c) {
     record r;
     while (c->ledger >= 0 && ledger_read(c->ledger, &c->offset, &r)) {
         books_record(w->books, &r);
+        c->undecided += r.type == RECORD_MADE;
+        c->undecided -= r.type == RECORD_DONE && c->undecided > 0;
+        if (r.type == RECORD_MADE)
+            c->last_made_us = r.now_us;
         if (r.type == RECORD_DONE && r.status == EW_OK && r.amount != 0)
             committed(w, c, &r);
         if (r.type == RECORD_PROBLEM)

@@ -33,7 +33,7 @@ typedef struct fault {
     void (*after)(world *w);
 } fault;
 
-extern const fault faults_of_members[], faults_of_wires[], faults_of_workers[],
+extern const fault faults_of_members[], faults_of_wires[], faults_of_time[], faults_of_workers[],
     faults_of_users[]; /* ended by one without a name */
 
 /* Called by the scripts. */
@@ -41,6 +41,8 @@ void fault_healed(injection *i); /* the time is now */
 void fault_missed(injection *i, const char *format, ...) __attribute__((format(printf, 2, 3)));
 unsigned fault_one_worker(injection *i); /* picks it, and answers its number */
 void fault_mend_wires(world *w);
+void fault_each_wire(injection *i, int node, void (*order)(wire *, int), int argument); /* -1: all nodes */
+wire_counts fault_counts(const injection *i);                                           /* of the targets' wires */
 void fault_slow_tick(injection *i, unsigned worker, int ms); /* one or two that take so long, to their end */
 void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */
 

@@ -4,14 +4,14 @@
 #include <string.h>
 
 /* Gives an order for the target's wire to one node, or to all with node -1. */
-static void each_wire(injection *i, int node, void (*order)(wire *, int), int argument) {
+void fault_each_wire(injection *i, int node, void (*order)(wire *, int), int argument) {
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++)
             if (node < 0 || k == node)
                 order(i->w->crew[n].wires[k], argument);
 }
 
-static wire_counts sum_counts(const injection *i) {
+wire_counts fault_counts(const injection *i) {
     wire_counts sum = {0};
     for (unsigned n = 0; n < WORKERS; n++) {
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++) {
@@ -63,25 +63,25 @@ static void choose_targets(injection *i) {
 
 static void link_cut(injection *i) {
     choose_targets(i);
-    uint64_t broken = sum_counts(i).broken;
-    each_wire(i, -1, cut, 0);
+    uint64_t broken = fault_counts(i).broken;
+    fault_each_wire(i, -1, cut, 0);
     world_linger(i->w, i->brief ? 500 : world_between(i->w, 20, 4000));
     fault_mend_wires(i->w);
     fault_healed(i);
-    if (sum_counts(i).broken == broken)
+    if (fault_counts(i).broken == broken)
         fault_missed(i, "no connection was broken");
 }
 
 /* A partition that lets one direction through. What was on its way arrives when it heals, however late. */
 static void one_way(injection *i, wire_way way) {
     choose_targets(i);
-    uint64_t held = sum_counts(i).held[way == WIRE_DOWN];
+    uint64_t held = fault_counts(i).held[way == WIRE_DOWN];
     int node = i->w->nodes > 1 && i->times % 3 == 2 ? (int)world_roll(i->w, (uint64_t)i->w->nodes) : -1;
-    each_wire(i, node, hold, way);
+    fault_each_wire(i, node, hold, way);
     world_linger(i->w, i->brief ? 1500 : world_between(i->w, 200, 12000));
     fault_mend_wires(i->w);
     fault_healed(i);
-    if (sum_counts(i).held[way == WIRE_DOWN] == held)
+    if (fault_counts(i).held[way == WIRE_DOWN] == held)
         fault_missed(i, "nothing was on its way");
 }
 
@@ -106,7 +106,7 @@ static bool knows(world *w, void *arg) {
 /* With one node: the worker says that it is not ready. */
 static void half_open_one(injection *i) {
     int64_t began_us = ledger_now_us();
-    each_wire(i, -1, swallow, WIRE_BOTH);
+    fault_each_wire(i, -1, swallow, WIRE_BOTH);
     bool known = world_until(i->w, knows, i, EFFECT_LIMIT_MS);
     i->noticed_us = ledger_now_us() - began_us;
     if (!known)
@@ -145,16 +145,16 @@ void fault_await_detour(injection *i) {
 
 static void half_open(injection *i) {
     choose_targets(i);
-    wire_counts before = sum_counts(i);
+    wire_counts before = fault_counts(i);
     if (i->w->nodes == 1) {
         half_open_one(i);
     } else {
-        each_wire(i, (int)world_roll(i->w, (uint64_t)i->w->nodes), swallow, WIRE_BOTH);
+        fault_each_wire(i, (int)world_roll(i->w, (uint64_t)i->w->nodes), swallow, WIRE_BOTH);
         fault_await_detour(i);
     }
     fault_mend_wires(i->w);
     fault_healed(i);
-    if (sum_counts(i).swallowed[0] == before.swallowed[0])
+    if (fault_counts(i).swallowed[0] == before.swallowed[0])
         fault_missed(i, "nothing was swallowed");
 }
 
@@ -168,81 +168,21 @@ typedef struct tearing {
 static bool is_torn(world *w, void *arg) {
     (void)w;
     const tearing *t = arg;
-    return sum_counts(t->injection).torn >= t->torn;
+    return fault_counts(t->injection).torn >= t->torn;
 }
 
 static void torn_frame(injection *i) {
     fault_one_worker(i);
-    tearing t = {i, sum_counts(i).torn};
+    tearing t = {i, fault_counts(i).torn};
     int rounds = i->brief ? 2 : world_between(i->w, 1, 5);
     for (int n = 0; n < rounds; n++) {
         t.torn++;
-        each_wire(i, -1, tear, n % 2 == 0 ? WIRE_UP : WIRE_DOWN);
+        fault_each_wire(i, -1, tear, n % 2 == 0 ? WIRE_UP : WIRE_DOWN);
         if (!world_until(i->w, is_torn, &t, EFFECT_LIMIT_MS))
             fault_missed(i, "nothing was torn");
     }
     fault_mend_wires(i->w);
     fault_healed(i);
-}
-
-typedef struct quiet {
-    unsigned worker;
-    uint64_t groups;
-    int64_t since_us;
-} quiet;
-
-/* Nothing of the worker has been committed for a while: it waits for an answer, or for an event. */
-static bool is_quiet(world *w, void *arg) {
-    enum { QUIET_US = 250000 };
-    quiet *q = arg;
-    uint64_t groups = recorder_groups(w->recorder, q->worker);
-    int64_t now_us = ledger_now_us();
-    if (groups != q->groups)
-        q->since_us = now_us;
-    q->groups = groups;
-    return now_us - q->since_us > QUIET_US;
-}
-
-static bool is_resolved(world *w, void *arg) {
-    const quiet *q = arg;
-    return w->crew[q->worker].control->resolved > q->groups;
-}
-
-/* Throws the answer to a transaction away after etcd has committed it; `meanwhile_ms` pass before the worker can ask.
- * False when it was an event that was thrown away. */
-static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms) {
-    quiet resolved = {.worker = worker, .groups = i->w->crew[worker].control->resolved};
-    quiet q = {.worker = worker, .since_us = ledger_now_us()};
-    each_wire(i, -1, swallow, WIRE_DOWN);
-    world_until(i->w, is_quiet, &q, EFFECT_LIMIT_MS);
-    world_linger(i->w, meanwhile_ms);
-    fault_mend_wires(i->w);
-    fault_healed(i);
-    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
-    return world_until(i->w, is_resolved, &resolved, 100); /* the worker tells every few milliseconds */
-}
-
-static void swallow_answer(injection *i, int longest_ms) {
-    unsigned worker = fault_one_worker(i), attempts = 10;
-    while (!swallow_once(i, worker, world_between(i->w, 0, longest_ms)))
-        if (--attempts == 0) {
-            fault_missed(i, "no outcome had to be found out");
-            return;
-        }
-}
-
-static void answer_swallowed(injection *i) {
-    swallow_answer(i, 50);
-}
-
-/* The same, while everybody clears seats: what the lost transaction compared may be as it was before it. */
-static void answer_undone(injection *i) {
-    uint64_t deletions = recorder_deletions(i->w->recorder);
-    for (unsigned n = 0; n < WORKERS; n++)
-        i->w->crew[n].control->clearing = true;
-    swallow_answer(i, i->brief ? 500 : 3000);
-    if (recorder_deletions(i->w->recorder) == deletions)
-        fault_missed(i, "nothing was deleted");
 }
 
 /* ---- slow ---- */
@@ -261,17 +201,17 @@ static bool has_worked(world *w, void *arg) {
 
 static void slow_wire(injection *i, void (*order)(wire *, int), int argument, bool must_work) {
     i->targets = ALL_WORKERS;
-    uint64_t late = sum_counts(i).late[0];
+    uint64_t late = fault_counts(i).late[0];
     working before;
     for (unsigned n = 0; n < WORKERS; n++)
         before.committed[n] = i->w->crew[n].committed;
-    each_wire(i, -1, order, argument);
+    fault_each_wire(i, -1, order, argument);
     world_linger(i->w, i->brief ? 2500 : world_between(i->w, 2000, 8000));
     if (must_work && !world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))
         fault_missed(i, "no work was done");
     fault_mend_wires(i->w);
     fault_healed(i);
-    if (sum_counts(i).late[0] == late)
+    if (fault_counts(i).late[0] == late)
         fault_missed(i, "nothing was late");
 }
 
@@ -283,47 +223,13 @@ static void throttle(injection *i) {
     slow_wire(i, wire_throttle, world_between(i->w, 4000, 32000), false);
 }
 
-/* ---- compaction ---- */
-
-static bool is_ahead(world *w, void *arg) {
-    return recorder_revision(w->recorder) >= *(const int64_t *)arg;
-}
-
-static bool is_loaded(world *w, void *arg) {
-    const quiet *q = arg;
-    return w->crew[q->worker].control->snapshots > q->groups;
-}
-
-static void compacted(injection *i) {
-    unsigned worker = fault_one_worker(i);
-    unsigned run = i->w->crew[worker].id.run;
-    quiet loaded = {.worker = worker, .groups = i->w->crew[worker].control->snapshots};
-    ew_error err = {0};
-    each_wire(i, -1, cut, 0);
-    int64_t ahead = recorder_revision(i->w->recorder) + 20;
-    if (!world_until(i->w, is_ahead, &ahead, EFFECT_LIMIT_MS))
-        fault_missed(i, "the others did no work");
-    else if (ew_client_compact(i->w->client, ahead, true, &err) != EW_OK)
-        fault_missed(i, "no compaction: %s", err.detail);
-    fault_mend_wires(i->w);
-    fault_healed(i);
-    if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->crew[worker].id.run == run)
-        fault_missed(i, "the worker did not load again");
-}
-
-static const char *const without_counter[] = {"delete_counter=off", NULL};
-
 const fault faults_of_wires[] = {
     {"link-cut", ON_ONE | ON_THREE, NULL, link_cut, "connections break, and new ones too"},
     {"one-way-up", ON_ONE | ON_THREE, NULL, one_way_up, "requests wait, and arrive when it heals"},
     {"one-way-down", ON_ONE | ON_THREE, NULL, one_way_down, "answers and events wait, and arrive when it heals"},
     {"half-open", ON_ONE | ON_THREE, NULL, half_open, "connections stay open, and nothing comes through"},
     {"torn-frame", ON_ONE | ON_THREE, NULL, torn_frame, "connections are reset in the middle of something"},
-    {"answer-swallowed", ON_ONE | ON_THREE, NULL, answer_swallowed, "a transaction is committed, its answer lost"},
-    {"answer-undone", ON_ONE | ON_THREE, without_counter, answer_undone,
-     "the same, while others delete and create keys again"},
     {"latency", ON_ONE | ON_THREE, NULL, latency, "10 to 200 ms each way"},
     {"throttle", ON_ONE | ON_THREE, NULL, throttle, "4 to 32 kB a second each way"},
-    {"compacted", ON_ONE | ON_THREE, NULL, compacted, "history is compacted while a worker is cut off"},
     {NULL},
 };

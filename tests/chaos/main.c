@@ -39,7 +39,8 @@ static void usage(FILE *out) {
           out);
 }
 
-static const fault *const lists[] = {faults_of_members, faults_of_wires, faults_of_workers, faults_of_users};
+static const fault *const lists[] = {faults_of_members, faults_of_wires, faults_of_time, faults_of_workers,
+                                     faults_of_users};
 
 static void list_faults(void) {
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)

@@ -141,6 +141,10 @@ static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to,
 }
 
 void teller_make_groups(teller *b, ew_tick *t) {
+    if (b->control->seats_only) {
+        make_group(b, t, GROUP_SEAT, 0, (int)teller_roll(b, SEATS), 0);
+        return;
+    }
     for (uint64_t i = 1 + teller_roll(b, MOST_TRANSFERS); i > 0; i--) {
         int from = (int)teller_roll(b, ACCOUNTS);
         int to = (int)((uint64_t)from + 1 + teller_roll(b, ACCOUNTS - 1)) % ACCOUNTS;

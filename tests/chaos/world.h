@@ -27,7 +27,9 @@ typedef struct crewman {
     int64_t again_us; /* when the next run may start */
 
     /* What its ledgers told. */
-    uint64_t committed;   /* groups, in all runs */
+    uint64_t committed; /* groups, in all runs */
+    unsigned undecided; /* of this run */
+    int64_t last_made_us;
     int64_t last_done_us; /* the newest group that was committed */
     int64_t await_us;     /* 0, or: */
     int64_t back_us;      /*   when the first group that was made after that was committed; 0 until then */

@@ -30,6 +30,7 @@ struct wire {
     pthread_mutex_t lock; /* all below; not held while the relay waits */
     relay_faults faults;
     bool mending;
+    unsigned keeping;    /* ways */
     int64_t credited_us; /* when the throttle's credit was last raised */
     wire_counts counts;
     relay_pair *pairs[PAIRS];
@@ -101,14 +102,18 @@ static void obey(wire *w) {
             continue;
         if (w->mending)
             relay_count_held(w->pairs[i], &w->faults, &w->counts);
+        if (w->keeping != 0)
+            relay_keep(w->pairs[i], w->keeping, &w->counts);
         if (w->faults.cut || (w->mending && relay_lost_bytes(w->pairs[i]))) {
             drop(w, i, false);
             w->counts.broken++;
         }
     }
+    w->faults.keep |= w->keeping;
     if (w->mending)
         w->faults = (relay_faults){0};
     w->mending = false;
+    w->keeping = 0;
 }
 
 static int prepare(wire *w, struct pollfd *polled) {
@@ -218,6 +223,17 @@ void wire_hold(wire *w, wire_way way) {
 
 void wire_swallow(wire *w, wire_way way) {
     give(w)->swallow |= way;
+    given(w);
+}
+
+void wire_keep(wire *w, wire_way way) {
+    give(w);
+    w->keeping |= way;
+    given(w);
+}
+
+void wire_deliver(wire *w, wire_way way) {
+    give(w)->hold &= ~(unsigned)way;
     given(w);
 }
 

@@ -22,6 +22,9 @@ void wire_cut(wire *w);                     /* breaks all connections, and new o
 void wire_hold(wire *w, wire_way way);      /* bytes stay where they are, and arrive after the mend: a partition */
 void wire_swallow(wire *w, wire_way way);   /* bytes are taken and thrown away: a half-open connection. The mend breaks
                                                connections that lost some, since what follows would make no sense */
+void wire_keep(wire *w, wire_way way);      /* of what is held, what is there now; what comes after it is lost */
+void wire_deliver(wire *w, wire_way way);   /* what was kept goes through now: requests of long ago, whose connection is
+                                               not heard of any more. The mend breaks it */
 void wire_delay(wire *w, int ms);           /* latency, each way */
 void wire_throttle(wire *w, int bytes_a_s); /* each way */
 void wire_tear(wire *w, wire_way way);      /* once: of the next bytes, half passes, then the connection is reset */

@@ -82,7 +82,7 @@ void relay_free(relay_pair *p, bool reset) {
 /* ---- what to wait for ---- */
 
 static bool may_read(const flow *f, const relay_faults *faults, int way) {
-    return !f->ended && f->queued < QUEUE_MAX && (faults->hold & bit(way)) == 0 &&
+    return !f->ended && f->queued < QUEUE_MAX && (faults->hold & ~faults->keep & bit(way)) == 0 &&
            (faults->bytes_a_s == 0 || faults->credit[way] > 0);
 }
 
@@ -135,7 +135,7 @@ static relay_end take(relay_pair *p, relay_faults *f, int way, int64_t now_us, w
         f->credit[way] -= n;
         counts->late[way] += len;
     }
-    if ((f->swallow & bit(way)) != 0) {
+    if (((f->swallow | f->keep) & bit(way)) != 0) {
         from->lost = true;
         counts->swallowed[way] += len;
         return RELAY_GOES_ON;
@@ -178,6 +178,18 @@ relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struc
             return RELAY_OVER;
     }
     return RELAY_GOES_ON;
+}
+
+void relay_keep(relay_pair *p, unsigned ways, wire_counts *counts) {
+    char bytes[PIECE];
+    ssize_t n;
+    for (int way = 0; way < 2; way++) {
+        while ((ways & bit(way)) != 0 && (n = recv(p->fd[way], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+            push(&p->flows[way], bytes, (size_t)n, 0);
+            counts->held[way] += (uint64_t)n;
+            p->flows[way].lost = true; /* of what comes after this, nothing is known */
+        }
+    }
 }
 
 /* ---- what happened ---- */

@@ -10,7 +10,7 @@
 /* What is wrong with the wire; sets of wire_way where they are no number. */
 typedef struct relay_faults {
     bool cut;
-    unsigned hold, swallow, tear;
+    unsigned hold, keep, swallow, tear;
     int64_t delay_us;
     int bytes_a_s;     /* 0: no limit */
     int64_t credit[2]; /* bytes that may be read each way, with a limit */
@@ -31,6 +31,7 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
 relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struct pollfd polled[2],
                      wire_counts *counts);
 
+void relay_keep(relay_pair *p, unsigned ways, wire_counts *counts); /* reads what is there */
 bool relay_lost_bytes(const relay_pair *p);
 void relay_count_held(const relay_pair *p, const relay_faults *f, wire_counts *counts);
 

@@ -1,0 +1,199 @@
+/* Faults in which something is late, or gone, when it is looked for: answers, requests, history. */
+#include "chaos/fault.h"
+
+#include <stdio.h>
+
+static void cut(wire *w, int unused) {
+    (void)unused;
+    wire_cut(w);
+}
+
+static void hold(wire *w, int way) {
+    wire_hold(w, (wire_way)way);
+}
+
+static void keep(wire *w, int way) {
+    wire_keep(w, (wire_way)way);
+}
+
+static void deliver(wire *w, int way) {
+    wire_deliver(w, (wire_way)way);
+}
+
+static void swallow(wire *w, int way) {
+    wire_swallow(w, (wire_way)way);
+}
+
+/* ---- answers ---- */
+
+typedef struct quiet {
+    unsigned worker;
+    uint64_t groups;
+    int64_t since_us;
+} quiet;
+
+/* Nothing of the worker has been committed for a while: it waits for an answer, or for an event. */
+static bool is_quiet(world *w, void *arg) {
+    enum { QUIET_US = 250000 };
+    quiet *q = arg;
+    uint64_t groups = recorder_groups(w->recorder, q->worker);
+    int64_t now_us = ledger_now_us();
+    if (groups != q->groups)
+        q->since_us = now_us;
+    q->groups = groups;
+    return now_us - q->since_us > QUIET_US;
+}
+
+static bool is_resolved(world *w, void *arg) {
+    const quiet *q = arg;
+    return w->crew[q->worker].control->resolved > q->groups;
+}
+
+/* Throws the answer to a transaction away after etcd has committed it; `meanwhile_ms` pass before the worker can ask.
+ * False when it was an event that was thrown away. */
+static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms) {
+    quiet resolved = {.worker = worker, .groups = i->w->crew[worker].control->resolved};
+    quiet q = {.worker = worker, .since_us = ledger_now_us()};
+    fault_each_wire(i, -1, swallow, WIRE_DOWN);
+    world_until(i->w, is_quiet, &q, EFFECT_LIMIT_MS);
+    world_linger(i->w, meanwhile_ms);
+    fault_mend_wires(i->w);
+    fault_healed(i);
+    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
+    return world_until(i->w, is_resolved, &resolved, 100); /* the worker tells every few milliseconds */
+}
+
+static void swallow_answer(injection *i, int longest_ms) {
+    unsigned worker = fault_one_worker(i), attempts = 10;
+    while (!swallow_once(i, worker, world_between(i->w, 0, longest_ms)))
+        if (--attempts == 0) {
+            fault_missed(i, "no outcome had to be found out");
+            return;
+        }
+}
+
+static void answer_swallowed(injection *i) {
+    swallow_answer(i, 50);
+}
+
+/* The same, while everybody clears seats: what the lost transaction compared may be as it was before it. */
+static void answer_undone(injection *i) {
+    uint64_t deletions = recorder_deletions(i->w->recorder);
+    for (unsigned n = 0; n < WORKERS; n++)
+        i->w->crew[n].control->clearing = true;
+    swallow_answer(i, i->brief ? 500 : 3000);
+    if (recorder_deletions(i->w->recorder) == deletions)
+        fault_missed(i, "nothing was deleted");
+}
+
+/* ---- requests ---- */
+
+static bool is_stuck(world *w, void *arg) {
+    enum { STUCK_US = 400000 };
+    const crewman *c = arg;
+    (void)w;
+    return c->undecided > 0 && ledger_now_us() - c->last_made_us > STUCK_US;
+}
+
+static bool is_decided(world *w, void *arg) {
+    const crewman *c = arg;
+    (void)w;
+    return c->undecided == 0;
+}
+
+/* A transaction waits on its way to one member. The worker finds out what became of it through another one, and then
+ * the copy arrives, in the long tick that follows: too late to be applied, whatever happened in between. Others free
+ * and take seats, so that what it compares may well hold again; only the receipt, or its fence, is in the way. */
+static void late_copy(injection *i) {
+    enum { TICK_MS = 2000 };
+    unsigned worker = fault_one_worker(i);
+    crewman *c = &i->w->crew[worker];
+    int node = (int)world_roll(i->w, (uint64_t)i->w->nodes);
+    uint64_t held = fault_counts(i).held[0];
+    for (unsigned n = 0; n < WORKERS; n++)
+        i->w->crew[n].control->clearing = true;
+    c->control->seats_only = true;
+    c->control->slow_ms = TICK_MS;
+    fault_each_wire(i, node, hold, WIRE_UP);
+    bool stuck = world_until(i->w, is_stuck, c, EFFECT_LIMIT_MS);
+    fault_each_wire(i, node, keep, WIRE_UP);
+    bool decided = world_until(i->w, is_decided, c, EFFECT_LIMIT_MS);
+    world_linger(i->w, world_between(i->w, 0, TICK_MS / 2));
+    fault_each_wire(i, node, deliver, WIRE_UP);
+    world_linger(i->w, 300); /* for etcd to take it, while its connection lives */
+    c->control->seats_only = false;
+    c->control->slow_ms = 0;
+    fault_mend_wires(i->w);
+    fault_healed(i);
+    if (!stuck || !decided || fault_counts(i).held[0] == held)
+        fault_missed(i, stuck ? "nothing was late" : "no transaction was on its way");
+}
+
+/* ---- history ---- */
+
+static bool is_ahead(world *w, void *arg) {
+    return recorder_revision(w->recorder) >= *(const int64_t *)arg;
+}
+
+static bool is_loaded(world *w, void *arg) {
+    const quiet *q = arg;
+    return w->crew[q->worker].control->snapshots > q->groups;
+}
+
+static void compacted(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    unsigned run = i->w->crew[worker].id.run;
+    quiet loaded = {.worker = worker, .groups = i->w->crew[worker].control->snapshots};
+    ew_error err = {0};
+    fault_each_wire(i, -1, cut, 0);
+    int64_t ahead = recorder_revision(i->w->recorder) + 20;
+    if (!world_until(i->w, is_ahead, &ahead, EFFECT_LIMIT_MS))
+        fault_missed(i, "the others did no work");
+    else if (ew_client_compact(i->w->client, ahead, true, &err) != EW_OK)
+        fault_missed(i, "no compaction: %s", err.detail);
+    fault_mend_wires(i->w);
+    fault_healed(i);
+    if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->crew[worker].id.run == run)
+        fault_missed(i, "the worker did not load again");
+}
+
+/* More revisions than etcd sends in one response (ETCD P1). */
+static void backlog(injection *i) {
+    enum { REVISIONS = 1500 };
+    unsigned worker = fault_one_worker(i);
+    unsigned run = i->w->crew[worker].id.run;
+    uint64_t snapshots = i->w->crew[worker].control->snapshots;
+    ew_error err = {0};
+    fault_each_wire(i, -1, cut, 0);
+    for (int n = 0; n < REVISIONS; n++) {
+        char key[96];
+        snprintf(key, sizeof key, "%s/noise/%d", i->w->prefix, n % 10);
+        if (ew_client_put(i->w->client, ew_str(key), EW_STR("noise"), NULL, NULL, &err) != EW_OK)
+            fault_missed(i, "no noise: %s", err.detail);
+        if (n % 20 == 0)
+            world_linger(i->w, 0);
+    }
+    fault_mend_wires(i->w);
+    /* It comes slowly, and breaks off somewhere. */
+    fault_each_wire(i, -1, wire_throttle, 150000);
+    world_linger(i->w, world_between(i->w, 300, 1500));
+    fault_each_wire(i, -1, cut, 0);
+    fault_mend_wires(i->w);
+    fault_healed(i);
+    world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
+    if (i->w->crew[worker].id.run != run || i->w->crew[worker].control->snapshots != snapshots)
+        fault_missed(i, "the worker loaded the prefix instead");
+}
+
+static const char *const without_counter[] = {"delete_counter=off", NULL};
+
+const fault faults_of_time[] = {
+    {"answer-swallowed", ON_ONE | ON_THREE, NULL, answer_swallowed, "a transaction is committed, its answer lost"},
+    {"answer-undone", ON_ONE | ON_THREE, without_counter, answer_undone,
+     "the same, while others delete and create keys again"},
+    {"late-copy", ON_THREE, without_counter, late_copy, "a transaction arrives after it was given up"},
+    {"compacted", ON_ONE | ON_THREE, NULL, compacted, "history is compacted while a worker is cut off"},
+    {"backlog", ON_ONE | ON_THREE, NULL, backlog,
+     "1,500 revisions while a worker is cut off, which then come slowly and break off"},
+    {NULL},
+};
