@@ -9,6 +9,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -86,7 +87,8 @@ static int shop(ew_worker *w) {
     if (nng_dial(req, ew_worker_submit_url(w), NULL, 0) == 0 && nng_dial(sub, ew_worker_ticks_url(w), NULL, 0) == 0)
         status = EW_OK;
     for (int i = 1; status == EW_OK && i <= ORDERS; i++) {
-        status = order(req, i, &reply);
+        while ((status = order(req, i, &reply)) == EW_ERR_UNAVAILABLE)
+            nng_msleep(10); /* the worker has not reached etcd yet */
         printf("order %d: %s at revision %lld\n", i, ew_strerror(status), (long long)reply.revision);
         if (status == EW_OK)
             status = await_tick(sub, reply.revision);
