@@ -66,7 +66,7 @@ static void test_coalesce_off(void **state) {
     stage_release(&s);
     stage_await_tick(&s, revision);
     assert_int_equal(stage_ticks(&s) - before, CHANGES);
-    assert_true(has_all_events(&s));
+    assert_true(scene_until(has_all_events, &s));
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete("/wake/a");
 }

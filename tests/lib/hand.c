@@ -2,6 +2,7 @@
 
 #include "etcd/etcd.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -36,6 +37,12 @@ ew_client *hand_client(void) {
     return client;
 }
 
+void hand_order(void) {
+    static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&order);
+    pthread_mutex_unlock(&order);
+}
+
 /* ---- one call ---- */
 
 typedef struct answer {
@@ -60,6 +67,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 /* Sends `request` and waits for the answer, whatever it is. */
 static answer ask(etcd_method method, const ProtobufCMessage *request) {
     answer a = {0};
+    hand_order();
     size_t len = protobuf_c_message_get_packed_size(request);
     uint8_t *packed = malloc(len + 1);
     assert_non_null(packed);

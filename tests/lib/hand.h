@@ -37,6 +37,10 @@ void hand_revoke(int64_t lease);
 Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request);
 ew_client *hand_client(void);
 
+/* What the test did before one of these calls comes before what a worker sees of it. A sanitizer cannot look through
+ * etcd, so both sides say so: the calls by themselves, the stage when its reactor is called. */
+void hand_order(void);
+
 /* The transaction that a worker sends for one put, if nothing is added to it: compares the key's mod_revision, puts it,
  * and otherwise reads the revision. Packed into `out`; answers its length. */
 size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision);

@@ -144,6 +144,7 @@ void stage_problem(stage *s, const char *file, int line, const char *what) {
 
 static int stage_reset(void *self) {
     stage *s = self;
+    hand_order();
     pthread_mutex_lock(&s->lock);
     s->resets++;
     pthread_cond_broadcast(&s->moved);
@@ -158,6 +159,7 @@ static void copy(char *out, size_t size, ew_slice text) {
 static int stage_update(void *self, const ew_event *event) {
     stage *s = self;
     int status = EW_OK;
+    hand_order();
     pthread_mutex_lock(&s->lock);
     if (s->event_count == s->event_capacity) {
         size_t capacity = s->event_capacity == 0 ? 64 : 2 * s->event_capacity;
@@ -189,6 +191,7 @@ static int stage_update(void *self, const ew_event *event) {
 
 static int stage_tick(void *self, ew_tick *t) {
     stage *s = self;
+    hand_order();
     pthread_mutex_lock(&s->lock);
     s->ticks++;
     s->revision = ew_tick_revision(t);
@@ -341,18 +344,33 @@ uint64_t stage_ticks(stage *s) {
     return ticks;
 }
 
-ew_worker_stats stage_stats(stage *s) {
+static ew_worker_stats stats_now(stage *s) {
     ew_worker_stats stats = {.size = sizeof stats};
     assert_int_equal(ew_worker_get_stats(s->worker, &stats), EW_OK);
     return stats;
 }
 
+/* Whether the worker has told of every tick that has begun; while one is held it cannot. */
+static bool is_told(void *arg) {
+    stage *s = arg;
+    pthread_mutex_lock(&s->lock);
+    uint64_t ticks = s->ticks;
+    bool held = s->held;
+    pthread_mutex_unlock(&s->lock);
+    return held || stats_now(s).ticks >= ticks;
+}
+
+ew_worker_stats stage_stats(stage *s) {
+    assert_true(scene_until(is_told, s));
+    return stats_now(s);
+}
+
 static bool is_ready(void *arg) {
-    return stage_stats(arg).ready;
+    return stats_now(arg).ready;
 }
 
 static bool is_not_ready(void *arg) {
-    return !stage_stats(arg).ready;
+    return !stats_now(arg).ready;
 }
 
 void stage_await_ready(stage *s, bool ready) {

@@ -119,7 +119,7 @@ void stage_await_total(stage *s, uint64_t ticks);  /* so many in all */
 void stage_await_events(stage *s, size_t count);   /* so many in all */
 void stage_await_ready(stage *s, bool ready);
 uint64_t stage_ticks(stage *s);
-ew_worker_stats stage_stats(stage *s);
+ew_worker_stats stage_stats(stage *s); /* that know of every tick so far */
 
 /* Waits for the run's end: its status, with the text in s->err. */
 int stage_await_end(stage *s);
