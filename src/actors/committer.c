@@ -13,21 +13,12 @@
 #include <stdlib.h>
 
 /* When a leader dies, etcd answers nothing to what was on its way to it for 7 s (ETCD P11), though there is a new
- * leader after one or two; and a member that has gone silent never answers. With receipts it is safe to ask again
- * before that (docs/architecture.md, Exactly once), and round robin asks another member. The earlier attempts are left
- * alone: if etcd is only slow, one of them is answered first, and while a call waits gRPC finds out whether its
- * connection is dead. */
-enum { PATIENCE_MS = 2000, ATTEMPTS_MAX = 16 };
+ * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once). In case etcd
+ * is only slow, every second attempt without an answer doubles the time that the next one has: not every one, since the
+ * second may still have been sent towards the dead leader. */
+enum { PATIENCE_MS = 2000 };
 
-typedef struct committer committer;
-
-typedef struct attempt {
-    committer *committer;
-    etcd_call *call;   /* NULL: free */
-    uint64_t question; /* what it asked */
-} attempt;
-
-struct committer {
+typedef struct committer {
     ew_actor base;     /* first: an ew_actor is a committer */
     char *counter_key; /* of a committer by itself */
     int64_t call_timeout_ms;
@@ -36,91 +27,41 @@ struct committer {
 
     pthread_mutex_t lock; /* all below */
     committing *core;
-    attempt attempts[ATTEMPTS_MAX];
-    uint64_t question;      /* counts them: attempts of the same one are copies of one request */
-    int64_t asked_ms;       /* when the last attempt was started */
-    bool awaits;            /* the core waits for its answer */
-    bool impatient;         /* this step says that it has not come */
-    bool asked;             /* something was, since the thread's last round */
+    etcd_call *call;        /* the transaction that waits for its answer */
+    uint32_t unanswered;    /* attempts, one after the other, that nobody knows the outcome of */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
     bool over;
     int over_status;
     char over_detail[256];
-};
+} committer;
 
 static void step(committer *c, committing_event event);
 
-/* ---- attempts, under the lock ---- */
-
-static size_t attempts_out(const committer *c) {
-    size_t n = 0;
-    for (size_t i = 0; i < ATTEMPTS_MAX; i++)
-        n += c->attempts[i].call != NULL;
-    return n;
-}
-
-static bool has_copy_out(const committer *c, uint64_t question) {
-    for (size_t i = 0; i < ATTEMPTS_MAX; i++)
-        if (c->attempts[i].call != NULL && c->attempts[i].question == question)
-            return true;
-    return false;
-}
-
-/* When to ask again; one attempt is always left for the next question. */
-static int64_t patience_ends_ms(const committer *c) {
-    bool may_ask = c->awaits && c->exactly_once && !c->over && attempts_out(c) + 2 <= ATTEMPTS_MAX;
-    return may_ask ? c->asked_ms + PATIENCE_MS : INT64_MAX;
-}
-
-static int64_t deadline_ms(const committer *c) {
-    int64_t core_ms = committing_deadline_ms(c->core), patience_ms = patience_ends_ms(c);
-    return core_ms < patience_ms ? core_ms : patience_ms;
+static int64_t patience_ms(const committer *c) {
+    int64_t ms = c->exactly_once ? PATIENCE_MS : c->call_timeout_ms;
+    for (uint32_t i = 1; i < c->unanswered && ms < c->call_timeout_ms; i += 2)
+        ms *= 2;
+    return ms < c->call_timeout_ms ? ms : c->call_timeout_ms;
 }
 
 /* Whether the actor's thread must look at something that another thread has changed. */
 static bool wants_thread(const committer *c) {
-    return c->over || c->unstarted || atomic_load(&c->base.stop_timeout_ms) != 0 || deadline_ms(c) < c->slept_until_ms;
-}
-
-/* Of several copies the first that says something counts, or the last that says nothing. What belongs to an earlier
- * question was decided without it. */
-static bool counts(const committer *c, const attempt *a, int status) {
-    bool says_nothing = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
-    return !c->over && a->question == c->question && !(says_nothing && has_copy_out(c, a->question));
+    return c->over || c->unstarted || atomic_load(&c->base.stop_timeout_ms) != 0 ||
+           committing_deadline_ms(c->core) < c->slept_until_ms;
 }
 
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
-    attempt *a = arg;
-    committer *c = a->committer;
+    committer *c = arg;
     pthread_mutex_lock(&c->lock);
-    a->call = NULL;
-    if (counts(c, a, status)) {
-        c->awaits = false;
+    c->call = NULL;
+    c->unanswered = status == EW_ERR_UNKNOWN_OUTCOME ? c->unanswered + 1 : 0;
+    if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
-    }
     bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)
         etcd_queue_wake(c->base.queue);
-}
-
-/* `anew`: this is no copy of what was asked last. */
-static void ask(committer *c, ew_slice request, bool anew) {
-    attempt *a = c->attempts;
-    while (a < c->attempts + ATTEMPTS_MAX && a->call != NULL)
-        a++;
-    c->question += anew;
-    c->awaits = c->asked = true;
-    c->asked_ms = etcd_now_ms();
-    if (a < c->attempts + ATTEMPTS_MAX) {
-        *a = (attempt){.committer = c, .question = c->question};
-        a->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
-                                  request, c->call_timeout_ms, answered, a);
-        c->unstarted = a->call == NULL;
-    } else {
-        c->unstarted = true;
-    }
 }
 
 /* ---- the core's effects, under the lock ---- */
@@ -129,9 +70,8 @@ static void end(committer *c, int status, const char *detail) {
     if (c->over)
         return;
     c->over = true;
-    for (size_t i = 0; i < ATTEMPTS_MAX; i++)
-        if (c->attempts[i].call != NULL)
-            etcd_call_cancel(c->attempts[i].call); /* the queue cannot go before its answer has come */
+    if (c->call != NULL)
+        etcd_call_cancel(c->call); /* the queue cannot go before its answer has come */
     c->over_status = status;
     snprintf(c->over_detail, sizeof c->over_detail, "%s", detail != NULL ? detail : "");
 }
@@ -156,10 +96,12 @@ static void send_outcome(committer *c, const Msg__Outcome *outcome) {
         end(c, EW_ERR_NO_MEMORY, "sending an outcome");
 }
 
-static void carry_out(committer *c, const committing_effect *e, bool anew) {
+static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
-        ask(c, e->bytes, anew);
+        c->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
+                                  e->bytes, patience_ms(c), answered, c);
+        c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
         send_outcome(c, &e->outcome);
@@ -175,13 +117,10 @@ static void carry_out(committer *c, const committing_effect *e, bool anew) {
 
 static void step(committer *c, committing_event event) {
     committing_effects effects;
-    /* What is asked again because nothing was heard is a copy, and so is what is asked again after a wait. */
-    bool again =
-        c->impatient || (event.type == COMMITTING_TIMER && committing_get_state(c->core) == COMMITTING_RESOLVING);
     event.now_ms = etcd_now_ms();
     committing_step(c->core, &event, &effects);
     for (size_t i = 0; i < effects.count; i++)
-        carry_out(c, &effects.list[i], !again);
+        carry_out(c, &effects.list[i]);
 }
 
 /* ---- messages ---- */
@@ -218,19 +157,11 @@ static void committer_arrived(void *arg) {
         etcd_queue_wake(c->base.queue);
 }
 
-static void lose_patience(committer *c) {
-    c->awaits = false;
-    c->impatient = true;
-    step(c, (committing_event){
-                .type = COMMITTING_ANSWER, .status = EW_ERR_UNKNOWN_OUTCOME, .detail = "no answer for 2 s"});
-    c->impatient = false;
-}
-
 static int64_t committer_round(ew_actor *a, int64_t now_ms) {
     committer *c = (committer *)a;
     pthread_mutex_lock(&c->lock);
     if (c->unstarted) {
-        c->unstarted = c->awaits = false;
+        c->unstarted = false;
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = EW_ERR_NO_MEMORY, .detail = "starting a call"});
     }
     int64_t stop_timeout_ms = atomic_exchange(&a->stop_timeout_ms, 0);
@@ -238,18 +169,12 @@ static int64_t committer_round(ew_actor *a, int64_t now_ms) {
         step(c, (committing_event){.type = COMMITTING_STOP, .timeout_ms = stop_timeout_ms});
     if (!c->over && committing_deadline_ms(c->core) <= now_ms)
         step(c, (committing_event){.type = COMMITTING_TIMER});
-    if (patience_ends_ms(c) <= now_ms)
-        lose_patience(c);
-    if (c->over && attempts_out(c) == 0)
+    if (c->over && c->call == NULL)
         actor_end(a, c->over_status, c->over_detail);
-    c->slept_until_ms = c->unstarted ? now_ms : c->over ? INT64_MAX : deadline_ms(c);
-    /* Who asks now and then will soon ask again, and should not have to wake this thread for that. */
-    if (c->asked && c->slept_until_ms > now_ms + PATIENCE_MS && !c->over)
-        c->slept_until_ms = now_ms + PATIENCE_MS;
-    c->asked = false;
-    int64_t until_ms = c->slept_until_ms;
+    c->slept_until_ms = c->unstarted ? now_ms : c->over ? INT64_MAX : committing_deadline_ms(c->core);
+    int64_t deadline_ms = c->slept_until_ms;
     pthread_mutex_unlock(&c->lock);
-    return until_ms;
+    return deadline_ms;
 }
 
 /* ---- life ---- */
