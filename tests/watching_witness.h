@@ -9,6 +9,7 @@
 typedef struct witness {
     bool range_out, cancelled, stream_out, closed, connected, ended;
     bool loading; /* between a first page and a last one */
+    bool watches; /* it has opened a stream; the core of an audit never does */
     uint64_t epoch;
     int64_t revision; /* the newest that was sent */
 } witness;
@@ -30,7 +31,8 @@ static inline void witness_snapshot(witness *w, const watching_effect *e) {
         w->loading = true;
     }
     CHECK(w->loading && e->epoch == w->epoch && e->revision > 0);
-    CHECK(e->first || e->revision == w->revision); /* SEMANTICS 3: all pages at one revision */
+    CHECK(e->first || e->revision == w->revision);  /* SEMANTICS 3: all pages at one revision */
+    CHECK(!e->last || w->connected || !w->watches); /* what is told to be complete is watched */
     w->revision = e->revision;
     w->loading = !e->last;
 }
@@ -47,8 +49,8 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->cancelled = true;
         break;
     case WATCHING_DO_OPEN:
-        CHECK(!w->stream_out && !w->loading && e->bytes.len > 0);
-        w->stream_out = true;
+        CHECK(!w->stream_out && w->epoch > 0 && e->bytes.len > 0);
+        w->stream_out = w->watches = true;
         break;
     case WATCHING_DO_REQUEST:
         CHECK(w->stream_out && !w->closed && e->bytes.len > 0);

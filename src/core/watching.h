@@ -11,7 +11,8 @@
  *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, revision fell, answers that stay senseless)
  *
  * SYNCING loads the prefix page by page at one revision. WATCHING has a stream on which the watch is being made, or is;
- * BROKEN waits for the next one. Whatever still comes from a call or a stream that was given up is dropped.
+ * when it is, the snapshot is told to be complete. BROKEN waits for the next stream. Whatever still comes from a call
+ * or a stream that was given up is dropped.
  *
  * With `audit_revision` set, a core does no more than read: the keys of that revision, without their values, and then
  * SYNCING ---> STOPPED; it FAILS where another would load anew.
@@ -67,7 +68,8 @@ typedef enum watching_effect_type {
     WATCHING_DO_REQUEST,       /* send `bytes`, a WatchRequest, on the open stream */
     WATCHING_DO_CLOSE,         /* cancel the stream; WATCHING_STREAM_ENDED follows */
     WATCHING_DO_CANCEL_RANGE,  /* cancel the range call; WATCHING_PAGE_FAILED follows */
-    WATCHING_DO_SEND_SNAPSHOT, /* epoch, revision, bytes (RangeResponse), first, last */
+    WATCHING_DO_SEND_SNAPSHOT, /* epoch, revision, bytes (RangeResponse), first, last; the last one, without keys,
+                                  when the watch behind it stands */
     WATCHING_DO_SEND_EVENTS,   /* epoch, revision, bytes (WatchResponse, whole revisions) */
     WATCHING_DO_SEND_PROGRESS, /* epoch, revision */
     WATCHING_DO_SEND_HEALTH,   /* connected */

@@ -52,6 +52,7 @@ struct watching {
     size_t level;      /* the bound is behind all keys that share so many bytes with next_key; 0: none */
     int64_t left;      /* about how many keys are still to come */
     bool from_bound;   /* the page starts where the one before was bounded */
+    bool unfinished;   /* all pages have been sent, and their end waits for the watch */
 
     /* The watch. */
     uint64_t opens;
@@ -117,7 +118,8 @@ bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHe
 void watching_start_pages(watching *w);
 void watching_send_range(watching *w, watching_effects *out);
 void watching_take_page(watching *w, const watching_event *event, watching_effects *out);
-bool watching_shrink_page(watching *w, watching_effects *out); /* false if it cannot be smaller */
+void watching_finish_snapshot(watching *w, watching_effects *out); /* the watch stands: tells the end of the pages */
+bool watching_shrink_page(watching *w, watching_effects *out);     /* false if it cannot be smaller */
 
 /* ---- watching_bounds.c ---- */
 

@@ -8,7 +8,7 @@
 void watching_start_pages(watching *w) {
     w->pinned = w->config.audit_revision;
     w->next_len = w->bound_len = w->level = 0;
-    w->from_bound = false;
+    w->from_bound = w->unfinished = false;
 }
 
 bool watching_shrink_page(watching *w, watching_effects *out) {
@@ -91,19 +91,34 @@ static bool keep_next_key(watching *w, const Pb__RangeResponse *page) {
     return true;
 }
 
-static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, bool last, watching_effects *out) {
+static watching_effect *emit_page(watching *w, ew_slice bytes, watching_effects *out) {
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_SNAPSHOT);
     effect->epoch = w->epoch;
-    effect->first = w->highest == 0 || w->pinned == 0;
-    effect->last = last;
-    if (w->pinned == 0)
-        w->pinned = page->header->revision;
     effect->revision = w->pinned;
     effect->bytes = bytes;
+    return effect;
+}
+
+static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, bool last, watching_effects *out) {
+    bool first = w->highest == 0 || w->pinned == 0;
+    if (w->pinned == 0)
+        w->pinned = page->header->revision;
+    watching_effect *effect = emit_page(w, bytes, out);
+    effect->first = first;
+    effect->last = last;
     if (w->highest < w->pinned)
         w->highest = w->pinned;
     w->failures = w->bad_answers = w->denials = w->falls = 0;
     w->retry_at_ms = w->now_ms;
+}
+
+/* The end of the snapshot is a page without keys, told when etcd has made the watch. Who ticked before that, and wrote,
+ * would make the watch begin in the past: etcd serves such a one from a loop that comes round every 100 ms. */
+void watching_finish_snapshot(watching *w, watching_effects *out) {
+    if (!w->unfinished)
+        return;
+    w->unfinished = false;
+    emit_page(w, (ew_slice){0}, out)->last = true;
 }
 
 static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, watching_effects *out) {
@@ -116,11 +131,12 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
         }
         w->from_bound = !page->more;
     }
-    send_page(w, page, bytes, last, out);
+    send_page(w, page, bytes, last && w->config.audit_revision > 0, out);
     if (last && w->config.audit_revision > 0) {
         watching_finish(w, out);
     } else if (last) {
         w->seen = w->pinned;
+        w->unfinished = true;
         watching_move(w, out, WATCHING_WATCHING);
     } else if (page->n_kvs > 0) {
         adapt_limit(w, page->n_kvs, bytes.len);

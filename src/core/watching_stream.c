@@ -102,6 +102,7 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->watch_id = r->watch_id;
     w->denials = w->refusals = 0;
     send_health(w, out, true);
+    watching_finish_snapshot(w, out);
 }
 
 /* What a member calls its newest revision is no measure of what was sent (ETCD P1, P2). But a member that stays behind

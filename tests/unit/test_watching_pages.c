@@ -22,10 +22,38 @@ static void all_pages_are_at_the_revision_of_the_first(void **state) {
     assert_int_equal(e->revision, 10);
     page_comes(f, (page){.header = {15}}); /* nothing was left after all */
     e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
-    assert_true(!e->first && e->last);
+    assert_true(!e->first && !e->last);
     assert_int_equal(e->revision, 10);
-    is_in(f, WATCHING_WATCHING);
     assert_int_equal(f->watch->create_request->start_revision, 11);
+    completes(f);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->revision, 10);
+}
+
+/* The end is told once, by whichever stream the watch is made on. */
+static void a_stream_that_breaks_before_the_watch_is_made(void **state) {
+    fixture *f = *state;
+    starts(f);
+    loads(f, 10);
+    for (int i = 0; i < 3; i++)
+        reopens_behind(f, 10);
+    completes(f);
+    reopens_behind(f, 10);
+    connects(f);
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+}
+
+static void a_watch_that_is_compacted_before_it_is_made(void **state) {
+    fixture *f = *state;
+    starts(f);
+    loads(f, 10);
+    response_comes(f, (response){.header = {0}, .created = true, .canceled = true, .compact_revision = 20});
+    is_in(f, WATCHING_SYNCING);
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    loads(f, 21);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 2);
+    completes(f);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 2);
 }
 
 static void an_empty_prefix_is_one_page(void **state) {
@@ -33,8 +61,9 @@ static void an_empty_prefix_is_one_page(void **state) {
     starts(f);
     page_comes(f, (page){.header = {1}});
     const watching_effect *e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
-    assert_true(e->first && e->last);
+    assert_true(e->first && !e->last);
     assert_int_equal(f->watch->create_request->start_revision, 2);
+    completes(f);
 }
 
 static void a_failed_page_is_asked_for_again(void **state) {
@@ -181,7 +210,8 @@ static void a_stale_member_is_outlasted(void **state) {
         deadline_passes(f, 1000);
     }
     page_comes(f, (page){.header = {10}});
-    assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->last);
+    assert_non_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    completes(f);
 }
 
 static void a_pinned_revision_in_the_future_loads_anew(void **state) {
@@ -223,7 +253,8 @@ static void a_page_that_cannot_be_true_is_asked_for_again(void **state) {
     is_refused(f, (page){.header = {9}, .keys = {"/a/3"}, .mod_revision = 5});
     is_refused(f, (page){.header = {10}, .keys = {"/a/3"}, .mod_revision = -5});
     page_comes(f, (page){.header = {10}, .keys = {"/a/2"}});
-    assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->last);
+    assert_non_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    completes(f);
 }
 
 static void truncated_pages_are_refused_at_every_length(void **state) {
@@ -273,6 +304,8 @@ static void a_page_of_another_cluster_ends_it(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(all_pages_are_at_the_revision_of_the_first),
+        TEST(a_stream_that_breaks_before_the_watch_is_made),
+        TEST(a_watch_that_is_compacted_before_it_is_made),
         TEST(an_empty_prefix_is_one_page),
         TEST(a_failed_page_is_asked_for_again),
         TEST(the_limit_follows_the_bytes),

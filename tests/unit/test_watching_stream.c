@@ -51,7 +51,8 @@ static void created_raises_nothing(void **state) {
     starts(f);
     loads(f, 10);
     response_comes(f, (response){.header = {99}, .watch_id = 0, .created = true});
-    assert_int_equal(effects(f), 1); /* health */
+    assert_int_equal(effects(f), 2); /* health, and the end of the snapshot */
+    assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->revision, 10);
     response_comes(f, (response){.header = {99}, .watch_id = 0, .created = true});
     assert_int_equal(effects(f), 0); /* and a second one is nothing new */
     reopens_behind(f, 10);

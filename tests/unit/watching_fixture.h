@@ -242,6 +242,16 @@ static inline void connects(fixture *f) {
     assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
 }
 
+/* All pages are there; their end is told when the watch stands, and not before. */
+static inline void completes(fixture *f) {
+    is_in(f, WATCHING_WATCHING);
+    assert_true(f->witness.loading);
+    connects(f);
+    const watching_effect *e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
+    assert_true(e->last && !e->first && e->bytes.len == 0);
+    assert_false(f->witness.loading);
+}
+
 /* Synced at `revision` and watching as watch 7. */
 static inline void watches(fixture *f, int64_t revision) {
     starts(f);
