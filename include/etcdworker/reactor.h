@@ -57,7 +57,7 @@ EW_API int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
  *     ew_entry e = {0};
  *     while (ew_tick_scan(t, EW_STR("/app/tasks/"), &e)) ...
  * Start with a zeroed entry; each call moves it to the next key and answers false behind the last. Any number of scans
- * may run side by side. Cost: one descent of the tree a step. */
+ * may run side by side. Cost: a step to the next key; one descent of the tree if another scan came between. */
 EW_API bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e);
 
 /* How many keys the prefix holds, the reserved ones left out. */

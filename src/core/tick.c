@@ -21,17 +21,25 @@ int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     return EW_OK;
 }
 
+/* The first entry behind the key. The mirror stands still while a reactor is ticked, so that a key at the very place
+ * where the last scan's entry has its own needs no search; a scan beside another one, or on from a key of the reactor's
+ * own, does. */
+static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
+    const mirror *m = t->core->mirror;
+    const mirror_entry *last = t->scanned;
+    if (last) {
+        ew_slice its = mirror_entry_view(last).key;
+        if (its.data == key.data && its.len == key.len)
+            return mirror_next(m, last);
+    }
+    const mirror_entry *at = mirror_seek(m, key);
+    return at && ew_slice_equal(mirror_entry_view(at).key, key) ? mirror_next(m, at) : at;
+}
+
 /* Reserved keys are not in the mirror, so nothing has to be skipped here. */
 bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
-    const mirror *m = t->core->mirror;
-    const mirror_entry *at;
-    if (!e->key.data) {
-        at = mirror_seek(m, prefix);
-    } else {
-        at = mirror_seek(m, e->key);
-        if (at && ew_slice_equal(mirror_entry_view(at).key, e->key))
-            at = mirror_next(m, at);
-    }
+    const mirror_entry *at = e->key.data ? behind(t, e->key) : mirror_seek(t->core->mirror, prefix);
+    t->core->tick.scanned = at;
     if (!at)
         return false;
     ew_entry view = mirror_entry_view(at);

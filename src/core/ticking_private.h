@@ -26,6 +26,7 @@ struct ew_tick {
     ew_group *first, *last;
     uint64_t groups;
     bool no_memory;
+    const mirror_entry *scanned; /* the last one that a scan has shown: most scans go on from there */
 };
 
 typedef struct ticking_list {

@@ -757,6 +757,23 @@ static int read_all(life *self, ew_tick *t) {
     while (ew_tick_scan(t, EW_STR(""), &all))
         n++;
     assert_int_equal(n, 5);
+    /* Two scans side by side, the second one step behind, and from a copy of the key. */
+    ew_entry first = {0}, second = {0};
+    while (ew_tick_scan(t, EW_STR("/a"), &first)) {
+        char copy[8];
+        memcpy(copy, first.key.data, first.key.len);
+        ew_entry ahead = {.key = {copy, first.key.len}};
+        bool more = ew_tick_scan(t, EW_STR("/a"), &ahead);
+        assert_true(ew_tick_scan(t, EW_STR("/a"), &second));
+        assert_true(ew_slice_equal(first.key, second.key));
+        assert_true(more == (n > 1));
+        n--;
+    }
+    assert_int_equal(n, 0);
+    ew_entry one = {0}, other = {.key = EW_STR("/a/b")};
+    assert_true(ew_tick_scan(t, EW_STR("/a"), &one));
+    assert_true(ew_tick_scan(t, EW_STR("/a"), &other)); /* as long a key as the one that was shown last */
+    assert_true(ew_slice_equal(other.key, EW_STR("/a/b/c")));
     /* A scan may go on from a key that is not there. */
     ew_entry from = {.key = EW_STR("/a/ba")};
     assert_true(ew_tick_scan(t, EW_STR("/a/b"), &from));
