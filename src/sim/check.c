@@ -9,15 +9,15 @@
 
 /* ---- which keys ---- */
 
-static bool below(const char *root, ew_slice key) {
-    size_t len = strlen(root);
-    return key.len > len && memcmp(key.data, root, len) == 0 && ((const char *)key.data)[len] == '/';
+static bool below(ew_slice root, ew_slice key) {
+    return key.len > root.len && memcmp(key.data, root.data, root.len) == 0 &&
+           ((const char *)key.data)[root.len] == '/';
 }
 
 bool check_visible(const sim_worker *w, ew_slice key) {
     bool textual = w->options->prefix_match == OPTIONS_PREFIX_TEXTUAL;
-    return prefix_owns(ew_str(w->prefix), textual, key) && !ew_slice_equal(key, ew_str(w->counter_key)) &&
-           !below(w->options->receipt_prefix, key);
+    return prefix_owns(w->names.prefix, textual, key) && !ew_slice_equal(key, w->names.counter) &&
+           !below(w->names.receipts, key);
 }
 
 bool check_revision_visible(const sim_worker *w, int64_t revision) {
@@ -93,7 +93,7 @@ void check_revision(ew_sim *s, int64_t revision) {
     sim_note(s, "revision", revision, author.worker);
     size_t count;
     const etcd_model_record *r = etcd_model_records(s->etcd, revision, &count);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && s->trace; i++)
         sim_trace(s, "revision %lld by %d.%u: %s %.*s = %.*s", (long long)revision, (int)author.worker - 1, author.life,
                   r[i].deleted ? "delete" : "put", PRINT(r[i].key), PRINT(r[i].value));
     if (author.worker == 0)
@@ -102,12 +102,12 @@ void check_revision(ew_sim *s, int64_t revision) {
     bool deletes = false, visible = false;
     const etcd_model_record *counter = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (ew_slice_equal(r[i].key, ew_str(w->counter_key))) {
+        if (ew_slice_equal(r[i].key, w->names.counter)) {
             counter = &r[i];
         } else if (check_visible(w, r[i].key)) {
             visible = true;
             deletes |= r[i].deleted;
-        } else if (!below(w->options->receipt_prefix, r[i].key)) {
+        } else if (!below(w->names.receipts, r[i].key)) {
             ew_sim_fail(s, "worker %u wrote outside its prefix: %.*s", w->number, PRINT(r[i].key));
         }
     }
@@ -186,7 +186,7 @@ void check_txn(sim_worker *w, ew_slice request) {
         const Pb__RequestOp *op = t->success[i];
         deletes |= op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
         counts |= op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT &&
-                  ew_slice_equal(sim_slice(op->request_put->key), ew_str(w->counter_key));
+                  ew_slice_equal(sim_slice(op->request_put->key), w->names.counter);
     }
     if (counts != (deletes && w->options->delete_counter == OPTIONS_COUNTER_COMPAT))
         ew_sim_fail(s, "worker %u sends a transaction with deletions %d that puts the delete counter %d", w->number,

@@ -131,19 +131,26 @@ static bool same(const etcd_model_record *r, const ew_entry *e) {
     return ew_slice_equal(r->key, e->key) && r->mod_revision == e->mod_revision && ew_slice_equal(r->value, e->value);
 }
 
-static const etcd_model_record *next_visible(const sim_worker *w, size_t *position, int64_t revision) {
-    const etcd_model_record *r;
-    do
-        r = etcd_model_scan(w->sim->etcd, position, revision);
-    while (r && !check_visible(w, r->key));
-    return r;
+/* What there is to be seen at the revision, in byte order, and NULL behind it. */
+static const etcd_model_record *const *list_visible(const sim_worker *w, int64_t revision) {
+    ew_sim *s = w->sim;
+    size_t position = 0, count = 0;
+    for (const etcd_model_record *r; (r = etcd_model_scan(s->etcd, &position, revision));) {
+        if (!check_visible(w, r->key))
+            continue;
+        sim_reserve(s->visible, s->visible_capacity, count + 2);
+        s->visible[count++] = r;
+    }
+    sim_reserve(s->visible, s->visible_capacity, count + 1);
+    s->visible[count] = NULL;
+    return s->visible;
 }
 
-static void check_state(sim_worker *w, ew_tick *tick, int64_t revision) {
-    size_t position = 0, count = 0, bytes = 0;
+static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const etcd_model_record *const *visible) {
+    size_t count = 0, bytes = 0;
     ew_entry e = {0};
     for (;;) {
-        const etcd_model_record *r = next_visible(w, &position, revision);
+        const etcd_model_record *r = visible[count];
         bool more = ew_tick_scan(tick, EW_STR(""), &e);
         if (!r && !more)
             break;
@@ -164,10 +171,9 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision) {
                     (unsigned long long)stats.mirror_bytes, count, bytes);
 }
 
-static void check_updates_state(sim_worker *w, int64_t revision) {
-    size_t position = 0;
+static void check_updates_state(sim_worker *w, int64_t revision, const etcd_model_record *const *visible) {
     for (size_t i = 0;; i++) {
-        const etcd_model_record *r = next_visible(w, &position, revision);
+        const etcd_model_record *r = visible[i];
         bool more = i < w->seen.key_count;
         if (!r && !more)
             return;
@@ -219,9 +225,10 @@ void check_tick(sim_worker *w, ew_tick *tick) {
                     (long long)(sim_now(s) - w->seen.tick_ms), (long long)most);
     w->seen.tick_ms = sim_now(s);
     w->seen.wrong = false;
-    check_state(w, tick, revision);
+    const etcd_model_record *const *visible = list_visible(w, revision);
+    check_state(w, tick, revision, visible);
     if (w->table.update)
-        check_updates_state(w, revision);
+        check_updates_state(w, revision, visible);
     bool bounded = w->options->max_ticks_per_second > 0 || w->sim->bend.max_pending_update_bytes > 0;
     bounded |= w->sim->drawn.lose_events > 0;
     if (!w->options->coalesce && !bounded && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)

@@ -29,7 +29,7 @@ struct etcd_model_stream {
 
 /* ---- the queue of responses ---- */
 
-static void enqueue(etcd_model_stream *s, const Pb__WatchResponse *response, bool control) {
+static void push(etcd_model_stream *s, ew_slice bytes, bool control) {
     if (s->queue_head == s->queue_tail)
         s->queue_head = s->queue_tail = 0;
     sim_reserve(s->queue, s->queue_capacity, s->queue_tail + 1);
@@ -38,10 +38,17 @@ static void enqueue(etcd_model_stream *s, const Pb__WatchResponse *response, boo
         for (at = s->queue_head; at < s->queue_tail && s->queue[at].control; at++)
             ;
     memmove(s->queue + at + 1, s->queue + at, (s->queue_tail++ - at) * sizeof *s->queue);
-    size_t size = pb__watch_response__get_packed_size(response);
+    s->queue[at] = (queued){bytes, control};
+}
+
+static void enqueue_sized(etcd_model_stream *s, const Pb__WatchResponse *response, size_t size, bool control) {
     uint8_t *bytes = sim_alloc(size);
     pb__watch_response__pack(response, bytes);
-    s->queue[at] = (queued){{bytes, size}, control};
+    push(s, (ew_slice){bytes, size}, control);
+}
+
+static void enqueue(etcd_model_stream *s, const Pb__WatchResponse *response, bool control) {
+    enqueue_sized(s, response, pb__watch_response__get_packed_size(response), control);
 }
 
 bool etcd_model_stream_take(etcd_model_stream *s, ew_slice *response) {
@@ -57,9 +64,9 @@ static bool is_full(const etcd_model_stream *s) {
 
 /* As etcd's sendFragments: the pieces share the header, and all but the last say that more follows (P3). */
 static void enqueue_events(etcd_model_stream *s, const watch *w, Pb__WatchResponse *whole) {
-    size_t limit = s->model->config.fragment_bytes;
-    if (!w->fragment || whole->n_events < 2 || pb__watch_response__get_packed_size(whole) < limit) {
-        enqueue(s, whole, false);
+    size_t limit = s->model->config.fragment_bytes, size = pb__watch_response__get_packed_size(whole);
+    if (!w->fragment || whole->n_events < 2 || size < limit) {
+        enqueue_sized(s, whole, size, false);
         return;
     }
     for (size_t from = 0; from < whole->n_events;) {
@@ -128,7 +135,33 @@ static void give(etcd_model_stream *s, watch *w, int64_t from, int64_t to, int64
     enqueue_events(s, w, &response);
 }
 
+/* The watch that was told of the newest revision last, and in how many responses: they are the last of its stream. */
+typedef struct told {
+    const watch *watch; /* NULL: none yet */
+    const etcd_model_stream *stream;
+    size_t count;
+} told;
+
+static bool asks_the_same(const watch *a, const watch *b) {
+    return a->id == b->id && a->fragment == b->fragment && a->prev_kv == b->prev_kv && a->no_put == b->no_put &&
+           a->no_delete == b->no_delete && ew_slice_equal(a->key, b->key) && ew_slice_equal(a->range_end, b->range_end);
+}
+
+/* Many watches ask for the same, and what they are told is packed only once. */
+static void give_newest(etcd_model_stream *s, watch *w, told *last) {
+    if (last->watch && last->stream != s && asks_the_same(last->watch, w)) {
+        for (size_t i = last->stream->queue_tail - last->count; i < last->stream->queue_tail; i++)
+            push(s, sim_copy(last->stream->queue[i].bytes), false);
+        return;
+    }
+    int64_t newest = s->model->revision;
+    size_t before = s->queue_tail - s->queue_head;
+    give(s, w, newest, newest, newest);
+    *last = (told){w, s, s->queue_tail - s->queue_head - before};
+}
+
 void model_notify(etcd_model *m) {
+    told last = {0};
     for (etcd_model_stream *s = m->streams; s; s = s->next) {
         for (size_t i = 0; i < s->watch_count; i++) {
             watch *w = &s->watches[i];
@@ -143,7 +176,7 @@ void model_notify(etcd_model *m) {
             if (w->lost > 0 && revision_concerns(m, w, m->revision))
                 w->lost--;
             else
-                give(s, w, m->revision, m->revision, m->revision);
+                give_newest(s, w, &last);
         }
     }
 }

@@ -47,6 +47,8 @@ void sim_schedule_drop(sim_schedule *s, const void *owner) {
     for (size_t i = 0; i < s->count; i++)
         if (s->heap[i].owner != owner)
             s->heap[kept++] = s->heap[i];
+    if (kept == s->count)
+        return; /* still a heap */
     s->count = kept;
     for (size_t i = kept / 2; i-- > 0;)
         sift_down(s, i);

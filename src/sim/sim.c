@@ -15,6 +15,7 @@ ew_sim *ew_sim_new(uint64_t seed) {
     s->digest = UINT64_C(0xcbf29ce484222325);
     s->faulty = true;
     sim_arena_init(&s->arena);
+    sim_arena_init(&s->scratch);
     sim_faults_draw(s);
     s->etcd = etcd_model_new(&s->etcd_config);
     s->authored = etcd_model_revision(s->etcd);
@@ -34,6 +35,8 @@ void ew_sim_free(ew_sim *s) {
     etcd_model_free(s->etcd);
     sim_schedule_fini(&s->schedule);
     sim_arena_fini(&s->arena);
+    sim_arena_fini(&s->scratch);
+    free(s->visible);
     free(s->workers);
     free(s->authors);
     free(s);
@@ -201,10 +204,8 @@ uint64_t ew_sim_digest(const ew_sim *s) {
 static int64_t call(ew_sim *s, etcd_model_method method, const ProtobufCMessage *request) {
     etcd_model_advance(s->etcd, sim_now(s));
     sim_wire_changed(s, (sim_author){0});
-    sim_arena arena;
-    sim_arena_init(&arena);
-    etcd_model_call(s->etcd, method, sim_pack(&arena, request));
-    sim_arena_fini(&arena);
+    sim_arena_reset(&s->scratch);
+    etcd_model_call(s->etcd, method, sim_pack(&s->scratch, request));
     sim_wire_changed(s, (sim_author){0});
     return etcd_model_revision(s->etcd);
 }

@@ -29,6 +29,9 @@ sim_worker *sim_worker_new(ew_sim *s, uint32_t number, const ew_options *options
         return NULL;
     }
     w->counter_key = text(w->prefix, PREFIX_COUNTER_SUFFIX);
+    w->names.prefix = ew_str(w->prefix);
+    w->names.counter = ew_str(w->counter_key);
+    w->names.receipts = ew_str(w->options->receipt_prefix);
     return w;
 }
 

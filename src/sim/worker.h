@@ -76,6 +76,9 @@ struct sim_worker {
     void *self;
     ew_sim_ended_fn ended;
     char *prefix, *counter_key;
+    struct {
+        ew_slice prefix, counter, receipts;
+    } names; /* that the checks ask every key about */
     ew_slice range_key, range_end;
 
     /* A life. */

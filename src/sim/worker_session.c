@@ -25,11 +25,9 @@ static void granted(void *arg, int status, const char *detail, ew_slice bytes) {
 }
 
 static void call(sim_worker *w, etcd_model_method method, const ProtobufCMessage *request, sim_answer_fn fn) {
-    sim_arena arena;
-    sim_arena_init(&arena);
     w->lease_sent_ms = sim_now(w->sim);
-    sim_call_start(w, method, sim_pack(&arena, request), w->options->call_timeout_ms, fn, w);
-    sim_arena_fini(&arena);
+    sim_arena_reset(&w->sim->scratch);
+    sim_call_start(w, method, sim_pack(&w->sim->scratch, request), w->options->call_timeout_ms, fn, w);
 }
 
 static void try_grant(void *arg) {

@@ -79,7 +79,10 @@ struct ew_sim {
     int64_t calm_since_ms; /* when the faults were switched off */
     etcd_model_config etcd_config;
     etcd_model *etcd;
-    sim_arena arena;       /* the checks' */
+    sim_arena arena;                   /* the checks' */
+    sim_arena scratch;                 /* what a call packs, until it is made */
+    const etcd_model_record **visible; /* what a tick should see; the checks' too */
+    size_t visible_capacity;
     int64_t away_until_ms; /* etcd cannot be reached */
 
     sim_bend bend;

@@ -43,15 +43,11 @@ static void erase(record *r, ew_view *v, const char *key) {
     ew_view_delete(v, ew_str(key));
 }
 
-static void name(char out[32], const char *kind, uint64_t number) {
-    snprintf(out, 32, "/app/%s/%llu", kind, (unsigned long long)number);
-}
-
 static void increment(record *r, ew_view *v) {
     char key[32];
     bool found;
     for (int cell = 0; cell < CELLS; cell++) {
-        name(key, "cell", (uint64_t)cell);
+        write_name(key, "cell", (uint64_t)cell);
         if (r->dice >> cell & 1)
             write_number(r, v, key, look(r, v, key, &found) + 1);
     }
@@ -62,8 +58,8 @@ static void transfer(record *r, ew_view *v) {
     bool found;
     uint64_t a = r->dice % ACCOUNTS, b = (a + 1 + (r->dice >> 8) % (ACCOUNTS - 1)) % ACCOUNTS;
     int64_t amount = (int64_t)(r->dice >> 16 & 0xff) - 128;
-    name(from, "bank", a);
-    name(to, "bank", b);
+    write_name(from, "bank", a);
+    write_name(to, "bank", b);
     write_number(r, v, from, look(r, v, from, &found) - amount);
     write_number(r, v, to, look(r, v, to, &found) + amount);
 }
@@ -74,7 +70,7 @@ static void junk(record *r, ew_view *v) {
     bool found;
     uint64_t dice = r->dice;
     for (uint64_t i = 0; i <= (r->dice >> 60) % 4; i++, dice = dice * 6364136223846793005u + 1442695040888963407u) {
-        name(key, "junk", (dice >> 33) % (uint64_t)r->actor->scenario->junk);
+        write_name(key, "junk", (dice >> 33) % (uint64_t)r->actor->scenario->junk);
         if (dice >> 50 & 1)
             look(r, v, key, &found);
         snprintf(text, sizeof text, "%u %.*s", r->number, (int)(dice >> 44 & 31), "...............................");
@@ -100,7 +96,7 @@ static void pair(record *r, ew_view *v) {
     char keys[2][32];
     bool found;
     for (uint64_t side = 0; side < 2; side++)
-        name(keys[side], "pair", 2 * (r->dice % PAIRS) + side);
+        write_name(keys[side], "pair", 2 * (r->dice % PAIRS) + side);
     uint64_t own = r->dice >> 20 & 1;
     int64_t mine = look(r, v, keys[own], &found), other = look(r, v, keys[1 - own], &found);
     if (mine)
@@ -112,7 +108,7 @@ static void pair(record *r, ew_view *v) {
 static void many(record *r, ew_view *v) {
     char key[32];
     for (uint64_t i = 0; i < r->keys; i++) {
-        name(key, "many", i);
+        write_name(key, "many", i);
         write_number(r, v, key, r->number);
     }
 }
@@ -121,7 +117,7 @@ static void many(record *r, ew_view *v) {
 static int modify(void *arg, const ew_entry *current, ew_value *next) {
     record *r = arg;
     char key[32];
-    name(key, "junk", r->dice % (uint64_t)r->actor->scenario->junk);
+    write_name(key, "junk", r->dice % (uint64_t)r->actor->scenario->junk);
     touched *t = record_touch(r, key);
     t->read = true;
     t->found = current != NULL;
@@ -172,7 +168,7 @@ static int patch(void *arg, ew_view *v) {
     case RECORD_AGAIN:
         return again(r, v);
     case RECORD_GUARD:
-        name(key, "cell", r->dice % CELLS);
+        write_name(key, "cell", r->dice % CELLS);
         look(r, v, key, &found);
         record_touch(r, key)->guarded = true;
         break;
@@ -208,13 +204,13 @@ static void add_special(record *r, ew_group *g) {
     char key[32], text[16];
     snprintf(text, sizeof text, "%u", r->number);
     if (r->kind == RECORD_MODIFY) {
-        name(key, "junk", r->dice % (uint64_t)sc->junk);
+        write_name(key, "junk", r->dice % (uint64_t)sc->junk);
         ew_group_modify(g, ew_str(key), modify, r, NULL);
     } else if (r->kind == RECORD_GUARD) {
-        name(key, "cell", r->dice % CELLS);
+        write_name(key, "cell", r->dice % CELLS);
         ew_group_guard(g, ew_str(key));
     } else if (r->kind == RECORD_LEASE) {
-        name(key, "lease", r->dice % LEASED);
+        write_name(key, "lease", r->dice % LEASED);
         bool session = sc->sim->workers[r->actor->worker]->lease != 0;
         r->lease = (ew_put_lease)(r->dice >> 10 & 3) % 3;
         if (r->lease == EW_LEASE_SESSION && !session)
@@ -274,7 +270,7 @@ static void check_sums(actor *a, const ew_tick *t) {
         int64_t both = 0;
         for (int side = 0; side < 2; side++) {
             char key[32];
-            name(key, "pair", (uint64_t)(2 * p + side));
+            write_name(key, "pair", (uint64_t)(2 * p + side));
             if (ew_tick_get(t, ew_str(key), &e) == EW_OK)
                 both += number_of(e.value);
         }

@@ -1,12 +1,35 @@
 /* The account of groups: what each said it wrote, against what etcd's history has. */
 #include "scenario.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
+/* The number that the value starts with; 0 if it starts with something else. Asked more often than anything. */
 int64_t number_of(ew_slice value) {
-    char text[24];
-    snprintf(text, sizeof text, "%.*s", (int)value.len, (const char *)value.data);
-    return strtoll(text, NULL, 10);
+    if (value.len == 0)
+        return 0;
+    const char *at = value.data, *end = at + value.len;
+    bool negative = at < end && *at == '-';
+    int64_t number = 0;
+    for (at += negative; at < end && *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (*at - '0');
+    return negative ? -number : number;
+}
+
+void write_name(char out[32], const char *kind, uint64_t number) {
+    char digits[20];
+    size_t count = 0, len = strlen(kind);
+    do
+        digits[count++] = (char)('0' + number % 10);
+    while (number /= 10);
+    assert(5 + len + 1 + count < 32);
+    memcpy(out, "/app/", 5);
+    memcpy(out + 5, kind, len);
+    out[5 + len] = '/';
+    char *at = out + 5 + len + 1;
+    while (count)
+        *at++ = digits[--count];
+    *at = '\0';
 }
 
 /* A key of its own among the groups that are undecided, which may share a transaction. */
