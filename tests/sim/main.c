@@ -1,18 +1,16 @@
 /* etcdworker-sim: many seeds of the scenario, and the proof that it finds what it is there to find. */
 #include "bugs.h"
-#include "scenario.h"
+#include "seeds.h"
 
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct arguments {
     uint64_t seed, seeds;
     double minutes;
+    unsigned jobs; /* 0: as many as there are processors, if it is worth it */
     bool given_seed, verbose, all_bugs, list;
     const char *bug;
 } arguments;
@@ -23,6 +21,8 @@ static void usage(FILE *out) {
           "  --seeds N      run N seeds (1000)\n"
           "  --seed S       start at seed S (1); without --seeds or --minutes, run that one and say what was drawn\n"
           "  --minutes M    run seeds for M minutes\n"
+          "  --jobs N       in N processes; by default one for each processor, if there are more than 100 seeds.\n"
+          "                 What comes out is the same\n"
           "  --verbose      print every step\n"
           "  --bug NAME     put a known mistake back, and look for it in at most N seeds (10000)\n"
           "  --bugs         the same with each of them\n"
@@ -32,131 +32,39 @@ static void usage(FILE *out) {
           out);
 }
 
-static double seconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-typedef struct result {
-    bool ok;
-    uint64_t digest, ticks, revisions;
-    char failure[512];
-} result;
-
-static result run_seed(uint64_t seed, const arguments *a) {
-    scenario sc;
-    result r = {0};
-    scenario_init(&sc, seed);
-    bool described = a->seeds == 1 && !a->bug;
-    if (described)
-        scenario_describe(&sc, stdout);
-    if (a->verbose)
-        ew_sim_trace(sc.sim, stdout);
-    r.ok = scenario_run(&sc);
-    r.digest = ew_sim_digest(sc.sim);
-    r.ticks = sc.total_ticks;
-    r.revisions = (uint64_t)ew_sim_revision(sc.sim);
-    if (!r.ok)
-        snprintf(r.failure, sizeof r.failure, "%s", ew_sim_failure(sc.sim));
-    if (!r.ok && !a->bug && !described)
-        scenario_describe(&sc, stdout);
-    scenario_fini(&sc);
-    return r;
-}
-
-/* Runs the seeds: 0 if all held. */
-static int run_seeds(const arguments *a) {
-    double began = seconds(), shown = began;
-    uint64_t ticks = 0, revisions = 0, done = 0, digest = 0;
-    for (uint64_t i = 0; a->minutes > 0 ? seconds() - began < a->minutes * 60 : i < a->seeds; i++) {
-        result r = run_seed(a->seed + i, a);
-        if (!r.ok) {
-            printf("seed %" PRIu64 " FAILED: %s\n", a->seed + i, r.failure);
-            printf("again: etcdworker-sim --seed %" PRIu64 " --verbose\n", a->seed + i);
-            return 1;
-        }
-        done++;
-        ticks += r.ticks;
-        revisions += r.revisions;
-        digest = (digest ^ r.digest) * UINT64_C(0x100000001b3);
-        if (seconds() - shown > 5) {
-            shown = seconds();
-            printf("%" PRIu64 " seeds, %" PRIu64 " ticks, %" PRIu64 " revisions, %.0f seeds a minute\n", done, ticks,
-                   revisions, (double)done / (shown - began) * 60);
-            fflush(stdout);
-        }
-    }
-    printf("ok: %" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " ticks, %" PRIu64 " revisions, digest %016" PRIx64
-           ", %.0f seeds a minute\n",
-           done, a->seed, ticks, revisions, digest, (double)done / (seconds() - began) * 60);
-    return 0;
-}
-
-/* What a search for a bug tells its parent, in memory that both see. */
-typedef struct search {
-    uint64_t seed, tried;
-    bool found;
-    char failure[512];
-} search;
-
-static void search_bug(const arguments *a, search *out) {
-    uint64_t most = a->seeds ? a->seeds : 10000;
-    for (out->tried = 1; out->tried <= most && !out->found; out->tried++) {
-        out->seed = a->seed + out->tried - 1;
-        result r = run_seed(out->seed, a);
-        out->found = !r.ok;
-        snprintf(out->failure, sizeof out->failure, "%s", r.failure);
-    }
-    out->tried--;
-}
-
-/* In a process of its own, since a core may notice by itself that its state is wrong, and abort. */
-static bool search_apart(const arguments *a, search *out) {
-    fflush(stdout);
-    pid_t child = fork();
-    if (child < 0)
-        return false;
-    if (child == 0) {
-        if (!freopen("/dev/null", "w", stderr))
-            _exit(2);
-        search_bug(a, out);
-        _exit(0);
-    }
-    int status;
-    while (waitpid(child, &status, 0) < 0)
-        ;
-    if (!out->found && (!WIFEXITED(status) || WEXITSTATUS(status) != 0)) {
-        out->found = true;
-        snprintf(out->failure, sizeof out->failure, "a core stopped at an assertion of its own");
-    }
-    return true;
+static unsigned jobs_for(const arguments *a, uint64_t seeds) {
+    enum { WORTH_IT = 100 };
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (a->jobs > 0)
+        return a->jobs;
+    return processors > 1 && (a->minutes > 0 || seeds > WORTH_IT) ? (unsigned)processors : 1;
 }
 
 /* Looks for a mistake that was put back: 0 if it was found. */
-static int find_bug(const arguments *given, const char *name) {
-    arguments a = *given;
-    a.bug = name;
+static int find_bug(const arguments *a, const char *name) {
     if (!bugs_select(name)) {
         fprintf(stderr, "etcdworker-sim: there is no bug named %s\n", name);
         return 2;
     }
-    double began = seconds();
-    search *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (shared == MAP_FAILED || !search_apart(&a, shared)) {
+    seeds_plan plan = {.first = a->seed, .count = a->seeds ? a->seeds : 10000, .silent = true};
+    plan.jobs = jobs_for(a, plan.count);
+    seeds_tally t = {.plan = &plan, .began = seeds_clock()};
+    /* In processes of their own also if it is one, since a core may notice by itself that its state is wrong. */
+    if (!seeds_run_jobs(&plan, &t)) {
         perror("etcdworker-sim");
         return 2;
     }
-    if (shared->found)
-        printf("%-22s found by seed %" PRIu64 " (%" PRIu64 " tried, %.1f s): %s\n", name, shared->seed, shared->tried,
-               seconds() - began, shared->failure);
+    if (t.stopped)
+        exit(1);
+    if (t.failed)
+        printf("%-22s found by seed %" PRIu64 " (%" PRIu64 " tried, %.1f s): %s\n", name, plan.first + t.failure.index,
+               t.failure.index + 1, seeds_clock() - t.began, t.failure.failure);
     else
-        printf("%-22s NOT FOUND within %" PRIu64 " seeds\n", name, shared->tried);
+        printf("%-22s NOT FOUND within %" PRIu64 " seeds\n", name, t.done);
     fflush(stdout);
-    bool found = shared->found;
-    munmap(shared, sizeof *shared);
+    seeds_tally_fini(&t);
     bugs_select(NULL);
-    return found ? 0 : 1;
+    return t.failed ? 0 : 1;
 }
 
 static int find_all_bugs(const arguments *a) {
@@ -167,15 +75,12 @@ static int find_all_bugs(const arguments *a) {
 }
 
 static bool parse(int argc, char **argv, arguments *a) {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 'n'},
-                                            {"seed", required_argument, NULL, 's'},
-                                            {"minutes", required_argument, NULL, 'm'},
-                                            {"bug", required_argument, NULL, 'b'},
-                                            {"bugs", no_argument, NULL, 'B'},
-                                            {"list-bugs", no_argument, NULL, 'l'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
+        {"minutes", required_argument, NULL, 'm'}, {"jobs", required_argument, NULL, 'j'},
+        {"bug", required_argument, NULL, 'b'},     {"bugs", no_argument, NULL, 'B'},
+        {"list-bugs", no_argument, NULL, 'l'},     {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},          {0}};
     *a = (arguments){.seed = 1};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
@@ -188,6 +93,9 @@ static bool parse(int argc, char **argv, arguments *a) {
             break;
         case 'm':
             a->minutes = strtod(optarg, NULL);
+            break;
+        case 'j':
+            a->jobs = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'b':
             a->bug = optarg;
@@ -209,6 +117,15 @@ static bool parse(int argc, char **argv, arguments *a) {
         }
     }
     return optind == argc;
+}
+
+static int run_seeds(const arguments *a) {
+    seeds_plan plan = {.first = a->seed, .count = a->seeds, .minutes = a->minutes, .jobs = jobs_for(a, a->seeds)};
+    plan.described = a->seeds == 1 ? stdout : NULL;
+    plan.trace = a->verbose ? stdout : NULL;
+    if (plan.described || plan.trace)
+        plan.jobs = 1; /* what is printed is printed in order */
+    return seeds_run(&plan);
 }
 
 int main(int argc, char **argv) {
