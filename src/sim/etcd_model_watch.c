@@ -62,23 +62,33 @@ static bool is_full(const etcd_model_stream *s) {
     return s->queue_tail - s->queue_head >= s->model->config.queue_responses;
 }
 
-/* As etcd's sendFragments: the pieces share the header, and all but the last say that more follows (P3). */
+/* What one more event adds to a response: a tag, the length, and the event. */
+static size_t event_bytes(const Pb__Event *e) {
+    size_t size = pb__event__get_packed_size(e), length = 1;
+    for (size_t rest = size; rest >= 0x80; rest >>= 7)
+        length++;
+    return 1 + length + size;
+}
+
+/* As etcd's sendFragments: the pieces share the header, and all but the last say that more follows (P3). A piece takes
+ * events as long as it stays below the limit, and one in any case. */
 static void enqueue_events(etcd_model_stream *s, const watch *w, Pb__WatchResponse *whole) {
     size_t limit = s->model->config.fragment_bytes, size = pb__watch_response__get_packed_size(whole);
     if (!w->fragment || whole->n_events < 2 || size < limit) {
         enqueue_sized(s, whole, size, false);
         return;
     }
+    Pb__WatchResponse piece = *whole;
+    piece.n_events = 0;
+    const size_t frame = pb__watch_response__get_packed_size(&piece);
     for (size_t from = 0; from < whole->n_events;) {
-        Pb__WatchResponse piece = *whole;
         piece.events = whole->events + from;
         piece.n_events = 1;
-        while (from + piece.n_events < whole->n_events) {
-            piece.n_events++;
-            if (pb__watch_response__get_packed_size(&piece) >= limit) {
-                piece.n_events--;
+        for (size_t bytes = frame + event_bytes(piece.events[0]); from + piece.n_events < whole->n_events;) {
+            bytes += event_bytes(piece.events[piece.n_events]);
+            if (bytes >= limit)
                 break;
-            }
+            piece.n_events++;
         }
         from += piece.n_events;
         piece.fragment = from < whole->n_events;

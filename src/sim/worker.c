@@ -226,6 +226,7 @@ void sim_worker_free(sim_worker *w) {
     }
     sim_schedule_drop(&w->sim->schedule, w);
     ew_options_free(w->options);
+    ticking_effects_fini(&w->spare);
     free(w->prefix);
     free(w->counter_key);
     free(sim_unconst(w->range_key.data));

@@ -99,6 +99,7 @@ struct sim_worker {
     committing_config committing_config;
     watching *watching;
     ticking *ticking;
+    ticking_effects spare; /* room for the next step's */
     committing *committing;
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;

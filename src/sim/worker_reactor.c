@@ -113,12 +113,16 @@ static void carry_out(sim_worker *w, const ticking_effect *e) {
 static void step(sim_worker *w, ticking_event event) {
     if (w->over)
         return;
-    ticking_effects effects = {0};
+    /* A step inside of a step has room of its own. */
+    ticking_effects effects = w->spare;
+    w->spare = (ticking_effects){0};
     event.now_ms = sim_now(w->sim);
     ticking_step(w->ticking, &event, &effects);
     for (size_t i = 0; i < effects.count; i++)
         carry_out(w, &effects.list[i]);
-    ticking_effects_fini(&effects);
+    ticking_effects_fini(&w->spare);
+    effects.count = 0;
+    w->spare = effects;
 }
 
 static void fail(sim_worker *w, int status, const char *detail) {

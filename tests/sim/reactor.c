@@ -31,7 +31,8 @@ static void write_text(record *r, ew_view *v, const char *key, const char *text)
 
 static void write_number(record *r, ew_view *v, const char *key, int64_t number) {
     char text[24];
-    snprintf(text, sizeof text, "%lld", (long long)number);
+    text[0] = '-';
+    write_digits(text + (number < 0), number < 0 ? 0 - (uint64_t)number : (uint64_t)number);
     write_text(r, v, key, text);
 }
 

@@ -16,20 +16,25 @@ int64_t number_of(ew_slice value) {
     return negative ? -number : number;
 }
 
-void write_name(char out[32], const char *kind, uint64_t number) {
+char *write_digits(char *at, uint64_t number) {
     char digits[20];
-    size_t count = 0, len = strlen(kind);
+    size_t count = 0;
     do
         digits[count++] = (char)('0' + number % 10);
     while (number /= 10);
-    assert(5 + len + 1 + count < 32);
-    memcpy(out, "/app/", 5);
-    memcpy(out + 5, kind, len);
-    out[5 + len] = '/';
-    char *at = out + 5 + len + 1;
     while (count)
         *at++ = digits[--count];
     *at = '\0';
+    return at;
+}
+
+void write_name(char out[32], const char *kind, uint64_t number) {
+    size_t len = strlen(kind);
+    assert(5 + len + 1 + 20 < 32);
+    memcpy(out, "/app/", 5);
+    memcpy(out + 5, kind, len);
+    out[5 + len] = '/';
+    write_digits(out + 5 + len + 1, number);
 }
 
 /* A key of its own among the groups that are undecided, which may share a transaction. */
@@ -40,7 +45,10 @@ static bool choose_mark(record *r) {
         if (a->marked[slot] && a->marked[slot]->state == RECORD_PENDING && a->marked[slot]->life == a->life)
             continue;
         a->marked[slot] = r;
-        snprintf(r->mark, sizeof r->mark, "/app/mark/%d/%u", a->worker, slot);
+        write_name(r->mark, "mark", (uint64_t)a->worker);
+        size_t len = strlen(r->mark);
+        r->mark[len] = '/';
+        write_digits(r->mark + len + 1, slot);
         return true;
     }
     return false;
@@ -68,7 +76,9 @@ touched *record_touch(record *r, const char *key) {
         return NULL;
     touched *t = &r->touched[r->touched_count++];
     *t = (touched){0};
-    snprintf(t->key, sizeof t->key, "%s", key);
+    size_t len = strlen(key);
+    assert(len < sizeof t->key);
+    memcpy(t->key, key, len + 1);
     return t;
 }
 

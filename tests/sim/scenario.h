@@ -119,6 +119,7 @@ void record_forget(actor *a); /* a killed worker's groups: nobody will tell */
 touched *record_touch(record *r, const char *key);
 void record_audit(scenario *sc); /* at the end: every group exactly once, or not at all */
 int64_t number_of(ew_slice value);
+char *write_digits(char *at, uint64_t number); /* answers where they end, with a NUL; at most 21 bytes */
 void write_name(char out[32], const char *kind, uint64_t number); /* "/app/kind/number" */
 
 /* foreign.c */
