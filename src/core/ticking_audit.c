@@ -21,7 +21,8 @@
 #include <stdlib.h>
 
 int64_t ticking_audit_due_ms(const ticking *t) {
-    if (t->config.audit_interval_ms <= 0 || t->auditing || !t->loaded || t->ending || t->finished)
+    /* After EW_FINISHED too: the groups that are undecided are evaluated on the mirror until they are committed. */
+    if (t->config.audit_interval_ms <= 0 || t->auditing || !t->loaded || t->ending)
         return INT64_MAX;
     return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_due_ms;
 }

@@ -328,6 +328,27 @@ static void test_while_a_batch_is_out(void **state) {
     assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
 }
 
+static int put_and_finish(life *self, ew_tick *t) {
+    put_y(self, t);
+    return EW_FINISHED;
+}
+
+/* After EW_FINISHED no tick looks at the mirror any more, but the groups that are undecided still do: on one that lacks
+ * a key they would be refused for ever. */
+static void test_after_finished(void **state) {
+    (void)state;
+    l->on_tick = put_and_finish;
+    load(l, 9, {"/a/b", 2, "1"});
+    settle(l);
+    refused(l, 0, 0, 8); /* by a key that was lost before the load: all there is to observe is observed */
+    settle(l);
+    assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
+    uint64_t number = audit_begins(9);
+    page_of(number, true, {"/a/b", 2, ""}, {"/a/y", 8, ""});
+    assert_found(1, 1);
+    assert_false(l->ended);
+}
+
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -348,6 +369,7 @@ int main(void) {
         test(test_too_many_deletions),
         test(test_changes_that_wait),
         test(test_while_a_batch_is_out),
+        test(test_after_finished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
