@@ -99,8 +99,10 @@ static etcd_model_answer apply(sim_call *c) {
 
 static void call_repeated(void *arg) {
     sim_call *c = arg;
-    /* What was answered as refused does not come again: one attempt is one copy, gRPC's own retries are off. */
-    bool refused = c->answered && c->status == EW_OK && c->bytes.data && !c->applied;
+    /* What was answered as refused does not come again, also while that answer is on its way: one attempt is one copy,
+     * gRPC's own retries are off. */
+    bool told = c->answered || !c->swallow;
+    bool refused = told && c->status == EW_OK && c->bytes.data && !c->applied;
     if (!sim_away(c->sim) && !refused) {
         sim_note(c->sim, "repeated", c->method, 0);
         apply(c);
