@@ -15,8 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A wait for a connection cannot be taken back, so it is cut into pieces of this length: a cancel takes as long. */
-#define CONNECT_WAIT_MS 50
 /* How often to look whether another call's token has come. */
 #define TOKEN_WAIT_MS 10
 /* How long the question why there is no connection may take. */
@@ -30,6 +28,7 @@ struct etcd_call {
     queue_tag tag; /* first */
     ew_client *client;
     connection_set *set;
+    int way; /* in the set */
     etcd_queue *queue;
     etcd_method method;
     int64_t deadline_ms;
@@ -74,7 +73,7 @@ static void attempt(etcd_call *c, etcd_method method, grpc_slice request, uint32
     c->tag.done = done;
     c->sending = grpc_raw_byte_buffer_create(&request, 1);
     etcd_must(c->attempt_count < ATTEMPTS_MAX);
-    grpc_call *call = connection_call(c->set, c->queue, method, deadline_ms);
+    grpc_call *call = connection_call(c->set, c->way, c->queue, method, deadline_ms);
     c->attempts[c->attempt_count++] = call;
     atomic_store(&c->call, call);
     if (atomic_load(&c->cancelled)) /* by somebody who did not see the call yet */
@@ -127,7 +126,8 @@ static void finish_with_answer(etcd_call *c) {
 
 static method_end end_of(etcd_call *c, char *text, size_t size) {
     bytes_text(c->text, text, size);
-    return (method_end){.code = c->code, .text = text, .sent = true, .cancelled = atomic_load(&c->cancelled)};
+    bool sent = connection_may_have_sent(c->set, c->way, atomic_load(&c->call));
+    return (method_end){.code = c->code, .text = text, .sent = sent, .cancelled = atomic_load(&c->cancelled)};
 }
 
 /* ---- without a connection ---- */
@@ -136,14 +136,19 @@ static void on_explained(queue_tag *tag, bool ok) {
     (void)ok;
     etcd_call *c = (etcd_call *)tag;
     char text[256], detail[512];
+    const char *unknown = c->set->targets.unknown;
     bytes_text(c->text, text, sizeof text);
-    snprintf(detail, sizeof detail, "no connection to %s%s%s", c->client->endpoints, text[0] ? ": " : "", text);
+    if (unknown[0])
+        snprintf(detail, sizeof detail, "no connection to %s: %s", c->client->endpoints, unknown);
+    else
+        snprintf(detail, sizeof detail, "no connection to %s%s%s", c->client->endpoints, text[0] ? ": " : "", text);
     finish(c, EW_ERR_UNAVAILABLE, detail);
 }
 
 /* There was no connection in time. Only a call can ask gRPC why: one that does not wait, and is harmless if it happens
  * to find a connection now. */
 static void explain(etcd_call *c) {
+    c->way = 0;
     attempt(c, ETCD_STATUS, grpc_empty_slice(), 0, etcd_now_ms() + EXPLAIN_MS, on_explained);
 }
 
@@ -160,12 +165,12 @@ static void on_waited(queue_tag *tag, bool ok) {
         proceed(c);
 }
 
-/* Waits a while, or until the channel's state is no longer `state`. */
-static void wait_for_change(etcd_call *c, grpc_connectivity_state state, int64_t wait_ms) {
+typedef void (*wait_fn)(connection_set *, etcd_queue *, etcd_method, int64_t, queue_tag *);
+
+static void wait_by(etcd_call *c, wait_fn wait, int64_t wait_ms) {
     int64_t until_ms = etcd_now_ms() + wait_ms;
     c->tag.done = on_waited;
-    queue_watch(c->queue, connection_channel(c->set, c->method), state,
-                until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
+    wait(c->set, c->queue, c->method, until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
 }
 
 /* ---- the token ---- */
@@ -204,7 +209,7 @@ static void fetch_token(etcd_call *c) {
     ew_slice bytes = auth_request(&c->client->auth);
     grpc_slice request = grpc_slice_from_copied_buffer(bytes.data ? bytes.data : "", bytes.len);
     free((void *)(uintptr_t)bytes.data);
-    attempt(c, ETCD_AUTHENTICATE, request, CONNECTION_WAIT, c->deadline_ms, on_token);
+    attempt(c, ETCD_AUTHENTICATE, request, connection_flags(c->set), c->deadline_ms, on_token);
     grpc_slice_unref(request);
 }
 
@@ -219,6 +224,8 @@ static void on_answered(queue_tag *tag, bool ok) {
         return;
     }
     method_end end = end_of(c, text, sizeof text);
+    if (c->code == GRPC_STATUS_UNAVAILABLE)
+        names_doubt(&c->client->makings.names);
     if (auth_is_on(&c->client->auth) && c->refusals < REFUSALS_MAX && method_token_is_stale(text)) {
         c->refusals++;
         auth_refused(&c->client->auth, c->generation);
@@ -231,12 +238,12 @@ static void on_answered(queue_tag *tag, bool ok) {
 /* What can be done now: wait for a connection, make a token, or send. */
 static void proceed(etcd_call *c) {
     auth *a = &c->client->auth;
-    connection_follow(c->client, &c->set); /* the old one may never connect */
-    grpc_connectivity_state state = grpc_channel_check_connectivity_state(connection_channel(c->set, c->method), 1);
-    if (state != GRPC_CHANNEL_READY) {
-        wait_for_change(c, state, CONNECT_WAIT_MS);
+    int way = connection_find(c->client, &c->set, c->method);
+    if (way == NO_WAY) {
+        wait_by(c, connection_wait, CONNECT_WAIT_MS);
         return;
     }
+    c->way = way;
     if (auth_is_on(a) && !method_get(c->method)->authenticates) {
         grpc_slice_unref(c->token);
         c->token = grpc_empty_slice();
@@ -247,11 +254,11 @@ static void proceed(etcd_call *c) {
             fetch_token(c);
             return;
         case AUTH_WAIT:
-            wait_for_change(c, state, TOKEN_WAIT_MS);
+            wait_by(c, connection_pause, TOKEN_WAIT_MS);
             return;
         }
     }
-    attempt(c, c->method, c->request, CONNECTION_WAIT, c->deadline_ms, on_answered);
+    attempt(c, c->method, c->request, connection_flags(c->set), c->deadline_ms, on_answered);
 }
 
 etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,

@@ -46,7 +46,9 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     if (status == EW_OK && (!c->endpoints || !c->options))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
     if (status == EW_OK)
-        status = connection_open(&c->set, options, err);
+        status = makings_init(&c->makings, options, c->endpoints, err);
+    if (status == EW_OK && !(c->set = connection_open(&c->makings, options)))
+        status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
     if (status != EW_OK) {
         ew_client_close(c);
         return status;
@@ -61,6 +63,7 @@ void ew_client_close(ew_client *client) {
     waiters_fini(&client->waiters);
     etcd_must(!client->streams);
     connection_give(client->set);
+    makings_fini(&client->makings);
     auth_fini(&client->auth);
     pthread_mutex_destroy(&client->reloading);
     pthread_mutex_destroy(&client->lock);

@@ -1,12 +1,14 @@
 /* The client's inside: its channels and what every call and stream takes from it.
  *
- * The channels come as a set, because they are all made of the same certificates. ew_client_reload puts another set in
- * its place; who has taken the old one goes on with it, and the last one to give it back closes it. */
+ * The channels come as a set, because they are all made of the same certificates and lead to the same addresses.
+ * ew_client_reload puts another set in its place, and so does a lookup that found other addresses for a name; who has
+ * taken the old one goes on with it, and the last one to give it back closes it. */
 #ifndef ETCD_CONNECTION_H
 #define ETCD_CONNECTION_H
 
 #include "etcd/auth.h"
 #include "etcd/method.h"
+#include "etcd/names.h"
 #include "etcd/queue.h"
 #include "etcd/waiter.h"
 
@@ -21,20 +23,28 @@ typedef struct connection_set {
     /* Calls, watches and keepalives have a connection each, so that a long answer on one is not in the way of the
      * others, and so that what comes in on a connection wakes only the thread that waits for it: gRPC lets every thread
      * that has used a connection poll it. */
-    grpc_channel *channels[CONNECTIONS];
-    void *handles[ETCD_METHODS]; /* gRPC's registered method of each, on its channel */
-    bool several;                /* endpoints */
+    grpc_channel *channels[CONNECTIONS][WAYS_MAX];
+    void *handles[ETCD_METHODS][WAYS_MAX]; /* gRPC's registered method of each, on its channel */
+    targets targets;
+    atomic_uint turn, watch_turn; /* which of several ways to look at first, and which to wait at */
     atomic_int users;
 } connection_set;
+
+/* What a set is made of, beside options. */
+typedef struct connection_makings {
+    grpc_channel_credentials *credentials;
+    names names;
+} connection_makings;
 
 struct etcd_stream;
 
 struct ew_client {
     ew_options *options;         /* a copy, to make another set from */
+    connection_makings makings;  /* as well; under `reloading` */
     pthread_mutex_t lock;        /* the next two */
     connection_set *set;         /* the newest */
     struct etcd_stream *streams; /* those that have begun (stream.c) */
-    pthread_mutex_t reloading;   /* one at a time */
+    pthread_mutex_t reloading;   /* another set is being made: one at a time */
     char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
     auth auth;
@@ -43,22 +53,38 @@ struct ew_client {
     _Atomic(uint64_t) cluster_id;    /* of the first answer; 0 before */
 };
 
-/* Calls that find no connection wait for one; without this they would end in 0.1 ms. */
-#define CONNECTION_WAIT (GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET)
+/* Checks everything that can be checked without connecting, and looks up names. What failed is to be given to
+ * makings_fini, too. `endpoints` is the option's text, and must outlive it. */
+int makings_init(connection_makings *m, const ew_options *options, const char *endpoints, ew_error *err);
+void makings_fini(connection_makings *m);
 
-/* A new set, with one user. Checks everything that can be checked without connecting; on failure `*out` is NULL. */
-int connection_open(connection_set **out, const ew_options *options, ew_error *err);
+/* A new set, with one user; NULL when out of memory. */
+connection_set *connection_open(const connection_makings *m, const ew_options *options);
 
-/* The client's newest set, to be given back. What connection_channel and connection_call answer is of that set. */
+/* The client's newest set, to be given back. */
 connection_set *connection_take(ew_client *client);
 void connection_give(connection_set *set); /* NULL is fine */
 
-/* Gives `*set` back and takes a newer one, if there is one. */
-void connection_follow(ew_client *client, connection_set **set);
+/* Gives `*set` back and takes a newer one, if there is one; then looks for a channel of it that is connected, for that
+ * method. Answers its way, or NO_WAY: then all of them have been told to connect, and connection_wait is the way to
+ * wait for a change. */
+#define NO_WAY (-1)
+int connection_find(ew_client *client, connection_set **set, etcd_method method);
 
-/* The channel of a method, and a new call of gRPC's on it. */
-grpc_channel *connection_channel(const connection_set *set, etcd_method method);
-grpc_call *connection_call(connection_set *set, etcd_queue *q, etcd_method method, int64_t deadline_ms);
+/* Completes `tag` at that time, or earlier: connection_wait when there may be a connection now, connection_pause when
+ * a connection is lost. */
+void connection_wait(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag);
+void connection_pause(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag);
+
+/* A new call of gRPC's, and the flags of its initial metadata. With one way, a call whose connection has just gone
+ * waits for the next. With several it ends at once, since the other way may be open; whether it had been sent can be
+ * asked. */
+grpc_call *connection_call(connection_set *set, int way, etcd_queue *q, etcd_method method, int64_t deadline_ms);
+uint32_t connection_flags(const connection_set *set);
+bool connection_may_have_sent(const connection_set *set, int way, grpc_call *call);
+
+/* How long to wait for a connection at a time: the wait cannot be taken back, so a cancel takes as long. */
+#define CONNECT_WAIT_MS 50
 
 /* Ends the client's streams that are not of its newest set, as if their connection had broken. */
 void streams_renew(ew_client *client);

@@ -7,14 +7,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
-typedef enum kind { KIND_IPV4, KIND_IPV6, KIND_NAME, KIND_UNIX } kind;
-
-typedef struct endpoint {
-    kind kind;
-    char host[256]; /* without brackets; a path for KIND_UNIX */
-    int port;
-    bool tls, plain; /* https:// or http:// was said */
-} endpoint;
+#define ENDPOINTS_MAX 64
+#define ADDRESSES_MAX 32 /* of one name */
 
 static bool starts_with(const char *text, const char *head) {
     return strncmp(text, head, strlen(head)) == 0;
@@ -32,11 +26,11 @@ static bool parse_port(const char *text, int *port) {
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0 && n >= 1 && n <= 65535;
 }
 
-static kind kind_of(const char *host, bool brackets) {
+static endpoint_kind kind_of(const char *host, bool brackets) {
     unsigned char address[sizeof(struct in6_addr)];
     if (brackets)
-        return KIND_IPV6;
-    return inet_pton(AF_INET, host, address) == 1 ? KIND_IPV4 : KIND_NAME;
+        return ENDPOINT_IPV6;
+    return inet_pton(AF_INET, host, address) == 1 ? ENDPOINT_IPV4 : ENDPOINT_NAME;
 }
 
 static int parse_unix(endpoint *e, const char *text, ew_error *err) {
@@ -45,7 +39,7 @@ static int parse_unix(endpoint *e, const char *text, ew_error *err) {
         path += 2;
     if (path[0] != '/' || strlen(path) >= sizeof e->host)
         return malformed(text, "want unix:/absolute/path", err);
-    e->kind = KIND_UNIX;
+    e->kind = ENDPOINT_UNIX;
     strcpy(e->host, path);
     return EW_OK;
 }
@@ -72,82 +66,75 @@ static int parse_one(endpoint *e, const char *text, ew_error *err) {
     memcpy(e->host, rest, len);
     e->host[len] = '\0';
     e->kind = kind_of(e->host, brackets);
-    if (e->kind == KIND_NAME && strpbrk(e->host, ":/@[] \t?#%"))
+    if (e->kind == ENDPOINT_NAME && strpbrk(e->host, ":/@[] \t?#%"))
         return malformed(text, "this is no host name; IPv6 addresses are written [::1]:2379", err);
-    if (e->kind == KIND_IPV6 && inet_pton(AF_INET6, e->host, &(struct in6_addr){0}) != 1)
+    if (e->kind == ENDPOINT_IPV6 && inet_pton(AF_INET6, e->host, &(struct in6_addr){0}) != 1)
         return malformed(text, "this is no IPv6 address", err);
     return EW_OK;
 }
 
-/* Turns a name into the first address it has, IPv4 before IPv6. */
-static int look_up(endpoint *e, ew_error *err) {
-    static const int families[] = {AF_INET, AF_INET6};
-    int problem = 0;
-    for (size_t i = 0; i < 2; i++) {
-        struct addrinfo hints = {.ai_family = families[i], .ai_socktype = SOCK_STREAM}, *found;
-        problem = getaddrinfo(e->host, NULL, &hints, &found);
-        if (problem != 0)
+/* ---- names ---- */
+
+static int compare_addresses(const void *a, const void *b) {
+    return strcmp(((const endpoint_address *)a)->text, ((const endpoint_address *)b)->text);
+}
+
+/* In order, so that the same addresses in another order are no change. */
+static size_t sort_addresses(endpoint_address *list, size_t count) {
+    size_t kept = 0;
+    qsort(list, count, sizeof *list, compare_addresses);
+    for (size_t i = 0; i < count; i++) {
+        if (kept == 0 || strcmp(list[kept - 1].text, list[i].text) != 0)
+            list[kept++] = list[i];
+    }
+    return kept;
+}
+
+static void look_up(endpoint *e) {
+    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
+    e->problem = getaddrinfo(e->host, NULL, &hints, &found);
+    if (e->problem != 0)
+        return;
+    endpoint_address *list = calloc(ADDRESSES_MAX, sizeof *list);
+    size_t count = 0;
+    for (struct addrinfo *f = found; list && f && count < ADDRESSES_MAX; f = f->ai_next) {
+        if (f->ai_family != AF_INET && f->ai_family != AF_INET6)
             continue;
-        int failed = getnameinfo(found->ai_addr, found->ai_addrlen, e->host, sizeof e->host, NULL, 0, NI_NUMERICHOST);
-        freeaddrinfo(found);
-        if (failed == 0) {
-            e->kind = i == 0 ? KIND_IPV4 : KIND_IPV6;
-            return EW_OK;
-        }
+        list[count].ipv6 = f->ai_family == AF_INET6;
+        if (getnameinfo(f->ai_addr, f->ai_addrlen, list[count].text, sizeof list[count].text, NULL, 0,
+                        NI_NUMERICHOST) == 0)
+            count++;
     }
-    return ew_fail(err, EW_ERR_UNAVAILABLE, "endpoint \"%s\": %s", e->host, gai_strerror(problem));
-}
-
-static void write_address(FILE *out, const endpoint *e) {
-    /* gRPC's URIs do not take bare brackets. */
-    fprintf(out, e->kind == KIND_IPV6 ? "%%5B%s%%5D:%d" : "%s:%d", e->host, e->port);
-}
-
-static bool write_target(endpoints *out, const endpoint *list, size_t count) {
-    static const char *const schemes[] = {"ipv4:///", "ipv6:///", "dns:///", "unix://"};
-    size_t size;
-    FILE *f = open_memstream(&out->target, &size);
-    if (!f)
-        return false;
-    fputs(schemes[list[0].kind], f);
-    for (size_t i = 0; i < count; i++) {
-        if (i > 0)
-            fputc(',', f);
-        if (list[i].kind == KIND_UNIX)
-            fputs(list[i].host, f);
-        else
-            write_address(f, &list[i]);
+    freeaddrinfo(found);
+    if (count == 0) {
+        free(list);
+        return;
     }
-    if (fclose(f) != 0)
-        return false;
-    f = open_memstream(&out->authority, &size);
-    if (!f)
-        return false;
-    if (list[0].kind == KIND_UNIX)
-        fputs("localhost", f);
-    else
-        fprintf(f, list[0].kind == KIND_IPV6 ? "[%s]:%d" : "%s:%d", list[0].host, list[0].port);
-    return fclose(f) == 0;
+    free(e->addresses);
+    e->addresses = list;
+    e->address_count = sort_addresses(list, count);
 }
 
-#define ENDPOINTS_MAX 64
-
-/* Makes the list one that gRPC takes: all of one kind. */
-static int unify(endpoint *list, size_t count, ew_error *err) {
-    if (count == 1) /* c-ares, which gRPC looks names up with, leaks memory over this one */
-        return strcasecmp(list[0].host, "localhost") == 0 ? look_up(&list[0], err) : EW_OK;
-    for (size_t i = 0; i < count; i++) {
-        if (list[i].kind == KIND_UNIX)
-            return ew_fail(err, EW_ERR_INVALID, "endpoint \"unix:%s\" must be the only one", list[i].host);
-        int status = list[i].kind == KIND_NAME ? look_up(&list[i], err) : EW_OK;
-        if (status != EW_OK)
-            return status;
-        if (list[i].kind != list[0].kind)
-            return ew_fail(err, EW_ERR_INVALID, "endpoints: IPv4 and IPv6 addresses cannot be mixed (%s, %s)",
-                           list[0].host, list[i].host);
+void endpoints_look_up(endpoints *e) {
+    for (size_t i = 0; i < e->count; i++) {
+        if (e->list[i].kind == ENDPOINT_NAME)
+            look_up(&e->list[i]);
     }
-    return EW_OK;
 }
+
+void endpoints_inherit(endpoints *e, endpoints *from) {
+    for (size_t i = 0; i < e->count && i < from->count; i++) {
+        endpoint *to = &e->list[i], *old = &from->list[i];
+        if (to->address_count > 0)
+            continue;
+        to->addresses = old->addresses;
+        to->address_count = old->address_count;
+        old->addresses = NULL;
+        old->address_count = 0;
+    }
+}
+
+/* ---- the whole ---- */
 
 static int parse_all(endpoint *list, size_t *count, char *text, ew_error *err) {
     char *rest = text, *word;
@@ -166,35 +153,47 @@ static int parse_all(endpoint *list, size_t *count, char *text, ew_error *err) {
     return *count > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "endpoints: none is given");
 }
 
+static bool write_authority(endpoints *e) {
+    size_t size;
+    const endpoint *first = &e->list[0];
+    FILE *out = open_memstream(&e->authority, &size);
+    if (!out)
+        return false;
+    if (first->kind == ENDPOINT_UNIX)
+        fputs("localhost", out);
+    else
+        fprintf(out, first->kind == ENDPOINT_IPV6 ? "[%s]:%d" : "%s:%d", first->host, first->port);
+    return fclose(out) == 0;
+}
+
 int endpoints_init(endpoints *e, const char *text, ew_error *err) {
     *e = (endpoints){0};
     char *copy = strdup(text);
-    endpoint *list = calloc(ENDPOINTS_MAX, sizeof *list);
-    size_t count = 0;
     int status = EW_ERR_NO_MEMORY;
-    if (copy && list)
-        status = parse_all(list, &count, copy, err);
-    if (status == EW_OK)
-        status = unify(list, count, err);
-    for (size_t i = 0; i < count; i++) {
-        e->tls |= list[i].tls;
-        e->plain |= list[i].plain;
+    e->list = calloc(ENDPOINTS_MAX, sizeof *e->list);
+    if (copy && e->list)
+        status = parse_all(e->list, &e->count, copy, err);
+    for (size_t i = 0; i < e->count; i++) {
+        e->tls |= e->list[i].tls;
+        e->plain |= e->list[i].plain;
+        e->named |= e->list[i].kind == ENDPOINT_NAME;
     }
     if (status == EW_OK && e->tls && e->plain)
         status = ew_fail(err, EW_ERR_INVALID, "endpoints: http and https cannot be mixed");
-    if (status == EW_OK && !write_target(e, list, count))
+    if (status == EW_OK && !write_authority(e))
         status = EW_ERR_NO_MEMORY;
     if (status == EW_ERR_NO_MEMORY)
         ew_fail(err, status, "endpoints");
     if (status != EW_OK)
         endpoints_fini(e);
-    free(list);
     free(copy);
     return status;
 }
 
 void endpoints_fini(endpoints *e) {
-    free(e->target);
+    for (size_t i = 0; i < e->count; i++)
+        free(e->list[i].addresses);
+    free(e->list);
     free(e->authority);
     *e = (endpoints){0};
 }

@@ -1,20 +1,45 @@
-/* The endpoints option: from what a user writes to a target of gRPC's. */
+/* The endpoints option: what a user writes, and the addresses behind the names in it. */
 #ifndef ETCD_ENDPOINTS_H
 #define ETCD_ENDPOINTS_H
 
 #include <etcdworker/error.h>
 
+typedef enum endpoint_kind { ENDPOINT_IPV4, ENDPOINT_IPV6, ENDPOINT_NAME, ENDPOINT_UNIX } endpoint_kind;
+
+/* An address of a name, as text. */
+typedef struct endpoint_address {
+    char text[64]; /* with room for the zone of a link-local one */
+    bool ipv6;
+} endpoint_address;
+
+typedef struct endpoint {
+    endpoint_kind kind;
+    char host[256]; /* without brackets; a path for ENDPOINT_UNIX */
+    int port;
+    bool tls, plain;             /* https:// or http:// was said */
+    endpoint_address *addresses; /* of a name, in order; NULL while none is known */
+    size_t address_count;
+    int problem; /* getaddrinfo's, of the last time */
+} endpoint;
+
 typedef struct endpoints {
-    char *target;    /* "ipv4:///127.0.0.1:2379,127.0.0.1:22379" */
+    endpoint *list;
+    size_t count;
     char *authority; /* the first one, "127.0.0.1:2379"; what the requests name as their host */
     bool tls;        /* https:// was said */
     bool plain;      /* http:// was said */
+    bool named;      /* some are host names */
 } endpoints;
 
-/* `text`: host:port, separated by commas, with http:// or https:// allowed in front; IPv4, [IPv6], a name, or one
- * unix:/path. A single name is left to gRPC, which looks it up again on every reconnect; several names are looked up
- * here, once, because gRPC takes a list of addresses only. */
+/* `text`: separated by commas, in any mixture: host:port, where the host is an IPv4 address, an [IPv6] address or a
+ * name, with http:// or https:// allowed in front; and unix:/path. No I/O. */
 int endpoints_init(endpoints *e, const char *text, ew_error *err);
 void endpoints_fini(endpoints *e);
+
+/* Looks up the addresses of every name. Blocks, perhaps for seconds. */
+void endpoints_look_up(endpoints *e);
+
+/* Takes the addresses of those names that have none over from an earlier look at the same text. */
+void endpoints_inherit(endpoints *e, endpoints *from);
 
 #endif

@@ -16,8 +16,10 @@
 static bool has_connection(ew_client *c) {
     connection_set *set = connection_take(c);
     bool ready = false;
-    for (int i = 0; i < CONNECTIONS; i++)
-        ready = ready || grpc_channel_check_connectivity_state(set->channels[i], 0) == GRPC_CHANNEL_READY;
+    for (int i = 0; i < CONNECTIONS; i++) {
+        for (size_t way = 0; way < set->targets.count; way++)
+            ready |= grpc_channel_check_connectivity_state(set->channels[i][way], 0) == GRPC_CHANNEL_READY;
+    }
     connection_give(set);
     return ready;
 }
@@ -42,6 +44,9 @@ static int try_new(ew_client *c, ew_client *next, ew_error *err) {
 
 static void exchange(ew_client *c, ew_client *next) {
     auth_exchange(&c->auth, &next->auth);
+    grpc_channel_credentials *credentials = c->makings.credentials;
+    c->makings.credentials = next->makings.credentials;
+    next->makings.credentials = credentials;
     pthread_mutex_lock(&c->lock);
     connection_set *old = c->set;
     c->set = next->set;

@@ -4,6 +4,8 @@
  * servers do not tell a stream that is opened with an old token apart from one that is denied (ETCD P10), and streams
  * are opened rarely.
  *
+ * It waits for a connection as a call does, so that it follows the client to other channels meanwhile.
+ *
  * Each of its four batches has a tag: the start (metadata both ways), the status, the message that is being read and
  * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
 #include "etcd/bytes.h"
@@ -33,7 +35,7 @@ struct etcd_stream {
     stream_tag started, ended, received, sent;
     int out; /* tags that have not come back */
     ew_client *client;
-    connection_set *set;          /* from the beginning on */
+    connection_set *set;          /* where the call is, or will be */
     etcd_stream *next, *previous; /* in the client's list, from then on */
     etcd_queue *queue;
     etcd_method method;
@@ -41,7 +43,7 @@ struct etcd_stream {
     void *arg;
     etcd_call *fetching; /* a token */
     grpc_slice token;
-    grpc_call *call; /* NULL while there is no token */
+    grpc_call *call; /* NULL while there is no connection or no token */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *incoming;
@@ -112,6 +114,8 @@ static void free_stream(etcd_stream *s) {
 }
 
 static void tell_end(etcd_stream *s) {
+    if (s->code == GRPC_STATUS_UNAVAILABLE && !s->cancelled)
+        names_doubt(&s->client->makings.names);
     char text[256];
     bytes_text(s->text, text, sizeof text);
     method_end end = {.code = s->code, .text = text, .sent = true, .cancelled = s->cancelled};
@@ -205,7 +209,7 @@ static void start_batches(etcd_stream *s) {
     /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
      * message, so it may stay out for long. */
     grpc_op ops[2] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = CONNECTION_WAIT},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = connection_flags(s->set)},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
     };
     ops[0].data.send_initial_metadata.count = connection_metadata(s->method, s->token, s->metadata);
@@ -223,17 +227,17 @@ static void start_batches(etcd_stream *s) {
     queue_start(s->call, &status, 1, &s->ended.tag);
 }
 
-/* ---- the token ---- */
+/* ---- a connection and a token ---- */
 
 /* It has ended before it began. */
 static void end_early(etcd_stream *s, int status, const char *detail) {
     char text[300];
     snprintf(text, sizeof text, "authentication: %s", detail);
-    s->callbacks.ended(s->arg, s->cancelled ? EW_ERR_CANCELLED : status, text);
+    s->callbacks.ended(s->arg, status, s->cancelled ? "cancelled" : text);
     free_stream(s);
 }
 
-static void get_token(etcd_stream *s);
+static void prepare(etcd_stream *s);
 
 static void on_token(void *arg, int status, const char *detail, ew_slice bytes) {
     etcd_stream *s = arg;
@@ -247,8 +251,10 @@ static void on_token(void *arg, int status, const char *detail, ew_slice bytes) 
     } else {
         auth_failed(a);
     }
-    if (status == EW_OK && !s->cancelled)
-        get_token(s);
+    if (s->cancelled)
+        end_early(s, EW_ERR_CANCELLED, "");
+    else if (status == EW_OK)
+        prepare(s);
     else
         end_early(s, status, detail);
 }
@@ -257,27 +263,32 @@ static void on_waited(queue_tag *tag, bool ok) {
     (void)ok;
     etcd_stream *s = take(tag);
     if (s->cancelled)
-        end_early(s, EW_ERR_CANCELLED, "cancelled");
+        end_early(s, EW_ERR_CANCELLED, "");
     else
-        get_token(s);
+        prepare(s);
 }
 
 /* Tries again in a moment. */
+static void wait_for_connection(etcd_stream *s) {
+    s->out++;
+    s->started.tag.done = on_waited;
+    connection_wait(s->set, s->queue, s->method, etcd_now_ms() + CONNECT_WAIT_MS, &s->started.tag);
+}
+
 static void wait_for_token(etcd_stream *s) {
     s->out++;
     s->started.tag.done = on_waited;
-    connection_follow(s->client, &s->set);
-    grpc_channel *channel = connection_channel(s->set, s->method);
-    queue_watch(s->queue, channel, grpc_channel_check_connectivity_state(channel, 0), etcd_now_ms() + TOKEN_WAIT_MS,
-                &s->started.tag);
+    connection_pause(s->set, s->queue, s->method, etcd_now_ms() + TOKEN_WAIT_MS, &s->started.tag);
 }
 
-static void begin(etcd_stream *s) {
+static void begin(etcd_stream *s, int way) {
+    bool to_send = s->first != NULL;
     s->started.tag.done = on_started;
-    connection_follow(s->client, &s->set);
-    s->call = connection_call(s->set, s->queue, s->method, INT64_MAX);
+    s->call = connection_call(s->set, way, s->queue, s->method, INT64_MAX);
     list(s);
     start_batches(s);
+    if (to_send)
+        send_first(s);
 }
 
 static void fetch_token(etcd_stream *s) {
@@ -290,23 +301,27 @@ static void fetch_token(etcd_stream *s) {
     }
 }
 
-static void get_token(etcd_stream *s) {
+/* What can be done now: wait for a connection, make a token, or begin. */
+static void prepare(etcd_stream *s) {
     uint64_t generation;
-    switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &generation)) {
-    case AUTH_READY: {
-        bool to_send = s->first != NULL;
-        begin(s);
-        if (to_send)
-            send_first(s);
+    int way = connection_find(s->client, &s->set, s->method);
+    if (way == NO_WAY) {
+        wait_for_connection(s);
         return;
     }
-    case AUTH_FETCH:
-        fetch_token(s);
-        return;
-    case AUTH_WAIT:
-        wait_for_token(s);
-        return;
+    if (auth_is_on(&s->client->auth)) {
+        switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &generation)) {
+        case AUTH_READY:
+            break;
+        case AUTH_FETCH:
+            fetch_token(s);
+            return;
+        case AUTH_WAIT:
+            wait_for_token(s);
+            return;
+        }
     }
+    begin(s, way);
 }
 
 etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
@@ -327,10 +342,7 @@ etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method meth
     s->text = grpc_empty_slice();
     grpc_metadata_array_init(&s->initial);
     grpc_metadata_array_init(&s->trailing);
-    if (auth_is_on(&client->auth))
-        get_token(s);
-    else
-        begin(s);
+    prepare(s);
     return s;
 }
 

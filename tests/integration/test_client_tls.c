@@ -1,4 +1,4 @@
-/* TLS against a real etcd, with certificates of the test's own; and the other ways to reach one: unix:, IPv6. */
+/* TLS against a real etcd, with certificates of the test's own. */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
 #include "lib/etcd_server.h"
@@ -264,65 +264,11 @@ static void test_bad_files(void **state) {
     }
 }
 
-/* ---- other ways ---- */
-
-static void test_unix_socket(void **state) {
-    (void)state;
-    ew_client *c;
-    char endpoint[160], *slash;
-    /* etcd makes the socket in its own directory, under a name that must look like host:port. */
-    snprintf(endpoint, sizeof endpoint, "unix:%s", certs_authority(ours));
-    slash = strrchr(endpoint, '/');
-    *slash = '\0';
-    assert_int_equal(chdir(endpoint + strlen("unix:")), 0);
-    etcd_server *s = etcd_server_start((const char *const[]){ETCD_ALSO_AT "unix://socket:1", NULL});
-    strcpy(slash, "/socket:1");
-    must(open_client(&c, endpoint, NULL));
-    expect_put(c, EW_OK, "");
-    etcd_server_free(s);
-    assert_int_equal(chdir("/"), 0);
-}
-
-static void test_ipv6(void **state) {
-    (void)state;
-    ew_client *c;
-    char flag[64];
-    int port = etcd_free_port();
-    if (access("/proc/net/if_inet6", R_OK) != 0)
-        skip();
-    snprintf(flag, sizeof flag, ETCD_ALSO_AT "http://[::1]:%d", port);
-    etcd_server *s = etcd_server_start((const char *const[]){flag, NULL});
-    must(open_client(&c, strchr(flag, '['), NULL));
-    expect_put(c, EW_OK, "");
-    snprintf(flag, sizeof flag, "[::1]:%d,[::1]:%d", etcd_free_port(), port); /* the first is dead */
-    must(open_client(&c, flag, NULL));
-    expect_put(c, EW_OK, "");
-    etcd_server_free(s);
-}
-
-static void test_names(void **state) {
-    (void)state;
-    ew_client *c;
-    char endpoints[128];
-    etcd_server *s = etcd_server_start(NULL);
-    snprintf(endpoints, sizeof endpoints, "localhost:%d", s->client_port);
-    must(open_client(&c, endpoints, NULL));
-    expect_put(c, EW_OK, "");
-    snprintf(endpoints, sizeof endpoints, "http://localhost:%d,127.0.0.1:%d", etcd_free_port(), s->client_port);
-    must(open_client(&c, endpoints, NULL));
-    expect_put(c, EW_OK, "");
-    expect_refused(open_client(&c, "127.0.0.1:1,no.such.host.invalid:2", NULL), EW_ERR_UNAVAILABLE,
-                   "no.such.host.invalid", &c);
-    etcd_server_free(s);
-}
-
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_encrypted),      TEST(test_whom_to_trust),      TEST(test_server_name),
-        TEST(test_expired_server), TEST(test_client_certificate), TEST(test_user),
-        TEST(test_bad_files),      TEST(test_unix_socket),        TEST(test_ipv6),
-        TEST(test_names),
+        TEST(test_encrypted),          TEST(test_whom_to_trust), TEST(test_server_name), TEST(test_expired_server),
+        TEST(test_client_certificate), TEST(test_user),          TEST(test_bad_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
