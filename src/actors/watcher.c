@@ -162,6 +162,13 @@ static void read_page(watcher *w, ew_slice request) {
         w->waiting_range = (ew_slice){memcpy(copy, request.data, request.len), request.len};
 }
 
+/* The text of a refused watch is etcd's, and does not say of what; that of a refused read does. */
+static void name_prefix_if_denied(watcher *w) {
+    size_t len = strlen(w->over_detail);
+    if (w->over_status == EW_ERR_DENIED && strchr(w->over_detail, '"') == NULL)
+        snprintf(w->over_detail + len, sizeof w->over_detail - len, ": watch of the prefix \"%s\"", w->prefix);
+}
+
 static void carry_out(watcher *w, const watching_effect *e) {
     switch (e->type) {
     case WATCHING_DO_RANGE:
@@ -194,6 +201,7 @@ static void carry_out(watcher *w, const watching_effect *e) {
         w->over = true;
         w->over_status = e->status;
         snprintf(w->over_detail, sizeof w->over_detail, "%s", e->detail != NULL ? e->detail : "");
+        name_prefix_if_denied(w);
         audit_stop(&w->audit);
         break;
     case WATCHING_DO_LOG:

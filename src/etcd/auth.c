@@ -20,6 +20,7 @@ int auth_init(auth *a, const ew_options *o, ew_error *err) {
     const char *user = ew_options_text(o, "user"), *path = ew_options_text(o, "password_file");
     *a = (auth){.token = grpc_empty_slice()};
     pthread_mutex_init(&a->lock, NULL);
+    a->renew_ms = ew_options_int(o, "auth_token_ttl_s") * 1000 / 3 * 2;
     if ((user[0] == '\0') != (path[0] == '\0'))
         return ew_fail(err, EW_ERR_INVALID, "user and password_file are only of use together");
     return user[0] ? read_user(a, user, path, err) : EW_OK;
@@ -39,7 +40,8 @@ bool auth_is_on(const auth *a) {
 auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation) {
     auth_state state = AUTH_READY;
     pthread_mutex_lock(&a->lock);
-    if (a->known && etcd_now_ms() - a->made_ms <= max_age_ms) {
+    int64_t age_ms = etcd_now_ms() - a->made_ms;
+    if (a->known && age_ms <= max_age_ms && (age_ms <= a->renew_ms || a->fetching)) {
         *token = grpc_slice_ref(a->token);
         *generation = a->generation;
     } else if (a->fetching) {

@@ -11,6 +11,7 @@
 
 typedef struct auth {
     char *user;           /* NULL: calls go without a token */
+    int64_t renew_ms;     /* the age at which a token is replaced */
     pthread_mutex_t lock; /* of what follows */
     char *password;
     grpc_slice token;    /* empty: etcd said that it wants none */
@@ -30,7 +31,9 @@ typedef enum auth_state {
     AUTH_WAIT,  /* somebody else is making one: ask again soon */
 } auth_state;
 
-/* `max_age_ms`: how old the token may be; INT64_MAX: any. */
+/* `max_age_ms`: how old the token may be; AUTH_ANY_AGE: as old as etcd takes it. When it is to be replaced before that
+ * is over, one caller is to fetch the next and the others go on with it. */
+#define AUTH_ANY_AGE INT64_MAX
 auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation);
 
 /* Exchanges the passwords of two clients of the same user. */

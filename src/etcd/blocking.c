@@ -41,6 +41,8 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
         refuse(a, EW_ERR_BAD_ANSWER, "malformed");
     } else if (!header_of(a->message)) {
         refuse(a, EW_ERR_BAD_ANSWER, "no header");
+    } else if (header_of(a->message)->cluster_id == 0) {
+        refuse(a, EW_ERR_BAD_ANSWER, "it does not name its cluster");
     } else if (header_of(a->message)->revision < 0) {
         refuse(a, EW_ERR_BAD_ANSWER, "a negative revision");
     }
@@ -99,13 +101,6 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
         a->status = EW_ERR_CANCELLED;
 }
 
-/* A client speaks to one cluster for its life. */
-static void check_cluster(ew_client *client, answer *a) {
-    uint64_t id = header_of(a->message)->cluster_id, first = 0;
-    if (!atomic_compare_exchange_strong(&client->cluster_id, &first, id) && first != id)
-        refuse(a, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
-}
-
 int blocking_call(ew_client *client, etcd_method method, ew_slice request, const ProtobufCMessageDescriptor *type,
                   void *answered, ew_error *err) {
     answer a = {.type = type};
@@ -116,8 +111,8 @@ int blocking_call(ew_client *client, etcd_method method, ew_slice request, const
     call_until_answered(client, w, method, request, &a);
     waiter_end(&client->waiters, w);
     waiter_give(&client->waiters, w);
-    if (a.status == EW_OK)
-        check_cluster(client, &a);
+    if (a.status == EW_OK && !connection_is_same_cluster(client, header_of(a.message)->cluster_id))
+        refuse(&a, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
     if (a.status != EW_OK)
         return ew_fail(err, a.status, "%s", a.detail);
     memcpy(answered, &a.message, sizeof a.message);

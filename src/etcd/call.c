@@ -10,6 +10,7 @@
  * (ETCD P11). With a connection and a token at hand, which is nearly always, the checks cost next to nothing. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
+#include "etcd/denied.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -215,6 +216,13 @@ static void fetch_token(etcd_call *c) {
 
 /* ---- the request ---- */
 
+static void finish_denied(etcd_call *c, const char *text) {
+    char detail[512];
+    ew_slice request = {GRPC_SLICE_START_PTR(c->request), GRPC_SLICE_LENGTH(c->request)};
+    denied_write(detail, sizeof detail, text, c->method, request);
+    finish(c, EW_ERR_DENIED, detail);
+}
+
 static void on_answered(queue_tag *tag, bool ok) {
     (void)ok; /* the status says more */
     etcd_call *c = (etcd_call *)tag;
@@ -232,7 +240,11 @@ static void on_answered(queue_tag *tag, bool ok) {
         proceed(c);
         return;
     }
-    finish(c, method_status(c->method, &end), text);
+    int status = method_status(c->method, &end);
+    if (status == EW_ERR_DENIED)
+        finish_denied(c, text);
+    else
+        finish(c, status, text);
 }
 
 /* What can be done now: wait for a connection, make a token, or send. */
@@ -247,7 +259,7 @@ static void proceed(etcd_call *c) {
     if (auth_is_on(a) && !method_get(c->method)->authenticates) {
         grpc_slice_unref(c->token);
         c->token = grpc_empty_slice();
-        switch (auth_get(a, INT64_MAX, &c->token, &c->generation)) {
+        switch (auth_get(a, AUTH_ANY_AGE, &c->token, &c->generation)) {
         case AUTH_READY:
             break;
         case AUTH_FETCH:

@@ -24,6 +24,10 @@ int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
                           .raft_applied_index = a->raftappliedindex,
                           .is_learner = a->islearner,
                           .has_errors = a->n_errors > 0};
+    if (s.revision <= 0 || s.db_bytes < 0 || s.db_bytes_in_use < 0) {
+        pb__status_response__free_unpacked(a, NULL);
+        return ew_fail(err, EW_ERR_BAD_ANSWER, "status: its numbers make no sense");
+    }
     snprintf(s.version, sizeof s.version, "%s", a->version);
     memcpy(out, &s, s.size < sizeof s ? s.size : sizeof s);
     pb__status_response__free_unpacked(a, NULL);

@@ -86,6 +86,9 @@ bool connection_may_have_sent(const connection_set *set, int way, grpc_call *cal
 /* How long to wait for a connection at a time: the wait cannot be taken back, so a cancel takes as long. */
 #define CONNECT_WAIT_MS 50
 
+/* A client speaks to one cluster for its life: whether an answer with that id is from it. The first one decides. */
+bool connection_is_same_cluster(ew_client *client, uint64_t id);
+
 /* Ends the client's streams that are not of its newest set, as if their connection had broken. */
 void streams_renew(ew_client *client);
 

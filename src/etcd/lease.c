@@ -51,10 +51,10 @@ int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int6
                                   &pb__lease_time_to_live_response__descriptor, &answer, err);
     if (status != EW_OK)
         return status;
-    if (answer->ttl < 0 || answer->id != lease) { /* etcd says -1 for a lease that is not there */
-        bool bad = answer->id != lease;
+    bool bad = answer->id != lease || answer->ttl < -1 || answer->grantedttl < 0;
+    if (bad || answer->ttl == -1) { /* etcd says so of a lease that is not there */
         pb__lease_time_to_live_response__free_unpacked(answer, NULL);
-        return bad ? ew_fail(err, EW_ERR_BAD_ANSWER, "lease info: of another lease")
+        return bad ? ew_fail(err, EW_ERR_BAD_ANSWER, "lease info: of another lease, or with a TTL that makes no sense")
                    : ew_fail(err, EW_ERR_NOT_FOUND, "lease %llx", (unsigned long long)lease);
     }
     if (left_s)
@@ -70,6 +70,7 @@ int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int6
 /* ---- one keepalive: etcd has only a stream for it ---- */
 
 typedef struct once {
+    ew_client *client;
     etcd_stream *stream;
     int64_t lease, ttl_s;
     bool here, ended;
@@ -80,9 +81,13 @@ typedef struct once {
 static void on_message(void *arg, ew_slice bytes) {
     once *o = arg;
     Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
-    bool good = r && r->header && r->id == o->lease;
+    bool good = r && r->header && r->header->cluster_id != 0 && r->id == o->lease;
     o->here = true;
     o->status = good ? EW_OK : EW_ERR_BAD_ANSWER;
+    if (good && !connection_is_same_cluster(o->client, r->header->cluster_id)) {
+        good = false;
+        o->status = EW_ERR_WRONG_CLUSTER;
+    }
     o->ttl_s = good ? r->ttl : 0;
     if (good && r->ttl <= 0) /* an unknown lease is answered with TTL 0, not with an error */
         o->status = EW_ERR_NOT_FOUND;
@@ -117,7 +122,7 @@ static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
 }
 
 int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
-    once o = {.lease = lease};
+    once o = {.client = client, .lease = lease};
     Pb__LeaseKeepAliveRequest request = PB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     uint8_t bytes[32];
     request.id = lease;

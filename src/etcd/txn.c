@@ -10,7 +10,6 @@ struct ew_txn {
     ew_error error; /* the first */
     uint8_t *bytes;
     size_t len, capacity;
-    size_t ops[2]; /* of each branch */
 };
 
 ew_txn *ew_txn_new(void) {
@@ -111,7 +110,6 @@ static int append_op(ew_txn *t, ew_branch branch, Pb__RequestOp *op) {
     } else {
         return ew_fail(&t->error, EW_ERR_INVALID, "transaction: branch %d is none", (int)branch);
     }
-    t->ops[branch]++;
     return append(t, &piece);
 }
 
@@ -186,6 +184,36 @@ int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
     return status;
 }
 
+/* ---- sending ---- */
+
+static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer);
+
+/* The kinds have the same numbers in requests and in answers. */
+static bool op_fits(const Pb__RequestOp *op, const Pb__ResponseOp *answer) {
+    if ((int)op->request_case != (int)answer->response_case)
+        return false;
+    return op->request_case != PB__REQUEST_OP__REQUEST_REQUEST_TXN || fits(op->request_txn, answer->response_txn);
+}
+
+/* One response for each operation of the branch, of its kind: whoever reads the results may rely on it. */
+static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer) {
+    Pb__RequestOp **ops = answer->succeeded ? request->success : request->failure;
+    size_t count = answer->succeeded ? request->n_success : request->n_failure;
+    bool good = count == answer->n_responses;
+    for (size_t i = 0; good && i < count; i++)
+        good = op_fits(ops[i], answer->responses[i]);
+    return good;
+}
+
+static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error *err) {
+    Pb__TxnRequest *request = pb__txn_request__unpack(NULL, t->len, t->bytes);
+    if (!request)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "transaction");
+    bool good = fits(request, answer);
+    pb__txn_request__free_unpacked(request, NULL);
+    return good ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "transaction: not one response for each operation");
+}
+
 int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {
     if (out)
         *out = NULL;
@@ -198,9 +226,10 @@ int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error 
     int status = blocking_call(client, ETCD_TXN, request, &pb__txn_response__descriptor, &answer, err);
     if (status != EW_OK)
         return status;
-    if (answer->n_responses != t->ops[answer->succeeded ? EW_THEN : EW_ELSE]) {
+    status = check_answer(t, answer, err);
+    if (status != EW_OK) {
         pb__txn_response__free_unpacked(answer, NULL);
-        return ew_fail(err, EW_ERR_BAD_ANSWER, "transaction: not one response for each operation");
+        return status;
     }
     return result_take(out, &answer->base, err);
 }

@@ -1,6 +1,7 @@
 /* A watch that is pulled: its stream moves only while its user is inside ew_watch_next, and is paused as soon as a
  * batch is there, so a slow user holds etcd back instead of filling memory. */
 #include "etcd/backoff.h"
+#include "etcd/denied.h"
 #include "etcd/request.h"
 #include "etcd/watch_response.h"
 
@@ -26,7 +27,9 @@ struct ew_watch {
 
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
+    w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
+    connection_is_same_cluster(w->client, w->reader.cluster_id);
     switch (news) {
     case WATCH_NOTHING:
         return;
@@ -132,6 +135,13 @@ static int pack_request(ew_watch *w, ew_keys keys, const ew_watch_options *o, ew
 }
 
 static int fail_with_its_end(const ew_watch *w, ew_error *err) {
+    if (w->reader.status == EW_ERR_DENIED) {
+        const Pb__WatchCreateRequest *r = w->request->create_request;
+        char detail[512];
+        denied_write_watch(detail, sizeof detail, w->reader.detail, (ew_slice){r->key.data, r->key.len},
+                           (ew_slice){r->range_end.data, r->range_end.len});
+        return ew_fail(err, EW_ERR_DENIED, "%s", detail);
+    }
     return ew_fail(err, w->reader.status, "%s", w->reader.detail);
 }
 

@@ -129,7 +129,8 @@ watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
     watch_news news;
     if (!m)
         return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a malformed message");
-    if (!m->header || m->header->revision < 0 || m->header->revision == INT64_MAX || m->compact_revision < 0) {
+    if (!m->header || m->header->cluster_id == 0 || m->header->revision < 0 || m->header->revision == INT64_MAX ||
+        m->compact_revision < 0) {
         news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message without a header that makes sense");
     } else if (is_other_cluster(r, m)) {
         news = end(r, WATCH_OVER, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");

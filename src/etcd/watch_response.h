@@ -16,7 +16,7 @@ typedef enum watch_news {
 typedef struct watch_reader {
     int64_t next_revision; /* the first that has not been given; 0 before the first answer of a watch from now on */
     int64_t revision;      /* of the batch, of the progress, or the oldest that a compaction left */
-    uint64_t cluster_id;   /* 0 before the first answer */
+    uint64_t cluster_id;   /* the only one that is believed; 0: that of the first answer */
     int status;
     char detail[256];
     Pb__WatchResponse **parts; /* the fragments of the batch */

@@ -91,6 +91,10 @@ static void read_answer(const ProtobufCMessageDescriptor *type, const uint8_t *d
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0)
         return 0;
+    if (data[0] >= 0xf0) {
+        read_answer(&pb__put_response__descriptor, data + 1, size - 1);
+        return 0;
+    }
     switch (data[0] % 4) {
     case 0:
         read_stream(data + 1, size - 1);

@@ -1,0 +1,361 @@
+/* Every call of the client against a server that says what no etcd would: a message that is cut, empty or too large, a
+ * header without a cluster, of another cluster or with a negative revision. And against one that says nothing, until
+ * another thread has had enough. */
+#include "etcd/blocking.h"
+#include "lib/scripted.h"
+
+#include <etcdworker/session.h>
+
+#include <grpc/grpc.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static scripted *server;
+static ew_client *client;
+
+static int begin(void **state) {
+    (void)state;
+    ew_options *o = ew_options_new();
+    ew_error err;
+    server = scripted_start();
+    assert_int_equal(ew_options_set(o, "endpoints", scripted_endpoint(server), &err), EW_OK);
+    assert_int_equal(ew_options_set_int(o, "max_receive_bytes", 1 << 20, &err), EW_OK);
+    assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
+    ew_options_free(o);
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    ew_client_close(client);
+    scripted_stop(server);
+    return etcd_all_released(5000) ? 0 : -1;
+}
+
+/* ---- the calls, each with a good answer ---- */
+
+static Pb__ResponseHeader header;
+
+static int get(ew_error *err) {
+    ew_result *r;
+    int status = ew_client_get(client, ew_keys_one(EW_STR("/a")), NULL, &r, err);
+    ew_result_free(r);
+    return status;
+}
+static int put(ew_error *err) {
+    return ew_client_put(client, EW_STR("/a"), EW_STR("x"), NULL, NULL, err);
+}
+static int delete (ew_error *err) {
+    return ew_client_delete(client, ew_keys_one(EW_STR("/a")), false, NULL, err);
+}
+static int txn(ew_error *err) {
+    ew_txn *t = ew_txn_new();
+    int status = ew_client_txn(client, t, NULL, err);
+    ew_txn_free(t);
+    return status;
+}
+static int compact(ew_error *err) {
+    return ew_client_compact(client, 1, false, err);
+}
+static int scan(ew_error *err) {
+    ew_scan *s;
+    ew_kv kv;
+    assert_int_equal(ew_scan_open(&s, client, ew_keys_prefix(EW_STR("/")), NULL, err), EW_OK);
+    int status = ew_scan_next(s, &kv, err);
+    ew_scan_close(s);
+    return status == EW_END ? EW_OK : status;
+}
+static int grant(ew_error *err) {
+    int64_t lease = 7;
+    return ew_client_lease_grant(client, 10, &lease, NULL, err);
+}
+static int revoke(ew_error *err) {
+    return ew_client_lease_revoke(client, 7, err);
+}
+static int keepalive(ew_error *err) {
+    return ew_client_lease_keepalive(client, 7, NULL, err);
+}
+static int info(ew_error *err) {
+    return ew_client_lease_info(client, 7, NULL, NULL, NULL, err);
+}
+static int member_status(ew_error *err) {
+    ew_member_status s = {.size = sizeof s};
+    return ew_client_status(client, &s, err);
+}
+static int members(ew_error *err) {
+    ew_members *m;
+    int status = ew_client_members(client, &m, err);
+    ew_members_free(m);
+    return status;
+}
+static int watch(ew_error *err) {
+    ew_watch *w;
+    int status = ew_watch_open(&w, client, ew_keys_one(EW_STR("/a")), NULL, err);
+    ew_watch_close(w);
+    return status;
+}
+
+static Pb__RangeResponse range_answer = PB__RANGE_RESPONSE__INIT;
+static Pb__PutResponse put_answer = PB__PUT_RESPONSE__INIT;
+static Pb__DeleteRangeResponse delete_answer = PB__DELETE_RANGE_RESPONSE__INIT;
+static Pb__TxnResponse txn_answer = PB__TXN_RESPONSE__INIT;
+static Pb__CompactionResponse compact_answer = PB__COMPACTION_RESPONSE__INIT;
+static Pb__LeaseGrantResponse grant_answer = PB__LEASE_GRANT_RESPONSE__INIT;
+static Pb__LeaseRevokeResponse revoke_answer = PB__LEASE_REVOKE_RESPONSE__INIT;
+static Pb__LeaseKeepAliveResponse keepalive_answer = PB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+static Pb__LeaseTimeToLiveResponse info_answer = PB__LEASE_TIME_TO_LIVE_RESPONSE__INIT;
+static Pb__StatusResponse status_answer = PB__STATUS_RESPONSE__INIT;
+static Pb__MemberListResponse members_answer = PB__MEMBER_LIST_RESPONSE__INIT;
+static Pb__WatchResponse watch_answer = PB__WATCH_RESPONSE__INIT;
+
+static const struct action {
+    const char *path;
+    int (*call)(ew_error *err);
+    void *answer; /* its first field is the header */
+    bool writes, needs_leader;
+} actions[] = {
+    {"/etcdserverpb.KV/Range", get, &range_answer, false, false},
+    {"/etcdserverpb.KV/Range", scan, &range_answer, false, false},
+    {"/etcdserverpb.KV/Put", put, &put_answer, true, true},
+    {"/etcdserverpb.KV/DeleteRange", delete, &delete_answer, true, true},
+    {"/etcdserverpb.KV/Txn", txn, &txn_answer, true, true},
+    {"/etcdserverpb.KV/Compact", compact, &compact_answer, true, true},
+    {"/etcdserverpb.Lease/LeaseGrant", grant, &grant_answer, true, true},
+    {"/etcdserverpb.Lease/LeaseRevoke", revoke, &revoke_answer, true, true},
+    {"/etcdserverpb.Lease/LeaseKeepAlive", keepalive, &keepalive_answer, false, true},
+    {"/etcdserverpb.Lease/LeaseTimeToLive", info, &info_answer, false, false},
+    {"/etcdserverpb.Maintenance/Status", member_status, &status_answer, false, false},
+    {"/etcdserverpb.Cluster/MemberList", members, &members_answer, false, false},
+    {"/etcdserverpb.Watch/Watch", watch, &watch_answer, false, true},
+};
+#define ACTIONS (sizeof actions / sizeof actions[0])
+
+static ew_slice good_answer(const struct action *a) {
+    pb__response_header__init(&header);
+    header.cluster_id = 1;
+    header.member_id = 2;
+    header.revision = 10;
+    ((Pb__TxnResponse *)a->answer)->header = &header; /* the first field of each */
+    grant_answer.id = keepalive_answer.id = info_answer.id = 7;
+    grant_answer.ttl = keepalive_answer.ttl = info_answer.ttl = 10;
+    watch_answer.created = true;
+    return blocking_pack(a->answer);
+}
+
+static void free_bytes(ew_slice bytes) {
+    free((void *)(uintptr_t)bytes.data);
+}
+
+static void expect(const struct action *a, ew_slice answer, int expected, const char *what) {
+    ew_error err = {0};
+    scripted_answer(server, answer, GRPC_STATUS_OK, "");
+    int got = a->call(&err);
+    if (got != expected)
+        fail_msg("%s, %s: %s (%s) instead of %s", a->path, what, ew_errname(got), err.detail, ew_errname(expected));
+    if (expected != EW_OK)
+        assert_true(err.detail[0] != '\0');
+    assert_string_equal(scripted_take_calls(server).path, a->path);
+}
+
+/* With a header that was spoiled since good_answer. */
+static void expect_spoiled(const struct action *a, int expected, const char *what) {
+    ew_slice bytes = blocking_pack(a->answer);
+    expect(a, bytes, expected, what);
+    free_bytes(bytes);
+}
+
+static void test_answers_that_make_no_sense(void **state) {
+    (void)state;
+    static const uint8_t cut[] = {0x0a, 0x20, 0x08, 0x01};
+    for (size_t i = 0; i < ACTIONS; i++) {
+        const struct action *a = &actions[i];
+        ew_slice good = good_answer(a);
+        expect(a, good, EW_OK, "a good answer");
+        expect(a, (ew_slice){cut, sizeof cut}, EW_ERR_BAD_ANSWER, "cut");
+        expect(a, (ew_slice){good.data, good.len - 1}, EW_ERR_BAD_ANSWER, "cut at its end");
+        expect(a, (ew_slice){cut, 0}, EW_ERR_BAD_ANSWER, "empty");
+        free_bytes(good);
+        header.cluster_id = 0;
+        expect_spoiled(a, EW_ERR_BAD_ANSWER, "no cluster");
+        header.cluster_id = 99;
+        expect_spoiled(a, EW_ERR_WRONG_CLUSTER, "another cluster");
+        header.cluster_id = 1;
+        header.revision = -4;
+        if (a->call != keepalive) /* which does not look at it */
+            expect_spoiled(a, EW_ERR_BAD_ANSWER, "a negative revision");
+        expect(a, (good = good_answer(a)), EW_OK, "a good answer again");
+        free_bytes(good);
+    }
+}
+
+/* An answer beyond max_receive_bytes: of a write, nobody knows what it did. A watch cannot know that it was an answer
+ * and not the connection: it tries again, until its time is over. */
+static void test_answers_that_are_too_large(void **state) {
+    (void)state;
+    size_t size = (1 << 20) + 1;
+    void *bytes = calloc(1, size);
+    for (size_t i = 0; i < ACTIONS; i++) {
+        if (actions[i].call == watch)
+            continue;
+        expect(&actions[i], (ew_slice){bytes, size}, actions[i].writes ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_TOO_LARGE,
+               "too large");
+    }
+    free(bytes);
+}
+
+static void test_numbers_that_make_no_sense(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ACTIONS; i++) {
+        const struct action *a = &actions[i];
+        free_bytes(good_answer(a));
+        if (a->call == grant)
+            grant_answer.ttl = -1;
+        else if (a->call == info)
+            info_answer.grantedttl = -5;
+        else if (a->call == member_status)
+            status_answer.dbsize = -1;
+        else if (a->call == get || a->call == scan)
+            range_answer.count = -1, range_answer.more = true;
+        else if (a->call == delete)
+            delete_answer.deleted = -1;
+        else
+            continue;
+        expect_spoiled(a, EW_ERR_BAD_ANSWER, "a negative number");
+        info_answer.grantedttl = status_answer.dbsize = range_answer.count = delete_answer.deleted = 0;
+        range_answer.more = false;
+    }
+}
+
+/* A transaction's responses must be those of its operations, also inside of a nested one. */
+static void test_responses_of_another_kind(void **state) {
+    (void)state;
+    ew_error err = {0};
+    Pb__ResponseOp put_op = PB__RESPONSE_OP__INIT, get_op = PB__RESPONSE_OP__INIT, txn_op = PB__RESPONSE_OP__INIT;
+    Pb__ResponseOp *list[2] = {&put_op, &txn_op}, *inner_list[1] = {&get_op};
+    Pb__TxnResponse outer = PB__TXN_RESPONSE__INIT, inner = PB__TXN_RESPONSE__INIT;
+    ew_txn *t = ew_txn_new(), *nested = ew_txn_new();
+    ew_txn_get(nested, EW_ELSE, ew_keys_one(EW_STR("/b")), NULL);
+    ew_txn_put(t, EW_THEN, EW_STR("/a"), EW_STR("x"), NULL);
+    ew_txn_nest(t, EW_THEN, nested);
+    free_bytes(good_answer(&actions[4]));
+    put_op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
+    put_op.response_put = &put_answer;
+    get_op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+    get_op.response_range = &range_answer;
+    txn_op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_TXN;
+    txn_op.response_txn = &inner;
+    inner.responses = inner_list;
+    inner.n_responses = 1;
+    outer.header = &header;
+    outer.succeeded = true;
+    outer.responses = list;
+    outer.n_responses = 2;
+    for (int i = 0; i < 4; i++) {
+        inner.succeeded = i == 1;                   /* of whose branch there was no operation */
+        inner_list[0] = i == 2 ? &put_op : &get_op; /* another kind */
+        outer.n_responses = i == 3 ? 1 : 2;         /* one is missing */
+        ew_slice bytes = blocking_pack(&outer);
+        scripted_answer(server, bytes, GRPC_STATUS_OK, "");
+        assert_int_equal(ew_client_txn(client, t, NULL, &err), i == 0 ? EW_OK : EW_ERR_BAD_ANSWER);
+        free_bytes(bytes);
+    }
+    ew_txn_free(nested);
+    ew_txn_free(t);
+}
+
+/* ---- who asks again, and how ---- */
+
+/* ETCD P11: a write whose outcome is unknown is sent once, by us and by gRPC. A read is sent again. */
+static void test_nobody_repeats_a_write(void **state) {
+    (void)state;
+    ew_options *o = ew_options_new();
+    ew_error err = {0};
+    ew_client *usual = client;
+    ew_options_set(o, "endpoints", scripted_endpoint(server), &err);
+    ew_options_set_int(o, "call_timeout_ms", 500, &err);
+    assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
+    scripted_answer(server, (ew_slice){NULL, 0}, GRPC_STATUS_UNAVAILABLE, "try again");
+    for (size_t i = 0; i < ACTIONS; i++) {
+        int status = actions[i].call(&err);
+        int count = scripted_take_calls(server).count;
+        if (actions[i].writes) {
+            assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
+            assert_int_equal(count, 1);
+        } else {
+            assert_int_equal(status, EW_ERR_UNAVAILABLE);
+            assert_true(count > 1 || actions[i].call == keepalive);
+        }
+    }
+    ew_client_close(client);
+    ew_options_free(o);
+    client = usual;
+}
+
+/* ETCD P9: with `hasleader` goes what must not be served by a member that has lost its leader. */
+static void test_hasleader(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ACTIONS; i++) {
+        ew_error err;
+        ew_slice good = good_answer(&actions[i]);
+        scripted_answer(server, good, GRPC_STATUS_OK, "");
+        assert_int_equal(actions[i].call(&err), EW_OK);
+        assert_int_equal(scripted_take_calls(server).with_hasleader > 0, actions[i].needs_leader);
+        free_bytes(good);
+    }
+}
+
+/* ---- cancel ---- */
+
+static int open_session(ew_error *err) {
+    ew_session *s = NULL;
+    return ew_session_open(&s, client, 10, err);
+}
+
+typedef struct caller {
+    pthread_t thread;
+    int (*call)(ew_error *err);
+    int status;
+} caller;
+
+static void *call_on_a_thread(void *arg) {
+    caller *me = arg;
+    ew_error err;
+    me->status = me->call(&err);
+    return NULL;
+}
+
+static void expect_cancelled(int (*call)(ew_error *), int expected) {
+    caller me = {.call = call};
+    assert_int_equal(pthread_create(&me.thread, NULL, call_on_a_thread, &me), 0);
+    scripted_await_call(server);
+    int64_t start_ms = etcd_now_ms();
+    ew_client_cancel(client);
+    pthread_join(me.thread, NULL);
+    assert_int_equal(me.status, expected);
+    assert_in_range(etcd_now_ms() - start_ms, 0, 5000); /* of the 10 s that it would have waited */
+    scripted_take_calls(server);
+}
+
+static void test_every_call_can_be_cancelled(void **state) {
+    (void)state;
+    scripted_be_silent(server);
+    for (size_t i = 0; i < ACTIONS; i++)
+        expect_cancelled(actions[i].call, actions[i].writes ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED);
+    expect_cancelled(open_session, EW_ERR_UNKNOWN_OUTCOME);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_answers_that_make_no_sense),  TEST(test_answers_that_are_too_large),
+        TEST(test_numbers_that_make_no_sense),  TEST(test_responses_of_another_kind),
+        TEST(test_nobody_repeats_a_write),      TEST(test_hasleader),
+        TEST(test_every_call_can_be_cancelled),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,198 @@
+#include "lib/scripted.h"
+#include "lib/process.h"
+
+#include <grpc/grpc.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/alloc.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One call: taken, its request read, answered, closed. */
+typedef struct incoming {
+    struct scripted *server;
+    enum { TAKEN, READ, CLOSED } next; /* what the tag that comes back tells */
+    grpc_call *call;
+    grpc_call_details details;
+    grpc_metadata_array metadata;
+    grpc_byte_buffer *request, *answer;
+    grpc_slice text;
+    int cancelled;
+} incoming;
+
+struct scripted {
+    pthread_t thread;
+    grpc_server *server;
+    grpc_completion_queue *queue;
+    char endpoint[32];
+    pthread_mutex_t lock; /* what follows */
+    pthread_cond_t came;
+    grpc_slice message;
+    bool has_message, silent;
+    int status;
+    char text[128];
+    scripted_calls calls;
+};
+
+static void take_next(scripted *s) {
+    incoming *c = calloc(1, sizeof *c);
+    c->server = s;
+    c->text = grpc_empty_slice();
+    grpc_call_details_init(&c->details);
+    grpc_metadata_array_init(&c->metadata);
+    if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->queue, s->queue, c) != GRPC_CALL_OK)
+        process_die("the scripted server cannot take calls");
+}
+
+static void free_incoming(incoming *c) {
+    if (c->call)
+        grpc_call_unref(c->call);
+    if (c->request)
+        grpc_byte_buffer_destroy(c->request);
+    if (c->answer)
+        grpc_byte_buffer_destroy(c->answer);
+    grpc_call_details_destroy(&c->details);
+    grpc_metadata_array_destroy(&c->metadata);
+    grpc_slice_unref(c->text);
+    free(c);
+}
+
+static void start(incoming *c, const grpc_op *ops, size_t count) {
+    if (grpc_call_start_batch(c->call, ops, count, c, NULL) != GRPC_CALL_OK)
+        process_die("the scripted server cannot start a batch");
+}
+
+static void count_call(incoming *c) {
+    scripted_calls *calls = &c->server->calls;
+    char *path = grpc_slice_to_c_string(c->details.method);
+    calls->count++;
+    snprintf(calls->path, sizeof calls->path, "%s", path);
+    for (size_t i = 0; i < c->metadata.count; i++)
+        calls->with_hasleader += grpc_slice_str_cmp(c->metadata.metadata[i].key, "hasleader") == 0;
+    pthread_cond_broadcast(&c->server->came);
+    gpr_free(path);
+}
+
+static void answer(incoming *c) {
+    scripted *s = c->server;
+    grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled}};
+    size_t count = 1;
+    if (!s->silent) {
+        ops[count++] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
+        if (s->has_message) {
+            c->answer = grpc_raw_byte_buffer_create(&s->message, 1);
+            ops[count++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->answer};
+        }
+        c->text = grpc_slice_from_copied_string(s->text);
+        ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+        ops[count].data.send_status_from_server.status = (grpc_status_code)s->status;
+        ops[count++].data.send_status_from_server.status_details = &c->text;
+    }
+    c->next = CLOSED;
+    start(c, ops, count);
+}
+
+static void go_on(incoming *c, bool ok) {
+    scripted *s = c->server;
+    grpc_op read = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &c->request};
+    if (c->next == CLOSED || !ok) {
+        free_incoming(c);
+        return;
+    }
+    if (c->next == TAKEN) {
+        take_next(s);
+        c->next = READ;
+        start(c, &read, 1);
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    count_call(c);
+    answer(c);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void *run(void *arg) {
+    scripted *s = arg;
+    for (;;) {
+        grpc_event e = grpc_completion_queue_next(s->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+        if (e.type == GRPC_QUEUE_SHUTDOWN)
+            return NULL;
+        if (e.tag == s) /* the server is down: nothing comes any more */
+            grpc_completion_queue_shutdown(s->queue);
+        else
+            go_on(e.tag, e.success != 0);
+    }
+}
+
+scripted *scripted_start(void) {
+    scripted *s = calloc(1, sizeof *s);
+    grpc_init();
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->came, NULL);
+    s->message = grpc_empty_slice();
+    s->silent = true;
+    s->queue = grpc_completion_queue_create_for_next(NULL);
+    s->server = grpc_server_create(NULL, NULL);
+    grpc_server_register_completion_queue(s->server, s->queue, NULL);
+    grpc_server_credentials *open = grpc_insecure_server_credentials_create();
+    int port = grpc_server_add_http2_port(s->server, "127.0.0.1:0", open);
+    grpc_server_credentials_release(open);
+    if (port <= 0)
+        process_die("the scripted server has no port");
+    snprintf(s->endpoint, sizeof s->endpoint, "127.0.0.1:%d", port);
+    grpc_server_start(s->server);
+    take_next(s);
+    if (pthread_create(&s->thread, NULL, run, s) != 0)
+        process_die("the scripted server has no thread");
+    return s;
+}
+
+const char *scripted_endpoint(const scripted *s) {
+    return s->endpoint;
+}
+
+void scripted_stop(scripted *s) {
+    grpc_server_shutdown_and_notify(s->server, s->queue, s);
+    grpc_server_cancel_all_calls(s->server);
+    pthread_join(s->thread, NULL);
+    grpc_server_destroy(s->server);
+    grpc_completion_queue_destroy(s->queue);
+    grpc_slice_unref(s->message);
+    pthread_cond_destroy(&s->came);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+    grpc_shutdown();
+}
+
+void scripted_answer(scripted *s, ew_slice message, int status, const char *text) {
+    pthread_mutex_lock(&s->lock);
+    grpc_slice_unref(s->message);
+    s->has_message = message.data != NULL;
+    s->message = grpc_slice_from_copied_buffer(message.data ? message.data : "", message.len);
+    s->silent = false;
+    s->status = status;
+    snprintf(s->text, sizeof s->text, "%s", text);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_be_silent(scripted *s) {
+    pthread_mutex_lock(&s->lock);
+    s->silent = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+scripted_calls scripted_take_calls(scripted *s) {
+    pthread_mutex_lock(&s->lock);
+    scripted_calls calls = s->calls;
+    s->calls = (scripted_calls){0};
+    pthread_mutex_unlock(&s->lock);
+    return calls;
+}
+
+void scripted_await_call(scripted *s) {
+    pthread_mutex_lock(&s->lock);
+    while (s->calls.count == 0)
+        pthread_cond_wait(&s->came, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}

@@ -1,0 +1,33 @@
+/* A server that says what the test wants, over real gRPC: what no etcd would say, or nothing at all. On a thread of its
+ * own, and as long as the test. */
+#ifndef TESTS_LIB_SCRIPTED_H
+#define TESTS_LIB_SCRIPTED_H
+
+#include <etcdworker/types.h>
+
+typedef struct scripted scripted;
+
+scripted *scripted_start(void); /* answers nothing yet; ends the test program when it cannot start */
+const char *scripted_endpoint(const scripted *s);
+void scripted_stop(scripted *s); /* after the last client is closed */
+
+/* From now on, calls of all methods are answered by this message and closed with this gRPC status. The bytes are
+ * copied; NULL: there is no message. */
+void scripted_answer(scripted *s, ew_slice message, int status, const char *text);
+
+/* From now on, calls are taken and never answered. */
+void scripted_be_silent(scripted *s);
+
+/* Of the calls that came since it was last asked: how many, how many of them with `hasleader`, and the last one's path.
+ */
+typedef struct scripted_calls {
+    int count, with_hasleader;
+    char path[64];
+} scripted_calls;
+
+scripted_calls scripted_take_calls(scripted *s);
+
+/* Waits until a call has come. */
+void scripted_await_call(scripted *s);
+
+#endif
