@@ -91,15 +91,27 @@ static void test_permissions(void **state) {
     must(put(c, "/app/a"));
     must(get(c, "/app/"));
     assert_int_equal(put(c, "/other"), EW_ERR_DENIED);
-    assert_non_null(strstr(err.detail, "permission denied"));
+    assert_non_null(strstr(err.detail, "permission denied: put \"/other\""));
     assert_int_equal(get(c, "/"), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, "permission denied: get \"/\" to \"0\""));
+    assert_int_equal(ew_client_delete(c, ew_keys_from(EW_STR("/x\n")), false, NULL, &err), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, "permission denied: delete \"/x\\x0a\" to the last key"));
     ew_txn *t = ew_txn_new();
     ew_txn_put(t, EW_THEN, EW_STR("/app/b"), EW_STR("x"), NULL);
     ew_txn_put(t, EW_THEN, EW_STR("/other"), EW_STR("x"), NULL);
     assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, "permission denied: put \"/app/b\", put \"/other\""));
+    for (int i = 0; i < 20; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/app/one of many keys/%d", i);
+        ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("x"), NULL);
+    }
+    assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, " more")); /* not all have room */
     ew_txn_free(t);
     /* P10: a watch that is denied is created and canceled in one message, without a status. */
     assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/other")), NULL, &err), EW_ERR_DENIED);
+    assert_non_null(strstr(err.detail, "permission denied: watch \"/other\" to \"/othes\""));
     must(ew_session_open(&s, c, 5, &err));
     ew_session_close(s, false);
     ew_client_close(c);
@@ -184,6 +196,37 @@ static void test_many_threads_renew_once(void **state) {
     ew_client_close(c);
 }
 
+static int64_t calls_of(const char *method, const char *code) {
+    char name[160];
+    snprintf(name, sizeof name,
+             "grpc_server_handled_total{grpc_code=\"%s\",grpc_method=\"%s\",grpc_service=\"etcdserverpb.%s\","
+             "grpc_type=\"unary\"}",
+             code, method, strcmp(method, "Put") == 0 ? "KV" : "Auth");
+    return etcd_server_metric(server, name);
+}
+
+/* A token is replaced before etcd forgets it: no call is ever refused for it. */
+static void test_tokens_are_renewed_before_their_end(void **state) {
+    (void)state;
+    ew_options *o = etcd_server_options(server);
+    ew_client *c;
+    must(ew_options_set(o, "user", "app", &err));
+    must(ew_options_set(o, "password_file", certs_write(files, "password", "secret"), &err));
+    must(ew_options_set_int(o, "auth_token_ttl_s", 3, &err));
+    must(ew_client_open(&c, o, &err));
+    ew_options_free(o);
+    must(put(c, "/app/a"));
+    int64_t tokens = calls_of("Authenticate", "OK"), refused = calls_of("Put", "Unauthenticated");
+    int64_t start_ms = etcd_now_ms();
+    while (calls_of("Authenticate", "OK") < tokens + 2) {
+        must(put(c, "/app/a"));
+        assert_true(etcd_now_ms() < start_ms + 30000);
+    }
+    assert_in_range(etcd_now_ms() - start_ms, 3000, 30000); /* and not for every call */
+    assert_int_equal(calls_of("Put", "Unauthenticated"), refused);
+    ew_client_close(c);
+}
+
 /* A user for an etcd that knows no users: it is told once, and the calls go without. */
 static void test_authentication_switched_off(void **state) {
     (void)state;
@@ -216,9 +259,13 @@ static void test_bad_options(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_permissions),        TEST(test_who_is_let_in),
-        TEST(test_tokens_are_renewed), TEST(test_many_threads_renew_once),
-        TEST(test_bad_options),        TEST(test_authentication_switched_off),
+        TEST(test_permissions),
+        TEST(test_who_is_let_in),
+        TEST(test_tokens_are_renewed),
+        TEST(test_tokens_are_renewed_before_their_end),
+        TEST(test_many_threads_renew_once),
+        TEST(test_bad_options),
+        TEST(test_authentication_switched_off),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,6 +1,7 @@
 /* What the client says when etcd is away, silent, full, without a leader or another one (ETCD P7, P9, P11). */
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
+#include "lib/wire.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -80,6 +81,36 @@ static void test_silent_etcd(void **state) {
     etcd_server_resume(server);
     must(put(c, "/a"));
     ew_client_close(c);
+    etcd_server_free(server);
+}
+
+/* A connection over which nothing comes any more, and of which nobody says so: at the options' defaults it is given up
+ * within 15 s, and the watch goes on over another one. */
+static void test_half_open(void **state) {
+    (void)state;
+    etcd_server *server = etcd_server_start(NULL);
+    wire *line = wire_open(server->address);
+    ew_client *c = open_client(wire_endpoint(line), 10000), *direct = open_client(server->endpoint, 10000);
+    ew_watch *w;
+    ew_watch_batch b;
+    must(put(c, "/a"));
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/half")), NULL, &err));
+    wire_swallow(line, WIRE_BOTH);
+    must(put(direct, "/half"));
+    uint64_t made = wire_count(line).made;
+    int64_t start_ms = etcd_now_ms();
+    while (wire_count(line).made == made) {
+        assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
+        assert_true(etcd_now_ms() < start_ms + 15000);
+    }
+    wire_mend(line);
+    must(ew_watch_next(w, 30000, &b, &err));
+    assert_int_equal(b.count, 1);
+    must(put(c, "/a"));
+    ew_watch_close(w);
+    ew_client_close(direct);
+    ew_client_close(c);
+    wire_close(line);
     etcd_server_free(server);
 }
 
@@ -270,8 +301,9 @@ static void test_no_leader(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_no_etcd),  TEST(test_silent_etcd),   TEST(test_cancel),        TEST(test_waits_for_a_restart),
-        TEST(test_no_space), TEST(test_wrong_cluster), TEST(test_a_member_dies), TEST(test_no_leader),
+        TEST(test_no_etcd),       TEST(test_silent_etcd),         TEST(test_half_open),
+        TEST(test_cancel),        TEST(test_waits_for_a_restart), TEST(test_no_space),
+        TEST(test_wrong_cluster), TEST(test_a_member_dies),       TEST(test_no_leader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

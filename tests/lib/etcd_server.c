@@ -181,18 +181,23 @@ static bool is_healthy(const etcd_server *s) {
     return strstr(answer, "\"health\":\"true\"") != NULL;
 }
 
-int etcd_server_watches(const etcd_server *s) {
-    static const char name[] = "\netcd_debugging_mvcc_watcher_total ";
+int64_t etcd_server_metric(const etcd_server *s, const char *name) {
     static char page[1 << 20];
-    int count = 0;
+    char head[256];
+    int64_t sum = 0;
+    snprintf(head, sizeof head, "\n%s ", name);
     for (; s; s = s->next) {
         http_get(s, "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
-        const char *line = strstr(page, name);
+        const char *line = strstr(page, head);
         if (!line)
             return -1;
-        count += atoi(line + strlen(name));
+        sum += atoll(line + strlen(head));
     }
-    return count;
+    return sum;
+}
+
+int etcd_server_watches(const etcd_server *s) {
+    return (int)etcd_server_metric(s, "etcd_debugging_mvcc_watcher_total");
 }
 
 /* False when etcd has ended by itself, as it does when somebody else has its port. */
