@@ -1,19 +1,53 @@
-/* An etcd v3 client: calls with deadlines, transactions, scans, watches, leases. Usable by itself, without a worker.
+/* An etcd v3 client: calls with deadlines, transactions, scans, watches, leases. Usable by itself, without a worker,
+ * and without anything of gRPC or nng in the program:  cc program.c $(pkg-config --cflags --libs etcdworker)
  *
+ *     ew_error err;
  *     ew_client *client;
- *     if (ew_client_open(&client, options, &err) == EW_OK) {
- *         ew_client_put(client, EW_STR("/app/name"), EW_STR("value"), NULL, NULL, &err);
+ *     ew_options *options = ew_options_new();
+ *     ew_options_set(options, "endpoints", "10.0.0.1:2379,10.0.0.2:2379", &err);
+ *     int status = ew_client_open(&client, options, &err);
+ *     ew_options_free(options);
+ *     if (status == EW_OK) {
+ *         status = ew_client_put(client, EW_STR("/app/name"), EW_STR("value"), NULL, NULL, &err);
  *         ew_client_close(client);
  *     }
+ *     if (status != EW_OK)
+ *         fprintf(stderr, "%s: %s\n", ew_strerror(status), err.detail);
  *
- * A client is one connection pool. Its functions may be called from any thread, several at once; the objects made from
- * it (transactions, scans, watches, results) are used by one thread at a time, unless it says otherwise.
+ * examples/client.c shows a transaction and a watch as well.
  *
- * Calls block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. What surely did
- * not happen because no member answered or none was the leader is tried again within that time. A write whose outcome
- * nobody knows is never repeated: it is EW_ERR_UNKNOWN_OUTCOME, and whether to repeat it is the caller's decision.
+ * WHERE ETCD IS. The option `endpoints` (<etcdworker/options.h>) is a list, separated by commas, of host:port and
+ * unix:/path in any mixture; a host is an IPv4 address, an [IPv6] address or a name. All of them are used: calls go to
+ * one after the other, what dies is left at once, and is come back to about `backoff_max_ms` after its return. A name
+ * stands for all of its addresses. It is looked up when the client is opened, and again, at most every second, while a
+ * connection is missing and after one broke: when it leads elsewhere by then, calls, watches and sessions follow. While
+ * it cannot be looked up, the addresses it had are kept. Names are looked up as getaddrinfo(3) does, so /etc/hosts and
+ * nsswitch.conf count.
  *
- * Option structs start zeroed, with `size` set by their macro: `&EW_GET_OPTIONS(.limit = 10)`. NULL is all defaults.
+ * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, or https:// in front of the endpoints, make it TLS. A
+ * server's certificate must carry the host of the first endpoint, as it is written there, or `server_name`. With `user`
+ * and `password_file` the client gets itself a token, and another before etcd forgets it (`auth_token_ttl_s`) or when
+ * etcd does not take it any more.
+ *
+ * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. What surely did
+ * not happen because no member answered or none was the leader is tried again within that time, after a wait that
+ * doubles from `backoff_min_ms` to `backoff_max_ms`, with jitter. Everything else is answered at once:
+ *   EW_ERR_UNKNOWN_OUTCOME  a write was sent and its answer lost: it may have been applied, or still may be. It is
+ * never repeated here; whether to is the caller's decision EW_ERR_UNAVAILABLE      nothing was done: no endpoint was
+ * there in time EW_ERR_TIMEOUT          a read was not answered in time EW_ERR_DENIED           the user may not; the
+ * detail names the keys EW_ERR_UNAUTHENTICATED  etcd does not know the user, or wants one EW_ERR_NO_SPACE etcd's quota
+ * is used up; it takes deletes only until its alarm is taken back EW_ERR_WRONG_CLUSTER    what answers is not the
+ * cluster that answered first EW_ERR_BAD_ANSWER       what answers is no etcd, or out of its mind ew_is_retryable tells
+ * which of them may be gone by themselves (<etcdworker/error.h>).
+ *
+ * THREADS. A client is one connection pool. Its functions may be called from any thread, several at once; the objects
+ * made from it (transactions, scans, watches, results) are used by one thread at a time, unless it says otherwise.
+ *
+ * OWNERSHIP. What is passed in is borrowed for the length of the call. What is handed out is the caller's to free, and
+ * the slices in it point into it. `*out` is NULL after a failure, so that freeing it is always right. `err` may be
+ * NULL.
+ *
+ * OPTION STRUCTS start zeroed, with `size` set by their macro: `&EW_GET_OPTIONS(.limit = 10)`. NULL is all defaults.
  *
  * CAVEATS
  *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn.
@@ -31,9 +65,10 @@ extern "C" {
 
 typedef struct ew_client ew_client;
 
-/* Makes a client from the options of group "client". Does not connect: the first call does. EW_ERR_INVALID names a
- * malformed endpoint. Several endpoints given by name are looked up here. On failure `*out` is NULL. `options` is
- * copied. */
+/* Makes a client from the options of group "client", which are copied. Does not connect: the first call does, so an
+ * etcd that is away is no error here. Names are looked up, which takes as long as the name servers take; one that is
+ * not found is no error either. EW_ERR_INVALID names a malformed endpoint, or the file that holds no certificate, an
+ * expired one, no key or another certificate's; EW_ERR_SYSTEM the file that cannot be read. */
 EW_API int ew_client_open(ew_client **out, const ew_options *options, ew_error *err);
 
 /* Closes the connections and frees. No call may be running and no object made from the client may be alive. NULL is
@@ -252,7 +287,8 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
 
 /* Waits for the next batch, at most `timeout_ms` (-1: for ever). What it points at is valid until the next call.
  *   EW_OK              `*batch`
- *   EW_ERR_TIMEOUT     nothing has come
+ *   EW_ERR_TIMEOUT     nothing has come, perhaps because etcd is away: the watch goes on looking for it. A connection
+ *                      that has died without a sign is given up after `keepalive_time_ms` + `keepalive_timeout_ms`
  *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
  * and these, which end the watch and are answered again by every later call:
  *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has

@@ -1,7 +1,7 @@
 /* Options: everything a user can set, by name.
  *
  * One table in the library (src/core/options.def) holds each option's name, unit, range, default and help; the API, the
- * config file, the environment, `--help` and docs/options.md are all made from it. A name ends in its unit:
+ * config file, the environment and `--help` are all made from it; etcdworkerd(1) lists it. A name ends in its unit:
  * `tick_interval_ms`, `max_txn_bytes`.
  *
  * An ew_options is a plain value behind a handle: no I/O, no thread. Use one from one thread at a time. Functions that
