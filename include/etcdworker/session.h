@@ -1,4 +1,5 @@
-/* Sessions: a lease that is kept alive by a thread of its own, and the certainty of when it is over. */
+/* Sessions: a lease that is kept alive by a thread that does nothing else, and the certainty of when it is over. The
+ * sessions of a client share that thread. */
 #ifndef ETCDWORKER_SESSION_H
 #define ETCDWORKER_SESSION_H
 
@@ -22,9 +23,9 @@ EW_API int64_t ew_session_lease(const ew_session *s);
  * counted from when the last answered one was sent. Once true it stays true. Any thread. */
 EW_API bool ew_session_is_done(const ew_session *s);
 
-/* Calls `fn` once when the session is done, on the session's thread; at once, on the caller's, if it already is. It
- * must not close the session. At most 8 callbacks. `ew_session_forget` takes it back and returns when `fn` is not
- * running and will not run. */
+/* Calls `fn` once when the session is done, on the sessions' thread; at once, on the caller's, if it already is. It
+ * must not close the session, and must be quick: the client's other sessions wait for it. At most 8 callbacks.
+ * `ew_session_forget` takes it back and returns when `fn` is not running and will not run. */
 typedef void (*ew_session_fn)(void *arg);
 EW_API int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg);
 EW_API void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg);

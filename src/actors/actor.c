@@ -8,14 +8,7 @@
 
 enum { FLUSH_MS = 1000 }; /* a DOWN that nobody takes is given up after this long */
 
-static void *actor_main(void *arg) {
-    ew_actor *a = arg;
-    a->ops->start(a);
-    while (!a->ended) {
-        int64_t deadline_ms = a->ops->round(a, etcd_now_ms());
-        if (!a->ended)
-            etcd_queue_run(a->queue, deadline_ms);
-    }
+static void tell_end(ew_actor *a) {
     Msg__Down down = MSG__DOWN__INIT;
     down.actor = a->ops->which;
     down.status = a->status;
@@ -23,48 +16,54 @@ static void *actor_main(void *arg) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.down = &down;
     outbox_send(a->down_outbox, &m);
-    while (a->ops->needed != NULL && a->ops->needed(a))
-        etcd_queue_run(a->queue, INT64_MAX);
-    outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
-    return NULL;
+    a->told = true;
+}
+
+static int64_t actor_round(etcd_task *t, int64_t now_ms) {
+    ew_actor *a = (ew_actor *)t;
+    if (!a->started)
+        a->ops->start(a);
+    a->started = true;
+    int64_t deadline_ms = a->ended ? INT64_MAX : a->ops->round(a, now_ms);
+    if (!a->ended)
+        return deadline_ms;
+    if (!a->told)
+        tell_end(a);
+    return a->ops->needed != NULL && a->ops->needed(a) ? INT64_MAX : ETCD_TASK_OVER;
 }
 
 static void wake(void *arg) {
     ew_actor *a = arg;
-    etcd_queue_wake(a->queue);
+    etcd_task_wake(&a->task);
 }
 
 int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
                const char *peer_url, ew_error *err) {
     a->ops = ops;
     a->client = client;
+    a->task.round = actor_round;
     a->worker = strdup(options->name);
-    a->queue = etcd_queue_new();
-    int status = EW_ERR_NO_MEMORY;
-    if (a->worker != NULL && a->queue != NULL)
+    int status = a->worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
+    if (status == EW_OK) {
+        a->queue = etcd_loop_queue(a->task.loop);
         status = outbox_open(&a->outbox, peer_url, 2, ops->room != NULL ? ops->room : wake, a, err);
-    else
+    } else {
         ew_fail(err, status, "starting the %s", ops->name);
+    }
     a->down_outbox = a->outbox;
     if (status == EW_OK)
         status = mailbox_open(&a->mailbox, mailbox_url, (size_t)options->mailbox_messages, ops->arrived, a, err);
     if (status != EW_OK) {
         outbox_close(a->outbox);
-        if (a->queue != NULL)
-            etcd_queue_free(a->queue);
+        etcd_loop_give(a->task.loop);
         free((char *)(uintptr_t)a->worker);
     }
     return status;
 }
 
-int actor_launch(ew_actor *a, ew_error *err) {
-    if (pthread_create(&a->thread, NULL, actor_main, a) != 0) {
-        int status = ew_fail(err, EW_ERR_SYSTEM, "the %s's thread cannot be started", a->ops->name);
-        actor_free(a);
-        return status;
-    }
-    a->running = true;
-    return EW_OK;
+void actor_launch(ew_actor *a) {
+    a->launched = true;
+    etcd_task_start(&a->task);
 }
 
 void actor_free(ew_actor *a) {
@@ -73,14 +72,16 @@ void actor_free(ew_actor *a) {
     mailbox_close(a->mailbox); /* first: its callbacks use the rest */
     outbox_close(a->outbox);
     a->ops->fini(a);
-    etcd_queue_free(a->queue);
+    etcd_loop_give(a->task.loop);
     free((char *)(uintptr_t)a->worker);
     free(a);
 }
 
 int actor_join(ew_actor *a, ew_error *err) {
-    if (a->running)
-        pthread_join(a->thread, NULL);
+    if (a->launched) {
+        etcd_task_wait(&a->task);
+        outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
+    }
     int status = a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
     actor_free(a);
     return status;

@@ -1,46 +1,47 @@
-/* What watcher and committer have in common: a thread that sleeps in a completion queue, a mailbox, an outbox, and an
- * end. */
+/* What watcher and committer have in common: a loop's thread that sleeps in a completion queue, a mailbox, an outbox,
+ * and an end. The watchers of a client share one loop, and so do its committers: with one worker that is a thread for
+ * each of its actors, with many it stays two. */
 #ifndef ACTORS_ACTOR_H
 #define ACTORS_ACTOR_H
 
 #include "actors/mailbox.h"
 #include "core/committing.h"
-#include "etcd/etcd.h"
+#include "etcd/loop.h"
 
 #include <etcdworker/actor.h>
 #include <etcdworker/log.h>
 
-#include <pthread.h>
 #include <stdatomic.h>
 
-/* The parts in which the two differ. Called on the actor's thread, `arrived` also on nng's. */
+/* The parts in which the two differ. Called on the loop's thread, `arrived` on nng's. */
 typedef struct actor_ops {
     Msg__Actor which;
+    etcd_loop_kind loop;
     const char *name;
-    void (*start)(ew_actor *a);                    /* on the thread, before the first round */
+    void (*start)(ew_actor *a);                    /* before the first round */
     void (*arrived)(void *actor);                  /* a message is in the mailbox, or a stop was asked for */
     void (*room)(void *actor);                     /* the outbox has room again; may be NULL */
     int64_t (*round)(ew_actor *a, int64_t now_ms); /* looks at mailbox and clock; answers the next deadline */
-    bool (*needed)(const ew_actor *a);             /* after its end: whether its queue must still be run; may be NULL */
-    void (*fini)(ew_actor *a);                     /* after the thread has ended */
+    bool (*needed)(const ew_actor *a);             /* after its end: whether rounds must go on; may be NULL */
+    void (*fini)(ew_actor *a);                     /* after the last round */
 } actor_ops;
 
 struct ew_actor {
+    etcd_task task; /* first: a task is its actor */
     const actor_ops *ops;
     const char *worker; /* the worker's name, for logs; owned */
     ew_client *client;
     etcd_queue *queue;
     mailbox *mailbox;
     outbox *outbox;
-    outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
-    pthread_t thread;
-    bool running; /* the thread has been started */
+    outbox *down_outbox;    /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
+    bool launched, started; /* the loop looks after it; `start` was called */
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
     _Atomic uint64_t bad_messages;
 
-    /* The end: written on the actor's thread, read after it was joined. */
-    bool ended;
+    /* The end: written on the loop's thread, read after the last round. */
+    bool ended, told; /* told: DOWN has been sent */
     int status;
     char detail[256];
 };
@@ -49,16 +50,16 @@ struct ew_actor {
 int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
                const char *peer_url, ew_error *err);
 
-/* Starts the thread; on failure takes apart what actor_init and the actor made, and frees `a`. */
-int actor_launch(ew_actor *a, ew_error *err);
+/* Begins the rounds. */
+void actor_launch(ew_actor *a);
 
 /* Waits for the end of an actor that was told to stop by a STOP message, and frees it. */
 int actor_join(ew_actor *a, ew_error *err);
 
-/* Takes apart and frees an actor whose thread does not run. NULL is fine. */
+/* Takes apart and frees an actor that was not launched, or has had its last round. NULL is fine. */
 void actor_free(ew_actor *a);
 
-/* Notes the end; the thread sends DOWN and stops after this round. */
+/* Notes the end; DOWN is sent after this round. */
 void actor_end(ew_actor *a, int status, const char *detail);
 
 /* Takes the next message apart: NULL when the mailbox is empty. What is no message is counted and dropped. To be freed

@@ -8,6 +8,7 @@ static void step(audit *a, watching_event event);
 
 static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
     audit *a = arg;
+    etcd_task_due(&a->actor->task);
     a->range = NULL;
     step(a, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
                              .bytes = bytes,

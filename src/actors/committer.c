@@ -9,6 +9,7 @@
 #include "core/options_internal.h"
 #include "core/prefix.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -61,7 +62,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)
-        etcd_queue_wake(c->base.queue);
+        etcd_task_wake(&c->base.task);
 }
 
 /* ---- the core's effects, under the lock ---- */
@@ -84,8 +85,8 @@ static int send_joint(joint *j, const Msg__Message *m) {
     bool wait = m->outcome->status == EW_OK && m->outcome->barrier_revision > atomic_load(&j->revision) &&
                 !j->watcher->ended; /* read on the watcher's own thread: no other sees a commit answered */
     atomic_store(&j->held_until_ms, wait ? etcd_now_ms() + JOINT_HOLD_MS : INT64_MAX);
-    int status = wait ? outbox_hold(ob, m) : outbox_join(ob, m);
-    return status;
+    etcd_task_due(&j->watcher->task); /* it lets go what waits too long */
+    return wait ? outbox_hold(ob, m) : outbox_join(ob, m);
 }
 
 static void send_outcome(committer *c, const Msg__Outcome *outcome) {
@@ -154,7 +155,7 @@ static void committer_arrived(void *arg) {
     bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)
-        etcd_queue_wake(c->base.queue);
+        etcd_task_wake(&c->base.task);
 }
 
 static int64_t committer_round(ew_actor *a, int64_t now_ms) {
@@ -231,8 +232,11 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
                           const committer_binding *binding, const char *mailbox_url, const char *peer_url,
                           ew_error *err) {
     static const actor_ops ops = {
-        MSG__ACTOR__COMMITTER, "committer", committer_start, committer_arrived, NULL,
-        committer_round,       NULL,        committer_fini,
+        MSG__ACTOR__COMMITTER, ETCD_LOOP_COMMIT,
+        "committer",           committer_start,
+        committer_arrived,     NULL,
+        committer_round,       NULL,
+        committer_fini,
     };
     *out = NULL;
     committer *c = calloc(1, sizeof *c);
@@ -253,10 +257,9 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
     }
     if (c->joint != NULL) /* so that it cannot overtake the last outcome */
         c->base.down_outbox = c->joint->watcher->outbox;
-    status = actor_launch(&c->base, err);
-    if (status == EW_OK)
-        *out = &c->base;
-    return status;
+    actor_launch(&c->base);
+    *out = &c->base;
+    return EW_OK;
 }
 
 int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,

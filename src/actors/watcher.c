@@ -40,6 +40,7 @@ static void step(watcher *w, watching_event event);
 
 static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
     watcher *w = arg;
+    etcd_task_due(&w->base.task);
     w->range = NULL;
     step(w, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
                              .bytes = bytes,
@@ -48,11 +49,14 @@ static void range_answered(void *arg, int status, const char *detail, ew_slice b
 }
 
 static void stream_message(void *arg, ew_slice bytes) {
-    step(arg, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
+    watcher *w = arg;
+    etcd_task_due(&w->base.task);
+    step(w, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
 }
 
 static void stream_ended(void *arg, int status, const char *detail) {
     watcher *w = arg;
+    etcd_task_due(&w->base.task);
     w->stream = NULL;
     w->paused = false;
     step(w, (watching_event){.type = WATCHING_STREAM_ENDED, .status = status, .detail = detail});
@@ -228,13 +232,13 @@ static void watcher_start(ew_actor *a) {
 }
 
 static void watcher_arrived(void *arg) {
-    etcd_queue_wake(((ew_actor *)arg)->queue);
+    etcd_task_wake(&((ew_actor *)arg)->task);
 }
 
 static void watcher_room(void *arg) {
     watcher *w = arg;
     atomic_store(&w->room, true);
-    etcd_queue_wake(w->base.queue);
+    etcd_task_wake(&w->base.task);
 }
 
 static void take_audit(watcher *w, const Msg__Audit *asked) {
@@ -352,8 +356,8 @@ static bool watcher_configure(watcher *w, const ew_options *o) {
 int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *options, joint *j, const char *mailbox_url,
                         const char *peer_url, ew_error *err) {
     static const actor_ops ops = {
-        MSG__ACTOR__WATCHER, "watcher",     watcher_start,  watcher_arrived,
-        watcher_room,        watcher_round, watcher_needed, watcher_fini,
+        MSG__ACTOR__WATCHER, ETCD_LOOP_WATCH, "watcher",      watcher_start, watcher_arrived,
+        watcher_room,        watcher_round,   watcher_needed, watcher_fini,
     };
     *out = NULL;
     watcher *w = calloc(1, sizeof *w);
@@ -369,10 +373,9 @@ int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *opt
         actor_free(&w->base);
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");
     }
-    status = actor_launch(&w->base, err);
-    if (status == EW_OK)
-        *out = &w->base;
-    return status;
+    actor_launch(&w->base);
+    *out = &w->base;
+    return EW_OK;
 }
 
 int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,

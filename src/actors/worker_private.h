@@ -11,6 +11,8 @@
 #include "core/committing.h"
 #include "core/options_internal.h"
 
+#include <pthread.h>
+
 struct ew_worker {
     ew_options *options;
     reactor_actor reactor;

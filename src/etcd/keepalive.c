@@ -10,7 +10,7 @@
 
 struct keepalive {
     ew_client *client;
-    etcd_queue *queue;
+    etcd_task *task; /* of the loop that it runs on */
     int64_t lease;
     int64_t ttl_ms;
     int64_t alive_ms; /* when the last answered keepalive was sent: the lease lives a TTL from there at least */
@@ -30,12 +30,12 @@ int64_t keepalive_now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-keepalive *keepalive_new(ew_client *client, etcd_queue *q, int64_t lease, int64_t ttl_s, int64_t granted_ms) {
+keepalive *keepalive_new(ew_client *client, etcd_task *task, int64_t lease, int64_t ttl_s, int64_t granted_ms) {
     keepalive *k = calloc(1, sizeof *k);
     if (!k)
         return NULL;
     k->client = client;
-    k->queue = q;
+    k->task = task;
     k->lease = lease;
     k->ttl_ms = ttl_s * 1000;
     k->alive_ms = granted_ms;
@@ -50,6 +50,7 @@ void keepalive_free(keepalive *k) {
 
 static void on_message(void *arg, ew_slice bytes) {
     keepalive *k = arg;
+    etcd_task_due(k->task);
     Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
     if (!r || !r->header || r->header->cluster_id == 0 || r->id != k->lease || !k->waiting ||
         !connection_is_same_cluster(k->client, r->header->cluster_id)) {
@@ -72,6 +73,7 @@ static void on_message(void *arg, ew_slice bytes) {
 
 static void on_ended(void *arg, int status, const char *detail) {
     keepalive *k = arg;
+    etcd_task_due(k->task);
     k->stream = NULL;
     k->waiting = false;
     k->cancelled = false;
@@ -87,7 +89,7 @@ static void open_and_send(keepalive *k, int64_t now_ms) {
     request.id = k->lease;
     ew_slice packed = {bytes, pb__lease_keep_alive_request__pack(&request, bytes)};
     if (!k->stream)
-        k->stream = etcd_stream_open(k->client, k->queue, ETCD_LEASE_KEEP_ALIVE,
+        k->stream = etcd_stream_open(k->client, etcd_loop_queue(k->task->loop), ETCD_LEASE_KEEP_ALIVE,
                                      (etcd_stream_callbacks){on_message, on_ended}, k);
     /* A third of the TTL is also the longest that an answer is waited for: then another member gets its chance. */
     k->next_ms = now_ms + k->ttl_ms / 3;

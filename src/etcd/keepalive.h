@@ -1,9 +1,9 @@
 /* Keeping one lease alive: a stream that is opened again when it breaks, and the clock that says when the lease must be
- * given up. One thread: the one that runs the queue. */
+ * given up. One thread: the one of the task that it belongs to. */
 #ifndef ETCD_KEEPALIVE_H
 #define ETCD_KEEPALIVE_H
 
-#include "etcd/etcd.h"
+#include "etcd/loop.h"
 
 typedef struct keepalive keepalive;
 
@@ -12,13 +12,13 @@ typedef struct keepalive keepalive;
 int64_t keepalive_now_ms(void);
 
 /* `granted_ms`: when the request that granted the lease was sent, on this clock. NULL when out of memory. */
-keepalive *keepalive_new(ew_client *client, etcd_queue *q, int64_t lease, int64_t ttl_s, int64_t granted_ms);
+keepalive *keepalive_new(ew_client *client, etcd_task *task, int64_t lease, int64_t ttl_s, int64_t granted_ms);
 void keepalive_free(keepalive *k); /* only before its first step, or when stopped */
 
 int64_t keepalive_deadline_ms(const keepalive *k); /* of etcd_now_ms: when the next step is due */
 bool keepalive_step(keepalive *k);                 /* does what is due; true: the lease is over, for good */
 
-void keepalive_stop(keepalive *k); /* ends the stream; then run the queue until it has stopped */
+void keepalive_stop(keepalive *k); /* ends the stream; it has stopped when that has ended */
 bool keepalive_stopped(const keepalive *k);
 
 #endif

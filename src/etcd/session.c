@@ -1,8 +1,9 @@
 /* A session: a lease, and a thread that does nothing but keep it alive and know when it is over (SEMANTICS 30).
  *
- * The thread sleeps in its own queue, so neither a slow tick nor a long call can delay a keepalive. */
-#include "etcd/connection.h"
+ * The sessions of a client share that thread. It sleeps in its own queue, so neither a slow tick nor a long call can
+ * delay a keepalive. */
 #include "etcd/keepalive.h"
+#include "etcd/loop.h"
 
 #include "core/log.h"
 #include "etcd.pb-c.h"
@@ -21,11 +22,11 @@ typedef struct listener {
 } listener;
 
 struct ew_session {
+    etcd_task task; /* first */
     ew_client *client;
-    etcd_queue *queue;
     int64_t lease;
     keepalive *keepalive;
-    pthread_t thread;
+    bool stopped; /* keepalive_stop was called */
     atomic_bool closing, done;
 
     pthread_mutex_t lock; /* of what follows */
@@ -80,40 +81,32 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
             s->listeners[i] = (listener){0};
     }
     /* A listener that forgets itself would wait for its own end. */
-    while (s->running.fn == fn && s->running.arg == arg && !pthread_equal(pthread_self(), s->thread))
+    while (s->running.fn == fn && s->running.arg == arg && !etcd_loop_is_here(s->task.loop))
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- the thread ---- */
 
-static void *run(void *arg) {
-    ew_session *s = arg;
-    bool over = false;
-    while (!over && !atomic_load(&s->closing)) {
-        etcd_queue_run(s->queue, keepalive_deadline_ms(s->keepalive));
-        over = keepalive_step(s->keepalive);
-    }
-    if (over) {
-        log_fields(EW_LOG_WARN, NULL, "session", "the session is done", {"lease", NULL, s->lease});
-        atomic_store(&s->done, true);
-        tell_listeners(s);
-    }
-    keepalive_stop(s->keepalive);
-    while (!keepalive_stopped(s->keepalive))
-        etcd_queue_run(s->queue, INT64_MAX);
-    return NULL;
+static void end(ew_session *s) {
+    log_fields(EW_LOG_WARN, NULL, "session", "the session is done", {"lease", NULL, s->lease});
+    atomic_store(&s->done, true);
+    tell_listeners(s);
 }
 
-static int start_thread(ew_session *s, int64_t ttl_s, int64_t sent_ms, ew_error *err) {
-    s->keepalive = keepalive_new(s->client, s->queue, s->lease, ttl_s, sent_ms);
-    if (!s->keepalive)
-        return ew_fail(err, EW_ERR_NO_MEMORY, "session");
-    int problem = pthread_create(&s->thread, NULL, run, s);
-    if (problem == 0)
-        return EW_OK;
-    keepalive_free(s->keepalive);
-    return ew_fail(err, EW_ERR_SYSTEM, "session thread: %s", strerror(problem));
+static int64_t session_round(etcd_task *t, int64_t now_ms) {
+    (void)now_ms; /* a lease has a clock of its own */
+    ew_session *s = (ew_session *)t;
+    if (!s->stopped) {
+        bool closing = atomic_load(&s->closing), over = !closing && keepalive_step(s->keepalive);
+        if (!closing && !over)
+            return keepalive_deadline_ms(s->keepalive);
+        if (over)
+            end(s);
+        s->stopped = true;
+        keepalive_stop(s->keepalive);
+    }
+    return keepalive_stopped(s->keepalive) ? ETCD_TASK_OVER : INT64_MAX;
 }
 
 /* What goes wrong is left to the TTL. */
@@ -127,24 +120,29 @@ static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes
 }
 
 /* A courtesy with a short deadline: without it the lease ends at its TTL, and whoever stops should not wait for an etcd
- * that is away. On the session's own queue, whose thread does not run. */
+ * that is away. */
 static void revoke(ew_session *s) {
     enum { REVOKE_MS = 2000 };
+    etcd_queue *queue = etcd_queue_new();
+    if (!queue)
+        return;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
     uint8_t bytes[16]; /* a tag and a varint */
     bool answered = false;
     request.id = s->lease;
     ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
-    if (!etcd_call_start(s->client, s->queue, ETCD_LEASE_REVOKE, packed, REVOKE_MS, on_revoked, &answered))
-        return;
+    if (!etcd_call_start(s->client, queue, ETCD_LEASE_REVOKE, packed, REVOKE_MS, on_revoked, &answered))
+        answered = true;
     while (!answered)
-        etcd_queue_run(s->queue, INT64_MAX);
+        etcd_queue_run(queue, INT64_MAX);
+    etcd_queue_free(queue);
 }
 
 static void free_session(ew_session *s) {
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->idle);
-    etcd_queue_free(s->queue);
+    keepalive_free(s->keepalive);
+    etcd_loop_give(s->task.loop);
     free(s);
 }
 
@@ -155,25 +153,30 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
     if (ttl_s < 1 || ttl_s > 9000000000)
         return ew_fail(err, EW_ERR_INVALID, "session: a TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
     ew_session *s = calloc(1, sizeof *s);
-    if (!s || !(s->queue = etcd_queue_new())) {
+    int status = s ? etcd_loop_take(&s->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
+    if (status != EW_OK) {
         free(s);
-        return ew_fail(err, EW_ERR_NO_MEMORY, "session");
+        return ew_fail(err, status, "session");
     }
+    s->task.round = session_round;
     s->client = client;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->idle, NULL);
 
     int64_t sent_ms = keepalive_now_ms(), granted_s = 0;
-    int status = ew_client_lease_grant(client, ttl_s, &s->lease, &granted_s, err);
+    status = ew_client_lease_grant(client, ttl_s, &s->lease, &granted_s, err);
     if (status == EW_OK) {
-        status = start_thread(s, granted_s, sent_ms, err);
-        if (status != EW_OK)
+        s->keepalive = keepalive_new(client, &s->task, s->lease, granted_s, sent_ms);
+        if (!s->keepalive) {
+            status = ew_fail(err, EW_ERR_NO_MEMORY, "session");
             revoke(s);
+        }
     }
     if (status != EW_OK) {
         free_session(s);
         return status;
     }
+    etcd_task_start(&s->task);
     *out = s;
     return EW_OK;
 }
@@ -190,9 +193,8 @@ void ew_session_close(ew_session *s, bool keep_lease) {
     if (!s)
         return;
     atomic_store(&s->closing, true);
-    etcd_queue_wake(s->queue);
-    pthread_join(s->thread, NULL);
-    keepalive_free(s->keepalive);
+    etcd_task_wake(&s->task);
+    etcd_task_wait(&s->task);
     if (!keep_lease)
         revoke(s);
     free_session(s);

@@ -1,0 +1,179 @@
+#include "etcd/loop.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct etcd_loop {
+    const ew_client *client;
+    etcd_loop_kind kind;
+    unsigned users;  /* under the lock of all loops */
+    etcd_loop *next; /* likewise */
+
+    etcd_queue *queue;
+    pthread_t thread;
+    atomic_bool closing;
+    etcd_task *tasks; /* the thread's own */
+
+    pthread_mutex_t lock; /* the rest */
+    pthread_cond_t over;
+    etcd_task *added; /* that the thread does not know of yet */
+};
+
+/* ---- the thread ---- */
+
+static void admit(etcd_loop *l) {
+    pthread_mutex_lock(&l->lock);
+    while (l->added != NULL) {
+        etcd_task *t = l->added;
+        l->added = t->next;
+        t->next = l->tasks;
+        l->tasks = t;
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* From here on it may be gone. */
+static void let_go(etcd_loop *l, etcd_task *t) {
+    pthread_mutex_lock(&l->lock);
+    t->over = true;
+    pthread_cond_broadcast(&l->over);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Gives every task that is due its round; answers when the next one is. */
+static int64_t look(etcd_loop *l) {
+    admit(l);
+    int64_t now_ms = etcd_now_ms(), deadline_ms = INT64_MAX;
+    for (etcd_task **at = &l->tasks; *at != NULL;) {
+        etcd_task *t = *at;
+        if (atomic_exchange(&t->due, false) || t->deadline_ms <= now_ms)
+            t->deadline_ms = t->round(t, now_ms);
+        if (t->deadline_ms == ETCD_TASK_OVER) {
+            *at = t->next;
+            let_go(l, t);
+        } else {
+            at = &t->next;
+        }
+    }
+    /* A round may have made an earlier one's task due again. */
+    for (const etcd_task *t = l->tasks; t != NULL; t = t->next) {
+        int64_t task_ms = atomic_load(&t->due) ? now_ms : t->deadline_ms;
+        deadline_ms = task_ms < deadline_ms ? task_ms : deadline_ms;
+    }
+    return deadline_ms;
+}
+
+static void *run(void *arg) {
+    etcd_loop *l = arg;
+    while (!atomic_load(&l->closing))
+        etcd_queue_run(l->queue, look(l));
+    return NULL;
+}
+
+/* ---- tasks ---- */
+
+void etcd_task_start(etcd_task *t) {
+    etcd_loop *l = t->loop;
+    t->over = false;
+    t->deadline_ms = INT64_MAX;
+    atomic_store(&t->due, true);
+    pthread_mutex_lock(&l->lock);
+    t->next = l->added;
+    l->added = t;
+    pthread_mutex_unlock(&l->lock);
+    etcd_queue_wake(l->queue);
+}
+
+void etcd_task_due(etcd_task *t) {
+    atomic_store(&t->due, true);
+}
+
+void etcd_task_wake(etcd_task *t) {
+    etcd_task_due(t);
+    etcd_queue_wake(t->loop->queue);
+}
+
+void etcd_task_wait(etcd_task *t) {
+    etcd_loop *l = t->loop;
+    pthread_mutex_lock(&l->lock);
+    while (!t->over)
+        pthread_cond_wait(&l->over, &l->lock);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- life ---- */
+
+/* The loops of all clients of this process: a few, so a list will do. */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static etcd_loop *all;
+
+static void dismantle(etcd_loop *l) {
+    etcd_queue_free(l->queue);
+    pthread_cond_destroy(&l->over);
+    pthread_mutex_destroy(&l->lock);
+    free(l);
+}
+
+static int make(etcd_loop **out, const ew_client *client, etcd_loop_kind kind) {
+    etcd_loop *l = calloc(1, sizeof *l);
+    if (l == NULL || (l->queue = etcd_queue_new()) == NULL) {
+        free(l);
+        return EW_ERR_NO_MEMORY;
+    }
+    l->client = client;
+    l->kind = kind;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->over, NULL);
+    if (pthread_create(&l->thread, NULL, run, l) != 0) {
+        dismantle(l);
+        return EW_ERR_SYSTEM;
+    }
+    l->next = all;
+    all = l;
+    *out = l;
+    return EW_OK;
+}
+
+int etcd_loop_take(etcd_loop **out, ew_client *client, etcd_loop_kind kind) {
+    int status = EW_OK;
+    pthread_mutex_lock(&all_lock);
+    etcd_loop *l = all;
+    while (l != NULL && (l->client != client || l->kind != kind))
+        l = l->next;
+    if (l == NULL)
+        status = make(&l, client, kind);
+    if (l != NULL)
+        l->users++;
+    pthread_mutex_unlock(&all_lock);
+    *out = l;
+    return status;
+}
+
+static bool leave(etcd_loop *l) {
+    pthread_mutex_lock(&all_lock);
+    bool last = --l->users == 0;
+    etcd_loop **at = &all;
+    while (last && *at != l)
+        at = &(*at)->next;
+    if (last)
+        *at = l->next;
+    pthread_mutex_unlock(&all_lock);
+    return last;
+}
+
+void etcd_loop_give(etcd_loop *l) {
+    if (l == NULL || !leave(l))
+        return;
+    atomic_store(&l->closing, true);
+    etcd_queue_wake(l->queue);
+    pthread_join(l->thread, NULL);
+    dismantle(l);
+}
+
+etcd_queue *etcd_loop_queue(const etcd_loop *l) {
+    return l->queue;
+}
+
+bool etcd_loop_is_here(const etcd_loop *l) {
+    return pthread_equal(pthread_self(), l->thread);
+}
