@@ -7,7 +7,9 @@
  *     }
  *
  * A worker has three threads (watcher, reactor, committer), which exchange messages over nng sockets named
- * `<url_prefix>/<name>/<actor>`. Names must be unique among the workers that share an url_prefix.
+ * `<url_prefix>/<name>/<actor>`. Workers that share a client share the threads of its watchers and of its committers,
+ * and the one that keeps its sessions alive: each more worker is one thread more. Names must be unique among the
+ * workers that share an url_prefix.
  *
  * CAVEATS
  *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
