@@ -62,7 +62,6 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
 }
 
 void actor_launch(ew_actor *a) {
-    a->launched = true;
     etcd_task_start(&a->task);
 }
 
@@ -77,20 +76,14 @@ void actor_free(ew_actor *a) {
     free(a);
 }
 
-int actor_join(ew_actor *a, ew_error *err) {
-    if (a->launched) {
-        etcd_task_wait(&a->task);
-        outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
-    }
-    int status = a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
-    actor_free(a);
-    return status;
-}
-
 int ew_actor_stop(ew_actor *a, ew_error *err) {
     atomic_store(&a->stop_timeout_ms, 1000);
     a->ops->arrived(a);
-    return actor_join(a, err);
+    etcd_task_wait(&a->task);
+    outbox_flush(a->outbox, etcd_now_ms() + FLUSH_MS);
+    int status = a->status == EW_OK ? EW_OK : ew_fail(err, a->status, "%s", a->detail);
+    actor_free(a);
+    return status;
 }
 
 uint64_t ew_actor_bad_messages(const ew_actor *a) {

@@ -34,8 +34,8 @@ struct ew_actor {
     etcd_queue *queue;
     mailbox *mailbox;
     outbox *outbox;
-    outbox *down_outbox;    /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
-    bool launched, started; /* the loop looks after it; `start` was called */
+    outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
+    bool started;        /* `start` was called */
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
     _Atomic uint64_t bad_messages;
@@ -52,9 +52,6 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
 
 /* Begins the rounds. */
 void actor_launch(ew_actor *a);
-
-/* Waits for the end of an actor that was told to stop by a STOP message, and frees it. */
-int actor_join(ew_actor *a, ew_error *err);
 
 /* Takes apart and frees an actor that was not launched, or has had its last round. NULL is fine. */
 void actor_free(ew_actor *a);
