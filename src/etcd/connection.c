@@ -164,6 +164,15 @@ void connection_give(connection_set *set) {
     free(set);
 }
 
+connection_set *connection_exchange(ew_client *client, connection_set *next) {
+    pthread_mutex_lock(&client->lock);
+    connection_set *old = client->set;
+    client->set = next;
+    pthread_mutex_unlock(&client->lock);
+    streams_renew(client);
+    return old;
+}
+
 static void follow(ew_client *client, connection_set **set) {
     connection_set *newest = connection_take(client), *old = *set;
     *set = newest;
@@ -185,12 +194,7 @@ static void move(ew_client *client) {
     if (!next)
         return; /* the next lookup tries again */
     log_fields(EW_LOG_INFO, NULL, "etcd", "the endpoints have other addresses", {"endpoints", client->endpoints});
-    pthread_mutex_lock(&client->lock);
-    connection_set *old = client->set;
-    client->set = next;
-    pthread_mutex_unlock(&client->lock);
-    streams_renew(client);
-    connection_give(old);
+    connection_give(connection_exchange(client, next));
 }
 
 static void move_if_needed(ew_client *client) {

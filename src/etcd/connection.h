@@ -65,6 +65,9 @@ connection_set *connection_open(const connection_makings *m, const ew_options *o
 connection_set *connection_take(ew_client *client);
 void connection_give(connection_set *set); /* NULL is fine */
 
+/* Makes `next` the client's newest set, which streams go over to; answers the one before, to be given back. */
+connection_set *connection_exchange(ew_client *client, connection_set *next);
+
 /* Gives `*set` back and takes a newer one, if there is one; then looks for a channel of it that is connected, for that
  * method. Answers its way, or NO_WAY: then all of them have been told to connect, and connection_wait is the way to
  * wait for a change. */

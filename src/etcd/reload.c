@@ -47,12 +47,7 @@ static void exchange(ew_client *c, ew_client *next) {
     grpc_channel_credentials *credentials = c->makings.credentials;
     c->makings.credentials = next->makings.credentials;
     next->makings.credentials = credentials;
-    pthread_mutex_lock(&c->lock);
-    connection_set *old = c->set;
-    c->set = next->set;
-    next->set = old;
-    pthread_mutex_unlock(&c->lock);
-    streams_renew(c);
+    next->set = connection_exchange(c, next->set);
 }
 
 int ew_client_reload(ew_client *c, ew_error *err) {
