@@ -32,13 +32,17 @@
  * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. What surely did
  * not happen because no member answered or none was the leader is tried again within that time, after a wait that
  * doubles from `backoff_min_ms` to `backoff_max_ms`, with jitter. Everything else is answered at once:
- *   EW_ERR_UNKNOWN_OUTCOME  a write was sent and its answer lost: it may have been applied, or still may be. It is
- * never repeated here; whether to is the caller's decision EW_ERR_UNAVAILABLE      nothing was done: no endpoint was
- * there in time EW_ERR_TIMEOUT          a read was not answered in time EW_ERR_DENIED           the user may not; the
- * detail names the keys EW_ERR_UNAUTHENTICATED  etcd does not know the user, or wants one EW_ERR_NO_SPACE etcd's quota
- * is used up; it takes deletes only until its alarm is taken back EW_ERR_WRONG_CLUSTER    what answers is not the
- * cluster that answered first EW_ERR_BAD_ANSWER       what answers is no etcd, or out of its mind ew_is_retryable tells
- * which of them may be gone by themselves (<etcdworker/error.h>).
+ *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its answer lost: it may have been applied, or still may be. It is
+ *    never repeated here; whether to is the caller's decision.
+ *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time.
+ *  - EW_ERR_TIMEOUT: a read was not answered in time.
+ *  - EW_ERR_DENIED: the user may not; the detail names the keys.
+ *  - EW_ERR_UNAUTHENTICATED: etcd does not know the user, or wants one.
+ *  - EW_ERR_NO_SPACE: etcd's quota is used up; it takes deletes only until its alarm is taken back.
+ *  - EW_ERR_WRONG_CLUSTER: what answers is not the cluster that answered first.
+ *  - EW_ERR_BAD_ANSWER: what answers is no etcd, or out of its mind.
+ *
+ * ew_is_retryable tells which of them may be gone by themselves (<etcdworker/error.h>).
  *
  * THREADS. A client is one connection pool. Its functions may be called from any thread, several at once; the objects
  * made from it (transactions, scans, watches, results) are used by one thread at a time, unless it says otherwise.
