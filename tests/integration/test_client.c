@@ -1,5 +1,6 @@
 /* The public client against a real etcd: each call, and what its errors mean (ETCD P11, P13). */
 #include "etcd/etcd.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
 #include <pthread.h>
@@ -13,7 +14,6 @@
 
 static etcd_server *server;
 static ew_client *client;
-static ew_error err;
 
 static int set_up(void **state) {
     (void)state;
@@ -30,11 +30,6 @@ static int tear_down(void **state) {
 }
 
 /* For calls that must succeed: the error's text instead of a number. */
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
-}
-
 static void assert_text(ew_slice s, const char *text) {
     if (!ew_slice_equal(s, ew_str(text)))
         fail_msg("\"%.*s\" is not \"%s\"", (int)s.len, (const char *)s.data, text);

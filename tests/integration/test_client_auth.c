@@ -1,6 +1,7 @@
 /* Users, tokens and permissions against a real etcd (ETCD P10). */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
 #include <etcdworker/session.h>
@@ -15,7 +16,6 @@
 
 static etcd_server *server;
 static certs *files; /* only for its directory */
-static ew_error err;
 
 /* The user app may do anything below /app/, and nothing else. */
 static const char *const setup[][7] = {
@@ -47,16 +47,6 @@ static int tear_down(void **state) {
     etcd_server_free(server);
     certs_free(files);
     return 0;
-}
-
-static int nothing_is_left(void **state) {
-    (void)state;
-    return etcd_all_released(5000) ? 0 : -1;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
 }
 
 static ew_client *open_client(const etcd_server *s, const char *user, const char *password) {

@@ -3,6 +3,7 @@
 #include "etcd/etcd.h"
 #include "etcd/targets.h"
 #include "lib/certs.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
 #include <etcdworker/session.h>
@@ -12,22 +13,22 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 static certs *files;
-static ew_error err;
 
 /* ---- names ---- */
 
 /* One name, "etcd.test", with up to two addresses; without any, it is not known. */
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t looked_up = PTHREAD_COND_INITIALIZER;
 static const char *addresses[2];
-static atomic_int lookups;
+static int lookups; /* that have ended */
 
 static void name_leads_to(const char *first, const char *second) {
     pthread_mutex_lock(&names_lock);
@@ -55,9 +56,28 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
             ;
         last->ai_next = behind;
     }
+    lookups++;
+    pthread_cond_broadcast(&looked_up);
     pthread_mutex_unlock(&names_lock);
-    atomic_fetch_add(&lookups, 1);
     return problem;
+}
+
+static int lookups_so_far(void) {
+    pthread_mutex_lock(&names_lock);
+    int count = lookups;
+    pthread_mutex_unlock(&names_lock);
+    return count;
+}
+
+/* Under the lock. */
+static void await_lookup_after(int before) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 30;
+    while (lookups == before) {
+        if (pthread_cond_timedwait(&looked_up, &names_lock, &until) != 0)
+            fail_msg("nothing has been looked up within 30 s");
+    }
 }
 
 /* ---- clients ---- */
@@ -74,33 +94,12 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static int nothing_is_left(void **state) {
-    (void)state;
-    return etcd_all_released(5000) ? 0 : -1;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
-}
-
-static ew_client *open_client(const char *where, const char *ca_file, int64_t call_timeout_ms) {
-    ew_options *o = ew_options_new();
-    ew_client *c;
-    must(ew_options_set(o, "endpoints", where, &err));
-    must(ew_options_set(o, "ca_file", ca_file, &err));
-    must(ew_options_set_int(o, "call_timeout_ms", call_timeout_ms, &err));
-    must(ew_client_open(&c, o, &err));
-    ew_options_free(o);
-    return c;
-}
-
 static int put(ew_client *c, const char *key) {
     return ew_client_put(c, ew_str(key), EW_STR("x"), NULL, NULL, &err);
 }
 
 static void expect_put(const char *where) {
-    ew_client *c = open_client(where, "", 10000);
+    ew_client *c = open_client_at(where, "", 10000);
     must(put(c, "/a"));
     ew_client_close(c);
 }
@@ -150,7 +149,7 @@ static void test_what_is_taken(void **state) {
         "localhost:1,127.0.0.1:2", "[::1]:2379,[fe80::1]:2379",   "unix:/run/etcd.sock",
         "unix:///run/etcd.sock",   "unix:/a,unix:/b,127.0.0.1:1", "127.0.0.1:1,[::1]:1,etcd.test:1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
-        ew_client_close(open_client(good[i], "", 1000));
+        ew_client_close(open_client_at(good[i], "", 1000));
     ew_client *c;
     assert_int_equal(ew_client_open(&c, NULL, &err), EW_ERR_INVALID);
     ew_client_close(NULL);
@@ -264,7 +263,7 @@ static void two_of_three(const char *also, const char *first, const cert_paths *
         flags[1] = cert, flags[2] = key;
     etcd_cluster *cluster = etcd_cluster_start(flags);
     snprintf(where, sizeof where, "%s,%s", first, cluster->nodes[1]->address);
-    ew_client *c = open_client(where, ca_file, 20000);
+    ew_client *c = open_client_at(where, ca_file, 20000);
     nobody_is_missed(cluster, c, 2);
     ew_client_close(c);
     etcd_cluster_free(cluster);
@@ -309,7 +308,7 @@ static void test_a_name_and_all_others(void **state) {
     etcd_cluster *cluster = etcd_cluster_start((const char *const[]){also, NULL});
     snprintf(where, sizeof where, "%s,%s,etcd.test:%d,[::1]:%d", unix_socket, cluster->nodes[1]->address,
              cluster->nodes[2]->client_port, port);
-    ew_client *c = open_client(where, "", 20000);
+    ew_client *c = open_client_at(where, "", 20000);
     nobody_is_missed(cluster, c, 3);
     ew_client_close(c);
     etcd_cluster_free(cluster);
@@ -339,7 +338,7 @@ static void test_a_name_with_tls(void **state) {
     etcd_server *s = etcd_server_start((const char *const[]){cert, key, NULL});
     name_leads_to("127.0.0.1", NULL);
     snprintf(where, sizeof where, "etcd.test:%d", s->client_port);
-    ew_client *c = open_client(where, certs_authority(files), 10000);
+    ew_client *c = open_client_at(where, certs_authority(files), 10000);
     must(put(c, "/a"));
     must(ew_client_reload(c, &err));
     must(put(c, "/a"));
@@ -367,17 +366,18 @@ static void test_a_name_that_comes_later(void **state) {
     etcd_server *s = etcd_server_start(NULL);
     name_leads_to(NULL, NULL);
     snprintf(where, sizeof where, "etcd.test:%d", s->client_port);
-    ew_client *c = open_client(where, "", 300);
+    ew_client *c = open_client_at(where, "", 300);
     assert_int_equal(put(c, "/a"), EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.detail, "etcd.test"));
     assert_non_null(strstr(err.detail, gai_strerror(EAI_AGAIN)));
     ew_client_close(c);
 
-    caller me = {.client = open_client(where, "", 30000)};
-    int before = atomic_load(&lookups);
+    caller me = {.client = open_client_at(where, "", 30000)};
+    int before = lookups_so_far();
     pthread_create(&me.thread, NULL, put_on_a_thread, &me);
-    while (atomic_load(&lookups) == before) /* it is waiting */
-        usleep(1000);
+    pthread_mutex_lock(&names_lock);
+    await_lookup_after(before); /* it is waiting */
+    pthread_mutex_unlock(&names_lock);
     name_leads_to("127.0.0.1", NULL);
     pthread_join(me.thread, NULL);
     if (me.status != EW_OK)
@@ -394,7 +394,7 @@ static void test_an_unknown_name_among_others(void **state) {
     snprintf(where, sizeof where, "no.such.host.invalid:2,%s", s->address);
     expect_put(where);
     etcd_server_kill(s);
-    ew_client *c = open_client(where, "", 300);
+    ew_client *c = open_client_at(where, "", 300);
     assert_int_equal(put(c, "/a"), EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.detail, "no.such.host.invalid: "));
     ew_client_close(c);
@@ -429,7 +429,7 @@ static void test_a_name_moves(void **state) {
     snprintf(where, sizeof where, "etcd.test:%d", port);
     etcd_server *s = etcd_server_start((const char *const[]){also, NULL});
     name_leads_to("127.0.0.2", NULL);
-    ew_client *c = open_client(where, "", 30000);
+    ew_client *c = open_client_at(where, "", 30000);
     must(put(c, "/a"));
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/")), NULL, &err));
     must(ew_session_open(&session, c, 60, &err));
@@ -449,7 +449,7 @@ static void test_a_name_moves(void **state) {
 
     name_leads_to("127.0.0.2", "127.0.0.1"); /* a watch alone finds it, too */
     move_server(s, "127.0.0.3", "127.0.0.2");
-    ew_client *other = open_client(s->address, "", 10000);
+    ew_client *other = open_client_at(s->address, "", 10000);
     must(put(other, "/e"));
     ew_client_close(other);
     expect_event(w, "/e");
@@ -464,14 +464,12 @@ static void test_a_name_moves(void **state) {
 static void test_closed_during_a_lookup(void **state) {
     (void)state;
     name_leads_to(NULL, NULL);
-    ew_client *c = open_client("etcd.test:1", "", 300);
+    ew_client *c = open_client_at("etcd.test:1", "", 300);
     pthread_mutex_lock(&names_lock); /* the name server is silent */
     assert_int_equal(put(c, "/a"), EW_ERR_UNAVAILABLE);
     ew_client_close(c);
-    int before = atomic_load(&lookups);
+    await_lookup_after(lookups); /* or it would be a thread of the next test's */
     pthread_mutex_unlock(&names_lock);
-    while (atomic_load(&lookups) == before) /* or it would be a thread of the next test's */
-        usleep(1000);
 }
 
 int main(void) {

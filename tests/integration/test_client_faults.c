@@ -1,5 +1,6 @@
 /* What the client says when etcd is away, silent, full, without a leader or another one (ETCD P7, P9, P11). */
 #include "etcd/etcd.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 #include "lib/wire.h"
 
@@ -12,26 +13,8 @@
 
 #include <cmocka.h>
 
-static ew_error err;
-
-static int nothing_is_left(void **state) {
-    (void)state;
-    return etcd_all_released(5000) ? 0 : -1;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
-}
-
 static ew_client *open_client(const char *endpoints, int64_t call_timeout_ms) {
-    ew_options *o = ew_options_new();
-    ew_client *c;
-    must(ew_options_set(o, "endpoints", endpoints, &err));
-    must(ew_options_set_int(o, "call_timeout_ms", call_timeout_ms, &err));
-    must(ew_client_open(&c, o, &err));
-    ew_options_free(o);
-    return c;
+    return open_client_at(endpoints, "", call_timeout_ms);
 }
 
 static int put(ew_client *c, const char *key) {

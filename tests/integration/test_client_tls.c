@@ -1,6 +1,7 @@
 /* TLS against a real etcd, with certificates of the test's own. */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
 #include <etcdworker/session.h>
@@ -16,7 +17,6 @@
 
 static certs *ours, *foreign;
 static etcd_server *server; /* its certificate is for 127.0.0.1, and it asks for none */
-static ew_error err;
 
 static etcd_server *start(const char *const *more, const cert_paths *p) {
     char cert[256], key[256];
@@ -45,11 +45,6 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static int nothing_is_left(void **state) {
-    (void)state;
-    return etcd_all_released(5000) ? 0 : -1;
-}
-
 /* Opens a client with the named options, pairs of name and value ended by NULL. */
 static int open_client(ew_client **out, const char *endpoints, ...) {
     ew_options *o = ew_options_new();
@@ -65,11 +60,6 @@ static int open_client(ew_client **out, const char *endpoints, ...) {
     int status = ew_client_open(out, o, &err);
     ew_options_free(o);
     return status;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
 }
 
 static int put(ew_client *c) {

@@ -1,5 +1,6 @@
 /* The public watch against a real etcd: whole revisions, in order, each once, whatever happens (ETCD P1 to P10). */
 #include "etcd/etcd.h"
+#include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
 #include <pthread.h>
@@ -14,7 +15,6 @@
 
 static etcd_server *server;
 static ew_client *client;
-static ew_error err;
 
 static int set_up(void **state) {
     (void)state;
@@ -28,11 +28,6 @@ static int tear_down(void **state) {
     ew_client_close(client);
     etcd_server_free(server);
     return etcd_all_released(5000) ? 0 : -1;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
 }
 
 static void assert_text(ew_slice s, const char *text) {

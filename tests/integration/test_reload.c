@@ -5,6 +5,7 @@
  * ones shows when the server is started again and takes those only. */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
+#include "lib/client_test.h"
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
 #include "lib/process.h"
@@ -30,7 +31,6 @@ static cert_paths old_server, new_server, old_client, new_client;
 static char used_ca[192], taken[192]; /* by the clients; by the server */
 static cert_paths used_server, used_client;
 static etcd_server *server;
-static ew_error err;
 
 static void copy(const char *from, const char *to) {
     assert_int_equal(process_run((char *[]){"cp", (char *)(uintptr_t)from, (char *)(uintptr_t)to, NULL}, NULL, 0), 0);
@@ -96,16 +96,6 @@ static int begin(void **state) {
     etcd_server_kill(server);
     etcd_server_restart(server);
     return 0;
-}
-
-static int nothing_is_left(void **state) {
-    (void)state;
-    return etcd_all_released(5000) ? 0 : -1;
-}
-
-static void must(int status) {
-    if (status != EW_OK)
-        fail_msg("%s: %s", ew_errname(status), err.detail);
 }
 
 static ew_options *options(void) {

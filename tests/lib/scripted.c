@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* One call: taken, its request read, answered, closed. */
 typedef struct incoming {
@@ -191,8 +192,13 @@ scripted_calls scripted_take_calls(scripted *s) {
 }
 
 void scripted_await_call(scripted *s) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 30;
     pthread_mutex_lock(&s->lock);
-    while (s->calls.count == 0)
-        pthread_cond_wait(&s->came, &s->lock);
+    while (s->calls.count == 0) {
+        if (pthread_cond_timedwait(&s->came, &s->lock, &until) != 0)
+            process_die("nobody has called the scripted server within 30 s");
+    }
     pthread_mutex_unlock(&s->lock);
 }
