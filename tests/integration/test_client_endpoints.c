@@ -320,6 +320,12 @@ static void test_a_name_and_all_others(void **state) {
 static void test_localhost(void **state) {
     (void)state;
     char where[128];
+    struct addrinfo *known;
+    if (getaddrinfo("localhost", NULL, NULL, &known) != 0) {
+        print_message("this machine does not know localhost: it has no /etc/hosts\n");
+        skip();
+    }
+    freeaddrinfo(known);
     etcd_server *s = etcd_server_start(NULL);
     snprintf(where, sizeof where, "localhost:%d", s->client_port);
     expect_put(where);
