@@ -186,6 +186,8 @@ static void backlog(injection *i) {
 }
 
 static const char *const without_counter[] = {"delete_counter=off", NULL};
+/* So that a slow etcd may take its time over all those revisions without the worker's lease coming to its end. */
+static const char *const long_lease[] = {"session_ttl_s=60", NULL};
 
 const fault faults_of_time[] = {
     {"answer-swallowed", ON_ONE | ON_THREE, NULL, answer_swallowed, "a transaction is committed, its answer lost"},
@@ -193,7 +195,7 @@ const fault faults_of_time[] = {
      "the same, while others delete and create keys again"},
     {"late-copy", ON_THREE, without_counter, late_copy, "a transaction arrives after it was given up"},
     {"compacted", ON_ONE | ON_THREE, NULL, compacted, "history is compacted while a worker is cut off"},
-    {"backlog", ON_ONE | ON_THREE, NULL, backlog,
+    {"backlog", ON_ONE | ON_THREE, long_lease, backlog,
      "1,500 revisions while a worker is cut off, which then come slowly and break off"},
     {NULL},
 };

@@ -1,0 +1,21 @@
+#!/bin/sh
+# A known mistake put back must end in a failed line of the table, for the reason it should. When a fault strikes is
+# chance, so there are 20 rounds for it; about every second one finds it. Usage: finds.sh PROGRAM MISTAKE FAULT
+# COMPLAINT, which is a regular expression.
+set -u
+round=0
+while [ "$round" -lt 20 ]; do
+    round=$((round + 1))
+    status=0
+    output=$(CHAOS_BUG=$2 "$1" --nodes 1 --fault "$3" 2>&1) || status=$?
+    printf '%s\n' "$output"
+    if [ "$status" -gt 1 ]; then
+        echo "finds: $2 under $3 ended with status $status, not with a table" >&2
+        exit 1
+    fi
+    if [ "$status" -eq 1 ] && printf '%s\n' "$output" | grep -Eq "$4"; then
+        exit 0
+    fi
+done
+echo "finds: $2 under $3 was not found by: $4" >&2
+exit 1
