@@ -1,0 +1,349 @@
+/* soak: workers at steady work for as long as it is told to, on a real etcd whose history is compacted, over a wire
+ * that breaks now and then, beside workers that live for a second. At the end every commit must have been counted once,
+ * and nothing may have grown: memory, open files, threads. docs/testing.md has the figures of an hour. */
+#include "lib/etcd_server.h"
+#include "lib/process.h"
+#include "lib/wire.h"
+
+#include <etcdworker/etcdworker.h>
+
+#include <dirent.h>
+#include <getopt.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    STEADY = 2,
+    SHORT_TICKS = 20, /* of a worker that lives for a second */
+    BEAT_MS = 50,     /* between two changes from outside */
+    NOISE_KEYS = 100,
+    CUT_EVERY_MS = 30000, /* or an eighth of the time */
+    COMPACT_EVERY_S = 5,
+    KEPT_REVISIONS = 1000,
+    PARTS = 10, /* of the time: lines of the table. The first is for warming up */
+    /* What memory may have grown by between the second part and the last: pages that the allocator and gRPC's pools
+     * take up late. A leak of 10 bytes a tick would be 7 MB in an hour. */
+    GROWTH_KB = 2048,
+};
+
+/* AddressSanitizer keeps what was freed for a while, and finds leaks by itself. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { MEMORY_TELLS = 0 };
+#else
+enum { MEMORY_TELLS = 1 };
+#endif
+
+static const char *const total_key = "/soak/total";
+
+/* ---- what is watched ---- */
+
+typedef struct usage {
+    long rss_kb, files, threads;
+    uint64_t commits;
+} usage;
+
+static usage most[PARTS];
+static atomic_uint_fast64_t asked, committed;
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void pause_ms(int ms) {
+    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL);
+}
+
+static long entries(const char *folder) {
+    long n = -2; /* . and .. */
+    DIR *d = opendir(folder);
+    if (d == NULL)
+        process_die("%s cannot be read", folder);
+    while (readdir(d) != NULL)
+        n++;
+    closedir(d);
+    return n;
+}
+
+static long rss_kb(void) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
+        process_die("/proc/self/statm cannot be read");
+    fclose(f);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void raise_to(long *highest, long value) {
+    if (value > *highest)
+        *highest = value;
+}
+
+static void sample(usage *u) {
+    raise_to(&u->rss_kb, rss_kb());
+    raise_to(&u->files, entries("/proc/self/fd"));
+    raise_to(&u->threads, entries("/proc/self/task"));
+    u->commits = atomic_load(&committed);
+}
+
+/* ---- workers ---- */
+
+typedef struct crewman {
+    int64_t left; /* ticks; negative: no end */
+    ew_worker *worker;
+} crewman;
+
+static int one_more(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t value = 0;
+    if (current != NULL && !ew_slice_int(current->value, &value))
+        return EW_ERR_REACTOR;
+    return ew_value_set_int(next, value + 1);
+}
+
+static void done(void *arg, int status, int64_t revision) {
+    (void)arg, (void)revision;
+    if (status == EW_OK)
+        atomic_fetch_add(&committed, 1);
+}
+
+static int tick(void *self, ew_tick *t) {
+    crewman *c = self;
+    if (c->left == 0)
+        return EW_FINISHED;
+    c->left -= c->left > 0;
+    ew_group *g = ew_tick_group(t);
+    int status = ew_group_modify(g, ew_str(total_key), one_more, NULL, NULL);
+    if (status == EW_OK)
+        status = ew_group_on_done(g, done, NULL);
+    atomic_fetch_add(&asked, 1);
+    return status;
+}
+
+static const ew_reactor reactor = EW_REACTOR(.tick = tick);
+
+static void must(int status, const ew_error *err, const char *what) {
+    if (status != EW_OK)
+        process_die("%s: %s: %s", what, ew_strerror(status), err->detail);
+}
+
+static void set(ew_options *o, const char *name, const char *value) {
+    ew_error err = {0};
+    must(ew_options_set(o, name, value, &err), &err, name);
+}
+
+static void begin(crewman *c, const etcd_server *etcd, const char *endpoint, const char *name) {
+    ew_error err = {0};
+    ew_options *o = etcd_server_options(etcd);
+    if (endpoint != NULL)
+        set(o, "endpoints", endpoint);
+    set(o, "prefix", "/soak");
+    set(o, "name", name);
+    set(o, "max_ticks_per_second", "100");
+    set(o, "tick_interval_ms", "10");
+    must(ew_worker_create(&c->worker, o, &reactor, c, &err), &err, name);
+    must(ew_worker_start(c->worker, &err), &err, name);
+    ew_options_free(o);
+}
+
+/* ---- the world around them ---- */
+
+typedef struct soak {
+    int64_t began_ms, length_ms, cut_every_ms;
+    etcd_server *etcd;
+    ew_client *hand;
+    wire *wires[STEADY];
+    crewman steady[STEADY];
+    unsigned beat;
+    uint64_t short_lives, cuts, compactions;
+    int64_t next_cut_ms, mend_ms, next_compaction_ms;
+    int64_t revision;
+} soak;
+
+static void change_something(soak *s) {
+    char key[64], value[256];
+    ew_error err = {0};
+    ew_result *r = NULL;
+    snprintf(key, sizeof key, "/soak/noise/%u", s->beat % NOISE_KEYS);
+    memset(value, 'a' + (int)(s->beat % 26), sizeof value);
+    ew_slice v = {.data = value, .len = 1 + s->beat % sizeof value};
+    if (s->beat % 3 == 0)
+        must(ew_client_delete(s->hand, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
+    else
+        must(ew_client_put(s->hand, ew_str(key), v, NULL, &r, &err), &err, "put");
+    if (r != NULL)
+        s->revision = ew_result_revision(r);
+    ew_result_free(r);
+    s->beat++;
+}
+
+/* Each short life ends before the next begins. */
+static void live_shortly(soak *s) {
+    char name[32];
+    ew_error err = {0};
+    crewman c = {.left = SHORT_TICKS};
+    snprintf(name, sizeof name, "short-%llu", (unsigned long long)s->short_lives++);
+    begin(&c, s->etcd, NULL, name);
+    must(ew_worker_join(c.worker, &err), &err, name);
+    ew_worker_destroy(c.worker);
+}
+
+static void break_and_mend(soak *s, int64_t now) {
+    if (now >= s->next_cut_ms) {
+        wire_cut(s->wires[s->cuts++ % STEADY]);
+        s->next_cut_ms = now + s->cut_every_ms;
+        s->mend_ms = now + 500;
+    }
+    if (s->mend_ms != 0 && now >= s->mend_ms) {
+        for (int i = 0; i < STEADY; i++)
+            wire_mend(s->wires[i]);
+        s->mend_ms = 0;
+    }
+}
+
+static void compact(soak *s, int64_t now) {
+    ew_error err = {0};
+    if (now < s->next_compaction_ms || s->revision <= KEPT_REVISIONS)
+        return;
+    must(ew_client_compact(s->hand, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
+    s->compactions++;
+    s->next_compaction_ms = now + COMPACT_EVERY_S * 1000;
+}
+
+static void open_all(soak *s) {
+    s->etcd = etcd_server_start(NULL);
+    s->hand = etcd_server_client(s->etcd);
+    for (int i = 0; i < STEADY; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "steady-%d", i);
+        s->wires[i] = wire_open(s->etcd->address);
+        s->steady[i] = (crewman){.left = -1};
+        begin(&s->steady[i], s->etcd, wire_endpoint(s->wires[i]), name);
+    }
+    s->began_ms = now_ms();
+    s->next_cut_ms = s->began_ms + 1000;
+}
+
+static void print_part(int part, const usage *u, uint64_t before) {
+    printf("%4d %10ld %6ld %8ld %9llu\n", part + 1, u->rss_kb, u->files, u->threads,
+           (unsigned long long)(u->commits - before));
+    fflush(stdout);
+}
+
+static void go(soak *s) {
+    int part = 0;
+    printf("part     rss kB  files  threads   commits\n");
+    for (int64_t now; (now = now_ms()) < s->began_ms + s->length_ms;) {
+        int at = (int)((now - s->began_ms) * PARTS / s->length_ms);
+        if (at > part) {
+            print_part(part, &most[part], part > 0 ? most[part - 1].commits : 0);
+            part = at;
+        }
+        change_something(s);
+        break_and_mend(s, now);
+        compact(s, now);
+        if (s->beat % 20 == 0)
+            live_shortly(s);
+        sample(&most[part]);
+        pause_ms(BEAT_MS);
+    }
+    print_part(part, &most[part], part > 0 ? most[part - 1].commits : 0);
+}
+
+/* ---- the verdict ---- */
+
+static int64_t total(soak *s) {
+    ew_error err = {0};
+    ew_result *r = NULL;
+    int64_t value = 0;
+    must(ew_client_get(s->hand, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
+    if (ew_result_count(r) != 1 || !ew_slice_int(ew_result_at(r, 0)->value, &value))
+        process_die("%s is no number", total_key);
+    ew_result_free(r);
+    return value;
+}
+
+static int complain(const char *what, long from, long to) {
+    printf("soak: %s grew from %ld to %ld\n", what, from, to);
+    return 1;
+}
+
+static int judge(soak *s) {
+    int bad = 0;
+    ew_error err = {0};
+    for (int i = 0; i < STEADY; i++) {
+        ew_worker_stats stats = {.size = sizeof stats};
+        ew_worker_get_stats(s->steady[i].worker, &stats);
+        printf("worker %d: %llu ticks, %llu reconnects, %llu snapshots, %llu refused\n", i,
+               (unsigned long long)stats.ticks, (unsigned long long)stats.reconnects,
+               (unsigned long long)stats.snapshots, (unsigned long long)stats.groups_refused);
+        ew_worker_stop(s->steady[i].worker);
+        int status = ew_worker_join(s->steady[i].worker, &err);
+        if (status != EW_ERR_CANCELLED) {
+            printf("soak: worker %d ended with %s: %s\n", i, ew_strerror(status), err.detail);
+            bad = 1;
+        }
+        if (s->cuts > (uint64_t)i && stats.reconnects == 0) {
+            printf("soak: void: worker %d never lost its connection\n", i);
+            bad = 1;
+        }
+        ew_worker_destroy(s->steady[i].worker);
+    }
+    uint64_t told = atomic_load(&committed);
+    int64_t there = total(s);
+    printf("%llu groups, %llu told committed, %lld counted by etcd; %llu short lives, %llu cuts, %llu compactions\n",
+           (unsigned long long)atomic_load(&asked), (unsigned long long)told, (long long)there,
+           (unsigned long long)s->short_lives, (unsigned long long)s->cuts, (unsigned long long)s->compactions);
+    if (told == 0 || told != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
+        printf("soak: %s\n", told == (uint64_t)there ? "void: nothing was done" : "a commit was lost or doubled");
+        bad = 1;
+    }
+    const usage *early = &most[1], *late = &most[PARTS - 1];
+    if (MEMORY_TELLS && late->rss_kb > early->rss_kb + GROWTH_KB)
+        bad = complain("memory, in kB,", early->rss_kb, late->rss_kb);
+    /* A short life that is sampled or not makes no difference: none is under way when a sample is taken. gRPC's and
+     * nng's pools may be one smaller in a quiet moment. */
+    if (late->files > early->files + 2)
+        bad = complain("open files", early->files, late->files);
+    if (late->threads > early->threads + 2)
+        bad = complain("threads", early->threads, late->threads);
+    return bad;
+}
+
+static void close_all(soak *s) {
+    for (int i = 0; i < STEADY; i++)
+        wire_close(s->wires[i]);
+    ew_client_close(s->hand);
+    etcd_server_free(s->etcd);
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {{"minutes", required_argument, NULL, 'm'},
+                                            {"seconds", required_argument, NULL, 's'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    static soak s;
+    int64_t seconds = 3600;
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        char *end = NULL;
+        if (c == 'm' || c == 's')
+            seconds = strtoll(optarg, &end, 10) * (c == 'm' ? 60 : 1);
+        if (c == 'h' || end == NULL || end == optarg || *end != '\0' || seconds < 10 || seconds > 1000000) {
+            fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for so long (at least 10 s)\n",
+                  c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : 2;
+        }
+    }
+    s.length_ms = seconds * 1000;
+    s.cut_every_ms = s.length_ms / 8 < CUT_EVERY_MS ? s.length_ms / 8 : CUT_EVERY_MS;
+    open_all(&s);
+    go(&s);
+    int bad = judge(&s);
+    close_all(&s);
+    return bad;
+}
