@@ -27,15 +27,14 @@ static ew_slice key_of(const mirror_entry *e) {
     return (ew_slice){e->bytes, e->key_len};
 }
 
-/* etcd's order: bytes as unsigned numbers, and of two keys that start alike the shorter one first. */
-static int compare(ew_slice a, ew_slice b) {
+int mirror_compare(ew_slice a, ew_slice b) {
     size_t common = a.len < b.len ? a.len : b.len;
     int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
 static int compare_entries(const mirror_entry *a, const mirror_entry *b) {
-    return compare(key_of(a), key_of(b));
+    return mirror_compare(key_of(a), key_of(b));
 }
 
 /* RB_GENERATE_STATIC would be this, but its `__unused` is not known everywhere. */
@@ -152,7 +151,7 @@ bool mirror_delete(mirror *m, ew_slice key) {
 mirror_entry *mirror_get(const mirror *m, ew_slice key) {
     mirror_entry *e = RB_ROOT(&m->tree);
     while (e) {
-        int order = compare(key, key_of(e));
+        int order = mirror_compare(key, key_of(e));
         if (order == 0)
             return e;
         e = order < 0 ? RB_LEFT(e, link) : RB_RIGHT(e, link);
@@ -163,7 +162,7 @@ mirror_entry *mirror_get(const mirror *m, ew_slice key) {
 mirror_entry *mirror_seek(const mirror *m, ew_slice key) {
     mirror_entry *e = RB_ROOT(&m->tree), *found = NULL;
     while (e) {
-        int order = compare(key, key_of(e));
+        int order = mirror_compare(key, key_of(e));
         if (order == 0)
             return e;
         if (order < 0)

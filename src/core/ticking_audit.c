@@ -93,19 +93,13 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
 
 /* ---- comparing ---- */
 
-static int compare_keys(ew_slice a, ew_slice b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common ? memcmp(a.data, b.data, common) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* The keys of the mirror between the last one that was compared and `key`: etcd does not have them. */
 static void find_extra(ticking *t, const ew_slice *key) {
     const ew_slice last = {t->audit_key_len > 0 ? (const void *)t->audit_key : "", t->audit_key_len};
     const mirror_entry *e = mirror_seek(t->mirror, last);
     if (e && t->audit_key_len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
         e = mirror_next(t->mirror, e);
-    for (; e && (!key || compare_keys(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
+    for (; e && (!key || mirror_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
         t->audit_found += mirror_entry_view(e).mod_revision <= t->audit_revision;
 }
 
@@ -145,7 +139,7 @@ static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs; i++) {
         const ew_slice key = ticking_slice(page->kvs[i]->key);
         if (key.len == 0 || page->kvs[i]->mod_revision <= 0 || page->kvs[i]->mod_revision > t->audit_revision ||
-            compare_keys(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
+            mirror_compare(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
             return false;
         find_extra(t, &key);
         compare_key(t, key, page->kvs[i]->mod_revision);
@@ -192,7 +186,9 @@ void ticking_take_audited(ticking *t, const Msg__Audited *a) {
     const Pb__RangeResponse *page = pb__range_response__unpack(&memory.allocator, a->page.len, a->page.data);
     bool sound = page && compare_page(t, page);
     arena_fini(&memory);
-    if (!sound) {
+    if (memory.failed) {
+        ticking_no_memory(t);
+    } else if (!sound) {
         t->stats.bad_messages++;
         ticking_drop_audit(t);
     } else if (a->last && !t->ending) {

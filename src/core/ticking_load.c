@@ -8,12 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static int compare_keys(ew_slice a, ew_slice b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common ? memcmp(a.data, b.data, common) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     if (!t->loaded_once) {
         /* A first load that starts over has shown nothing to anybody. */
@@ -55,7 +49,7 @@ static bool remember_key(ticking *t, ew_slice key) {
 
 /* What the mirror has and the snapshot has not, up to `key`, has been deleted; when exactly, nobody knows any more. */
 static void delete_up_to(ticking *t, const ew_slice *key) {
-    while (t->load_at && (!key || compare_keys(mirror_entry_view(t->load_at).key, *key) < 0)) {
+    while (t->load_at && (!key || mirror_compare(mirror_entry_view(t->load_at).key, *key) < 0)) {
         mirror_entry *gone = t->load_at;
         t->load_at = mirror_next(t->mirror, gone);
         if (!EW_BUG(vanished_keys_stay))
@@ -76,7 +70,7 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     if (!group_scope_owns(&t->scope, key))
         return;
     delete_up_to(t, &key);
-    mirror_entry *known = t->load_at && compare_keys(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
+    mirror_entry *known = t->load_at && mirror_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
     if (known)
         t->load_at = mirror_next(t->mirror, known);
     if (!known || mirror_entry_view(known).mod_revision != kv->mod_revision)
@@ -88,7 +82,7 @@ static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs && !t->ending; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
         const ew_slice key = ticking_slice(kv->key);
-        if (kv->mod_revision <= 0 || compare_keys(key, (ew_slice){t->load_key, t->load_key_len}) <= 0)
+        if (kv->mod_revision <= 0 || mirror_compare(key, (ew_slice){t->load_key, t->load_key_len}) <= 0)
             return false;
         if (!remember_key(t, key)) {
             ticking_no_memory(t);

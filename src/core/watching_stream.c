@@ -64,9 +64,8 @@ void watching_check_silence(watching *w, watching_effects *out) {
     request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST;
     request.progress_request = &progress;
     ew_slice bytes;
-    if (!watching_pack(w, out, &request.base, &bytes))
-        return;
-    watching_emit(out, WATCHING_DO_REQUEST)->bytes = bytes;
+    if (watching_pack(w, out, &request.base, &bytes))
+        watching_emit(out, WATCHING_DO_REQUEST)->bytes = bytes;
     w->asked = true;
     w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
 }

@@ -524,6 +524,31 @@ static void test_fence(void **state) {
     assert_outcome(w, EW_ERR_LEADERSHIP_LOST, 0);
 }
 
+/* A refusal whose read of the fence is of another key says nothing: the transaction is resolved. */
+static void test_fence_not_read(void **state) {
+    (void)state;
+    fence_world(true, false);
+    tiny_put(&w->etcd, "/a/y", "somebody else's");
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    Pb__TxnResponse *answer = pb__txn_response__unpack(NULL, w->answer.len, w->answer.bytes);
+    assert_non_null(answer);
+    answer->responses[1]->response_range->kvs[0]->key.data[1] = 'n';
+    w->answer.len = pb__txn_response__pack(answer, w->answer.bytes);
+    pb__txn_response__free_unpacked(answer, NULL);
+    answer_bytes(w, w->answer.bytes, w->answer.len);
+    assert_false(w->has_outcome);
+    for (int i = 0; i < 8 && !w->has_outcome; i++) {
+        if (w->txn)
+            applied(w);
+        else
+            wait_timer(w);
+    }
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+}
+
 /* The fence takes its place of etcd's 128, in the compares and in the reads. */
 static void test_fence_and_full_transactions(void **state) {
     (void)state;
@@ -859,6 +884,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_definite_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_limit_is_lower, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fence_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_and_full_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_of_another_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_of_another, setup, teardown),

@@ -74,13 +74,14 @@ static bool play_failing(long n) {
     world *w = calloc(1, sizeof *w);
     w->config = plain_config;
     w->etcd.revision = 1;
-    /* With a fence that always holds: nobody is "/none". */
-    uint8_t bytes[64];
+    /* With a fence that always holds: nobody has that name. It is too long for the first buffers. */
+    static uint8_t bytes[3100], name[3000] = "/none";
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
     compare.target = PB__COMPARE__COMPARE_TARGET__CREATE;
     compare.target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
-    compare.key = (ProtobufCBinaryData){5, (uint8_t *)"/none"};
+    memset(name + 5, 'n', sizeof name - 5);
+    compare.key = (ProtobufCBinaryData){sizeof name, name};
     fence.compare = compares;
     fence.n_compare = 1;
     w->config.fence = (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};

@@ -133,6 +133,10 @@ static void the_arena_may_fail(void **state) {
     arena_fini(&memory);
     fail_in = -1;
     arena_init(&memory);
+    assert_null(memory.allocator.alloc(memory.allocator.allocator_data, SIZE_MAX)); /* more than can be rounded up */
+    assert_true(memory.failed);
+    arena_fini(&memory);
+    arena_init(&memory);
     assert_null(pb__key_value__unpack(&memory.allocator, len - 1, bytes));
     assert_false(memory.failed);
     Pb__KeyValue *copy = pb__key_value__unpack(&memory.allocator, len, bytes);

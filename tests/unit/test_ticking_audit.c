@@ -29,32 +29,10 @@ static ticking_stats stats(void) {
     return s;
 }
 
-static void send_audited(uint64_t number, bool last, int status, const kv *kvs, size_t n) {
-    Pb__KeyValue store[16], *list[16];
-    Pb__RangeResponse response = PB__RANGE_RESPONSE__INIT;
-    uint8_t bytes[4096];
-    for (size_t i = 0; i < n; i++) {
-        pb__key_value__init(&store[i]);
-        store[i].key = binary(kvs[i].key);
-        store[i].mod_revision = kvs[i].mod;
-        list[i] = &store[i];
-    }
-    response.kvs = list;
-    response.n_kvs = n;
-    Msg__Audited audited = MSG__AUDITED__INIT;
-    audited.number = number;
-    audited.last = last;
-    audited.status = status;
-    audited.page = (ProtobufCBinaryData){pb__range_response__pack(&response, bytes), bytes};
-    Msg__Message m = MSG__MESSAGE__INIT;
-    m.audited = &audited;
-    send_message(l, &m);
-}
-
 #define page_of(number, last, ...)                                                                                     \
     do {                                                                                                               \
         const kv page_list_[] = {__VA_ARGS__};                                                                         \
-        send_audited((number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                   \
+        send_audited(l, (number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                \
     } while (0)
 
 /* Waits for the audit that is due, which must be at `revision`: its number. */
@@ -102,7 +80,7 @@ static void test_nothing_differs(void **state) {
     uint64_t number = audit_begins(9);
     assert_true(ticking_deadline_ms(l->t) > l->now + 60000); /* none beside it */
     page_of(number, false, {"/a/b", 2, ""}, {"/a/d", 3, ""});
-    send_audited(number, false, EW_OK, NULL, 0);
+    send_audited(l, number, false, EW_OK, NULL, 0);
     page_of(number, true, {COUNTER, 8, ""}, {"/a/x", 5, ""}, {"/ab", 4, ""});
     assert_found(1, 0);
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);
@@ -150,7 +128,7 @@ static void test_lost_deletions(void **state) {
 static void test_an_empty_etcd(void **state) {
     (void)state;
     loaded();
-    send_audited(audit_begins(9), true, EW_OK, NULL, 0);
+    send_audited(l, audit_begins(9), true, EW_OK, NULL, 0);
     assert_found(1, 4);
 }
 
@@ -188,7 +166,7 @@ static void test_repair(void **state) {
 static void test_compacted(void **state) {
     (void)state;
     loaded();
-    send_audited(audit_begins(9), true, EW_ERR_COMPACTED, NULL, 0);
+    send_audited(l, audit_begins(9), true, EW_ERR_COMPACTED, NULL, 0);
     assert_found(0, 0);
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);
     progress(l, 30);
@@ -202,7 +180,7 @@ static void test_compacted(void **state) {
 static void test_compacted_and_nothing_new(void **state) {
     (void)state;
     loaded();
-    send_audited(audit_begins(9), true, EW_ERR_COMPACTED, NULL, 0);
+    send_audited(l, audit_begins(9), true, EW_ERR_COMPACTED, NULL, 0);
     int audits = l->audits;
     wait_timer(l);
     assert_int_equal(l->audits, audits);
@@ -217,7 +195,7 @@ static void test_failed(void **state) {
     (void)state;
     loaded();
     uint64_t number = audit_begins(9);
-    send_audited(number, true, EW_ERR_DENIED, NULL, 0);
+    send_audited(l, number, true, EW_ERR_DENIED, NULL, 0);
     assert_found(0, 0);
     assert_non_null(strstr(l->logs, "permission denied"));
     progress(l, 30);
@@ -254,7 +232,7 @@ static void test_malformed_pages(void **state) {
                            {{"/a/b", 2, ""}, {"/a/d", 0, ""}}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         uint64_t bad = stats().bad_messages;
-        send_audited(audit_begins(9), true, EW_OK, wrong[i], 2);
+        send_audited(l, audit_begins(9), true, EW_OK, wrong[i], 2);
         assert_int_equal(stats().bad_messages, bad + 1);
         assert_found(0, 0);
         assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);

@@ -42,6 +42,11 @@ static void *failing_realloc(void *old, size_t size) {
 #include "core/mirror.c"
 #include "core/tick.c"
 #include "core/ticking.c"
+#define remember_key remember_audited
+#define complete     complete_audit
+#include "core/ticking_audit.c"
+#undef remember_key
+#undef complete
 #include "core/ticking_changes.c"
 #include "core/ticking_effects.c"
 #include "core/ticking_groups.c"
@@ -161,8 +166,48 @@ static void play(life *l) {
     settle(l);
 }
 
+/* Too long for the stack of an arena. */
+static const char *long_key(void) {
+    static char key[4000] = "/a/long";
+    memset(key + 7, 'g', sizeof key - 8);
+    return key;
+}
+
+/* Progress that waits behind events while the reactor waits for an outcome. */
+static void play_waiting(life *l) {
+    const kv one[] = {{"/a/b", 2, "1"}, {long_key(), 3, "1"}};
+    l->epoch = 1;
+    page(l, 9, true, true, one, 2);
+    settle(l);
+    l->on_tick = work;
+    events(l, {long_key(), 10, "2"});
+    settle(l);
+    l->on_tick = NULL;
+    for (int64_t revision = 11; revision < 50 && !l->ended; revision++)
+        progress(l, revision);
+    for (int64_t revision = 50; revision < 60 && !l->ended; revision++)
+        events(l, {long_key(), revision, "3"});
+}
+
+/* An audit, with deletions meanwhile. */
+static void play_audit(life *l) {
+    const kv one[] = {{"/a/b", 2, "1"}, {"/a/c", 3, "1"}, {long_key(), 4, "1"}, {"/a/x", 5, "1"}};
+    l->epoch = 1;
+    page(l, 9, true, true, one, 4);
+    settle(l);
+    if (l->ended)
+        return;
+    wait_timer(l);
+    settle(l);
+    events(l, {"/a/b", 10, NULL}, {"/a/d", 11, "new"});
+    send_audited(l, l->audit_number, false, EW_OK, one, 2);
+    events(l, {"/a/d", 12, NULL});
+    send_audited(l, l->audit_number, true, EW_OK, one + 2, 2);
+    settle(l);
+}
+
 /* One life in which allocation `n` fails. Answers whether it was reached. */
-static bool play_failing(const ticking_config *config, long n) {
+static bool play_failing(void (*part)(life *), const ticking_config *config, long n) {
     life *l = calloc(1, sizeof *l);
     l->config = *config;
     l->now = 5000;
@@ -172,7 +217,7 @@ static bool play_failing(const ticking_config *config, long n) {
     fail_in = n;
     l->t = ticking_new(config);
     if (l->t)
-        play(l);
+        part(l);
     /* When memory is back, whoever waits is told. */
     bool reached = fail_in < 0;
     fail_in = -1;
@@ -193,28 +238,37 @@ static bool play_failing(const ticking_config *config, long n) {
     return reached;
 }
 
-static void every_failure(const ticking_config *config) {
+static void every_failure(void (*part)(life *), const ticking_config *config) {
     for (fail_count = 1; fail_count <= 3; fail_count++) {
         long n = 0;
-        while (play_failing(config, n))
+        while (play_failing(part, config, n))
             n++;
-        assert_true(n > 100);
+        assert_true(n > 20);
     }
 }
 
 static void test_memory(void **state) {
     (void)state;
     ticking_config config = plain_config;
-    every_failure(&config);
+    every_failure(play, &config);
     config.serializable = true;
-    every_failure(&config);
+    every_failure(play, &config);
     config.coalesce = false;
-    every_failure(&config);
+    every_failure(play, &config);
+    every_failure(play_waiting, &config);
     config.max_pending_update_bytes = 300;
-    every_failure(&config);
+    every_failure(play, &config);
+}
+
+static void test_memory_of_audits(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.audit_interval_ms = 60000;
+    config.tick_interval_ms = 86400000;
+    every_failure(play_audit, &config);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_audits)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -305,6 +305,29 @@ static inline void take_events(life *l, const kv *kvs, size_t n) {
         take_events((l), events_list_, sizeof events_list_ / sizeof events_list_[0]);                                  \
     } while (0)
 
+static inline void send_audited(life *l, uint64_t number, bool last, int status, const kv *kvs, size_t n) {
+    Pb__KeyValue store[16], *list[16];
+    Pb__RangeResponse response = PB__RANGE_RESPONSE__INIT;
+    uint8_t bytes[8192];
+    for (size_t i = 0; i < n; i++) {
+        pb__key_value__init(&store[i]);
+        store[i].key = binary(kvs[i].key);
+        store[i].mod_revision = kvs[i].mod;
+        list[i] = &store[i];
+    }
+    response.kvs = list;
+    response.n_kvs = n;
+    assert_true(n <= 16 && pb__range_response__get_packed_size(&response) <= sizeof bytes);
+    Msg__Audited audited = MSG__AUDITED__INIT;
+    audited.number = number;
+    audited.last = last;
+    audited.status = status;
+    audited.page = (ProtobufCBinaryData){pb__range_response__pack(&response, bytes), bytes};
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.audited = &audited;
+    send_message(l, &m);
+}
+
 static inline void progress(life *l, int64_t revision) {
     Msg__Progress p = MSG__PROGRESS__INIT;
     Msg__Message m = MSG__MESSAGE__INIT;
