@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,8 +18,30 @@ extern char **environ;
 
 enum { WORDS_MAX = 64, TIMEOUT_S = 300 };
 
+/* The role that is another program, because what it puts below the actors has the client layer's names. */
+static bool is_apart(const char *role) {
+    return strcmp(role, "actors") == 0;
+}
+
+/* It lies beside this program where both are built, and among the programs that nobody calls where they are installed.
+ */
+static void find_apart(char *path, size_t size) {
+    static const char *const places[] = {"/", "/" BENCH_LIBEXEC "/"};
+    char here[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", here, sizeof here - 1);
+    here[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(here, '/');
+    if (slash != NULL)
+        *slash = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        snprintf(path, size, "%s%setcdworker-bench-actors", here, places[i]);
+        if (access(path, X_OK) == 0)
+            return;
+    }
+}
+
 /* posix_spawn, since neither gRPC nor nng survives a fork; this process itself starts neither. */
-static int spawn(child *c, char **argv, int in, int out) {
+static int spawn(child *c, const char *path, char **argv, int in, int out) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t how;
     sigset_t none;
@@ -29,7 +52,7 @@ static int spawn(child *c, char **argv, int in, int out) {
     posix_spawn_file_actions_adddup2(&files, out, STDOUT_FILENO);
     posix_spawnattr_setsigmask(&how, &none);
     posix_spawnattr_setflags(&how, POSIX_SPAWN_SETSIGMASK);
-    int code = posix_spawn(&c->pid, "/proc/self/exe", &files, &how, argv, environ);
+    int code = posix_spawn(&c->pid, path, &files, &how, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&how);
     return code;
@@ -44,7 +67,10 @@ static bool launch(child *c, bench *b, char **argv) {
         close(in[1]);
         return bench_fail(b, "pipe: %s", strerror(errno));
     }
-    int code = spawn(c, argv, in[0], out[1]);
+    char path[PATH_MAX + 64] = "/proc/self/exe";
+    if (is_apart(c->role))
+        find_apart(path, sizeof path);
+    int code = spawn(c, path, argv, in[0], out[1]);
     close(in[0]);
     close(out[1]);
     c->in = in[1];
@@ -54,7 +80,7 @@ static bool launch(child *c, bench *b, char **argv) {
     c->pid = 0;
     close(c->in);
     close(c->out);
-    return bench_fail(b, "cannot start a process: %s", strerror(code));
+    return bench_fail(b, "cannot start %s: %s", path, strerror(code));
 }
 
 static bool start(child *c, bench *b, const char *role, const char *format, va_list list) {

@@ -22,6 +22,20 @@
 #include <time.h>
 #include <unistd.h>
 
+static const role roles[] = {
+    {"floor", role_floor, false},
+    {"watch", role_watch, false},
+    {"write", role_write, false},
+    {"probe", role_probe, false},
+    {"chain", role_chain, true},
+    {"groups", role_groups, true},
+    {"follow", role_follow, true},
+    {"contend", role_contend, true},
+    {"fanin", role_fanin, true},
+    {"pingpong", role_pingpong, true},
+    {0},
+};
+
 bool bench_interrupted(bench *b) {
     struct pollfd p = {.fd = b->signals, .events = POLLIN};
     if (!b->interrupted && poll(&p, 1, 0) == 1)
@@ -127,7 +141,7 @@ static int run(bench *b, const cmdline *c) {
 
 int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--child") == 0)
-        return role_main(argc - 2, argv + 2);
+        return role_main(roles, argc - 2, argv + 2);
     if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0)
         return dev_guard_main(argc, argv);
     bench b;

@@ -73,6 +73,8 @@ static json_t *make_run(const char *unit, const json_t *raw, const json_t *floor
         set(run, "floor_cpu_us", measure_number(floor, "cpu_us", 0) / measure_number(floor, "count", 1));
     snprintf(name, sizeof name, "switches_per_%s", unit);
     set(run, name, measure_number(raw, "switches", 0) / count);
+    if (floor != NULL)
+        set(run, "floor_switches", measure_number(floor, "switches", 0) / measure_number(floor, "count", 1));
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)raw, key, value) {

@@ -3,7 +3,8 @@
  * A row is a JSON object: `unit`, then for every number of its runs the median, and
  *   <unit>s_per_s, cpu_us_per_<unit>, switches_per_<unit>, seconds, max_rss_kb, threads
  *   latency_p50_us, latency_p90_us, latency_p99_us, latency_max_us    of all runs together
- *   floor_per_s, ratio, ratio_min, ratio_max                          pair by pair
+ *   floor_per_s, floor_cpu_us, floor_switches                         the same of the floor
+ *   ratio, ratio_min, ratio_max                                       pair by pair
  *   runs       the numbers of each run
  *   latency, floor_latency   histograms, [bucket, count] pairs; see histogram.h */
 #ifndef BENCH_MEASURE_H

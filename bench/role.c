@@ -10,17 +10,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-static const struct {
-    const char *name;
-    void (*run)(const role_args *a);
-    bool worker;
-} roles[] = {
-    {"floor", role_floor, false},      {"watch", role_watch, false},    {"write", role_write, false},
-    {"probe", role_probe, false},      {"chain", role_chain, true},     {"groups", role_groups, true},
-    {"follow", role_follow, true},     {"contend", role_contend, true}, {"fanin", role_fanin, true},
-    {"pingpong", role_pingpong, true},
-};
-
 static const char *find(const role_args *a, const char *name) {
     size_t len = strlen(name);
     for (int i = 0; i < a->count; i++)
@@ -113,15 +102,15 @@ static void prepare(const role_args *a, bool worker) {
         role_fail("%s", err.detail);
 }
 
-int role_main(int argc, char **argv) {
+int role_main(const role *roles, int argc, char **argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* no measurement outlives the program that asked for it */
     role_args args = {argc - 1, argv + 1};
     if (args_int(&args, "verbose", 0) != 0)
         ew_log_set(log_record, NULL, EW_LOG_INFO);
-    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
-        if (argc > 0 && strcmp(argv[0], roles[i].name) == 0) {
-            prepare(&args, roles[i].worker);
-            roles[i].run(&args);
+    for (const role *r = roles; argc > 0 && r->name != NULL; r++)
+        if (strcmp(argv[0], r->name) == 0) {
+            prepare(&args, r->worker);
+            r->run(&args);
             return EXIT_SUCCESS;
         }
     role_fail("unknown role: %s", argc > 0 ? argv[0] : "none");

@@ -39,6 +39,13 @@ void role_await(void);
 /* Tells the parent what went wrong, and ends the process. */
 _Noreturn void role_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* What a program can be. A list of them ends with one that has no name. */
+typedef struct role {
+    const char *name;
+    void (*run)(const role_args *a);
+    bool worker; /* what is measured is a worker: the process is prepared as one */
+} role;
+
 /* The roles. Each ends by role_say or role_fail. */
 void role_floor(const role_args *a);    /* one thread: a transaction, then its event */
 void role_watch(const role_args *a);    /* one thread: reads a watch */
@@ -52,6 +59,6 @@ void role_fanin(const role_args *a);    /* many workers with one client */
 void role_pingpong(const role_args *a); /* nng alone */
 
 /* Runs `--child ROLE name=value ...`; `argv` begins at ROLE. Answers the exit code. */
-int role_main(int argc, char **argv);
+int role_main(const role *roles, int argc, char **argv);
 
 #endif

@@ -1,5 +1,12 @@
-/* nng alone: three threads in a ring, which pass one message on over PUSH and PULL, as watcher, reactor and committer
- * do in a tick. What remains of a tick's cost when etcd, gRPC and the cores are taken away. */
+/* nng alone: the hops of a tick, with nothing in between. What remains of a tick's cost when etcd, gRPC, the cores and
+ * protobuf are taken away.
+ *
+ * A tick has two messages, and each is received as src/actors/mailbox.c does it, by an aio whose callback runs on a
+ * thread of nng's:
+ *   reactor -> committer   the patches; the callback starts the transaction, and what completes it wakes the watcher's
+ *                          thread
+ *   watcher -> reactor     events and outcome, joined; the callback wakes the reactor's thread
+ * So here two threads pass one message to and fro, each woken by a condition that a callback signals. */
 #include "role.h"
 
 #include <nng/nng.h>
@@ -9,11 +16,14 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { HOPS = 3, BODY_BYTES = 256 };
+enum { BODY_BYTES = 256 }; /* about what a tick of `chain` sends */
 
 typedef struct station {
     nng_socket pull, push;
-    pthread_t thread;
+    nng_aio *aio;
+    pthread_mutex_t lock;
+    pthread_cond_t filled;
+    nng_msg *arrived; /* under the lock: at most one is ever under way */
 } station;
 
 static void must(int rv, const char *what) {
@@ -21,72 +31,101 @@ static void must(int rv, const char *what) {
         role_fail("%s: %s", what, nng_strerror(rv));
 }
 
-/* Passes on whatever comes; an empty message is the last. */
-static void *pass_on(void *arg) {
+static void on_message(void *arg) {
     station *s = arg;
+    if (nng_aio_result(s->aio) != 0)
+        return; /* the station is being closed */
+    pthread_mutex_lock(&s->lock);
+    s->arrived = nng_aio_get_msg(s->aio);
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->filled);
+    nng_recv_aio(s->pull, s->aio);
+}
+
+static void send(station *s, nng_msg *m) {
+    must(nng_sendmsg(s->push, m, NNG_FLAG_NONBLOCK), "sending");
+}
+
+static nng_msg *receive(station *s) {
+    pthread_mutex_lock(&s->lock);
+    while (s->arrived == NULL)
+        pthread_cond_wait(&s->filled, &s->lock);
+    nng_msg *m = s->arrived;
+    s->arrived = NULL;
+    pthread_mutex_unlock(&s->lock);
+    return m;
+}
+
+/* A new message for each hop, as the actors have it. Empty: the last. */
+static nng_msg *new_message(size_t bytes) {
     nng_msg *m;
+    must(nng_msg_alloc(&m, bytes), "making a message");
+    return m;
+}
+
+/* The watcher's side: answers whatever comes; an empty message is the last. */
+static void *answer_all(void *arg) {
+    station *s = arg;
     size_t len;
     do {
-        must(nng_recvmsg(s->pull, &m, 0), "receiving");
+        nng_msg *m = receive(s);
         len = nng_msg_len(m);
-        must(nng_sendmsg(s->push, m, 0), "sending");
+        nng_msg_free(m);
+        send(s, new_message(len));
     } while (len > 0);
     return NULL;
 }
 
-static void send(station *s, size_t bytes) {
-    nng_msg *m;
-    must(nng_msg_alloc(&m, bytes), "making a message");
-    must(nng_sendmsg(s->push, m, 0), "sending");
+/* Sends to the other station and waits for its answer. */
+static void go_round(station *s, size_t bytes) {
+    send(s, new_message(bytes));
+    nng_msg_free(receive(s));
 }
 
-static void receive(station *s) {
-    nng_msg *m;
-    must(nng_recvmsg(s->pull, &m, 0), "receiving");
-    nng_msg_free(m);
+static void open_station(station *s, const char *url) {
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->filled, NULL);
+    must(nng_pull0_open(&s->pull), "opening a socket");
+    must(nng_push0_open(&s->push), "opening a socket");
+    must(nng_socket_set_int(s->push, NNG_OPT_SENDBUF, 2), "setting a buffer");
+    must(nng_aio_alloc(&s->aio, on_message, s), "making an aio");
+    must(nng_listen(s->pull, url, NULL, 0), "listening");
+    nng_recv_aio(s->pull, s->aio);
 }
 
-static void build_ring(station *ring) {
-    char url[64];
-    for (int i = 0; i < HOPS; i++) {
-        snprintf(url, sizeof url, "inproc://bench/%d", i);
-        must(nng_pull0_open(&ring[i].pull), "opening a socket");
-        must(nng_push0_open(&ring[i].push), "opening a socket");
-        must(nng_listen(ring[i].pull, url, NULL, 0), "listening");
-    }
-    for (int i = 0; i < HOPS; i++) {
-        snprintf(url, sizeof url, "inproc://bench/%d", (i + 1) % HOPS);
-        must(nng_dial(ring[i].push, url, NULL, 0), "dialing");
-    }
+static void close_station(station *s) {
+    nng_aio_stop(s->aio);
+    nng_aio_free(s->aio);
+    nng_close(s->push);
+    nng_close(s->pull);
+    pthread_cond_destroy(&s->filled);
+    pthread_mutex_destroy(&s->lock);
 }
 
 void role_pingpong(const role_args *a) {
     static histogram latency;
-    station ring[HOPS];
-    int64_t rounds = args_int(a, "ticks", 20000);
-    build_ring(ring);
-    for (int i = 1; i < HOPS; i++)
-        if (pthread_create(&ring[i].thread, NULL, pass_on, &ring[i]) != 0)
-            role_fail("a thread cannot be started");
+    static station reactor, watcher;
+    pthread_t thread;
+    int64_t rounds = args_int(a, "ticks", 2000);
+    open_station(&reactor, "inproc://bench/reactor");
+    open_station(&watcher, "inproc://bench/watcher");
+    must(nng_dial(reactor.push, "inproc://bench/watcher", NULL, 0), "dialing");
+    must(nng_dial(watcher.push, "inproc://bench/reactor", NULL, 0), "dialing");
+    if (pthread_create(&thread, NULL, answer_all, &watcher) != 0)
+        role_fail("a thread cannot be started");
     usage from = usage_now();
     for (int64_t i = 0; i < rounds; i++) {
         int64_t before_ns = now_ns();
-        send(&ring[0], BODY_BYTES);
-        receive(&ring[0]);
+        go_round(&reactor, BODY_BYTES);
         histogram_add(&latency, (uint64_t)(now_ns() - before_ns));
     }
     usage to = usage_now();
     json_t *result = json_object();
     usage_report(result, &from, &to, rounds);
     role_add_latency(result, &latency);
-    /* nng 1.5 must not close a socket that a thread is about to use: first the threads end. */
-    send(&ring[0], 0);
-    receive(&ring[0]);
-    for (int i = 1; i < HOPS; i++)
-        pthread_join(ring[i].thread, NULL);
-    for (int i = 0; i < HOPS; i++) {
-        nng_close(ring[i].push);
-        nng_close(ring[i].pull);
-    }
+    go_round(&reactor, 0); /* nng 1.5 must not close a socket that a thread is about to use: first the thread ends */
+    pthread_join(thread, NULL);
+    close_station(&reactor);
+    close_station(&watcher);
     role_say(result);
 }

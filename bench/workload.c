@@ -10,7 +10,7 @@ static const workload workloads[] = {
     {"ingest", 2, "a foreign process writes, a worker looks on", workload_ingest},
     {"contend", 2, "3 and 10 workers raise one key to 600", workload_contend},
     {"fanin", 3, "1, 8 and 64 workers in one process, with one client", workload_fanin},
-    {"actors", 1, "nng alone: the hops of a tick", workload_actors},
+    {"actors", 1, "chain, with an etcd in the process: what the actors alone allow", workload_actors},
     {"catchup", 1, "the worker sleeps while 50,000 revisions pass", workload_catchup},
 };
 

@@ -1,0 +1,121 @@
+/* Watch streams. One response at a time is taken from the model, when the one before has been told: what a paused or
+ * slow watcher does not take waits there, as it waits in etcd. */
+#include "memory_etcd.h"
+#include "sim/memory.h"
+
+#include <stdlib.h>
+
+struct etcd_stream {
+    memory_notice notice; /* first */
+    etcd_stream *next;    /* of the client's */
+    ew_client *client;
+    etcd_queue *queue;
+    etcd_stream_callbacks callbacks;
+    void *arg;
+    etcd_model_stream *watch; /* the rest under the lock */
+    ew_slice response;        /* the next to be told; no data: none */
+    bool paused, cancelled;
+};
+
+static bool next_response(etcd_stream *s) {
+    if (s->response.data != NULL || etcd_model_stream_take(s->watch, &s->response))
+        return true;
+    /* Etcd's loop for watches that are behind comes round every 100 ms; this one, when the watcher has nothing else. */
+    while (etcd_model_stream_behind(s->watch)) {
+        etcd_model_stream_sync(s->watch);
+        if (etcd_model_stream_take(s->watch, &s->response))
+            return true;
+    }
+    return false;
+}
+
+/* Under the lock: whether the queue's thread has got something to do. */
+static bool look(etcd_stream *s) {
+    if (s->notice.posted || s->cancelled || s->paused || !next_response(s))
+        return false;
+    queue_post(s->queue, &s->notice);
+    return true;
+}
+
+void streams_look(ew_client *client, const etcd_queue *later) {
+    for (etcd_stream *s = client->streams; s != NULL; s = s->next)
+        if (look(s) && s->queue != later)
+            queue_signal(s->queue);
+}
+
+static void end(etcd_stream *s) {
+    pthread_mutex_lock(&memory_lock);
+    etcd_stream **link = &s->client->streams;
+    while (*link != s)
+        link = &(*link)->next;
+    *link = s->next;
+    etcd_model_stream_close(s->watch);
+    pthread_mutex_unlock(&memory_lock);
+    free(sim_unconst(s->response.data));
+    s->callbacks.ended(s->arg, EW_ERR_CANCELLED, "");
+    free(s);
+}
+
+static void tell(memory_notice *n) {
+    etcd_stream *s = (etcd_stream *)n;
+    if (s->cancelled) {
+        end(s);
+        return;
+    }
+    pthread_mutex_lock(&memory_lock);
+    ew_slice response = s->paused ? (ew_slice){0} : s->response;
+    if (response.data != NULL)
+        s->response = (ew_slice){0};
+    pthread_mutex_unlock(&memory_lock);
+    if (response.data == NULL)
+        return;
+    s->callbacks.message(s->arg, response);
+    free(sim_unconst(response.data));
+    pthread_mutex_lock(&memory_lock);
+    look(s);
+    pthread_mutex_unlock(&memory_lock);
+}
+
+etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
+                              void *arg) {
+    if (method != ETCD_WATCH)
+        return NULL;
+    etcd_stream *s = sim_alloc(sizeof *s);
+    *s = (etcd_stream){.notice = {.run = tell}, .client = client, .queue = q, .callbacks = callbacks, .arg = arg};
+    pthread_mutex_lock(&memory_lock);
+    s->watch = etcd_model_stream_open(client->model);
+    s->next = client->streams;
+    client->streams = s;
+    pthread_mutex_unlock(&memory_lock);
+    return s;
+}
+
+int etcd_stream_send(etcd_stream *s, ew_slice message) {
+    pthread_mutex_lock(&memory_lock);
+    int status = etcd_model_stream_request(s->watch, message);
+    look(s); /* the queue's own thread: it is awake */
+    pthread_mutex_unlock(&memory_lock);
+    return status;
+}
+
+void etcd_stream_pause(etcd_stream *s) {
+    pthread_mutex_lock(&memory_lock);
+    s->paused = true;
+    pthread_mutex_unlock(&memory_lock);
+}
+
+void etcd_stream_resume(etcd_stream *s) {
+    pthread_mutex_lock(&memory_lock);
+    s->paused = false;
+    look(s);
+    pthread_mutex_unlock(&memory_lock);
+}
+
+/* The last notice of a stream: nobody posts another once it is cancelled. */
+void etcd_stream_cancel(etcd_stream *s) {
+    pthread_mutex_lock(&memory_lock);
+    s->cancelled = true;
+    if (!s->notice.posted)
+        queue_post(s->queue, &s->notice);
+    pthread_mutex_unlock(&memory_lock);
+}
