@@ -24,6 +24,7 @@ typedef struct station {
     pthread_mutex_t lock;
     pthread_cond_t filled;
     nng_msg *arrived; /* under the lock: at most one is ever under way */
+    int64_t count;    /* likewise: how many have arrived */
 } station;
 
 static void must(int rv, const char *what) {
@@ -37,6 +38,7 @@ static void on_message(void *arg) {
         return; /* the station is being closed */
     pthread_mutex_lock(&s->lock);
     s->arrived = nng_aio_get_msg(s->aio);
+    s->count++;
     pthread_mutex_unlock(&s->lock);
     pthread_cond_signal(&s->filled);
     nng_recv_aio(s->pull, s->aio);
@@ -127,5 +129,8 @@ void role_pingpong(const role_args *a) {
     pthread_join(thread, NULL);
     close_station(&reactor);
     close_station(&watcher);
+    if (reactor.count != rounds + 1 || watcher.count != rounds + 1)
+        role_fail("%lld and %lld messages in %lld rounds and a last one", (long long)reactor.count,
+                  (long long)watcher.count, (long long)rounds);
     role_say(result);
 }

@@ -71,4 +71,7 @@ for program in etcdworkerd etcdworker-bench; do
     [ -x "$dir/usr/bin/$program" ] || fail "$program is not installed"
     "$dir/usr/bin/$program" --version | grep -qF "$(pkg --modversion)" || fail "$program --version"
 done
+helper=$(find "$dir/usr" -name etcdworker-bench-actors)
+"$helper" --child actors ticks=20 | grep -q '"txns":20,' || fail "etcdworker-bench-actors, of the benchmark's actors"
+[ "$helper" != "$dir/usr/bin/etcdworker-bench-actors" ] || fail "etcdworker-bench-actors is in a user's PATH"
 echo "installed: everything is there"

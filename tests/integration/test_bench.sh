@@ -14,12 +14,15 @@ fail() {
 
 "$bench" --smoke --runs 2 --json "$work/one.json" --html "$work/one.html" >"$work/table" || fail "the smoke run failed"
 for row in floor chain groups bigstate_1k bigstate_10k bigstate_100k bigstate_1M ingest_1 ingest_100 contend_3 contend_10 \
-    fanin_1 fanin_8 fanin_64 actors_nng catchup; do
+    fanin_1 fanin_8 fanin_64 actors catchup; do
     grep -q "^$row " "$work/table" || fail "no row $row"
     grep -q "\"$row\": {" "$work/one.json" || fail "$row is not in the JSON"
 done
-for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us; do
-    sed -n '/^  "chain": {/,/^  }/p' "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "chain has no $field"
+for row in chain actors; do
+    for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us \
+        floor_cpu_us floor_switches; do
+        sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "$row has no $field"
+    done
 done
 grep -q '</html>' "$work/one.html" || fail "the page is not complete"
 
