@@ -62,10 +62,12 @@ static void tell(memory_notice *n) {
         end(s);
         return;
     }
+    ew_slice response = {0};
     pthread_mutex_lock(&memory_lock);
-    ew_slice response = s->paused ? (ew_slice){0} : s->response;
-    if (response.data != NULL)
+    if (!s->paused) { /* otherwise it is told after etcd_stream_resume */
+        response = s->response;
         s->response = (ew_slice){0};
+    }
     pthread_mutex_unlock(&memory_lock);
     if (response.data == NULL)
         return;
