@@ -223,12 +223,13 @@ static void test_ipv6(void **state) {
 
 /* ---- all kinds in one list ---- */
 
-/* Each of the nodes is killed in turn: nobody misses it, neither calls nor a watch, and it is come back to. */
+/* Each of the nodes is killed in turn, and the first once more: nobody misses it, neither calls nor a watch, and it is
+ * come back to. etcd takes its seconds for each that was the leader. */
 static void nobody_is_missed(etcd_cluster *cluster, ew_client *c, int nodes) {
     int written = 0, seen = 0;
     ew_watch *w;
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/m/")), NULL, &err));
-    for (int round = 0; round < 2 * nodes; round++) {
+    for (int round = 0; round < nodes + 1; round++) {
         etcd_server *victim = cluster->nodes[round % nodes];
         etcd_server_kill(victim);
         if (victim == cluster->nodes[0])
