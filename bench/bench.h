@@ -15,6 +15,7 @@ typedef struct bench {
     const char *disk;      /* a directory for the private etcd's data; NULL: a memory file system */
     const char *etcd_path; /* the server's program */
     const char *json_path, *html_path, *baseline_path;
+    json_t *baseline;                 /* what is in that file */
     const char *sets[BENCH_SETS_MAX]; /* name=value of the workers' options */
     int set_count;
     int runs;

@@ -3,10 +3,14 @@
 #include <etcdworker/options.h>
 #include <etcdworker/version.h>
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The standard set is to end within five minutes, on a slow or busy machine with fewer runs of the slow rows. */
 enum { EXIT_USAGE = 2, ROW_S = 12 };
@@ -154,6 +158,46 @@ static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
     return -1;
 }
 
+/* ---- files: what is wrong with one is told now, not after minutes of measuring ---- */
+
+/* Whether a report can be written there. What is there stays as it is, and nothing is left where nothing was. */
+static int check_output(const char *option, const char *path) {
+    struct stat st;
+    bool ok = path == NULL;
+    if (!ok && stat(path, &st) == 0) {
+        ok = !S_ISDIR(st.st_mode) && access(path, W_OK) == 0;
+        if (S_ISDIR(st.st_mode))
+            errno = EISDIR;
+    } else if (!ok) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        ok = fd >= 0 && close(fd) == 0 && unlink(path) == 0;
+    }
+    if (ok)
+        return -1;
+    fprintf(stderr, "etcdworker-bench: %s %s: %s\n", option, path, strerror(errno));
+    return EXIT_USAGE;
+}
+
+static int load_baseline(bench *b) {
+    json_error_t problem = {0};
+    if (b->baseline_path == NULL)
+        return -1;
+    b->baseline = json_load_file(b->baseline_path, 0, &problem);
+    if (json_is_object(json_object_get(b->baseline, "workloads")))
+        return -1;
+    fprintf(stderr, "etcdworker-bench: --baseline %s: %s\n", b->baseline_path,
+            b->baseline == NULL ? problem.text : "not a report of --json");
+    json_decref(b->baseline);
+    return EXIT_USAGE;
+}
+
+static int check_files(bench *b) {
+    int status = check_output("--json", b->json_path);
+    if (status < 0)
+        status = check_output("--html", b->html_path);
+    return status < 0 ? load_baseline(b) : status;
+}
+
 int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     *c = (cmdline){0};
     *b = (bench){.etcd = "dev", .etcd_path = "etcd", .cpu = -1};
@@ -168,5 +212,6 @@ int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     }
     if (b->disk != NULL && strcmp(b->etcd, "dev") != 0)
         return complain("--disk is for the private etcd", "");
-    return parse_workloads(c, b, argc - optind, argv + optind);
+    status = parse_workloads(c, b, argc - optind, argv + optind);
+    return status < 0 ? check_files(b) : status;
 }

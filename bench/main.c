@@ -100,7 +100,7 @@ static bool write_report(const bench *b, const json_t *report) {
     bool ok = true;
     report_table(stdout, report);
     if (b->baseline_path != NULL)
-        ok = report_baseline(stdout, report, b->baseline_path);
+        report_baseline(stdout, report, b->baseline, b->baseline_path);
     if (b->json_path != NULL && json_dump_file(report, b->json_path, JSON_INDENT(1) | JSON_REAL_PRECISION(8)) != 0) {
         fprintf(stderr, "etcdworker-bench: %s: %s\n", b->json_path, strerror(errno));
         ok = false;
@@ -121,13 +121,19 @@ static void run_workloads(bench *b, const cmdline *c) {
     progress_clear();
 }
 
+/* The exit code of a call that did not come to its first workload. */
+static int not_begun(bench *b) {
+    bool interrupted = b->signals >= 0 && bench_interrupted(b);
+    const char *why = b->why[0] != '\0' ? b->why : "cannot start";
+    fprintf(stderr, "etcdworker-bench: %s\n", interrupted ? "interrupted; nothing was finished" : why);
+    return interrupted ? 128 + SIGINT : EXIT_FAILURE;
+}
+
 static int run(bench *b, const cmdline *c) {
     int64_t began_ns = now_ns();
     json_t *report = new_report(b);
-    if (report == NULL) {
-        fprintf(stderr, "etcdworker-bench: %s\n", b->interrupted ? "interrupted" : b->why);
-        return b->interrupted ? 128 + SIGINT : EXIT_FAILURE;
-    }
+    if (report == NULL)
+        return not_begun(b);
     run_workloads(b, c);
     json_object_set_new(report, "seconds", json_real((double)(now_ns() - began_ns) / 1e9));
     bool written = write_report(b, report);
@@ -163,14 +169,13 @@ int main(int argc, char **argv) {
     b.salt = now_ns() / 1000000;
     b.rows = json_object();
 
-    dev_etcd *server;
-    if (b.signals < 0 || b.rows == NULL || !start_etcd(&b, &server, &stop)) {
-        fprintf(stderr, "etcdworker-bench: %s\n", b.why[0] != '\0' ? b.why : "cannot start");
-        return EXIT_FAILURE;
-    }
-    status = run(&b, &c);
+    dev_etcd *server = NULL;
+    bool started = b.signals >= 0 && b.rows != NULL && start_etcd(&b, &server, &stop);
+    status = started ? run(&b, &c) : not_begun(&b);
     dev_etcd_stop(server);
     json_decref(b.rows);
-    close(b.signals);
+    json_decref(b.baseline);
+    if (b.signals >= 0)
+        close(b.signals);
     return status;
 }

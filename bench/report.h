@@ -11,8 +11,8 @@
 void report_table(FILE *out, const json_t *report);
 
 /* The differences to an earlier report that exceed the noise of the runs: the ranges of a number, over the runs of
- * then and of now, do not meet. False when the file cannot be read. */
-bool report_baseline(FILE *out, const json_t *report, const char *path);
+ * then and of now, do not meet. `path` is the name of what it was read from. */
+void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path);
 
 /* Writes the page; its plots are gnuplot's, and are left out, with a word about it, where there is none. */
 bool report_html(const json_t *report, const char *path);

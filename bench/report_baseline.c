@@ -67,13 +67,7 @@ static bool same_cpu(const json_t *then, const json_t *now) {
            json_equal(json_object_get(a, "cpus"), json_object_get(b, "cpus"));
 }
 
-bool report_baseline(FILE *out, const json_t *report, const char *path) {
-    json_error_t problem;
-    json_t *then = json_load_file(path, 0, &problem);
-    if (then == NULL) {
-        fprintf(stderr, "etcdworker-bench: %s: %s\n", path, problem.text);
-        return false;
-    }
+void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path) {
     fprintf(out, "\nagainst %s, of %s:\n", path, json_string_value(json_object_get(then, "started")));
     warn(out, then, report, "versions");
     warn(out, then, report, "options");
@@ -91,6 +85,4 @@ bool report_baseline(FILE *out, const json_t *report, const char *path) {
     if (v.unjudged > 0)
         fprintf(out, "  %d numbers cannot be judged: the noise shows only from two runs on, then and now\n",
                 v.unjudged);
-    json_decref(then);
-    return true;
 }

@@ -24,6 +24,7 @@ for row in chain actors; do
         sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "$row has no $field"
     done
 done
+! grep -q done_ns "$work/one.json" || fail "a time of the clock is among the figures"
 grep -q '</html>' "$work/one.html" || fail "the page is not complete"
 
 # A run is compared with an earlier one.
@@ -43,6 +44,14 @@ refused 'no such workload: nothing' nothing
 refused exactly_once --set exactly_once=maybe chain
 refused runs --runs 0 chain
 refused disk --etcd 127.0.0.1:1 --disk "$work" chain
+refused "$work/none.json" --baseline "$work/none.json" chain
+echo '{' >"$work/broken.json"
+refused "$work/broken.json" --baseline "$work/broken.json" chain
+echo '{}' >"$work/empty.json"
+refused "$work/empty.json" --baseline "$work/empty.json" chain
+refused "$work/none/a.json" --json "$work/none/a.json" chain
+refused "$work/none/a.html" --html "$work/none/a.html" chain
+refused "$work" --json "$work" chain
 
 # Ctrl-C: what is finished is printed.
 mkfifo "$work/progress"
@@ -59,4 +68,19 @@ wait $pid || status=$?
 [ $status -eq 130 ] || fail "status $status after a signal"
 grep -q '^floor ' "$work/table" || fail "what was finished is not in the table"
 grep -q 'interrupted' "$work/errors" || fail "the interruption is not told"
+
+# The same while the private etcd is still starting: this one never answers.
+printf '#!/bin/sh\n: >"${0%%/*}/slow_etcd_runs"\nexec sleep 60\n' >"$work/slow_etcd"
+chmod +x "$work/slow_etcd"
+"$bench" --etcd-path "$work/slow_etcd" --smoke floor 2>"$work/errors" &
+pid=$!
+for _ in {1..600}; do
+    [ ! -e "$work/slow_etcd_runs" ] || break
+    sleep 0.1
+done
+kill -TERM $pid
+status=0
+wait $pid || status=$?
+[ $status -eq 130 ] || fail "status $status after a signal during the start"
+grep -q 'nothing was finished' "$work/errors" || fail "the interruption of the start is not told"
 echo "test_bench: passed"
