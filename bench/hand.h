@@ -1,5 +1,5 @@
-/* Plain etcd on one thread, without actors: what the floor, the foreign writer and the bare watch have in common. The
- * only user, in this folder, of the client layer's own header. */
+/* Plain etcd on one thread, without actors: what the floor, the foreign writer and the bare watch have in common.
+ * Beside steps.c the only user, in this folder, of the client layer's own header. */
 #ifndef BENCH_HAND_H
 #define BENCH_HAND_H
 

@@ -2,6 +2,7 @@
 
 #include "histogram.h"
 #include "measure.h"
+#include "report.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,34 @@ char *plot_ratios(const json_t *workloads) {
           "plot $d using 1:3:xtic(2) with boxes lc rgb '#3b7dd8', '' using 1:3:4:5 with yerrorbars lc rgb '#222222' pt "
           "0\n",
           s.out);
+    return script_draw(&s, points);
+}
+
+char *plot_steps(const json_t *workloads) {
+    script s;
+    size_t points = 0;
+    const char *name;
+    json_t *row;
+    if (!script_open(&s))
+        return NULL;
+    fputs("set title \"Where a tick's time goes, means\"\nset ylabel 'microseconds'\nset yrange [0:*]\n"
+          "set style data histograms\nset style histogram rowstacked\nset style fill solid 0.8 noborder\n"
+          "set boxwidth 0.5\nset key invert noenhanced\nset xtics noenhanced\n$d << EOD\n",
+          s.out);
+    json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
+        double us[STEPS];
+        if (report_steps(row, us) <= 0)
+            continue;
+        points++;
+        fprintf(s.out, "%s", name);
+        for (step i = 0; i < STEPS; i++)
+            fprintf(s.out, " %g", us[i]);
+        fputc('\n', s.out);
+    }
+    fputs("EOD\n", s.out);
+    for (step i = 0; i < STEPS; i++)
+        fprintf(s.out, "%s $d using %d:xtic(1) title '%s'", i == 0 ? "plot" : ",", (int)i + 2, step_title(i));
+    fputc('\n', s.out);
     return script_draw(&s, points);
 }
 

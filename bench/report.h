@@ -3,6 +3,8 @@
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
+#include "steps.h"
+
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,6 +24,12 @@ void report_rate_name(const json_t *row, char *out, size_t size);
 
 /* A remark on a row, of what only its workload has: "1.02 transactions per commit". Empty for most. */
 void report_remark(const json_t *row, char *out, size_t size);
+
+/* Where the time of the row's ticks goes (steps.h), STEPS numbers: what they add up to, 0 if the row does not say. */
+double report_steps(const json_t *row, double *us);
+
+/* One of them for people: "-" where the row has no such step. Answers `out`. */
+const char *report_step(const json_t *row, step s, char *out, size_t size);
 
 /* A duration for people. */
 void report_time(double us, char *out, size_t size);

@@ -67,6 +67,26 @@ static void table_row(FILE *out, const char *name, const json_t *row) {
             measure_number(row, "max_rss_kb", 0) / 1024, measure_number(row, "threads", 0), remark);
 }
 
+static void steps_table(FILE *out, const json_t *workloads) {
+    const char *name;
+    json_t *row;
+    fputs("<table>\n<tr><th>us of a tick", out);
+    for (step s = 0; s < STEPS; s++)
+        fprintf(out, "<th>%s", step_title(s));
+    fputs("<th>together\n", out);
+    json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
+        char text[32];
+        double us[STEPS], sum = report_steps(row, us);
+        if (sum <= 0)
+            continue;
+        fprintf(out, "<tr><th>%s", name);
+        for (step s = 0; s < STEPS; s++)
+            fprintf(out, "<td>%s", report_step(row, s, text, sizeof text));
+        fprintf(out, "<td>%.1f\n", sum);
+    }
+    fputs("</table>\n", out);
+}
+
 static void figure(FILE *out, char *svg, int *missing) {
     if (svg != NULL)
         fprintf(out, "<figure>%s</figure>\n", svg);
@@ -97,8 +117,10 @@ static void page(FILE *out, const json_t *report) {
           out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) table_row(out, name, row);
     fputs("</table>\n", out);
+    steps_table(out, workloads);
     int missing = 0;
     figure(out, plot_ratios(workloads), &missing);
+    figure(out, plot_steps(workloads), &missing);
     figure(out, plot_state_sizes(workloads), &missing);
     figure(out, plot_percentiles(workloads), &missing);
     if (missing > 0)

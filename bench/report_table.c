@@ -67,10 +67,50 @@ static void print_row(FILE *out, const char *name, const json_t *row) {
             measure_number(row, "threads", 0), measure_number(row, "seconds", 0), remark);
 }
 
+double report_steps(const json_t *row, double *us) {
+    double sum = 0;
+    for (step s = 0; s < STEPS; s++) {
+        us[s] = measure_number(row, step_field(s), 0);
+        sum += us[s];
+    }
+    return sum;
+}
+
+const char *report_step(const json_t *row, step s, char *out, size_t size) {
+    snprintf(out, size, "-");
+    if (json_object_get(row, step_field(s)) != NULL)
+        snprintf(out, size, "%.1f", measure_number(row, step_field(s), 0));
+    return out;
+}
+
+static void print_steps(FILE *out, const json_t *workloads) {
+    const char *name;
+    json_t *row;
+    bool begun = false;
+    json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
+        char text[32];
+        double us[STEPS], sum = report_steps(row, us);
+        if (sum <= 0)
+            continue;
+        if (!begun) {
+            fprintf(out, "\n%-14s", "us of a tick");
+            for (step s = 0; s < STEPS; s++)
+                fprintf(out, " %16s", step_title(s));
+            fprintf(out, " %8s\n", "together");
+        }
+        begun = true;
+        fprintf(out, "%-14s", name);
+        for (step s = 0; s < STEPS; s++)
+            fprintf(out, " %16s", report_step(row, s, text, sizeof text));
+        fprintf(out, " %8.1f\n", sum);
+    }
+}
+
 void report_table(FILE *out, const json_t *report) {
     const char *name;
     json_t *row;
     fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %8s %8s %4s %7s\n", "workload", "throughput", "floor/s",
             "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "switches", "RSS MiB", "thr", "seconds");
     json_object_foreach(json_object_get(report, "workloads"), name, row) print_row(out, name, row);
+    print_steps(out, json_object_get(report, "workloads"));
 }

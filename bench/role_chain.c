@@ -1,5 +1,6 @@
 /* A worker whose every tick adds one to a key: the next tick comes only when the watch has shown it. */
 #include "role.h"
+#include "steps.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -19,11 +20,19 @@ static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     int64_t value = 0;
     if (current != NULL && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR;
-    return ew_value_set_int(next, value + 1);
+    int status = ew_value_set_int(next, value + 1);
+    steps_ended(STEP_EVALUATE);
+    return status;
 }
 
-static int chain_tick(void *self, ew_tick *t) {
-    chain *c = self;
+static int chain_update(void *self, const ew_event *event) {
+    (void)self;
+    (void)event;
+    steps_ended(STEP_HOP_IN);
+    return EW_OK;
+}
+
+static int tick_once(chain *c, ew_tick *t) {
     ew_slice key = ew_str(c->key);
     ew_entry e;
     int64_t value = 0, now = now_ns();
@@ -47,6 +56,13 @@ static int chain_tick(void *self, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), key, add_one, NULL, NULL);
 }
 
+static int chain_tick(void *self, ew_tick *t) {
+    steps_tick(now_ns());
+    int status = tick_once(self, t);
+    steps_ended(STEP_TICK);
+    return status;
+}
+
 static void run(const role_args *a, const ew_reactor *reactor, void *self, ew_worker_stats *stats) {
     ew_options *o = args_options(a);
     ew_worker *w;
@@ -68,19 +84,24 @@ static void add_stats(json_t *result, const ew_worker_stats *s) {
 }
 
 void role_chain(const role_args *a) {
-    static const ew_reactor reactor = EW_REACTOR(.tick = chain_tick);
+    static const ew_reactor plain = EW_REACTOR(.tick = chain_tick);
+    static const ew_reactor watched = EW_REACTOR(.update = chain_update, .tick = chain_tick);
+    bool steps = args_int(a, "steps", 0) != 0;
     static chain c;
     c.ticks = args_int(a, "ticks", 2000);
     snprintf(c.key, sizeof c.key, "%s/counter", args_text(a, "prefix", "/bench"));
     int64_t started_ns = now_ns();
     ew_worker_stats stats = {0};
-    run(a, &reactor, &c, &stats);
+    if (steps)
+        steps_begin();
+    run(a, steps ? &watched : &plain, &c, &stats);
     if (c.seen != c.target || (int64_t)stats.txns < c.ticks)
         role_fail("%lld of %lld ticks, %llu transactions", (long long)(c.ticks - (c.target - c.seen)),
                   (long long)c.ticks, (unsigned long long)stats.txns);
     json_t *result = json_object();
     usage_report(result, &c.from, &c.to, c.ticks);
     role_add_latency(result, &c.latency);
+    steps_report(result);
     add_stats(result, &stats);
     json_object_set_new(result, "load_s", json_real((double)(c.from.at_ns - started_ns) / 1e9));
     json_object_set_new(result, "keys", json_integer((json_int_t)stats.keys));

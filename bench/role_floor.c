@@ -1,12 +1,13 @@
 /* The physical floor of a tick: one thread, one completion queue, no actors. A lane sends a transaction that compares
  * and puts its keys, waits for the answer and for the watch event of that revision, and sends the next. */
 #include "hand.h"
+#include "steps.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 typedef struct lane {
-    int64_t begun_ns;
+    int64_t begun_ns, answered_ns;
     int64_t answered; /* the last transaction's revision; 0 while it is out */
     int64_t seen;     /* the highest revision that the watch has shown of the lane's keys */
     int64_t ticks;
@@ -19,6 +20,7 @@ typedef struct floor_state {
     int64_t lane_count, keys, keyspace, ticks; /* ticks: of each lane */
     lane *lanes;
     int64_t running;
+    int64_t commit_ns, watch_ns; /* all waiting for answers, and what was waited beyond them for events */
     histogram latency;
 } floor_state;
 
@@ -37,7 +39,10 @@ static int64_t key_of(const floor_state *f, const lane *l, int64_t i) {
 static void advance(floor_state *f, lane *l) {
     if (l->answered == 0 || l->seen < l->answered)
         return;
-    histogram_add(&f->latency, (uint64_t)(now_ns() - l->begun_ns));
+    int64_t now = now_ns();
+    f->commit_ns += l->answered_ns - l->begun_ns;
+    f->watch_ns += now - l->answered_ns;
+    histogram_add(&f->latency, (uint64_t)(now - l->begun_ns));
     for (int64_t i = 0; i < f->keys; i++)
         l->revisions[key_of(f, l, i)] = l->answered;
     l->ticks++;
@@ -57,6 +62,7 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
         role_fail("the floor's transaction: %s %s", r != NULL ? "refused" : ew_strerror(status), detail);
     l->answered = r->header->revision;
     pb__txn_response__free_unpacked(r, NULL);
+    l->answered_ns = now_ns();
     advance(f, l);
 }
 
@@ -133,6 +139,12 @@ static void warm_up(hand *h) {
         hand_turn(h);
 }
 
+static void add_steps(json_t *result, const floor_state *f) {
+    double transactions = (double)(f->lane_count * f->ticks);
+    json_object_set_new(result, step_field(STEP_COMMIT), json_real((double)f->commit_ns / 1e3 / transactions));
+    json_object_set_new(result, step_field(STEP_WATCH), json_real((double)f->watch_ns / 1e3 / transactions));
+}
+
 void role_floor(const role_args *a) {
     static floor_state f;
     f.prefix = args_text(a, "prefix", "/bench/floor");
@@ -164,6 +176,7 @@ void role_floor(const role_args *a) {
     json_t *result = json_object();
     usage_report(result, &from, &to, f.lane_count * f.ticks);
     role_add_latency(result, &f.latency);
+    add_steps(result, &f);
     hand_watch_close(w);
     hand_close(&f.hand);
     for (int64_t i = 0; i < f.lane_count; i++)

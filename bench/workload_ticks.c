@@ -13,6 +13,7 @@ typedef struct plan {
     const char *shared; /* a prefix that all runs of several rows share; NULL: each run has its own */
     int ticks;
     int keys, keyspace; /* of the floor's transactions */
+    bool steps;         /* the worker notes where the time of its ticks goes */
 } plan;
 
 static json_t *run_floor(bench *b, void *arg, int run) {
@@ -25,7 +26,8 @@ static json_t *run_worker(bench *b, void *arg, int run) {
     const plan *p = arg;
     if (p->shared != NULL)
         return child_run(b, p->role, "prefix=/bench-%lld/%s ticks=%d", (long long)b->salt, p->shared, p->ticks);
-    return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d", (long long)b->salt, p->name, run, p->ticks);
+    return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d steps=%d", (long long)b->salt, p->name, run,
+                     p->ticks, p->steps);
 }
 
 bool workload_floor(bench *b) {
@@ -34,7 +36,12 @@ bool workload_floor(bench *b) {
 }
 
 bool workload_chain(bench *b) {
-    plan p = {.role = "chain", .name = "chain", .ticks = workload_count(b, 2000, 20), .keys = 1, .keyspace = 1};
+    plan p = {.role = "chain",
+              .name = "chain",
+              .ticks = workload_count(b, 2000, 20),
+              .keys = 1,
+              .keyspace = 1,
+              .steps = true};
     return measure(b, "chain", &(subject){"tick", run_floor, run_worker, &p});
 }
 
@@ -59,7 +66,7 @@ static json_t *run_groups(bench *b, void *arg, int run) {
 }
 
 bool workload_groups(bench *b) {
-    plan p = {"groups", "groups", NULL, workload_count(b, 2000, 20), GROUPS, GROUP_KEYS};
+    plan p = {"groups", "groups", NULL, workload_count(b, 2000, 20), GROUPS, GROUP_KEYS, false};
     return measure(b, "groups", &(subject){"group", run_groups_floor, run_groups, &p});
 }
 
@@ -85,7 +92,7 @@ bool workload_bigstate(bench *b) {
         {"bigstate_100k", 100000, 300},
         {"bigstate_1M", 1000000, 400},
     };
-    plan p = {"chain", NULL, "bigstate", workload_count(b, 2000, 10), 1, 1};
+    plan p = {"chain", NULL, "bigstate", workload_count(b, 2000, 10), 1, 1, false};
     int written = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int keys = b->smoke ? sizes[i].smoke_keys : sizes[i].keys;

@@ -20,9 +20,16 @@ for row in floor chain groups bigstate_1k bigstate_10k bigstate_100k bigstate_1M
 done
 for row in chain actors; do
     for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us \
-        floor_cpu_us floor_switches; do
+        floor_cpu_us floor_switches step_{tick,evaluate,hop_out,commit,watch,hop_in,update}_us; do
         sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "$row has no $field"
     done
+done
+for step in evaluate hop_out commit hop_in; do
+    ! grep -q "\"step_${step}_us\": 0.0," "$work/one.json" || fail "a $step that took no time"
+done
+grep -q "a tick's time" "$work/one.html" || ! command -v gnuplot >/dev/null || fail "the steps are not drawn"
+for row in floor chain actors; do
+    sed -n '/^us of a tick/,$p' "$work/table" | grep -q "^$row " || fail "the table has no steps of $row"
 done
 ! grep -q done_ns "$work/one.json" || fail "a time of the clock is among the figures"
 grep -q '</html>' "$work/one.html" || fail "the page is not complete"
