@@ -14,7 +14,6 @@ typedef struct watcher {
     ew_actor base; /* first: an ew_actor is a watcher */
     watching *core;
     watching_config config;
-    char *prefix;
     int64_t call_timeout_ms;
     etcd_call *range;
     ew_slice waiting_range; /* the request of a page that the receiver has no room for yet; malloced */
@@ -166,13 +165,6 @@ static void read_page(watcher *w, ew_slice request) {
         w->waiting_range = (ew_slice){memcpy(copy, request.data, request.len), request.len};
 }
 
-/* The text of a refused watch is etcd's, and does not say of what; that of a refused read does. */
-static void name_prefix_if_denied(watcher *w) {
-    size_t len = strlen(w->over_detail);
-    if (w->over_status == EW_ERR_DENIED && strchr(w->over_detail, '"') == NULL)
-        snprintf(w->over_detail + len, sizeof w->over_detail - len, ": watch of the prefix \"%s\"", w->prefix);
-}
-
 static void carry_out(watcher *w, const watching_effect *e) {
     switch (e->type) {
     case WATCHING_DO_RANGE:
@@ -205,7 +197,6 @@ static void carry_out(watcher *w, const watching_effect *e) {
         w->over = true;
         w->over_status = e->status;
         snprintf(w->over_detail, sizeof w->over_detail, "%s", e->detail != NULL ? e->detail : "");
-        name_prefix_if_denied(w);
         audit_stop(&w->audit);
         break;
     case WATCHING_DO_LOG:
@@ -328,7 +319,6 @@ static void watcher_fini(ew_actor *a) {
     audit_fini(&w->audit);
     watching_free(w->core);
     free((void *)(uintptr_t)w->waiting_range.data);
-    free(w->prefix);
     free((void *)(uintptr_t)w->config.key.data);
     free((void *)(uintptr_t)w->config.range_end.data);
 }
@@ -338,9 +328,11 @@ uint64_t watcher_reconnects(const ew_actor *a) {
 }
 
 static bool watcher_configure(watcher *w, const ew_options *o) {
-    w->prefix = prefix_normalise(o->prefix);
-    if (w->prefix == NULL ||
-        !prefix_range(ew_str(w->prefix), o->prefix_match == 1, &w->config.key, &w->config.range_end))
+    char *prefix = prefix_normalise(o->prefix);
+    bool ranged =
+        prefix != NULL && prefix_range(ew_str(prefix), o->prefix_match == 1, &w->config.key, &w->config.range_end);
+    free(prefix);
+    if (!ranged)
         return false;
     w->call_timeout_ms = o->call_timeout_ms;
     w->config.page_bytes = o->page_bytes;

@@ -1,0 +1,115 @@
+/* A worker whose user may not do what it takes: the run ends, and says what was denied (SEMANTICS 14). */
+#include "lib/certs.h"
+#include "lib/etcd_server.h"
+
+#include <etcdworker/etcdworker.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+static etcd_server *server;
+static certs *files; /* only for its directory */
+static ew_error err;
+
+/* Up to six words; as root once there is one. */
+static void ctl(const char *const *words) {
+    char out[512];
+    if (etcdctl(server, out, sizeof out, words[0], words[1], words[2], words[3], words[4], words[5], NULL) != 0)
+        fail_msg("etcdctl %s %s: %s", words[0], words[1], out);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    static const char *const steps[][6] = {
+        {"user", "add", "root:rootpw"},
+        {"role", "add", "root"},
+        {"user", "grant-role", "root", "root"},
+        {"user", "add", "app:secret"},
+        {"role", "add", "apps"},
+        {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app"},
+    };
+    server = etcd_server_start(NULL);
+    files = certs_new();
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
+        ctl(steps[i]);
+    ctl((const char *const[6]){"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/etcdworker/"});
+    ctl((const char *const[6]){"user", "grant-role", "app", "apps"});
+    ctl((const char *const[6]){"auth", "enable"});
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    etcd_server_free(server);
+    certs_free(files);
+    return 0;
+}
+
+/* Writes once. */
+static int tick(void *self, ew_tick *t) {
+    ew_entry e;
+    (void)self;
+    if (ew_tick_get(t, EW_STR("/app/ticked"), &e) == EW_OK)
+        return EW_OK;
+    return ew_group_put(ew_tick_group(t), EW_STR("/app/ticked"), EW_STR("yes"));
+}
+
+static ew_worker *start(const char *prefix) {
+    static const ew_reactor reactor = EW_REACTOR(.tick = tick);
+    ew_options *o = etcd_server_options(server);
+    ew_worker *w;
+    assert_int_equal(ew_options_set(o, "user", "app", &err), EW_OK);
+    assert_int_equal(ew_options_set(o, "password_file", certs_write(files, "password", "secret\n"), &err), EW_OK);
+    assert_int_equal(ew_options_set(o, "prefix", prefix, &err), EW_OK);
+    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_start(w, &err), EW_OK);
+    ew_options_free(o);
+    return w;
+}
+
+static void expect_denied(ew_worker *w, const char *what) {
+    assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_DENIED");
+    if (strstr(err.detail, what) == NULL)
+        fail_msg("%s does not name %s", err.detail, what);
+    ew_worker_destroy(w);
+}
+
+static void test_read(void **state) {
+    (void)state;
+    expect_denied(start("/other"), "get \"/other\" to \"/other0\"");
+}
+
+static void await_commit(ew_worker *w) {
+    for (int i = 0; i < 3000; i++) {
+        ew_worker_stats stats = {.size = sizeof stats};
+        ew_worker_get_stats(w, &stats);
+        if (stats.ready && stats.groups_committed > 0)
+            return;
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    }
+    fail_msg("nothing is committed");
+}
+
+/* The permission is taken away while the worker runs. A watch that stands goes on; the next one is refused, without a
+ * word of what (ETCD P10), so the prefix is read again: that is refused with all it takes. */
+static void test_watch(void **state) {
+    (void)state;
+    ew_worker *w = start("/app");
+    await_commit(w);
+    ctl((const char *const[6]){"--user=root:rootpw", "role", "revoke-permission", "apps", "--prefix=true", "/app"});
+    etcd_server_stop(server);
+    etcd_server_restart(server);
+    expect_denied(w, "get \"/app\" to \"/app0\"");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_read), cmocka_unit_test(test_watch)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
