@@ -2,6 +2,8 @@
 #include "etcd/blocking.h"
 #include "etcd/file.h"
 
+#include "core/unpack.h"
+
 #include <stdlib.h>
 
 static int read_user(auth *a, const char *user, const char *path, ew_error *err) {
@@ -84,8 +86,10 @@ static void set(auth *a, grpc_slice token, bool known) {
 }
 
 int auth_made(auth *a, ew_slice answer) {
-    Pb__AuthenticateResponse *r = pb__authenticate_response__unpack(NULL, answer.len, answer.data);
-    int status = EW_ERR_BAD_ANSWER;
+    int status;
+    Pb__AuthenticateResponse *r = unpack_message(&pb__authenticate_response__descriptor, answer, &status);
+    if (status != EW_ERR_NO_MEMORY)
+        status = EW_ERR_BAD_ANSWER;
     if (r && r->token && r->token[0]) {
         grpc_slice token = grpc_slice_from_copied_string(r->token);
         /* gRPC ends the process over metadata that it does not take. */

@@ -1,6 +1,8 @@
 #include "etcd/blocking.h"
 #include "etcd/backoff.h"
 
+#include "core/unpack.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,6 +13,7 @@
 typedef struct answer {
     bool here;
     int status;
+    bool writes;
     const ProtobufCMessageDescriptor *type;
     ProtobufCMessage *message;
     char detail[256];
@@ -36,8 +39,10 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
     snprintf(a->detail, sizeof a->detail, "%s", detail);
     if (status != EW_OK)
         return;
-    a->message = protobuf_c_message_unpack(a->type, NULL, bytes.len, bytes.data);
-    if (!a->message) {
+    a->message = unpack_message(a->type, bytes, &status);
+    if (status == EW_ERR_NO_MEMORY) { /* NO_MEMORY by itself would say that nothing was written */
+        refuse(a, a->writes ? EW_ERR_UNKNOWN_OUTCOME : status, "no memory for the answer");
+    } else if (!a->message) {
         refuse(a, EW_ERR_BAD_ANSWER, "malformed");
     } else if (!header_of(a->message)) {
         refuse(a, EW_ERR_BAD_ANSWER, "no header");
@@ -60,7 +65,7 @@ static void notice_breaks(ew_client *client, waiter *w) {
 /* One attempt. */
 static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
                       answer *a) {
-    *a = (answer){.type = a->type};
+    *a = (answer){.type = a->type, .writes = method_get(method)->writes};
     notice_breaks(client, w);
     etcd_call *call = etcd_call_start(client, w->queue, method, request, deadline_ms - etcd_now_ms(), on_answer, a);
     if (!call) {

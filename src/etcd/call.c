@@ -208,7 +208,12 @@ static void fetch_token(etcd_call *c) {
         return;
     }
     ew_slice bytes = auth_request(&c->client->auth);
-    grpc_slice request = grpc_slice_from_copied_buffer(bytes.data ? bytes.data : "", bytes.len);
+    if (!bytes.data) {
+        auth_failed(&c->client->auth);
+        wait_by(c, connection_pause, TOKEN_WAIT_MS); /* for memory */
+        return;
+    }
+    grpc_slice request = grpc_slice_from_copied_buffer(bytes.data, bytes.len);
     free((void *)(uintptr_t)bytes.data);
     attempt(c, ETCD_AUTHENTICATE, request, connection_flags(c->set), c->deadline_ms, on_token);
     grpc_slice_unref(request);

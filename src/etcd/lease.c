@@ -1,6 +1,8 @@
 /* Leases: grant, revoke, one keepalive, info. */
 #include "etcd/result.h"
 
+#include "core/unpack.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -80,10 +82,11 @@ typedef struct once {
 
 static void on_message(void *arg, ew_slice bytes) {
     once *o = arg;
-    Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
+    Pb__LeaseKeepAliveResponse *r = unpack_message(&pb__lease_keep_alive_response__descriptor, bytes, &o->status);
     bool good = r && r->header && r->header->cluster_id != 0 && r->id == o->lease;
     o->here = true;
-    o->status = good ? EW_OK : EW_ERR_BAD_ANSWER;
+    if (!good && o->status != EW_ERR_NO_MEMORY)
+        o->status = EW_ERR_BAD_ANSWER;
     if (good && !connection_is_same_cluster(o->client, r->header->cluster_id)) {
         good = false;
         o->status = EW_ERR_WRONG_CLUSTER;
@@ -136,8 +139,12 @@ int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, 
     if (!o.stream) {
         o.status = EW_ERR_NO_MEMORY;
     } else {
-        if (etcd_stream_send(o.stream, packed) != EW_OK)
+        if (etcd_stream_send(o.stream, packed) != EW_OK) {
+            o.here = true;
+            o.status = EW_ERR_NO_MEMORY;
+            snprintf(o.detail, sizeof o.detail, "keepalive of lease %llx", (unsigned long long)lease);
             etcd_stream_cancel(o.stream);
+        }
         wait_for_end(&o, w, etcd_now_ms() + client->call_timeout_ms);
     }
     waiter_end(&client->waiters, w);

@@ -109,24 +109,33 @@ static int take(ew_result *r) {
     return take_txn(r, m, 0);
 }
 
-static int finish(ew_result **out, ew_result *r, int status, const char *what, ew_error *err) {
+int result_no_memory(const ProtobufCMessageDescriptor *type, ew_error *err) {
+    bool reads = type == &pb__range_response__descriptor || type == &pb__lease_time_to_live_response__descriptor;
+    return ew_fail(err, reads ? EW_ERR_NO_MEMORY : EW_ERR_UNKNOWN_OUTCOME, "%s: no memory for the answer",
+                   type->short_name);
+}
+
+static int finish(ew_result **out, ew_result *r, int status, ew_error *err) {
+    const ProtobufCMessageDescriptor *type = r->owned->descriptor;
     if (status == EW_OK && out) {
         *out = r;
         return EW_OK;
     }
     ew_result_free(r);
-    return status == EW_OK ? EW_OK : ew_fail(err, status, "%s: a part of it makes no sense", what);
+    if (status == EW_ERR_NO_MEMORY)
+        return result_no_memory(type, err);
+    return status == EW_OK ? EW_OK : ew_fail(err, status, "%s: a part of it makes no sense", type->short_name);
 }
 
 int result_take(ew_result **out, ProtobufCMessage *answer, ew_error *err) {
-    const char *what = answer->descriptor->short_name;
+    const ProtobufCMessageDescriptor *type = answer->descriptor;
     ew_result *r = calloc(1, sizeof *r);
     if (!r) {
         protobuf_c_message_free_unpacked(answer, NULL);
-        return ew_fail(err, EW_ERR_NO_MEMORY, "%s", what);
+        return result_no_memory(type, err);
     }
     r->owned = answer;
-    return finish(out, r, take(r), what, err);
+    return finish(out, r, take(r), err);
 }
 
 int result_take_keys(ew_result **out, ProtobufCMessage *answer, const Pb__ResponseHeader *header,
@@ -135,9 +144,10 @@ int result_take_keys(ew_result **out, ProtobufCMessage *answer, const Pb__Respon
     if (r)
         r->kvs = calloc(count + 1, sizeof *r->kvs);
     if (!r || !r->kvs) {
+        const ProtobufCMessageDescriptor *type = answer->descriptor;
         free(r);
         protobuf_c_message_free_unpacked(answer, NULL);
-        return ew_fail(err, EW_ERR_NO_MEMORY, "%s", answer->descriptor->short_name);
+        return result_no_memory(type, err);
     }
     r->owned = answer;
     r->revision = header->revision;
@@ -145,7 +155,7 @@ int result_take_keys(ew_result **out, ProtobufCMessage *answer, const Pb__Respon
     r->count = count;
     for (size_t i = 0; i < count; i++)
         r->kvs[i].key = (ew_slice){keys[i].data, keys[i].len};
-    return finish(out, r, EW_OK, "", err);
+    return finish(out, r, EW_OK, err);
 }
 
 static void free_parts(ew_result *r) {

@@ -8,6 +8,10 @@
  * may be NULL: then it is only checked. */
 int result_take(ew_result **out, ProtobufCMessage *answer, ew_error *err);
 
+/* What it means that there is no memory for what such an answer tells: EW_ERR_NO_MEMORY if it was only read, otherwise
+ * EW_ERR_UNKNOWN_OUTCOME, since NO_MEMORY would say that nothing was written. */
+int result_no_memory(const ProtobufCMessageDescriptor *type, ew_error *err);
+
 /* A result of keys alone, which takes over the answer that they point into. */
 int result_take_keys(ew_result **out, ProtobufCMessage *answer, const Pb__ResponseHeader *header,
                      const ProtobufCBinaryData *keys, size_t count, ew_error *err);

@@ -293,7 +293,9 @@ static void begin(etcd_stream *s, int way) {
 
 static void fetch_token(etcd_stream *s) {
     ew_slice request = auth_request(&s->client->auth);
-    s->fetching = etcd_call_start(s->client, s->queue, ETCD_AUTHENTICATE, request, TOKEN_TIMEOUT_MS, on_token, s);
+    s->fetching = request.data
+                      ? etcd_call_start(s->client, s->queue, ETCD_AUTHENTICATE, request, TOKEN_TIMEOUT_MS, on_token, s)
+                      : NULL;
     free((void *)(uintptr_t)request.data);
     if (!s->fetching) {
         auth_failed(&s->client->auth);

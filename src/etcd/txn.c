@@ -165,10 +165,12 @@ int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
 }
 
 int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
-    if (!t || !inner)
+    if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
         return t->error.code;
+    if (!inner) /* a transaction must not be sent without it */
+        return ew_fail(&t->error, EW_ERR_NO_MEMORY, "nested transaction");
     if (inner->error.code != EW_OK) {
         t->error = inner->error;
         return t->error.code;
@@ -208,7 +210,7 @@ static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer) {
 static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error *err) {
     Pb__TxnRequest *request = pb__txn_request__unpack(NULL, t->len, t->bytes);
     if (!request)
-        return ew_fail(err, EW_ERR_NO_MEMORY, "transaction");
+        return result_no_memory(answer->base.descriptor, err);
     bool good = fits(request, answer);
     pb__txn_request__free_unpacked(request, NULL);
     return good ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "transaction: not one response for each operation");

@@ -1,6 +1,8 @@
 #include "etcd/watch_response.h"
 #include "etcd/result.h"
 
+#include "core/unpack.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -125,10 +127,12 @@ static bool is_other_cluster(watch_reader *r, const Pb__WatchResponse *m) {
 }
 
 watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
-    Pb__WatchResponse *m = pb__watch_response__unpack(NULL, bytes.len, bytes.data);
+    int status;
+    Pb__WatchResponse *m = unpack_message(&pb__watch_response__descriptor, bytes, &status);
     watch_news news;
     if (!m)
-        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a malformed message");
+        return status == EW_ERR_NO_MEMORY ? end(r, WATCH_OVER, status, "out of memory")
+                                          : end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a malformed message");
     if (!m->header || m->header->cluster_id == 0 || m->header->revision < 0 || m->header->revision == INT64_MAX ||
         m->compact_revision < 0) {
         news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message without a header that makes sense");
