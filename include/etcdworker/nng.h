@@ -14,7 +14,7 @@ extern "C" {
 /* A patch group of plain puts, deletes and compares, to be sent over a REQ socket to ew_worker_submit_url(). */
 typedef struct ew_submit ew_submit;
 
-EW_API ew_submit *ew_submit_new(void); /* NULL when out of memory */
+EW_API ew_submit *ew_submit_new(void); /* NULL when out of memory; every function below takes a NULL */
 EW_API void ew_submit_free(ew_submit *s);
 
 /* Keys and values are copied. An error sticks and is answered again by ew_submit_pack. */
@@ -36,7 +36,7 @@ typedef struct ew_submit_reply {
     char detail[256];
 } ew_submit_reply;
 
-/* EW_ERR_BAD_MESSAGE when the body is no reply. */
+/* EW_ERR_BAD_MESSAGE when the body is no reply; EW_ERR_NO_MEMORY. */
 EW_API int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out);
 
 /* What the worker publishes after each tick, on a PUB socket. A slow subscriber loses messages, as with any PUB. */

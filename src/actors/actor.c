@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/options_internal.h"
+#include "core/unpack.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,18 +105,22 @@ void actor_count_bad(ew_actor *a, const char *why) {
 Msg__Message *actor_take(ew_actor *a) {
     mailbox_message raw;
     while (mailbox_take(a->mailbox, &raw)) {
-        Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
+        int status;
+        Msg__Message *m = unpack_message(&msg__message__descriptor, raw.body, &status);
         mailbox_message_free(&raw);
         if (m != NULL)
             return m;
-        actor_count_bad(a, "malformed");
+        if (status == EW_ERR_NO_MEMORY)
+            a->out_of_memory = true;
+        else
+            actor_count_bad(a, "malformed");
     }
     return NULL;
 }
 
 void actor_send(ew_actor *a, const Msg__Message *m) {
     if (outbox_send(a->outbox, m) != EW_OK)
-        actor_end(a, EW_ERR_NO_MEMORY, "sending a message");
+        a->out_of_memory = true;
 }
 
 void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision) {

@@ -36,6 +36,7 @@ struct ew_actor {
     outbox *outbox;
     outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
     bool started;        /* `start` was called */
+    bool out_of_memory;  /* a message is lost: the actor must end. Of whoever takes and sends */
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
     _Atomic uint64_t bad_messages;
@@ -59,12 +60,12 @@ void actor_free(ew_actor *a);
 /* Notes the end; DOWN is sent after this round. */
 void actor_end(ew_actor *a, int status, const char *detail);
 
-/* Takes the next message apart: NULL when the mailbox is empty. What is no message is counted and dropped. To be freed
- * with msg__message__free_unpacked(m, NULL). */
+/* Takes the next message apart: NULL when the mailbox is empty. What is no message is counted and dropped; one that
+ * there is no memory for sets `out_of_memory`. To be freed with msg__message__free_unpacked(m, NULL). */
 Msg__Message *actor_take(ew_actor *a);
 void actor_count_bad(ew_actor *a, const char *why);
 
-/* Sends and, out of memory, ends the actor: a message that is lost would be a lie. */
+/* Sends, or sets `out_of_memory`. */
 void actor_send(ew_actor *a, const Msg__Message *m);
 
 /* What watcher and committer of one worker share, so that what is ready together travels together: the committer's

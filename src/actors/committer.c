@@ -152,6 +152,8 @@ static void committer_arrived(void *arg) {
         take_message(c, m);
         msg__message__free_unpacked(m, NULL);
     }
+    if (c->base.out_of_memory)
+        end(c, EW_ERR_NO_MEMORY, "taking a message");
     bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)

@@ -233,11 +233,12 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
     responder *r = &mb->responders[request - 1];
     nng_msg *msg;
     r->sending = true;
-    if (nng_msg_alloc(&msg, 0) != 0 || nng_msg_append(msg, body.data, body.len) != 0) {
+    if (nng_msg_alloc(&msg, body.len) != 0) {
         r->sending = false;
         nng_ctx_recv(r->ctx, r->aio); /* gives the request up */
         return;
     }
+    memcpy(nng_msg_body(msg), body.data, body.len);
     nng_aio_set_msg(r->aio, msg);
     nng_ctx_send(r->ctx, r->aio);
 }
@@ -280,6 +281,8 @@ void mailbox_close(mailbox *mb) {
 
 /* ---- sending ---- */
 
+enum { SPARE_BYTES = 512 }; /* an actor's end with its detail, the largest of last words */
+
 struct outbox {
     nng_socket push;
     nng_aio *aio;
@@ -288,7 +291,8 @@ struct outbox {
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t emptied;
-    nng_msg *held; /* waits for what outbox_join appends */
+    nng_msg *spare; /* for last words when there is no memory for them */
+    nng_msg *held;  /* waits for what outbox_join appends */
     bool holds_events;
     bool busy;      /* a message is on its way by the aio; `kept` follow it */
     nng_msg **kept; /* oldest first */
@@ -323,7 +327,7 @@ static void push_done(void *arg) {
 
 static int keep(outbox *ob, nng_msg *msg) {
     if (ob->kept_count == ob->kept_capacity) {
-        size_t capacity = ob->kept_capacity == 0 ? 8 : 2 * ob->kept_capacity;
+        size_t capacity = 2 * ob->kept_capacity;
         nng_msg **kept = realloc(ob->kept, capacity * sizeof *kept);
         if (kept == NULL)
             return EW_ERR_NO_MEMORY;
@@ -365,11 +369,27 @@ static int pack_into(nng_msg **msg, const Msg__Message *message) {
     return EW_OK;
 }
 
+/* Under the lock: a stop, the end of a session and the end of an actor must arrive, or somebody waits for ever. */
+static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *message) {
+    size_t size = msg__message__get_packed_size(message);
+    bool last = message->stop != NULL || message->session != NULL || message->down != NULL;
+    if (!last || ob->spare == NULL || size > nng_msg_len(ob->spare))
+        return false;
+    nng_msg_chop(ob->spare, nng_msg_len(ob->spare) - size);
+    msg__message__pack(message, nng_msg_body(ob->spare));
+    *msg = ob->spare;
+    ob->spare = NULL;
+    return true;
+}
+
 int outbox_send(outbox *ob, const Msg__Message *message) {
     nng_msg *msg = NULL;
-    if (pack_into(&msg, message) != EW_OK)
-        return EW_ERR_NO_MEMORY;
+    bool packed = pack_into(&msg, message) == EW_OK;
     pthread_mutex_lock(&ob->lock);
+    if (!packed && !pack_into_spare(ob, &msg, message)) {
+        pthread_mutex_unlock(&ob->lock);
+        return EW_ERR_NO_MEMORY;
+    }
     int first = release_held(ob), second = send_now(ob, msg);
     pthread_mutex_unlock(&ob->lock);
     return first != EW_OK ? first : second;
@@ -430,14 +450,18 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
     }
     ob->room = room;
     ob->arg = arg;
+    ob->kept_capacity = 8; /* room for last words, too */
+    ob->kept = calloc(ob->kept_capacity, sizeof *ob->kept);
     int rv = nng_push0_open(&ob->push);
     if (rv != 0) {
         pthread_cond_destroy(&ob->emptied);
         pthread_mutex_destroy(&ob->lock);
+        free(ob->kept);
         free(ob);
         return nng_failed(err, "outbox to", url, rv);
     }
-    if ((rv = nng_aio_alloc(&ob->aio, push_done, ob)) != 0 ||
+    rv = ob->kept != NULL ? nng_msg_alloc(&ob->spare, SPARE_BYTES) : NNG_ENOMEM;
+    if (rv != 0 || (rv = nng_aio_alloc(&ob->aio, push_done, ob)) != 0 ||
         (rv = nng_socket_set_int(ob->push, NNG_OPT_SENDBUF, (int)buffer)) != 0 ||
         (rv = nng_dial(ob->push, url, NULL, NNG_FLAG_NONBLOCK)) != 0) {
         outbox_close(ob);
@@ -457,6 +481,8 @@ void outbox_close(outbox *ob) {
     nng_close(ob->push);
     if (ob->held != NULL)
         nng_msg_free(ob->held);
+    if (ob->spare != NULL)
+        nng_msg_free(ob->spare);
     for (size_t i = 0; i < ob->kept_count; i++)
         nng_msg_free(ob->kept[i]);
     free(ob->kept);
@@ -491,9 +517,10 @@ int publisher_open(publisher **out, const char *url, ew_error *err) {
 
 void publisher_send(publisher *p, ew_slice body) {
     nng_msg *msg;
-    if (nng_msg_alloc(&msg, 0) != 0)
+    if (nng_msg_alloc(&msg, body.len) != 0)
         return;
-    if (nng_msg_append(msg, body.data, body.len) != 0 || nng_sendmsg(p->pub, msg, NNG_FLAG_NONBLOCK) != 0)
+    memcpy(nng_msg_body(msg), body.data, body.len);
+    if (nng_sendmsg(p->pub, msg, NNG_FLAG_NONBLOCK) != 0)
         nng_msg_free(msg);
 }
 

@@ -51,7 +51,8 @@ typedef struct outbox outbox;
  * on nng's thread when an outbox that was busy no longer is. */
 int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err);
 
-/* Sends a message, after those before it. Never blocks. EW_OK, or EW_ERR_NO_MEMORY. Any thread. */
+/* Sends a message, after those before it. Never blocks. EW_OK, or EW_ERR_NO_MEMORY; but once there is always memory for
+ * a stop, a session's end or an actor's. Any thread. */
 int outbox_send(outbox *ob, const Msg__Message *message);
 
 /* The same, but the message waits here for what will soon be ready too: outbox_join appends to it, any other send is

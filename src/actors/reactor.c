@@ -3,6 +3,7 @@
 #include "actors/actor.h"
 #include "actors/message.h"
 #include "core/log.h"
+#include "core/unpack.h"
 #include "etcd/etcd.h"
 
 #include <stdio.h>
@@ -64,6 +65,8 @@ static void fail(reactor_actor *r, int status, const char *detail) {
 }
 
 static void out_of_memory(reactor_actor *r, const char *doing) {
+    if (r->over)
+        return;
     r->over = true;
     r->status = EW_ERR_NO_MEMORY;
     snprintf(r->detail, sizeof r->detail, "%s", doing);
@@ -196,20 +199,32 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
         r->bad_messages++;
 }
 
+static void take_request(reactor_actor *r, const mailbox_message *raw) {
+    int status;
+    Msg__Submit *submit = unpack_message(&msg__submit__descriptor, raw->body, &status);
+    if (submit == NULL)
+        reactor_reply(r, raw->request, status, 0,
+                      status == EW_ERR_NO_MEMORY ? "out of memory" : "the request is no Submit message");
+    else if (r->over)
+        reactor_reply(r, raw->request, EW_ERR_CANCELLED, 0, "the worker has stopped");
+    else
+        step(r, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = raw->request});
+    r->bad_messages += status == EW_ERR_BAD_MESSAGE;
+    if (submit != NULL)
+        msg__submit__free_unpacked(submit, NULL);
+}
+
 static void take(reactor_actor *r, const mailbox_message *raw) {
     if (raw->request != 0) {
-        Msg__Submit *submit = msg__submit__unpack(NULL, raw->body.len, raw->body.data);
-        if (submit == NULL || r->over)
-            reactor_reply(r, raw->request, submit == NULL ? EW_ERR_BAD_MESSAGE : EW_ERR_CANCELLED, 0,
-                          submit == NULL ? "the request is no Submit message" : "the worker has stopped");
-        else
-            step(r, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = raw->request});
-        r->bad_messages += submit == NULL;
-        if (submit != NULL)
-            msg__submit__free_unpacked(submit, NULL);
+        take_request(r, raw);
         return;
     }
-    Msg__Message *m = msg__message__unpack(NULL, raw->body.len, raw->body.data);
+    int status;
+    Msg__Message *m = unpack_message(&msg__message__descriptor, raw->body, &status);
+    if (status == EW_ERR_NO_MEMORY) {
+        out_of_memory(r, "taking a message"); /* whatever it told is lost */
+        return;
+    }
     if (m == NULL) {
         r->bad_messages++;
         log_fields(EW_LOG_WARN, r->name, "reactor", "message dropped", {"why", "malformed", 0});
@@ -267,7 +282,7 @@ static void round_once(reactor_actor *r) {
         fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
     }
     publish_counters(r);
-    if (r->over)
+    if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
         return;
     int64_t deadline_ms = ticking_deadline_ms(r->core), start_ms = start_deadline_ms(r);
     mailbox_wait(r->mailbox, deadline_ms < start_ms ? deadline_ms : start_ms, ticking_wants_outcome_only(r->core));

@@ -1,5 +1,6 @@
 /* The messages of other nng applications, for programs that do not want to read a .proto (<etcdworker/nng.h>). */
 #include "actors/message.h"
+#include "core/unpack.h"
 
 #include <etcdworker/nng.h>
 
@@ -55,8 +56,8 @@ static void *grown(void *list, size_t count, size_t size) {
 }
 
 int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
-    if (s->status != EW_OK)
-        return s->status;
+    if (s == NULL || s->status != EW_OK)
+        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
     Msg__Submit__Put *put = calloc(1, sizeof *put);
     Msg__Submit__Put **list = grown(s->message.puts, s->message.n_puts, sizeof *list);
     if (list != NULL)
@@ -72,8 +73,8 @@ int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
 }
 
 int ew_submit_delete(ew_submit *s, ew_slice key) {
-    if (s->status != EW_OK)
-        return s->status;
+    if (s == NULL || s->status != EW_OK)
+        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
     ProtobufCBinaryData *list = grown(s->message.deletes, s->message.n_deletes, sizeof *list);
     if (list != NULL)
         s->message.deletes = list;
@@ -84,8 +85,8 @@ int ew_submit_delete(ew_submit *s, ew_slice key) {
 }
 
 static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
-    if (s->status != EW_OK)
-        return s->status;
+    if (s == NULL || s->status != EW_OK)
+        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
     Msg__Submit__Compare *c = calloc(1, sizeof *c);
     Msg__Submit__Compare **list = grown(s->message.compares, s->message.n_compares, sizeof *list);
     if (list != NULL)
@@ -112,8 +113,8 @@ int ew_submit_if_absent(ew_submit *s, ew_slice key) {
 int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
     *body = NULL;
     *size = 0;
-    if (s->status != EW_OK)
-        return s->status;
+    if (s == NULL || s->status != EW_OK)
+        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
     size_t n = msg__submit__get_packed_size(&s->message);
     *body = malloc(n > 0 ? n : 1);
     if (*body == NULL)
@@ -123,9 +124,10 @@ int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
 }
 
 int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
-    Msg__SubmitReply *m = msg__submit_reply__unpack(NULL, size, body);
+    int status;
+    Msg__SubmitReply *m = unpack_message(&msg__submit_reply__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)
-        return EW_ERR_BAD_MESSAGE;
+        return status;
     *out = (ew_submit_reply){.status = m->status, .revision = m->revision};
     snprintf(out->detail, sizeof out->detail, "%s", m->detail);
     msg__submit_reply__free_unpacked(m, NULL);
@@ -133,9 +135,10 @@ int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) 
 }
 
 int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
-    Msg__TickNote *m = msg__tick_note__unpack(NULL, size, body);
+    int status;
+    Msg__TickNote *m = unpack_message(&msg__tick_note__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)
-        return EW_ERR_BAD_MESSAGE;
+        return status;
     *out = (ew_tick_note){m->number, m->revision, m->groups};
     msg__tick_note__free_unpacked(m, NULL);
     return EW_OK;

@@ -35,6 +35,11 @@ typedef struct watcher {
 
 static void step(watcher *w, watching_event event);
 
+static void lose_message(watcher *w) {
+    w->base.out_of_memory = true;
+    etcd_task_due(&w->base.task);
+}
+
 /* ---- the core's events ---- */
 
 static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
@@ -79,7 +84,7 @@ static void send_events(watcher *w, const Msg__Message *m, int64_t revision, siz
     if (j != NULL)
         atomic_store(&j->revision, revision);
     if (status != EW_OK)
-        actor_end(&w->base, EW_ERR_NO_MEMORY, "sending events");
+        lose_message(w);
 }
 
 static void pause_if_full(watcher *w) {
@@ -252,6 +257,20 @@ static void take_messages(watcher *w) {
     }
 }
 
+/* A message is lost, so nothing that is said from here on is true. The core is not asked any more. */
+static void give_up(watcher *w) {
+    w->over = true;
+    w->over_status = EW_ERR_NO_MEMORY;
+    snprintf(w->over_detail, sizeof w->over_detail, "taking or sending a message");
+    if (w->range != NULL)
+        etcd_call_cancel(w->range);
+    if (w->stream != NULL)
+        etcd_stream_cancel(w->stream);
+    free((void *)(uintptr_t)w->waiting_range.data);
+    w->waiting_range = (ew_slice){0};
+    audit_stop(&w->audit);
+}
+
 /* A call or a stream that could not even be started is told to the core as one that failed. */
 static void tell_unstarted(watcher *w) {
     if (w->range_unstarted) {
@@ -272,7 +291,8 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
     if (until_ms > now_ms)
         return until_ms;
     atomic_store(&w->joint->held_until_ms, INT64_MAX);
-    outbox_release(w->base.outbox);
+    if (outbox_release(w->base.outbox) != EW_OK)
+        lose_message(w);
     return INT64_MAX;
 }
 
@@ -300,10 +320,12 @@ static int64_t watcher_round(ew_actor *a, int64_t now_ms) {
     if (!w->over && !w->paused && watching_deadline_ms(w->core) <= now_ms)
         step(w, (watching_event){.type = WATCHING_TIMER});
     int64_t audit_ms = audit_round(&w->audit, now_ms);
-    if (w->over && !audit_runs(&w->audit) && !a->ended)
-        actor_end(a, w->over_status, w->over_detail);
-    int64_t deadline_ms = w->paused ? INT64_MAX : watching_deadline_ms(w->core);
     int64_t held_until_ms = release_held(w, now_ms);
+    if (a->out_of_memory && !w->over)
+        give_up(w);
+    if (w->over && w->range == NULL && w->stream == NULL && !audit_runs(&w->audit) && !a->ended)
+        actor_end(a, w->over_status, w->over_detail);
+    int64_t deadline_ms = w->paused || w->over ? INT64_MAX : watching_deadline_ms(w->core);
     deadline_ms = deadline_ms < held_until_ms ? deadline_ms : held_until_ms;
     return deadline_ms < audit_ms ? deadline_ms : audit_ms;
 }
