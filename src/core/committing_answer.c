@@ -130,7 +130,7 @@ static bool judge_units(const committing *c, const Pb__TxnResponse *answer, comm
         if (!fits)
             return false;
         if (!sound || conflict) {
-            out->status = sound ? EW_ERR_REFUSED : EW_ERR_BAD_MESSAGE;
+            out->status = memory.failed ? EW_ERR_NO_MEMORY : sound ? EW_ERR_REFUSED : EW_ERR_BAD_MESSAGE;
             out->conflict = u;
             out->conflict_revision = revision;
         }

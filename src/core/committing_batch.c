@@ -106,7 +106,8 @@ void committing_refused(committing *c, const committing_answer *answer) {
         committing_finish(c, answer->status, false,
                           answer->status == EW_ERR_BAD_ANSWER
                               ? "etcd refused a transaction although all of its compares hold"
-                              : "the transaction's fence does not hold");
+                          : answer->status == EW_ERR_NO_MEMORY ? "finding the unit that was refused"
+                                                               : "the transaction's fence does not hold");
         return;
     }
     c->limit = answer->conflict;
