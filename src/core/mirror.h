@@ -31,8 +31,8 @@ bool mirror_delete(mirror *m, ew_slice key);
 /* The entry under the key, NULL if absent. Borrowed: valid until the key changes. */
 mirror_entry *mirror_get(const mirror *m, ew_slice key);
 
-/* etcd's order of keys: bytes as unsigned numbers, and of two that start alike the shorter one first. Below, at or above
- * 0. */
+/* etcd's order of keys: bytes as unsigned numbers, and of two that start alike the shorter one first. Below, at or
+ * above 0. */
 int mirror_compare(ew_slice a, ew_slice b);
 
 /* The first entry at or after `key`; the one behind `e`. NULL at the end. */
