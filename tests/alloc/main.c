@@ -1,0 +1,268 @@
+/* allocations: each place of the library that allocates fails, once in a run, while a scenario goes on with a real
+ * etcd. Whatever follows, it must be an error or nothing at all: no crash, no hang, no leak, no thread or file that is
+ * left, nothing in etcd that differs from what was told. docs/testing.md tells more. */
+#include "alloc/scenario.h"
+#include "lib/process.h"
+#include "lib/scenario.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    LIMIT_S = 30,    /* of a run, which takes a fraction of a second */
+    LEFT_MS = 10000, /* until threads and files are given back */
+    SLACK = 2,       /* files that gRPC and nng may keep in their pools */
+    CODES = 29,
+};
+
+/* Weak: there without the sanitizer, too. */
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
+typedef struct settings {
+    bool all, verbose;
+    const char *scenario, *place;
+    unsigned visit; /* 0: as usual */
+} settings;
+
+ew_error err;
+static settings want;
+static char now_text[200]; /* what is being done, for whoever reads of its end */
+static char problem[400];
+static int first_status;
+static unsigned runs, reached, absorbed, errors[CODES];
+
+/* ---- what the scenarios tell ---- */
+
+void alloc_problem(const char *format, ...) {
+    if (problem[0] != '\0')
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(problem, sizeof problem, format, args);
+    va_end(args);
+}
+
+int alloc_failed(int status, const char *what, const ew_error *why) {
+    if (status != EW_OK && first_status == EW_OK)
+        first_status = status;
+    if (status != EW_OK && want.verbose)
+        fprintf(stderr, "    %s: %s: %s\n", what, ew_errname(status), why->detail);
+    return status;
+}
+
+static void write_log(void *arg, const ew_log_record *r) {
+    (void)arg;
+    fprintf(stderr, "    %s: %s", r->area, r->message);
+    for (size_t i = 0; i < r->field_count; i++) {
+        const ew_log_field *f = &r->fields[i];
+        if (f->text != NULL)
+            fprintf(stderr, " %s=%s", f->name, f->text);
+        else
+            fprintf(stderr, " %s=%" PRId64, f->name, f->number);
+    }
+    fprintf(stderr, "\n");
+}
+
+/* ---- ends that nobody wants ---- */
+
+static void tell_where(void) {
+    fprintf(stderr, "allocations: the end came in %s\n", now_text);
+}
+
+static void on_signal(int signal) {
+    static const char hang[] = "allocations: a run hangs\n";
+    if (signal == SIGALRM && write(STDERR_FILENO, hang, sizeof hang - 1) < 0)
+        _exit(1);
+    if (write(STDERR_FILENO, now_text, strlen(now_text)) < 0 || write(STDERR_FILENO, "\n", 1) < 0)
+        _exit(1);
+    struct sigaction usual = {.sa_handler = SIG_DFL};
+    sigaction(SIGABRT, &usual, NULL);
+    abort();
+}
+
+static void watch_ends(void) {
+    struct sigaction ours = {.sa_handler = on_signal};
+    sigaction(SIGALRM, &ours, NULL);
+    sigaction(SIGABRT, &ours, NULL);
+    if (__sanitizer_set_death_callback != NULL)
+        __sanitizer_set_death_callback(tell_where);
+}
+
+/* ---- one run ---- */
+
+typedef struct leftovers {
+    size_t threads, files;
+} leftovers;
+
+static bool is_back(const leftovers *before) {
+    return scene_threads() <= before->threads && scene_files() <= before->files + SLACK;
+}
+
+static void check_leftovers(const leftovers *before) {
+    int64_t until_ms = scene_now_ms() + LEFT_MS;
+    while (!is_back(before)) {
+        if (scene_now_ms() > until_ms) {
+            alloc_problem("%zu threads and %zu files are left; before there were %zu and %zu", scene_threads(),
+                          scene_files(), before->threads, before->files);
+            return;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+}
+
+static const char *short_name(const char *file) {
+    const char *at = strstr(file, "src/");
+    return at != NULL ? at + 4 : file;
+}
+
+/* Whether the allocation was reached. */
+static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth, const leftovers *before) {
+    if (site != NULL)
+        snprintf(now_text, sizeof now_text, "%s, %s:%d, visit %u", sc->name, short_name(site->file), site->line, nth);
+    else
+        snprintf(now_text, sizeof now_text, "%s, without a failure", sc->name);
+    if (want.verbose)
+        fprintf(stderr, "%s\n", now_text);
+    first_status = EW_OK;
+    runs++;
+    alarm(LIMIT_S);
+    failing_arm(site, nth);
+    sc->run();
+    bool did = failing_disarm();
+    alarm(0);
+    if (!did && first_status != EW_OK)
+        alloc_problem("%s, and nothing had failed", ew_errname(first_status));
+    if (before != NULL)
+        check_leftovers(before);
+    if ((want.verbose || want.place != NULL) && __lsan_do_recoverable_leak_check != NULL &&
+        __lsan_do_recoverable_leak_check() != 0)
+        alloc_problem("memory was lost");
+    reached += did;
+    if (did && first_status == EW_OK)
+        absorbed++;
+    else if (did)
+        errors[-first_status < CODES ? -first_status : 0]++;
+    return did;
+}
+
+static bool is_wanted(const failing_site *s) {
+    char place[128];
+    snprintf(place, sizeof place, "%s:%d", short_name(s->file), s->line);
+    return want.place == NULL || strcmp(want.place, place) == 0;
+}
+
+static int complain(void) {
+    printf("allocations: %s: %s\n", now_text, problem);
+    return 1;
+}
+
+/* ---- all runs ---- */
+
+/* By default the first visit of a place, and one in the middle of what a run without failures has; or all. */
+static int run_site(const alloc_scenario *sc, failing_site *s, const leftovers *before, unsigned usual) {
+    for (unsigned nth = want.visit > 0 ? want.visit : 1;;) {
+        bool did = run_once(sc, s, nth, before);
+        if (problem[0] != '\0')
+            return complain();
+        if (!did || want.visit > 0)
+            return 0;
+        if (want.all)
+            nth++;
+        else if (nth == 1 && usual > 2)
+            nth = 1 + usual / 2;
+        else
+            return 0;
+    }
+}
+
+static int run_scenario(const alloc_scenario *sc) {
+    enum { SITES = 1024 };
+    static size_t seen;
+    static unsigned usual[SITES];
+    unsigned runs_before = runs, reached_before = reached, sites = 0;
+    int64_t began_ms = scene_now_ms();
+    size_t known = seen, old = sc->slow || (sc->much_alike && !want.all) ? seen : 0;
+    for (int i = 0; i < 3; i++) { /* what gRPC and nng keep, they have afterwards */
+        run_once(sc, NULL, 0, NULL);
+        if (problem[0] != '\0')
+            return complain();
+    }
+    memset(usual, 0, sizeof usual);
+    failing_site *s = failing_first();
+    for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next)
+        usual[i] = s->visits;
+    leftovers before = {scene_threads(), scene_files()};
+    /* What only comes after a failure is found on the way. */
+    s = failing_first();
+    for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next) {
+        seen = i >= seen ? i + 1 : seen;
+        if (i < old || (i < known && usual[i] == 0) || !is_wanted(s))
+            continue;
+        sites++;
+        if (run_site(sc, s, &before, usual[i]) != 0)
+            return 1;
+    }
+    printf("%-8s %3u places, %5u runs, in %5u an allocation failed; %" PRId64 " s\n", sc->name, sites,
+           runs - runs_before, reached - reached_before, (scene_now_ms() - began_ms) / 1000);
+    fflush(stdout);
+    return 0;
+}
+
+static int run_all(void) {
+    int bad = 0;
+    alloc_open();
+    for (const alloc_scenario *sc = alloc_scenarios; sc->name != NULL && bad == 0; sc++)
+        if (want.scenario == NULL || strcmp(want.scenario, sc->name) == 0)
+            bad = run_scenario(sc);
+    alloc_close();
+    printf("%u absorbed", absorbed);
+    for (int i = 0; i < CODES; i++)
+        if (errors[i] > 0)
+            printf(", %u %s", errors[i], ew_errname(-i));
+    printf("\n");
+    if (bad == 0 && reached == 0) {
+        printf("allocations: void: none was reached\n");
+        bad = 1;
+    }
+    return bad;
+}
+
+int main(int argc, char **argv) {
+    static const struct option options[] = {{"all", no_argument, NULL, 'a'},
+                                            {"scenario", required_argument, NULL, 's'},
+                                            {"place", required_argument, NULL, 'p'},
+                                            {"visit", required_argument, NULL, 'n'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 'a')
+            want.all = true;
+        else if (c == 'v')
+            want.verbose = true;
+        else if (c == 's')
+            want.scenario = optarg;
+        else if (c == 'p')
+            want.place = optarg;
+        else if (c == 'n')
+            want.visit = (unsigned)atoi(optarg);
+        else {
+            fputs("usage: allocations [OPTION...]\n"
+                  "  --all            every visit of every place that allocates; without it, the first and one more\n"
+                  "  --scenario NAME  only this one\n"
+                  "  --place FILE:N   only this place, as etcd/call.c:278; looks for leaks after each run\n"
+                  "  --visit N        only its N-th visit\n"
+                  "  --verbose        tells of each run, with the log, and looks for leaks after each\n",
+                  c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : 2;
+        }
+    }
+    watch_ends();
+    if (want.verbose)
+        ew_log_set(write_log, NULL, EW_LOG_DEBUG);
+    return run_all();
+}

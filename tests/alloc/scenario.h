@@ -1,0 +1,66 @@
+/* What is done while allocations fail. Each scenario runs from an open to a close and finds fault with what it sees by
+ * alloc_problem; it ends well although one allocation failed, since whatever failed is done again. */
+#ifndef ALLOC_SCENARIO_H
+#define ALLOC_SCENARIO_H
+
+#include "alloc/failing.h"
+#include "lib/etcd_server.h"
+#include "lib/hand.h"
+
+#include <etcdworker/etcdworker.h>
+
+#include <stdint.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+typedef struct alloc_scenario {
+    const char *name;
+    void (*run)(void);
+    bool much_alike; /* what earlier scenarios have reached is left out, unless all is wanted */
+    bool slow;       /* it is left out in any case */
+} alloc_scenario;
+
+extern const alloc_scenario alloc_scenarios[]; /* ended by one without a name */
+
+void alloc_open(void); /* etcd with what the scenarios need */
+void alloc_close(void);
+
+/* The first one is kept: it ends the program after the run. */
+void alloc_problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* An error that a call answered; for the report. Answers the status. */
+int alloc_failed(int status, const char *what, const ew_error *why);
+
+extern ew_error err; /* of the last call; the main thread's */
+
+/* What the hand in etcd does does not fail. */
+#define BY_HAND(call)                                                                                                  \
+    __extension__({                                                                                                    \
+        failing_spare(true);                                                                                           \
+        __auto_type by_hand_ = (call);                                                                                 \
+        failing_spare(false);                                                                                          \
+        by_hand_;                                                                                                      \
+    })
+
+/* Calls, and calls again if that failed, which must do: one allocation fails, not two. */
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        if (alloc_failed((call), #call, &err) != EW_OK && (call) != EW_OK)                                             \
+            alloc_problem("%s fails again: %s", #call, err.detail);                                                    \
+    } while (0)
+
+/* Options for a client of the etcd of the scenarios, with TLS or a user; and those of a worker. */
+ew_options *alloc_options(void);
+ew_options *alloc_options_tls(void);
+ew_options *alloc_options_user(void);
+ew_client *alloc_client(ew_options *o); /* takes the options over */
+
+void alloc_run_worker(void);
+void alloc_run_leader(void);
+void alloc_run_audit(void);
+
+#endif

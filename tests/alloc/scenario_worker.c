@@ -1,0 +1,305 @@
+/* The worker: loads in pages, follows, ticks, commits, conflicts, takes submits, finishes; by itself, in a session and
+ * as an elected leader, and with an audit. */
+#include "alloc/scenario.h"
+#include "lib/process.h"
+
+#include <nng/protocol/reqrep0/req.h>
+#include <stdatomic.h>
+#include <time.h>
+
+enum { TICKS = 8, SEND_MS = 200, REPLY_MS = 2000, GIVE_UP_MS = 40000, BEAT_MS = 2, SUBMIT_EVERY = 8 };
+
+#define TOTAL     "/work/total"
+#define CONTENDED "/work/contended"
+#define SUBMITTED "/work/submitted"
+
+/* Groups of one kind: what their callbacks or replies told. */
+typedef struct account {
+    unsigned asked, committed, unknown, not_written;
+} account;
+
+typedef struct crewman {
+    ew_worker *worker;
+    unsigned ticks_left;
+    account made, submitted;
+    int64_t total; /* as the events told it; -1: not yet */
+    atomic_bool over;
+    int status;
+    ew_error err;
+} crewman;
+
+static void settle(account *a, int status) {
+    if (status == EW_OK)
+        a->committed++;
+    else if (status == EW_ERR_UNKNOWN_OUTCOME)
+        a->unknown++;
+    else
+        a->not_written++;
+}
+
+/* ---- the reactor ---- */
+
+static int one_more(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t n = 0;
+    if (current != NULL && !ew_slice_int(current->value, &n))
+        return EW_ERR_REACTOR;
+    return ew_value_set_int(next, n + 1);
+}
+
+static int mirror_contended(void *arg, ew_view *view) {
+    (void)arg;
+    ew_entry e;
+    int status = ew_view_get(view, EW_STR(CONTENDED), &e);
+    if (status == EW_OK)
+        status = ew_view_put(view, EW_STR("/work/copy"), e.value);
+    else if (status == EW_ERR_NOT_FOUND)
+        status = ew_view_delete(view, EW_STR("/work/copy"));
+    return status;
+}
+
+static void done(void *arg, int status, int64_t revision) {
+    crewman *c = arg;
+    (void)revision;
+    settle(&c->made, status);
+}
+
+static int tick(void *self, ew_tick *t) {
+    crewman *c = self;
+    ew_group *counts = ew_tick_group(t), *contends = ew_tick_group(t);
+    ew_group_modify(counts, EW_STR(TOTAL), one_more, NULL, NULL);
+    ew_group_put_lease(counts, EW_STR("/work/mine"), EW_STR("1"), EW_LEASE_SESSION);
+    ew_group_name(counts, "counts");
+    if (ew_group_on_done(counts, done, c) == EW_OK) /* otherwise the group is not sent */
+        c->made.asked++;
+    ew_group_modify(contends, EW_STR(CONTENDED), one_more, NULL, NULL);
+    ew_group_patch(contends, mirror_contended, NULL, NULL);
+    ew_group_delete(contends, EW_STR("/work/mine"));
+    ew_group_guard(contends, EW_STR("/work/page/0"));
+    return --c->ticks_left == 0 ? EW_FINISHED : EW_OK;
+}
+
+static int update(void *self, const ew_event *event) {
+    crewman *c = self;
+    int64_t n;
+    if (!ew_slice_equal(event->entry.key, EW_STR(TOTAL)) || event->kind != EW_EVENT_PUT)
+        return EW_OK;
+    if (!ew_slice_int(event->entry.value, &n))
+        return EW_ERR_REACTOR;
+    if (!event->initial && c->total >= 0 && n != c->total + 1)
+        alloc_problem("an event tells of %lld behind %lld", (long long)n, (long long)c->total);
+    c->total = n;
+    return EW_OK;
+}
+
+static int reset(void *self) {
+    crewman *c = self;
+    c->total = -1;
+    return EW_OK;
+}
+
+static const ew_reactor reactor = EW_REACTOR(.tick = tick, .update = update, .reset = reset);
+
+/* ---- submits ---- */
+
+static int pack(void **body, size_t *size) {
+    ew_submit *s = ew_submit_new();
+    ew_submit_put(s, EW_STR(SUBMITTED), EW_STR("1"));
+    ew_submit_if_absent(s, EW_STR("/work/none"));
+    ew_submit_delete(s, EW_STR("/work/none"));
+    int status = ew_submit_pack(s, body, size);
+    ew_submit_free(s);
+    return status;
+}
+
+static int unpack(nng_msg *m, ew_submit_reply *reply) {
+    return ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), reply);
+}
+
+static bool send_body(nng_socket req, const void *body, size_t size) {
+    nng_msg *m;
+    if (nng_msg_alloc(&m, size) != 0)
+        process_die("no message");
+    memcpy(nng_msg_body(m), body, size);
+    bool sent = nng_sendmsg(req, m, 0) == 0;
+    if (!sent)
+        nng_msg_free(m);
+    return sent;
+}
+
+/* Asks for a group. No reply means that nobody knows. */
+static void submit(crewman *c) {
+    void *body = NULL;
+    size_t size = 0;
+    nng_socket req;
+    nng_msg *m = NULL;
+    ew_submit_reply reply = {.status = EW_ERR_UNKNOWN_OUTCOME};
+    TRY(pack(&body, &size));
+    if (body == NULL)
+        return;
+    if (nng_req0_open(&req) != 0)
+        process_die("no socket");
+    nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may be gone */
+    c->submitted.asked++;
+    if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && send_body(req, body, size)) {
+        for (int i = 0; i < REPLY_MS && !c->over && m == NULL; i++)
+            if (nng_recvmsg(req, &m, NNG_FLAG_NONBLOCK) != 0)
+                nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    if (m != NULL)
+        TRY(unpack(m, &reply));
+    settle(&c->submitted, reply.status);
+    nng_msg_free(m);
+    nng_close(req);
+    free(body);
+}
+
+/* ---- one run of a worker ---- */
+
+static void *join(void *arg) {
+    crewman *c = arg;
+    c->status = ew_worker_join(c->worker, &c->err);
+    c->over = true;
+    return NULL;
+}
+
+/* Somebody else writes what the worker writes. */
+static void disturb(crewman *c, bool submits) {
+    struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
+    for (unsigned n = 0; !c->over; n++) {
+        if (n % 3 == 0)
+            BY_HAND(hand_put(CONTENDED, "5"));
+        if (submits && n % SUBMIT_EVERY == 1)
+            submit(c);
+        if (n == GIVE_UP_MS / BEAT_MS)
+            alloc_problem("a worker neither ends nor fails");
+        if (n >= GIVE_UP_MS / BEAT_MS)
+            ew_worker_stop(c->worker);
+        nanosleep(&beat, NULL);
+    }
+}
+
+typedef struct bonds {
+    ew_client *client;
+    ew_session *session;
+    ew_election *election;
+} bonds;
+
+static int start(crewman *c, const bonds *b, ew_options *o) {
+    int status = ew_worker_create(&c->worker, o, &reactor, c, &c->err);
+    if (status == EW_OK && b->client != NULL)
+        status = ew_worker_set_client(c->worker, b->client);
+    if (status == EW_OK && b->session != NULL)
+        status = ew_worker_set_session(c->worker, b->session);
+    if (status == EW_OK && b->election != NULL)
+        status = ew_worker_set_election(c->worker, b->election);
+    if (status == EW_OK)
+        status = ew_worker_start(c->worker, &c->err);
+    if (status != EW_OK) {
+        ew_worker_destroy(c->worker);
+        c->worker = NULL;
+    }
+    return status;
+}
+
+static ew_options *worker_options(bool submits) {
+    static unsigned names;
+    char name[32];
+    ew_options *o = alloc_options();
+    snprintf(name, sizeof name, "w%u", names++);
+    TRY(ew_options_set(o, "name", name, &err));
+    TRY(ew_options_set(o, "prefix", "/work", &err));
+    TRY(ew_options_set(o, "page_bytes", "65536", &err));
+    TRY(ew_options_set(o, "tick_interval_ms", "10", &err));
+    TRY(ew_options_set(o, "submit", submits ? "on" : "off", &err));
+    TRY(ew_options_set(o, "publish_ticks", "on", &err));
+    return o;
+}
+
+static void check_account(const account *a, int64_t written, const char *what) {
+    if (a->committed + a->unknown + a->not_written != a->asked)
+        alloc_problem("of %u %s, %u were told of", a->asked, what, a->committed + a->unknown + a->not_written);
+    if (written < a->committed || written > (int64_t)a->committed + a->unknown)
+        alloc_problem("%lld %s were written, %u told as committed, %u as unknown", (long long)written, what,
+                      a->committed, a->unknown);
+}
+
+static int64_t number_at(const char *key) {
+    int64_t n = 0;
+    hand_kv kv = BY_HAND(hand_get(key));
+    return kv.present && ew_slice_int(ew_str(kv.value), &n) ? n : 0;
+}
+
+/* To its end, which is success or an error; false: it could not be started. */
+static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits) {
+    crewman c = {.ticks_left = ticks, .total = -1};
+    pthread_t joiner;
+    int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
+    BY_HAND(hand_delete(CONTENDED));
+    int status = alloc_failed(start(&c, b, o), "start", &c.err);
+    if (status != EW_OK)
+        return status;
+    if (pthread_create(&joiner, NULL, join, &c) != 0)
+        process_die("no thread");
+    disturb(&c, submits);
+    pthread_join(joiner, NULL);
+    ew_worker_destroy(c.worker);
+    check_account(&c.made, number_at(TOTAL) - total, "groups");
+    check_account(&c.submitted, BY_HAND(hand_get(SUBMITTED)).version - version, "submits");
+    return alloc_failed(c.status, "run", &c.err);
+}
+
+/* Lives, and again if that failed. */
+static void live_well(const bonds *b, unsigned ticks, bool submits) {
+    for (int i = 0; i < 2; i++) {
+        ew_options *o = worker_options(submits);
+        int status = live(b, o, ticks, submits);
+        ew_options_free(o);
+        if (status == EW_OK)
+            return;
+        if (i > 0)
+            alloc_problem("a second worker fails: %s", ew_errname(status));
+    }
+}
+
+void alloc_run_worker(void) {
+    live_well(&(bonds){0}, TICKS, true);
+}
+
+void alloc_run_leader(void) {
+    bonds b = {.client = alloc_client(alloc_options())};
+    TRY(ew_session_open(&b.session, b.client, 10, &err));
+    TRY(ew_election_open(&b.election, b.client, b.session, EW_STR("/elect"), &err));
+    TRY(ew_election_campaign(b.election, EW_STR("me"), 10000, &err));
+    live_well(&b, TICKS / 2, false);
+    TRY(ew_election_resign(b.election, &err));
+    ew_election_close(b.election);
+    ew_session_close(b.session, false);
+    ew_client_close(b.client);
+}
+
+/* ---- audits, of which there is one a second at most ---- */
+
+static int wait_for_audit(void *self, ew_tick *t) {
+    crewman *c = self;
+    (void)t;
+    ew_worker_stats s = {.size = sizeof s};
+    return ew_worker_get_stats(c->worker, &s) == EW_OK && s.audits > 0 ? EW_FINISHED : EW_OK;
+}
+
+void alloc_run_audit(void) {
+    static const ew_reactor waits = EW_REACTOR(.tick = wait_for_audit);
+    for (int i = 0; i < 2; i++) {
+        crewman c = {0};
+        ew_options *o = worker_options(false);
+        TRY(ew_options_set(o, "audit_interval_s", "1", &err));
+        int status = ew_worker_create(&c.worker, o, &waits, &c, &c.err);
+        ew_options_free(o);
+        if (status == EW_OK)
+            status = ew_worker_run(c.worker, &c.err);
+        ew_worker_destroy(c.worker);
+        if (alloc_failed(status, "audit", &c.err) == EW_OK)
+            return;
+    }
+    alloc_problem("a second worker fails");
+}
