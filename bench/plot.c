@@ -37,8 +37,10 @@ static char *draw(const char *script) {
     return result;
 }
 
-static const char head[] = "set terminal svg size 860,420 dynamic font 'sans-serif,13' background '#ffffff'\n"
-                           "set border 3\nset tics nomirror\nset grid ytics lc rgb '#dddddd'\nset key outside right\n";
+static const char head[] =
+    "set terminal svg size 860,420 dynamic font 'sans-serif,13' background '#ffffff'\n"
+    "set border 3\nset tics nomirror\nset grid ytics lc rgb '#dddddd'\nset key outside right Left reverse "
+    "samplen 2\n";
 
 typedef struct script {
     FILE *out;
@@ -68,23 +70,27 @@ char *plot_ratios(const json_t *workloads) {
     json_t *row;
     if (!script_open(&s))
         return NULL;
-    fputs("set title 'Throughput, as a part of the floor (bars: smallest and largest pair)' noenhanced\n"
-          "unset key\nset yrange [0:*]\nset xtics rotate by -35 noenhanced\nset offsets 0.5,0.5,0,0\n$d << EOD\n",
-          s.out);
+    fputs(
+        "set title 'Throughput, as a part of the floor (lines: smallest and largest pair)' noenhanced\n"
+        "unset key\nset yrange [0:*]\nset xtics scale 0 rotate by -35 noenhanced\nset offsets 0.5,0.5,0,0\n$d << EOD\n",
+        s.out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         if (measure_number(row, "ratio", 0) <= 0)
             continue;
         fprintf(s.out, "%zu %s %g %g %g\n", points++, name, measure_number(row, "ratio", 0),
                 measure_number(row, "ratio_min", 0), measure_number(row, "ratio_max", 0));
     }
-    fputs("EOD\nset boxwidth 0.6\nset style fill solid 0.7 noborder\n"
-          "plot $d using 1:3:xtic(2) with boxes lc rgb '#3b7dd8', '' using 1:3:4:5 with yerrorbars lc rgb '#222222' pt "
-          "0\n",
+    fputs("EOD\nset style fill solid 0.7 noborder\nset errorbars front lc rgb '#222222'\n"
+          "plot 1 with lines dt 2 lc rgb '#888888', $d using 1:3:4:5:(0.6):xtic(2) with boxerrorbars lc rgb "
+          "'#3b7dd8'\n",
           s.out);
     return script_draw(&s, points);
 }
 
 char *plot_steps(const json_t *workloads) {
+    /* What waits for etcd is blue, what the messages take orange. */
+    static const char *const colours[STEPS] = {"#7a4fa3", "#b08fd0", "#e07b29", "#3b7dd8",
+                                               "#93bdf0", "#f2b583", "#555555"};
     script s;
     size_t points = 0;
     const char *name;
@@ -93,7 +99,7 @@ char *plot_steps(const json_t *workloads) {
         return NULL;
     fputs("set title \"Where a tick's time goes, means\"\nset ylabel 'microseconds'\nset yrange [0:*]\n"
           "set style data histograms\nset style histogram rowstacked\nset style fill solid 0.8 noborder\n"
-          "set boxwidth 0.5\nset key invert noenhanced\nset xtics noenhanced\n$d << EOD\n",
+          "set boxwidth 0.5\nset key invert noenhanced\nset xtics scale 0 noenhanced\n$d << EOD\n",
           s.out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         double us[STEPS];
@@ -107,7 +113,8 @@ char *plot_steps(const json_t *workloads) {
     }
     fputs("EOD\n", s.out);
     for (step i = 0; i < STEPS; i++)
-        fprintf(s.out, "%s $d using %d:xtic(1) title '%s'", i == 0 ? "plot" : ",", (int)i + 2, step_title(i));
+        fprintf(s.out, "%s $d using %d:xtic(1) lc rgb '%s' title '%s'", i == 0 ? "plot" : ",", (int)i + 2, colours[i],
+                step_title(i));
     fputc('\n', s.out);
     return script_draw(&s, points);
 }
@@ -162,7 +169,7 @@ char *plot_percentiles(const json_t *workloads) {
     json_t *row;
     if (!script_open(&s))
         return NULL;
-    fputs("set title 'Latency by percentile'\nset logscale xy\nset ylabel 'microseconds'\n"
+    fputs("set title 'Latency by percentile'\nset logscale xy\nset format y '%.0f'\nset ylabel 'microseconds'\n"
           "set xtics ('0' 1, '50' 2, '90' 10, '99' 100, '99.9' 1000, '99.99' 10000)\nset xlabel 'percentile'\n",
           s.out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {

@@ -25,14 +25,15 @@ static void escaped(FILE *out, const char *text) {
 }
 
 static void describe(FILE *out, const json_t *report, const char *what) {
-    const char *name;
+    const char *name, *between = "";
     json_t *value;
     fprintf(out, "<tr><th>%s<td>", what);
     json_object_foreach(json_object_get(report, what), name, value) {
-        char *text = json_is_string(value) ? strdup(json_string_value(value)) : json_dumps(value, JSON_ENCODE_ANY);
-        fprintf(out, "%s&nbsp;", name);
+        char *text = json_is_string(value) ? strdup(json_string_value(value))
+                                           : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(3));
+        fprintf(out, "%s%s&nbsp;", between, name);
         escaped(out, text);
-        fputs("; ", out);
+        between = "; ";
         free(text);
     }
     fputs("\n", out);
@@ -103,11 +104,12 @@ static void page(FILE *out, const json_t *report) {
             "<!doctype html>\n<html lang=en>\n<meta charset=utf-8>\n"
             "<meta name=viewport content='width=device-width,initial-scale=1'>\n"
             "<title>etcdworker-bench, %s</title>\n<style>\n"
-            "body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222;"
+            "body{font:15px/1.45 system-ui,sans-serif;max-width:1280px;margin:2em auto;padding:0 1em;color:#222;"
             "background:#fff}\n"
-            "table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}\n"
-            "th,td{padding:.25em .6em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\n"
-            "th:first-child,td.left,.about td{text-align:left}\n.about td{white-space:normal}\n"
+            "table{border-collapse:collapse;margin:1em 0;font-size:13px;display:block;overflow-x:auto}\n"
+            "th,td{padding:.25em .5em;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\n"
+            "th:first-child,td.left,.about td{text-align:left}\ntd.left,.about "
+            "td{white-space:normal}td.left{min-width:12em}\n"
             "figure{margin:1.5em 0}figure svg{max-width:100%%;height:auto}\n</style>\n"
             "<h1>etcdworker-bench</h1>\n<p>Measured %s, in %.0f s. Throughput and CPU time are medians over the runs; "
             "the ratio is that of each run to the floor beside it; latencies are those of all runs.\n",
@@ -124,7 +126,8 @@ static void page(FILE *out, const json_t *report) {
     figure(out, plot_state_sizes(workloads), &missing);
     figure(out, plot_percentiles(workloads), &missing);
     if (missing > 0)
-        fprintf(out, "<p>%d plots are not here: their workloads were not run, or gnuplot was not found.\n", missing);
+        fprintf(out, "<p>Plots that are not here: %d. Their workloads were not run, or gnuplot was not found.\n",
+                missing);
     fputs("<h2>On what</h2>\n<table class=about>\n", out);
     describe(out, report, "machine");
     describe(out, report, "versions");
