@@ -287,7 +287,8 @@ static void test_nobody_repeats_a_write(void **state) {
             assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
             assert_int_equal(count, 1);
         } else {
-            assert_int_equal(status, EW_ERR_UNAVAILABLE);
+            /* Its time may end between two tries, or in one. */
+            assert_true(status == EW_ERR_UNAVAILABLE || status == EW_ERR_TIMEOUT);
             assert_true(count > 1 || actions[i].call == keepalive);
         }
     }
