@@ -178,6 +178,19 @@ static int check_output(const char *option, const char *path) {
     return EXIT_USAGE;
 }
 
+static int check_disk(const char *path) {
+    struct stat st;
+    bool ok = path == NULL || (stat(path, &st) == 0 && access(path, W_OK) == 0);
+    if (ok && path != NULL && !S_ISDIR(st.st_mode)) {
+        ok = false;
+        errno = ENOTDIR;
+    }
+    if (ok)
+        return -1;
+    fprintf(stderr, "etcdworker-bench: --disk %s: %s\n", path, strerror(errno));
+    return EXIT_USAGE;
+}
+
 static int load_baseline(bench *b) {
     json_error_t problem = {0};
     if (b->baseline_path == NULL)
@@ -192,7 +205,9 @@ static int load_baseline(bench *b) {
 }
 
 static int check_files(bench *b) {
-    int status = check_output("--json", b->json_path);
+    int status = check_disk(b->disk);
+    if (status < 0)
+        status = check_output("--json", b->json_path);
     if (status < 0)
         status = check_output("--html", b->html_path);
     return status < 0 ? load_baseline(b) : status;

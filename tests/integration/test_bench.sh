@@ -2,10 +2,12 @@
 # The benchmark: every workload runs, and counts what it says it counts (each role checks its own sums and ends with an
 # error when they are off). Also what a report must hold, and that a mistake on the command line is named.
 set -euo pipefail
+# In a pipe grep reads to the end (no -q): with pipefail, what writes there must not be ended by SIGPIPE.
 
 bench=$EW_BUILD_DIR/etcdworker-bench
 work=$(mktemp -d)
-trap 'rm -rf -- "$work"' EXIT
+etcd_pid=
+trap '[ -z "$etcd_pid" ] || kill "$etcd_pid"; rm -rf -- "$work"' EXIT
 
 fail() {
     echo "test_bench: $*" >&2
@@ -21,7 +23,7 @@ done
 for row in chain actors; do
     for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us \
         floor_cpu_us floor_switches step_{tick,evaluate,hop_out,commit,watch,hop_in,update}_us; do
-        sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep -q "\"$field\": [0-9]" || fail "$row has no $field"
+        sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null || fail "$row has no $field"
     done
 done
 for step in evaluate hop_out commit hop_in; do
@@ -29,7 +31,7 @@ for step in evaluate hop_out commit hop_in; do
 done
 grep -q "a tick's time" "$work/one.html" || ! command -v gnuplot >/dev/null || fail "the steps are not drawn"
 for row in floor chain actors; do
-    sed -n '/^us of a tick/,$p' "$work/table" | grep -q "^$row " || fail "the table has no steps of $row"
+    sed -n '/^us of a tick/,$p' "$work/table" | grep "^$row " >/dev/null || fail "the table has no steps of $row"
 done
 ! grep -q done_ns "$work/one.json" || fail "a time of the clock is among the figures"
 grep -q '</html>' "$work/one.html" || fail "the page is not complete"
@@ -37,6 +39,71 @@ grep -q '</html>' "$work/one.html" || fail "the page is not complete"
 # A run is compared with an earlier one.
 "$bench" --smoke --runs 2 chain --baseline "$work/one.json" >"$work/table" || fail "a comparison failed"
 grep -q 'differ by more than the noise' "$work/table" || fail "no verdict on the baseline"
+
+# with_runs A B: the report with A for every number of its first runs, and B for those of its second ones.
+with_runs() {
+    awk -v a="$1" -v b="$2" '
+        /"runs": \[$/ { inside = 1; run = 0 }
+        inside && /\{$/ { run++ }
+        inside && /^ *\],?$/ { inside = 0 }
+        inside && /": -?[0-9]/ { comma = /,$/ ? "," : ""; sub(/: .*/, ": " (run == 1 ? a : b) comma) }
+        { print }' "$work/one.json"
+}
+# judge FILE: sets `differing` and `numbers`, as the verdict says.
+judge() {
+    local verdict
+    "$bench" --smoke --runs 2 chain --baseline "$1" >"$work/table" || fail "a comparison with $1 failed"
+    verdict=$(sed -n 's/^ *\([0-9]*\) of \([0-9]*\) numbers differ.*/\1 \2/p' "$work/table")
+    [ -n "$verdict" ] || fail "no verdict on $1"
+    read -r differing numbers <<<"$verdict"
+}
+with_runs 0 1e300 >"$work/all.json"
+with_runs 1e300 1e300 >"$work/none_of.json"
+judge "$work/all.json"
+if [ "$numbers" -lt 10 ] || [ "$differing" -ne 0 ]; then
+    fail "$differing of $numbers numbers differ from a range that has all of them"
+fi
+judge "$work/none_of.json"
+[ "$differing" -eq "$numbers" ] || fail "only $differing of $numbers numbers differ from a range that has none of them"
+
+# The private etcd's data are below DIR while it runs, and are gone afterwards.
+mkdir "$work/disk"
+printf '#!/bin/sh\nprintf "%%s\\n" "$@" >"${0%%/*}/etcd_arguments"\nexec etcd "$@"\n' >"$work/told_etcd"
+chmod +x "$work/told_etcd"
+"$bench" --smoke --disk "$work/disk" --etcd-path "$work/told_etcd" --json "$work/disk.json" floor >"$work/table" ||
+    fail "the run with --disk failed"
+grep -A 1 -x -e --data-dir "$work/etcd_arguments" | grep "^$work/disk/" >/dev/null ||
+    fail "etcd's data are not below the disk"
+[ -z "$(ls -A "$work/disk")" ] || fail "something is left on the disk"
+
+# An etcd of ours: measured, and left running.
+# start_etcd: on a free port, which becomes `port`.
+start_etcd() {
+    local attempt peer
+    for attempt in 1 2 3 4 5; do
+        port=$((20000 + RANDOM % 6000))
+        peer=http://127.0.0.1:$((port + 6000))
+        etcd --data-dir "$work/etcd$attempt" --listen-client-urls "http://127.0.0.1:$port" \
+            --advertise-client-urls "http://127.0.0.1:$port" --listen-peer-urls "$peer" \
+            --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" >"$work/etcd.log" 2>&1 &
+        etcd_pid=$!
+        while kill -0 "$etcd_pid" 2>/dev/null; do
+            ! etcdctl --endpoints "127.0.0.1:$port" endpoint health >/dev/null 2>&1 || return 0
+            sleep 0.1
+        done
+        etcd_pid=
+    done
+    fail "no etcd started: $(tail -n 1 "$work/etcd.log")"
+}
+start_etcd
+"$bench" --smoke --etcd "127.0.0.1:$port" --json "$work/etcd.json" floor chain >"$work/table" ||
+    fail "the run with --etcd failed"
+grep -q "\"etcd\": \"127.0.0.1:$port\"" "$work/etcd.json" || fail "the report does not name the endpoints"
+for row in floor chain; do
+    grep -q "^$row " "$work/table" || fail "no row $row with --etcd"
+    etcdctl --endpoints "127.0.0.1:$port" get --prefix --keys-only /bench- | grep -e "[/-]$row-0/" >/dev/null ||
+        fail "$row has written nothing there"
+done
 
 # Mistakes are found before anything is measured.
 # refused WORD ARGUMENT...
@@ -58,6 +125,8 @@ echo '{}' >"$work/empty.json"
 refused "$work/empty.json" --baseline "$work/empty.json" chain
 refused "$work/none/a.json" --json "$work/none/a.json" chain
 refused "$work/none/a.html" --html "$work/none/a.html" chain
+refused "$work/none" --disk "$work/none" chain
+refused "$work/one.json" --disk "$work/one.json" chain
 refused "$work" --json "$work" chain
 
 # Ctrl-C: what is finished is printed.
