@@ -78,6 +78,10 @@ etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method meth
 /* Sends one message (copied), after those before it. EW_ERR_NO_MEMORY, or EW_OK. The queue's thread only. */
 int etcd_stream_send(etcd_stream *s, ew_slice message);
 
+/* What the stream said means that its token is not known: the next stream and the next call ask for another one. A
+ * stream that ends with such a status says so by itself. */
+void etcd_stream_refuse_token(etcd_stream *s);
+
 /* Stops and restarts reading: while paused, gRPC's flow control holds etcd back. The queue's thread only. */
 void etcd_stream_pause(etcd_stream *s);
 void etcd_stream_resume(etcd_stream *s);

@@ -43,7 +43,8 @@ struct etcd_stream {
     void *arg;
     etcd_call *fetching; /* a token */
     grpc_slice token;
-    grpc_call *call; /* NULL while there is no connection or no token */
+    uint64_t generation; /* of the token */
+    grpc_call *call;     /* NULL while there is no connection or no token */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *incoming;
@@ -124,6 +125,8 @@ static void tell_end(etcd_stream *s) {
         status = s->cancelled ? EW_ERR_CANCELLED : EW_ERR_UNAVAILABLE;
         snprintf(text, sizeof text, "the server closed the stream");
     }
+    if (status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(text))
+        etcd_stream_refuse_token(s);
     s->callbacks.ended(s->arg, status, text);
 }
 
@@ -305,14 +308,13 @@ static void fetch_token(etcd_stream *s) {
 
 /* What can be done now: wait for a connection, make a token, or begin. */
 static void prepare(etcd_stream *s) {
-    uint64_t generation;
     int way = connection_find(s->client, &s->set, s->method);
     if (way == NO_WAY) {
         wait_for_connection(s);
         return;
     }
     if (auth_is_on(&s->client->auth)) {
-        switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &generation)) {
+        switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &s->generation)) {
         case AUTH_READY:
             break;
         case AUTH_FETCH:
@@ -346,6 +348,10 @@ etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method meth
     grpc_metadata_array_init(&s->trailing);
     prepare(s);
     return s;
+}
+
+void etcd_stream_refuse_token(etcd_stream *s) {
+    auth_refused(&s->client->auth, s->generation);
 }
 
 int etcd_stream_send(etcd_stream *s, ew_slice message) {

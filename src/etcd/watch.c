@@ -21,9 +21,17 @@ struct ew_watch {
     bool created;     /* at least once */
     bool ended_by_us; /* the stream was cancelled, because it is broken or the watch is closed */
     int64_t retry_ms; /* when to open the stream again */
+    int refusals;     /* of its token, one after the other */
     backoff backoff;
     atomic_bool cancelled;
 };
+
+/* Whether another token may help. A member that is a little behind does not know the newest yet; so it is tried again
+ * after a pause, but not for ever. */
+static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
+    enum { REFUSALS_MAX = 3 };
+    return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < REFUSALS_MAX;
+}
 
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
@@ -35,6 +43,7 @@ static void on_message(void *arg, ew_slice bytes) {
         return;
     case WATCH_CREATED:
         w->created = true;
+        w->refusals = 0;
         backoff_reset(&w->backoff);
         return;
     case WATCH_EVENTS:
@@ -43,7 +52,10 @@ static void on_message(void *arg, ew_slice bytes) {
         etcd_stream_pause(w->stream);
         return;
     case WATCH_OVER:
-        w->news = news;
+        if (token_may_be_new(w, w->reader.status, w->reader.detail))
+            etcd_stream_refuse_token(w->stream);
+        else
+            w->news = news;
         break;
     case WATCH_BROKEN:
         break;
@@ -58,7 +70,8 @@ static void on_ended(void *arg, int status, const char *detail) {
     w->retry_ms = etcd_now_ms() + backoff_next_ms(&w->backoff);
     if (w->news == WATCH_NOTHING) {
         watch_reader_clear(&w->reader); /* what is not whole comes again */
-        if (status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED) {
+        if ((status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED) &&
+            !token_may_be_new(w, status, detail)) {
             w->news = WATCH_OVER;
             w->reader.status = status;
             snprintf(w->reader.detail, sizeof w->reader.detail, "watch: %s", detail);

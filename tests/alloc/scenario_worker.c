@@ -116,7 +116,7 @@ static int unpack(nng_msg *m, ew_submit_reply *reply) {
     return ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), reply);
 }
 
-static bool send_body(nng_socket req, const void *body, size_t size) {
+static bool submit_body(nng_socket req, const void *body, size_t size) {
     nng_msg *m;
     if (nng_msg_alloc(&m, size) != 0)
         process_die("no message");
@@ -141,7 +141,7 @@ static void submit(crewman *c) {
         process_die("no socket");
     nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may be gone */
     c->submitted.asked++;
-    if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && send_body(req, body, size)) {
+    if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && submit_body(req, body, size)) {
         for (int i = 0; i < REPLY_MS && !c->over && m == NULL; i++)
             if (nng_recvmsg(req, &m, NNG_FLAG_NONBLOCK) != 0)
                 nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

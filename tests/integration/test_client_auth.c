@@ -151,6 +151,14 @@ static void test_tokens_are_renewed(void **state) {
     must(put(c, "/app/c"));
     expect_next(w, "/app/c");
     ew_watch_close(w);
+
+    /* Also one that only a new watch finds out about: the cluster's members do not get to know it at the same time. */
+    etcd_server_kill(server);
+    etcd_server_restart(server);
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/app/")), NULL, &err));
+    must(put(c, "/app/d"));
+    expect_next(w, "/app/d");
+    ew_watch_close(w);
     ew_client_close(c);
 }
 
