@@ -32,10 +32,10 @@ static int chain_update(void *self, const ew_event *event) {
     return EW_OK;
 }
 
-static int tick_once(chain *c, ew_tick *t) {
+static int tick_once(chain *c, ew_tick *t, int64_t now) {
     ew_slice key = ew_str(c->key);
     ew_entry e;
-    int64_t value = 0, now = now_ns();
+    int64_t value = 0;
     if (ew_tick_get(t, key, &e) == EW_OK && !ew_slice_int(e.value, &value))
         return EW_ERR_REACTOR;
     if (!c->begun) {
@@ -57,8 +57,9 @@ static int tick_once(chain *c, ew_tick *t) {
 }
 
 static int chain_tick(void *self, ew_tick *t) {
-    steps_tick(now_ns());
-    int status = tick_once(self, t);
+    int64_t now = now_ns();
+    steps_tick(now);
+    int status = tick_once(self, t, now);
     steps_ended(STEP_TICK);
     return status;
 }
