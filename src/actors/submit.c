@@ -55,9 +55,15 @@ static void *grown(void *list, size_t count, size_t size) {
     return realloc(list, (count + 1) * size);
 }
 
+/* What was not made for want of memory is NULL. */
+static int status_of(const ew_submit *s) {
+    return s != NULL ? s->status : EW_ERR_NO_MEMORY;
+}
+
 int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
-    if (s == NULL || s->status != EW_OK)
-        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
+    int status = status_of(s);
+    if (status != EW_OK)
+        return status;
     Msg__Submit__Put *put = calloc(1, sizeof *put);
     Msg__Submit__Put **list = grown(s->message.puts, s->message.n_puts, sizeof *list);
     if (list != NULL)
@@ -73,8 +79,9 @@ int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
 }
 
 int ew_submit_delete(ew_submit *s, ew_slice key) {
-    if (s == NULL || s->status != EW_OK)
-        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
+    int status = status_of(s);
+    if (status != EW_OK)
+        return status;
     ProtobufCBinaryData *list = grown(s->message.deletes, s->message.n_deletes, sizeof *list);
     if (list != NULL)
         s->message.deletes = list;
@@ -85,8 +92,9 @@ int ew_submit_delete(ew_submit *s, ew_slice key) {
 }
 
 static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
-    if (s == NULL || s->status != EW_OK)
-        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
+    int status = status_of(s);
+    if (status != EW_OK)
+        return status;
     Msg__Submit__Compare *c = calloc(1, sizeof *c);
     Msg__Submit__Compare **list = grown(s->message.compares, s->message.n_compares, sizeof *list);
     if (list != NULL)
@@ -113,8 +121,9 @@ int ew_submit_if_absent(ew_submit *s, ew_slice key) {
 int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
     *body = NULL;
     *size = 0;
-    if (s == NULL || s->status != EW_OK)
-        return s == NULL ? EW_ERR_NO_MEMORY : s->status;
+    int status = status_of(s);
+    if (status != EW_OK)
+        return status;
     size_t n = msg__submit__get_packed_size(&s->message);
     *body = malloc(n > 0 ? n : 1);
     if (*body == NULL)

@@ -35,11 +35,6 @@ typedef struct watcher {
 
 static void step(watcher *w, watching_event event);
 
-static void lose_message(watcher *w) {
-    w->base.out_of_memory = true;
-    etcd_task_due(&w->base.task);
-}
-
 /* ---- the core's events ---- */
 
 static void range_answered(void *arg, int status, const char *detail, ew_slice bytes) {
@@ -84,7 +79,7 @@ static void send_events(watcher *w, const Msg__Message *m, int64_t revision, siz
     if (j != NULL)
         atomic_store(&j->revision, revision);
     if (status != EW_OK)
-        lose_message(w);
+        w->base.out_of_memory = true;
 }
 
 static void pause_if_full(watcher *w) {
@@ -292,7 +287,7 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
         return until_ms;
     atomic_store(&w->joint->held_until_ms, INT64_MAX);
     if (outbox_release(w->base.outbox) != EW_OK)
-        lose_message(w);
+        w->base.out_of_memory = true;
     return INT64_MAX;
 }
 

@@ -47,6 +47,10 @@ int auth_made(auth *a, ew_slice answer); /* EW_ERR_BAD_ANSWER if there is no tok
 void auth_not_wanted(auth *a);           /* etcd has its authentication switched off */
 void auth_failed(auth *a);
 
+/* Tokens of a call or a watch that may be refused, one after the other, each for a newer one: somebody may be changing
+ * roles all the time. */
+#define AUTH_REFUSALS_MAX 3
+
 /* The token of that generation was refused; of an earlier one, this says nothing new. */
 void auth_refused(auth *a, uint64_t generation);
 

@@ -22,8 +22,6 @@
 #define EXPLAIN_MS 500
 /* Calls of gRPC's that one of ours may make: token and request, each again for every refusal, and an explanation. */
 #define ATTEMPTS_MAX 10
-/* Tokens that may be refused, each for a newer one: somebody may be changing roles all the time. */
-#define REFUSALS_MAX 3
 
 struct etcd_call {
     queue_tag tag; /* first */
@@ -239,7 +237,7 @@ static void on_answered(queue_tag *tag, bool ok) {
     method_end end = end_of(c, text, sizeof text);
     if (c->code == GRPC_STATUS_UNAVAILABLE)
         names_doubt(&c->client->makings.names);
-    if (auth_is_on(&c->client->auth) && c->refusals < REFUSALS_MAX && method_token_is_stale(text)) {
+    if (auth_is_on(&c->client->auth) && c->refusals < AUTH_REFUSALS_MAX && method_token_is_stale(text)) {
         c->refusals++;
         auth_refused(&c->client->auth, c->generation);
         proceed(c);

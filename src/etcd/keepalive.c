@@ -3,7 +3,6 @@
 #include "etcd/connection.h"
 
 #include "core/log.h"
-#include "etcd.pb-c.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -48,11 +47,15 @@ void keepalive_free(keepalive *k) {
     free(k);
 }
 
+bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease) {
+    return r && r->header && r->header->cluster_id != 0 && r->header->revision >= 0 && r->id == lease;
+}
+
 static void on_message(void *arg, ew_slice bytes) {
     keepalive *k = arg;
     etcd_task_due(k->task);
     Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
-    if (!r || !r->header || r->header->cluster_id == 0 || r->header->revision < 0 || r->id != k->lease || !k->waiting ||
+    if (!keepalive_answers(r, k->lease) || !k->waiting ||
         !connection_is_same_cluster(k->client, r->header->cluster_id)) {
         /* Nothing that we asked for: such a stream cannot be trusted to say that the lease lives. */
         log_fields(EW_LOG_WARN, NULL, "session", "a keepalive answer makes no sense", {"lease", NULL, k->lease});

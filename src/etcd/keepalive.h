@@ -5,6 +5,8 @@
 
 #include "etcd/loop.h"
 
+#include "etcd.pb-c.h"
+
 typedef struct keepalive keepalive;
 
 /* The clock of expiry. Unlike etcd_now_ms it counts the time that the machine is suspended, because etcd's clock goes
@@ -17,6 +19,9 @@ void keepalive_free(keepalive *k); /* only before its first step, or when stoppe
 
 int64_t keepalive_deadline_ms(const keepalive *k); /* of etcd_now_ms: when the next step is due */
 bool keepalive_step(keepalive *k);                 /* does what is due; true: the lease is over, for good */
+
+/* Whether `r`, which may be NULL, is an answer to a keepalive of that lease, with a header that makes sense. */
+bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease);
 
 void keepalive_stop(keepalive *k); /* ends the stream; it has stopped when that has ended */
 bool keepalive_stopped(const keepalive *k);

@@ -1,4 +1,5 @@
 /* Leases: grant, revoke, one keepalive, info. */
+#include "etcd/keepalive.h"
 #include "etcd/result.h"
 
 #include "core/unpack.h"
@@ -83,7 +84,7 @@ typedef struct once {
 static void on_message(void *arg, ew_slice bytes) {
     once *o = arg;
     Pb__LeaseKeepAliveResponse *r = unpack_message(&pb__lease_keep_alive_response__descriptor, bytes, &o->status);
-    bool good = r && r->header && r->header->cluster_id != 0 && r->header->revision >= 0 && r->id == o->lease;
+    bool good = keepalive_answers(r, o->lease);
     o->here = true;
     if (!good && o->status != EW_ERR_NO_MEMORY)
         o->status = EW_ERR_BAD_ANSWER;

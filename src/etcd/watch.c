@@ -29,8 +29,7 @@ struct ew_watch {
 /* Whether another token may help. A member that is a little behind does not know the newest yet; so it is tried again
  * after a pause, but not for ever. */
 static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
-    enum { REFUSALS_MAX = 3 };
-    return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < REFUSALS_MAX;
+    return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < AUTH_REFUSALS_MAX;
 }
 
 static void on_message(void *arg, ew_slice bytes) {
