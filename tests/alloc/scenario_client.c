@@ -2,7 +2,6 @@
 #include "alloc/scenario.h"
 
 #include "lib/certs.h"
-#include "lib/process.h"
 
 #include <inttypes.h>
 
@@ -25,12 +24,14 @@ static void open_encrypted(void) {
 }
 
 static void open_asking(void) {
+    static const char *const setup[][ETCDCTL_WORDS] = {
+        {"user", "add", "root:secret"},
+        {"role", "add", "root"},
+        {"user", "grant-role", "root", "root"},
+        {"auth", "enable"},
+    };
     asking = etcd_server_start(NULL);
-    if (etcdctl(asking, NULL, 0, "user", "add", "root:secret", NULL) != 0 ||
-        etcdctl(asking, NULL, 0, "role", "add", "root", NULL) != 0 ||
-        etcdctl(asking, NULL, 0, "user", "grant-role", "root", "root", NULL) != 0 ||
-        etcdctl(asking, NULL, 0, "auth", "enable", NULL) != 0)
-        process_die("authentication stays off");
+    etcdctl_all(asking, setup, sizeof setup / sizeof setup[0]);
 }
 
 void alloc_open(void) {

@@ -18,7 +18,7 @@ static etcd_server *server;
 static certs *files; /* only for its directory */
 
 /* The user app may do anything below /app/, and nothing else. */
-static const char *const setup[][7] = {
+static const char *const setup[][ETCDCTL_WORDS] = {
     {"user", "add", "root:rootpw"},
     {"role", "add", "root"},
     {"user", "grant-role", "root", "root"},
@@ -33,12 +33,7 @@ static int set_up(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
     files = certs_new();
-    for (size_t i = 0; i < sizeof setup / sizeof setup[0]; i++) {
-        char out[512];
-        const char *const *s = setup[i];
-        if (etcdctl(server, out, sizeof out, s[0], s[1], s[2], s[3], s[4], s[5], s[6]) != 0)
-            fail_msg("etcdctl %s %s: %s", s[0], s[1], out);
-    }
+    etcdctl_all(server, setup, sizeof setup / sizeof setup[0]);
     return 0;
 }
 

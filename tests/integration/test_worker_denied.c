@@ -8,7 +8,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,30 +17,27 @@ static etcd_server *server;
 static certs *files; /* only for its directory */
 static ew_error err;
 
-/* Up to six words; as root once there is one. */
-static void ctl(const char *const *words) {
-    char out[512];
-    if (etcdctl(server, out, sizeof out, words[0], words[1], words[2], words[3], words[4], words[5], NULL) != 0)
-        fail_msg("etcdctl %s %s: %s", words[0], words[1], out);
-}
+/* The user app may do anything below /app and keep receipts, and nothing else. */
+static const char *const setup[][ETCDCTL_WORDS] = {
+    {"user", "add", "root:rootpw"},
+    {"role", "add", "root"},
+    {"user", "grant-role", "root", "root"},
+    {"user", "add", "app:secret"},
+    {"role", "add", "apps"},
+    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app"},
+    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/etcdworker/"},
+    {"user", "grant-role", "app", "apps"},
+    {"auth", "enable"},
+};
+static const char *const revoke[][ETCDCTL_WORDS] = {
+    {"--user=root:rootpw", "role", "revoke-permission", "apps", "--prefix=true", "/app"},
+};
 
 static int set_up(void **state) {
     (void)state;
-    static const char *const steps[][6] = {
-        {"user", "add", "root:rootpw"},
-        {"role", "add", "root"},
-        {"user", "grant-role", "root", "root"},
-        {"user", "add", "app:secret"},
-        {"role", "add", "apps"},
-        {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app"},
-    };
     server = etcd_server_start(NULL);
     files = certs_new();
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++)
-        ctl(steps[i]);
-    ctl((const char *const[6]){"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/etcdworker/"});
-    ctl((const char *const[6]){"user", "grant-role", "app", "apps"});
-    ctl((const char *const[6]){"auth", "enable"});
+    etcdctl_all(server, setup, sizeof setup / sizeof setup[0]);
     return 0;
 }
 
@@ -103,7 +99,7 @@ static void test_watch(void **state) {
     (void)state;
     ew_worker *w = start("/app");
     await_commit(w);
-    ctl((const char *const[6]){"--user=root:rootpw", "role", "revoke-permission", "apps", "--prefix=true", "/app"});
+    etcdctl_all(server, revoke, 1);
     etcd_server_stop(server);
     etcd_server_restart(server);
     expect_denied(w, "get \"/app\" to \"/app0\"");

@@ -426,6 +426,15 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
     return process_run(argv, out, size);
 }
 
+void etcdctl_all(const etcd_server *s, const char *const steps[][ETCDCTL_WORDS], size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char out[512];
+        const char *const *w = steps[i];
+        if (etcdctl(s, out, sizeof out, w[0], w[1], w[2], w[3], w[4], w[5], w[6], NULL) != 0)
+            process_die("etcdctl %s %s: %s", w[0], w[1], out);
+    }
+}
+
 /* ---- three of them ---- */
 
 etcd_cluster *etcd_cluster_start(const char *const *extra) {

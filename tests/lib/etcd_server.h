@@ -61,6 +61,10 @@ ew_client *etcd_server_client(const etcd_server *s);
  * cut at `size`. */
 int etcdctl(const etcd_server *s, char *out, size_t size, ...);
 
+/* Runs it once for each of the steps, whose words end in NULL; each must do. */
+#define ETCDCTL_WORDS 8
+void etcdctl_all(const etcd_server *s, const char *const steps[][ETCDCTL_WORDS], size_t count);
+
 /* Three nodes that form a cluster. */
 #define ETCD_CLUSTER_NODES 3
 typedef struct etcd_cluster {
