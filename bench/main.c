@@ -134,6 +134,7 @@ static int run(bench *b, const cmdline *c) {
         return not_begun(b);
     run_workloads(b, c);
     json_object_set_new(report, "seconds", json_real((double)(now_ns() - began_ns) / 1e9));
+    report_add_scaling(report);
     bool written = write_report(b, report);
     json_decref(report);
     if (b->interrupted) {

@@ -69,8 +69,12 @@ static json_t *make_run(const char *unit, const json_t *raw, const json_t *floor
     take_latency(run, raw, all);
     snprintf(name, sizeof name, "cpu_us_per_%s", unit);
     set(run, name, measure_number(raw, "cpu_us", 0) / count);
-    if (floor != NULL)
-        set(run, "floor_cpu_us", measure_number(floor, "cpu_us", 0) / measure_number(floor, "count", 1));
+    if (floor != NULL) {
+        double floor_cpu_us = measure_number(floor, "cpu_us", 0) / measure_number(floor, "count", 1);
+        set(run, "floor_cpu_us", floor_cpu_us);
+        if (floor_cpu_us > 0)
+            set(run, "cpu_ratio", measure_number(run, name, 0) / floor_cpu_us);
+    }
     snprintf(name, sizeof name, "switches_per_%s", unit);
     set(run, name, measure_number(raw, "switches", 0) / count);
     if (floor != NULL)

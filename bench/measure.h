@@ -5,6 +5,7 @@
  *   latency_p50_us, latency_p90_us, latency_p99_us, latency_max_us    of all runs together
  *   floor_per_s, floor_cpu_us, floor_switches                         the same of the floor
  *   ratio, ratio_min, ratio_max                                       pair by pair
+ *   cpu_ratio                                                         likewise, of the CPU time
  *   runs       the numbers of each run
  *   latency, floor_latency   histograms, [bucket, count] pairs; see histogram.h */
 #ifndef BENCH_MEASURE_H

@@ -1,5 +1,5 @@
 /* What has been measured, as text, as one HTML page, and against an earlier time. The report is the JSON document:
- *   started, seconds, machine, versions, options, workloads: { name: row }     (row: measure.h) */
+ *   started, seconds, machine, versions, options, workloads: { name: row }, scaling     (row: measure.h) */
 #ifndef BENCH_REPORT_H
 #define BENCH_REPORT_H
 
@@ -8,6 +8,10 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
+
+/* Adds what the largest row of a workload is to its smallest: "scaling": { "fanin_64 / fanin_1": quotients of the rows'
+ * numbers }. Empty unless both were measured. */
+void report_add_scaling(json_t *report);
 
 /* The table for people. */
 void report_table(FILE *out, const json_t *report);

@@ -62,6 +62,10 @@ static void table_row(FILE *out, const char *name, const json_t *row) {
     latency_cells(out, row);
     snprintf(key, sizeof key, "cpu_us_per_%s", unit);
     fprintf(out, "<td>%.1f us", measure_number(row, key, 0));
+    if (measure_number(row, "cpu_ratio", 0) > 0)
+        fprintf(out, "<td>%.2f", measure_number(row, "cpu_ratio", 0));
+    else
+        fputs("<td>-", out);
     snprintf(key, sizeof key, "switches_per_%s", unit);
     report_remark(row, remark, sizeof remark);
     fprintf(out, "<td>%.1f<td>%.1f<td>%.0f<td class=left>%s\n", measure_number(row, key, 0),
@@ -85,6 +89,19 @@ static void steps_table(FILE *out, const json_t *workloads) {
             fprintf(out, "<td>%s", report_step(row, s, text, sizeof text));
         fprintf(out, "<td>%.1f\n", sum);
     }
+    fputs("</table>\n", out);
+}
+
+static void scaling_table(FILE *out, const json_t *scaling) {
+    const char *name;
+    json_t *quotients;
+    if (json_object_size(scaling) == 0)
+        return;
+    fputs("<table>\n<tr><th>large / small<th>throughput<th>of the floor<th>ratio<th>CPU each\n", out);
+    json_object_foreach((json_t *)(uintptr_t)scaling, name, quotients)
+        fprintf(out, "<tr><th>%s<td>%.2f<td>%.2f<td>%.2f<td>%.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
+                measure_number(quotients, "floor_per_s", 0), measure_number(quotients, "ratio", 0),
+                measure_number(quotients, "cpu_us_per_tick", 0));
     fputs("</table>\n", out);
 }
 
@@ -115,11 +132,12 @@ static void page(FILE *out, const json_t *report) {
             "the ratio is that of each run to the floor beside it; latencies are those of all runs.\n",
             started, started, measure_number(report, "seconds", 0));
     fputs("<table>\n<tr><th>workload<th>throughput<th>floor/s<th>ratio (min&ndash;max)<th>p50<th>p90<th>p99<th>max"
-          "<th>CPU each<th>switches<th>peak MiB<th>threads<th>\n",
+          "<th>CPU each<th>CPU ratio<th>switches<th>peak MiB<th>threads<th>\n",
           out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) table_row(out, name, row);
     fputs("</table>\n", out);
     steps_table(out, workloads);
+    scaling_table(out, json_object_get(report, "scaling"));
     int missing = 0;
     figure(out, plot_ratios(workloads), &missing);
     figure(out, plot_steps(workloads), &missing);

@@ -57,13 +57,15 @@ static void print_row(FILE *out, const char *name, const json_t *row) {
     report_time(measure_number(row, "latency_p99_us", 0), p99, sizeof p99);
     report_time(measure_number(row, "latency_max_us", 0), max, sizeof max);
     report_remark(row, remark, sizeof remark);
-    char cpu[64], switches[64];
+    char cpu[64], cpu_ratio[16] = "-", switches[64];
     snprintf(key, sizeof key, "cpu_us_per_%s", unit);
     snprintf(cpu, sizeof cpu, "%.1f us", measure_number(row, key, 0));
+    if (measure_number(row, "cpu_ratio", 0) > 0)
+        snprintf(cpu_ratio, sizeof cpu_ratio, "%.2f", measure_number(row, "cpu_ratio", 0));
     snprintf(key, sizeof key, "switches_per_%s", unit);
     snprintf(switches, sizeof switches, "%.1f", measure_number(row, key, 0));
-    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %8s %8.1f %4.0f %7.2f  %s\n", name, rate, floor, ratio, p50,
-            p90, p99, max, cpu, switches, measure_number(row, "max_rss_kb", 0) / 1024,
+    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8.1f %4.0f %7.2f  %s\n", name, rate, floor, ratio,
+            p50, p90, p99, max, cpu, cpu_ratio, switches, measure_number(row, "max_rss_kb", 0) / 1024,
             measure_number(row, "threads", 0), measure_number(row, "seconds", 0), remark);
 }
 
@@ -106,11 +108,25 @@ static void print_steps(FILE *out, const json_t *workloads) {
     }
 }
 
+static void print_scaling(FILE *out, const json_t *scaling) {
+    const char *name;
+    json_t *quotients;
+    if (json_object_size(scaling) > 0)
+        fprintf(out, "\n%-28s %12s %12s %12s %12s\n", "large / small", "throughput", "of the floor", "ratio",
+                "CPU each");
+    json_object_foreach((json_t *)(uintptr_t)scaling, name, quotients)
+        fprintf(out, "%-28s %12.2f %12.2f %12.2f %12.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
+                measure_number(quotients, "floor_per_s", 0), measure_number(quotients, "ratio", 0),
+                measure_number(quotients, "cpu_us_per_tick", 0));
+}
+
 void report_table(FILE *out, const json_t *report) {
     const char *name;
     json_t *row;
-    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %8s %8s %4s %7s\n", "workload", "throughput", "floor/s",
-            "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "switches", "RSS MiB", "thr", "seconds");
+    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8s %4s %7s\n", "workload", "throughput", "floor/s",
+            "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "CPU ratio", "switches", "RSS MiB", "thr",
+            "seconds");
     json_object_foreach(json_object_get(report, "workloads"), name, row) print_row(out, name, row);
     print_steps(out, json_object_get(report, "workloads"));
+    print_scaling(out, json_object_get(report, "scaling"));
 }

@@ -20,9 +20,13 @@ for row in floor chain groups bigstate_1k bigstate_10k bigstate_100k bigstate_1M
     grep -q "^$row " "$work/table" || fail "no row $row"
     grep -q "\"$row\": {" "$work/one.json" || fail "$row is not in the JSON"
 done
+for pair in 'bigstate_1M / bigstate_1k' 'fanin_64 / fanin_1'; do
+    grep -E "^$pair( +[0-9]+\.[0-9]{2}){4}$" "$work/table" >/dev/null || fail "the table does not say what $pair is"
+    grep -q "\"$pair\": {" "$work/one.json" || fail "$pair is not in the JSON"
+done
 for row in chain actors; do
     for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us \
-        floor_cpu_us floor_switches step_{tick,evaluate,hop_out,commit,watch,hop_in,update}_us; do
+        floor_cpu_us cpu_ratio floor_switches step_{tick,evaluate,hop_out,commit,watch,hop_in,update}_us; do
         sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null || fail "$row has no $field"
     done
 done
