@@ -13,14 +13,26 @@ static bool varint(ew_slice body, size_t *at, uint64_t *out) {
     return false;
 }
 
-bool message_is_urgent(ew_slice body) {
+/* The number of the field at `*at`, which becomes the place of the next one; 0 if no message has such a field. */
+static uint64_t next_field(ew_slice body, size_t *at) {
     enum { VARINT = 0, LENGTH = 2 };
+    uint64_t tag, number;
+    if (!varint(body, at, &tag) || !varint(body, at, &number))
+        return 0;
+    if ((tag & 7) == LENGTH) {
+        if (number > body.len - *at)
+            return 0;
+        *at += number;
+    } else if ((tag & 7) != VARINT) {
+        return 0;
+    }
+    return tag >> 3;
+}
+
+bool message_is_urgent(ew_slice body) {
     size_t at = 0;
     while (at < body.len) {
-        uint64_t tag, number;
-        if (!varint(body, &at, &tag) || !varint(body, &at, &number))
-            return true;
-        switch (tag >> 3) {
+        switch (next_field(body, &at)) {
         case 1:  /* epoch */
         case 2:  /* snapshot */
         case 3:  /* events */
@@ -30,13 +42,14 @@ bool message_is_urgent(ew_slice body) {
         default:
             return true;
         }
-        if ((tag & 7) == LENGTH) {
-            if (number > body.len - at)
-                return true;
-            at += number;
-        } else if ((tag & 7) != VARINT) {
-            return true;
-        }
     }
     return false;
+}
+
+bool message_is_down(ew_slice body) {
+    size_t at = 0;
+    uint64_t field = 1;
+    while (at < body.len && field != 0 && field != 10)
+        field = next_field(body, &at);
+    return field == 10;
 }

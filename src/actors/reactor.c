@@ -222,7 +222,9 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     int status;
     Msg__Message *m = unpack_message(&msg__message__descriptor, raw->body, &status);
     if (status == EW_ERR_NO_MEMORY) {
-        out_of_memory(r, "taking a message"); /* whatever it told is lost */
+        out_of_memory(r, "taking a message"); /* whatever it told is lost, except for the end that is waited for */
+        if (message_is_down(raw->body) && r->peers > 0)
+            r->peers--;
         return;
     }
     if (m == NULL) {

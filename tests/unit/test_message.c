@@ -56,6 +56,32 @@ static void what_is_no_message_is_urgent_so_that_it_is_dropped_soon(void **state
     assert_false(message_is_urgent(EW_STR("")));
 }
 
+static bool is_down(const Msg__Message *m) {
+    uint8_t body[256];
+    assert_true(msg__message__get_packed_size(m) <= sizeof body);
+    return message_is_down((ew_slice){body, msg__message__pack(m, body)});
+}
+
+static void an_actors_end_is_seen_without_unpacking(void **state) {
+    (void)state;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Events events = MSG__EVENTS__INIT;
+    m.epoch = 3;
+    m.events = &events;
+    events.response = message_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
+    assert_false(is_down(&m));
+    Msg__Down down = MSG__DOWN__INIT;
+    m.down = &down; /* behind the events */
+    assert_true(is_down(&m));
+    Msg__Message alone = MSG__MESSAGE__INIT;
+    alone.down = &down;
+    down.detail = (char *)(uintptr_t) "the end";
+    assert_true(is_down(&alone));
+    assert_false(message_is_down(EW_STR("")));
+    assert_false(message_is_down(EW_STR("\x1a\xff\x52\x00"))); /* events longer than the body */
+    assert_false(message_is_down(EW_STR("\x52\x05")));         /* an end longer than the body */
+}
+
 static void a_submit_carries_all_that_was_put_into_it(void **state) {
     (void)state;
     ew_submit *s = ew_submit_new();
@@ -97,6 +123,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_moves_the_reactor_on_is_urgent),
         cmocka_unit_test(what_is_no_message_is_urgent_so_that_it_is_dropped_soon),
+        cmocka_unit_test(an_actors_end_is_seen_without_unpacking),
         cmocka_unit_test(a_submit_carries_all_that_was_put_into_it),
         cmocka_unit_test(a_reply_or_a_note_that_is_none_is_refused),
     };
