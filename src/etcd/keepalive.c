@@ -3,6 +3,7 @@
 #include "etcd/connection.h"
 
 #include "core/log.h"
+#include "core/unpack.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -54,11 +55,14 @@ bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease) {
 static void on_message(void *arg, ew_slice bytes) {
     keepalive *k = arg;
     etcd_task_due(k->task);
-    Pb__LeaseKeepAliveResponse *r = pb__lease_keep_alive_response__unpack(NULL, bytes.len, bytes.data);
+    int status;
+    Pb__LeaseKeepAliveResponse *r = unpack_message(&pb__lease_keep_alive_response__descriptor, bytes, &status);
     if (!keepalive_answers(r, k->lease) || !k->waiting ||
         !connection_is_same_cluster(k->client, r->header->cluster_id)) {
         /* Nothing that we asked for: such a stream cannot be trusted to say that the lease lives. */
-        log_fields(EW_LOG_WARN, NULL, "session", "a keepalive answer makes no sense", {"lease", NULL, k->lease});
+        const char *what =
+            status == EW_ERR_NO_MEMORY ? "no memory for a keepalive answer" : "a keepalive answer makes no sense";
+        log_fields(EW_LOG_WARN, NULL, "session", what, {"lease", NULL, k->lease});
         k->cancelled = true;
         etcd_stream_cancel(k->stream);
     } else if (r->ttl <= 0) {
