@@ -179,8 +179,10 @@ static void test_no_space(void **state) {
     ew_client *c = open_client(server->endpoint, 10000);
     static char value[1000000];
     int status = EW_OK;
-    for (int i = 0; i < 20 && status == EW_OK; i++)
+    for (int i = 0; i < 100 && status == EW_OK; i++) {
         status = ew_client_put(c, EW_STR("/full"), (ew_slice){value, sizeof value}, NULL, NULL, &err);
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* etcd looks at what it wrote 100 ms ago or earlier */
+    }
     assert_int_equal(status, EW_ERR_NO_SPACE);
     assert_true(ew_is_retryable(status));
     ew_member_status s = {.size = sizeof s};
