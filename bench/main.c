@@ -23,17 +23,10 @@
 #include <unistd.h>
 
 static const role roles[] = {
-    {"floor", role_floor, false},
-    {"watch", role_watch, false},
-    {"write", role_write, false},
-    {"probe", role_probe, false},
-    {"chain", role_chain, true},
-    {"groups", role_groups, true},
-    {"follow", role_follow, true},
-    {"contend", role_contend, true},
-    {"fanin", role_fanin, true},
-    {"pingpong", role_pingpong, true},
-    {0},
+    {"floor", role_floor, false},  {"watch", role_watch, false},      {"write", role_write, false},
+    {"page", role_page, false},    {"probe", role_probe, false},      {"chain", role_chain, true},
+    {"groups", role_groups, true}, {"follow", role_follow, true},     {"contend", role_contend, true},
+    {"fanin", role_fanin, true},   {"pingpong", role_pingpong, true}, {0},
 };
 
 bool bench_interrupted(bench *b) {

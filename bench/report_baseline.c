@@ -26,8 +26,8 @@ static range range_of(const json_t *row, const char *name) {
 
 /* Numbers that say how much was asked for, not how it went. */
 static bool is_judged(const char *name) {
-    static const char *const asked[] = {"ticks",        "keys",           "seconds",       "floor_per_s",
-                                        "floor_cpu_us", "floor_switches", "latency_max_us"};
+    static const char *const asked[] = {"ticks",    "keys",         "bytes",          "seconds",       "floor_per_s",
+                                        "paging_s", "floor_cpu_us", "floor_switches", "latency_max_us"};
     for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
         if (strcmp(name, asked[i]) == 0)
             return false;

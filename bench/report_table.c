@@ -25,8 +25,9 @@ void report_remark(const json_t *row, char *out, size_t size) {
         {"txns_per_tick", "%.2f transactions a tick"},
         {"txns_per_commit", "%.2f transactions a commit"},
         {"load_s", "loaded in %.3f s"},
+        {"load_ratio", "%.2f of bare paging"},
+        {"rss_ratio", "RSS %.2f of keys and values"},
         {"snapshots", "%.0f snapshot"},
-
     };
     size_t len = 0;
     out[0] = '\0';

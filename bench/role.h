@@ -50,6 +50,7 @@ typedef struct role {
 void role_floor(const role_args *a);    /* one thread: a transaction, then its event */
 void role_watch(const role_args *a);    /* one thread: reads a watch */
 void role_write(const role_args *a);    /* a foreign writer */
+void role_page(const role_args *a);     /* one thread: reads a prefix page by page */
 void role_probe(const role_args *a);    /* what server is there */
 void role_chain(const role_args *a);    /* a worker: one key */
 void role_groups(const role_args *a);   /* a worker: 64 groups a tick */

@@ -1,4 +1,5 @@
-/* The roles of plain etcd beside the floor: the foreign writer, the bare watch, and a look at the server. */
+/* The roles of plain etcd beside the floor: the foreign writer, the bare watch, the bare paging, and a look at the
+ * server. */
 #include "hand.h"
 #include "stamp.h"
 
@@ -136,6 +137,35 @@ void role_watch(const role_args *a) {
     hand_watch_close(watch);
     hand_close(&h);
     stamp_set_fini(&w.stamps);
+    role_say(result);
+}
+
+/* ---- the prefix, page by page: the floor of a load ---- */
+
+void role_page(const role_args *a) {
+    hand h;
+    ew_scan *scan;
+    ew_error err = {0};
+    ew_kv kv;
+    int64_t bytes = 0, keys = 0;
+    int status;
+    usage from = usage_now();
+    hand_open(&h, a);
+    char below[256];
+    snprintf(below, sizeof below, "%s/", args_text(a, "prefix", "/bench"));
+    status = ew_scan_open(&scan, h.client, ew_keys_prefix(ew_str(below)),
+                          &EW_SCAN_OPTIONS(.page_bytes = args_int(a, "page_bytes", 0)), &err);
+    while (status == EW_OK && (status = ew_scan_next(scan, &kv, &err)) == EW_OK) {
+        bytes += (int64_t)(kv.key.len + kv.value.len);
+        keys++;
+    }
+    if (status != EW_END)
+        role_fail("paging: %s", err.detail);
+    usage to = usage_now();
+    json_t *result = json_pack("{s: I}", "bytes", (json_int_t)bytes);
+    usage_report(result, &from, &to, keys);
+    ew_scan_close(scan);
+    hand_close(&h);
     role_say(result);
 }
 

@@ -72,14 +72,42 @@ bool workload_groups(bench *b) {
 
 /* ---- bigstate ---- */
 
-/* Adds the keys from `first` to `count` to the prefix. */
+static json_t *read_all(bench *b, const char *shared) {
+    return child_run(b, "page", "prefix=/bench-%lld/%s page_bytes=%d", (long long)b->salt, shared,
+                     8 << 20 /* the workers' own default */);
+}
+
+/* Adds the keys from `first` to `count` to the prefix. Reading them once lets etcd come to rest before anything is
+ * measured. */
 static bool fill(bench *b, int first, int count) {
     progress_say(b, "bigstate: writing %d keys", count - first);
     json_t *result =
         child_run(b, "write", "prefix=/bench-%lld/bigstate/keys first=%d events=%d keys=%d per_txn=100 value_bytes=256",
                   (long long)b->salt, first, count, count);
+    bool ok = result != NULL;
     json_decref(result);
-    return result != NULL;
+    result = ok ? read_all(b, "bigstate/keys") : NULL;
+    ok = result != NULL &&
+         (measure_number(result, "count", 0) == count ||
+          bench_fail(b, "bigstate: %.0f keys instead of %d", measure_number(result, "count", 0), count));
+    json_decref(result);
+    return ok;
+}
+
+/* Beside each run, what its load is measured by: the same keys, only read. */
+static json_t *run_bigstate(bench *b, void *arg, int run) {
+    const plan *p = arg;
+    json_t *paging = read_all(b, p->shared);
+    json_t *result = paging != NULL ? run_worker(b, arg, run) : NULL;
+    if (result != NULL) {
+        double paging_s = measure_number(paging, "seconds", 0), bytes = measure_number(paging, "bytes", 0);
+        json_object_set_new(result, "paging_s", json_real(paging_s));
+        json_object_set_new(result, "load_ratio", json_real(measure_number(result, "load_s", 0) / paging_s));
+        json_object_set_new(result, "bytes", json_real(bytes));
+        json_object_set_new(result, "rss_ratio", json_real(measure_number(result, "max_rss_kb", 0) * 1024 / bytes));
+    }
+    json_decref(paging);
+    return result;
 }
 
 bool workload_bigstate(bench *b) {
@@ -97,7 +125,7 @@ bool workload_bigstate(bench *b) {
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int keys = b->smoke ? sizes[i].smoke_keys : sizes[i].keys;
         p.name = sizes[i].name;
-        if (!fill(b, written, keys) || !measure(b, sizes[i].name, &(subject){"tick", run_floor, run_worker, &p}))
+        if (!fill(b, written, keys) || !measure(b, sizes[i].name, &(subject){"tick", run_floor, run_bigstate, &p}))
             return false;
         written = keys;
         const json_t *row = json_object_get(b->rows, sizes[i].name);

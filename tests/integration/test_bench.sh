@@ -30,6 +30,10 @@ for row in chain actors; do
         sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null || fail "$row has no $field"
     done
 done
+for field in load_s paging_s load_ratio rss_ratio; do
+    sed -n '/^  "bigstate_1M": {/,/^  }/p' "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null ||
+        fail "bigstate_1M has no $field"
+done
 for step in evaluate hop_out commit hop_in; do
     ! grep -q "\"step_${step}_us\": 0.0," "$work/one.json" || fail "a $step that took no time"
 done
