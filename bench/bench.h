@@ -21,8 +21,9 @@ typedef struct bench {
     int runs;
     int row_s; /* after so many seconds a row gets no further run; 0: it gets them all */
     bool smoke, verbose;
-    bool plain; /* without ew_process_prepare */
-    int cpu;    /* of the workers; -1: any */
+    bool in_memory; /* the private etcd's data */
+    bool plain;     /* without ew_process_prepare */
+    int cpu;        /* of the workers; -1: any */
 
     /* The state. */
     const char *endpoints;

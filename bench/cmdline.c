@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 
 /* The standard set is to end within five minutes, on a slow or busy machine with fewer runs of the slow rows. */
 enum { EXIT_USAGE = 2, ROW_S = 12 };
+
+enum { CPUS_MAX = 4096 };
 
 static void help(void) {
     printf("Usage: etcdworker-bench [WORKLOAD...] [OPTION...]\n\n"
@@ -103,7 +106,7 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
             status = parse_number(&b->runs, optarg, 1, 1000, "--runs wants a number from 1 to 1000: ");
             break;
         case CPU:
-            status = parse_number(&b->cpu, optarg, 0, 4095, "--cpu wants the number of a CPU: ");
+            status = parse_number(&b->cpu, optarg, 0, CPUS_MAX - 1, "--cpu wants the number of a CPU: ");
             break;
         case PLAIN:
             b->plain = true;
@@ -213,6 +216,14 @@ static int check_files(bench *b) {
     return status < 0 ? load_baseline(b) : status;
 }
 
+static bool may_run_on(int cpu) {
+    cpu_set_t *set = CPU_ALLOC((size_t)CPUS_MAX);
+    size_t size = CPU_ALLOC_SIZE((size_t)CPUS_MAX);
+    bool may = set != NULL && sched_getaffinity(0, size, set) == 0 && CPU_ISSET_S((size_t)cpu, size, set);
+    CPU_FREE(set);
+    return may;
+}
+
 int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     *c = (cmdline){0};
     *b = (bench){.etcd = "dev", .etcd_path = "etcd", .cpu = -1};
@@ -224,6 +235,10 @@ int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     if (b->runs == 0) {
         b->runs = b->smoke ? 1 : 3;
         b->row_s = ROW_S;
+    }
+    if (b->cpu >= 0 && !may_run_on(b->cpu)) {
+        fprintf(stderr, "etcdworker-bench: --cpu %d: no CPU that this process may run on\n", b->cpu);
+        return EXIT_USAGE;
     }
     if (b->disk != NULL && strcmp(b->etcd, "dev") != 0)
         return complain("--disk is for the private etcd", "");

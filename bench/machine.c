@@ -64,12 +64,13 @@ json_t *machine_options(const bench *b) {
         json_array_append_new(sets, json_string(b->sets[i]));
     return json_pack("{s: s, s: s, s: i, s: b, s: b, s: i, s: o}", "etcd", b->etcd, "data",
                      strcmp(b->etcd, "dev") != 0 ? "foreign"
-                     : b->disk != NULL           ? "disk"
-                                                 : "memory",
+                     : b->in_memory              ? "memory"
+                                                 : "disk",
                      "runs", b->runs, "smoke", b->smoke, "plain", b->plain, "cpu", b->cpu, "set", sets);
 }
 
-bool machine_is_memory(const char *directory) {
+bool machine_is_memory(const char *directory, uint64_t bytes) {
     struct statfs s;
-    return access(directory, W_OK) == 0 && statfs(directory, &s) == 0 && s.f_type == TMPFS_MAGIC;
+    return access(directory, W_OK) == 0 && statfs(directory, &s) == 0 && s.f_type == TMPFS_MAGIC &&
+           (uint64_t)s.f_bavail * (uint64_t)s.f_bsize >= bytes;
 }

@@ -8,8 +8,8 @@
 
 typedef struct follower {
     stamp_set stamps;
-    bool ready;
-    int64_t *written_ns; /* of the changes since the last tick */
+    bool ready, from_ready; /* the second: the clock starts with the first tick, not with the first change */
+    int64_t *written_ns;    /* of the changes since the last tick */
     size_t count, capacity;
     int64_t strangers; /* changes that came twice, or are nobody's */
     usage from, to;
@@ -52,6 +52,10 @@ static int follow_tick(void *self, ew_tick *t) {
     f->count = 0;
     if (!f->ready) {
         f->ready = true;
+        if (f->from_ready) {
+            f->begun = true;
+            f->from = usage_now();
+        }
         role_say(json_pack("{s: I}", "ready_revision", (json_int_t)ew_tick_revision(t)));
     }
     if (f->stamps.seen < f->stamps.count)
@@ -65,6 +69,7 @@ void role_follow(const role_args *a) {
     static follower f;
     if (!stamp_set_init(&f.stamps, args_int(a, "events", 1000)))
         role_fail("out of memory");
+    f.from_ready = args_int(a, "from_ready", 0) != 0;
     ew_options *o = args_options(a);
     ew_worker *w;
     ew_error err = {0};

@@ -71,11 +71,14 @@ static int add_up_to(void *arg, const ew_entry *current, ew_value *next) {
 
 static int contend_tick(void *self, ew_tick *t) {
     member *m = self;
-    int64_t value;
+    int64_t value, now = now_ns();
     if (read_value(m, t, &value) != EW_OK)
         return EW_ERR_REACTOR;
     if (!all_here(m))
         return EW_OK;
+    if (m->ticked_ns != 0)
+        histogram_add(&m->latency, (uint64_t)(now - m->ticked_ns));
+    m->ticked_ns = now;
     if (value >= m->crew->target) {
         atomic_store(&m->crew->last, value);
         return finished(m);
@@ -170,6 +173,16 @@ static ew_worker_stats join_crew(crew *c) {
     return sum;
 }
 
+static void add_latency(json_t *result, const crew *c) {
+    histogram *latency = calloc(1, sizeof *latency);
+    if (latency == NULL)
+        role_fail("out of memory");
+    for (int64_t i = 0; i < c->count; i++)
+        histogram_merge(latency, &c->members[i].latency);
+    role_add_latency(result, latency);
+    free(latency);
+}
+
 static void close_crew(crew *c) {
     for (int64_t i = 0; i < c->count; i++)
         ew_worker_destroy(c->members[i].worker);
@@ -188,10 +201,13 @@ void role_contend(const role_args *a) {
     ew_worker_stats s = join_crew(&c);
     if (c.last != c.target)
         role_fail("the counter is %lld instead of %lld", (long long)c.last, (long long)c.target);
+    if ((int64_t)s.txns < c.target)
+        role_fail("%llu transactions for %lld commits", (unsigned long long)s.txns, (long long)c.target);
     json_t *result = json_object();
     usage_report(result, &c.from, &c.to, c.target);
     json_object_set_new(result, "txns", json_integer((json_int_t)s.txns));
     json_object_set_new(result, "groups_refused", json_integer((json_int_t)s.groups_refused));
+    add_latency(result, &c);
     close_crew(&c);
     role_say(result);
 }
@@ -212,11 +228,6 @@ void role_fanin(const role_args *a) {
         start(&c.members[i], i, a, &reactor, prefix, client);
     }
     ew_worker_stats s = join_crew(&c);
-    histogram *latency = calloc(1, sizeof *latency);
-    if (latency == NULL)
-        role_fail("out of memory");
-    for (int64_t i = 0; i < c.count; i++)
-        histogram_merge(latency, &c.members[i].latency);
     if ((int64_t)s.groups_committed != c.count * c.target)
         role_fail("%llu commits instead of %lld", (unsigned long long)s.groups_committed,
                   (long long)(c.count * c.target));
@@ -224,8 +235,7 @@ void role_fanin(const role_args *a) {
     usage_report(result, &c.from, &c.to, c.count * c.target);
     json_object_set_new(result, "threads", json_integer(c.threads));
     json_object_set_new(result, "txns", json_integer((json_int_t)s.txns));
-    role_add_latency(result, latency);
-    free(latency);
+    add_latency(result, &c);
     close_crew(&c);
     ew_client_close(client);
     ew_options_free(o);

@@ -6,6 +6,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 enum { TIMEOUT_S = 120 };
 
@@ -74,6 +75,11 @@ static json_t *level(json_t *result, int64_t resumed_ns) {
     return result;
 }
 
+static bool put_to_sleep(const child *c) {
+    int status;
+    return kill(c->pid, SIGSTOP) == 0 && waitpid(c->pid, &status, WUNTRACED) == c->pid && WIFSTOPPED(status);
+}
+
 static json_t *run_catchup(bench *b, void *arg, int run) {
     plan *p = arg;
     child c;
@@ -81,10 +87,14 @@ static json_t *run_catchup(bench *b, void *arg, int run) {
     json_t *result = NULL, *written = NULL, *ready = NULL;
     int64_t resumed_ns = 0;
     /* Its lease must outlive the sleep. */
-    if (child_start(&c, b, "follow", "prefix=%s events=%d set:session_ttl_s=120", p->prefix, p->events))
+    if (child_start(&c, b, "follow", "prefix=%s events=%d from_ready=1 set:session_ttl_s=120", p->prefix, p->events))
         ready = child_read(&c, b, TIMEOUT_S);
+    if (ready != NULL && !put_to_sleep(&c)) {
+        bench_fail(b, "catchup: the worker cannot be stopped");
+        json_decref(ready);
+        ready = NULL;
+    }
     if (ready != NULL) {
-        kill(c.pid, SIGSTOP);
         written = write_all(b, p, p->prefix);
         resumed_ns = now_ns();
         kill(c.pid, SIGCONT);

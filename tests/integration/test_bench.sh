@@ -34,6 +34,28 @@ for field in load_s paging_s load_ratio rss_ratio; do
     sed -n '/^  "bigstate_1M": {/,/^  }/p' "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null ||
         fail "bigstate_1M has no $field"
 done
+row_of() { # row_of NAME: its lines of the JSON
+    sed -n "/^  \"$1\": {/,/^  }/p" "$work/one.json"
+}
+row_of groups | grep '"txns_per_tick": 1.0,*$' >/dev/null || fail "64 groups on 64 keys are not one transaction"
+row_of contend_3 | grep '"txns_per_commit": [1-9]' >/dev/null || fail "a commit of contend without a transaction"
+row_of contend_3 | grep '"latency_p99_us": [1-9]' >/dev/null || fail "contend has no latencies"
+for row in chain contend_3 fanin_64 actors; do
+    row_of "$row" | grep -E '"cpu_us_per_(tick|commit)": [1-9]' >/dev/null || fail "$row has used no CPU"
+    row_of "$row" | grep '"max_rss_kb": [1-9]' >/dev/null || fail "$row has used no memory"
+done
+# load_ratio is load_s / paging_s, and rss_ratio max_rss_kb * 1024 / bytes: of each run, so that it is exact.
+row_of bigstate_1M | awk -F '[:,] *' '
+    /"runs": \[/ { inside = 1 }
+    inside && /"(load_s|paging_s|load_ratio|rss_ratio|max_rss_kb|bytes)"/ { gsub(/[" ]/, "", $1); v[$1] = $2 }
+    inside && /\}/ {
+        off = v["load_s"] / v["paging_s"] / v["load_ratio"]; off2 = v["max_rss_kb"] * 1024 / v["bytes"] / v["rss_ratio"]
+        if (off < 0.99 || off > 1.01 || off2 < 0.99 || off2 > 1.01) exit 1
+        runs++
+        if (runs == 2) exit
+    }
+    END { if (runs != 2) exit 1 }' || fail "a quotient of bigstate_1M is not what it says"
+grep -q '"data": "memory"\|"data": "disk"' "$work/one.json" || fail "the JSON does not say where etcd's data were"
 for step in evaluate hop_out commit hop_in; do
     ! grep -q "\"step_${step}_us\": 0.0," "$work/one.json" || fail "a $step that took no time"
 done
@@ -125,6 +147,7 @@ refused() {
 refused 'no such workload: nothing' nothing
 refused exactly_once --set exactly_once=maybe chain
 refused runs --runs 0 chain
+refused 'cpu 4095' --cpu 4095 chain
 refused disk --etcd 127.0.0.1:1 --disk "$work" chain
 refused "$work/none.json" --baseline "$work/none.json" chain
 echo '{' >"$work/broken.json"

@@ -195,7 +195,8 @@ static int64_t calls_of(const char *method, const char *code) {
              "grpc_server_handled_total{grpc_code=\"%s\",grpc_method=\"%s\",grpc_service=\"etcdserverpb.%s\","
              "grpc_type=\"unary\"}",
              code, method, strcmp(method, "Put") == 0 ? "KV" : "Auth");
-    return etcd_server_metric(server, name);
+    int64_t count = etcd_server_metric(server, name);
+    return count < 0 ? 0 : count;
 }
 
 /* A token is replaced before etcd forgets it: no call is ever refused for it. */

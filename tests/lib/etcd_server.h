@@ -46,7 +46,7 @@ void etcd_server_wipe(etcd_server *s);                    /* while it is down: r
 void etcd_server_pause(etcd_server *s);                   /* SIGSTOP: connections stay open, nothing answers */
 void etcd_server_resume(etcd_server *s);                  /* SIGCONT */
 
-/* One of its metrics, of all nodes together: `name` with its labels, as it stands in /metrics; -1 if it is not there.
+/* One of its metrics, of all nodes together: `name` with its labels, as it stands in /metrics; -1 if no node has it.
  */
 int64_t etcd_server_metric(const etcd_server *s, const char *name);
 
