@@ -49,7 +49,8 @@ void keepalive_free(keepalive *k) {
 }
 
 bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease) {
-    return r && r->header && r->header->cluster_id != 0 && r->header->revision >= 0 && r->id == lease;
+    return r && r->header && r->header->cluster_id != 0 && r->header->revision >= 0 && r->id == lease &&
+           r->ttl <= LEASE_TTL_MAX_S;
 }
 
 static void on_message(void *arg, ew_slice bytes) {

@@ -7,6 +7,9 @@
 
 #include "etcd.pb-c.h"
 
+/* etcd grants no lease for longer (MaxLeaseTTL in its source); in milliseconds that is no number to overflow with. */
+#define LEASE_TTL_MAX_S INT64_C(9000000000)
+
 typedef struct keepalive keepalive;
 
 /* The clock of expiry. Unlike etcd_now_ms it counts the time that the machine is suspended, because etcd's clock goes

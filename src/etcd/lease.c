@@ -20,8 +20,8 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
         return status;
     if (answer->error && answer->error[0])
         status = ew_fail(err, EW_ERR_INVALID, "lease grant: %s", answer->error);
-    else if (answer->id == 0 || answer->ttl <= 0)
-        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: no lease in the answer");
+    else if (answer->id == 0 || answer->ttl <= 0 || answer->ttl > LEASE_TTL_MAX_S)
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: no lease in the answer, or a TTL that makes no sense");
     if (status == EW_OK) {
         *lease = answer->id;
         if (granted_s)

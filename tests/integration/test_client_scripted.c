@@ -228,6 +228,13 @@ static void test_numbers_that_make_no_sense(void **state) {
         info_answer.grantedttl = status_answer.dbsize = range_answer.count = delete_answer.deleted = 0;
         range_answer.more = false;
     }
+    for (size_t i = 0; i < ACTIONS; i++) {
+        if (actions[i].call != grant && actions[i].call != keepalive)
+            continue;
+        free_bytes(good_answer(&actions[i]));
+        grant_answer.ttl = keepalive_answer.ttl = INT64_MAX; /* more than fits in milliseconds */
+        expect_spoiled(&actions[i], EW_ERR_BAD_ANSWER, "a TTL without end");
+    }
 }
 
 /* A transaction's responses must be those of its operations, also inside of a nested one. */
