@@ -14,7 +14,8 @@
 
 enum {
     TALLIES_MAX = 64,
-    ROUND_MS = 12000,
+    ROUND_MS = 12000, /* the longest; shorter where there is less time for all faults */
+    ROUND_LEAST_MS = 1000,
     RECOVERY_ONE_MS = 2000,
     RECOVERY_THREE_MS = 3000, /* etcd's election timeout, 1 s, and two more */
 };
@@ -110,12 +111,14 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
         return 0;
     world_open(&w, nodes, s->seed);
     w.verbose = s->verbose;
+    int64_t round_ms = (until_us - ledger_now_us()) / 1000 / (int64_t)count;
+    round_ms = round_ms > ROUND_MS ? ROUND_MS : round_ms < ROUND_LEAST_MS ? ROUND_LEAST_MS : round_ms;
     do {
         for (size_t n = 0; n < count; n++) {
             bool due = tallies[n].rounds == 0 || ledger_now_us() < until_us;
             if (!due)
                 continue;
-            bool good = round_run(&w, &tallies[n], brief, brief ? 0 : ROUND_MS);
+            bool good = round_run(&w, &tallies[n], brief, brief ? 0 : (int)round_ms);
             if (!good || !brief)
                 fprintf(stderr, "%s on %d, round %u: %s, %u times, %llu groups so far\n", tallies[n].fault->name, nodes,
                         tallies[n].rounds, good ? "good" : "FAILED", tallies[n].times,

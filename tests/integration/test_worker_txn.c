@@ -515,6 +515,31 @@ static void test_two_workers_with_one_id(void **state) {
     assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
 }
 
+static int append_x_to_lost(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_modify(ew_tick_group(t), EW_STR("/lost/a"), append_x, NULL, NULL);
+}
+
+/* Without its receipt a worker cannot tell what was committed: it ends, and says which key is gone. */
+static void test_a_receipt_deleted_by_hand(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/lost");
+    stage_set(&s, "worker_id", "robbed");
+    stage_start(&s);
+    stage_do(&s, append_x_to_lost);
+    hand_kv before = hand_get("/lost/a");
+    assert_true(before.present);
+    hand_delete("/etcdworker/receipts/robbed");
+    stage_begin(&s, append_x_to_lost);
+    int status = stage_await_end(&s);
+    print_message("%s: %s\n", ew_errname(status), s.err.detail);
+    assert_int_equal(status, EW_ERR_SESSION_DONE);
+    assert_non_null(strstr(s.err.detail, "receipt"));
+    assert_true(hand_get("/lost/a").mod_revision == before.mod_revision);
+    stage_close(&s);
+}
+
 /* ---- leases ---- */
 
 static int put_with_leases(stage *s, ew_tick *t) {
@@ -580,6 +605,7 @@ int main(void) {
         scene_test(test_a_lost_answer_is_resolved),
         scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
         scene_test(test_two_workers_with_one_id),
+        scene_test(test_a_receipt_deleted_by_hand),
         scene_test(test_leases_of_puts),
         scene_test(test_session_lease_without_a_session),
     };
