@@ -117,6 +117,17 @@ static void test_leader_view_is_stopped(void **state) {
     assert_null(strstr(s.text, "leader_view:")); /* it would say what went wrong */
 }
 
+static void test_simulate(void **state) {
+    (void)state;
+    char out[8192];
+    char *path = program("simulate");
+    char *const argv[] = {path, (char *)(uintptr_t) "20", NULL};
+    int code = process_run(argv, out, sizeof out);
+    free(path);
+    if (code != 0 || strstr(out, "20 seeds, ") == NULL || strstr(out, "each given once") == NULL)
+        fail_msg("%d: %s", code, out);
+}
+
 static void test_nng_app(void **state) {
     (void)state;
     char out[8192];
@@ -165,8 +176,13 @@ static void test_without_arguments_that_make_sense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_counter), scene_test(test_leader_view), scene_test(test_leader_view_is_stopped),
-        scene_test(test_nng_app), scene_test(test_client),      scene_test(test_without_arguments_that_make_sense),
+        scene_test(test_counter),
+        scene_test(test_leader_view),
+        scene_test(test_leader_view_is_stopped),
+        scene_test(test_nng_app),
+        scene_test(test_simulate),
+        scene_test(test_client),
+        scene_test(test_without_arguments_that_make_sense),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }
