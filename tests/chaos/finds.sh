@@ -1,6 +1,6 @@
 #!/bin/sh
 # A known mistake put back must end in a failed line of the table, for the reason it should. When a fault strikes is
-# chance, so there are 60 rounds for it: of the hardest to find, about every sixth one does.
+# chance, so there are 60 rounds for it: of the hardest to find, about every third one does.
 # Usage: finds.sh PROGRAM MISTAKE FAULT COMPLAINT, which is a regular expression.
 set -u
 round=0
