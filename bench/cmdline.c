@@ -14,9 +14,7 @@
 #include <unistd.h>
 
 /* The standard set is to end within five minutes, on a slow or busy machine with fewer runs of the slow rows. */
-enum { EXIT_USAGE = 2, ROW_S = 12 };
-
-enum { CPUS_MAX = 4096 };
+enum { EXIT_USAGE = 2, ROW_S = 12, CPUS_MAX = 4096 };
 
 static void help(void) {
     printf("Usage: etcdworker-bench [WORKLOAD...] [OPTION...]\n\n"

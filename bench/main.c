@@ -49,26 +49,21 @@ bool bench_fail(bench *b, const char *format, ...) {
 /* Where the private etcd's data go: below --disk, or in memory where there is a place for it. */
 static void choose_place(bench *b) {
     const uint64_t needed = (uint64_t)(b->smoke ? 64 : 2048) << 20; /* bigstate alone leaves 0.8 GiB */
+    const char *usual = getenv("TMPDIR"), *place = "/dev/shm";
     char path[PATH_MAX];
-    const char *usual = getenv("TMPDIR");
-    usual = usual != NULL && usual[0] != '\0' ? usual : "/tmp";
     if (b->disk != NULL) {
-        if (realpath(b->disk, path) != NULL)
-            setenv("TMPDIR", path, 1);
-        return;
+        place = realpath(b->disk, path);
+    } else if (machine_is_memory(place, needed)) {
+        b->in_memory = true;
+    } else {
+        place = usual != NULL && usual[0] == '/' ? usual : "/tmp";
+        b->in_memory = machine_is_memory(place, needed);
+        if (!b->in_memory)
+            fprintf(stderr, "etcdworker-bench: no %llu MiB of memory in /dev/shm: etcd's data go to %s, a disk\n",
+                    (unsigned long long)(needed >> 20), place);
     }
-    b->in_memory = machine_is_memory("/dev/shm", needed);
-    if (b->in_memory) {
-        setenv("TMPDIR", "/dev/shm", 1);
-        return;
-    }
-    b->in_memory = machine_is_memory(usual, needed);
-    if (!b->in_memory)
-        fprintf(
-            stderr,
-            "etcdworker-bench: /dev/shm has no %llu MiB of memory to write to: etcd's data go to %s, so the floor is "
-            "the disk's\n",
-            (unsigned long long)(needed >> 20), usual);
+    if (place != NULL)
+        setenv("TMPDIR", place, 1);
 }
 
 static bool start_etcd(bench *b, dev_etcd **server, const sigset_t *stop) {

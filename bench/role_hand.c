@@ -154,7 +154,7 @@ void role_page(const role_args *a) {
     char below[256];
     snprintf(below, sizeof below, "%s/", args_text(a, "prefix", "/bench"));
     status = ew_scan_open(&scan, h.client, ew_keys_prefix(ew_str(below)),
-                          &EW_SCAN_OPTIONS(.page_bytes = args_int(a, "page_bytes", 0)), &err);
+                          &EW_SCAN_OPTIONS(.page_bytes = ew_options_int(h.options, "page_bytes")), &err);
     while (status == EW_OK && (status = ew_scan_next(scan, &kv, &err)) == EW_OK) {
         bytes += (int64_t)(kv.key.len + kv.value.len);
         keys++;

@@ -78,8 +78,7 @@ bool workload_groups(bench *b) {
 /* ---- bigstate ---- */
 
 static json_t *read_all(bench *b, const char *shared) {
-    return child_run(b, "page", "prefix=/bench-%lld/%s page_bytes=%d", (long long)b->salt, shared,
-                     8 << 20 /* the workers' own default */);
+    return child_run(b, "page", "prefix=/bench-%lld/%s", (long long)b->salt, shared);
 }
 
 /* Adds the keys from `first` to `count` to the prefix. Reading them once lets etcd come to rest before anything is

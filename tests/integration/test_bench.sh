@@ -24,19 +24,20 @@ for pair in 'bigstate_1M / bigstate_1k' 'fanin_64 / fanin_1'; do
     grep -E "^$pair( +[0-9]+\.[0-9]{2}){4}$" "$work/table" >/dev/null || fail "the table does not say what $pair is"
     grep -q "\"$pair\": {" "$work/one.json" || fail "$pair is not in the JSON"
 done
+# row_of NAME: its lines of the JSON.
+row_of() {
+    sed -n "/^  \"$1\": {/,/^  }/p" "$work/one.json"
+}
 for row in chain actors; do
     for field in ticks_per_s floor_per_s ratio cpu_us_per_tick max_rss_kb switches_per_tick latency_p99_us \
         floor_cpu_us cpu_ratio floor_switches step_{tick,evaluate,hop_out,commit,watch,hop_in,update}_us; do
-        sed -n "/^  \"$row\": {/,/^  }/p" "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null || fail "$row has no $field"
+        row_of "$row" | grep "\"$field\": [0-9]" >/dev/null || fail "$row has no $field"
     done
 done
 for field in load_s paging_s load_ratio rss_ratio; do
-    sed -n '/^  "bigstate_1M": {/,/^  }/p' "$work/one.json" | grep "\"$field\": [0-9]" >/dev/null ||
+    row_of bigstate_1M | grep "\"$field\": [0-9]" >/dev/null ||
         fail "bigstate_1M has no $field"
 done
-row_of() { # row_of NAME: its lines of the JSON
-    sed -n "/^  \"$1\": {/,/^  }/p" "$work/one.json"
-}
 row_of groups | grep '"txns_per_tick": 1.0,*$' >/dev/null || fail "64 groups on 64 keys are not one transaction"
 row_of contend_3 | grep '"txns_per_commit": [1-9]' >/dev/null || fail "a commit of contend without a transaction"
 row_of contend_3 | grep '"latency_p99_us": [1-9]' >/dev/null || fail "contend has no latencies"
@@ -105,6 +106,7 @@ chmod +x "$work/told_etcd"
 grep -A 1 -x -e --data-dir "$work/etcd_arguments" | grep "^$work/disk/" >/dev/null ||
     fail "etcd's data are not below the disk"
 [ -z "$(ls -A "$work/disk")" ] || fail "something is left on the disk"
+grep -q '"data": "disk"' "$work/disk.json" || fail "the report does not say that the data were on the disk"
 
 # An etcd of ours: measured, and left running.
 # start_etcd: on a free port, which becomes `port`.
@@ -129,6 +131,7 @@ start_etcd
 "$bench" --smoke --etcd "127.0.0.1:$port" --json "$work/etcd.json" floor chain >"$work/table" ||
     fail "the run with --etcd failed"
 grep -q "\"etcd\": \"127.0.0.1:$port\"" "$work/etcd.json" || fail "the report does not name the endpoints"
+grep -q '"data": "foreign"' "$work/etcd.json" || fail "the report does not say that the etcd is not its own"
 for row in floor chain; do
     grep -q "^$row " "$work/table" || fail "no row $row with --etcd"
     etcdctl --endpoints "127.0.0.1:$port" get --prefix --keys-only /bench- | grep -e "[/-]$row-0/" >/dev/null ||

@@ -181,8 +181,8 @@ static void test_no_space(void **state) {
     int status = EW_OK;
     for (int i = 0; i < 100 && status == EW_OK; i++) {
         status = ew_client_put(c, EW_STR("/full"), (ew_slice){value, sizeof value}, NULL, NULL, &err);
-        nanosleep(&(struct timespec){.tv_nsec = 20000000},
-                  NULL); /* etcd looks at what it wrote 100 ms ago or earlier */
+        /* etcd's idea of its size is up to 100 ms old. */
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
     assert_int_equal(status, EW_ERR_NO_SPACE);
     assert_true(ew_is_retryable(status));

@@ -11,10 +11,11 @@
 
 #include <etcdworker/nng.h>
 
-static bool is_urgent(Msg__Message *m) {
-    uint8_t body[256];
+/* Valid until the next call. */
+static ew_slice packed(const Msg__Message *m) {
+    static uint8_t body[256];
     assert_true(msg__message__get_packed_size(m) <= sizeof body);
-    return message_is_urgent((ew_slice){body, msg__message__pack(m, body)});
+    return (ew_slice){body, msg__message__pack(m, body)};
 }
 
 static void only_what_moves_the_reactor_on_is_urgent(void **state) {
@@ -27,23 +28,23 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     m.events = &events;
     events.revision = 77;
     events.response = message_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like an outcome's tag */
-    assert_false(is_urgent(&m));
+    assert_false(message_is_urgent(packed(&m)));
     m.snapshot = &snapshot;
-    assert_false(is_urgent(&m));
+    assert_false(message_is_urgent(packed(&m)));
     Msg__Audited audited = MSG__AUDITED__INIT;
     m.audited = &audited;
-    assert_false(is_urgent(&m));
+    assert_false(message_is_urgent(packed(&m)));
     m.health = &health; /* readiness must not wait for an outcome that etcd's end has taken along (SEMANTICS 14) */
-    assert_true(is_urgent(&m));
+    assert_true(message_is_urgent(packed(&m)));
     m.health = NULL;
 
     Msg__Outcome outcome = MSG__OUTCOME__INIT;
     m.outcome = &outcome; /* joined with the events */
-    assert_true(is_urgent(&m));
+    assert_true(message_is_urgent(packed(&m)));
     Msg__Message stop = MSG__MESSAGE__INIT;
     Msg__Stop s = MSG__STOP__INIT;
     stop.stop = &s;
-    assert_true(is_urgent(&stop));
+    assert_true(message_is_urgent(packed(&stop)));
 }
 
 static void what_is_no_message_is_urgent_so_that_it_is_dropped_soon(void **state) {
@@ -56,12 +57,6 @@ static void what_is_no_message_is_urgent_so_that_it_is_dropped_soon(void **state
     assert_false(message_is_urgent(EW_STR("")));
 }
 
-static bool is_down(const Msg__Message *m) {
-    uint8_t body[256];
-    assert_true(msg__message__get_packed_size(m) <= sizeof body);
-    return message_is_down((ew_slice){body, msg__message__pack(m, body)});
-}
-
 static void an_actors_end_is_seen_without_unpacking(void **state) {
     (void)state;
     Msg__Message m = MSG__MESSAGE__INIT;
@@ -69,14 +64,14 @@ static void an_actors_end_is_seen_without_unpacking(void **state) {
     m.epoch = 3;
     m.events = &events;
     events.response = message_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
-    assert_false(is_down(&m));
+    assert_false(message_is_down(packed(&m)));
     Msg__Down down = MSG__DOWN__INIT;
     m.down = &down; /* behind the events */
-    assert_true(is_down(&m));
+    assert_true(message_is_down(packed(&m)));
     Msg__Message alone = MSG__MESSAGE__INIT;
     alone.down = &down;
     down.detail = (char *)(uintptr_t) "the end";
-    assert_true(is_down(&alone));
+    assert_true(message_is_down(packed(&alone)));
     assert_false(message_is_down(EW_STR("")));
     assert_false(message_is_down(EW_STR("\x1a\xff\x52\x00"))); /* events longer than the body */
     assert_false(message_is_down(EW_STR("\x52\x05")));         /* an end longer than the body */
