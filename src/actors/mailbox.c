@@ -281,7 +281,12 @@ void mailbox_close(mailbox *mb) {
 
 /* ---- sending ---- */
 
-enum { SPARE_BYTES = 512 }; /* an actor's end with its detail, the largest of last words */
+/* Last words are a stop, the end of a session and the end of an actor: without them somebody waits for ever. There is
+ * room for them also when there is no memory. */
+enum {
+    SPARE_BYTES = 512, /* an actor's end with its detail, the largest of them */
+    LAST_WORDS = 3,    /* one of each */
+};
 
 struct outbox {
     nng_socket push;
@@ -294,9 +299,9 @@ struct outbox {
     nng_msg *spare; /* for last words when there is no memory for them */
     nng_msg *held;  /* waits for what outbox_join appends */
     bool holds_events;
-    bool busy;      /* a message is on its way by the aio; `kept` follow it */
-    nng_msg **kept; /* oldest first */
-    size_t kept_count, kept_capacity;
+    bool busy;                        /* a message is on its way by the aio; `kept` follow it */
+    nng_msg **kept;                   /* oldest first */
+    size_t kept_count, kept_capacity; /* of which LAST_WORDS are for those alone */
 };
 
 /* Under the lock: sends the oldest of `kept` by the aio. */
@@ -325,24 +330,26 @@ static void push_done(void *arg) {
         ob->room(ob->arg);
 }
 
-static int keep(outbox *ob, nng_msg *msg) {
-    if (ob->kept_count == ob->kept_capacity) {
+static int keep(outbox *ob, nng_msg *msg, bool last_words) {
+    if (ob->kept_count + LAST_WORDS >= ob->kept_capacity) {
         size_t capacity = 2 * ob->kept_capacity;
         nng_msg **kept = realloc(ob->kept, capacity * sizeof *kept);
-        if (kept == NULL)
+        if (kept != NULL) {
+            ob->kept = kept;
+            ob->kept_capacity = capacity;
+        } else if (!last_words || ob->kept_count == ob->kept_capacity) {
             return EW_ERR_NO_MEMORY;
-        ob->kept = kept;
-        ob->kept_capacity = capacity;
+        }
     }
     ob->kept[ob->kept_count++] = msg;
     return EW_OK;
 }
 
 /* Under the lock: takes the message over, also on failure. */
-static int send_now(outbox *ob, nng_msg *msg) {
+static int send_now(outbox *ob, nng_msg *msg, bool last_words) {
     if (!ob->busy && nng_sendmsg(ob->push, msg, NNG_FLAG_NONBLOCK) == 0)
         return EW_OK;
-    int status = keep(ob, msg);
+    int status = keep(ob, msg, last_words);
     if (status != EW_OK) {
         nng_msg_free(msg);
     } else if (!ob->busy) {
@@ -356,7 +363,7 @@ static int release_held(outbox *ob) {
     nng_msg *held = ob->held;
     ob->held = NULL;
     ob->holds_events = false;
-    return held != NULL ? send_now(ob, held) : EW_OK;
+    return held != NULL ? send_now(ob, held, false) : EW_OK;
 }
 
 /* Appends the packed message to `*msg`, which is made if it is NULL. */
@@ -369,11 +376,10 @@ static int pack_into(nng_msg **msg, const Msg__Message *message) {
     return EW_OK;
 }
 
-/* Under the lock: a stop, the end of a session and the end of an actor must arrive, or somebody waits for ever. */
+/* Under the lock. */
 static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *message) {
     size_t size = msg__message__get_packed_size(message);
-    bool last = message->stop != NULL || message->session != NULL || message->down != NULL;
-    if (!last || ob->spare == NULL || size > nng_msg_len(ob->spare))
+    if (ob->spare == NULL || size > nng_msg_len(ob->spare))
         return false;
     nng_msg_chop(ob->spare, nng_msg_len(ob->spare) - size);
     msg__message__pack(message, nng_msg_body(ob->spare));
@@ -384,13 +390,14 @@ static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *messa
 
 int outbox_send(outbox *ob, const Msg__Message *message) {
     nng_msg *msg = NULL;
+    bool last_words = message->stop != NULL || message->session != NULL || message->down != NULL;
     bool packed = pack_into(&msg, message) == EW_OK;
     pthread_mutex_lock(&ob->lock);
-    if (!packed && !pack_into_spare(ob, &msg, message)) {
+    if (!packed && !(last_words && pack_into_spare(ob, &msg, message))) {
         pthread_mutex_unlock(&ob->lock);
         return EW_ERR_NO_MEMORY;
     }
-    int first = release_held(ob), second = send_now(ob, msg);
+    int first = release_held(ob), second = send_now(ob, msg, last_words);
     pthread_mutex_unlock(&ob->lock);
     return first != EW_OK ? first : second;
 }
@@ -450,7 +457,7 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
     }
     ob->room = room;
     ob->arg = arg;
-    ob->kept_capacity = 8; /* room for last words, too */
+    ob->kept_capacity = 8;
     ob->kept = calloc(ob->kept_capacity, sizeof *ob->kept);
     int rv = nng_push0_open(&ob->push);
     if (rv != 0) {

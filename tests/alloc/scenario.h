@@ -62,5 +62,6 @@ ew_client *alloc_client(ew_options *o); /* takes the options over */
 void alloc_run_worker(void);
 void alloc_run_leader(void);
 void alloc_run_audit(void);
+void alloc_run_outbox(void);
 
 #endif

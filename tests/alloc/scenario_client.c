@@ -347,5 +347,6 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "worker", .run = alloc_run_worker},
     {.name = "leader", .run = alloc_run_leader, .much_alike = true},
     {.name = "audit", .run = alloc_run_audit, .slow = true},
+    {.name = "outbox", .run = alloc_run_outbox},
     {.name = NULL},
 };

@@ -213,6 +213,7 @@ static ew_options *worker_options(bool submits) {
     TRY(ew_options_set(o, "tick_interval_ms", "10", &err));
     TRY(ew_options_set(o, "submit", submits ? "on" : "off", &err));
     TRY(ew_options_set(o, "publish_ticks", "on", &err));
+    TRY(ew_options_set(o, "stop_timeout_ms", "60000", &err)); /* longer than a run: an end that is lost is a hang */
     return o;
 }
 

@@ -1,0 +1,77 @@
+/* An outbox whose mailbox does not read: last words are kept for it also when there is no memory. */
+#include "alloc/scenario.h"
+
+#include "actors/mailbox.h"
+#include "etcd/etcd.h"
+
+enum { MOST = 14, LIMIT_MS = 10000 };
+
+static int send_progress(outbox *ob, int64_t n) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Progress progress = MSG__PROGRESS__INIT;
+    progress.revision = n;
+    m.progress = &progress;
+    return alloc_failed(outbox_send(ob, &m), "outbox_send", &(ew_error){0});
+}
+
+static void send_last_words(outbox *ob) {
+    Msg__Session session = MSG__SESSION__INIT;
+    Msg__Stop stop = MSG__STOP__INIT;
+    Msg__Down down = MSG__DOWN__INIT;
+    Msg__Message words[3] = {MSG__MESSAGE__INIT, MSG__MESSAGE__INIT, MSG__MESSAGE__INIT};
+    words[0].session = &session;
+    words[1].stop = &stop;
+    words[2].down = &down;
+    for (int i = 0; i < 3; i++)
+        if (outbox_send(ob, &words[i]) != EW_OK)
+            alloc_problem("last word %d was not taken", i);
+}
+
+/* Reads to the end of the last words: how many other messages came, in their order. */
+static int read_all(mailbox *mb) {
+    int64_t deadline_ms = etcd_now_ms() + LIMIT_MS, newest = 0;
+    int others = 0, last_words = 0;
+    while (last_words < 3) {
+        mailbox_message raw;
+        if (!mailbox_take(mb, &raw)) {
+            if (etcd_now_ms() > deadline_ms) {
+                alloc_problem("%d last words of 3 came", last_words);
+                return others;
+            }
+            mailbox_wait(mb, deadline_ms, false);
+            continue;
+        }
+        Msg__Message *m = BY_HAND(msg__message__unpack(NULL, raw.body.len, raw.body.data));
+        if (m->progress != NULL && m->progress->revision <= newest)
+            alloc_problem("message %lld came after %lld", (long long)m->progress->revision, (long long)newest);
+        newest = m->progress != NULL ? m->progress->revision : newest;
+        others += m->progress != NULL;
+        last_words += m->session != NULL || m->stop != NULL || m->down != NULL;
+        msg__message__free_unpacked(m, NULL);
+        mailbox_message_free(&raw);
+    }
+    return others;
+}
+
+/* More and more messages stand before the last words, so that in one of the rounds they are the first to find the room
+ * taken. */
+void alloc_run_outbox(void) {
+    static unsigned urls;
+    for (int before = 0; before < MOST; before++) {
+        char url[64];
+        mailbox *mb;
+        outbox *ob;
+        int taken = 0;
+        snprintf(url, sizeof url, "inproc://alloc/outbox-%u", urls++);
+        TRY(mailbox_open(&mb, url, 1, NULL, NULL, &err));
+        TRY(outbox_open(&ob, url, 1, NULL, NULL, &err));
+        for (int n = 1; n <= before; n++)
+            taken += send_progress(ob, n) == EW_OK;
+        send_last_words(ob);
+        int came = read_all(mb);
+        if (came != taken)
+            alloc_problem("%d messages were taken, %d came", taken, came);
+        outbox_close(ob);
+        mailbox_close(mb);
+    }
+}
