@@ -33,8 +33,8 @@ typedef struct fault {
     void (*after)(world *w);
 } fault;
 
-extern const fault faults_of_members[], faults_of_wires[], faults_of_time[], faults_of_workers[],
-    faults_of_users[]; /* ended by one without a name */
+extern const fault faults_of_members[], faults_of_wires[], faults_of_time[], faults_of_workers[], faults_of_users[],
+    faults_of_tests[]; /* ended by one without a name */
 
 /* Called by the scripts. */
 void fault_healed(injection *i); /* the time is now */

@@ -16,9 +16,33 @@ static etcd_server *pick_member(injection *i) {
     return w->node[i->times % 2 == 0 ? (uint64_t)etcd_cluster_leader(w->cluster) : world_roll(w, NODES_MAX)];
 }
 
+/* What etcd had committed before it stood still has been seen by then. */
+enum { ON_ITS_WAY_MS = 300 };
+
+/* So long a time in which nothing may be committed. */
+static void still_for(injection *i, int ms) {
+    world_linger(i->w, ON_ITS_WAY_MS);
+    int64_t revision = recorder_revision(i->w->recorder);
+    world_linger(i->w, ms - ON_ITS_WAY_MS);
+    if (recorder_revision(i->w->recorder) != revision)
+        fault_missed(i, "etcd went on");
+}
+
+typedef struct dialing {
+    injection *injection;
+    uint64_t made;
+} dialing;
+
+static bool has_dialed(world *w, void *arg) {
+    const dialing *d = arg;
+    (void)w;
+    return fault_counts(d->injection).made > d->made;
+}
+
 static void member_killed(injection *i) {
     etcd_server *s = pick_member(i);
     i->targets = ALL_WORKERS;
+    dialing again = {i, fault_counts(i).made};
     etcd_server_kill(s);
     if (i->w->nodes > 1)
         fault_healed(i); /* the others can go on at once */
@@ -26,6 +50,8 @@ static void member_killed(injection *i) {
     etcd_server_restart(s);
     if (i->w->nodes == 1)
         fault_healed(i);
+    if (!world_until(i->w, has_dialed, &again, EFFECT_LIMIT_MS))
+        fault_missed(i, "no connection was lost");
 }
 
 /* A member that holds all of its connections open and answers nothing. */
@@ -34,7 +60,7 @@ static void member_paused(injection *i) {
     i->targets = ALL_WORKERS;
     etcd_server_pause(s);
     if (i->w->nodes == 1)
-        world_linger(i->w, i->brief ? 1500 : world_between(i->w, 100, 12000));
+        still_for(i, i->brief ? 1500 : world_between(i->w, 400, 12000));
     else
         fault_await_detour(i);
     etcd_server_resume(s);
@@ -57,7 +83,7 @@ static void quorum_lost(injection *i) {
     i->targets = ALL_WORKERS;
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_kill(lost[k]) : etcd_server_pause(lost[k]);
-    world_linger(w, i->brief ? 2500 : world_between(w, 500, 9000));
+    still_for(i, i->brief ? 2500 : world_between(w, 500, 9000));
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_restart_without_waiting(lost[k]) : etcd_server_resume(lost[k]);
     for (size_t k = 0; kill && k < n; k++)

@@ -132,7 +132,8 @@ static bool has_gone_on(world *w, void *arg) {
 void fault_await_detour(injection *i) {
     standstill s = {i, ledger_now_us()};
     crew_measure_gaps(i->w);
-    world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000);
+    if (!world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000))
+        fault_missed(i, "a worker did not come across it, or not away from it");
     i->noticed_us = 0;
     for (unsigned n = 0; n < WORKERS; n++) {
         const crewman *c = &i->w->crew[n];
@@ -199,7 +200,7 @@ static bool has_worked(world *w, void *arg) {
     return true;
 }
 
-static void slow_wire(injection *i, void (*order)(wire *, int), int argument, bool must_work) {
+static void slow_wire(injection *i, void (*order)(wire *, int), int argument) {
     i->targets = ALL_WORKERS;
     uint64_t late = fault_counts(i).late[0];
     working before;
@@ -207,7 +208,7 @@ static void slow_wire(injection *i, void (*order)(wire *, int), int argument, bo
         before.committed[n] = i->w->crew[n].committed;
     fault_each_wire(i, -1, order, argument);
     world_linger(i->w, i->brief ? 2500 : world_between(i->w, 2000, 8000));
-    if (must_work && !world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))
+    if (!world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))
         fault_missed(i, "no work was done");
     fault_mend_wires(i->w);
     fault_healed(i);
@@ -216,11 +217,11 @@ static void slow_wire(injection *i, void (*order)(wire *, int), int argument, bo
 }
 
 static void latency(injection *i) {
-    slow_wire(i, wire_delay, world_between(i->w, 10, 200), true);
+    slow_wire(i, wire_delay, world_between(i->w, 10, 200));
 }
 
 static void throttle(injection *i) {
-    slow_wire(i, wire_throttle, world_between(i->w, 4000, 32000), false);
+    slow_wire(i, wire_throttle, world_between(i->w, 4000, 32000));
 }
 
 const fault faults_of_wires[] = {

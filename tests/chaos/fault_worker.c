@@ -102,7 +102,7 @@ void fault_slow_tick(injection *i, unsigned worker, int ms) {
 static void slow_reactor(injection *i) {
     unsigned worker = fault_one_worker(i);
     unsigned run = i->w->crew[worker].id.run;
-    fault_slow_tick(i, worker, i->brief ? 3000 : world_between(i->w, 500, 6000));
+    fault_slow_tick(i, worker, i->brief ? 3000 : world_between(i->w, 2500, 6000));
     fault_healed(i);
     if (i->w->crew[worker].id.run != run)
         world_problem(i->w, "a slow tick cost worker %u its session", worker);

@@ -40,8 +40,12 @@ static void usage(FILE *out) {
           out);
 }
 
-static const fault *const lists[] = {faults_of_members, faults_of_wires, faults_of_time, faults_of_workers,
-                                     faults_of_users};
+static const fault *const lists[] = {
+    faults_of_members, faults_of_wires, faults_of_time, faults_of_workers, faults_of_users,
+#ifdef EW_BUGS
+    faults_of_tests,
+#endif
+};
 
 static void list_faults(void) {
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
@@ -167,8 +171,8 @@ int main(int argc, char **argv) {
                                             {0}};
 #ifdef EW_BUGS
     const char *mistake = getenv("CHAOS_BUG"); /* the workers' processes find it there too */
-    if (mistake == NULL || !bugs_select(mistake)) {
-        fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h\n");
+    if (mistake == NULL || !bugs_select(mistake[0] != '\0' ? mistake : NULL)) {
+        fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h, or be empty\n");
         return 2;
     }
 #endif

@@ -20,15 +20,18 @@ struct recorder {
     ew_client *client;
     ew_watch *watch;
     pthread_t thread;
-    char prefix[64]; /* with a slash behind it */
-    char name[64];   /* without */
-    model model;     /* the thread's */
+    char prefix[64];  /* with a slash behind it */
+    char name[64];    /* without */
+    model model;      /* the thread's, with the next three */
+    unsigned deletes; /* in the revision that it looks at */
+    bool has_author;
+    unsigned author; /* of that revision */
     _Atomic int64_t revision;
 
     pthread_mutex_t lock; /* all below */
     sight *sights;
     size_t count, capacity;
-    uint64_t groups[WORKERS], deletions;
+    uint64_t groups[WORKERS], deletions[WORKERS];
     char problem[200];
 };
 
@@ -44,30 +47,44 @@ static void add(recorder *r, sight s) {
         r->groups[s.id.worker]++;
 }
 
-/* The events of one revision stand together. */
-static void look_at_state(recorder *r, const ew_watch_batch *batch, size_t i) {
-    const ew_kv *kv = &batch->events[i].kv;
-    model_key *k = model_find(&r->model, r->name, kv->key);
-    if (k != NULL)
-        model_set(k, batch->events[i].kind, kv->value, kv->mod_revision);
-    if (i + 1 == batch->count || batch->events[i + 1].kv.mod_revision != kv->mod_revision)
-        add(r, (sight){.is_state = true, .revision = kv->mod_revision, .state = model_hash(&r->model)});
-}
-
 static void look(recorder *r, const ew_watch_event *e) {
     size_t skip = strlen(r->prefix);
     const char *rest = (const char *)e->kv.key.data + skip;
     size_t len = e->kv.key.len - skip;
     sight s = {.revision = e->kv.mod_revision};
     if (e->kind == EW_EVENT_DELETE)
-        r->deletions++;
+        r->deletes++;
     else if ((len < 3 || memcmp(rest, "id/", 3) != 0) && (len < 5 || memcmp(rest, "seat/", 5) != 0))
         return;
-    else if (group_id_parse(e->kv.value.data, e->kv.value.len, &s.id))
+    else if (group_id_parse(e->kv.value.data, e->kv.value.len, &s.id)) {
         add(r, s);
-    else
+        r->has_author = true;
+        r->author = s.id.worker;
+    } else
         snprintf(r->problem, sizeof r->problem, "%.*s holds no group's id", (int)e->kv.key.len,
                  (const char *)e->kv.key.data);
+}
+
+/* All events of a revision have been looked at. */
+static void end_revision(recorder *r, int64_t revision) {
+    add(r, (sight){.is_state = true, .revision = revision, .state = model_hash(&r->model)});
+    if (r->has_author && r->author < WORKERS)
+        r->deletions[r->author] += r->deletes;
+    r->deletes = 0;
+    r->has_author = false;
+}
+
+/* The events of one revision stand together. */
+static void look_at_all(recorder *r, const ew_watch_batch *batch) {
+    for (size_t i = 0; i < batch->count; i++) {
+        const ew_watch_event *e = &batch->events[i];
+        model_key *k = model_find(&r->model, r->name, e->kv.key);
+        look(r, e);
+        if (k != NULL)
+            model_set(k, e->kind, e->kv.value, e->kv.mod_revision);
+        if (i + 1 == batch->count || batch->events[i + 1].kv.mod_revision != e->kv.mod_revision)
+            end_revision(r, e->kv.mod_revision);
+    }
 }
 
 static void *record_all(void *arg) {
@@ -79,11 +96,9 @@ static void *record_all(void *arg) {
         if (status == EW_ERR_CANCELLED)
             return NULL;
         pthread_mutex_lock(&r->lock);
-        for (size_t i = 0; status == EW_OK && i < batch.count; i++) {
-            look(r, &batch.events[i]);
-            look_at_state(r, &batch, i);
-        }
-        if (status != EW_OK)
+        if (status == EW_OK)
+            look_at_all(r, &batch);
+        else
             snprintf(r->problem, sizeof r->problem, "the recorder: %s: %.150s", ew_errname(status), err.detail);
         pthread_mutex_unlock(&r->lock);
         if (status != EW_OK)
@@ -144,9 +159,11 @@ uint64_t recorder_groups(recorder *r, unsigned worker) {
     return n;
 }
 
-uint64_t recorder_deletions(recorder *r) {
+uint64_t recorder_deletions(recorder *r, unsigned others_than) {
+    uint64_t n = 0;
     pthread_mutex_lock(&r->lock);
-    uint64_t n = r->deletions;
+    for (unsigned worker = 0; worker < WORKERS; worker++)
+        n += worker != others_than ? r->deletions[worker] : 0;
     pthread_mutex_unlock(&r->lock);
     return n;
 }

@@ -17,9 +17,9 @@ void recorder_drain(recorder *r, books *b);
 
 int64_t recorder_revision(const recorder *r); /* everything up to it has been seen */
 
-/* How many groups of the worker, and how many deletions of anybody, it has seen. */
+/* How many groups of the worker, and how many deletions of all others, it has seen. */
 uint64_t recorder_groups(recorder *r, unsigned worker);
-uint64_t recorder_deletions(recorder *r);
+uint64_t recorder_deletions(recorder *r, unsigned others_than);
 
 /* What ended it, which must not be; NULL while it goes on. */
 const char *recorder_problem(recorder *r);
