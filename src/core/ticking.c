@@ -103,6 +103,7 @@ void ticking_get_stats(const ticking *t, ticking_stats *out) {
     out->barrier_revision = t->barrier;
     out->keys = mirror_count(t->mirror);
     out->mirror_bytes = mirror_bytes(t->mirror);
+    out->update_bytes = t->updates_bytes;
 }
 
 uint64_t ticking_random(ticking *t) {

@@ -140,6 +140,7 @@ ticking_state ticking_get_state(const ticking *t);
 typedef struct ticking_stats {
     int64_t revision, barrier_revision;
     uint64_t ticks, events, groups_committed, groups_refused, snapshots, bad_messages, keys, mirror_bytes;
+    uint64_t update_bytes;  /* that wait for the reactor's update */
     uint64_t audits;        /* completed */
     uint64_t audit_repairs; /* keys that an audit found to differ */
 } ticking_stats;

@@ -167,6 +167,14 @@ void check_message(sim_worker *w, const Msg__Message *m) {
     w->seen.batch_out = false;
 }
 
+void check_stepped(sim_worker *w) {
+    ticking_stats stats;
+    ticking_get_stats(w->ticking, &stats);
+    if ((int64_t)stats.update_bytes > w->ticking_config.max_pending_update_bytes)
+        ew_sim_fail(w->sim, "worker %u: %llu bytes of updates wait, at most %lld may", w->number,
+                    (unsigned long long)stats.update_bytes, (long long)w->ticking_config.max_pending_update_bytes);
+}
+
 void check_txn(sim_worker *w, ew_slice request) {
     ew_sim *s = w->sim;
     sim_arena_reset(&s->arena);

@@ -15,6 +15,7 @@ void check_revision(ew_sim *s, int64_t revision);
 /* A batch leaves the reactor: one at a time, and its units say what they hold. */
 void check_patches(sim_worker *w, const Msg__Patches *patches);
 void check_message(sim_worker *w, const Msg__Message *m); /* arrives at the reactor */
+void check_stepped(sim_worker *w);                        /* the reactor's core: it keeps to its bounds */
 void check_txn(sim_worker *w, ew_slice request);          /* leaves the committer: within the limits (SEMANTICS 26) */
 
 /* What the reactor is shown: each change once and in order (SEMANTICS 8, 10, 11), and at the tick the prefix as it was

@@ -87,6 +87,10 @@ static void check_order(sim_worker *w, const ew_event *e, const etcd_model_recor
                     (long long)e->entry.mod_revision, (long long)last);
     if (e->initial || w->seen.resynced || !r || w->sim->drawn.lose_events > 0)
         return;
+    if (e->entry.mod_revision < w->seen.next_revision)
+        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld, when only %lld or later is new", w->number,
+                    PRINT(e->entry.key), (long long)e->entry.mod_revision, (long long)w->seen.next_revision);
+    w->seen.next_revision = e->entry.mod_revision;
     const etcd_model_record *before = etcd_model_before(w->sim->etcd, r);
     int64_t want = before && !before->deleted ? before->mod_revision : 0;
     if (want != last)
@@ -234,6 +238,7 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     if (!w->options->coalesce && !bounded && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
         check_single_steps(w, revision);
     w->seen.tick_revision = revision;
+    w->seen.next_revision = revision + 1;
     w->seen.resynced = false;
     w->seen.ticks++;
 }

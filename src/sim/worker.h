@@ -56,6 +56,7 @@ typedef struct sim_seen {
     uint64_t epoch;        /* of the newest snapshot */
     int64_t tick_revision; /* of the last tick */
     int64_t tick_ms;       /* when that was */
+    int64_t next_revision; /* what is shown one by one is not older */
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
     bool resynced;         /* since the last tick: events may be made from two snapshots */
     bool wrong;            /* the last tick was not what etcd had, which may be where events are lost (ETCD P6) */

@@ -118,6 +118,7 @@ static void step(sim_worker *w, ticking_event event) {
     w->spare = (ticking_effects){0};
     event.now_ms = sim_now(w->sim);
     ticking_step(w->ticking, &event, &effects);
+    check_stepped(w);
     for (size_t i = 0; i < effects.count; i++)
         carry_out(w, &effects.list[i]);
     ticking_effects_fini(&w->spare);

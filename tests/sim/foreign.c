@@ -102,7 +102,10 @@ static void write_something(scenario *sc) {
 
 void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
     scenario *sc = arg;
-    (void)worker;
+    actor *a = &sc->actors[worker];
+    a->submits--;
+    if (status == EW_ERR_BUSY && a->submits < sc->sim->workers[worker]->options->max_submits)
+        ew_sim_fail(sc->sim, "worker %u refuses a submit, though only %u wait", worker, a->submits);
     record_decided(sc->records[submit], status, revision);
 }
 
@@ -137,7 +140,17 @@ static void submit(scenario *sc, actor *a) {
         m.n_deletes = 1;
         m.deletes = &removed;
     }
+    a->submits++;
     sim_worker_submit(w, &m, r->number);
+}
+
+/* One, or now and then more than may wait at once. */
+static void submit_some(scenario *sc) {
+    enum { MANY = 12 };
+    actor *a = &sc->actors[sim_between(&sc->random, 0, sc->actor_count - 1)];
+    int64_t count = sim_chance(&sc->random, 50) ? MANY : 1;
+    while (count-- > 0)
+        submit(sc, a);
 }
 
 /* ---- */
@@ -150,7 +163,7 @@ static void round_of(ew_sim *sim, void *arg) {
     while (burst-- > 0)
         write_something(sc);
     if (sim_chance(&sc->random, 300))
-        submit(sc, &sc->actors[sim_between(&sc->random, 0, sc->actor_count - 1)]);
+        submit_some(sc);
     ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);
 }
 

@@ -339,6 +339,6 @@ bool scenario_ended(void *self, int status, const char *detail, bool killed) {
     a->ticks = 0;
     bool again = !a->finished && !a->scenario->quiet_end;
     a->finished = false;
-    a->pending = 0;
+    a->pending = a->submits = 0;
     return again || killed;
 }

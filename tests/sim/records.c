@@ -211,7 +211,7 @@ void record_forget(actor *a) {
         if (r->actor == a && r->state == RECORD_PENDING && r->life == a->life)
             r->state = RECORD_UNKNOWN;
     }
-    a->pending = 0;
+    a->pending = a->submits = 0;
 }
 
 /* ---- at the end ---- */

@@ -131,23 +131,27 @@ void scenario_describe(const scenario *sc, FILE *out) {
     fprintf(
         out,
         "  scenario: %sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-        "for %lld ms, pages of %lld bytes, %lld bytes of updates, %lld bytes a transaction (0: the default), audits "
-        "every %lld ms\n",
+        "for %lld ms, %lld keys that come and go, %lld old ones, pages of %lld bytes, %lld bytes of updates, %lld "
+        "bytes a transaction (0: the default), audits every %lld ms\n",
         sc->hot ? "hot, " : "", sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
-        (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->sim->bend.page_bytes,
-        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
-        (long long)sc->sim->bend.audit_interval_ms);
+        (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->junk, (long long)sc->old,
+        (long long)sc->sim->bend.page_bytes, (long long)sc->sim->bend.max_pending_update_bytes,
+        (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(
             out,
-            "  worker %d: updates %d, serializable %d, exactly once %lld, tick every %lld ms, coalesce %lld, at most "
-            "%lld ticks a second, %lld keys a transaction, call timeout %lld ms, silence %lld ms, lease %lld s, "
-            "mailbox %lld, finishes at tick %lld\n",
-            i, sc->actors[i].updates, sc->actors[i].serializable, (long long)o->exactly_once,
-            (long long)o->tick_interval_ms, (long long)o->coalesce, (long long)o->max_ticks_per_second,
-            (long long)o->max_txn_keys, (long long)o->call_timeout_ms, (long long)o->watch_silence_ms,
-            (long long)o->session_ttl_s, (long long)o->mailbox_messages, (long long)sc->actors[i].finish_at);
+            "  worker %d: prefix %s %s, id \"%s\", leads %d, fenced %lld, updates %d, serializable %d, exactly once "
+            "%lld, tick on load %lld, every %lld ms, coalesce %lld, at most %lld a second, %lld keys a transaction, "
+            "call timeout %lld ms, stop timeout %lld ms, backoff %lld ms, silence %lld ms, lease %lld s, mailbox %lld, "
+            "%lld submits, finishes at tick %lld\n",
+            i, o->prefix, o->prefix_match == OPTIONS_PREFIX_TEXTUAL ? "textual" : "path", o->worker_id,
+            sc->sim->workers[i]->leads, (long long)o->fence_session, sc->actors[i].updates, sc->actors[i].serializable,
+            (long long)o->exactly_once, (long long)o->tick_on_load, (long long)o->tick_interval_ms,
+            (long long)o->coalesce, (long long)o->max_ticks_per_second, (long long)o->max_txn_keys,
+            (long long)o->call_timeout_ms, (long long)o->stop_timeout_ms, (long long)o->conflict_backoff_max_ms,
+            (long long)o->watch_silence_ms, (long long)o->session_ttl_s, (long long)o->mailbox_messages,
+            (long long)o->max_submits, (long long)sc->actors[i].finish_at);
     }
 }
 
