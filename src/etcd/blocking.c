@@ -1,5 +1,4 @@
 #include "etcd/blocking.h"
-#include "etcd/backoff.h"
 
 #include "core/unpack.h"
 
@@ -84,8 +83,7 @@ static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice
     atomic_store(&client->last_answer_ms, etcd_now_ms());
 }
 
-/* Whether it is worth another attempt: then a little time has passed. */
-static bool wait_to_retry(waiter *w, backoff *pause, int64_t deadline_ms) {
+bool blocking_wait(waiter *w, backoff *pause, int64_t deadline_ms) {
     int64_t until_ms = etcd_now_ms() + backoff_next_ms(pause);
     if (until_ms >= deadline_ms)
         return false;
@@ -101,7 +99,7 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
     do {
         call_once(client, w, method, request, deadline_ms, a);
         /* UNAVAILABLE is what surely did not happen; for a write, everything doubtful has another code (ETCD P11). */
-    } while (a->status == EW_ERR_UNAVAILABLE && wait_to_retry(w, &pause, deadline_ms));
+    } while (a->status == EW_ERR_UNAVAILABLE && blocking_wait(w, &pause, deadline_ms));
     if (a->status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))
         a->status = EW_ERR_CANCELLED;
 }

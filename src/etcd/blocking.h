@@ -2,6 +2,7 @@
 #ifndef ETCD_BLOCKING_H
 #define ETCD_BLOCKING_H
 
+#include "etcd/backoff.h"
 #include "etcd/connection.h"
 
 #include "etcd.pb-c.h"
@@ -14,6 +15,9 @@ int blocking_call(ew_client *client, etcd_method method, ew_slice request, const
 /* The same for a request that is not packed yet: a pointer to any Pb__...Request. */
 int blocking_request(ew_client *client, etcd_method method, const void *request, const ProtobufCMessageDescriptor *type,
                      void *answer, ew_error *err);
+
+/* After an attempt that did nothing: waits a little. False: there is no time for another one, or it was cancelled. */
+bool blocking_wait(waiter *w, backoff *pause, int64_t deadline_ms);
 
 /* Packs a message into bytes to be freed; `data` is NULL when out of memory. */
 ew_slice blocking_pack(const void *message);

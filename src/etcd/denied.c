@@ -1,4 +1,5 @@
 #include "etcd/denied.h"
+#include "etcd/method.h"
 
 #include "etcd.pb-c.h"
 
@@ -100,6 +101,7 @@ static void add_txn(list *l, const Pb__TxnRequest *r) {
 static const ProtobufCMessageDescriptor *type_of(etcd_method method) {
     switch (method) {
     case ETCD_RANGE:
+    case ETCD_RANGE_SERIALIZABLE:
         return &pb__range_request__descriptor;
     case ETCD_PUT:
         return &pb__put_request__descriptor;
@@ -113,7 +115,7 @@ static const ProtobufCMessageDescriptor *type_of(etcd_method method) {
 }
 
 static void add_request(list *l, etcd_method method, const void *request) {
-    if (method == ETCD_RANGE)
+    if (method == ETCD_RANGE || method == ETCD_RANGE_SERIALIZABLE)
         add_range(l, request);
     else if (method == ETCD_PUT)
         add_put(l, request);
@@ -128,6 +130,8 @@ void denied_write(char *out, size_t size, const char *text, etcd_method method, 
     const ProtobufCMessageDescriptor *type = type_of(method);
     ProtobufCMessage *m = type ? protobuf_c_message_unpack(type, NULL, request.len, request.data) : NULL;
     add(&l, "%s", text);
+    if (!type)
+        add(&l, ": %s", strrchr(method_get(method)->path, '/') + 1);
     if (!m)
         return;
     add_request(&l, method, m);

@@ -5,7 +5,7 @@
 #include "etcd/etcd.h"
 
 /* Writes etcd's text and the keys and ranges that the request is about into `out`: `etcdserver: permission denied: put
- * "/a"`. Of a request without keys it is the text alone. */
+ * "/a"`. Of a request without keys it is the method's name. */
 void denied_write(char *out, size_t size, const char *text, etcd_method method, ew_slice request);
 
 /* The same of a watch on `key`, up to `end` if that is not empty. */

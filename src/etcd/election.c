@@ -3,7 +3,7 @@
  * lost is no question here; it is asked again. */
 #include "etcd/election.h"
 #include "etcd/backoff.h"
-#include "etcd/etcd.h"
+#include "etcd/waiter.h"
 
 #include "core/log.h"
 
@@ -204,11 +204,6 @@ static int64_t left_ms(const ew_election *e) {
     return e->deadline_ms == INT64_MAX ? -1 : e->deadline_ms > now_ms ? e->deadline_ms - now_ms : 0;
 }
 
-static void set_deadline(ew_election *e, int64_t timeout_ms) {
-    int64_t now_ms = etcd_now_ms();
-    e->deadline_ms = timeout_ms < 0 || timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
-}
-
 /* Why not to go on waiting, or EW_OK. */
 static int reason_to_end(ew_election *e, ew_error *err) {
     int status = interruption_status(&e->interruption);
@@ -291,7 +286,7 @@ int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_
     int status;
     backoff again;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
-    set_deadline(e, timeout_ms);
+    e->deadline_ms = waiter_deadline_ms(timeout_ms);
     leave(e); /* what an earlier campaign has left is looked for */
     while ((status = reason_to_end(e, err)) == EW_OK && e->revision == 0) {
         status = advance(e, value, err);
@@ -354,7 +349,7 @@ int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
     if (e->revision == 0)
         return ew_fail(err, EW_ERR_STATE, "election %s: not elected", e->prefix);
-    set_deadline(e, timeout_ms);
+    e->deadline_ms = waiter_deadline_ms(timeout_ms);
     while ((status = reason_to_end(e, err)) == EW_OK) {
         status = await_loss_once(e, err);
         if (status != EW_OK && !is_passing(e, status))

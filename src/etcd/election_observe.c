@@ -1,7 +1,7 @@
 /* Looking on at an election: reads who leads, and watches for what can change that: the leader's own key, or, while
  * nobody leads, all keys. */
 #include "etcd/election.h"
-#include "etcd/etcd.h"
+#include "etcd/waiter.h"
 
 #include <stdlib.h>
 
@@ -144,14 +144,13 @@ static int next_step(ew_observer *o, int64_t timeout_ms, ew_kv *leader, bool *ne
 
 int ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err) {
     bool news = false;
-    int64_t now_ms = etcd_now_ms();
-    int64_t end_ms = timeout_ms < 0 || timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
+    int64_t end_ms = waiter_deadline_ms(timeout_ms);
     *leader = (ew_kv){0};
     while (!news) {
         int status = interruption_status(&o->interruption);
         if (status != EW_OK)
             return ew_fail(err, status, "observer");
-        now_ms = etcd_now_ms();
+        int64_t now_ms = etcd_now_ms();
         status = next_step(o, end_ms == INT64_MAX ? -1 : end_ms > now_ms ? end_ms - now_ms : 0, leader, &news, err);
         if (status != EW_OK)
             return status;

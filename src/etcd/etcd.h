@@ -25,6 +25,7 @@ void etcd_queue_wake(etcd_queue *q);
 
 typedef enum etcd_method {
     ETCD_RANGE,
+    ETCD_RANGE_SERIALIZABLE, /* the same for a request that says so: a member may answer it by itself */
     ETCD_PUT,
     ETCD_DELETE_RANGE,
     ETCD_TXN,

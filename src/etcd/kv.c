@@ -13,7 +13,8 @@ int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options
     if (status == EW_OK)
         status = request_get(&request, &r, options, err);
     if (status == EW_OK)
-        status = blocking_request(client, ETCD_RANGE, &request, &pb__range_response__descriptor, &answer, err);
+        status = blocking_request(client, request_range_method(&request), &request, &pb__range_response__descriptor,
+                                  &answer, err);
     range_fini(&r);
     return status == EW_OK ? result_take(out, answer, err) : status;
 }

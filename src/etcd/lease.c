@@ -22,6 +22,8 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
         status = ew_fail(err, EW_ERR_INVALID, "lease grant: %s", answer->error);
     else if (answer->id == 0 || answer->ttl <= 0 || answer->ttl > LEASE_TTL_MAX_S)
         status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: no lease in the answer, or a TTL that makes no sense");
+    else if (request.id != 0 && answer->id != request.id)
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: another lease than the one that was asked for");
     if (status == EW_OK) {
         *lease = answer->id;
         if (granted_s)
@@ -95,7 +97,6 @@ static void on_message(void *arg, ew_slice bytes) {
     o->ttl_s = good ? r->ttl : 0;
     if (good && r->ttl <= 0) /* an unknown lease is answered with TTL 0, not with an error */
         o->status = EW_ERR_NOT_FOUND;
-    snprintf(o->detail, sizeof o->detail, "keepalive of lease %llx", (unsigned long long)o->lease);
     if (r)
         pb__lease_keep_alive_response__free_unpacked(r, NULL);
     etcd_stream_cancel(o->stream);
@@ -111,43 +112,63 @@ static void on_ended(void *arg, int status, const char *detail) {
 }
 
 static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
-    bool asked = false, late = false;
+    bool asked = false, late = false, begun = false;
     while (!o->ended) {
         etcd_queue_run(w->queue, asked ? INT64_MAX : deadline_ms);
         if (asked || o->ended || o->here)
             continue;
+        begun = stream_has_begun(o->stream);
         late = etcd_now_ms() >= deadline_ms;
         asked = late || atomic_load(&w->cancelled);
         if (asked)
             etcd_stream_cancel(o->stream);
     }
-    if (late && !o->here)
-        o->status = EW_ERR_TIMEOUT;
+    if (late && !o->here) {
+        o->status = begun ? EW_ERR_TIMEOUT : EW_ERR_UNAVAILABLE;
+        snprintf(o->detail, sizeof o->detail, begun ? "keepalive: no answer from %s" : "keepalive: no connection to %s",
+                 o->client->endpoints);
+    }
+}
+
+static void keep_alive_once(once *o, waiter *w, ew_slice request, int64_t deadline_ms) {
+    etcd_stream_callbacks callbacks = {on_message, on_ended};
+    *o = (once){.client = o->client, .lease = o->lease, .status = EW_ERR_NO_MEMORY};
+    snprintf(o->detail, sizeof o->detail, "keepalive of lease %llx", (unsigned long long)o->lease);
+    o->stream = etcd_stream_open(o->client, w->queue, ETCD_LEASE_KEEP_ALIVE, callbacks, o);
+    if (!o->stream)
+        return;
+    if (etcd_stream_send(o->stream, request) != EW_OK) {
+        o->here = true;
+        etcd_stream_cancel(o->stream);
+    }
+    wait_for_end(o, w, deadline_ms);
+}
+
+/* The next stream asks for another token if this one's was not known. */
+static bool is_worth_another(const once *o, int *refusals) {
+    return o->status == EW_ERR_UNAVAILABLE || (o->status == EW_ERR_UNAUTHENTICATED &&
+                                               method_token_is_stale(o->detail) && (*refusals)++ < AUTH_REFUSALS_MAX);
 }
 
 int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
     once o = {.client = client, .lease = lease};
     Pb__LeaseKeepAliveRequest request = PB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     uint8_t bytes[32];
+    backoff pause;
+    int refusals = 0;
     request.id = lease;
     ew_slice packed = {bytes, pb__lease_keep_alive_request__pack(&request, bytes)};
+    int64_t deadline_ms = waiter_deadline_ms(client->call_timeout_ms);
     waiter *w = waiter_take(&client->waiters);
     if (!w)
         return ew_fail(err, EW_ERR_NO_MEMORY, "keepalive");
+    backoff_init(&pause, client->backoff_min_ms, client->backoff_max_ms);
     waiter_begin(&client->waiters, w);
-    o.stream =
-        etcd_stream_open(client, w->queue, ETCD_LEASE_KEEP_ALIVE, (etcd_stream_callbacks){on_message, on_ended}, &o);
-    if (!o.stream) {
-        o.status = EW_ERR_NO_MEMORY;
-    } else {
-        if (etcd_stream_send(o.stream, packed) != EW_OK) {
-            o.here = true;
-            o.status = EW_ERR_NO_MEMORY;
-            snprintf(o.detail, sizeof o.detail, "keepalive of lease %llx", (unsigned long long)lease);
-            etcd_stream_cancel(o.stream);
-        }
-        wait_for_end(&o, w, etcd_now_ms() + client->call_timeout_ms);
-    }
+    do
+        keep_alive_once(&o, w, packed, deadline_ms);
+    while (is_worth_another(&o, &refusals) && blocking_wait(w, &pause, deadline_ms));
+    if (o.status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))
+        o.status = EW_ERR_CANCELLED;
     waiter_end(&client->waiters, w);
     waiter_give(&client->waiters, w);
     if (o.status != EW_OK)

@@ -3,15 +3,15 @@
 #include "etcd/method.h"
 
 static const method_info methods[ETCD_METHODS] = {
-    /* Reads go without `hasleader`: a serializable one must work on a member that has lost its leader. */
-    [ETCD_RANGE] = {.path = "/etcdserverpb.KV/Range"},
+    [ETCD_RANGE] = {.path = "/etcdserverpb.KV/Range", .needs_leader = true},
+    [ETCD_RANGE_SERIALIZABLE] = {.path = "/etcdserverpb.KV/Range"},
     [ETCD_PUT] = {.path = "/etcdserverpb.KV/Put", .writes = true, .needs_leader = true},
     [ETCD_DELETE_RANGE] = {.path = "/etcdserverpb.KV/DeleteRange", .writes = true, .needs_leader = true},
     [ETCD_TXN] = {.path = "/etcdserverpb.KV/Txn", .writes = true, .needs_leader = true},
     [ETCD_COMPACT] = {.path = "/etcdserverpb.KV/Compact", .writes = true, .needs_leader = true},
     [ETCD_LEASE_GRANT] = {.path = "/etcdserverpb.Lease/LeaseGrant", .writes = true, .needs_leader = true},
     [ETCD_LEASE_REVOKE] = {.path = "/etcdserverpb.Lease/LeaseRevoke", .writes = true, .needs_leader = true},
-    [ETCD_LEASE_TIME_TO_LIVE] = {.path = "/etcdserverpb.Lease/LeaseTimeToLive"},
+    [ETCD_LEASE_TIME_TO_LIVE] = {.path = "/etcdserverpb.Lease/LeaseTimeToLive", .needs_leader = true},
     [ETCD_AUTHENTICATE] = {.path = "/etcdserverpb.Auth/Authenticate", .authenticates = true},
     [ETCD_STATUS] = {.path = "/etcdserverpb.Maintenance/Status"},
     [ETCD_MEMBER_LIST] = {.path = "/etcdserverpb.Cluster/MemberList"},

@@ -51,6 +51,10 @@ void range_fini(range *r) {
     r->owned = NULL;
 }
 
+etcd_method request_range_method(const Pb__RangeRequest *request) {
+    return request->serializable ? ETCD_RANGE_SERIALIZABLE : ETCD_RANGE;
+}
+
 int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *options, ew_error *err) {
     ew_get_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))

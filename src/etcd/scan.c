@@ -77,8 +77,10 @@ static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
     if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
         return false;
     for (size_t i = 0; i < page->n_kvs; i++) {
+        if (!result_kv(&kv, page->kvs[i]))
+            return false;
         int order = compare(before, &page->kvs[i]->key);
-        if (!result_kv(&kv, page->kvs[i]) || order > 0 || (order == 0 && i > 0))
+        if (order > 0 || (order == 0 && i > 0))
             return false;
         before = &page->kvs[i]->key;
     }
@@ -115,7 +117,8 @@ static int read_page(ew_scan *s, ew_error *err) {
     Pb__RangeResponse *page;
     int status;
     do { /* a page of unexpectedly large values may not fit into `max_receive_bytes` */
-        status = blocking_request(s->client, ETCD_RANGE, &s->request, &pb__range_response__descriptor, &page, err);
+        status = blocking_request(s->client, request_range_method(&s->request), &s->request,
+                                  &pb__range_response__descriptor, &page, err);
         if (status == EW_ERR_TOO_LARGE)
             s->request.limit /= 2;
     } while (status == EW_ERR_TOO_LARGE && s->request.limit > 0);

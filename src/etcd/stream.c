@@ -62,7 +62,7 @@ static void start(etcd_stream *s, stream_tag *tag, const grpc_op *ops, size_t co
 /* ---- the client's list of streams, for who renews them ---- */
 
 static void renew(etcd_stream *s) {
-    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, "the certificates were reloaded", NULL);
+    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, "the client has other connections now", NULL);
 }
 
 static void list(etcd_stream *s) {
@@ -385,4 +385,8 @@ void etcd_stream_cancel(etcd_stream *s) {
         etcd_call_cancel(s->fetching);
     if (s->call)
         grpc_call_cancel(s->call, NULL);
+}
+
+bool stream_has_begun(const etcd_stream *s) {
+    return s->call != NULL;
 }

@@ -86,3 +86,8 @@ void waiter_end(waiters *all, waiter *w) {
         w->next->previous = w->previous;
     pthread_mutex_unlock(&all->lock);
 }
+
+int64_t waiter_deadline_ms(int64_t timeout_ms) {
+    int64_t now_ms = etcd_now_ms();
+    return timeout_ms < 0 || timeout_ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + timeout_ms;
+}

@@ -28,6 +28,9 @@ void waiters_cancel(waiters *all);
 waiter *waiter_take(waiters *all); /* NULL when out of memory */
 void waiter_give(waiters *all, waiter *w);
 
+/* When a wait of so long is over: a negative one never is. */
+int64_t waiter_deadline_ms(int64_t timeout_ms);
+
 /* Around a wait: only in between is a waiter seen by waiters_cancel. */
 void waiter_begin(waiters *all, waiter *w);
 void waiter_end(waiters *all, waiter *w);

@@ -36,7 +36,8 @@ static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
     w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
-    connection_is_same_cluster(w->client, w->reader.cluster_id);
+    if (w->reader.cluster_id != 0 && !connection_is_same_cluster(w->client, w->reader.cluster_id))
+        news = watch_reader_end(&w->reader, EW_ERR_WRONG_CLUSTER, "the cluster id is not that of a call's answer");
     switch (news) {
     case WATCH_NOTHING:
         return;
@@ -205,7 +206,7 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
     const bool never = false;
     if (w->given)
         take_back(w);
-    run(w, timeout_ms < 0 ? INT64_MAX : etcd_now_ms() + timeout_ms, &never);
+    run(w, waiter_deadline_ms(timeout_ms), &never);
     *batch = (ew_watch_batch){0};
     if (w->news != WATCH_OVER && is_cancelled(w))
         return ew_fail(err, EW_ERR_CANCELLED, "watch");

@@ -12,6 +12,10 @@ static watch_news end(watch_reader *r, watch_news news, int status, const char *
     return news;
 }
 
+watch_news watch_reader_end(watch_reader *r, int status, const char *detail) {
+    return end(r, WATCH_OVER, status, detail);
+}
+
 /* Makes room for one more element of a growing array. */
 static bool grow(void *array, size_t *capacity, size_t need, size_t size) {
     void *old;
@@ -43,6 +47,8 @@ static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
 }
 
 static watch_news on_created(watch_reader *r, const Pb__WatchResponse *m) {
+    if (r->part_count > 0)
+        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "created in the middle of a batch");
     if (r->next_revision == 0) {
         /* From now on: this header, unlike that of an event (P1), says what "now" is. */
         if (m->header->revision <= 0)
@@ -110,10 +116,15 @@ static watch_news on_events(watch_reader *r, Pb__WatchResponse *m) {
     return m->fragment ? WATCH_NOTHING : join(r);
 }
 
-/* A notification of the watch's own (progress_notify) comes in order with its events, unlike one that is requested,
- * which has watch id -1 (P2). */
+/* Of no watch: a progress reply that was requested, which may have overtaken events (P2). */
+static watch_news on_notice(watch_reader *r, const Pb__WatchResponse *m) {
+    return m->n_events == 0 && !m->fragment ? WATCH_NOTHING
+                                            : end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "events of no watch");
+}
+
+/* A notification of the watch's own (progress_notify) comes in order with its events. */
 static watch_news on_progress(watch_reader *r, const Pb__WatchResponse *m) {
-    if (m->watch_id < 0 || r->part_count > 0 || r->next_revision == 0 || m->header->revision < r->next_revision)
+    if (r->next_revision == 0 || m->header->revision < r->next_revision)
         return WATCH_NOTHING;
     r->revision = m->header->revision;
     r->next_revision = m->header->revision + 1;
@@ -142,6 +153,8 @@ watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
         news = on_canceled(r, m);
     } else if (m->created) {
         news = on_created(r, m);
+    } else if (m->watch_id < 0) {
+        news = on_notice(r, m);
     } else if (m->n_events > 0 || m->fragment || r->part_count > 0) {
         return on_events(r, m); /* which keeps the message */
     } else {

@@ -28,6 +28,9 @@ typedef struct watch_reader {
 /* One message of the stream. */
 watch_news watch_reader_take(watch_reader *r, ew_slice bytes);
 
+/* Ends it for a reason that the stream does not know. */
+watch_news watch_reader_end(watch_reader *r, int status, const char *detail);
+
 /* Gives up the batch, when it has been used or when a stream ended in the middle of it. */
 void watch_reader_clear(watch_reader *r);
 void watch_reader_fini(watch_reader *r);

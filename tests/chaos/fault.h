@@ -44,6 +44,7 @@ void fault_mend_wires(world *w);
 void fault_each_wire(injection *i, int node, void (*order)(wire *, int), int argument); /* -1: all nodes */
 wire_counts fault_counts(const injection *i);                                           /* of the targets' wires */
 void fault_slow_tick(injection *i, unsigned worker, int ms); /* one or two that take so long, to their end */
+void fault_await_traffic(injection *i, int node);            /* until the targets have work under way with that one */
 void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */
 
 #endif

@@ -58,6 +58,9 @@ static void member_killed(injection *i) {
 static void member_paused(injection *i) {
     etcd_server *s = pick_member(i);
     i->targets = ALL_WORKERS;
+    for (int node = 0; i->w->nodes > 1 && node < i->w->nodes; node++)
+        if (i->w->node[node] == s)
+            fault_await_traffic(i, node);
     etcd_server_pause(s);
     if (i->w->nodes == 1)
         still_for(i, i->brief ? 1500 : world_between(i->w, 400, 12000));

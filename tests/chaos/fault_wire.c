@@ -144,13 +144,40 @@ void fault_await_detour(injection *i) {
     }
 }
 
+typedef struct traffic {
+    injection *injection;
+    int node;
+    uint64_t passed[WORKERS];
+} traffic;
+
+/* Transactions, that is, not only signs of life. */
+static bool has_passed(world *w, void *arg) {
+    enum { BYTES = 1500 };
+    const traffic *t = arg;
+    for (unsigned n = 0; n < WORKERS; n++)
+        if ((t->injection->targets & 1u << n) != 0 &&
+            wire_count(w->crew[n].wires[t->node]).passed[0] < t->passed[n] + BYTES)
+            return false;
+    return true;
+}
+
+void fault_await_traffic(injection *i, int node) {
+    traffic t = {i, node, {0}};
+    for (unsigned n = 0; n < WORKERS; n++)
+        t.passed[n] = wire_count(i->w->crew[n].wires[node]).passed[0];
+    if (!world_until(i->w, has_passed, &t, EFFECT_LIMIT_MS))
+        fault_missed(i, "no worker works with node %d", node);
+}
+
 static void half_open(injection *i) {
     choose_targets(i);
     wire_counts before = fault_counts(i);
     if (i->w->nodes == 1) {
         half_open_one(i);
     } else {
-        fault_each_wire(i, (int)world_roll(i->w, (uint64_t)i->w->nodes), swallow, WIRE_BOTH);
+        int node = (int)world_roll(i->w, (uint64_t)i->w->nodes);
+        fault_await_traffic(i, node);
+        fault_each_wire(i, node, swallow, WIRE_BOTH);
         fault_await_detour(i);
     }
     fault_mend_wires(i->w);

@@ -105,6 +105,9 @@ static void test_bad_messages(void **state) {
     events[0].prev_kv = &kvs[1];
     kvs[1].mod_revision = 0;
     expect_over(EW_ERR_BAD_ANSWER);
+    good_message(1);
+    message.watch_id = -1; /* events of no watch */
+    expect_over(EW_ERR_BAD_ANSWER);
     good_message(0);
     message.created = true;
     header.revision = 0;
@@ -144,13 +147,37 @@ static void test_fragments(void **state) {
     assert_int_equal(r.revision, 10);
     watch_reader_clear(&r);
 
+    good_message(2); /* a reply that speaks of no watch comes between, and is not the end of the batch */
+    kvs[0].mod_revision = kvs[0].create_revision = kvs[1].mod_revision = kvs[1].create_revision = 11;
+    message.fragment = true;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    good_message(0);
+    message.watch_id = -1;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    good_message(1);
+    kvs[0].mod_revision = kvs[0].create_revision = 11;
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 3);
+    assert_int_equal(r.revision, 11);
+    watch_reader_clear(&r);
+
+    good_message(1);
+    message.fragment = true;
+    kvs[0].mod_revision = kvs[0].create_revision = 12;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    good_message(0);
+    message.created = true; /* the watch was made long ago */
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
+    watch_reader_clear(&r);
+
     good_message(4); /* a stream that ends in the middle gives nothing, and the next one all of it */
     for (int i = 0; i < 4; i++)
         kvs[i].mod_revision = kvs[i].create_revision = 30;
     message.fragment = true;
     assert_int_equal(take(&r), WATCH_NOTHING);
     watch_reader_clear(&r);
-    assert_int_equal(r.next_revision, 11);
+    assert_int_equal(r.next_revision, 12);
     message.fragment = false;
     assert_int_equal(take(&r), WATCH_EVENTS);
     assert_int_equal(r.event_count, 4);

@@ -45,6 +45,8 @@ static void test_no_etcd(void **state) {
     assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_UNAVAILABLE);
     ew_txn_free(t);
     assert_int_equal(ew_client_lease_grant(c, 10, &lease, NULL, &err), EW_ERR_UNAVAILABLE);
+    assert_int_equal(ew_client_lease_keepalive(c, 7, NULL, &err), EW_ERR_UNAVAILABLE);
+    assert_non_null(strstr(err.detail, endpoint));
     ew_client_close(c);
 }
 
@@ -55,6 +57,7 @@ static void test_silent_etcd(void **state) {
     int64_t lease = 0;
     must(put(c, "/a"));
     must(ew_client_lease_grant(c, 10, &lease, NULL, &err));
+    must(ew_client_lease_keepalive(c, lease, NULL, &err)); /* it has a connection of its own */
     etcd_server_pause(server);
     int64_t start_ms = etcd_now_ms();
     assert_int_equal(get(c, false), EW_ERR_TIMEOUT);
