@@ -24,19 +24,21 @@
  * it cannot be looked up, the addresses it had are kept. Names are looked up as getaddrinfo(3) does, so /etc/hosts and
  * nsswitch.conf count.
  *
- * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, or https:// in front of the endpoints, make it TLS. A
- * server's certificate must carry the host of the first endpoint, as it is written there, or `server_name`. With `user`
- * and `password_file` the client gets itself a token, and another before etcd forgets it (`auth_token_ttl_s`) or when
- * etcd does not take it any more.
+ * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, `server_name`, or https:// in front of the endpoints,
+ * make it TLS. A server's certificate must carry the host of the first endpoint, as it is written there, or
+ * `server_name`. With `user`, and `password_file` or `password`, the client gets itself a token, and another before
+ * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
+ * line.
  *
- * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel. What surely did
+ * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is no
+ * connection, finding out why may take half a second more. What surely did
  * not happen because no member answered or none was the leader is tried again within that time, after a wait that
  * doubles from `backoff_min_ms` to `backoff_max_ms`, with jitter. Everything else is answered at once:
  *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its answer lost: it may have been applied, or still may be. It is
  *    never repeated here; whether to is the caller's decision.
  *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time.
  *  - EW_ERR_TIMEOUT: a read was not answered in time.
- *  - EW_ERR_DENIED: the user may not; the detail names the keys.
+ *  - EW_ERR_DENIED: the user may not; the detail names the keys and ranges, or else the method.
  *  - EW_ERR_UNAUTHENTICATED: etcd does not know the user, or wants one.
  *  - EW_ERR_NO_SPACE: etcd's quota is used up; it takes deletes only until its alarm is taken back.
  *  - EW_ERR_WRONG_CLUSTER: what answers is not the cluster that answered first.
@@ -259,7 +261,9 @@ EW_API void ew_scan_close(ew_scan *s); /* NULL is fine */
 
 /* ---- watches ---- */
 
-/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was.
+/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was. What it
+ * cannot see is a cluster that was put back to an earlier state under the same id (from a backup): revisions that it
+ * has given are not given again, though they may be others now. A worker looks for that and refuses to go on.
  * It has no thread: its connection is looked after only inside ew_watch_next. Whoever stays away holds etcd back, and
  * after some seconds the connection may have to be made again, but nothing is lost. */
 typedef struct ew_watch ew_watch;

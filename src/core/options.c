@@ -80,12 +80,19 @@ ew_options *options_copy(const ew_options *o) {
     return make(o);
 }
 
+/* It may have been a password. */
+static void free_text(char *text) {
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
+}
+
 void ew_options_free(ew_options *o) {
     if (!o)
         return;
     for (size_t i = 0; i < ROWS; i++) {
         if (table[i].info.kind == EW_OPTION_TEXT)
-            free(*text_of(o, &table[i]));
+            free_text(*text_of(o, &table[i]));
     }
     free(o);
 }
@@ -167,7 +174,7 @@ int ew_options_set(ew_options *o, const char *name, const char *value, ew_error 
         char *copy = strdup(value);
         if (!copy)
             return ew_fail(err, EW_ERR_NO_MEMORY, "option %s: out of memory", r->info.name);
-        free(*text_of(o, r));
+        free_text(*text_of(o, r));
         *text_of(o, r) = copy;
         return EW_OK;
     }

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static int read_user(auth *a, const char *user, const char *path, ew_error *err) {
+static int read_password(auth *a, const char *path, ew_error *err) {
     int status = file_read(&a->password, "password_file", path, err);
     if (status != EW_OK)
         return status;
@@ -14,18 +14,30 @@ static int read_user(auth *a, const char *user, const char *path, ew_error *err)
     if (a->password[len + strspn(a->password + len, "\r\n")] != '\0')
         return ew_fail(err, EW_ERR_INVALID, "password_file %s: it holds more than one line", path);
     a->password[len] = '\0';
+    return EW_OK;
+}
+
+static int take_user(auth *a, const char *user, const char *password, const char *path, ew_error *err) {
+    int status = path[0] ? read_password(a, path, err) : EW_OK;
+    if (status != EW_OK)
+        return status;
+    if (!path[0])
+        a->password = strdup(password);
     a->user = strdup(user);
-    return a->user ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "user");
+    return a->user && a->password ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "user");
 }
 
 int auth_init(auth *a, const ew_options *o, ew_error *err) {
-    const char *user = ew_options_text(o, "user"), *path = ew_options_text(o, "password_file");
+    const char *user = ew_options_text(o, "user"), *password = ew_options_text(o, "password");
+    const char *path = ew_options_text(o, "password_file");
     *a = (auth){.token = grpc_empty_slice()};
     pthread_mutex_init(&a->lock, NULL);
     a->renew_ms = ew_options_int(o, "auth_token_ttl_s") * 1000 / 3 * 2;
-    if ((user[0] == '\0') != (path[0] == '\0'))
-        return ew_fail(err, EW_ERR_INVALID, "user and password_file are only of use together");
-    return user[0] ? read_user(a, user, path, err) : EW_OK;
+    if (path[0] && password[0])
+        return ew_fail(err, EW_ERR_INVALID, "password_file and password are both set");
+    if ((user[0] == '\0') != (path[0] == '\0' && password[0] == '\0'))
+        return ew_fail(err, EW_ERR_INVALID, "user and password_file (or password) are only of use together");
+    return user[0] ? take_user(a, user, password, path, err) : EW_OK;
 }
 
 void auth_fini(auth *a) {

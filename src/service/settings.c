@@ -98,12 +98,22 @@ static const char *switch_value(int argc, char **argv) {
     return "on";
 }
 
+static void refuse_secret(loading *l, const ew_option_info *row) {
+    fprintf(l->problems, "--%s: everybody may look at a command line; set it in the environment or in a file\n",
+            row->name);
+    fail(l, EXIT_USAGE);
+}
+
 static void take_flag(loading *l, int answer, int argc, char **argv) {
     if (answer >= NO_ROW) {
         l->flags[l->flag_count++] = (flag){(size_t)(answer - NO_ROW), "off"};
         return;
     }
     size_t row = (size_t)(answer - ROW);
+    if (settings_is_secret(ew_option_at(row)->name)) {
+        refuse_secret(l, ew_option_at(row));
+        return;
+    }
     bool is_switch = ew_option_at(row)->kind == EW_OPTION_SWITCH;
     l->flags[l->flag_count++] = (flag){row, is_switch ? switch_value(argc, argv) : optarg};
 }

@@ -34,6 +34,10 @@ void settings_fini(settings *s);
 /* Where the option's value came from. */
 settings_source settings_source_of(const settings *s, const char *name);
 
+/* A password is no flag, since everybody may look at command lines; and it is never printed, not even to who set it:
+ * output ends up in tickets. */
+bool settings_is_secret(const char *name);
+
 /* Prints the value of a row as a config file would give it; a choice by its word. */
 void settings_print_value(FILE *out, const ew_options *o, const ew_option_info *row);
 

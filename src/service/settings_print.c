@@ -1,5 +1,6 @@
 #include "service/settings.h"
 
+#include <ctype.h>
 #include <etcdworker/version.h>
 #include <inttypes.h>
 #include <string.h>
@@ -29,8 +30,7 @@ static bool ends_in(const char *text, const char *end) {
     return a >= b && strcmp(text + a - b, end) == 0;
 }
 
-/* A password is never shown, not even to who set it: this output ends up in tickets. */
-static bool is_secret(const char *name) {
+bool settings_is_secret(const char *name) {
     return ends_in(name, "password") || ends_in(name, "token") || ends_in(name, "secret");
 }
 
@@ -43,7 +43,7 @@ void settings_print_effective(FILE *out, const settings *s) {
         if (strcmp(group, row->group) != 0)
             fprintf(out, "\n# %s\n", row->group);
         group = row->group;
-        bool hide = is_secret(row->name) && ew_options_text(s->options, row->name)[0] != '\0';
+        bool hide = settings_is_secret(row->name) && ew_options_text(s->options, row->name)[0] != '\0';
         fprintf(out, "%s%s =", hide ? "# " : "", row->name);
         if (hide)
             fputs(" (hidden)", out);
@@ -89,6 +89,13 @@ static const char *unit_of(const char *name) {
 }
 
 static void print_flag(FILE *out, const ew_option_info *row) {
+    if (settings_is_secret(row->name)) {
+        fputs("  ETCDWORKER_", out);
+        for (const char *c = row->name; *c; c++)
+            fputc(toupper((unsigned char)*c), out);
+        fputs("=TEXT\n", out);
+        return;
+    }
     fputs("  --", out);
     if (row->kind == EW_OPTION_SWITCH)
         fputs("[no-]", out);

@@ -113,6 +113,8 @@ static void half_open_one(injection *i) {
         fault_missed(i, "it was never noticed");
 }
 
+enum { STANDSTILL_US = 1000000 };
+
 typedef struct standstill {
     injection *injection;
     int64_t began_us;
@@ -122,7 +124,7 @@ typedef struct standstill {
 static bool has_gone_on(world *w, void *arg) {
     const standstill *s = arg;
     for (unsigned n = 0; n < WORKERS; n++)
-        if ((s->injection->targets & 1u << n) != 0 && w->crew[n].gap_us < 3000000)
+        if ((s->injection->targets & 1u << n) != 0 && w->crew[n].gap_us < STANDSTILL_US)
             return false;
     return true;
 }
@@ -132,11 +134,13 @@ static bool has_gone_on(world *w, void *arg) {
 void fault_await_detour(injection *i) {
     standstill s = {i, ledger_now_us()};
     crew_measure_gaps(i->w);
-    if (!world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000))
-        fault_missed(i, "a worker did not come across it, or not away from it");
+    bool all = world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000);
     i->noticed_us = 0;
     for (unsigned n = 0; n < WORKERS; n++) {
         const crewman *c = &i->w->crew[n];
+        if (!all && (i->targets & 1u << n) != 0 && c->gap_us < STANDSTILL_US)
+            fault_missed(i, "worker %u stood still for %lld ms at most; its last commit was %lld ms ago", n,
+                         (long long)(c->gap_us / 1000), (long long)((ledger_now_us() - c->last_done_us) / 1000));
         int64_t still_us = ledger_now_us() - (c->last_done_us > s.began_us ? c->last_done_us : s.began_us);
         int64_t longest_us = c->gap_us > still_us ? c->gap_us : still_us;
         if ((i->targets & 1u << n) != 0 && longest_us > i->noticed_us)

@@ -234,6 +234,25 @@ static void test_authentication_switched_off(void **state) {
     etcd_server_free(open);
 }
 
+static void test_a_password_without_a_file(void **state) {
+    (void)state;
+    static const struct {
+        const char *password;
+        int status;
+    } tries[] = {{"secret", EW_OK}, {"secrets", EW_ERR_UNAUTHENTICATED}};
+    for (size_t i = 0; i < 2; i++) {
+        ew_options *o = etcd_server_options(server);
+        ew_client *c;
+        must(ew_options_set(o, "user", "app", &err));
+        must(ew_options_set(o, "password", tries[i].password, &err));
+        must(ew_client_open(&c, o, &err));
+        ew_options_free(o);
+        assert_int_equal(put(c, "/app/key"), tries[i].status);
+        assert_null(strstr(err.detail, tries[i].password));
+        ew_client_close(c);
+    }
+}
+
 static void test_bad_options(void **state) {
     (void)state;
     ew_client *c;
@@ -246,6 +265,12 @@ static void test_bad_options(void **state) {
     must(ew_options_set(o, "password_file", certs_write(files, "password", "hush\nhush\n"), &err));
     assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID);
     assert_null(strstr(err.detail, "hush")); /* a secret does not get into an error */
+    must(ew_options_set(o, "password", "hush", &err));
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* which of them? */
+    assert_null(strstr(err.detail, "hush"));
+    must(ew_options_set(o, "password_file", "", &err));
+    must(ew_options_set(o, "user", "", &err));
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* whose? */
     assert_null(c);
     ew_options_free(o);
 }
@@ -258,6 +283,7 @@ int main(void) {
         TEST(test_tokens_are_renewed),
         TEST(test_tokens_are_renewed_before_their_end),
         TEST(test_many_threads_renew_once),
+        TEST(test_a_password_without_a_file),
         TEST(test_bad_options),
         TEST(test_authentication_switched_off),
     };

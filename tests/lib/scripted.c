@@ -1,6 +1,8 @@
 #include "lib/scripted.h"
 #include "lib/process.h"
 
+#include "etcd.pb-c.h"
+
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <grpc/support/alloc.h>
@@ -30,9 +32,9 @@ struct scripted {
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t came;
     grpc_slice message;
-    bool has_message, silent;
-    int status;
-    char text[128];
+    bool has_message, silent, gives_tokens;
+    int status, refusals, refusal_status, token;
+    char text[128], refusal_text[128];
     scripted_calls calls;
 };
 
@@ -69,29 +71,66 @@ static void count_call(incoming *c) {
     char *path = grpc_slice_to_c_string(c->details.method);
     calls->count++;
     snprintf(calls->path, sizeof calls->path, "%s", path);
-    for (size_t i = 0; i < c->metadata.count; i++)
-        calls->with_hasleader += grpc_slice_str_cmp(c->metadata.metadata[i].key, "hasleader") == 0;
+    calls->token[0] = '\0';
+    for (size_t i = 0; i < c->metadata.count; i++) {
+        const grpc_metadata *m = &c->metadata.metadata[i];
+        calls->with_hasleader += grpc_slice_str_cmp(m->key, "hasleader") == 0;
+        if (grpc_slice_str_cmp(m->key, "token") == 0)
+            snprintf(calls->token, sizeof calls->token, "%.*s", (int)GRPC_SLICE_LENGTH(m->value),
+                     (const char *)GRPC_SLICE_START_PTR(m->value));
+    }
     pthread_cond_broadcast(&c->server->came);
     gpr_free(path);
 }
 
-static void answer(incoming *c) {
-    scripted *s = c->server;
-    grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled}};
-    size_t count = 1;
-    if (!s->silent) {
-        ops[count++] = (grpc_op){.op = GRPC_OP_SEND_INITIAL_METADATA};
-        if (s->has_message) {
-            c->answer = grpc_raw_byte_buffer_create(&s->message, 1);
-            ops[count++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->answer};
-        }
-        c->text = grpc_slice_from_copied_string(s->text);
-        ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
-        ops[count].data.send_status_from_server.status = (grpc_status_code)s->status;
-        ops[count++].data.send_status_from_server.status_details = &c->text;
+/* Closes the call after this message (NULL: none). */
+static void answer_with(incoming *c, const grpc_slice *message, int status, const char *text) {
+    grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled},
+                      {.op = GRPC_OP_SEND_INITIAL_METADATA}};
+    size_t count = 2;
+    if (message != NULL) {
+        c->answer = grpc_raw_byte_buffer_create((grpc_slice *)(uintptr_t)message, 1);
+        ops[count++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->answer};
     }
+    c->text = grpc_slice_from_copied_string(text);
+    ops[count] = (grpc_op){.op = GRPC_OP_SEND_STATUS_FROM_SERVER};
+    ops[count].data.send_status_from_server.status = (grpc_status_code)status;
+    ops[count++].data.send_status_from_server.status_details = &c->text;
     c->next = CLOSED;
     start(c, ops, count);
+}
+
+static bool wants_token(const incoming *c) {
+    return c->server->gives_tokens && grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Auth/Authenticate") == 0;
+}
+
+static void give_token(incoming *c) {
+    char token[24];
+    uint8_t bytes[64];
+    Pb__AuthenticateResponse response = PB__AUTHENTICATE_RESPONSE__INIT;
+    snprintf(token, sizeof token, "token-%d", ++c->server->token);
+    response.token = token;
+    c->server->calls.tokens++;
+    grpc_slice message =
+        grpc_slice_from_copied_buffer((const char *)bytes, pb__authenticate_response__pack(&response, bytes));
+    answer_with(c, &message, GRPC_STATUS_OK, "");
+    grpc_slice_unref(message);
+}
+
+static void answer(incoming *c) {
+    scripted *s = c->server;
+    if (s->refusals > 0) {
+        s->refusals--;
+        answer_with(c, NULL, s->refusal_status, s->refusal_text);
+        return;
+    }
+    if (!s->silent) {
+        answer_with(c, s->has_message ? &s->message : NULL, s->status, s->text);
+        return;
+    }
+    grpc_op closed = {.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled};
+    c->next = CLOSED;
+    start(c, &closed, 1);
 }
 
 static void go_on(incoming *c, bool ok) {
@@ -108,8 +147,12 @@ static void go_on(incoming *c, bool ok) {
         return;
     }
     pthread_mutex_lock(&s->lock);
-    count_call(c);
-    answer(c);
+    if (wants_token(c)) {
+        give_token(c);
+    } else {
+        count_call(c);
+        answer(c);
+    }
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -174,6 +217,20 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
     s->silent = false;
     s->status = status;
     snprintf(s->text, sizeof s->text, "%s", text);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_give_tokens(scripted *s) {
+    pthread_mutex_lock(&s->lock);
+    s->gives_tokens = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_refuse(scripted *s, int refusals, int status, const char *text) {
+    pthread_mutex_lock(&s->lock);
+    s->refusals = refusals;
+    s->refusal_status = status;
+    snprintf(s->refusal_text, sizeof s->refusal_text, "%s", text);
     pthread_mutex_unlock(&s->lock);
 }
 

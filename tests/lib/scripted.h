@@ -18,11 +18,16 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
 /* From now on, calls are taken and never answered. */
 void scripted_be_silent(scripted *s);
 
-/* Of the calls that came since it was last asked: how many, how many of them with `hasleader`, and the last one's path.
- */
+/* Whoever asks gets a token, of a new number each time; and `refusals` calls are closed with that status before the
+ * answer counts. */
+void scripted_give_tokens(scripted *s);
+void scripted_refuse(scripted *s, int refusals, int status, const char *text);
+
+/* Of the calls that came since it was last asked: how many, how many of them with `hasleader`, the last one's path and
+ * token; and apart from these how many asked for a token. */
 typedef struct scripted_calls {
-    int count, with_hasleader;
-    char path[64];
+    int count, with_hasleader, tokens;
+    char path[64], token[32];
 } scripted_calls;
 
 scripted_calls scripted_take_calls(scripted *s);

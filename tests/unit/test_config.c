@@ -111,8 +111,9 @@ static void test_every_option_is_a_flag_a_variable_and_a_line(void **state) {
             *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
         snprintf(line, sizeof line, "%s = %s\n", row->name, value);
         settings s;
-        assert_int_equal(load(&s, LIST(flag), NULL), EXIT_DONE);
-        assert_int_equal(settings_source_of(&s, row->name), SOURCE_FLAG);
+        bool secret = strcmp(row->name, "password") == 0; /* in no command line */
+        assert_int_equal(load(&s, LIST(flag), NULL), secret ? EXIT_USAGE : EXIT_DONE);
+        assert_int_equal(settings_source_of(&s, row->name), secret ? SOURCE_DEFAULT : SOURCE_FLAG);
         settings_fini(&s);
         assert_int_equal(load(&s, NULL, LIST(variable)), EXIT_DONE);
         assert_int_equal(settings_source_of(&s, row->name), SOURCE_ENVIRONMENT);
@@ -250,6 +251,22 @@ static void test_what_check_config_prints_is_a_config_file(void **state) {
     settings_fini(&again);
 }
 
+static void test_a_password_stays_a_secret(void **state) {
+    (void)state;
+    settings s;
+    assert_int_equal(load(&s, LIST("--user=app", "--password=hush"), NULL), EXIT_USAGE);
+    assert_non_null(strstr(problems, "--password: everybody may look at a command line"));
+    assert_null(strstr(problems, "hush"));
+    settings_fini(&s);
+    assert_int_equal(load(&s, LIST("--user=app"), LIST("ETCDWORKER_PASSWORD=hush")), EXIT_DONE);
+    assert_string_equal(ew_options_text(s.options, "password"), "hush");
+    char *text = print(settings_print_effective, &s);
+    assert_null(strstr(text, "hush"));
+    assert_non_null(strstr(text, "\n# password = (hidden)  ; environment\n"));
+    free(text);
+    settings_fini(&s);
+}
+
 static void print_help(FILE *out, const settings *s) {
     (void)s;
     settings_print_help(out);
@@ -265,6 +282,8 @@ static void test_help_names_every_option_and_fits_a_terminal(void **state) {
                  row->kind == EW_OPTION_SWITCH ? "\n" : "=");
         for (char *c = flag; *c; c++)
             *c = *c == '_' ? '-' : *c;
+        if (strcmp(row->name, "password") == 0)
+            snprintf(flag, sizeof flag, "  ETCDWORKER_PASSWORD=");
         if (!strstr(text, flag))
             fail_msg("--help does not name %s", flag);
     }
@@ -290,6 +309,8 @@ static void test_the_manual_names_every_option(void **state) {
         snprintf(flag, sizeof flag, ".It Fl Fl %s ", row->name);
         for (char *c = flag; *c; c++)
             *c = *c == '_' ? '-' : *c;
+        if (strcmp(row->name, "password") == 0)
+            snprintf(flag, sizeof flag, ".It Ev ETCDWORKER_PASSWORD ");
         const char *entry = strstr(manual, flag);
         if (!entry)
             fail_msg("the manual lacks '%s'", flag);
@@ -330,6 +351,7 @@ int main(void) {
         cmocka_unit_test(test_lines_of_any_length),
         cmocka_unit_test(test_what_a_file_may_hold),
         cmocka_unit_test(test_what_check_config_prints_is_a_config_file),
+        cmocka_unit_test(test_a_password_stays_a_secret),
         cmocka_unit_test(test_help_names_every_option_and_fits_a_terminal),
         cmocka_unit_test(test_the_manual_names_every_option),
         cmocka_unit_test(test_what_is_asked_for),

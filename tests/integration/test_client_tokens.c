@@ -1,0 +1,202 @@
+/* Users, tokens and refusals, against a server that says when: how often a client asks again, with which token, and
+ * that no secret of its gets into an error or a log. */
+#include "etcd/blocking.h"
+#include "lib/scripted.h"
+
+#include <etcdworker/log.h>
+
+#include <grpc/grpc.h>
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define PASSWORD "hush-and-hush"
+
+static scripted *server;
+static ew_client *client;
+static ew_error err;
+
+/* ---- what is told to people: all of it is kept ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the next two */
+static char told[1 << 18];
+static size_t told_len;
+
+static void tell(const char *text) {
+    pthread_mutex_lock(&lock);
+    told_len += (size_t)snprintf(told + told_len, sizeof told - told_len, "%s\n", text);
+    if (told_len > sizeof told - 8192)
+        told_len = 0; /* what was in it has been looked at, since each test looks at its end */
+    pthread_mutex_unlock(&lock);
+}
+
+static void on_log(void *arg, const ew_log_record *r) {
+    (void)arg;
+    tell(r->message);
+    for (size_t i = 0; i < r->field_count; i++)
+        if (r->fields[i].text)
+            tell(r->fields[i].text);
+}
+
+static void expect_no_secret(void) {
+    tell(err.detail);
+    pthread_mutex_lock(&lock);
+    assert_true(told_len > 0);
+    assert_null(strstr(told, PASSWORD));
+    assert_null(strstr(told, "token-"));
+    pthread_mutex_unlock(&lock);
+}
+
+static int begin(void **state) {
+    (void)state;
+    ew_options *o = ew_options_new();
+    ew_log_set(on_log, NULL, EW_LOG_DEBUG);
+    server = scripted_start();
+    scripted_give_tokens(server);
+    assert_int_equal(ew_options_set(o, "endpoints", scripted_endpoint(server), &err), EW_OK);
+    assert_int_equal(ew_options_set(o, "user", "app", &err), EW_OK);
+    assert_int_equal(ew_options_set(o, "password", PASSWORD, &err), EW_OK);
+    assert_int_equal(ew_options_set_int(o, "call_timeout_ms", 5000, &err), EW_OK);
+    assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
+    ew_options_free(o);
+    err.detail[0] = '\0';
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    ew_client_close(client);
+    scripted_stop(server);
+    ew_log_set(NULL, NULL, EW_LOG_WARN);
+    return etcd_all_released(5000) ? 0 : -1;
+}
+
+/* ---- three of each kind: a call, a stream that is waited for, a stream that stays ---- */
+
+static Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+static Pb__PutResponse put_answer = PB__PUT_RESPONSE__INIT;
+static Pb__LeaseKeepAliveResponse keepalive_answer = PB__LEASE_KEEP_ALIVE_RESPONSE__INIT;
+static Pb__WatchResponse watch_answer = PB__WATCH_RESPONSE__INIT;
+
+static int put(void) {
+    return ew_client_put(client, EW_STR("/a"), EW_STR("x"), NULL, NULL, &err);
+}
+
+static int keepalive(void) {
+    return ew_client_lease_keepalive(client, 7, NULL, &err);
+}
+
+static int watch(void) {
+    ew_watch *w;
+    int status = ew_watch_open(&w, client, ew_keys_one(EW_STR("/a")), NULL, &err);
+    ew_watch_close(w);
+    return status;
+}
+
+static const struct action {
+    const char *name;
+    int (*call)(void);
+    void *answer;
+} actions[] = {{"put", put, &put_answer}, {"keepalive", keepalive, &keepalive_answer}, {"watch", watch, &watch_answer}};
+#define ACTIONS (sizeof actions / sizeof actions[0])
+
+static void answer_well(const struct action *a) {
+    header.cluster_id = 1;
+    header.revision = 10;
+    put_answer.header = keepalive_answer.header = watch_answer.header = &header;
+    keepalive_answer.id = 7;
+    keepalive_answer.ttl = 10;
+    watch_answer.created = true;
+    ew_slice bytes = blocking_pack(a->answer);
+    scripted_answer(server, bytes, GRPC_STATUS_OK, "");
+    free((void *)(uintptr_t)bytes.data);
+}
+
+/* As etcd closes a call, by code and text, when it does not take its token. */
+static const struct refusal {
+    int code;
+    const char *text;
+} refusals[] = {
+    {GRPC_STATUS_UNAUTHENTICATED, "etcdserver: invalid auth token"},
+    {GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: revision of auth store is old"},
+    {GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: user name is empty"},
+};
+#define REFUSALS (sizeof refusals / sizeof refusals[0])
+
+/* One refusal costs one more token, and then it goes on with that. */
+static void test_a_refused_token_is_replaced(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ACTIONS * REFUSALS; i++) {
+        const struct action *a = &actions[i / REFUSALS];
+        const struct refusal *r = &refusals[i % REFUSALS];
+        char before[32];
+        answer_well(a);
+        assert_int_equal(a->call(), EW_OK);
+        snprintf(before, sizeof before, "%s", scripted_take_calls(server).token);
+        assert_string_not_equal(before, "");
+        scripted_refuse(server, 1, r->code, r->text);
+        int status = a->call();
+        if (status != EW_OK)
+            fail_msg("%s, %s: %s, %s", a->name, r->text, ew_errname(status), err.detail);
+        scripted_calls calls = scripted_take_calls(server);
+        assert_int_equal(calls.count, 2);
+        assert_int_equal(calls.tokens, 1);
+        assert_string_not_equal(calls.token, before);
+    }
+    expect_no_secret();
+}
+
+/* Who refuses every token is not asked for ever. */
+static void test_every_token_is_refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ACTIONS; i++) {
+        answer_well(&actions[i]);
+        assert_int_equal(actions[i].call(), EW_OK);
+        scripted_take_calls(server);
+        scripted_refuse(server, 1000, refusals[1].code, refusals[1].text);
+        assert_int_equal(actions[i].call(), EW_ERR_UNAUTHENTICATED);
+        assert_int_equal(scripted_take_calls(server).count, AUTH_REFUSALS_MAX + 1);
+        scripted_refuse(server, 0, 0, "");
+    }
+    expect_no_secret();
+}
+
+/* Permission denied is an answer, and nothing that another try would change. */
+static void test_denied_is_not_tried_again(void **state) {
+    (void)state;
+    for (size_t i = 0; i < ACTIONS; i++) {
+        scripted_refuse(server, 1000, GRPC_STATUS_PERMISSION_DENIED, "etcdserver: permission denied");
+        assert_int_equal(actions[i].call(), EW_ERR_DENIED);
+        assert_int_equal(scripted_take_calls(server).count, 1);
+        assert_non_null(strstr(err.detail, actions[i].call == keepalive ? "keepalive" : "\"/a\""));
+        scripted_refuse(server, 0, 0, "");
+    }
+    expect_no_secret();
+}
+
+/* What has no keys is named itself. */
+static void test_denied_names_the_method(void **state) {
+    (void)state;
+    scripted_refuse(server, 1000, GRPC_STATUS_PERMISSION_DENIED, "etcdserver: permission denied");
+    assert_int_equal(ew_client_compact(client, 1, false, &err), EW_ERR_DENIED);
+    assert_string_equal(err.detail, "etcdserver: permission denied: Compact");
+    assert_int_equal(ew_client_lease_revoke(client, 7, &err), EW_ERR_DENIED);
+    assert_string_equal(err.detail, "etcdserver: permission denied: LeaseRevoke");
+    expect_no_secret();
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_refused_token_is_replaced),
+        TEST(test_every_token_is_refused),
+        TEST(test_denied_is_not_tried_again),
+        TEST(test_denied_names_the_method),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
