@@ -30,10 +30,10 @@
  * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
  * line.
  *
- * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is no
- * connection, finding out why may take half a second more. What surely did
- * not happen because no member answered or none was the leader is tried again within that time, after a wait that
- * doubles from `backoff_min_ms` to `backoff_max_ms`, with jitter. Everything else is answered at once:
+ * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is
+ * no connection, finding out why may take half a second more. What surely did not happen because no member answered or
+ * none was the leader is tried again within that time, after a wait that doubles from `backoff_min_ms` to
+ * `backoff_max_ms`, with jitter. Everything else is answered at once:
  *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its answer lost: it may have been applied, or still may be. It is
  *    never repeated here; whether to is the caller's decision.
  *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time.
@@ -303,6 +303,14 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
  *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_WRONG_CLUSTER,
  *   EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
 EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
+
+/* Is given one batch after the other, which is valid until it returns. EW_OK: go on; anything else ends the run. */
+typedef int (*ew_watch_fn)(void *arg, const ew_watch_batch *batch);
+
+/* ew_watch_next again and again, on the calling thread, with `fn` for each batch. Answers what `fn` has ended it with
+ * (then `err` is `fn`'s to fill), EW_ERR_CANCELLED, or what ended the watch; after EW_ERR_COMPACTED, ew_watch_next says
+ * which revision is the oldest. What `fn` ended may be run again: it goes on with the next batch. */
+EW_API int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err);
 
 /* Makes the ew_watch_next that is waiting, and every later one, answer EW_ERR_CANCELLED. Any thread. */
 EW_API void ew_watch_cancel(ew_watch *w);

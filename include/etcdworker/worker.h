@@ -93,6 +93,8 @@ typedef struct ew_worker_stats {
     uint64_t audits;         /* comparisons of the mirror with etcd that were completed (audit_interval_s) */
     uint64_t audit_repairs;  /* keys that they found to differ, each time followed by a re-sync: 0, or etcd has lost
                                 events */
+    bool no_space;           /* etcd's quota is used up: transactions wait until its NOSPACE alarm is taken back. Ticks
+                                wait behind them; what others delete is still seen */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */

@@ -98,7 +98,9 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
                           const committer_binding *binding, const char *mailbox_url, const char *peer_url,
                           ew_error *err);
 
-uint64_t watcher_reconnects(const ew_actor *a); /* any thread */
+/* Any thread. */
+uint64_t watcher_reconnects(const ew_actor *a);
+bool committer_has_no_space(const ew_actor *a);
 
 /* An effect that is a log record of a core. */
 void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision);

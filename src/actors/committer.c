@@ -25,6 +25,7 @@ typedef struct committer {
     int64_t call_timeout_ms;
     bool exactly_once;
     joint *joint; /* NULL for a committer by itself */
+    atomic_bool no_space;
 
     pthread_mutex_t lock; /* all below */
     committing *core;
@@ -59,6 +60,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     c->unanswered = status == EW_ERR_UNKNOWN_OUTCOME ? c->unanswered + 1 : 0;
     if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
+    atomic_store(&c->no_space, committing_has_no_space(c->core));
     bool wake = wants_thread(c);
     pthread_mutex_unlock(&c->lock);
     if (wake)
@@ -262,6 +264,10 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
     actor_launch(&c->base);
     *out = &c->base;
     return EW_OK;
+}
+
+bool committer_has_no_space(const ew_actor *a) {
+    return atomic_load(&((const committer *)a)->no_space);
 }
 
 int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,

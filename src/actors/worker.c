@@ -238,6 +238,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     pthread_mutex_lock(&unlocked->lock);
     uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
     uint64_t bad = worker_bad_messages(w);
+    bool no_space = w->committer != NULL && committer_has_no_space(w->committer);
     pthread_mutex_unlock(&unlocked->lock);
     *out = (ew_worker_stats){
         .size = out->size,
@@ -258,6 +259,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .mirror_bytes = read_counter(&c->mirror_bytes),
         .audits = read_counter(&c->audits),
         .audit_repairs = read_counter(&c->audit_repairs),
+        .no_space = no_space,
     };
     return EW_OK;
 }

@@ -46,6 +46,10 @@ void committing_free(committing *c) {
     free(c);
 }
 
+bool committing_has_no_space(const committing *c) {
+    return c->no_space;
+}
+
 committing_state committing_get_state(const committing *c) {
     return c->state;
 }
@@ -183,9 +187,22 @@ static void in_flight_answer(committing *c, const committing_event *event) {
     }
 }
 
+/* Said once when it begins and once when it is over. */
+static void note_space(committing *c, int status) {
+    bool none = status == EW_ERR_NO_SPACE;
+    if (none == c->no_space || (!none && status != EW_OK))
+        return; /* nothing new, or an answer that does not tell */
+    c->no_space = none;
+    committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
+    log->status = none ? EW_LOG_WARN : EW_LOG_INFO;
+    log->detail =
+        none ? "etcd is out of space: transactions wait until its NOSPACE alarm is taken back" : "etcd has space again";
+}
+
 static void take_answer(committing *c, const committing_event *event) {
     if (!c->call_out)
         return; /* of a call that was given up */
+    note_space(c, event->status);
     c->call_out = false;
     answer_class answer = classify(event->status);
     bool says_nothing = answer == ANSWER_RETRY || answer == ANSWER_UNKNOWN || event->status == EW_ERR_NO_MEMORY;

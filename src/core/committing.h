@@ -86,6 +86,7 @@ void committing_free(committing *c);
 void committing_step(committing *c, const committing_event *event, committing_effects *out);
 int64_t committing_deadline_ms(const committing *c); /* when COMMITTING_TIMER is due; INT64_MAX for never */
 committing_state committing_get_state(const committing *c);
+bool committing_has_no_space(const committing *c); /* it waits until etcd's NOSPACE alarm is taken back */
 
 /* How many bytes the committer adds to one request at most, and how many compares (or operations) one unit may bring:
  * max_keys, or fewer when the fence needs room below etcd's limit of 128. What the ticking core is configured with. */

@@ -107,6 +107,7 @@ struct committing {
 
     int64_t timer_ms, stop_ms; /* INT64_MAX: none */
     bool stopping;
+    bool no_space;     /* etcd's last answer said so */
     uint32_t failures; /* in a row, for the backoff */
     uint64_t random;
     char detail[256];

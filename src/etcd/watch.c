@@ -223,6 +223,17 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
     return EW_OK;
 }
 
+int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err) {
+    ew_watch_batch batch;
+    int status = ew_watch_next(w, -1, &batch, err);
+    while (status == EW_OK) {
+        status = fn(arg, &batch);
+        if (status == EW_OK)
+            status = ew_watch_next(w, -1, &batch, err);
+    }
+    return status;
+}
+
 void ew_watch_cancel(ew_watch *w) {
     atomic_store(&w->cancelled, true);
     etcd_queue_wake(w->waiter->queue);

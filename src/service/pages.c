@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 18 };
+enum { METRICS = 19 };
 
 static void list(const ew_worker_stats *s, metric out[METRICS]) {
     const metric all[METRICS] = {
@@ -33,6 +33,7 @@ static void list(const ew_worker_stats *s, metric out[METRICS]) {
         {"mirror_bytes", "gauge", "Bytes of the mirror: keys, values and overhead.", (int64_t)s->mirror_bytes},
         {"audits_total", "counter", "Comparisons of the mirror with etcd.", (int64_t)s->audits},
         {"audit_repairs_total", "counter", "Keys that audits found to differ.", (int64_t)s->audit_repairs},
+        {"no_space", "gauge", "1 while transactions wait because etcd is out of space.", s->no_space},
     };
     memcpy(out, all, sizeof all);
 }

@@ -211,6 +211,53 @@ static void test_compacted(void **state) {
     ew_watch_close(w);
 }
 
+typedef struct collected {
+    size_t events;
+    int64_t until;
+} collected;
+
+static int collect(void *arg, const ew_watch_batch *batch) {
+    collected *c = arg;
+    c->events += batch->count;
+    return batch->revision >= c->until ? EW_END : EW_OK;
+}
+
+/* One batch after the other, until the callback, a cancel, or a compaction ends it. */
+static void test_callback(void **state) {
+    (void)state;
+    int64_t first = put("/callback", "1");
+    for (int i = 0; i < 2; i++)
+        put("/callback", "2");
+    ew_watch *w = open_watch("/callback", &EW_WATCH_OPTIONS(.start_revision = first));
+    collected c = {.until = put("/callback", "3")};
+    assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_END);
+    assert_int_equal(c.events, 4);
+    c.until = put("/callback", "4"); /* it goes on where it was */
+    assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_END);
+    assert_int_equal(c.events, 5);
+    ew_watch_cancel(w);
+    assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_ERR_CANCELLED);
+    ew_watch_close(w);
+    must(ew_client_compact(client, c.until, true, &err));
+    w = open_watch("/callback", &EW_WATCH_OPTIONS(.start_revision = first));
+    assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_ERR_COMPACTED);
+    ew_watch_batch b;
+    assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_COMPACTED);
+    assert_int_equal(b.revision, c.until);
+    ew_watch_close(w);
+}
+
+/* A wait that is longer than the clock goes is one for ever. */
+static void test_the_longest_wait(void **state) {
+    (void)state;
+    ew_watch *w = open_watch("/longest", NULL);
+    ew_watch_batch b;
+    int64_t revision = put("/longest", "1");
+    must(ew_watch_next(w, INT64_MAX, &b, &err));
+    assert_int_equal(b.revision, revision);
+    ew_watch_close(w);
+}
+
 /* P2: the watch's own progress notifications, which come in order with events. */
 static void test_progress(void **state) {
     (void)state;
@@ -333,6 +380,8 @@ int main(void) {
         cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_fragments),
         cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_callback),
+        cmocka_unit_test(test_the_longest_wait),
         cmocka_unit_test(test_progress),
         cmocka_unit_test(test_reconnects),
         cmocka_unit_test(test_reconnects_before_the_first_event),

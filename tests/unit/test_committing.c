@@ -399,6 +399,36 @@ static void test_invisible_commit_sets_no_barrier(void **state) {
     assert_int_equal(w->revisions[0], 2); /* the receipt's */
 }
 
+/* Out of space: said once when it begins and once when it is over; what does not tell changes nothing. */
+static void test_no_space(void **state) {
+    (void)state;
+    static const struct {
+        int status;
+        bool none;
+        size_t logs; /* with those of the moves, which come before */
+    } answers[] = {{EW_ERR_NO_SPACE, true, 1},
+                   {EW_ERR_NO_SPACE, true, 0},
+                   {EW_ERR_BUSY, true, 0},
+                   {EW_ERR_UNAVAILABLE, true, 0},
+                   {EW_ERR_NO_SPACE, true, 0}};
+    batch *b = batch_new(1, 0);
+    batch_put(b, "/a/x", 0, "1");
+    give(w, b);
+    assert_false(committing_has_no_space(w->c));
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        size_t logs = w->logs;
+        answer_status(w, answers[i].status);
+        assert_int_equal(w->logs - logs, 1 + answers[i].logs);
+        assert_int_equal(committing_has_no_space(w->c), answers[i].none);
+        wait_timer(w);
+    }
+    size_t logs = w->logs;
+    applied(w);
+    assert_false(committing_has_no_space(w->c));
+    assert_int_equal(w->logs - logs, 2);
+    assert_outcome(w, EW_OK, 1);
+}
+
 /* ETCD P11: what surely was not applied is sent again, the same, later and later. */
 static void test_backs_off(void **state) {
     (void)state;
@@ -881,6 +911,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refusal_by_deletion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_invisible_commit_sets_no_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backs_off, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),
         cmocka_unit_test_setup_teardown(test_definite_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(test_server_limit_is_lower, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence, setup, teardown),
