@@ -159,6 +159,44 @@ static void test_get_options(void **state) {
     must(ew_client_get(client, keys, &EW_GET_OPTIONS(.max_create_revision = middle - 1), &r, &err));
     assert_int_equal(ew_result_count(r), 1);
     ew_result_free(r);
+    must(ew_client_get(client, keys, &EW_GET_OPTIONS(.min_create_revision = middle), &r, &err));
+    assert_int_equal(ew_result_count(r), 2);
+    ew_result_free(r);
+    must(ew_client_get(client, keys, &EW_GET_OPTIONS(.max_mod_revision = middle), &r, &err));
+    assert_int_equal(ew_result_count(r), 2);
+    ew_result_free(r);
+    must(ew_client_get(client, keys, &EW_GET_OPTIONS(.revision = middle), &r, &err));
+    assert_int_equal(ew_result_count(r), 2);
+    ew_result_free(r);
+    must(ew_client_get(client, keys, &EW_GET_OPTIONS(.count_only = true), &r, &err));
+    assert_int_equal(ew_result_count(r), 0);
+    assert_int_equal(ew_result_total(r), 3);
+    ew_result_free(r);
+}
+
+/* By version, by either revision, by key; upwards and downwards. */
+static void test_sort(void **state) {
+    (void)state;
+    static const struct {
+        ew_sort by;
+        const char *up[3];
+    } sorts[] = {{EW_SORT_KEY, {"/sort/a", "/sort/b", "/sort/c"}},
+                 {EW_SORT_CREATE, {"/sort/c", "/sort/b", "/sort/a"}},
+                 {EW_SORT_MOD, {"/sort/b", "/sort/a", "/sort/c"}},
+                 {EW_SORT_VERSION, {"/sort/b", "/sort/a", "/sort/c"}}};
+    static const char *const puts[] = {"/sort/c", "/sort/b", "/sort/a", "/sort/a", "/sort/c", "/sort/c"};
+    for (size_t i = 0; i < sizeof puts / sizeof puts[0]; i++)
+        must(ew_client_put(client, ew_str(puts[i]), EW_STR("x"), NULL, NULL, &err));
+    for (size_t i = 0; i < 2 * sizeof sorts / sizeof sorts[0]; i++) {
+        bool down = i % 2 == 1;
+        ew_result *r;
+        must(ew_client_get(client, ew_keys_prefix(EW_STR("/sort/")),
+                           &EW_GET_OPTIONS(.sort_by = sorts[i / 2].by, .descending = down), &r, &err));
+        assert_int_equal(ew_result_count(r), 3);
+        for (size_t k = 0; k < 3; k++)
+            assert_text(ew_result_at(r, k)->key, sorts[i / 2].up[down ? 2 - k : k]);
+        ew_result_free(r);
+    }
 }
 
 static void test_invalid_arguments(void **state) {
@@ -498,6 +536,14 @@ static void test_scan_small_things(void **state) {
     must(ew_scan_open(&s, client, ew_keys_prefix(EW_STR("/no such/")), NULL, &err));
     assert_int_equal(ew_scan_next(s, &kv, &err), EW_END);
     ew_scan_close(s);
+    int64_t then = put("/old", "1"); /* as it was, by whichever member */
+    put("/old", "2");
+    must(ew_scan_open(&s, client, ew_keys_one(EW_STR("/old")), &EW_SCAN_OPTIONS(.revision = then, .serializable = true),
+                      &err));
+    must(ew_scan_next(s, &kv, &err));
+    assert_text(kv.value, "1");
+    assert_int_equal(ew_scan_revision(s), then);
+    ew_scan_close(s);
     ew_scan_close(NULL);
     assert_int_equal(ew_scan_open(&s, client, ew_keys_one((ew_slice){NULL, 0}), NULL, &err), EW_ERR_INVALID);
     assert_null(s);
@@ -537,6 +583,7 @@ int main(void) {
         cmocka_unit_test(test_bytes_and_empty_values),
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_get_options),
+        cmocka_unit_test(test_sort),
         cmocka_unit_test(test_invalid_arguments),
         cmocka_unit_test(test_put_options),
         cmocka_unit_test(test_delete),

@@ -268,6 +268,8 @@ static void test_no_leader(void **state) {
         status = put(c, "/n/lost"); /* the first may be proposed before the leader is missed: unknown */
     assert_int_equal(status, EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.detail, "no leader"));
+    assert_int_equal(get(c, false), EW_ERR_UNAVAILABLE); /* not after etcd's own 7 s: it asks whether there is one */
+    assert_non_null(strstr(err.detail, "no leader"));
     must(get(c, true));
     assert_int_equal(ew_watch_next(w, 2000, &b, &err), EW_ERR_TIMEOUT);
     etcd_server_restart_without_waiting(cluster->nodes[1]);

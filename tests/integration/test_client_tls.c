@@ -240,6 +240,8 @@ static void test_bad_files(void **state) {
                    "holds no certificate", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID, "holds no key",
                    &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", certs_encrypt(ours, good.key, "hush"), NULL),
+                   EW_ERR_INVALID, "holds no key", &c); /* nobody is asked for its password */
     expect_refused(open_client(&c, at, "cert_file", old.cert, "key_file", old.key, NULL), EW_ERR_INVALID, "has expired",
                    &c);
     expect_refused(open_client(&c, at, "cert_file", early.cert, "key_file", early.key, NULL), EW_ERR_INVALID,

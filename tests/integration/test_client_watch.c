@@ -211,6 +211,24 @@ static void test_compacted(void **state) {
     ew_watch_close(w);
 }
 
+/* P5: one that starts in the future shows nothing of before. */
+static void test_a_start_in_the_future(void **state) {
+    (void)state;
+    int64_t now = put("/future", "0");
+    ew_watch *w = open_watch("/future", &EW_WATCH_OPTIONS(.start_revision = now + 3));
+    ew_watch_batch b;
+    put("/future", "1");
+    put("/future", "2");
+    assert_int_equal(ew_watch_next(w, 300, &b, &err), EW_ERR_TIMEOUT);
+    int64_t first = put("/future", "3");
+    assert_int_equal(first, now + 3);
+    b = next(w);
+    assert_int_equal(b.count, 1);
+    assert_int_equal(b.revision, first);
+    assert_text(b.events[0].kv.value, "3");
+    ew_watch_close(w);
+}
+
 typedef struct collected {
     size_t events;
     int64_t until;
@@ -380,6 +398,7 @@ int main(void) {
         cmocka_unit_test(test_backlog),
         cmocka_unit_test(test_fragments),
         cmocka_unit_test(test_compacted),
+        cmocka_unit_test(test_a_start_in_the_future),
         cmocka_unit_test(test_callback),
         cmocka_unit_test(test_the_longest_wait),
         cmocka_unit_test(test_progress),

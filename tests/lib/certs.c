@@ -8,6 +8,7 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct certs {
     char dir[64], authority[128], written[192];
@@ -99,6 +100,22 @@ cert_paths certs_make(certs *c, const char *name, const char *names, int from_da
     X509_free(x);
     EVP_PKEY_free(key);
     return paths;
+}
+
+const char *certs_encrypt(certs *c, const char *key, const char *password) {
+    FILE *in = fopen(key, "r");
+    must(in != NULL, key);
+    EVP_PKEY *k = PEM_read_PrivateKey(in, NULL, NULL, NULL);
+    must(k != NULL, key);
+    fclose(in);
+    snprintf(c->written, sizeof c->written, "%s/encrypted.key", c->dir);
+    FILE *out = create(c->written);
+    must(PEM_write_PrivateKey(out, k, EVP_aes_256_cbc(), (const unsigned char *)password, (int)strlen(password), NULL,
+                              NULL),
+         c->written);
+    fclose(out);
+    EVP_PKEY_free(k);
+    return c->written;
 }
 
 const char *certs_authority(const certs *c) {

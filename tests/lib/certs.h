@@ -16,6 +16,9 @@ typedef struct cert_paths {
  * stands for, "IP:127.0.0.1,DNS:localhost"; NULL for a client's. */
 cert_paths certs_make(certs *c, const char *name, const char *names, int from_days, int to_days);
 
+/* The same key as in that file, encrypted with a password: its path, valid until the next call. */
+const char *certs_encrypt(certs *c, const char *key, const char *password);
+
 const char *certs_authority(const certs *c); /* the path of the authority's certificate */
 
 /* Writes a file into the directory: its path, valid until the next call. */

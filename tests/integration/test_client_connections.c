@@ -1,0 +1,125 @@
+/* The connections of a client: how many, how they are kept, which member is worked with. */
+#include "etcd/etcd.h"
+#include "lib/client_test.h"
+#include "lib/etcd_server.h"
+#include "lib/scripted.h"
+#include "lib/wire.h"
+
+#include <grpc/status.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static etcd_server *server;
+
+static int set_up(void **state) {
+    (void)state;
+    server = etcd_server_start(NULL);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    etcd_server_free(server);
+    return 0;
+}
+
+static int put(ew_client *c) {
+    return ew_client_put(c, EW_STR("/a"), EW_STR("x"), NULL, NULL, &err);
+}
+
+static int get(ew_client *c, bool serializable) {
+    ew_result *r;
+    int status = ew_client_get(c, ew_keys_one(EW_STR("/a")), &EW_GET_OPTIONS(.serializable = serializable), &r, &err);
+    ew_result_free(r);
+    return status;
+}
+
+/* Calls, watches and keepalives have a connection each, which is made when it is first needed. */
+static void test_one_connection_of_each_kind(void **state) {
+    (void)state;
+    wire *line = wire_open(server->address);
+    ew_client *c = open_client_at(wire_endpoint(line), "", 10000);
+    ew_watch *first, *second;
+    int64_t lease = 0;
+    assert_int_equal(wire_count(line).made, 0);
+    must(put(c));
+    must(get(c, false));
+    must(ew_client_lease_grant(c, 10, &lease, NULL, &err));
+    assert_int_equal(wire_count(line).made, 1);
+    must(ew_watch_open(&first, c, ew_keys_one(EW_STR("/a")), NULL, &err));
+    must(ew_watch_open(&second, c, ew_keys_one(EW_STR("/b")), NULL, &err));
+    assert_int_equal(wire_count(line).made, 2);
+    must(ew_client_lease_keepalive(c, lease, NULL, &err));
+    must(ew_client_lease_keepalive(c, lease, NULL, &err));
+    assert_int_equal(wire_count(line).made, 3);
+    ew_watch_close(first);
+    ew_watch_close(second);
+    ew_client_close(c);
+    wire_close(line);
+}
+
+/* etcd breaks the connection of who pings more often than every 5 s, after two of them: an idle watch with the smallest
+ * keepalive_time_ms stays on its connection. */
+static void test_pings_are_within_etcds_limits(void **state) {
+    (void)state;
+    enum { IDLE_MS = 30000 }; /* five pings */
+    wire *line = wire_open(server->address);
+    ew_options *o = ew_options_new();
+    ew_client *c, *other = etcd_server_client(server);
+    ew_watch *w;
+    ew_watch_batch b;
+    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    assert_int_equal(ew_options_set_int(o, "keepalive_time_ms", 5499, &err), EW_ERR_INVALID);
+    must(ew_options_set_int(o, "keepalive_time_ms", 5500, &err));
+    must(ew_client_open(&c, o, &err));
+    ew_options_free(o);
+    must(ew_watch_open(&w, c, ew_keys_one(EW_STR("/a")), NULL, &err));
+    uint64_t up = wire_count(line).passed[0];
+    assert_int_equal(ew_watch_next(w, IDLE_MS, &b, &err), EW_ERR_TIMEOUT);
+    assert_true(wire_count(line).passed[0] >= up + 4 * 17); /* there were pings, which are 17 bytes */
+    must(put(other));
+    must(ew_watch_next(w, 30000, &b, &err));
+    assert_int_equal(wire_count(line).made, 1);
+    ew_watch_close(w);
+    ew_client_close(c);
+    ew_client_close(other);
+    wire_close(line);
+}
+
+/* A member that has lost its leader says so at once to what needs one, as etcd does to `hasleader`; the others do the
+ * work. A serializable read is answered by whoever is asked, which is what it is for. */
+static void test_a_member_without_a_leader_is_left(void **state) {
+    (void)state;
+    enum { TIMES = 20 };
+    char endpoints[128];
+    scripted *alone = scripted_start();
+    snprintf(endpoints, sizeof endpoints, "%s,%s", scripted_endpoint(alone), server->address);
+    ew_client *c = open_client_at(endpoints, "", 10000);
+    scripted_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    int64_t began_ms = etcd_now_ms();
+    for (int i = 0; i < TIMES; i++) {
+        must(put(c));
+        must(get(c, false));
+    }
+    assert_true(etcd_now_ms() - began_ms < TIMES * 500);
+    scripted_calls calls = scripted_take_calls(alone);
+    assert_true(calls.count > 0);
+    assert_int_equal(calls.with_hasleader, calls.count);
+    ew_client_close(c);
+    scripted_stop(alone);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
+    const struct CMUnitTest tests[] = {
+        TEST(test_one_connection_of_each_kind),
+        TEST(test_pings_are_within_etcds_limits),
+        TEST(test_a_member_without_a_leader_is_left),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
