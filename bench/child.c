@@ -84,12 +84,13 @@ static bool launch(child *c, bench *b, char **argv) {
 }
 
 static bool start(child *c, bench *b, const char *role, const char *format, va_list list) {
-    char text[1024], endpoints[512], cpu[16], settings[BENCH_SETS_MAX][160];
+    char text[1024], endpoints[4096], cpu[16], settings[BENCH_SETS_MAX][160];
     char *argv[WORDS_MAX + BENCH_SETS_MAX + 4] = {"etcdworker-bench", "--child", (char *)(uintptr_t)role, endpoints};
     int argc = 4;
     *c = (child){.role = role};
     vsnprintf(text, sizeof text, format, list);
-    snprintf(endpoints, sizeof endpoints, "endpoints=%s", b->endpoints);
+    if (snprintf(endpoints, sizeof endpoints, "endpoints=%s", b->endpoints) >= (int)sizeof endpoints)
+        return bench_fail(b, "the list of endpoints is longer than %zu bytes", sizeof endpoints - sizeof "endpoints=");
     char *rest = text;
     for (char *word; argc < WORDS_MAX && (word = strsep(&rest, " ")) != NULL;)
         argv[argc++] = word;

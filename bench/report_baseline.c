@@ -52,8 +52,21 @@ static void compare_number(FILE *out, const char *workload, const char *name, co
         return;
     v->differing++;
     double was = measure_number(then, name, 0), is = measure_number(now, name, 0);
-    fprintf(out, "  %-14s %-22s %12.4g -> %-12.4g %+6.1f%%   (%.4g-%.4g, now %.4g-%.4g)\n", workload, name, was, is,
-            was != 0 ? (is - was) / was * 100 : 0, before.min, before.max, after.min, after.max);
+    char change[32] = "      ";
+    if (was != 0) /* of nothing there is no percentage */
+        snprintf(change, sizeof change, "%+6.1f%%", (is - was) / was * 100);
+    fprintf(out, "  %-14s %-22s %12.4g -> %-12.4g %-7s   (%.4g-%.4g, now %.4g-%.4g)\n", workload, name, was, is, change,
+            before.min, before.max, after.min, after.max);
+}
+
+/* Rows of one of the two alone. */
+static void note_rows(FILE *out, const json_t *rows, const json_t *others, const char *where) {
+    const char *workload;
+    json_t *row;
+    json_object_foreach((json_t *)(uintptr_t)rows, workload, row) {
+        if (json_object_get(others, workload) == NULL)
+            fprintf(out, "  note: %s is only in %s\n", workload, where);
+    }
 }
 
 static void warn(FILE *out, const json_t *then, const json_t *now, const char *what) {
@@ -68,16 +81,20 @@ static bool same_cpu(const json_t *then, const json_t *now) {
 }
 
 void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path) {
-    fprintf(out, "\nagainst %s, of %s:\n", path, json_string_value(json_object_get(then, "started")));
+    const char *started = json_string_value(json_object_get(then, "started"));
+    fprintf(out, "\nagainst %s, of %s:\n", path, started != NULL ? started : "an unknown time");
     warn(out, then, report, "versions");
     warn(out, then, report, "options");
     if (!same_cpu(then, report))
         fprintf(out, "  note: the machines differ; only ratios can be compared\n");
+    const json_t *rows = json_object_get(report, "workloads"), *rows_then = json_object_get(then, "workloads");
+    note_rows(out, rows_then, rows, "the baseline");
+    note_rows(out, rows, rows_then, "this run");
     verdict v = {0};
     const char *workload, *name;
     json_t *row, *number;
-    json_object_foreach(json_object_get(report, "workloads"), workload, row) {
-        const json_t *before = json_object_get(json_object_get(then, "workloads"), workload);
+    json_object_foreach((json_t *)(uintptr_t)rows, workload, row) {
+        const json_t *before = json_object_get(rows_then, workload);
         json_object_foreach(json_array_get(json_object_get(row, "runs"), 0), name, number)
             compare_number(out, workload, name, before, row, &v);
     }

@@ -25,13 +25,6 @@ static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     return status;
 }
 
-static int chain_update(void *self, const ew_event *event) {
-    (void)self;
-    (void)event;
-    steps_ended(STEP_HOP_IN);
-    return EW_OK;
-}
-
 static int tick_once(chain *c, ew_tick *t, int64_t now) {
     ew_slice key = ew_str(c->key);
     ew_entry e;
@@ -85,17 +78,14 @@ static void add_stats(json_t *result, const ew_worker_stats *s) {
 }
 
 void role_chain(const role_args *a) {
-    static const ew_reactor plain = EW_REACTOR(.tick = chain_tick);
-    static const ew_reactor watched = EW_REACTOR(.update = chain_update, .tick = chain_tick);
-    bool steps = args_int(a, "steps", 0) != 0;
+    static const ew_reactor reactor = EW_REACTOR(.tick = chain_tick);
     static chain c;
     c.ticks = args_int(a, "ticks", 2000);
     snprintf(c.key, sizeof c.key, "%s/counter", args_text(a, "prefix", "/bench"));
     int64_t started_ns = now_ns();
     ew_worker_stats stats = {0};
-    if (steps)
-        steps_begin();
-    run(a, steps ? &watched : &plain, &c, &stats);
+    steps_begin();
+    run(a, &reactor, &c, &stats);
     if (c.seen != c.target || (int64_t)stats.txns < c.ticks)
         role_fail("%lld of %lld ticks, %llu transactions", (long long)(c.ticks - (c.target - c.seen)),
                   (long long)c.ticks, (unsigned long long)stats.txns);
@@ -130,9 +120,7 @@ static int64_t sum_of(ew_tick *t) {
     return sum;
 }
 
-static int groups_tick(void *self, ew_tick *t) {
-    groups *g = self;
-    int64_t now = now_ns();
+static int make_groups(groups *g, ew_tick *t, int64_t now) {
     if (g->done == 0)
         g->from = usage_now();
     else
@@ -152,9 +140,18 @@ static int groups_tick(void *self, ew_tick *t) {
     return EW_OK;
 }
 
+static int groups_tick(void *self, ew_tick *t) {
+    int64_t now = now_ns();
+    steps_tick(now);
+    int status = make_groups(self, t, now);
+    steps_ended(STEP_TICK);
+    return status;
+}
+
 void role_groups(const role_args *a) {
     static const ew_reactor reactor = EW_REACTOR(.tick = groups_tick);
     static groups g;
+    steps_begin();
     g.prefix = args_text(a, "prefix", "/bench");
     g.ticks = args_int(a, "ticks", 2000);
     ew_worker_stats stats = {0};
@@ -164,6 +161,7 @@ void role_groups(const role_args *a) {
     json_t *result = json_object();
     usage_report(result, &g.from, &g.to, g.ticks * GROUPS);
     role_add_latency(result, &g.latency);
+    steps_report(result);
     add_stats(result, &stats);
     json_object_set_new(result, "ticks", json_integer(g.ticks));
     role_say(result);

@@ -1,6 +1,7 @@
 /* A worker that only looks: its reactor takes every change, writes nothing, and stops when it has seen all of them. */
 #include "role.h"
 #include "stamp.h"
+#include "steps.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -43,10 +44,7 @@ static int follow_update(void *self, const ew_event *event) {
     return EW_OK;
 }
 
-static int follow_tick(void *self, ew_tick *t) {
-    (void)t;
-    follower *f = self;
-    int64_t now = now_ns();
+static int take_stock(follower *f, ew_tick *t, int64_t now) {
     for (size_t i = 0; i < f->count; i++)
         histogram_add(&f->delay, (uint64_t)(now - f->written_ns[i]));
     f->count = 0;
@@ -64,12 +62,25 @@ static int follow_tick(void *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
+static int follow_tick(void *self, ew_tick *t) {
+    follower *f = self;
+    int64_t now = now_ns();
+    bool begun = f->begun && !f->from_ready; /* before that, and asleep, it only waits */
+    if (begun)
+        steps_tick(now);
+    int status = take_stock(f, t, now);
+    if (begun)
+        steps_ended(STEP_TICK);
+    return status;
+}
+
 void role_follow(const role_args *a) {
     static const ew_reactor reactor = EW_REACTOR(.tick = follow_tick, .update = follow_update);
     static follower f;
     if (!stamp_set_init(&f.stamps, args_int(a, "events", 1000)))
         role_fail("out of memory");
     f.from_ready = args_int(a, "from_ready", 0) != 0;
+    steps_begin();
     ew_options *o = args_options(a);
     ew_worker *w;
     ew_error err = {0};
@@ -85,6 +96,7 @@ void role_follow(const role_args *a) {
     json_t *result = json_object();
     usage_report(result, &f.from, &f.to, f.stamps.count);
     role_add_latency(result, &f.delay);
+    steps_report(result);
     json_object_set_new(result, "ticks", json_integer((json_int_t)stats.ticks));
     json_object_set_new(result, "snapshots", json_integer((json_int_t)stats.snapshots));
     json_object_set_new(result, "done_ns", json_integer(f.to.at_ns));

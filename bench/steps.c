@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 static bool on;
+static _Thread_local bool reactor;      /* this thread ticks */
 static _Atomic int64_t ended_ns[STEPS]; /* of the tick that is under way; 0: not yet */
 static int64_t began_ns, total_ns[STEPS], ticks;
 
@@ -42,6 +43,7 @@ void steps_ended(step s) {
 void steps_tick(int64_t now) {
     if (!on)
         return;
+    reactor = true;
     int64_t at = began_ns;
     for (step s = 0; s < STEPS; s++) {
         int64_t end = atomic_exchange_explicit(&ended_ns[s], 0, memory_order_relaxed);
@@ -114,6 +116,18 @@ static void stream_ended(void *arg, int status, const char *detail) {
     wrapped_stream s = *(wrapped_stream *)arg;
     free(arg);
     s.callbacks.ended(s.arg, status, detail);
+}
+
+struct mailbox;
+struct mailbox_message;
+bool __real_mailbox_take(struct mailbox *mb, struct mailbox_message *out);
+bool __wrap_mailbox_take(struct mailbox *mb, struct mailbox_message *out);
+
+bool __wrap_mailbox_take(struct mailbox *mb, struct mailbox_message *out) {
+    bool any = __real_mailbox_take(mb, out);
+    if (any && reactor)
+        steps_ended(STEP_HOP_IN);
+    return any;
 }
 
 etcd_stream *__wrap_etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method,

@@ -71,7 +71,7 @@ static json_t *run_pingpong(bench *b, void *arg, int run) {
 static json_t *run_actors(bench *b, void *arg, int run) {
     const int *ticks = arg;
     (void)run;
-    json_t *result = child_run(b, "actors", "prefix=/bench ticks=%d steps=1", *ticks);
+    json_t *result = child_run(b, "actors", "prefix=/bench ticks=%d", *ticks);
     double txns = measure_number(result, "txns", 0), keys = measure_number(result, "keys", 0);
     if (result == NULL || (txns == *ticks && keys == 1))
         return result;

@@ -13,7 +13,6 @@ typedef struct plan {
     const char *shared; /* a prefix that all runs of several rows share; NULL: each run has its own */
     int ticks;
     int keys, keyspace;     /* of the floor's transactions */
-    bool steps;             /* the worker notes where the time of its ticks goes */
     double paging_s, bytes; /* bigstate: of the floor that was run last */
 } plan;
 
@@ -27,8 +26,7 @@ static json_t *run_worker(bench *b, void *arg, int run) {
     const plan *p = arg;
     if (p->shared != NULL)
         return child_run(b, p->role, "prefix=/bench-%lld/%s ticks=%d", (long long)b->salt, p->shared, p->ticks);
-    return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d steps=%d", (long long)b->salt, p->name, run,
-                     p->ticks, p->steps);
+    return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d", (long long)b->salt, p->name, run, p->ticks);
 }
 
 bool workload_floor(bench *b) {
@@ -37,12 +35,7 @@ bool workload_floor(bench *b) {
 }
 
 bool workload_chain(bench *b) {
-    plan p = {.role = "chain",
-              .name = "chain",
-              .ticks = workload_count(b, 2000, 20),
-              .keys = 1,
-              .keyspace = 1,
-              .steps = true};
+    plan p = {.role = "chain", .name = "chain", .ticks = workload_count(b, 2000, 20), .keys = 1, .keyspace = 1};
     return measure(b, "chain", &(subject){"tick", run_floor, run_worker, &p});
 }
 

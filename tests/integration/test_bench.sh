@@ -61,7 +61,7 @@ for step in evaluate hop_out commit hop_in; do
     ! grep -q "\"step_${step}_us\": 0.0," "$work/one.json" || fail "a $step that took no time"
 done
 grep -q "a tick's time" "$work/one.html" || ! command -v gnuplot >/dev/null || fail "the steps are not drawn"
-for row in floor chain actors; do
+for row in floor chain groups bigstate_1M ingest_100 actors; do
     sed -n '/^us of a tick/,$p' "$work/table" | grep "^$row " >/dev/null || fail "the table has no steps of $row"
 done
 ! grep -q done_ns "$work/one.json" || fail "a time of the clock is among the figures"
@@ -70,6 +70,7 @@ grep -q '</html>' "$work/one.html" || fail "the page is not complete"
 # A run is compared with an earlier one.
 "$bench" --smoke --runs 2 chain --baseline "$work/one.json" >"$work/table" || fail "a comparison failed"
 grep -q 'differ by more than the noise' "$work/table" || fail "no verdict on the baseline"
+grep -q 'note: groups is only in the baseline' "$work/table" || fail "rows that are missing are not told"
 
 # with_runs A B: the report with A for every number of its first runs, and B for those of its second ones.
 with_runs() {
@@ -137,6 +138,23 @@ for row in floor chain; do
     etcdctl --endpoints "127.0.0.1:$port" get --prefix --keys-only /bench- | grep -e "[/-]$row-0/" >/dev/null ||
         fail "$row has written nothing there"
 done
+
+# What the options say is done, and stands in the report.
+"$bench" --smoke --plain --cpu 0 --set max_txn_keys=16 --json "$work/set.json" --html "$work/set.html" floor chain groups \
+    bigstate >"$work/table" || fail "the run with options failed"
+grep -q '"plain": true' "$work/set.json" || fail "the report does not say that it was plain"
+grep -q '"cpu": 0' "$work/set.json" || fail "the report does not say which CPU it was"
+grep -q '"max_txn_keys=16"' "$work/set.json" || fail "the report does not say what was set"
+grep -q '"txns_per_tick": 4.0' "$work/set.json" || fail "64 groups of a key each were not four transactions of 16 keys"
+if command -v gnuplot >/dev/null; then
+    [ "$(grep -c '<svg' "$work/set.html")" -eq 4 ] || fail "the page has not its four figures"
+fi
+
+# What fails while it is measured is no mistake of the command line.
+status=0
+"$bench" --smoke --etcd 127.0.0.1:1 floor >"$work/table" 2>"$work/errors" || status=$?
+[ $status -eq 1 ] || fail "status $status without an etcd"
+grep -q 127.0.0.1:1 "$work/errors" || fail "the etcd that is not there is not named"
 
 # Mistakes are found before anything is measured.
 # refused WORD ARGUMENT...
