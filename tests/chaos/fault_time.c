@@ -102,6 +102,20 @@ static bool is_decided(world *w, void *arg) {
     return c->undecided == 0;
 }
 
+/* Until a transaction of the worker is on its way to the member. If none goes there before the wire is noticed to be
+ * silent, none will. */
+static bool hold_one(injection *i, crewman *c, int node) {
+    enum { UNNOTICED_MS = 8000, ATTEMPTS = 5 };
+    for (int n = 0; n < ATTEMPTS; n++) {
+        fault_each_wire(i, node, hold, WIRE_UP);
+        if (world_until(i->w, is_stuck, c, UNNOTICED_MS))
+            return true;
+        fault_mend_wires(i->w);
+        world_linger(i->w, 2000); /* for the connection to be made again */
+    }
+    return false;
+}
+
 /* A transaction waits on its way to one member. The worker finds out what became of it through another one, and then
  * the copy arrives, in the long tick that follows: too late to be applied, whatever happened in between. Others free
  * and take seats, so that what it compares may well hold again; only the receipt, or its fence, is in the way. */
@@ -115,8 +129,7 @@ static void late_copy(injection *i) {
         i->w->crew[n].control->clearing = true;
     c->control->seats_only = true;
     c->control->slow_ms = TICK_MS;
-    fault_each_wire(i, node, hold, WIRE_UP);
-    bool stuck = world_until(i->w, is_stuck, c, EFFECT_LIMIT_MS);
+    bool stuck = hold_one(i, c, node);
     fault_each_wire(i, node, keep, WIRE_UP);
     bool decided = world_until(i->w, is_decided, c, EFFECT_LIMIT_MS);
     world_linger(i->w, world_between(i->w, 0, TICK_MS / 2));
