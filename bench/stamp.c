@@ -3,24 +3,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { AT_DIGITS = 19, NUMBER_DIGITS = 11 };
+
 void stamp_write(char *value, size_t size, int64_t at_ns, int64_t number) {
     char text[64];
-    snprintf(text, sizeof text, "%019lld %011lld ", (long long)at_ns, (long long)number);
+    snprintf(text, sizeof text, "%0*lld %0*lld ", AT_DIGITS, (long long)at_ns, NUMBER_DIGITS, (long long)number);
     memset(value, '.', size);
     memcpy(value, text, STAMP_BYTES);
 }
 
-bool stamp_read(ew_slice value, int64_t *at_ns, int64_t *number) {
-    if (value.len < STAMP_BYTES)
-        return false;
-    char text[STAMP_BYTES + 1] = "";
-    memcpy(text, value.data, STAMP_BYTES);
-    long long at, n;
-    if (sscanf(text, "%lld %lld", &at, &n) != 2)
-        return false;
-    *at_ns = at;
-    *number = n;
+static bool read_digits(const char *text, int count, int64_t *out) {
+    *out = 0;
+    for (int i = 0; i < count; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *out = *out * 10 + (text[i] - '0');
+    }
     return true;
+}
+
+/* By hand: this is done for every event that is measured, and sscanf was a tenth of what it was to measure. */
+bool stamp_read(ew_slice value, int64_t *at_ns, int64_t *number) {
+    const char *text = value.data;
+    return value.len >= STAMP_BYTES && read_digits(text, AT_DIGITS, at_ns) && text[AT_DIGITS] == ' ' &&
+           read_digits(text + AT_DIGITS + 1, NUMBER_DIGITS, number);
 }
 
 bool stamp_set_init(stamp_set *s, int64_t count) {
