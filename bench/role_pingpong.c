@@ -20,7 +20,7 @@ enum { BODY_BYTES = 256 }; /* about what a tick of `chain` sends */
 
 typedef struct station {
     nng_socket pull, push;
-    nng_aio *aio;
+    nng_aio *aio, *sending;
     pthread_mutex_t lock;
     pthread_cond_t filled;
     nng_msg *arrived; /* under the lock: at most one is ever under way */
@@ -45,7 +45,10 @@ static void on_message(void *arg) {
 }
 
 static void send(station *s, nng_msg *m) {
-    must(nng_sendmsg(s->push, m, NNG_FLAG_NONBLOCK), "sending");
+    nng_aio_set_msg(s->sending, m);
+    nng_send_aio(s->push, s->sending);
+    nng_aio_wait(s->sending);
+    must(nng_aio_result(s->sending), "sending");
 }
 
 static nng_msg *receive(station *s) {
@@ -91,6 +94,8 @@ static void open_station(station *s, const char *url) {
     must(nng_push0_open(&s->push), "opening a socket");
     must(nng_socket_set_int(s->push, NNG_OPT_SENDBUF, 2), "setting a buffer");
     must(nng_aio_alloc(&s->aio, on_message, s), "making an aio");
+    must(nng_aio_alloc(&s->sending, NULL, NULL), "making an aio");
+    nng_aio_set_timeout(s->sending, NNG_DURATION_ZERO);
     must(nng_listen(s->pull, url, NULL, 0), "listening");
     nng_recv_aio(s->pull, s->aio);
 }
@@ -98,6 +103,7 @@ static void open_station(station *s, const char *url) {
 static void close_station(station *s) {
     nng_aio_stop(s->aio);
     nng_aio_free(s->aio);
+    nng_aio_free(s->sending);
     nng_close(s->push);
     nng_close(s->pull);
     pthread_cond_destroy(&s->filled);

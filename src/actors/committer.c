@@ -87,8 +87,13 @@ static int send_joint(joint *j, const Msg__Message *m) {
     bool wait = m->outcome->status == EW_OK && m->outcome->barrier_revision > atomic_load(&j->revision) &&
                 !j->watcher->ended; /* read on the watcher's own thread: no other sees a commit answered */
     atomic_store(&j->held_until_ms, wait ? etcd_now_ms() + JOINT_HOLD_MS : INT64_MAX);
+    atomic_store(&j->awaited, wait ? m->outcome->barrier_revision : 0);
     etcd_task_due(&j->watcher->task); /* it lets go what waits too long */
-    return wait ? outbox_hold(ob, m) : outbox_join(ob, m);
+    if (!wait)
+        return outbox_join(ob, m);
+    int status = outbox_hold(ob, m);
+    watcher_send_awaited(j->watcher);
+    return status;
 }
 
 static void send_outcome(committer *c, const Msg__Outcome *outcome) {

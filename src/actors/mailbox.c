@@ -291,6 +291,7 @@ enum {
 struct outbox {
     nng_socket push;
     nng_aio *aio;
+    nng_aio *at_once; /* without a callback and without patience, under the lock */
     void (*room)(void *arg);
     void *arg;
 
@@ -345,9 +346,18 @@ static int keep(outbox *ob, nng_msg *msg, bool last_words) {
     return EW_OK;
 }
 
+/* Under the lock: what nng_sendmsg with NNG_FLAG_NONBLOCK is, but for the aio, which that makes anew each time: a
+ * random number of the kernel's and some locks a message. */
+static bool send_at_once(outbox *ob, nng_msg *msg) {
+    nng_aio_set_msg(ob->at_once, msg);
+    nng_send_aio(ob->push, ob->at_once);
+    nng_aio_wait(ob->at_once);
+    return nng_aio_result(ob->at_once) == 0;
+}
+
 /* Under the lock: takes the message over, also on failure. */
 static int send_now(outbox *ob, nng_msg *msg, bool last_words) {
-    if (!ob->busy && nng_sendmsg(ob->push, msg, NNG_FLAG_NONBLOCK) == 0)
+    if (!ob->busy && send_at_once(ob, msg))
         return EW_OK;
     int status = keep(ob, msg, last_words);
     if (status != EW_OK) {
@@ -469,11 +479,13 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
     }
     rv = ob->kept != NULL ? nng_msg_alloc(&ob->spare, SPARE_BYTES) : NNG_ENOMEM;
     if (rv != 0 || (rv = nng_aio_alloc(&ob->aio, push_done, ob)) != 0 ||
+        (rv = nng_aio_alloc(&ob->at_once, NULL, NULL)) != 0 ||
         (rv = nng_socket_set_int(ob->push, NNG_OPT_SENDBUF, (int)buffer)) != 0 ||
         (rv = nng_dial(ob->push, url, NULL, NNG_FLAG_NONBLOCK)) != 0) {
         outbox_close(ob);
         return nng_failed(err, "outbox to", url, rv);
     }
+    nng_aio_set_timeout(ob->at_once, NNG_DURATION_ZERO);
     *out = ob;
     return EW_OK;
 }
@@ -481,6 +493,8 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
 void outbox_close(outbox *ob) {
     if (ob == NULL)
         return;
+    if (ob->at_once != NULL)
+        nng_aio_free(ob->at_once);
     if (ob->aio != NULL) {
         nng_aio_stop(ob->aio);
         nng_aio_free(ob->aio);

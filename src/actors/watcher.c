@@ -51,6 +51,8 @@ static void stream_message(void *arg, ew_slice bytes) {
     watcher *w = arg;
     etcd_task_due(&w->base.task);
     step(w, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
+    if (w->joint != NULL)
+        watcher_send_awaited(&w->base);
 }
 
 static void stream_ended(void *arg, int status, const char *detail) {
@@ -76,8 +78,10 @@ static void send_events(watcher *w, const Msg__Message *m, int64_t revision, siz
         status = outbox_join(w->base.outbox, m);
         atomic_store(&j->held_until_ms, INT64_MAX);
     }
-    if (j != NULL)
+    if (j != NULL) {
         atomic_store(&j->revision, revision);
+        atomic_store(&j->awaited, 0); /* nothing is held for an event of before */
+    }
     if (status != EW_OK)
         w->base.out_of_memory = true;
 }
@@ -101,6 +105,13 @@ static void send_burst(watcher *w) {
     w->burst_len = 0;
     send_events(w, &letter.message, all.revision, all.bytes.len);
     pause_if_full(w);
+}
+
+void watcher_send_awaited(ew_actor *a) {
+    watcher *w = (watcher *)a;
+    int64_t awaited = atomic_load(&w->joint->awaited);
+    if (awaited > 0 && w->burst_len > 0 && w->burst_revision >= awaited)
+        send_burst(w);
 }
 
 /* What came together, because the watcher was late or etcd fast, is one message: protobuf joins lists by concatenation,
@@ -286,6 +297,7 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
     if (until_ms > now_ms)
         return until_ms;
     atomic_store(&w->joint->held_until_ms, INT64_MAX);
+    atomic_store(&w->joint->awaited, 0);
     if (outbox_release(w->base.outbox) != EW_OK)
         w->base.out_of_memory = true;
     return INT64_MAX;

