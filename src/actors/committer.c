@@ -13,24 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* When a leader dies, etcd answers nothing to what was on its way to it for 7 s (ETCD P11), though there is a new
- * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once). In case etcd
- * is only slow, every second attempt without an answer doubles the time that the next one has: not every one, since the
- * second may still have been sent towards the dead leader. */
-enum { PATIENCE_MS = 2000 };
-
 typedef struct committer {
     ew_actor base;     /* first: an ew_actor is a committer */
     char *counter_key; /* of a committer by itself */
-    int64_t call_timeout_ms;
-    bool exactly_once;
-    joint *joint; /* NULL for a committer by itself */
+    joint *joint;      /* NULL for a committer by itself */
     atomic_bool no_space;
 
     pthread_mutex_t lock; /* all below */
     committing *core;
     etcd_call *call;        /* the transaction that waits for its answer */
-    uint32_t unanswered;    /* attempts, one after the other, that nobody knows the outcome of */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
     bool over;
@@ -39,13 +30,6 @@ typedef struct committer {
 } committer;
 
 static void step(committer *c, committing_event event);
-
-static int64_t patience_ms(const committer *c) {
-    int64_t ms = c->exactly_once ? PATIENCE_MS : c->call_timeout_ms;
-    for (uint32_t i = 1; i < c->unanswered && ms < c->call_timeout_ms; i += 2)
-        ms *= 2;
-    return ms < c->call_timeout_ms ? ms : c->call_timeout_ms;
-}
 
 /* Whether the actor's thread must look at something that another thread has changed. */
 static bool wants_thread(const committer *c) {
@@ -57,7 +41,6 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     committer *c = arg;
     pthread_mutex_lock(&c->lock);
     c->call = NULL;
-    c->unanswered = status == EW_ERR_UNKNOWN_OUTCOME ? c->unanswered + 1 : 0;
     if (!c->over) /* a call that the end has cancelled says nothing new */
         step(c, (committing_event){.type = COMMITTING_ANSWER, .status = status, .detail = detail, .bytes = bytes});
     atomic_store(&c->no_space, committing_has_no_space(c->core));
@@ -108,7 +91,7 @@ static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
         c->call = etcd_call_start(c->base.client, c->joint != NULL ? c->joint->watcher->queue : c->base.queue, ETCD_TXN,
-                                  e->bytes, patience_ms(c), answered, c);
+                                  e->bytes, e->timeout_ms, answered, c);
         c->unstarted = c->call == NULL;
         break;
     case COMMITTING_DO_OUTCOME:
@@ -208,6 +191,7 @@ committing_config committer_config(const ew_options *o) {
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
         .max_keys = (uint32_t)o->max_txn_keys,
         .max_bytes = o->max_txn_bytes,
+        .call_timeout_ms = o->call_timeout_ms,
         .backoff_min_ms = o->backoff_min_ms,
         .backoff_max_ms = o->backoff_max_ms,
         .seed = (uint64_t)etcd_now_ms(),
@@ -226,13 +210,11 @@ static bool configure_alone(committer *c, const ew_options *o, committing_config
 
 static bool configure(committer *c, const ew_options *o, const committer_binding *b) {
     committing_config config;
-    c->call_timeout_ms = o->call_timeout_ms;
     if (b != NULL)
         config = *b->config;
     else if (!configure_alone(c, o, &config))
         return false;
     config.seed ^= (uint64_t)(uintptr_t)c;
-    c->exactly_once = config.exactly_once;
     c->core = committing_new(&config);
     return c->core != NULL;
 }

@@ -35,6 +35,7 @@ typedef struct committing_config {
                        lease (the session's: EW_ERR_SESSION_DONE), or of a create or mod revision (the leadership's:
                        EW_ERR_LEADERSHIP_LOST) */
     uint32_t fence_compares; /* how many these are */
+    int64_t call_timeout_ms; /* how long an answer is waited for, at most */
     int64_t backoff_min_ms;  /* before sending again what surely did not happen; doubles, with jitter */
     int64_t backoff_max_ms;
     uint64_t seed;
@@ -59,7 +60,8 @@ typedef struct committing_event {
 } committing_event;
 
 typedef enum committing_effect_type {
-    COMMITTING_DO_TXN,     /* send `bytes`, a TxnRequest: one call at a time; COMMITTING_ANSWER follows */
+    COMMITTING_DO_TXN,     /* send `bytes`, a TxnRequest, and wait for `timeout_ms`: one call at a time;
+                              COMMITTING_ANSWER follows */
     COMMITTING_DO_OUTCOME, /* send `outcome` */
     COMMITTING_DO_END,     /* status, detail: the last effect */
     COMMITTING_DO_LOG,     /* level in `status`, text in `detail` */
@@ -68,6 +70,7 @@ typedef enum committing_effect_type {
 typedef struct committing_effect {
     committing_effect_type type;
     ew_slice bytes; /* borrowed: from the core until its next step */
+    int64_t timeout_ms;
     Msg__Outcome outcome;
     int status;
     const char *detail;

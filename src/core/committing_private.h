@@ -95,7 +95,8 @@ struct committing {
     size_t end;
     committing_own own;
     committing_buffer request;
-    bool call_out; /* a DO_TXN waits for its answer */
+    bool call_out;       /* a DO_TXN waits for its answer */
+    uint32_t unanswered; /* attempts, one after the other, that nobody knows the outcome of */
 
     /* Receipts: what our last transaction left behind, and the last number that was given out. */
     int64_t receipt_mod;

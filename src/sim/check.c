@@ -71,19 +71,28 @@ static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool
                     (long long)revision, PRINT(counter->value), want);
 }
 
-/* Whoever has lost its session or leadership writes no more (SEMANTICS 30, 31); its receipt it may. */
+/* Whoever has lost its session or leadership writes no more (SEMANTICS 30, 31), in no life of its; its receipt it may.
+ */
 static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, int64_t revision) {
-    if (!w->running || w->life != author.life)
+    size_t i = 0;
+    while (i < w->standing_count && w->standings[i].life != author.life)
+        i++;
+    if (i == w->standing_count) {
+        ew_sim_fail(s, "worker %u wrote at %lld in a life that never began", w->number, (long long)revision);
         return;
+    }
+    const sim_standing *standing = &w->standings[i];
     const etcd_model_record *r;
-    if (w->options->fence_session) {
-        r = etcd_model_get(s->etcd, ew_str(w->marker_key), revision - 1);
-        if (!r || r->lease != w->lease)
+    if (standing->lease != 0 && !etcd_model_lease_alive(s->etcd, standing->lease))
+        ew_sim_fail(s, "worker %u wrote at %lld, though its lease was gone", w->number, (long long)revision);
+    if (standing->marker_key) {
+        r = etcd_model_get(s->etcd, ew_str(standing->marker_key), revision - 1);
+        if (!r || r->lease != standing->lease)
             ew_sim_fail(s, "worker %u wrote at %lld, though its session was over", w->number, (long long)revision);
     }
-    if (w->leads) {
-        r = etcd_model_get(s->etcd, ew_str(w->leader_key), revision - 1);
-        if (!r || r->create_revision != w->leader_revision)
+    if (standing->leader_key) {
+        r = etcd_model_get(s->etcd, ew_str(standing->leader_key), revision - 1);
+        if (!r || r->create_revision != standing->leader_revision)
             ew_sim_fail(s, "worker %u wrote at %lld, though it led no more", w->number, (long long)revision);
     }
 }

@@ -80,8 +80,19 @@ void sim_worker_start(sim_worker *w) {
         sim_worker_begin(w);
 }
 
+static void note_standing(sim_worker *w) {
+    sim_reserve(w->standings, w->standing_capacity, w->standing_count + 1);
+    w->standings[w->standing_count++] =
+        (sim_standing){.life = w->life,
+                       .marker_key = w->options->fence_session ? text(w->marker_key, "") : NULL,
+                       .leader_key = w->leads ? text(w->leader_key, "") : NULL,
+                       .lease = w->leased ? w->lease : 0,
+                       .leader_revision = w->leader_revision};
+}
+
 void sim_worker_begin(sim_worker *w) {
     sim_worker_configure(w);
+    note_standing(w);
     w->watching = watching_new(&w->watching_config);
     w->ticking = ticking_new(&w->ticking_config);
     w->committing = committing_new(&w->committing_config);
@@ -89,6 +100,8 @@ void sim_worker_begin(sim_worker *w) {
         ew_sim_fail(w->sim, "a core could not be made");
         return;
     }
+    w->joint.on = sim_chance(&w->sim->random, 700);
+    w->joint.until_ms = INT64_MAX;
     sim_watcher_start(w);
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
@@ -120,6 +133,7 @@ static void bury(sim_worker *w) {
     w->ticking = NULL;
     w->committing = NULL;
     check_forget(w);
+    sim_joint_fini(&w->joint);
     free(w->worker_id);
     free(w->receipt_key);
     free(w->marker_key);
@@ -231,5 +245,10 @@ void sim_worker_free(sim_worker *w) {
     free(w->counter_key);
     free(sim_unconst(w->range_key.data));
     free(sim_unconst(w->range_end.data));
+    for (size_t i = 0; i < w->standing_count; i++) {
+        free(w->standings[i].marker_key);
+        free(w->standings[i].leader_key);
+    }
+    free(w->standings);
     free(w);
 }

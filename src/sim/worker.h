@@ -45,6 +45,22 @@ typedef struct sim_channel {
     uint64_t kept_epoch;
 } sim_channel;
 
+/* worker_joint.c */
+typedef struct sim_joint {
+    bool on;          /* drawn for each life */
+    bool in_flight;   /* a batch is out */
+    int64_t revision; /* of the last events that were sent, or are held */
+    int64_t awaited;  /* that an outcome waits for; 0: none does */
+    ew_slice held;    /* a message that waits for its other half */
+    size_t held_capacity;
+    bool holds_outcome, holds_events;
+    int64_t until_ms; /* it waits, at most */
+    ew_slice burst;   /* events that came together, as one WatchResponse */
+    size_t burst_capacity;
+    int64_t burst_revision;
+    uint64_t burst_epoch;
+} sim_joint;
+
 /* One key as the checks have last seen it shown to the reactor. */
 typedef struct seen_key {
     ew_slice key, value;
@@ -69,6 +85,14 @@ typedef struct sim_seen {
     size_t ticks;
 } sim_seen;
 
+/* What a life's transactions stand on, also those that arrive when it is over. */
+typedef struct sim_standing {
+    uint32_t life;
+    char *marker_key, *leader_key; /* NULL: not compared */
+    int64_t lease;                 /* 0: none */
+    int64_t leader_revision;
+} sim_standing;
+
 struct sim_worker {
     ew_sim *sim;
     uint32_t number, life;
@@ -83,7 +107,9 @@ struct sim_worker {
     ew_slice range_key, range_end;
 
     /* A life. */
-    bool leads; /* set before the first life */
+    bool leads;              /* set before the first life */
+    sim_standing *standings; /* of all lives */
+    size_t standing_count, standing_capacity;
     bool running;
     bool starting; /* will run again soon */
     bool killed;   /* being killed: callbacks that come now are not the library's promise */
@@ -104,6 +130,7 @@ struct sim_worker {
     committing *committing;
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
+    sim_joint joint;
     sim_call *range, *txn;
     struct sim_audit *audit; /* that the watcher makes for the reactor; NULL: none */
     ew_slice held_range;     /* a read that waits until the reactor has taken what was read before */
@@ -136,6 +163,7 @@ bool sim_worker_settled(const sim_worker *w);
 
 void sim_actor_wake(sim_actor *a, int64_t at_ms);
 void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk);
+void sim_pass(sim_channel *c, ew_slice bytes, bool urgent, bool bulk); /* a packed message, which it takes over */
 void sim_send_down(sim_worker *w, Msg__Actor actor, int status, const char *detail);
 /* Hands a request of another application to the reactor actor, whose answer goes to ew_sim.replied. */
 bool sim_worker_takes_submits(const sim_worker *w);
@@ -145,8 +173,15 @@ void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run 
 
 void sim_watcher_round(void *actor); /* worker_watcher.c */
 void sim_watcher_start(sim_worker *w);
-void sim_watcher_room(sim_worker *w);                         /* the reactor has taken its messages */
-size_t sim_watcher_backlog(const sim_worker *w);              /* its messages that the reactor has not taken */
+void sim_watcher_room(sim_worker *w);                           /* the reactor has taken its messages */
+size_t sim_watcher_backlog(const sim_worker *w);                /* its messages that the reactor has not taken */
+void sim_watcher_sent(sim_worker *w);                           /* stops reading when they are too many */
+void sim_joint_events(sim_worker *w, const watching_effect *e); /* worker_joint.c, if it is on */
+void sim_joint_flush(sim_worker *w);
+void sim_joint_other(sim_worker *w); /* before any other message of the watcher */
+void sim_joint_batch(sim_worker *w);
+void sim_joint_outcome(sim_worker *w, const Msg__Message *m);
+void sim_joint_fini(sim_joint *j);
 void sim_audit_start(sim_worker *w, const Msg__Audit *asked); /* worker_audit.c */
 void sim_audit_room(sim_worker *w);
 void sim_audit_free(sim_worker *w);

@@ -28,7 +28,7 @@ static void carry_out(sim_worker *w, const committing_effect *e) {
         if (w->txn)
             ew_sim_fail(w->sim, "worker %u: two transactions at once", w->number);
         check_txn(w, e->bytes);
-        w->txn = sim_call_start(w, ETCD_MODEL_TXN, e->bytes, w->options->call_timeout_ms, answered, w);
+        w->txn = sim_call_start(w, ETCD_MODEL_TXN, e->bytes, e->timeout_ms, answered, w);
         break;
     case COMMITTING_DO_OUTCOME:
         m.outcome = sim_unconst(&e->outcome);
@@ -36,7 +36,10 @@ static void carry_out(sim_worker *w, const committing_effect *e) {
         sim_trace(w->sim, "worker %u outcome of batch %llu: %u units, barrier %lld, status %d, %s", w->number,
                   (unsigned long long)e->outcome.batch, e->outcome.units, (long long)e->outcome.barrier_revision,
                   e->outcome.status, e->outcome.detail);
-        sim_send(&w->committer_to_reactor, &m, true, false);
+        if (w->joint.on)
+            sim_joint_outcome(w, &m);
+        else
+            sim_send(&w->committer_to_reactor, &m, true, false);
         break;
     case COMMITTING_DO_END:
         /* A call that is still out says nothing new, but nothing may be left behind. */
@@ -73,8 +76,10 @@ static void take(sim_worker *w, const Msg__Message *m) {
         ew_sim_fail(w->sim, "worker %u: a message that is not for a committer", w->number);
     else if (!w->committer_ended && committing_get_state(w->committing) != COMMITTING_IDLE)
         ew_sim_fail(w->sim, "worker %u: two batches between reactor and committer", w->number);
-    else
+    else {
+        sim_joint_batch(w);
         step(w, (committing_event){.type = COMMITTING_BATCH, .patches = m->patches});
+    }
 }
 
 void sim_committer_round(void *actor) {

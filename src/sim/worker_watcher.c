@@ -35,10 +35,20 @@ size_t sim_watcher_backlog(const sim_worker *w) {
 }
 
 static void send_effect(sim_worker *w, const watching_effect *e) {
+    sim_note(w->sim, "watcher sends", e->type, e->revision);
+    if (w->joint.on && e->type == WATCHING_DO_SEND_EVENTS) {
+        sim_joint_events(w, e);
+        return;
+    }
+    if (w->joint.on)
+        sim_joint_other(w);
     watching_letter letter;
     watching_letter_write(&letter, e);
-    sim_note(w->sim, "watcher sends", e->type, e->revision);
     sim_send(&w->watcher_to_reactor, &letter.message, false, true);
+    sim_watcher_sent(w);
+}
+
+void sim_watcher_sent(sim_worker *w) {
     size_t bound = (size_t)w->options->mailbox_messages;
     /* Answers that were asked for before the mailbox was full still come: a page, and the cores' few words. */
     if (sim_watcher_backlog(w) > bound + 8)

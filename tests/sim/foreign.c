@@ -142,6 +142,9 @@ static void submit(scenario *sc, actor *a) {
     }
     a->submits++;
     sim_worker_submit(w, &m, r->number);
+    if (a->submits > w->options->max_submits)
+        ew_sim_fail(sc->sim, "worker %d: %u submits wait, at most %lld may", a->worker, a->submits,
+                    (long long)w->options->max_submits);
 }
 
 /* One, or now and then more than may wait at once. */

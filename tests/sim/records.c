@@ -95,17 +95,33 @@ static const etcd_model_record *written_at(scenario *sc, const char *key, int64_
     return NULL;
 }
 
+/* Whether an earlier group of the same transaction wrote the key: then that is what the group read. */
+static bool written_before(const record *r, const char *key) {
+    const scenario *sc = r->actor->scenario;
+    for (size_t i = r->number; i-- > 0;) {
+        const record *b = sc->records[i];
+        for (uint32_t k = 0; b->actor == r->actor && b->life == r->life && b->state == RECORD_COMMITTED &&
+                             b->revision == r->revision && k < b->touched_count;
+             k++)
+            if (b->touched[k].wrote && strcmp(b->touched[k].key, key) == 0)
+                return true;
+    }
+    return false;
+}
+
 /* Nobody came between what the group read and what it wrote: for the keys it wrote (snapshot), or for all that it read
  * (serializable). A key that an earlier group of the same transaction wrote is at the commit's own revision. */
 static void check_isolation(const record *r) {
     scenario *sc = r->actor->scenario;
+    /* One that changed nothing (deleted what was not there) has no revision of its own. */
+    bool own = sc->sim->authors[r->revision].worker == (uint32_t)r->actor->worker + 1;
     for (uint32_t i = 0; i < r->touched_count; i++) {
         const touched *t = &r->touched[i];
         if (!t->read || !(t->wrote || t->guarded || r->actor->serializable) || (t->found && t->mod_revision == 0))
             continue;
-        const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(t->key), r->revision - 1);
+        const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(t->key), r->revision - own);
         int64_t was = before ? before->mod_revision : 0, seen = t->found ? t->mod_revision : 0;
-        if (was != seen && !(!t->found && written_at(sc, t->key, r->revision)))
+        if (was != seen && !written_before(r, t->key))
             ew_sim_fail(sc->sim, "group %u committed at %lld read %s at %lld, but it was changed at %lld", r->number,
                         (long long)r->revision, t->key, (long long)seen, (long long)was);
     }

@@ -27,6 +27,7 @@ typedef struct world {
     committing_effects effects;
     bool txn; /* one was sent, and not answered: `last` */
     sent last;
+    int64_t timeout_ms; /* that its answer is waited for */
     bool has_outcome;
     Msg__Outcome outcome;
     int64_t revisions[300];
@@ -44,6 +45,7 @@ static const committing_config plain_config = {
     .exactly_once = true,
     .receipt_key = {RECEIPT, sizeof RECEIPT - 1},
     .lease = LEASE,
+    .call_timeout_ms = 10000,
     .backoff_min_ms = 50,
     .backoff_max_ms = 1000,
     .seed = 1,
@@ -73,6 +75,7 @@ static inline void take_effect(world *w, const committing_effect *e) {
         assert_true(e->bytes.len <= sizeof w->last.bytes);
         memcpy(w->last.bytes, e->bytes.data, e->bytes.len);
         w->last.len = e->bytes.len;
+        w->timeout_ms = e->timeout_ms;
         break;
     case COMMITTING_DO_OUTCOME:
         assert_false(w->has_outcome);

@@ -78,6 +78,29 @@ static void test_answer_lost_then_overwritten(void **state) {
     assert_string_equal(tiny_value(&w->etcd, "/a/x"), "foreign");
 }
 
+/* ETCD P11: with receipts it is asked again before etcd's own limit, and then more and more patiently; an answer, even
+ * a refusal to try, makes it impatient again. Without receipts there is only one try, which has all the time. */
+static void test_patience(void **state) {
+    (void)state;
+    static const int64_t timeouts[] = {2000, 2000, 4000, 4000, 8000, 8000, 10000, 10000};
+    give_one("/a/x", 0, "1");
+    for (size_t i = 0; i < sizeof timeouts / sizeof timeouts[0]; i++) {
+        assert_int_equal(w->timeout_ms, timeouts[i]);
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+        while (!w->txn)
+            wait_timer(w);
+    }
+    answer_status(w, EW_ERR_BUSY);
+    wait_timer(w);
+    assert_int_equal(w->timeout_ms, 2000);
+    committing_config config = plain_config;
+    config.exactly_once = false;
+    world_free(w);
+    w = world_new(&config);
+    give_one("/a/x", 0, "1");
+    assert_int_equal(w->timeout_ms, 10000);
+}
+
 /* SEMANTICS 27: what a resolved transaction shows on the watch is told from what it wrote. */
 static void test_resolved_commit_without_events(void **state) {
     (void)state;
@@ -655,6 +678,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_first_attempt_late_after_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_lost_then_overwritten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolved_commit_without_events, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolved_commit_with_counter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_then_fenced, setup, teardown),
