@@ -152,9 +152,9 @@ static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
     }
 }
 
-/* SEMANTICS 30, 31. A compare on a lease is the session's; the others are the leadership's, which a session that is
- * done takes with it. Told before any conflict: who is no leader any more has nothing to try again. False for a
- * malformed answer. */
+/* SEMANTICS 30, 31. A compare on a lease is the session's, whose marker goes with it, or is another's who took it: a
+ * worker of the same id. The others are the leadership's, which a session that is done takes with it. Told before any
+ * conflict: who is no leader any more has nothing to try again. False for a malformed answer. */
 static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, size_t first, committing_answer *out) {
     for (size_t i = 0; i < c->standing->n_compare; i++) {
         const Pb__Compare *compare = c->standing->compare[i];
@@ -164,7 +164,7 @@ static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, s
         if (standing_holds(compare, kv))
             continue;
         if (compare->target == PB__COMPARE__COMPARE_TARGET__LEASE)
-            out->status = EW_ERR_SESSION_DONE;
+            out->status = kv && kv->lease != 0 ? EW_ERR_FENCED : EW_ERR_SESSION_DONE;
         else if (out->status == EW_OK)
             out->status = EW_ERR_LEADERSHIP_LOST;
     }

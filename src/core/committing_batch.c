@@ -97,17 +97,26 @@ void committing_committed(committing *c, int64_t revision, bool visible) {
     committing_advance(c);
 }
 
+static const char *why_ended(int status) {
+    switch (status) {
+    case EW_ERR_BAD_ANSWER:
+        return "etcd refused a transaction although all of its compares hold";
+    case EW_ERR_NO_MEMORY:
+        return "finding the unit that was refused";
+    case EW_ERR_FENCED:
+        return "the session's marker is another worker's, which uses the same worker_id";
+    default:
+        return "the transaction's fence does not hold";
+    }
+}
+
 /* The transaction in question is refused, for good. The units before the one that conflicts are still good: they are
  * sent again without it, and only then is the refusal told, since groups commit in order (SEMANTICS 21, 25). */
 void committing_refused(committing *c, const committing_answer *answer) {
     CHECK(answer->conflict >= c->next && answer->conflict < c->end);
     c->fencing = false;
     if (answer->status != EW_ERR_REFUSED && answer->status != EW_ERR_BAD_MESSAGE) {
-        committing_finish(c, answer->status, false,
-                          answer->status == EW_ERR_BAD_ANSWER
-                              ? "etcd refused a transaction although all of its compares hold"
-                          : answer->status == EW_ERR_NO_MEMORY ? "finding the unit that was refused"
-                                                               : "the transaction's fence does not hold");
+        committing_finish(c, answer->status, false, why_ended(answer->status));
         return;
     }
     c->limit = answer->conflict;

@@ -111,8 +111,10 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     static world w;
     size_t count = make_tallies(s, nodes, tallies), bad = 0;
     bool brief = s->minutes == 0;
-    if (count == 0)
-        return 0;
+    if (count == 0) {
+        fprintf(stderr, "chaos: %s does not strike on %d node%s\n", s->only, nodes, nodes > 1 ? "s" : "");
+        return s->nodes != 0; /* asked for, and not done */
+    }
     world_open(&w, nodes, s->seed);
     w.verbose = s->verbose;
     int64_t round_ms = (until_us - ledger_now_us()) / 1000 / (int64_t)count;

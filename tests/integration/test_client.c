@@ -183,8 +183,8 @@ static void test_sort(void **state) {
     } sorts[] = {{EW_SORT_KEY, {"/sort/a", "/sort/b", "/sort/c"}},
                  {EW_SORT_CREATE, {"/sort/c", "/sort/b", "/sort/a"}},
                  {EW_SORT_MOD, {"/sort/b", "/sort/a", "/sort/c"}},
-                 {EW_SORT_VERSION, {"/sort/b", "/sort/a", "/sort/c"}}};
-    static const char *const puts[] = {"/sort/c", "/sort/b", "/sort/a", "/sort/a", "/sort/c", "/sort/c"};
+                 {EW_SORT_VERSION, {"/sort/a", "/sort/c", "/sort/b"}}};
+    static const char *const puts[] = {"/sort/c", "/sort/b", "/sort/b", "/sort/b", "/sort/a", "/sort/c"};
     for (size_t i = 0; i < sizeof puts / sizeof puts[0]; i++)
         must(ew_client_put(client, ew_str(puts[i]), EW_STR("x"), NULL, NULL, &err));
     for (size_t i = 0; i < 2 * sizeof sorts / sizeof sorts[0]; i++) {

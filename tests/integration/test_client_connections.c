@@ -1,5 +1,5 @@
 /* The connections of a client: how many, how they are kept, which member is worked with. */
-#include "etcd/etcd.h"
+#include "etcd/blocking.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 #include "lib/scripted.h"
@@ -96,10 +96,10 @@ static void test_pings_are_within_etcds_limits(void **state) {
 static void test_a_member_without_a_leader_is_left(void **state) {
     (void)state;
     enum { TIMES = 20 };
-    char endpoints[128];
+    char both[128];
     scripted *alone = scripted_start();
-    snprintf(endpoints, sizeof endpoints, "%s,%s", scripted_endpoint(alone), server->address);
-    ew_client *c = open_client_at(endpoints, "", 10000);
+    snprintf(both, sizeof both, "%s,%s", scripted_endpoint(alone), server->address);
+    ew_client *c = open_client_at(both, "", 10000);
     scripted_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
     int64_t began_ms = etcd_now_ms();
     for (int i = 0; i < TIMES; i++) {
@@ -110,6 +110,23 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     scripted_calls calls = scripted_take_calls(alone);
     assert_true(calls.count > 0);
     assert_int_equal(calls.with_hasleader, calls.count);
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__RangeResponse answer = PB__RANGE_RESPONSE__INIT;
+    ew_member_status member = {.size = sizeof member};
+    must(ew_client_status(c, &member, &err));
+    header.cluster_id = member.cluster_id;
+    header.revision = 1;
+    answer.header = &header;
+    ew_slice bytes = blocking_pack(&answer);
+    scripted_refuse(alone, 0, 0, "");
+    scripted_answer(alone, bytes, GRPC_STATUS_OK, "");
+    free((void *)(uintptr_t)bytes.data);
+    scripted_take_calls(alone);
+    for (int i = 0; i < TIMES; i++)
+        must(get(c, true));
+    calls = scripted_take_calls(alone);
+    assert_true(calls.count > 0);
+    assert_int_equal(calls.with_hasleader, 0);
     ew_client_close(c);
     scripted_stop(alone);
 }

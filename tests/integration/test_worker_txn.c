@@ -488,6 +488,11 @@ static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
     assert_int_equal(stage_close(&s), EW_ERR_UNKNOWN_OUTCOME);
 }
 
+static int append_x_to_marked(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_modify(ew_tick_group(t), EW_STR("/marked/a"), append_x, NULL, NULL);
+}
+
 /* Two workers that by mistake have one id must not believe each other's receipts. */
 static void test_two_workers_with_one_id(void **state) {
     (void)state;
@@ -508,11 +513,31 @@ static void test_two_workers_with_one_id(void **state) {
     stage_begin(&b, append_and_hold);
     stage_await_held(&b);
     stage_release(&b);
-    int status = stage_await_end(&b);
-    print_message("%s: %s\n", ew_errname(status), b.err.detail);
-    assert_int_equal(status, EW_ERR_FENCED);
+    assert_int_equal(stage_await_end(&b), EW_ERR_FENCED);
+    assert_non_null(strstr(b.err.detail, "/etcdworker/receipts/twin"));
     stage_close(&b);
     assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
+}
+
+/* The same where only the session's marker tells: whoever came first is told of the second. */
+static void test_two_workers_with_one_marker(void **state) {
+    (void)state;
+    stage s[2];
+    for (int i = 0; i < 2; i++) {
+        stage_open(&s[i], "/marked");
+        stage_set(&s[i], "worker_id", "marked");
+        stage_set(&s[i], "exactly_once", "off");
+        stage_set(&s[i], "fence_session", "on");
+        stage_start(&s[i]);
+        stage_do(&s[i], append_x_to_marked);
+    }
+    stage_begin(&s[0], append_x_to_marked);
+    assert_int_equal(stage_await_end(&s[0]), EW_ERR_FENCED);
+    assert_non_null(strstr(s[0].err.detail, "worker_id"));
+    stage_close(&s[0]);
+    stage_do(&s[1], append_x_to_marked);
+    assert_string_equal(hand_get("/marked/a").value, "xxx");
+    assert_int_equal(stage_close(&s[1]), EW_ERR_CANCELLED);
 }
 
 static int append_x_to_lost(stage *s, ew_tick *t) {
@@ -605,6 +630,7 @@ int main(void) {
         scene_test(test_a_lost_answer_is_resolved),
         scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
         scene_test(test_two_workers_with_one_id),
+        scene_test(test_two_workers_with_one_marker),
         scene_test(test_a_receipt_deleted_by_hand),
         scene_test(test_leases_of_puts),
         scene_test(test_session_lease_without_a_session),

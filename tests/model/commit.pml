@@ -6,7 +6,7 @@
  *
  *     spin -a commit.pml && gcc -O2 -o pan pan.c && ./pan -m1000000
  *
- * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE. */
+ * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DNO_BARRIER, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE. */
 
 #define GROUPS 2     /* that the reactor asks for, one after the other */
 #define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
@@ -31,7 +31,7 @@ chan answers = [ATTEMPTS] of { byte, mtype, byte, byte };
 /* ---- the worker ---- */
 byte observed = 1;      /* by the watch */
 byte barrier = 0;
-byte own_commit = 0;    /* the revision of the worker's last commit, as etcd knows it */
+byte own_commit = 0;    /* the revision of the worker's last commit, as only etcd knows it: for the assertion */
 bool given_up[GROUPS];
 
 inline apply() {
@@ -43,6 +43,7 @@ inline apply() {
         if
         :: kind == COMMIT ->
             key_mod = revision;
+            own_commit = revision;
             applied[group]++;
             assert(applied[group] == 1);      /* never twice */
             assert(!given_up[group]);         /* never after it was given up */
@@ -137,7 +138,11 @@ decide:
     if
     :: verdict == OK -> goto committed
     :: verdict == REFUSED && seen_receipt == sequence -> goto refused   /* the answer to the only attempt there is: a plain conflict */
+#ifdef BLIND_RETRY
+    :: verdict == REFUSED && seen_receipt != sequence -> sequence = seen_receipt; goto evaluate  /* whoever wrote it: done again */
+#else
     :: verdict == REFUSED && seen_receipt != sequence -> assert(false)    /* nobody else writes our receipt */
+#endif
     :: verdict == LOST -> goto resolve
     fi;
 
@@ -185,9 +190,10 @@ refused:
 committed:
     assert(applied[group] == 1);
     d_step {
-        sequence = receipt;
-        barrier = receipt_mod;
-        own_commit = receipt_mod;
+        sequence = sequence + 1;
+#ifndef NO_BARRIER
+        barrier = seen_revision;               /* of the answer: the commit's own, or the mod_revision of the receipt that was read */
+#endif
     }
     group++;
     goto next_tick;

@@ -543,6 +543,15 @@ static void test_fence(void **state) {
             assert_false(w->outcome.unknown);
         }
     }
+    /* The marker is there, and another's: somebody else has our id. */
+    fence_world(true, true);
+    tiny_delete(&w->etcd, "/leader");
+    tiny_set(&w->etcd, ++w->etcd.revision, "/marker", 7, "", 0, LEASE + 1);
+    batch *other = batch_new(2, 0);
+    batch_put(other, "/a/y", 0, "1");
+    give(w, other);
+    applied(w);
+    assert_outcome(w, EW_ERR_FENCED, 0);
     /* Elected again is another leadership. */
     fence_world(false, true);
     tiny_delete(&w->etcd, "/leader");
