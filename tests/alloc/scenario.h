@@ -53,6 +53,8 @@ extern ew_error err; /* of the last call; the main thread's */
             alloc_problem("%s fails again: %s", #call, err.detail);                                                    \
     } while (0)
 
+const char *alloc_address(void); /* of the etcd of the scenarios */
+
 /* Options for a client of the etcd of the scenarios, with TLS or a user; and those of a worker. */
 ew_options *alloc_options(void);
 ew_options *alloc_options_tls(void);
@@ -62,6 +64,7 @@ ew_client *alloc_client(ew_options *o); /* takes the options over */
 void alloc_run_worker(void);
 void alloc_run_leader(void);
 void alloc_run_audit(void);
+void alloc_run_trouble(void);
 void alloc_run_outbox(void);
 
 #endif

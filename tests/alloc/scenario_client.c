@@ -34,6 +34,10 @@ static void open_asking(void) {
     etcdctl_all(asking, setup, sizeof setup / sizeof setup[0]);
 }
 
+const char *alloc_address(void) {
+    return server->address;
+}
+
 void alloc_open(void) {
     char key[64];
     static char page[40000];
@@ -348,5 +352,6 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "leader", .run = alloc_run_leader, .much_alike = true},
     {.name = "audit", .run = alloc_run_audit, .slow = true},
     {.name = "outbox", .run = alloc_run_outbox},
+    {.name = "trouble", .run = alloc_run_trouble, .much_alike = true},
     {.name = NULL},
 };

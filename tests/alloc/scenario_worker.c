@@ -1,13 +1,22 @@
 /* The worker: loads in pages, follows, ticks, commits, conflicts, takes submits, finishes; by itself, in a session and
- * as an elected leader, and with an audit. */
+ * as an elected leader, with an audit, and over a connection that breaks. */
 #include "alloc/scenario.h"
 #include "lib/process.h"
+#include "lib/wire.h"
 
 #include <nng/protocol/reqrep0/req.h>
 #include <stdatomic.h>
 #include <time.h>
 
-enum { TICKS = 8, SEND_MS = 200, REPLY_MS = 2000, GIVE_UP_MS = 40000, BEAT_MS = 2, SUBMIT_EVERY = 8 };
+enum {
+    TICKS = 8,
+    TROUBLED_TICKS = 60,
+    SEND_MS = 200,
+    REPLY_MS = 2000,
+    GIVE_UP_MS = 40000,
+    BEAT_MS = 2,
+    SUBMIT_EVERY = 8
+};
 
 #define TOTAL     "/work/total"
 #define CONTENDED "/work/contended"
@@ -163,10 +172,29 @@ static void *join(void *arg) {
     return NULL;
 }
 
+/* Answers and events break off, which leaves outcomes to be found out; then history is compacted while the worker is
+ * cut off. */
+static void trouble(wire *line, unsigned beat) {
+    enum { EVERY = 16, TEARS = 4, CUT = 5 };
+    if (beat % EVERY != 1 || beat / EVERY > CUT)
+        return;
+    if (beat / EVERY < TEARS) {
+        wire_tear(line, beat / EVERY % 2 == 0 ? WIRE_DOWN : WIRE_UP);
+    } else if (beat / EVERY == TEARS) {
+        wire_cut(line);
+        BY_HAND(hand_put("/work/page/1", "changed"));
+        hand_compact(BY_HAND(hand_put("/work/page/2", "changed")));
+    } else {
+        wire_mend(line);
+    }
+}
+
 /* Somebody else writes what the worker writes. */
-static void disturb(crewman *c, bool submits) {
+static void disturb(crewman *c, bool submits, wire *line) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
+        if (line != NULL)
+            trouble(line, n);
         if (n % 3 == 0)
             BY_HAND(hand_put(CONTENDED, "5"));
         if (submits && n % SUBMIT_EVERY == 1)
@@ -231,8 +259,8 @@ static int64_t number_at(const char *key) {
     return kv.present && ew_slice_int(ew_str(kv.value), &n) ? n : 0;
 }
 
-/* To its end, which is success or an error; false: it could not be started. */
-static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits) {
+/* To its end, which is success or an error. */
+static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wire *line) {
     crewman c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
     int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
@@ -242,7 +270,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits) {
         return status;
     if (pthread_create(&joiner, NULL, join, &c) != 0)
         process_die("no thread");
-    disturb(&c, submits);
+    disturb(&c, submits, line);
     pthread_join(joiner, NULL);
     ew_worker_destroy(c.worker);
     check_account(&c.made, number_at(TOTAL) - total, "groups");
@@ -254,7 +282,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits) {
 static void live_well(const bonds *b, unsigned ticks, bool submits) {
     for (int i = 0; i < 2; i++) {
         ew_options *o = worker_options(submits);
-        int status = live(b, o, ticks, submits);
+        int status = live(b, o, ticks, submits, NULL);
         ew_options_free(o);
         if (status == EW_OK)
             return;
@@ -277,6 +305,22 @@ void alloc_run_leader(void) {
     ew_election_close(b.election);
     ew_session_close(b.session, false);
     ew_client_close(b.client);
+}
+
+void alloc_run_trouble(void) {
+    for (int i = 0; i < 2; i++) {
+        wire *line = wire_open(alloc_address());
+        ew_options *o = worker_options(false);
+        TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+        TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
+        int status = live(&(bonds){0}, o, TROUBLED_TICKS, false, line);
+        ew_options_free(o);
+        wire_close(line);
+        if (status == EW_OK)
+            return;
+        if (i > 0)
+            alloc_problem("a second worker fails: %s", ew_errname(status));
+    }
 }
 
 /* ---- audits, of which there is one a second at most ---- */

@@ -16,16 +16,13 @@ static etcd_server *pick_member(injection *i) {
     return w->node[i->times % 2 == 0 ? (uint64_t)etcd_cluster_leader(w->cluster) : world_roll(w, NODES_MAX)];
 }
 
-/* What etcd had committed before it stood still has been seen by then. */
-enum { ON_ITS_WAY_MS = 300 };
-
-/* So long a time in which nothing may be committed. */
-static void still_for(injection *i, int ms) {
-    world_linger(i->w, ON_ITS_WAY_MS);
-    int64_t revision = recorder_revision(i->w->recorder);
-    world_linger(i->w, ms - ON_ITS_WAY_MS);
-    if (recorder_revision(i->w->recorder) != revision)
+/* So long a time in which nothing can be written through that member. */
+static void still_for(injection *i, const etcd_server *s, int ms) {
+    int64_t until_us = ledger_now_us() + (int64_t)ms * 1000;
+    if (etcdctl(s, NULL, 0, "--command-timeout=300ms", "put", "/chaos-still", "x", NULL) == 0)
         fault_missed(i, "etcd went on");
+    int64_t left_us = until_us - ledger_now_us();
+    world_linger(i->w, left_us > 0 ? (int)(left_us / 1000) : 0);
 }
 
 typedef struct dialing {
@@ -63,7 +60,7 @@ static void member_paused(injection *i) {
             fault_await_traffic(i, node);
     etcd_server_pause(s);
     if (i->w->nodes == 1)
-        still_for(i, i->brief ? 1500 : world_between(i->w, 400, 12000));
+        still_for(i, s, i->brief ? 1500 : world_between(i->w, 400, 12000));
     else
         fault_await_detour(i);
     etcd_server_resume(s);
@@ -86,7 +83,7 @@ static void quorum_lost(injection *i) {
     i->targets = ALL_WORKERS;
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_kill(lost[k]) : etcd_server_pause(lost[k]);
-    still_for(i, i->brief ? 2500 : world_between(w, 500, 9000));
+    still_for(i, spared, i->brief ? 2500 : world_between(w, 500, 9000));
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_restart_without_waiting(lost[k]) : etcd_server_resume(lost[k]);
     for (size_t k = 0; kill && k < n; k++)

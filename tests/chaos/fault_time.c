@@ -133,13 +133,15 @@ static void late_copy(injection *i) {
     fault_each_wire(i, node, keep, WIRE_UP);
     bool decided = world_until(i->w, is_decided, c, EFFECT_LIMIT_MS);
     world_linger(i->w, world_between(i->w, 0, TICK_MS / 2));
+    uint64_t passed = wire_count(c->wires[node]).passed[0];
     fault_each_wire(i, node, deliver, WIRE_UP);
     world_linger(i->w, 300); /* for etcd to take it, while its connection lives */
+    bool delivered = wire_count(c->wires[node]).passed[0] > passed;
     c->control->seats_only = false;
     c->control->slow_ms = 0;
     fault_mend_wires(i->w);
     fault_healed(i);
-    if (!stuck || !decided || fault_counts(i).held[0] == held)
+    if (!stuck || !decided || !delivered || fault_counts(i).held[0] == held)
         fault_missed(i, stuck ? "nothing was late" : "no transaction was on its way");
 }
 
