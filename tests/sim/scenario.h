@@ -72,9 +72,9 @@ typedef struct actor {
     int worker; /* number in the simulation */
     uint32_t life;
     bool serializable, updates, finished;
-    int64_t finish_at; /* answer EW_FINISHED at this tick; 0: never */
+    int64_t finish_at;         /* answer EW_FINISHED at this tick; 0: never */
     uint32_t pending, submits; /* groups of ticks, and from outside, that are undecided */
-    int64_t last_revision; /* of its newest committed group: groups commit in order (SEMANTICS 25) */
+    int64_t last_revision;     /* of its newest committed group: groups commit in order (SEMANTICS 25) */
     uint64_t ticks, updates_seen;
     uint32_t next_mark;
     struct record *marked[MARKS];
