@@ -78,8 +78,7 @@ typedef struct joint {
     ew_actor *watcher;
     atomic_bool in_flight;    /* a batch is out: the reactor can do nothing with events before its outcome is there */
     _Atomic int64_t revision; /* of the last events that were given to the outbox */
-    _Atomic int64_t
-        awaited; /* the barrier revision of the outcome that waits in the outbox for its event; 0: none does */
+    _Atomic int64_t awaited;  /* the barrier revision of an outcome that waits there for its event; 0: none */
     _Atomic int64_t held_until_ms; /* what waits in the outbox waits until then; INT64_MAX: nothing does */
     atomic_bool closed;            /* the committer needs the watcher's thread no longer */
 } joint;
