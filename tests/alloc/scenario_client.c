@@ -352,6 +352,6 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "leader", .run = alloc_run_leader, .much_alike = true},
     {.name = "audit", .run = alloc_run_audit, .slow = true},
     {.name = "outbox", .run = alloc_run_outbox},
-    {.name = "trouble", .run = alloc_run_trouble, .much_alike = true},
+    {.name = "trouble", .run = alloc_run_trouble, .slow = true},
     {.name = NULL},
 };
