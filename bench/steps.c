@@ -9,6 +9,7 @@
 static bool on;
 static _Thread_local bool reactor;      /* this thread ticks */
 static _Atomic int64_t ended_ns[STEPS]; /* of the tick that is under way; 0: not yet */
+static atomic_bool met[STEPS];          /* at all: who writes nothing has no commits */
 static int64_t began_ns, total_ns[STEPS], ticks;
 
 static const struct {
@@ -36,8 +37,10 @@ void steps_begin(void) {
 }
 
 void steps_ended(step s) {
-    if (on)
-        atomic_store_explicit(&ended_ns[s], now_ns(), memory_order_relaxed);
+    if (!on)
+        return;
+    atomic_store_explicit(&ended_ns[s], now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&met[s], true, memory_order_relaxed);
 }
 
 void steps_tick(int64_t now) {
@@ -60,7 +63,8 @@ void steps_tick(int64_t now) {
 
 void steps_report(json_t *result) {
     for (step s = 0; on && ticks > 0 && s < STEPS; s++)
-        json_object_set_new(result, names[s].field, json_real((double)total_ns[s] / 1e3 / (double)ticks));
+        if (met[s] || s == STEP_UPDATE) /* which ends with the next tick */
+            json_object_set_new(result, names[s].field, json_real((double)total_ns[s] / 1e3 / (double)ticks));
 }
 
 /* ---- in between: the linker leads calls of NAME to __wrap_NAME, and those of __real_NAME to NAME ---- */

@@ -32,7 +32,7 @@ void steps_begin(void);          /* before the worker is created */
 void steps_ended(step s);        /* the last time in a tick counts */
 void steps_tick(int64_t now_ns); /* a tick begins, and with it the one before is complete */
 
-/* Adds the means over all ticks that are complete. */
+/* Adds the means over all ticks that are complete, of the steps that there were. */
 void steps_report(json_t *result);
 
 #endif

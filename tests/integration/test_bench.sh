@@ -60,6 +60,7 @@ grep -q '"data": "memory"\|"data": "disk"' "$work/one.json" || fail "the JSON do
 for step in evaluate hop_out commit hop_in; do
     ! grep -q "\"step_${step}_us\": 0.0," "$work/one.json" || fail "a $step that took no time"
 done
+! row_of ingest_100 | grep step_commit_us >/dev/null || fail "a commit of who writes nothing"
 grep -q "a tick's time" "$work/one.html" || ! command -v gnuplot >/dev/null || fail "the steps are not drawn"
 for row in floor chain groups bigstate_1M ingest_100 actors; do
     sed -n '/^us of a tick/,$p' "$work/table" | grep "^$row " >/dev/null || fail "the table has no steps of $row"
