@@ -139,6 +139,8 @@ static void submit(scenario *sc, actor *a) {
     if (sim_chance(random, 300)) {
         m.n_deletes = 1;
         m.deletes = &removed;
+        touched *t = record_touch(r, "/app/junk/0");
+        t->wrote = t->removed = true; /* which a later group of the same revision may have read */
     }
     a->submits++;
     sim_worker_submit(w, &m, r->number);
