@@ -13,13 +13,14 @@ void stamp_write(char *value, size_t size, int64_t at_ns, int64_t number) {
 }
 
 static bool read_digits(const char *text, int count, int64_t *out) {
-    *out = 0;
+    uint64_t number = 0; /* of 19 digits at most */
     for (int i = 0; i < count; i++) {
         if (text[i] < '0' || text[i] > '9')
             return false;
-        *out = *out * 10 + (text[i] - '0');
+        number = number * 10 + (uint64_t)(text[i] - '0');
     }
-    return true;
+    *out = (int64_t)number;
+    return number <= INT64_MAX;
 }
 
 /* By hand: this is done for every event that is measured, and sscanf was a tenth of what it was to measure. */

@@ -300,8 +300,9 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
  *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
  * and these, which end the watch and are answered again by every later call:
  *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has
- *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_WRONG_CLUSTER,
- *   EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
+ *   EW_ERR_TOO_LARGE   what comes next does not fit into `max_receive_bytes`
+ *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_UNSUPPORTED,
+ *   EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
 EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
 
 /* Is given one batch after the other, which is valid until it returns. EW_OK: go on; anything else ends the run. */
@@ -309,7 +310,8 @@ typedef int (*ew_watch_fn)(void *arg, const ew_watch_batch *batch);
 
 /* ew_watch_next again and again, on the calling thread, with `fn` for each batch. Answers what `fn` has ended it with
  * (then `err` is `fn`'s to fill), EW_ERR_CANCELLED, or what ended the watch; after EW_ERR_COMPACTED, ew_watch_next says
- * which revision is the oldest. What `fn` ended may be run again: it goes on with the next batch. */
+ * which revision is the oldest. What `fn` ended may be run again: it goes on with the next batch. An ew_client_cancel
+ * that comes while `fn` runs is not noticed; an ew_watch_cancel always is. */
 EW_API int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err);
 
 /* Makes the ew_watch_next that is waiting, and every later one, answer EW_ERR_CANCELLED. Any thread. */

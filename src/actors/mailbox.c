@@ -281,8 +281,9 @@ void mailbox_close(mailbox *mb) {
 
 /* ---- sending ---- */
 
-/* Last words are a stop, the end of a session and the end of an actor: without them somebody waits for ever. There is
- * room for them also when there is no memory. */
+/* Last words are a stop, the end of a session and the end of an actor: without them somebody waits, for as long as a
+ * stop may take. There are places for them also when there is no memory for more, and a message for one of them when
+ * there is none to write it into. */
 enum {
     SPARE_BYTES = 512, /* an actor's end with its detail, the largest of them */
     LAST_WORDS = 3,    /* one of each */

@@ -141,6 +141,7 @@ void committing_failed(committing *c, int status, const char *detail) {
 
 void committing_finish(committing *c, int status, bool unknown, const char *detail) {
     committing_move(c, COMMITTING_IDLE);
+    c->no_space = false; /* nothing waits any more */
     snprintf(c->detail, sizeof c->detail, "%s", detail ? detail : "");
     c->in_batch = c->call_out = c->fencing = false;
     c->timer_ms = INT64_MAX;

@@ -92,7 +92,7 @@ bool connection_may_have_sent(const connection_set *set, int way, grpc_call *cal
 /* A client speaks to one cluster for its life: whether an answer with that id is from it. The first one decides. */
 bool connection_is_same_cluster(ew_client *client, uint64_t id);
 
-/* Whether it has had a connection. The queue's thread only. */
+/* Whether it was sent: it has had a connection, and a token if there is a user. The queue's thread only. */
 bool stream_has_begun(const struct etcd_stream *s);
 
 /* Ends the client's streams that are not of its newest set, as if their connection had broken. */

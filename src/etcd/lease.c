@@ -125,8 +125,8 @@ static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
     }
     if (late && !o->here) {
         o->status = begun ? EW_ERR_TIMEOUT : EW_ERR_UNAVAILABLE;
-        snprintf(o->detail, sizeof o->detail, begun ? "keepalive: no answer from %s" : "keepalive: no connection to %s",
-                 o->client->endpoints);
+        snprintf(o->detail, sizeof o->detail,
+                 begun ? "keepalive: no answer from %s" : "keepalive: not sent to %s in time", o->client->endpoints);
     }
 }
 

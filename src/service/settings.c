@@ -118,8 +118,11 @@ static void take_flag(loading *l, int answer, int argc, char **argv) {
     l->flags[l->flag_count++] = (flag){row, is_switch ? switch_value(argc, argv) : optarg};
 }
 
+/* Names an argument, without its value: it may be a mistyped password's. */
 static void refuse(loading *l, const char *what, const char *argument) {
-    fprintf(l->problems, "%s '%s'; see etcdworkerd --help\n", what, argument);
+    size_t len = strcspn(argument, "=");
+    fprintf(l->problems, "%s '%.*s%s'; see etcdworkerd --help\n", what, (int)len, argument,
+            argument[len] ? "=..." : "");
     fail(l, EXIT_USAGE);
 }
 
@@ -153,8 +156,9 @@ static void parse_flags(loading *l, int argc, char **argv) {
         else
             refuse(l, "unknown or ambiguous option", wrong_option(argv));
     }
+    bool mistyped = l->status != EXIT_DONE; /* what follows may be its value */
     for (; optind < argc; optind++)
-        refuse(l, "unexpected argument", argv[optind]);
+        refuse(l, "unexpected argument", mistyped ? "..." : argv[optind]);
 }
 
 static void apply_flags(loading *l) {

@@ -427,6 +427,16 @@ static void test_no_space(void **state) {
     assert_false(committing_has_no_space(w->c));
     assert_int_equal(w->logs - logs, 2);
     assert_outcome(w, EW_OK, 1);
+    /* What ends the batch ends the wait. */
+    b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    answer_status(w, EW_ERR_NO_SPACE);
+    assert_true(committing_has_no_space(w->c));
+    wait_timer(w);
+    answer_status(w, EW_ERR_DENIED);
+    assert_outcome(w, EW_ERR_DENIED, 0);
+    assert_false(committing_has_no_space(w->c));
 }
 
 /* ETCD P11: what surely was not applied is sent again, the same, later and later. */
