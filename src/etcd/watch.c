@@ -230,12 +230,12 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
 
 int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err) {
     ew_watch_batch batch;
-    int status = ew_watch_next(w, -1, &batch, err);
-    while (status == EW_OK) {
-        status = fn(arg, &batch);
+    int status;
+    do {
+        status = ew_watch_next(w, -1, &batch, err);
         if (status == EW_OK)
-            status = ew_watch_next(w, -1, &batch, err);
-    }
+            status = fn(arg, &batch);
+    } while (status == EW_OK);
     return status;
 }
 

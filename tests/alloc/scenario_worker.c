@@ -278,12 +278,18 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wir
     return alloc_failed(c.status, "run", &c.err);
 }
 
-/* Lives, and again if that failed. */
-static void live_well(const bonds *b, unsigned ticks, bool submits) {
+/* Lives, and again if that failed; over a connection that breaks, if it is to have trouble. */
+static void live_well(const bonds *b, unsigned ticks, bool submits, bool troubled) {
     for (int i = 0; i < 2; i++) {
         ew_options *o = worker_options(submits);
-        int status = live(b, o, ticks, submits, NULL);
+        wire *line = troubled ? wire_open(alloc_address()) : NULL;
+        if (troubled) {
+            TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+            TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
+        }
+        int status = live(b, o, ticks, submits, line);
         ew_options_free(o);
+        wire_close(line);
         if (status == EW_OK)
             return;
         if (i > 0)
@@ -292,7 +298,7 @@ static void live_well(const bonds *b, unsigned ticks, bool submits) {
 }
 
 void alloc_run_worker(void) {
-    live_well(&(bonds){0}, TICKS, true);
+    live_well(&(bonds){0}, TICKS, true, false);
 }
 
 void alloc_run_leader(void) {
@@ -300,7 +306,7 @@ void alloc_run_leader(void) {
     TRY(ew_session_open(&b.session, b.client, 10, &err));
     TRY(ew_election_open(&b.election, b.client, b.session, EW_STR("/elect"), &err));
     TRY(ew_election_campaign(b.election, EW_STR("me"), 10000, &err));
-    live_well(&b, TICKS / 2, false);
+    live_well(&b, TICKS / 2, false, false);
     TRY(ew_election_resign(b.election, &err));
     ew_election_close(b.election);
     ew_session_close(b.session, false);
@@ -308,19 +314,7 @@ void alloc_run_leader(void) {
 }
 
 void alloc_run_trouble(void) {
-    for (int i = 0; i < 2; i++) {
-        wire *line = wire_open(alloc_address());
-        ew_options *o = worker_options(false);
-        TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
-        TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
-        int status = live(&(bonds){0}, o, TROUBLED_TICKS, false, line);
-        ew_options_free(o);
-        wire_close(line);
-        if (status == EW_OK)
-            return;
-        if (i > 0)
-            alloc_problem("a second worker fails: %s", ew_errname(status));
-    }
+    live_well(&(bonds){0}, TROUBLED_TICKS, false, true);
 }
 
 /* ---- audits, of which there is one a second at most ---- */
