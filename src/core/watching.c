@@ -31,6 +31,7 @@ static void check_invariant(const watching *w) {
     CHECK(!w->stream_out || w->closing || w->state == WATCHING_WATCHING);
     CHECK(w->state != WATCHING_WATCHING || w->stream_out);
     CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
+    CHECK(!w->created || w->connected);
     CHECK(w->joined_len == 0 || w->joined_sent || w->created);
     CHECK(w->pinned > 0 || w->next_len == 0);
     CHECK(w->bound_len == 0 || w->next_len > 0);

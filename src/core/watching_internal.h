@@ -56,7 +56,8 @@ struct watching {
 
     /* The watch. */
     uint64_t opens;
-    bool created; /* etcd confirmed it: connected */
+    bool created;   /* etcd confirmed it */
+    bool connected; /* what was told last: stays while a silent stream is replaced */
     int64_t watch_id;
     int64_t created_at_ms;
     bool asked; /* for a sign of life */

@@ -34,13 +34,10 @@ void watching_open(watching *w, watching_effects *out) {
         watching_move(w, out, WATCHING_WATCHING);
 }
 
-void watching_drop(watching *w, watching_effects *out) {
-    if (w->created) {
-        send_health(w, out, false);
-        /* A watch that stood this long was a good one: its end is no part of what went wrong before it. */
-        if (w->now_ms >= watching_after(w->created_at_ms, w->config.backoff_max_ms))
-            w->failures = w->resyncs = 0;
-    }
+static void drop_stream(watching *w, watching_effects *out) {
+    /* A watch that stood this long was a good one: its end is no part of what went wrong before it. */
+    if (w->created && w->now_ms >= watching_after(w->created_at_ms, w->config.backoff_max_ms))
+        w->failures = w->resyncs = 0;
     w->created = w->asked = false;
     if (EW_BUG(resume_in_revision) && w->joined_len > 0)
         w->seen = w->highest = w->joined_revision;
@@ -51,12 +48,33 @@ void watching_drop(watching *w, watching_effects *out) {
     }
 }
 
+void watching_drop(watching *w, watching_effects *out) {
+    if (w->connected) {
+        send_health(w, out, false);
+        w->connected = false;
+    }
+    drop_stream(w, out);
+}
+
+/* Some releases of etcd never answer what they are asked on a quiet watch (ETCD P2), so its silence alone does not say
+ * that the connection is lost; that the next stream is not confirmed does. */
+static void renew(watching *w, watching_effects *out) {
+    watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it anew");
+    drop_stream(w, out);
+    w->retry_at_ms = w->now_ms;
+    watching_move(w, out, WATCHING_BROKEN);
+}
+
 /* A stream on which nothing comes may be one whose other end is gone (ETCD P9): ask, wait as long again, leave. */
 void watching_check_silence(watching *w, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing || w->now_ms < w->silence_at_ms)
         return;
+    if (!w->created) {
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch is not confirmed");
+        return;
+    }
     if (w->asked) {
-        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch is silent");
+        renew(w, out);
         return;
     }
     Pb__WatchProgressRequest progress = PB__WATCH_PROGRESS_REQUEST__INIT;
@@ -100,7 +118,9 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->created_at_ms = w->now_ms;
     w->watch_id = r->watch_id;
     w->denials = w->refusals = 0;
-    send_health(w, out, true);
+    if (!w->connected)
+        send_health(w, out, true);
+    w->connected = true;
     watching_finish_snapshot(w, out);
 }
 

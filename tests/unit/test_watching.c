@@ -130,7 +130,8 @@ static void a_silent_stream_is_asked_and_then_left(void **state) {
     assert_int_equal(deadline_passes(f, 5000), 5000);
     is_in(f, WATCHING_BROKEN);
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
-    never_due(f); /* the old stream must have ended before there is another */
+    assert_null(wants(f, WATCHING_DO_SEND_HEALTH)); /* some releases never answer */
+    never_due(f);                                   /* the old stream must have ended before there is another */
     response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 11}}});
     assert_int_equal(f->out.count, 0); /* it was left: whatever it still says is late */
     f->now_ms += 60000;
@@ -153,12 +154,54 @@ static void any_answer_is_a_sign_of_life(void **state) {
     is_in(f, WATCHING_WATCHING);
 }
 
+/* Goes on with a silent stream until the one in its place is open. */
+static void is_renewed(fixture *f) {
+    deadline_passes(f, 5000);
+    deadline_passes(f, 5000);
+    assert_non_null(wants(f, WATCHING_DO_CLOSE));
+    assert_null(wants(f, WATCHING_DO_SEND_HEALTH));
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    assert_non_null(wants(f, WATCHING_DO_OPEN));
+    assert_null(wants(f, WATCHING_DO_SEND_HEALTH));
+}
+
+/* ETCD P2: on releases that never answer a quiet worker stays ready. */
+static void silence_alone_is_no_lost_connection(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    for (int i = 0; i < 5; i++) {
+        is_renewed(f);
+        response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
+        assert_null(wants(f, WATCHING_DO_SEND_HEALTH));
+        is_in(f, WATCHING_WATCHING);
+    }
+}
+
+static void a_silent_stream_that_is_not_replaced_is_a_lost_connection(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    is_renewed(f);
+    deadline_passes(f, 5000);
+    const watching_effect *health = wants(f, WATCHING_DO_SEND_HEALTH);
+    assert_non_null(health);
+    assert_false(health->connected);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    deadline_passes(f, 1000);
+    response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
+    health = wants(f, WATCHING_DO_SEND_HEALTH);
+    assert_non_null(health);
+    assert_true(health->connected);
+    is_renewed(f);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
+    health = wants(f, WATCHING_DO_SEND_HEALTH);
+    assert_non_null(health);
+    assert_false(health->connected);
+}
+
 static void a_stream_that_is_never_confirmed_is_left_too(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
-    deadline_passes(f, 5000);
-    assert_non_null(wants(f, WATCHING_DO_REQUEST));
     deadline_passes(f, 5000);
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
     assert_null(wants(f, WATCHING_DO_SEND_HEALTH)); /* it was not connected */
@@ -342,6 +385,8 @@ int main(void) {
         TEST(a_timer_that_comes_early_changes_nothing),
         TEST(a_silent_stream_is_asked_and_then_left),
         TEST(any_answer_is_a_sign_of_life),
+        TEST(silence_alone_is_no_lost_connection),
+        TEST(a_silent_stream_that_is_not_replaced_is_a_lost_connection),
         TEST(a_stream_that_is_never_confirmed_is_left_too),
         TEST(what_cannot_heal_ends_it),
         TEST(what_can_heal_does_not_end_it),
