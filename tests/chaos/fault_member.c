@@ -86,8 +86,10 @@ static void quorum_lost(injection *i) {
     still_for(i, spared, i->brief ? 2500 : world_between(w, 500, 9000));
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_restart_without_waiting(lost[k]) : etcd_server_resume(lost[k]);
-    for (size_t k = 0; kill && k < n; k++)
-        world_until(w, is_healthy, lost[k], EFFECT_LIMIT_MS);
+    /* Members that thaw contend for the leadership for seconds, in which nobody is served. */
+    for (size_t k = 0; k < n; k++)
+        if (!world_until(w, is_healthy, lost[k], EFFECT_LIMIT_MS))
+            fault_missed(i, "etcd did not come back");
     fault_healed(i);
 }
 
