@@ -296,11 +296,12 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
 /* Waits for the next batch, at most `timeout_ms` (-1: for ever). What it points at is valid until the next call.
  *   EW_OK              `*batch`
  *   EW_ERR_TIMEOUT     nothing has come, perhaps because etcd is away: the watch goes on looking for it. A connection
- *                      that has died without a sign is given up after `keepalive_time_ms` + `keepalive_timeout_ms`
+ *                      that has died without a sign is given up after `keepalive_time_ms` + `keepalive_timeout_ms`,
+ *                      a stream that is not answered any more after 2 x `watch_silence_ms` of waiting here
  *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
  * and these, which end the watch and are answered again by every later call:
  *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has
- *   EW_ERR_TOO_LARGE   what comes next does not fit into `max_receive_bytes`
+ *   EW_ERR_TOO_LARGE   a single revision does not fit into `max_receive_bytes`
  *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_UNSUPPORTED,
  *   EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
 EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);

@@ -42,6 +42,8 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     c->call_timeout_ms = ew_options_int(options, "call_timeout_ms");
     c->backoff_min_ms = ew_options_int(options, "backoff_min_ms");
     c->backoff_max_ms = ew_options_int(options, "backoff_max_ms");
+    c->watch_silence_ms = ew_options_int(options, "watch_silence_ms");
+    c->max_receive_bytes = ew_options_int(options, "max_receive_bytes");
     int status = auth_init(&c->auth, options, err);
     if (status == EW_OK && (!c->endpoints || !c->options))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "client");

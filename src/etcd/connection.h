@@ -46,7 +46,7 @@ struct ew_client {
     struct etcd_stream *streams; /* those that have begun (stream.c) */
     pthread_mutex_t reloading;   /* another set is being made: one at a time */
     char *endpoints;             /* as given, for errors */
-    int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms;
+    int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms, watch_silence_ms, max_receive_bytes;
     auth auth;
     waiters waiters;
     _Atomic(int64_t) last_answer_ms; /* when a blocking call last saw the connection work */

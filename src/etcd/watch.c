@@ -16,12 +16,15 @@ struct ew_watch {
     Pb__WatchRequest *request;
     etcd_stream *stream;
     watch_reader reader;
-    watch_news news;  /* WATCH_EVENTS or WATCH_PROGRESS: to be given; WATCH_OVER: the end */
-    bool given;       /* to the user, who may be looking at it until the next call */
-    bool created;     /* at least once */
-    bool ended_by_us; /* the stream was cancelled, because it is broken or the watch is closed */
-    int64_t retry_ms; /* when to open the stream again */
-    int refusals;     /* of its token, one after the other */
+    watch_news news;   /* WATCH_EVENTS or WATCH_PROGRESS: to be given; WATCH_OVER: the end */
+    bool given;        /* to the user, who may be looking at it until the next call */
+    bool created;      /* at least once */
+    bool ended_by_us;  /* the stream was cancelled, because it is broken or the watch is closed */
+    int64_t retry_ms;  /* when to open the stream again */
+    int64_t silent_ms; /* when it has been silent for too long; only the time in which the user waits counts */
+    int64_t away_ms;   /* since when the user does not */
+    bool asked;        /* for a sign of life */
+    int refusals;      /* of its token, one after the other */
     backoff backoff;
     atomic_bool cancelled;
 };
@@ -32,8 +35,19 @@ static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
     return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < AUTH_REFUSALS_MAX;
 }
 
+static void heard(ew_watch *w) {
+    w->asked = false;
+    w->silent_ms = etcd_now_ms() + w->client->watch_silence_ms;
+}
+
+static void leave_stream(ew_watch *w) {
+    w->ended_by_us = true;
+    etcd_stream_cancel(w->stream);
+}
+
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
+    heard(w);
     w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
     if (w->reader.cluster_id != 0 && !connection_is_same_cluster(w->client, w->reader.cluster_id))
@@ -49,6 +63,8 @@ static void on_message(void *arg, ew_slice bytes) {
     case WATCH_EVENTS:
     case WATCH_PROGRESS:
         w->news = news;
+        if (w->reader.cut)
+            break;
         etcd_stream_pause(w->stream);
         return;
     case WATCH_OVER:
@@ -60,8 +76,7 @@ static void on_message(void *arg, ew_slice bytes) {
     case WATCH_BROKEN:
         break;
     }
-    w->ended_by_us = true;
-    etcd_stream_cancel(w->stream);
+    leave_stream(w);
 }
 
 /* Would be so again: what etcd refuses, and an answer that does not fit into max_receive_bytes. */
@@ -87,9 +102,8 @@ static void on_ended(void *arg, int status, const char *detail) {
                    {"detail", detail});
 }
 
-static int send_request(ew_watch *w) {
-    w->request->create_request->start_revision = w->reader.next_revision;
-    ew_slice bytes = blocking_pack(w->request);
+static int send_request(ew_watch *w, const Pb__WatchRequest *request) {
+    ew_slice bytes = blocking_pack(request);
     int status = bytes.data ? etcd_stream_send(w->stream, bytes) : EW_ERR_NO_MEMORY;
     free((void *)(uintptr_t)bytes.data);
     return status;
@@ -97,13 +111,32 @@ static int send_request(ew_watch *w) {
 
 static void open_stream(ew_watch *w) {
     etcd_stream_callbacks callbacks = {on_message, on_ended};
-    w->ended_by_us = false;
+    w->ended_by_us = w->reader.created = false;
+    w->request->create_request->start_revision = w->reader.next_revision;
+    heard(w);
     w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only looked at if this fails for want of memory */
     w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
-    if (w->stream && send_request(w) != EW_OK) {
-        w->ended_by_us = true;
-        etcd_stream_cancel(w->stream);
+    if (w->stream && send_request(w, w->request) != EW_OK)
+        leave_stream(w);
+}
+
+/* A stream on which nothing comes may be one whose other end has forgotten it: ask, wait as long again, leave. The
+ * answer may overtake events (P2), so it is a sign of life and nothing more. */
+static void check_silence(ew_watch *w) {
+    Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
+    Pb__WatchProgressRequest progress = PB__WATCH_PROGRESS_REQUEST__INIT;
+    request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST;
+    request.progress_request = &progress;
+    if (!w->stream || w->ended_by_us || w->news != WATCH_NOTHING || etcd_now_ms() < w->silent_ms)
+        return;
+    if (!w->asked && w->reader.created && send_request(w, &request) == EW_OK) {
+        heard(w);
+        w->asked = true;
+        return;
     }
+    log_fields(EW_LOG_INFO, NULL, "etcd", "the watch stream is silent, opening it anew",
+               {"watch_silence_ms", NULL, w->client->watch_silence_ms});
+    leave_stream(w);
 }
 
 static bool is_cancelled(ew_watch *w) {
@@ -115,12 +148,16 @@ static bool is_cancelled(ew_watch *w) {
 static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
     bool late = false;
     waiter_begin(&w->client->waiters, w->waiter);
+    w->silent_ms += etcd_now_ms() - w->away_ms;
     while (!late && w->news == WATCH_NOTHING && !*until && !is_cancelled(w)) {
         if (!w->stream && etcd_now_ms() >= w->retry_ms)
             open_stream(w);
-        etcd_queue_run(w->waiter->queue, !w->stream && w->retry_ms < deadline_ms ? w->retry_ms : deadline_ms);
+        int64_t due_ms = !w->stream ? w->retry_ms : w->ended_by_us ? INT64_MAX : w->silent_ms;
+        etcd_queue_run(w->waiter->queue, due_ms < deadline_ms ? due_ms : deadline_ms);
+        check_silence(w);
         late = etcd_now_ms() >= deadline_ms;
     }
+    w->away_ms = etcd_now_ms();
     waiter_end(&w->client->waiters, w->waiter);
 }
 
@@ -188,6 +225,7 @@ int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watc
     }
     w->client = client;
     w->reader.next_revision = o.start_revision;
+    w->reader.max_bytes = client->max_receive_bytes;
     backoff_init(&w->backoff, client->backoff_min_ms, client->backoff_max_ms);
     int status = pack_request(w, keys, &o, err);
     if (status == EW_OK)

@@ -47,8 +47,10 @@ static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
 }
 
 static watch_news on_created(watch_reader *r, const Pb__WatchResponse *m) {
-    if (r->part_count > 0)
-        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "created in the middle of a batch");
+    if (r->created || m->watch_id < 0)
+        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "created twice, or without an id");
+    r->created = true;
+    r->watch_id = m->watch_id;
     if (r->next_revision == 0) {
         /* From now on: this header, unlike that of an event (P1), says what "now" is. */
         if (m->header->revision <= 0)
@@ -83,7 +85,14 @@ static bool take_event(watch_reader *r, const Pb__Event *event, int64_t *highest
     return true;
 }
 
-/* The batch is whole: its parts become one list. */
+/* Leaves out the newest revision, which may go on in a fragment that is still to come. */
+static int64_t leave_out_newest(watch_reader *r, int64_t newest) {
+    while (r->event_count > 0 && r->events[r->event_count - 1].kv.mod_revision == newest)
+        r->event_count--;
+    return r->event_count > 0 ? r->events[r->event_count - 1].kv.mod_revision : 0;
+}
+
+/* The batch is whole, or cut: its parts become one list. */
 static watch_news join(watch_reader *r) {
     size_t count = 0;
     int64_t highest = 0;
@@ -101,19 +110,23 @@ static watch_news join(watch_reader *r) {
         watch_reader_clear(r);
         return WATCH_NOTHING;
     }
+    if (r->cut && (highest = leave_out_newest(r, highest)) == 0)
+        return end(r, WATCH_OVER, EW_ERR_TOO_LARGE, "one revision is over max_receive_bytes");
     r->revision = highest;
     r->next_revision = highest + 1;
     return WATCH_EVENTS;
 }
 
-static watch_news on_events(watch_reader *r, Pb__WatchResponse *m) {
+static watch_news on_events(watch_reader *r, Pb__WatchResponse *m, size_t size) {
     if (!grow(&r->parts, &r->part_capacity, r->part_count + 1, sizeof *r->parts)) {
         pb__watch_response__free_unpacked(m, NULL);
         return end(r, WATCH_OVER, EW_ERR_NO_MEMORY, "out of memory");
     }
     r->parts[r->part_count++] = m;
+    r->bytes += (int64_t)size;
+    r->cut = m->fragment && r->bytes > r->max_bytes;
     /* P3: fragments split inside a revision, so nothing is given before the last one. */
-    return m->fragment ? WATCH_NOTHING : join(r);
+    return m->fragment && !r->cut ? WATCH_NOTHING : join(r);
 }
 
 /* Of no watch: a progress reply that was requested, which may have overtaken events (P2). */
@@ -149,14 +162,16 @@ watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
         news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message without a header that makes sense");
     } else if (is_other_cluster(r, m)) {
         news = end(r, WATCH_OVER, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
-    } else if (m->canceled) {
+    } else if (m->canceled && (!r->created || m->watch_id == r->watch_id || m->watch_id < 0)) {
         news = on_canceled(r, m);
     } else if (m->created) {
         news = on_created(r, m);
     } else if (m->watch_id < 0) {
         news = on_notice(r, m);
+    } else if (!r->created || m->watch_id != r->watch_id) {
+        news = end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "a message of another watch");
     } else if (m->n_events > 0 || m->fragment || r->part_count > 0) {
-        return on_events(r, m); /* which keeps the message */
+        return on_events(r, m, bytes.len); /* which keeps the message */
     } else {
         news = on_progress(r, m);
     }
@@ -169,6 +184,8 @@ void watch_reader_clear(watch_reader *r) {
         pb__watch_response__free_unpacked(r->parts[i], NULL);
     r->part_count = 0;
     r->event_count = 0;
+    r->bytes = 0;
+    r->cut = false;
 }
 
 void watch_reader_fini(watch_reader *r) {

@@ -7,18 +7,25 @@
 typedef enum watch_news {
     WATCH_NOTHING,  /* not whole yet, or nothing that matters */
     WATCH_CREATED,  /* the watch is made */
-    WATCH_EVENTS,   /* a batch of whole revisions */
+    WATCH_EVENTS,   /* a batch of whole revisions; if `cut`, the stream is of no more use: open it again */
     WATCH_PROGRESS, /* nothing has happened up to `revision` */
     WATCH_BROKEN,   /* open it again: `status` and `detail` say why */
     WATCH_OVER,     /* for good: `status` and `detail` */
 } watch_news;
 
 typedef struct watch_reader {
+    /* Of the stream; a new one starts with `created` false. */
+    bool created;
+    int64_t watch_id;
+
     int64_t next_revision; /* the first that has not been given; 0 before the first answer of a watch from now on */
     int64_t revision;      /* of the batch, of the progress, or the oldest that a compaction left */
     uint64_t cluster_id;   /* the only one that is believed; 0: that of the first answer */
     int status;
     char detail[256];
+    int64_t max_bytes; /* of fragments; what goes beyond is cut behind a whole revision */
+    int64_t bytes;
+    bool cut;
     Pb__WatchResponse **parts; /* the fragments of the batch */
     size_t part_count, part_capacity;
     ew_watch_event *events;

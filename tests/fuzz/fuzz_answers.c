@@ -38,7 +38,7 @@ static void read_batch(const watch_reader *r, int64_t *seen) {
 
 /* A stream: a length, so many bytes of a message, and so on. */
 static void read_stream(const uint8_t *data, size_t size) {
-    watch_reader r = {.next_revision = size % 2 ? 5 : 0};
+    watch_reader r = {.next_revision = size % 2 ? 5 : 0, .created = size % 3 > 0, .max_bytes = 200};
     int64_t seen = r.next_revision > 0 ? 4 : 0;
     while (size > 0) {
         size_t len = *data++;
@@ -50,6 +50,8 @@ static void read_stream(const uint8_t *data, size_t size) {
         size -= len;
         if (news == WATCH_EVENTS)
             read_batch(&r, &seen);
+        if (news == WATCH_BROKEN || r.cut)
+            r.created = false; /* another stream */
         if (news == WATCH_EVENTS || news == WATCH_BROKEN)
             watch_reader_clear(&r);
         if (news == WATCH_PROGRESS) {

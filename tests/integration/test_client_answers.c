@@ -39,6 +39,11 @@ static void good_message(size_t count) {
     message.n_events = count;
 }
 
+/* The reader of a watch that has been made. */
+static watch_reader standing(int64_t next_revision) {
+    return (watch_reader){.next_revision = next_revision, .created = true, .max_bytes = 1000};
+}
+
 static watch_news take(watch_reader *r) {
     ew_slice bytes = blocking_pack(&message);
     watch_news news = watch_reader_take(r, bytes);
@@ -47,7 +52,7 @@ static watch_news take(watch_reader *r) {
 }
 
 static void expect_over(int status) {
-    watch_reader r = {.next_revision = 1};
+    watch_reader r = standing(1);
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, status);
     assert_true(strlen(r.detail) > 0);
@@ -56,7 +61,7 @@ static void expect_over(int status) {
 
 static void test_good_message(void **state) {
     (void)state;
-    watch_reader r = {.next_revision = 1};
+    watch_reader r = standing(1);
     good_message(4);
     assert_int_equal(take(&r), WATCH_EVENTS);
     assert_int_equal(r.event_count, 4);
@@ -67,7 +72,7 @@ static void test_good_message(void **state) {
 
 static void test_bad_messages(void **state) {
     (void)state;
-    watch_reader r = {.next_revision = 1};
+    watch_reader r = standing(1);
     static const uint8_t garbage[] = {0x0a, 0xff, 0x01};
     assert_int_equal(watch_reader_take(&r, (ew_slice){garbage, sizeof garbage}), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
@@ -114,15 +119,54 @@ static void test_bad_messages(void **state) {
     r = (watch_reader){0}; /* from now on, but now is not told */
     assert_int_equal(take(&r), WATCH_OVER);
     good_message(0);
+    message.created = true;
+    message.watch_id = -1;
+    r = (watch_reader){0};
+    assert_int_equal(take(&r), WATCH_OVER);
+    good_message(0);
     message.compact_revision = -3;
     message.canceled = true;
     expect_over(EW_ERR_BAD_ANSWER);
 }
 
+/* A stream carries one watch: what speaks of another, or of none that was made, is not its. */
+static void test_watch_ids(void **state) {
+    (void)state;
+    watch_reader r = {.max_bytes = 1000};
+    good_message(1); /* before it was made */
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
+    good_message(0);
+    message.created = true;
+    message.watch_id = 3;
+    assert_int_equal(take(&r), WATCH_CREATED);
+    assert_int_equal(r.next_revision, 21);
+    assert_int_equal(take(&r), WATCH_OVER); /* twice */
+    for (size_t count = 0; count < 2; count++) {
+        good_message(count);
+        message.watch_id = 4;
+        assert_int_equal(take(&r), WATCH_OVER);
+        assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
+        message.canceled = true;
+        assert_int_equal(take(&r), WATCH_OVER);
+        assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
+    }
+    good_message(1);
+    kvs[0].mod_revision = kvs[0].create_revision = 21;
+    message.watch_id = 3;
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    watch_reader_clear(&r);
+    good_message(0);
+    message.watch_id = 3;
+    message.canceled = true;
+    assert_int_equal(take(&r), WATCH_BROKEN);
+    watch_reader_fini(&r);
+}
+
 /* P5: what is older than asked for is left out, one by one. */
 static void test_old_events_are_dropped(void **state) {
     (void)state;
-    watch_reader r = {.next_revision = 12};
+    watch_reader r = standing(12);
     good_message(4);
     assert_int_equal(take(&r), WATCH_EVENTS);
     assert_int_equal(r.event_count, 2);
@@ -136,7 +180,7 @@ static void test_old_events_are_dropped(void **state) {
 /* P3: fragments are held back until the last one, also when they split inside a revision. */
 static void test_fragments(void **state) {
     (void)state;
-    watch_reader r = {.next_revision = 1};
+    watch_reader r = standing(1);
     good_message(2);
     kvs[1].mod_revision = kvs[1].create_revision = 10;
     message.fragment = true;
@@ -184,10 +228,50 @@ static void test_fragments(void **state) {
     watch_reader_fini(&r);
 }
 
+/* Fragments that do not end are no reason to take all memory: what is whole is given, the rest comes again. */
+static void test_fragments_without_end(void **state) {
+    (void)state;
+    watch_reader r = standing(1);
+    watch_news news = WATCH_NOTHING;
+    int fragments = 0;
+    while (news == WATCH_NOTHING && fragments < 100) {
+        good_message(3); /* revisions 10 10 10, 11 11 11, ... */
+        for (int i = 0; i < 3; i++)
+            kvs[i].mod_revision = kvs[i].create_revision = 10 + fragments;
+        message.fragment = true;
+        news = take(&r);
+        fragments++;
+    }
+    assert_int_equal(news, WATCH_EVENTS);
+    assert_in_range(fragments, 10, 30);
+    assert_true(r.cut);
+    assert_int_equal(r.event_count, 3 * (fragments - 1));
+    assert_int_equal(r.revision, 10 + fragments - 2);
+    assert_int_equal(r.next_revision, r.revision + 1);
+    watch_reader_clear(&r);
+    assert_false(r.cut);
+
+    r.max_bytes = 50; /* one revision that is larger cannot be given at all */
+    good_message(4);
+    for (int i = 0; i < 4; i++)
+        kvs[i].mod_revision = kvs[i].create_revision = 100;
+    message.fragment = true;
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_TOO_LARGE);
+    watch_reader_fini(&r);
+
+    r = standing(200); /* all of it is old */
+    r.max_bytes = 50;
+    message.fragment = true;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    assert_int_equal(r.part_count, 0);
+    watch_reader_fini(&r);
+}
+
 /* P2, P4, P10: what is told apart among messages without events. */
 static void test_messages_without_events(void **state) {
     (void)state;
-    watch_reader r = {.next_revision = 15};
+    watch_reader r = standing(15);
     good_message(0);
     message.watch_id = -1; /* a requested progress reply may overtake events */
     assert_int_equal(take(&r), WATCH_NOTHING);
@@ -352,6 +436,8 @@ int main(void) {
         cmocka_unit_test(test_bad_messages),
         cmocka_unit_test(test_old_events_are_dropped),
         cmocka_unit_test(test_fragments),
+        cmocka_unit_test(test_fragments_without_end),
+        cmocka_unit_test(test_watch_ids),
         cmocka_unit_test(test_messages_without_events),
         cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_status_of_writes_and_reads),

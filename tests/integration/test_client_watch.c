@@ -3,6 +3,8 @@
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
+#include <etcdworker/log.h>
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -333,6 +335,80 @@ static void test_slow_user(void **state) {
     ew_watch_close(w);
 }
 
+static ew_client *client_with(const char *name, const char *value) {
+    ew_options *o = etcd_server_options(server);
+    ew_client *c;
+    must(ew_options_set(o, name, value, &err));
+    must(ew_client_open(&c, o, &err));
+    ew_options_free(o);
+    return c;
+}
+
+/* etcd gives a backlog as one message in fragments. A client that may hold less is given it piece by piece. */
+static void test_a_backlog_larger_than_memory(void **state) {
+    (void)state;
+    enum { VALUE = 700000, COUNT = 30, LIMIT = 3 << 20 };
+    char *value = calloc(1, VALUE);
+    int64_t first = 0;
+    size_t seen = 0, batches = 0;
+    ew_client *small = client_with("max_receive_bytes", "3145728");
+    for (int i = 0; i < COUNT; i++) {
+        ew_result *r;
+        must(ew_client_put(client, EW_STR("/large"), (ew_slice){value, VALUE}, NULL, &r, &err));
+        first = first ? first : ew_result_revision(r);
+        ew_result_free(r);
+    }
+    ew_watch *w;
+    must(ew_watch_open(&w, small, ew_keys_prefix(EW_STR("/large")), &EW_WATCH_OPTIONS(.start_revision = first), &err));
+    for (; seen < COUNT; batches++) {
+        ew_watch_batch b = next(w);
+        assert_true(b.count * VALUE <= 2 * LIMIT);
+        for (size_t i = 0; i < b.count; i++, seen++) {
+            assert_int_equal(b.events[i].kv.mod_revision, first + (int64_t)seen);
+            assert_int_equal(b.events[i].kv.value.len, VALUE);
+        }
+    }
+    assert_int_equal(seen, COUNT);
+    assert_true(batches >= COUNT * VALUE / (2 * LIMIT));
+    ew_watch_close(w);
+    ew_client_close(small);
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/large")), false, NULL, &err));
+    free(value);
+}
+
+static atomic_int renewals;
+
+static void count_renewals(void *arg, const ew_log_record *record) {
+    (void)arg;
+    if (strcmp(record->message, "the watch stream is silent, opening it anew") == 0)
+        atomic_fetch_add(&renewals, 1);
+}
+
+/* P2, P9: a quiet watch asks for a sign of life and stays; one that gets none is opened anew. How often the user looks
+ * is all the same. */
+static void test_silence(void **state) {
+    (void)state;
+    ew_client *alert = client_with("watch_silence_ms", "500");
+    ew_watch_batch b;
+    ew_watch *w;
+    atomic_store(&renewals, 0);
+    ew_log_set(count_renewals, NULL, EW_LOG_INFO);
+    must(ew_watch_open(&w, alert, ew_keys_prefix(EW_STR("/silence")), NULL, &err));
+    for (int i = 0; i < 30; i++)
+        assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
+    assert_int_equal(atomic_load(&renewals), 0);
+    etcd_server_pause(server);
+    for (int i = 0; i < 30 && atomic_load(&renewals) == 0; i++)
+        assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
+    assert_int_equal(ew_watch_next(w, 1000, &b, &err), EW_ERR_TIMEOUT);
+    etcd_server_resume(server);
+    assert_in_range(atomic_load(&renewals), 1, 6);
+    expect_row(w, put("/silence", "1"), 1);
+    ew_log_set(NULL, NULL, EW_LOG_WARN);
+    ew_watch_close(w);
+    ew_client_close(alert);
+}
+
 typedef struct cancelling {
     ew_watch *watch; /* or the client's all */
     ew_client *client;
@@ -405,6 +481,8 @@ int main(void) {
         cmocka_unit_test(test_reconnects),
         cmocka_unit_test(test_reconnects_before_the_first_event),
         cmocka_unit_test(test_slow_user),
+        cmocka_unit_test(test_a_backlog_larger_than_memory),
+        cmocka_unit_test(test_silence),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),
     };
