@@ -108,7 +108,7 @@ static void on_ended(void *arg, int status, const char *detail) {
     if (o->here)
         return;
     o->status = status;
-    snprintf(o->detail, sizeof o->detail, "keepalive: %s", detail);
+    snprintf(o->detail, sizeof o->detail, "keepalive of lease %llx: %s", (unsigned long long)o->lease, detail);
 }
 
 static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
@@ -126,7 +126,9 @@ static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
     if (late && !o->here) {
         o->status = begun ? EW_ERR_TIMEOUT : EW_ERR_UNAVAILABLE;
         snprintf(o->detail, sizeof o->detail,
-                 begun ? "keepalive: no answer from %s" : "keepalive: not sent to %s in time", o->client->endpoints);
+                 begun ? "keepalive of lease %llx: no answer from %s"
+                       : "keepalive of lease %llx: not sent to %s in time",
+                 (unsigned long long)o->lease, o->client->endpoints);
     }
 }
 

@@ -29,9 +29,8 @@ static int try_new(ew_client *c, ew_client *next, ew_error *err) {
     ew_member_status member = {.size = sizeof member};
     ew_error why = {0};
     int status = ew_client_status(next, &member, &why);
-    if (status == EW_ERR_UNAUTHENTICATED)
-        return ew_fail(err, status, "%s", why.detail);
-    if (ew_is_retryable(status) && has_connection(c))
+    bool away = ew_is_retryable(status) && !has_connection(c);
+    if (status != EW_OK && status != EW_ERR_DENIED && !away) /* who is denied was let in */
         return ew_fail(err, status, "the old connections stay, because new ones do not work: %s", why.detail);
     uint64_t ours = atomic_load(&c->cluster_id), theirs = atomic_load(&next->cluster_id);
     if (ours && theirs && ours != theirs)
