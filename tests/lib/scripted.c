@@ -117,11 +117,30 @@ static void give_token(incoming *c) {
     grpc_slice_unref(message);
 }
 
+static void refuse(incoming *c) {
+    scripted *s = c->server;
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
+    uint8_t bytes[256];
+    if (s->refusal_status != GRPC_STATUS_OK) {
+        answer_with(c, NULL, s->refusal_status, s->refusal_text);
+        return;
+    }
+    header.cluster_id = header.revision = 1;
+    response.header = &header;
+    response.watch_id = -1;
+    response.created = response.canceled = true;
+    response.cancel_reason = s->refusal_text;
+    grpc_slice message = grpc_slice_from_copied_buffer((char *)bytes, pb__watch_response__pack(&response, bytes));
+    answer_with(c, &message, GRPC_STATUS_OK, "");
+    grpc_slice_unref(message);
+}
+
 static void answer(incoming *c) {
     scripted *s = c->server;
     if (s->refusals > 0) {
         s->refusals--;
-        answer_with(c, NULL, s->refusal_status, s->refusal_text);
+        refuse(c);
         return;
     }
     if (!s->silent) {

@@ -19,7 +19,8 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
 void scripted_be_silent(scripted *s);
 
 /* Whoever asks gets a token, of a new number each time; and `refusals` calls are closed with that status before the
- * answer counts. */
+ * answer counts. With GRPC_STATUS_OK the refusal is a watch's (ETCD P10): created and canceled, for the reason `text`.
+ */
 void scripted_give_tokens(scripted *s);
 void scripted_refuse(scripted *s, int refusals, int status, const char *text);
 
