@@ -565,6 +565,122 @@ static void test_a_receipt_deleted_by_hand(void **state) {
     stage_close(&s);
 }
 
+/* ---- a session that ends while a transaction is undecided ---- */
+
+/* A session that does not speak over the wire: only the receipt can tell that its lease is gone. */
+enum { NEXT_KEEPALIVE_IS_FAR_S = 3600 };
+
+/* A transaction whose answer does not come, and then no lease. */
+typedef struct ending {
+    wire_way lost;   /* WIRE_DOWN: the answer, so it was applied; WIRE_UP: the transaction itself */
+    int own_ttl_s;   /* of the worker's own session, which expires; 0: a session of the test's, which is revoked */
+    bool first;      /* no transaction was decided before */
+    const char *key; /* of the receipt */
+    stage s;
+    wire *w;
+    verdicts v;
+    uint64_t swallowed;
+} ending;
+
+static bool is_on_its_way(void *arg) {
+    ending *e = arg;
+    return is_idle(&e->s) && wire_count(e->w).swallowed[0] > e->swallowed + 150; /* more than pings have */
+}
+
+static bool is_applied(void *arg) {
+    ending *e = arg;
+    return hand_get("/ending/a").version == (e->first ? 1 : 2);
+}
+
+static bool receipt_is_gone(void *arg) {
+    return !hand_get(((ending *)arg)->key).present;
+}
+
+static int append_x_to_ending(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/ending/a"), append_x, NULL, NULL);
+    return ew_group_on_done(g, judged, s->arg);
+}
+
+static void open_ending(ending *e) {
+    char ttl[16];
+    hand_delete("/ending/a");
+    e->key = "/etcdworker/receipts/ending";
+    e->w = wire_open(scene_endpoint());
+    stage_open(&e->s, "/ending");
+    stage_set(&e->s, "endpoints", wire_endpoint(e->w));
+    stage_set(&e->s, "worker_id", "ending");
+    snprintf(ttl, sizeof ttl, "%d", e->own_ttl_s);
+    if (e->own_ttl_s > 0)
+        stage_set(&e->s, "session_ttl_s", ttl);
+    else
+        assert_int_equal(ew_session_open(&e->s.session, hand_client(), NEXT_KEEPALIVE_IS_FAR_S, NULL), EW_OK);
+    e->s.arg = &e->v;
+    stage_start(&e->s);
+    stage_await_ready(&e->s, true);
+    if (!e->first)
+        stage_do(&e->s, append_x_to_ending);
+}
+
+/* Answers etcd's revision when the lease is gone. */
+static int64_t lose_answer_and_lease(ending *e) {
+    e->swallowed = wire_count(e->w).swallowed[0];
+    wire_swallow(e->w, e->lost);
+    stage_begin(&e->s, append_x_to_ending);
+    assert_true(scene_until(e->lost == WIRE_DOWN ? is_applied : is_on_its_way, e));
+    if (e->own_ttl_s == 0)
+        hand_revoke(ew_session_lease(e->s.session));
+    assert_true(scene_until(receipt_is_gone, e));
+    assert_false(e->s.over);
+    assert_int_equal(e->v.calls, e->first ? 0 : 1);
+    return hand_revision();
+}
+
+/* SEMANTICS 28, 30: the outcome is lost with the receipt, and the group is told so. It is not done again. */
+static void check_ending(ending *e, const char *detail) {
+    open_ending(e);
+    int64_t revision = lose_answer_and_lease(e);
+    wire_mend(e->w);
+    int status = stage_await_end(&e->s);
+    print_message("%s: %s\n", ew_errname(status), e->s.err.detail);
+    assert_int_equal(status, EW_ERR_SESSION_DONE);
+    assert_non_null(strstr(e->s.err.detail, detail));
+    unsigned earlier = e->first ? 0 : 1;
+    assert_int_equal(e->v.calls, earlier + 1);
+    assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);
+    ew_session *session = e->s.session;
+    assert_int_equal(stage_close(&e->s), EW_ERR_SESSION_DONE);
+    if (session != NULL)
+        ew_session_close(session, false);
+    wire_close(e->w);
+    assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == WIRE_DOWN));
+    assert_int_equal(hand_revision(), revision); /* nothing at all was written since */
+}
+
+static void test_a_lease_revoked_behind_an_applied_transaction(void **state) {
+    (void)state;
+    check_ending(&(ending){.lost = WIRE_DOWN}, "the receipt /etcdworker/receipts/ending is gone");
+}
+
+static void test_a_lease_revoked_before_a_lost_transaction(void **state) {
+    (void)state;
+    check_ending(&(ending){.lost = WIRE_UP}, "the receipt /etcdworker/receipts/ending is gone");
+}
+
+/* Before there was a receipt its absence tells nothing: etcd refuses to put one with the lease. */
+static void test_a_lease_revoked_in_the_first_transaction(void **state) {
+    (void)state;
+    check_ending(&(ending){.lost = WIRE_DOWN, .first = true}, "lease");
+    check_ending(&(ending){.lost = WIRE_UP, .first = true}, "lease");
+}
+
+/* With a lease that really expires the worker's own clock is the first to know; of the group it knows no more. */
+static void test_a_lease_expires_behind_a_transaction(void **state) {
+    (void)state;
+    check_ending(&(ending){.lost = WIRE_DOWN, .own_ttl_s = 2}, "the session's lease expired");
+    check_ending(&(ending){.lost = WIRE_UP, .own_ttl_s = 2}, "the session's lease expired");
+}
+
 /* ---- leases ---- */
 
 static int put_with_leases(stage *s, ew_tick *t) {
@@ -632,6 +748,10 @@ int main(void) {
         scene_test(test_two_workers_with_one_id),
         scene_test(test_two_workers_with_one_marker),
         scene_test(test_a_receipt_deleted_by_hand),
+        scene_test(test_a_lease_revoked_behind_an_applied_transaction),
+        scene_test(test_a_lease_revoked_before_a_lost_transaction),
+        scene_test(test_a_lease_revoked_in_the_first_transaction),
+        scene_test(test_a_lease_expires_behind_a_transaction),
         scene_test(test_leases_of_puts),
         scene_test(test_session_lease_without_a_session),
     };
