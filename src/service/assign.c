@@ -64,22 +64,26 @@ static void report(const assign *a, ew_slice key, const assign_problem *problem)
 
 static int put_member(assign *a, const ew_entry *e, ew_slice id) {
     assign_problem problem = {"the name is no UTF-8 text: it gets nothing"};
-    if (!assign_json_can_name(id)) {
+    int64_t capacity = 1;
+    int status = assign_json_can_name(id);
+    if (status == EW_ERR_INVALID) {
         report(a, e->key, &problem);
         return EW_OK;
     }
-    int64_t capacity = assign_json_number(e->value, "capacity", 0, ASSIGN_MAX_CAPACITY, 1, &problem);
-    if (problem.text[0])
+    if (status == EW_OK)
+        status = assign_json_number(e->value, "capacity", 0, ASSIGN_MAX_CAPACITY, &capacity, &problem);
+    if (status == EW_OK && problem.text[0])
         report(a, e->key, &problem);
-    return assign_plan_put_member(a->plan, id, capacity);
+    return status == EW_OK ? assign_plan_put_member(a->plan, id, capacity) : status;
 }
 
 static int put_task(assign *a, const ew_entry *e, ew_slice id) {
     assign_problem problem;
-    int64_t weight = assign_json_number(e->value, "weight", 1, ASSIGN_MAX_WEIGHT, 1, &problem);
-    if (problem.text[0])
+    int64_t weight = 1;
+    int status = assign_json_number(e->value, "weight", 1, ASSIGN_MAX_WEIGHT, &weight, &problem);
+    if (status == EW_OK && problem.text[0])
         report(a, e->key, &problem);
-    return assign_plan_put_task(a->plan, id, weight);
+    return status == EW_OK ? assign_plan_put_task(a->plan, id, weight) : status;
 }
 
 static int put_assignment(assign *a, const ew_entry *e, ew_slice id) {

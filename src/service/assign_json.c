@@ -1,5 +1,6 @@
 #include "service/assign_json.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -8,38 +9,49 @@ static void say(assign_problem *problem, const char *text) {
     snprintf(problem->text, sizeof problem->text, "%s", text);
 }
 
-/* The object, or NULL and the problem. jansson's own text quotes the input, so only its place is taken. */
-static json_t *load(ew_slice value, assign_problem *problem) {
-    json_error_t err;
-    json_t *object = json_loadb(value.data, value.len, JSON_DECODE_ANY, &err);
-    if (!object) {
-        snprintf(problem->text, sizeof problem->text, "no JSON, at byte %d", err.position);
-    } else if (!json_is_object(object)) {
-        say(problem, "JSON, but not an object");
-        json_decref(object);
-        object = NULL;
-    }
-    return object;
+/* Whether jansson had no memory since errno was cleared: it tells so nowhere else, and calls such a text no JSON. */
+static bool lacked_memory(void) {
+    return errno == ENOMEM;
 }
 
-int64_t assign_json_number(ew_slice value, const char *name, int64_t min, int64_t max, int64_t fallback,
-                           assign_problem *problem) {
+/* The object, or NULL and the problem. jansson's own text quotes the input, so only its place is taken. */
+static int load(ew_slice value, json_t **out, assign_problem *problem) {
+    json_error_t err;
     problem->text[0] = '\0';
-    json_t *object = value.len > 0 ? load(value, problem) : NULL;
+    errno = 0;
+    *out = json_loadb(value.data, value.len, JSON_DECODE_ANY, &err);
+    if (!*out && lacked_memory())
+        return EW_ERR_NO_MEMORY;
+    if (!*out) {
+        snprintf(problem->text, sizeof problem->text, "no JSON, at byte %d", err.position);
+    } else if (!json_is_object(*out)) {
+        say(problem, "JSON, but not an object");
+        json_decref(*out);
+        *out = NULL;
+    }
+    return EW_OK;
+}
+
+int assign_json_number(ew_slice value, const char *name, int64_t min, int64_t max, int64_t *out,
+                       assign_problem *problem) {
+    json_t *object = NULL;
+    problem->text[0] = '\0';
+    if (value.len > 0 && load(value, &object, problem) != EW_OK)
+        return EW_ERR_NO_MEMORY;
     json_t *number = object ? json_object_get(object, name) : NULL;
-    int64_t answer = fallback;
     if (json_is_integer(number) && json_integer_value(number) >= min && json_integer_value(number) <= max)
-        answer = json_integer_value(number);
+        *out = json_integer_value(number);
     else if (number)
         snprintf(problem->text, sizeof problem->text, "%s is not a whole number from %" PRId64 " to %" PRId64, name,
                  min, max);
     json_decref(object);
-    return answer;
+    return EW_OK;
 }
 
 char *assign_json_member(ew_slice value, assign_problem *problem) {
-    problem->text[0] = '\0';
-    json_t *object = load(value, problem);
+    json_t *object;
+    if (load(value, &object, problem) != EW_OK)
+        return NULL;
     json_t *member = object ? json_object_get(object, "member") : NULL;
     if (object && !json_is_string(member))
         say(problem, "it names no member");
@@ -55,10 +67,11 @@ char *assign_json_assignment(ew_slice member) {
     return text;
 }
 
-bool assign_json_can_name(ew_slice id) {
+int assign_json_can_name(ew_slice id) {
     if (id.len == 0 || memchr(id.data, 0, id.len))
-        return false;
+        return EW_ERR_INVALID;
+    errno = 0;
     json_t *text = json_stringn(id.data, id.len);
     json_decref(text);
-    return text != NULL;
+    return text ? EW_OK : lacked_memory() ? EW_ERR_NO_MEMORY : EW_ERR_INVALID;
 }

@@ -14,6 +14,7 @@ typedef struct reading {
     char *text; /* getline's */
     size_t capacity;
     int line;
+    bool no_memory;
     bool expects; /* the line that inih has now is no comment: the handler must be called for it */
     int bad;
 } reading;
@@ -48,8 +49,10 @@ static char *next_line(char *out, int size, void *arg) {
     reading *r = arg;
     settle(r);
     ssize_t got = getline(&r->text, &r->capacity, r->file);
-    if (got < 0)
+    if (got < 0) {
+        r->no_memory = !feof(r->file) && !ferror(r->file); /* which getline tells by neither */
         return NULL;
+    }
     r->line++;
     size_t len = (size_t)got;
     while (len > 0 && strchr("\r\n", r->text[len - 1]))
@@ -76,8 +79,9 @@ int config_file_read(const char *path, config_line_fn fn, void *arg, FILE *probl
     reading r = {.path = path, .problems = problems, .fn = fn, .arg = arg};
     r.file = fopen(path, "re");
     if (!r.file) {
-        fprintf(problems, "%s: %s\n", path, strerror(errno));
-        return -1;
+        int why = errno;
+        fprintf(problems, "%s: %s\n", path, strerror(why));
+        return why == ENOMEM ? CONFIG_FILE_NO_MEMORY : -1;
     }
 #ifdef HAVE_INI_MAX_LINE
     ini_max_line = 4096; /* the package's default of 200 is too little for a list of endpoints */
@@ -85,8 +89,11 @@ int config_file_read(const char *path, config_line_fn fn, void *arg, FILE *probl
     errno = 0;
     int status = ini_parse_stream(next_line, &r, handle, &r);
     settle(&r);
-    if (ferror(r.file) || status < 0) {
-        fprintf(problems, "%s: %s\n", path, errno ? strerror(errno) : "out of memory");
+    if (r.no_memory || status < 0) {
+        fprintf(problems, "%s: out of memory\n", path);
+        r.bad = CONFIG_FILE_NO_MEMORY;
+    } else if (ferror(r.file)) {
+        fprintf(problems, "%s: %s\n", path, strerror(errno));
         r.bad = -1;
     }
     free(r.text);

@@ -8,7 +8,8 @@
 typedef void (*config_line_fn)(void *arg, int line, const char *name, const char *value);
 
 /* Reads the whole file. What is no `name = value` goes to `problems` as "path:line: ...". Answers how many such lines
- * there were, or -1 if the file cannot be read (reported as well). */
+ * there were, -1 if the file cannot be read, or CONFIG_FILE_NO_MEMORY (both reported as well). */
+enum { CONFIG_FILE_NO_MEMORY = -2 };
 int config_file_read(const char *path, config_line_fn fn, void *arg, FILE *problems);
 
 #endif

@@ -45,24 +45,36 @@ static bool is_program(const char *path) {
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-static char *find_in_path(const char *name) {
+/* EW_OK, EW_ERR_NOT_FOUND or EW_ERR_NO_MEMORY. */
+static int find_in_path(char **out, const char *name) {
     const char *list = getenv("PATH");
     for (const char *at = list ? list : ""; *at;) {
         size_t len = strcspn(at, ":");
         char *path = NULL;
         if (asprintf(&path, "%.*s/%s", (int)len, at, name) < 0)
-            return NULL;
-        if (len > 0 && is_program(path))
-            return path;
+            return EW_ERR_NO_MEMORY;
+        if (len > 0 && is_program(path)) {
+            *out = path;
+            return EW_OK;
+        }
         free(path);
         at += len + (at[len] == ':');
     }
-    return NULL;
+    return EW_ERR_NOT_FOUND;
+}
+
+static int take_program(char **out, const char *path) {
+    if (!is_program(path))
+        return EW_ERR_NOT_FOUND;
+    *out = strdup(path);
+    return *out ? EW_OK : EW_ERR_NO_MEMORY;
 }
 
 static int find_program(dev_etcd *d, const char *name, ew_error *err) {
-    d->program = strchr(name, '/') ? (is_program(name) ? strdup(name) : NULL) : find_in_path(name);
-    if (d->program)
+    int status = strchr(name, '/') ? take_program(&d->program, name) : find_in_path(&d->program, name);
+    if (status == EW_ERR_NO_MEMORY)
+        return ew_fail(err, status, "out of memory");
+    if (status == EW_OK)
         return EW_OK;
     return ew_fail(err, EW_ERR_INVALID,
                    strchr(name, '/') ? "%.100s is not a program that can be run (option etcd_path)"

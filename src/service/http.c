@@ -90,7 +90,7 @@ static void on_home(nng_aio *aio) {
 
 /* ---- the server ---- */
 
-static int add(http *h, const char *path, void (*fn)(nng_aio *)) {
+static int add_page(http *h, const char *path, void (*fn)(nng_aio *)) {
     nng_http_handler *handler;
     int code = nng_http_handler_alloc(&handler, path, fn);
     if (code != 0)
@@ -119,11 +119,11 @@ static int port_of(nng_http_server *server) {
 static int serve(http *h, const nng_url *url) {
     int code = nng_http_server_hold(&h->server, url);
     if (code == 0)
-        code = add(h, "/healthz", on_health);
+        code = add_page(h, "/healthz", on_health);
     if (code == 0)
-        code = add(h, "/metrics", on_metrics);
+        code = add_page(h, "/metrics", on_metrics);
     if (code == 0)
-        code = add(h, "/", on_home);
+        code = add_page(h, "/", on_home);
     if (code == 0)
         code = nng_http_server_start(h->server);
     if (code == 0)
@@ -164,6 +164,8 @@ int http_start(http **out, const char *listen, const char *worker, const char *p
     snprintf(text, sizeof text, "http://%s/", listen);
     nng_url *url;
     int code = nng_url_parse(&url, text);
+    if (code == NNG_ENOMEM)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
     if (code != 0)
         return ew_fail(err, EW_ERR_INVALID, "option http_listen: '%.100s': %s", listen, nng_strerror(code));
     http *h = new_http(worker, prefix, w);

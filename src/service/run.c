@@ -335,23 +335,28 @@ int run_service(const settings *s) {
     return code;
 }
 
+/* What is wrong with a part of the configuration is a line of its own. The more urgent exit code stays. */
+static void note(int *code, int status, const ew_error *err, FILE *problems) {
+    if (status == EW_OK)
+        return;
+    fprintf(problems, "%s\n", err->detail);
+    if (*code != EXIT_FAILED)
+        *code = status == EW_ERR_NO_MEMORY ? EXIT_FAILED : EXIT_CONFIG;
+}
+
 int run_check(const settings *s, FILE *problems) {
     const ew_options *o = s->options;
+    const char *listen = ew_options_text(o, "http_listen");
     ew_error err = {0};
     ew_client *client = NULL;
     ew_worker *worker = NULL;
-    int wrong = 0;
-    if (ew_client_open(&client, o, &err) != EW_OK)
-        wrong += fprintf(problems, "%s\n", err.detail) > 0;
-    if (ew_worker_create(&worker, o, chosen_none(), NULL, &err) != EW_OK)
-        wrong += fprintf(problems, "%s\n", err.detail) > 0;
-    if (chosen_check(o, &err) != EW_OK)
-        wrong += fprintf(problems, "%s\n", err.detail) > 0;
-    if (ew_options_text(o, "http_listen")[0] && http_check(ew_options_text(o, "http_listen"), &err) != EW_OK)
-        wrong += fprintf(problems, "%s\n", err.detail) > 0;
-    if (check_demo(o, &err) != EW_OK)
-        wrong += fprintf(problems, "%s\n", err.detail) > 0;
+    int code = EXIT_DONE;
+    note(&code, ew_client_open(&client, o, &err), &err, problems);
+    note(&code, ew_worker_create(&worker, o, chosen_none(), NULL, &err), &err, problems);
+    note(&code, chosen_check(o, &err), &err, problems);
+    note(&code, listen[0] ? http_check(listen, &err) : EW_OK, &err, problems);
+    note(&code, check_demo(o, &err), &err, problems);
     ew_worker_destroy(worker);
     ew_client_close(client);
-    return wrong ? EXIT_CONFIG : EXIT_DONE;
+    return code;
 }

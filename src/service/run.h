@@ -8,7 +8,7 @@
 int run_service(const settings *s);
 
 /* Looks at what a run would start with, without touching etcd: endpoints, the worker's options, the plugin. Problems go
- * to `problems`. EXIT_DONE or EXIT_CONFIG. */
+ * to `problems`. EXIT_DONE, EXIT_CONFIG or EXIT_FAILED (memory). */
 int run_check(const settings *s, FILE *problems);
 
 #endif

@@ -192,8 +192,9 @@ static void take_line(void *arg, int line, const char *name, const char *value) 
 }
 
 static void apply_file(loading *l) {
-    if (l->s->config_path && config_file_read(l->s->config_path, take_line, l, l->problems) != 0)
-        fail(l, EXIT_CONFIG);
+    int bad = l->s->config_path ? config_file_read(l->s->config_path, take_line, l, l->problems) : 0;
+    if (bad != 0)
+        fail(l, bad == CONFIG_FILE_NO_MEMORY ? EXIT_FAILED : EXIT_CONFIG);
 }
 
 /* ---- the environment ---- */
