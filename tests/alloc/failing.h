@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <nng/nng.h>
+#include <nng/supplemental/http/http.h>
 #include <protobuf-c/protobuf-c.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -57,6 +58,16 @@ ProtobufCMessage *failing_unpack(failing_site *site, const ProtobufCMessageDescr
 #define nng_msg_realloc(...)                                  FAILING_OR((int)NNG_ENOMEM, nng_msg_realloc(__VA_ARGS__))
 #define nng_listen(...)                                       FAILING_OR((int)NNG_ENOMEM, nng_listen(__VA_ARGS__))
 #define nng_dial(...)                                         FAILING_OR((int)NNG_ENOMEM, nng_dial(__VA_ARGS__))
+#define nng_url_parse(...)                                    FAILING_OR((int)NNG_ENOMEM, nng_url_parse(__VA_ARGS__))
+#define nng_http_server_hold(...)                             FAILING_OR((int)NNG_ENOMEM, nng_http_server_hold(__VA_ARGS__))
+#define nng_http_server_add_handler(...)                      FAILING_OR((int)NNG_ENOMEM, nng_http_server_add_handler(__VA_ARGS__))
+#define nng_http_server_start(...)                            FAILING_OR((int)NNG_ENOMEM, nng_http_server_start(__VA_ARGS__))
+#define nng_http_handler_alloc(...)                           FAILING_OR((int)NNG_ENOMEM, nng_http_handler_alloc(__VA_ARGS__))
+#define nng_http_handler_set_data(...)                        FAILING_OR((int)NNG_ENOMEM, nng_http_handler_set_data(__VA_ARGS__))
+#define nng_http_res_alloc(...)                               FAILING_OR((int)NNG_ENOMEM, nng_http_res_alloc(__VA_ARGS__))
+#define nng_http_res_set_header(...)                          FAILING_OR((int)NNG_ENOMEM, nng_http_res_set_header(__VA_ARGS__))
+#define nng_http_res_copy_data(...)                           FAILING_OR((int)NNG_ENOMEM, nng_http_res_copy_data(__VA_ARGS__))
+#define getline(...)                                          FAILING_OR((ssize_t)-1, getline(__VA_ARGS__))
 #define protobuf_c_message_unpack(type, allocator, len, data) failing_unpack(FAILING_SITE, type, allocator, len, data)
 #endif
 

@@ -4,6 +4,7 @@
 #include "alloc/scenario.h"
 #include "lib/process.h"
 #include "lib/scenario.h"
+#include "service/dev_guard.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -65,6 +66,10 @@ static void write_log(void *arg, const ew_log_record *r) {
             fprintf(stderr, " %s=%" PRId64, f->name, f->number);
     }
     fprintf(stderr, "\n");
+}
+
+void alloc_log(void) {
+    ew_log_set(want.verbose ? write_log : NULL, NULL, EW_LOG_DEBUG);
 }
 
 /* ---- ends that nobody wants ---- */
@@ -149,8 +154,10 @@ static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth,
     return did;
 }
 
-static bool is_wanted(const failing_site *s) {
+static bool is_wanted(const alloc_scenario *sc, const failing_site *s) {
     char place[128];
+    if (sc->only != NULL && strncmp(short_name(s->file), sc->only, strlen(sc->only)) != 0)
+        return false;
     snprintf(place, sizeof place, "%s:%d", short_name(s->file), s->line);
     return want.place == NULL || strcmp(want.place, place) == 0;
 }
@@ -208,7 +215,7 @@ static int run_scenario(const alloc_scenario *sc) {
     s = failing_first();
     for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next) {
         seen = i >= seen ? i + 1 : seen;
-        if (i < old || (i < known && usual[i] == 0) || !is_wanted(s))
+        if (i < old || (i < known && usual[i] == 0) || !is_wanted(sc, s))
             continue;
         sites++;
         if (run_site(sc, s, &before, usual[i]) != 0)
@@ -224,7 +231,7 @@ static int run_all(void) {
     int bad = 0;
     alloc_open();
     for (const alloc_scenario *sc = alloc_scenarios; sc->name != NULL && bad == 0; sc++)
-        if (want.scenario == NULL || strcmp(want.scenario, sc->name) == 0)
+        if (want.scenario != NULL ? strcmp(want.scenario, sc->name) == 0 : want.all || !sc->seldom)
             bad = run_scenario(sc);
     alloc_close();
     printf("%u absorbed", absorbed);
@@ -240,6 +247,8 @@ static int run_all(void) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0) /* a private etcd's, whose program is our own */
+        return dev_guard_main(argc, argv);
     static const struct option options[] = {{"all", no_argument, NULL, 'a'},
                                             {"scenario", required_argument, NULL, 's'},
                                             {"place", required_argument, NULL, 'p'},
@@ -270,7 +279,6 @@ int main(int argc, char **argv) {
         }
     }
     watch_ends();
-    if (want.verbose)
-        ew_log_set(write_log, NULL, EW_LOG_DEBUG);
+    alloc_log();
     return run_all();
 }

@@ -20,8 +20,10 @@
 typedef struct alloc_scenario {
     const char *name;
     void (*run)(void);
-    bool much_alike; /* what earlier scenarios have reached is left out, unless all is wanted */
-    bool slow;       /* it is left out in any case */
+    bool much_alike;  /* what earlier scenarios have reached is left out, unless all is wanted */
+    bool slow;        /* it is left out in any case */
+    const char *only; /* places whose file begins so; NULL: all */
+    bool seldom;      /* only when all is wanted */
 } alloc_scenario;
 
 extern const alloc_scenario alloc_scenarios[]; /* ended by one without a name */
@@ -66,5 +68,17 @@ void alloc_run_leader(void);
 void alloc_run_audit(void);
 void alloc_run_trouble(void);
 void alloc_run_outbox(void);
+void alloc_run_config(void);
+void alloc_run_plan(void);
+void alloc_run_service(void);
+void alloc_run_demo(void);
+void alloc_run_dev(void);
+
+extern FILE *quiet_out; /* quiet.h */
+void alloc_open_service(void);
+void alloc_close_service(void);
+
+/* To where the program's own log goes: the service has a log of its own. */
+void alloc_log(void);
 
 #endif

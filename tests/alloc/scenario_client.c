@@ -54,9 +54,11 @@ void alloc_open(void) {
         snprintf(key, sizeof key, "/work/page/%d", i);
         hand_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
     }
+    alloc_open_service();
 }
 
 void alloc_close(void) {
+    alloc_close_service();
     hand_close();
     etcd_server_free(server);
     etcd_server_free(encrypted);
@@ -353,5 +355,10 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "audit", .run = alloc_run_audit, .slow = true},
     {.name = "outbox", .run = alloc_run_outbox},
     {.name = "trouble", .run = alloc_run_trouble, .slow = true},
+    {.name = "config", .run = alloc_run_config, .only = "service/"},
+    {.name = "plan", .run = alloc_run_plan, .only = "service/"},
+    {.name = "service", .run = alloc_run_service, .only = "service/"},
+    {.name = "demo", .run = alloc_run_demo, .only = "service/"},
+    {.name = "dev", .run = alloc_run_dev, .only = "service/", .seldom = true},
     {.name = NULL},
 };
