@@ -50,6 +50,8 @@ void alloc_problem(const char *format, ...) {
 int alloc_failed(int status, const char *what, const ew_error *why) {
     if (status != EW_OK && first_status == EW_OK)
         first_status = status;
+    if (status == EW_ERR_INVALID)
+        alloc_problem("%s blames its caller: %s", what, why->detail);
     if (status != EW_OK && want.verbose)
         fprintf(stderr, "    %s: %s: %s\n", what, ew_errname(status), why->detail);
     return status;

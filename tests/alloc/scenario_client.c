@@ -355,7 +355,7 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "audit", .run = alloc_run_audit, .slow = true},
     {.name = "outbox", .run = alloc_run_outbox},
     {.name = "trouble", .run = alloc_run_trouble, .slow = true},
-    {.name = "config", .run = alloc_run_config, .only = "service/"},
+    {.name = "config", .run = alloc_run_config},
     {.name = "plan", .run = alloc_run_plan, .only = "service/"},
     {.name = "service", .run = alloc_run_service, .only = "service/"},
     {.name = "demo", .run = alloc_run_demo, .only = "service/"},
