@@ -158,7 +158,7 @@ static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth,
 
 static bool is_wanted(const alloc_scenario *sc, const failing_site *s) {
     char place[128];
-    if (sc->only != NULL && strncmp(short_name(s->file), sc->only, strlen(sc->only)) != 0)
+    if (sc->only != NULL && want.scenario == NULL && strncmp(short_name(s->file), sc->only, strlen(sc->only)) != 0)
         return false;
     snprintf(place, sizeof place, "%s:%d", short_name(s->file), s->line);
     return want.place == NULL || strcmp(want.place, place) == 0;

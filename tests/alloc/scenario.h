@@ -22,7 +22,7 @@ typedef struct alloc_scenario {
     void (*run)(void);
     bool much_alike;  /* what earlier scenarios have reached is left out, unless all is wanted */
     bool slow;        /* it is left out in any case */
-    const char *only; /* places whose file begins so; NULL: all */
+    const char *only; /* places whose file begins so, unless it runs alone; NULL: all */
     bool seldom;      /* only when all is wanted */
 } alloc_scenario;
 

@@ -358,7 +358,7 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "config", .run = alloc_run_config},
     {.name = "plan", .run = alloc_run_plan, .only = "service/"},
     {.name = "service", .run = alloc_run_service, .only = "service/"},
-    {.name = "demo", .run = alloc_run_demo, .only = "service/"},
+    {.name = "demo", .run = alloc_run_demo, .much_alike = true},
     {.name = "dev", .run = alloc_run_dev, .only = "service/", .seldom = true},
     {.name = NULL},
 };
