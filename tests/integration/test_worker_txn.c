@@ -8,7 +8,7 @@
 
 /* What became of groups, in the order in which they were told. */
 typedef struct verdicts {
-    unsigned calls;
+    atomic_uint calls; /* read also while nothing should have been told */
     int status[4];
     int64_t revision[4];
 } verdicts;
@@ -632,6 +632,7 @@ static int64_t lose_answer_and_lease(ending *e) {
     if (e->own_ttl_s == 0)
         hand_revoke(ew_session_lease(e->s.session));
     assert_true(scene_until(receipt_is_gone, e));
+    assert_int_equal(e->v.calls, e->first ? 0 : 1);
     return hand_revision();
 }
 
