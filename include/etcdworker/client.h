@@ -297,7 +297,10 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
  *   EW_OK              `*batch`
  *   EW_ERR_TIMEOUT     nothing has come, perhaps because etcd is away: the watch goes on looking for it. A connection
  *                      that has died without a sign is given up after `keepalive_time_ms` + `keepalive_timeout_ms`,
- *                      a stream that is not answered any more after 2 x `watch_silence_ms` of waiting here
+ *                      a stream on which nothing comes, not even the answer to a question, after
+ *                      2 x `watch_silence_ms` of waiting here; one after the other twice as late each time, up to 16
+ *                      times, since a large message on a slow wire is silence as well. Calls that follow each other
+ *                      within a quarter of watch_silence_ms count as waiting, also with a timeout of 0
  *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
  * and these, which end the watch and are answered again by every later call:
  *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has

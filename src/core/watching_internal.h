@@ -23,6 +23,9 @@
 #define WATCHING_FALLS_MAX       5
 #define WATCHING_BEHIND_MAX      5
 
+/* A silent stream is given at most so many times silence_ms: 2 to the power of this. */
+#define WATCHING_RENEWALS_MAX 4
+
 /* Joined fragments may take this many times page_bytes, 256 MiB by default. */
 #define WATCHING_JOINED_PAGES 32
 
@@ -60,7 +63,8 @@ struct watching {
     bool connected; /* what was told last: stays while a silent stream is replaced */
     int64_t watch_id;
     int64_t created_at_ms;
-    bool asked; /* for a sign of life */
+    bool asked;        /* for a sign of life */
+    unsigned renewals; /* streams left for their silence, one after the other */
     uint8_t *joined;
     size_t joined_len, joined_capacity;
     int64_t joined_revision;

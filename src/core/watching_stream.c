@@ -29,7 +29,8 @@ void watching_open(watching *w, watching_effects *out) {
     watching_emit(out, WATCHING_DO_OPEN)->bytes = bytes;
     w->stream_out = true;
     w->opens++;
-    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+    /* Until it is confirmed. A connection and a token may have to be made for it first. */
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms * (w->connected ? 1 : 2));
     if (w->state != WATCHING_WATCHING)
         watching_move(w, out, WATCHING_WATCHING);
 }
@@ -56,11 +57,19 @@ void watching_drop(watching *w, watching_effects *out) {
     drop_stream(w, out);
 }
 
+/* A large message on a slow wire is silence, too: no stream gets it that has less time than it takes. So each one that
+ * was left gives the next one twice the time. */
+static void expect_sign(watching *w) {
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms << w->renewals);
+}
+
 /* Some releases of etcd never answer what they are asked on a quiet watch (ETCD P2), so its silence alone does not say
  * that the connection is lost; that the next stream is not confirmed does. */
 static void renew(watching *w, watching_effects *out) {
     watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it anew");
     drop_stream(w, out);
+    if (w->renewals < WATCHING_RENEWALS_MAX)
+        w->renewals++;
     w->retry_at_ms = w->now_ms;
     watching_move(w, out, WATCHING_BROKEN);
 }
@@ -85,7 +94,7 @@ void watching_check_silence(watching *w, watching_effects *out) {
     if (watching_pack(w, out, &request.base, &bytes))
         watching_emit(out, WATCHING_DO_REQUEST)->bytes = bytes;
     w->asked = true;
-    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+    expect_sign(w);
 }
 
 /* ---- created and cancelled ---- */
@@ -246,7 +255,9 @@ static void take_own(watching *w, const Pb__WatchResponse *r, ew_slice bytes, wa
 static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
     bool own = w->created && r->watch_id == w->watch_id;
     w->asked = false;
-    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms);
+    if (!r->created && !r->canceled && !r->fragment)
+        w->renewals = 0;
+    expect_sign(w);
     if (r->canceled && (own || !w->created)) {
         take_cancel(w, r, out);
         return;

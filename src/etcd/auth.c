@@ -51,17 +51,23 @@ bool auth_is_on(const auth *a) {
     return a->user != NULL;
 }
 
+/* Who fetches may have left for a while: a pulled watch moves only while its user waits for it. So after some time
+ * another one is asked to; a token more does no harm. */
+#define FETCH_PATIENCE_MS 1000
+
 auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation) {
     auth_state state = AUTH_READY;
     pthread_mutex_lock(&a->lock);
-    int64_t age_ms = etcd_now_ms() - a->made_ms;
-    if (a->known && age_ms <= max_age_ms && (age_ms <= a->renew_ms || a->fetching)) {
+    int64_t now_ms = etcd_now_ms(), age_ms = now_ms - a->made_ms;
+    bool fetching = a->fetching && now_ms - a->fetching_ms <= FETCH_PATIENCE_MS;
+    if (a->known && age_ms <= max_age_ms && (age_ms <= a->renew_ms || fetching)) {
         *token = grpc_slice_ref(a->token);
         *generation = a->generation;
-    } else if (a->fetching) {
+    } else if (fetching) {
         state = AUTH_WAIT;
     } else {
         a->fetching = true;
+        a->fetching_ms = now_ms;
         state = AUTH_FETCH;
     }
     pthread_mutex_unlock(&a->lock);

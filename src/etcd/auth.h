@@ -17,8 +17,9 @@ typedef struct auth {
     grpc_slice token;    /* empty: etcd said that it wants none */
     uint64_t generation; /* counts tokens; 0: there has been none */
     int64_t made_ms;
-    bool known;    /* `token` is what etcd wants, as far as we know */
-    bool fetching; /* somebody is making a new one */
+    bool known;          /* `token` is what etcd wants, as far as we know */
+    bool fetching;       /* somebody is making a new one */
+    int64_t fetching_ms; /* since then */
 } auth;
 
 int auth_init(auth *a, const ew_options *options, ew_error *err);
@@ -28,7 +29,7 @@ bool auth_is_on(const auth *a);
 typedef enum auth_state {
     AUTH_READY, /* there is a token (or none is wanted): `*token`, to be unreffed, and its generation */
     AUTH_FETCH, /* the caller is to make one: it must call auth_made or auth_failed */
-    AUTH_WAIT,  /* somebody else is making one: ask again soon */
+    AUTH_WAIT,  /* somebody else is making one: ask again soon, and sooner or later it is AUTH_FETCH */
 } auth_state;
 
 /* `max_age_ms`: how old the token may be; AUTH_ANY_AGE: as old as etcd takes it. When it is to be replaced before that

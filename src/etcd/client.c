@@ -77,6 +77,10 @@ void ew_client_close(ew_client *client) {
 
 void ew_client_cancel(ew_client *client) {
     waiters_cancel(&client->waiters);
+    pthread_mutex_lock(&client->lock);
+    if (client->trial)
+        waiters_cancel(&client->trial->waiters);
+    pthread_mutex_unlock(&client->lock);
 }
 
 bool connection_is_same_cluster(ew_client *client, uint64_t id) {

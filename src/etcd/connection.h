@@ -41,9 +41,10 @@ struct etcd_stream;
 struct ew_client {
     ew_options *options;         /* a copy, to make another set from */
     connection_makings makings;  /* as well; under `reloading` */
-    pthread_mutex_t lock;        /* the next two */
+    pthread_mutex_t lock;        /* the next three */
     connection_set *set;         /* the newest */
     struct etcd_stream *streams; /* those that have begun (stream.c) */
+    struct ew_client *trial;     /* what is to take this one's place, while it is tried */
     pthread_mutex_t reloading;   /* another set is being made: one at a time */
     char *endpoints;             /* as given, for errors */
     int64_t call_timeout_ms, backoff_min_ms, backoff_max_ms, watch_silence_ms, max_receive_bytes;

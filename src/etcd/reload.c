@@ -49,6 +49,13 @@ static void exchange(ew_client *c, ew_client *next) {
     next->set = connection_exchange(c, next->set);
 }
 
+/* For whoever cancels. */
+static void set_trial(ew_client *c, ew_client *next) {
+    pthread_mutex_lock(&c->lock);
+    c->trial = next;
+    pthread_mutex_unlock(&c->lock);
+}
+
 int ew_client_reload(ew_client *c, ew_error *err) {
     if (!tls_is_wanted(c->options) && !auth_is_on(&c->auth))
         return EW_OK;
@@ -58,7 +65,9 @@ int ew_client_reload(ew_client *c, ew_error *err) {
     if (status == EW_OK) {
         if (next->call_timeout_ms > TRY_MS)
             next->call_timeout_ms = TRY_MS;
+        set_trial(c, next);
         status = try_new(c, next, err);
+        set_trial(c, NULL);
         if (status == EW_OK)
             exchange(c, next);
         ew_client_close(next);

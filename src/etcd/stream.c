@@ -259,7 +259,7 @@ static void on_token(void *arg, int status, const char *detail, ew_slice bytes) 
     else if (status == EW_OK)
         prepare(s);
     else
-        end_early(s, status == EW_ERR_TIMEOUT ? EW_ERR_UNAVAILABLE : status, detail); /* the stream was not sent */
+        end_early(s, status, detail);
 }
 
 static void on_waited(queue_tag *tag, bool ok) {

@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A silent stream is given at most so many times watch_silence_ms: 2 to the power of this. */
+#define RENEWALS_MAX 4
+
 struct ew_watch {
     ew_client *client;
     waiter *waiter;
@@ -24,6 +27,7 @@ struct ew_watch {
     int64_t silent_ms; /* when it has been silent for too long; only the time in which the user waits counts */
     int64_t away_ms;   /* since when the user does not */
     bool asked;        /* for a sign of life */
+    int renewals;      /* streams left for their silence, one after the other */
     int refusals;      /* of its token, one after the other */
     backoff backoff;
     atomic_bool cancelled;
@@ -35,9 +39,11 @@ static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
     return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < AUTH_REFUSALS_MAX;
 }
 
+/* A large message on a slow wire is silence, too: no stream gets it that has less time than it takes. So each one that
+ * was left gives the next one twice the time. */
 static void heard(ew_watch *w) {
     w->asked = false;
-    w->silent_ms = etcd_now_ms() + w->client->watch_silence_ms;
+    w->silent_ms = etcd_now_ms() + (w->client->watch_silence_ms << w->renewals);
 }
 
 static void leave_stream(ew_watch *w) {
@@ -62,6 +68,8 @@ static void on_message(void *arg, ew_slice bytes) {
         return;
     case WATCH_EVENTS:
     case WATCH_PROGRESS:
+        w->renewals = 0;
+        heard(w);
         w->news = news;
         if (w->reader.cut)
             break;
@@ -129,13 +137,19 @@ static void check_silence(ew_watch *w) {
     request.progress_request = &progress;
     if (!w->stream || w->ended_by_us || w->news != WATCH_NOTHING || etcd_now_ms() < w->silent_ms)
         return;
+    if (!stream_has_begun(w->stream)) { /* it waits for a connection, or a token */
+        heard(w);
+        return;
+    }
     if (!w->asked && w->reader.created && send_request(w, &request) == EW_OK) {
         heard(w);
         w->asked = true;
         return;
     }
     log_fields(EW_LOG_INFO, NULL, "etcd", "the watch stream is silent, opening it anew",
-               {"watch_silence_ms", NULL, w->client->watch_silence_ms});
+               {"ms", NULL, w->client->watch_silence_ms << w->renewals});
+    if (w->renewals < RENEWALS_MAX)
+        w->renewals++;
     leave_stream(w);
 }
 
@@ -143,12 +157,18 @@ static bool is_cancelled(ew_watch *w) {
     return atomic_load(&w->cancelled) || atomic_load(&w->waiter->cancelled);
 }
 
+/* Who comes back at once has not been away: a program may look for events between other things. */
+static int64_t absence_ms(const ew_watch *w) {
+    int64_t away_ms = etcd_now_ms() - w->away_ms, short_ms = w->client->watch_silence_ms / 4;
+    return away_ms > short_ms ? away_ms - short_ms : 0;
+}
+
 /* Runs the watch until `*until` is true, there is something to give, or the deadline; at least once, so that a deadline
  * in the past takes what is there. */
 static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
     bool late = false;
     waiter_begin(&w->client->waiters, w->waiter);
-    w->silent_ms += etcd_now_ms() - w->away_ms;
+    w->silent_ms += absence_ms(w);
     while (!late && w->news == WATCH_NOTHING && !*until && !is_cancelled(w)) {
         if (!w->stream && etcd_now_ms() >= w->retry_ms)
             open_stream(w);

@@ -110,8 +110,10 @@ static watch_news join(watch_reader *r) {
         watch_reader_clear(r);
         return WATCH_NOTHING;
     }
+    bool only_one = r->event_count == count; /* with nothing old, which takes room as well */
     if (r->cut && (highest = leave_out_newest(r, highest)) == 0)
-        return end(r, WATCH_OVER, EW_ERR_TOO_LARGE, "one revision is over max_receive_bytes");
+        return only_one ? end(r, WATCH_OVER, EW_ERR_TOO_LARGE, "one revision is over max_receive_bytes")
+                        : end(r, WATCH_BROKEN, EW_ERR_UNAVAILABLE, "too much of the past");
     r->revision = highest;
     r->next_revision = highest + 1;
     return WATCH_EVENTS;
@@ -123,7 +125,7 @@ static watch_news on_events(watch_reader *r, Pb__WatchResponse *m, size_t size) 
         return end(r, WATCH_OVER, EW_ERR_NO_MEMORY, "out of memory");
     }
     r->parts[r->part_count++] = m;
-    r->bytes += (int64_t)size;
+    r->bytes += (int64_t)(size + sizeof *m); /* also fragments without events end */
     r->cut = m->fragment && r->bytes > r->max_bytes;
     /* P3: fragments split inside a revision, so nothing is given before the last one. */
     return m->fragment && !r->cut ? WATCH_NOTHING : join(r);

@@ -23,7 +23,7 @@ typedef struct watch_reader {
     uint64_t cluster_id;   /* the only one that is believed; 0: that of the first answer */
     int status;
     char detail[256];
-    int64_t max_bytes; /* of fragments; what goes beyond is cut behind a whole revision */
+    int64_t max_bytes; /* of fragments, as they came; what goes beyond is cut behind a whole revision */
     int64_t bytes;
     bool cut;
     Pb__WatchResponse **parts; /* the fragments of the batch */

@@ -41,7 +41,7 @@ static void good_message(size_t count) {
 
 /* The reader of a watch that has been made. */
 static watch_reader standing(int64_t next_revision) {
-    return (watch_reader){.next_revision = next_revision, .created = true, .max_bytes = 1000};
+    return (watch_reader){.next_revision = next_revision, .created = true, .max_bytes = 3000};
 }
 
 static watch_news take(watch_reader *r) {
@@ -132,7 +132,7 @@ static void test_bad_messages(void **state) {
 /* A stream carries one watch: what speaks of another, or of none that was made, is not its. */
 static void test_watch_ids(void **state) {
     (void)state;
-    watch_reader r = {.max_bytes = 1000};
+    watch_reader r = {.max_bytes = 3000};
     good_message(1); /* before it was made */
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
@@ -259,6 +259,15 @@ static void test_fragments_without_end(void **state) {
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_TOO_LARGE);
     watch_reader_fini(&r);
+
+    r = standing(101); /* what is old takes room as well */
+    r.max_bytes = 50;
+    kvs[3].mod_revision = kvs[3].create_revision = 101;
+    assert_int_equal(take(&r), WATCH_BROKEN);
+    watch_reader_clear(&r);
+    assert_int_equal(r.next_revision, 101);
+    watch_reader_fini(&r);
+    kvs[3].mod_revision = kvs[3].create_revision = 100;
 
     r = standing(200); /* all of it is old */
     r.max_bytes = 50;

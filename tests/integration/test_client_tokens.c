@@ -198,6 +198,72 @@ static void test_denied_names_the_method(void **state) {
     expect_no_secret(false);
 }
 
+/* ---- what a token is needed for, beside others ---- */
+
+/* A pulled watch moves only while its user waits for it. One that is left in the middle of fetching a token is no
+ * reason for others to wait. */
+static void test_a_watch_is_left_while_it_fetches_a_token(void **state) {
+    (void)state;
+    ew_watch *w;
+    ew_watch_batch b;
+    answer_well(&actions[2]);
+    assert_int_equal(ew_watch_open(&w, client, ew_keys_one(EW_STR("/a")), NULL, &err), EW_OK);
+    scripted_take_calls(server);
+    scripted_refuse(server, 1, refusals[0].code, refusals[0].text);
+    int tokens = 0;
+    for (int i = 0; tokens == 0 && i < 2000; i++) {
+        ew_watch_next(w, 0, &b, &err);
+        nanosleep(&(struct timespec){0, 2000000}, NULL);
+        tokens = scripted_take_calls(server).tokens;
+    }
+    assert_int_equal(tokens, 1); /* and the watch has not seen it */
+    answer_well(&actions[0]);
+    int status = put();
+    if (status != EW_OK)
+        fail_msg("%s: %s", ew_errname(status), err.detail);
+    ew_watch_close(w);
+}
+
+/* New connections that do not work take nobody's place. */
+static void test_a_reload_that_does_not_work(void **state) {
+    (void)state;
+    char before[32];
+    answer_well(&actions[0]);
+    assert_int_equal(put(), EW_OK);
+    snprintf(before, sizeof before, "%s", scripted_take_calls(server).token);
+    scripted_answer(server, ew_str("\x0a\xff"), GRPC_STATUS_OK, "");
+    assert_int_equal(ew_client_reload(client, &err), EW_ERR_BAD_ANSWER);
+    assert_non_null(strstr(err.detail, "the old connections stay"));
+    scripted_take_calls(server);
+    answer_well(&actions[0]);
+    assert_int_equal(put(), EW_OK);
+    scripted_calls calls = scripted_take_calls(server);
+    assert_int_equal(calls.tokens, 0);
+    assert_string_equal(calls.token, before);
+}
+
+static void *reload(void *arg) {
+    *(int *)arg = ew_client_reload(client, &err);
+    return NULL;
+}
+
+static void test_a_reload_can_be_cancelled(void **state) {
+    (void)state;
+    pthread_t thread;
+    int status = EW_OK;
+    answer_well(&actions[0]);
+    assert_int_equal(put(), EW_OK);
+    scripted_take_calls(server);
+    scripted_be_silent(server);
+    int64_t start_ms = etcd_now_ms();
+    assert_int_equal(pthread_create(&thread, NULL, reload, &status), 0);
+    scripted_await_call(server);
+    ew_client_cancel(client);
+    pthread_join(thread, NULL);
+    assert_int_equal(status, EW_ERR_CANCELLED);
+    assert_true(etcd_now_ms() - start_ms < 4000); /* of the 5 s that it would have waited */
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
@@ -205,6 +271,9 @@ int main(void) {
         TEST(test_every_token_is_refused),
         TEST(test_denied_is_not_tried_again),
         TEST(test_denied_names_the_method),
+        TEST(test_a_watch_is_left_while_it_fetches_a_token),
+        TEST(test_a_reload_that_does_not_work),
+        TEST(test_a_reload_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

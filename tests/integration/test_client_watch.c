@@ -2,6 +2,7 @@
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
+#include "lib/wire.h"
 
 #include <etcdworker/log.h>
 
@@ -396,10 +397,16 @@ static void test_silence(void **state) {
     must(ew_watch_open(&w, alert, ew_keys_prefix(EW_STR("/silence")), NULL, &err));
     for (int i = 0; i < 30; i++)
         assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
+    for (int i = 0; i < 4; i++) { /* who does not look hears nothing */
+        nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+        assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_TIMEOUT);
+    }
     assert_int_equal(atomic_load(&renewals), 0);
     etcd_server_pause(server);
-    for (int i = 0; i < 30 && atomic_load(&renewals) == 0; i++)
-        assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
+    for (int i = 0; i < 60 && atomic_load(&renewals) == 0; i++) { /* in a loop of the program's own */
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_TIMEOUT);
+    }
     assert_int_equal(ew_watch_next(w, 1000, &b, &err), EW_ERR_TIMEOUT);
     etcd_server_resume(server);
     assert_in_range(atomic_load(&renewals), 1, 6);
@@ -407,6 +414,32 @@ static void test_silence(void **state) {
     ew_log_set(NULL, NULL, EW_LOG_WARN);
     ew_watch_close(w);
     ew_client_close(alert);
+}
+
+/* A message that takes longer than the silence that is allowed comes all the same. */
+static void test_a_large_message_on_a_slow_wire(void **state) {
+    (void)state;
+    enum { VALUE = 1000000 };
+    char *value = calloc(1, VALUE);
+    wire *line = wire_open(server->address);
+    ew_options *o = etcd_server_options(server);
+    ew_client *far;
+    ew_watch *w;
+    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    must(ew_options_set(o, "watch_silence_ms", "500", &err));
+    must(ew_client_open(&far, o, &err));
+    ew_options_free(o);
+    must(ew_watch_open(&w, far, ew_keys_prefix(EW_STR("/slow-wire")), NULL, &err));
+    wire_throttle(line, 400000); /* 2.5 s */
+    must(ew_client_put(client, EW_STR("/slow-wire"), (ew_slice){value, VALUE}, NULL, NULL, &err));
+    ew_watch_batch b = next(w);
+    assert_int_equal(b.count, 1);
+    assert_int_equal(b.events[0].kv.value.len, VALUE);
+    ew_watch_close(w);
+    ew_client_close(far);
+    wire_close(line);
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-wire")), false, NULL, &err));
+    free(value);
 }
 
 typedef struct cancelling {
@@ -483,6 +516,7 @@ int main(void) {
         cmocka_unit_test(test_slow_user),
         cmocka_unit_test(test_a_backlog_larger_than_memory),
         cmocka_unit_test(test_silence),
+        cmocka_unit_test(test_a_large_message_on_a_slow_wire),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),
     };
