@@ -55,7 +55,7 @@ static char *next_line(char *out, int size, void *arg) {
     }
     r->line++;
     size_t len = (size_t)got;
-    while (len > 0 && strchr("\r\n", r->text[len - 1]))
+    while (len > 0 && (r->text[len - 1] == '\r' || r->text[len - 1] == '\n'))
         r->text[--len] = '\0';
     const char *start = r->text;
     if (r->line == 1 && strncmp(start, "\xEF\xBB\xBF", 3) == 0)

@@ -41,7 +41,8 @@ bool settings_is_secret(const char *name);
 /* Prints the value of a row as a config file would give it; a choice by its word. */
 void settings_print_value(FILE *out, const ew_options *o, const ew_option_info *row);
 
-/* The texts of --help and --check-config. The latter is a config file again. */
+/* The texts of --help and --check-config. The latter is a config file again; in it, what is secret and what no line of
+ * a file can say are comments. */
 void settings_print_help(FILE *out);
 void settings_print_effective(FILE *out, const settings *s);
 

@@ -34,6 +34,38 @@ bool settings_is_secret(const char *name) {
     return ends_in(name, "password") || ends_in(name, "token") || ends_in(name, "secret");
 }
 
+/* Whether a line of the config file can say it: see config_file.c, and inih for blanks and comments. */
+static bool fits_into_a_line(const char *text) {
+    bool blank = false; /* what stands before */
+    if (isspace((unsigned char)text[0]))
+        return false;
+    for (; *text; text++) {
+        if (*text == '\n' || (blank && *text == ';'))
+            return false;
+        blank = isspace((unsigned char)*text);
+    }
+    return !blank;
+}
+
+static void print_escaped(FILE *out, const char *text) {
+    for (; *text; text++)
+        fprintf(out, isprint((unsigned char)*text) ? "%c" : "\\x%02x", (unsigned char)*text);
+}
+
+static void print_effective_value(FILE *out, const settings *s, const ew_option_info *row) {
+    const char *text = row->kind == EW_OPTION_TEXT ? ew_options_text(s->options, row->name) : "0";
+    bool hide = settings_is_secret(row->name) && text[0] != '\0', fits = fits_into_a_line(text);
+    fprintf(out, "%s%s =", hide || !fits ? "# " : "", row->name);
+    if (text[0] != '\0' && text[0] != ';') /* which would begin a comment behind a blank */
+        fputc(' ', out);
+    if (hide)
+        fputs("(hidden)", out);
+    else if (fits)
+        settings_print_value(out, s->options, row);
+    else
+        print_escaped(out, text), fputs("  (no line of a file can say this)", out);
+}
+
 void settings_print_effective(FILE *out, const settings *s) {
     static const char *const sources[] = {"", "  ; file", "  ; environment", "  ; flag"};
     const char *group = "";
@@ -43,12 +75,7 @@ void settings_print_effective(FILE *out, const settings *s) {
         if (strcmp(group, row->group) != 0)
             fprintf(out, "\n# %s\n", row->group);
         group = row->group;
-        bool hide = settings_is_secret(row->name) && ew_options_text(s->options, row->name)[0] != '\0';
-        fprintf(out, "%s%s =", hide ? "# " : "", row->name);
-        if (hide)
-            fputs(" (hidden)", out);
-        else if (row->kind != EW_OPTION_TEXT || ew_options_text(s->options, row->name)[0] != '\0')
-            fputc(' ', out), settings_print_value(out, s->options, row);
+        print_effective_value(out, s, row);
         fprintf(out, "%s\n", sources[s->sources[i]]);
     }
 }

@@ -186,9 +186,11 @@ static void test_every_wrong_line_is_named(void **state) {
 static void test_bytes_that_are_no_text(void **state) {
     (void)state;
     settings s;
-    write_file("name = a\0b\n", 11);
+    write_file("name = a\0b\n\nprefix = /a\0\r\n\0", 27); /* inside, at the end, and alone */
     assert_int_equal(load(&s, LIST("--config", path), NULL), EXIT_CONFIG);
     assert_non_null(strstr(problems, ":1: a NUL byte"));
+    assert_non_null(strstr(problems, ":3: a NUL byte"));
+    assert_non_null(strstr(problems, ":4: a NUL byte"));
     settings_fini(&s);
 }
 
@@ -232,7 +234,7 @@ static char *print(void (*fn)(FILE *, const settings *), const settings *s) {
 static void test_what_check_config_prints_is_a_config_file(void **state) {
     (void)state;
     settings s, again;
-    assert_int_equal(load(&s, LIST("--prefix=/a b", "--no-coalesce", "--isolation=serializable", "--page-bytes=70000"),
+    assert_int_equal(load(&s, LIST("--prefix=;a b;", "--no-coalesce", "--isolation=serializable", "--page-bytes=70000"),
                           LIST("ETCDWORKER_NAME=n")),
                      EXIT_DONE);
     char *text = print(settings_print_effective, &s);
@@ -249,6 +251,27 @@ static void test_what_check_config_prints_is_a_config_file(void **state) {
     free(text);
     settings_fini(&s);
     settings_fini(&again);
+}
+
+static void test_what_no_line_can_say_is_printed_as_a_comment(void **state) {
+    (void)state;
+    static char *const values[] = {"/a\nname = b", " /a", "/a\t", "/a ;b", "; ;", "\r"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        settings s, again;
+        char flag[40];
+        snprintf(flag, sizeof flag, "--prefix=%s", values[i]);
+        assert_int_equal(load(&s, LIST(flag), NULL), EXIT_DONE);
+        char *text = print(settings_print_effective, &s);
+        assert_non_null(strstr(text, "\n# prefix ="));
+        assert_non_null(strstr(text, "  (no line of a file can say this)  ; flag\n"));
+        assert_int_equal(load_file(&again, text), EXIT_DONE);
+        assert_string_equal(problems, "");
+        assert_string_equal(ew_options_text(again.options, "prefix"), "");
+        assert_string_equal(ew_options_text(again.options, "name"), ew_options_text(s.options, "name"));
+        free(text);
+        settings_fini(&s);
+        settings_fini(&again);
+    }
 }
 
 static void test_a_password_stays_a_secret(void **state) {
@@ -361,6 +384,7 @@ int main(void) {
         cmocka_unit_test(test_lines_of_any_length),
         cmocka_unit_test(test_what_a_file_may_hold),
         cmocka_unit_test(test_what_check_config_prints_is_a_config_file),
+        cmocka_unit_test(test_what_no_line_can_say_is_printed_as_a_comment),
         cmocka_unit_test(test_a_password_stays_a_secret),
         cmocka_unit_test(test_help_names_every_option_and_fits_a_terminal),
         cmocka_unit_test(test_the_manual_names_every_option),
