@@ -309,6 +309,7 @@ static struct {
     int end;                  /* what it ended with; EW_OK while it has not */
     int64_t oldest;           /* after EW_ERR_COMPACTED */
     bool cancelled, told_off; /* by ew_watch_cancel; by ew_client_cancel during this wait */
+    int64_t unfinished;       /* the revision that may go on in the next fragment; 0: none; INT64_MAX: not known */
 } pulled;
 
 static volatile uint8_t sink;
@@ -326,6 +327,7 @@ static void on_watch_request(ew_slice message) {
         CHECK(!stream.sent && r->create_request->fragment);
         CHECK(start >= pulled.asked && (pulled.seen == 0 || start == pulled.seen + 1));
         pulled.asked = start;
+        pulled.unfinished = 0;
     } else {
         CHECK(stream.sent && r->request_union_case == PB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST);
     }
@@ -377,6 +379,10 @@ static void deliver_response(void) {
         events[i].type = take() % 8 == 0 ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
         events[i].prev_kv = (flags & PREVIOUS) != 0 ? &previous : NULL;
     }
+    for (size_t i = 0; i < m.n_events; i++)
+        pulled.unfinished = kvs[i].mod_revision > pulled.unfinished ? kvs[i].mod_revision : pulled.unfinished;
+    if (!m.fragment && m.watch_id >= 0)
+        pulled.unfinished = 0;
     deliver_message(&m.base);
 }
 
@@ -401,9 +407,12 @@ void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     } else if (what == 2) {
         starved = true;
     } else if (what == 3 && is_read()) {
+        pulled.unfinished = INT64_MAX;
         deliver(take_bytes());
     } else if (what < 12 && is_read()) {
-        deliver_response();
+        do /* what is ready together comes in one run */
+            deliver_response();
+        while (is_read() && take() % 2 == 0 && input.left > 0);
     } else {
         CHECK(deadline_ms < INT64_MAX); /* a watch never waits for ever without a look at its stream */
         clock_ms = deadline_ms > clock_ms ? deadline_ms : clock_ms;
@@ -417,6 +426,8 @@ void __wrap_etcd_queue_wake(etcd_queue *q) {
 static void check_batch(const ew_watch_batch *b) {
     CHECK(b->revision > pulled.seen && b->revision < INT64_MAX);
     CHECK((b->count == 0) == (b->events == NULL));
+    CHECK(b->count == 0 || pulled.unfinished == 0 || b->revision < pulled.unfinished); /* whole revisions */
+    CHECK(!stream.open || stream.paused || stream.cancelled); /* the next waits until the user wants it */
     for (size_t i = 0; i < b->count; i++) {
         const ew_watch_event *e = &b->events[i];
         CHECK(e->kv.key.len > 0 && e->kv.mod_revision > pulled.seen && e->kv.mod_revision >= pulled.asked);
