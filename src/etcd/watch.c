@@ -87,19 +87,13 @@ static void on_message(void *arg, ew_slice bytes) {
     leave_stream(w);
 }
 
-/* Would be so again: what etcd refuses, and an answer that does not fit into max_receive_bytes. */
-static bool is_final(int status) {
-    return status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED ||
-           status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID;
-}
-
 static void on_ended(void *arg, int status, const char *detail) {
     ew_watch *w = arg;
     w->stream = NULL;
     w->retry_ms = etcd_now_ms() + backoff_next_ms(&w->backoff);
     if (w->news == WATCH_NOTHING) {
         watch_reader_clear(&w->reader); /* what is not whole comes again */
-        if (is_final(status) && !token_may_be_new(w, status, detail)) {
+        if (watch_is_final(status) && !token_may_be_new(w, status, detail)) {
             w->news = WATCH_OVER;
             w->reader.status = status;
             snprintf(w->reader.detail, sizeof w->reader.detail, "watch: %s", detail);

@@ -31,6 +31,11 @@ static bool grow(void *array, size_t *capacity, size_t need, size_t size) {
     return true;
 }
 
+bool watch_is_final(int status) {
+    return status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED ||
+           status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID;
+}
+
 static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
     /* P4: a compacted start is told by compact_revision alone; header.revision is 0 and no rollback. */
     if (m->compact_revision > 0) {
@@ -39,9 +44,9 @@ static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
     }
     const char *reason = m->cancel_reason && m->cancel_reason[0] ? m->cancel_reason : "etcd canceled it";
     int status = method_reason(reason);
-    if (status != EW_ERR_UNAVAILABLE)
+    if (watch_is_final(status))
         return end(r, WATCH_OVER, status, reason); /* P10: an auth failure has no other sign than its text */
-    if (m->created && !strstr(reason, "no leader"))
+    if (m->created && status == EW_ERR_UNAVAILABLE && !strstr(reason, "no leader"))
         return end(r, WATCH_OVER, EW_ERR_INVALID, reason); /* refused when it was made: it would be again */
     return end(r, WATCH_BROKEN, EW_ERR_UNAVAILABLE, reason);
 }

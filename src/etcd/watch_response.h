@@ -35,6 +35,10 @@ typedef struct watch_reader {
 /* One message of the stream. */
 watch_news watch_reader_take(watch_reader *r, ew_slice bytes);
 
+/* Whether trying again would only be told the same: what etcd refuses, and an answer that does not fit into
+ * max_receive_bytes. */
+bool watch_is_final(int status);
+
 /* Ends it for a reason that the stream does not know. */
 watch_news watch_reader_end(watch_reader *r, int status, const char *detail);
 

@@ -444,6 +444,7 @@ static void check_batch(const ew_watch_batch *b) {
 static void check_end(int status, const ew_watch_batch *b) {
     CHECK(pulled.end == EW_OK || pulled.end == status);
     if (status == EW_ERR_COMPACTED) {
+        CHECK(b->revision > 0);
         CHECK(pulled.end == EW_OK || pulled.oldest == b->revision);
         pulled.oldest = b->revision;
     }

@@ -309,6 +309,8 @@ static void test_messages_without_events(void **state) {
         {"etcdserver: no leader", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
         {"", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
         {"range is empty", true, WATCH_OVER, EW_ERR_INVALID},
+        {"etcdserver: too many requests", true, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
+        {"etcdserver: mvcc: required revision has been compacted", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE}, /* P4 */
     };
     for (size_t i = 0; i < sizeof canceled / sizeof canceled[0]; i++) {
         good_message(0);
