@@ -50,6 +50,8 @@ void steps_tick(int64_t now) {
     int64_t at = began_ns;
     for (step s = 0; s < STEPS; s++) {
         int64_t end = atomic_exchange_explicit(&ended_ns[s], 0, memory_order_relaxed);
+        if (began_ns == 0) /* of the worker's start */
+            atomic_store_explicit(&met[s], false, memory_order_relaxed);
         if (s == STEP_UPDATE)
             end = now;
         if (began_ns != 0 && end > at) {

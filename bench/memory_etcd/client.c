@@ -1,5 +1,5 @@
 /* The client and the session, as far as a worker goes: what is called once a run. */
-#include "etcd.pb-c.h"
+#include "etcd/blocking_request.h"
 #include "memory_etcd.h"
 #include "sim/memory.h"
 
@@ -23,32 +23,20 @@ void ew_client_close(ew_client *client) {
     free(client);
 }
 
-/* Has the model answer a packed request, which is freed. The answer is unpacked if its type is given. */
-static int call(ew_client *client, etcd_method method, const ProtobufCMessage *request,
-                const ProtobufCMessageDescriptor *type, ProtobufCMessage **answer, ew_error *err) {
-    size_t size = protobuf_c_message_get_packed_size(request);
-    uint8_t *bytes = sim_alloc(size);
-    protobuf_c_message_pack(request, bytes);
+/* A call that is waited for: the model answers at once. */
+int blocking_call(ew_client *client, etcd_method method, ew_slice request, const ProtobufCMessageDescriptor *type,
+                  void *answer, ew_error *err) {
+    ProtobufCMessage *m = NULL;
     pthread_mutex_lock(&memory_lock);
-    etcd_model_answer a = memory_call(client, method, (ew_slice){bytes, size});
-    if (type != NULL && a.status == EW_OK)
-        *answer = protobuf_c_message_unpack(type, NULL, a.bytes.len, a.bytes.data);
+    etcd_model_answer a = memory_call(client, method, request);
+    if (a.status == EW_OK)
+        m = protobuf_c_message_unpack(type, NULL, a.bytes.len, a.bytes.data);
     streams_look(client, NULL);
     pthread_mutex_unlock(&memory_lock);
-    free(bytes);
-    return a.status == EW_OK ? EW_OK : ew_fail(err, a.status, "%s", a.detail);
-}
-
-/* Nobody here asks for the result. */
-int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options, ew_result **out,
-                  ew_error *err) {
-    if (out != NULL)
-        return ew_fail(err, EW_ERR_INVALID, "the etcd in memory gives no results");
-    Pb__PutRequest request = PB__PUT_REQUEST__INIT;
-    request.key = sim_binary(key);
-    request.value = sim_binary(value);
-    request.lease = options != NULL ? options->lease : 0;
-    return call(client, ETCD_PUT, &request.base, NULL, NULL, err);
+    if (a.status != EW_OK)
+        return ew_fail(err, a.status, "%s", a.detail);
+    memcpy(answer, &m, sizeof m);
+    return m != NULL ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "%s", type->short_name);
 }
 
 /* ---- sessions: a lease that cannot expire ---- */
@@ -60,17 +48,16 @@ struct ew_session {
 
 int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
     Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
-    ProtobufCMessage *answer = NULL;
+    Pb__LeaseGrantResponse *answer;
     request.ttl = ttl_s;
     *out = NULL;
-    int status = call(client, ETCD_LEASE_GRANT, &request.base, &pb__lease_grant_response__descriptor, &answer, err);
+    int status =
+        blocking_request(client, ETCD_LEASE_GRANT, &request, &pb__lease_grant_response__descriptor, &answer, err);
     if (status != EW_OK)
         return status;
-    if (answer == NULL)
-        return ew_fail(err, EW_ERR_BAD_ANSWER, "session");
     *out = sim_alloc(sizeof **out);
-    **out = (ew_session){client, ((const Pb__LeaseGrantResponse *)answer)->id};
-    protobuf_c_message_free_unpacked(answer, NULL);
+    **out = (ew_session){client, answer->id};
+    pb__lease_grant_response__free_unpacked(answer, NULL);
     return EW_OK;
 }
 
@@ -99,9 +86,11 @@ void ew_session_close(ew_session *s, bool keep_lease) {
     if (s == NULL)
         return;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
+    Pb__LeaseRevokeResponse *answer;
     request.id = s->lease;
-    if (!keep_lease)
-        call(s->client, ETCD_LEASE_REVOKE, &request.base, NULL, NULL, NULL);
+    if (!keep_lease && blocking_request(s->client, ETCD_LEASE_REVOKE, &request, &pb__lease_revoke_response__descriptor,
+                                        &answer, NULL) == EW_OK)
+        pb__lease_revoke_response__free_unpacked(answer, NULL);
     free(s);
 }
 

@@ -52,6 +52,8 @@ bool worker_configure_committing(ew_worker *w) {
     w->committing.exactly_once = w->options->exactly_once;
     w->committing.receipt_key = ew_str(w->receipt_key);
     w->committing.lease = lease_of(w);
+    w->committing.receipt_revision = w->receipt_revision;
+    w->committing.sequence = w->sequence;
     return make_fence(w);
 }
 

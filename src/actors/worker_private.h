@@ -22,8 +22,9 @@ struct ew_worker {
     int64_t leader_revision; /* of its key, when the worker was started */
     bool own_client, own_session;
     char *prefix, *counter_key, *worker_id, *receipt_key;
-    char *marker_key; /* bound to the session's lease, for fence_session */
-    uint8_t *fence;   /* the compares that every transaction carries */
+    int64_t receipt_revision, sequence; /* which the run starts with */
+    char *marker_key;                   /* bound to the session's lease, for fence_session */
+    uint8_t *fence;                     /* the compares that every transaction carries */
     committing_config committing;
     char *url; /* <url_prefix>/<name> */
     char *submit_url, *ticks_url;

@@ -2,6 +2,10 @@
 #include "actors/worker_private.h"
 #include "core/log.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <sys/random.h>
+
 void worker_tell_reactor(ew_worker *w, const Msg__Message *m) {
     pthread_mutex_lock(&w->lock);
     if (w->control != NULL)
@@ -68,6 +72,53 @@ static int put_marker(ew_worker *w, ew_error *err) {
     return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
 }
 
+/* Puts the receipt in place of that of `expected` (0: of none). Otherwise reads it. */
+static int try_claim(ew_worker *w, int64_t expected, ew_result **r, ew_error *err) {
+    char value[24];
+    const ew_keys key = ew_keys_one(ew_str(w->receipt_key));
+    const ew_put_options options = EW_PUT_OPTIONS(.lease = ew_session_lease(w->session));
+    snprintf(value, sizeof value, "%lld", (long long)w->sequence);
+    ew_txn *t = ew_txn_new();
+    ew_txn_if(t, key, EW_MOD_REVISION, EW_EQUAL, expected);
+    ew_txn_put(t, EW_THEN, ew_str(w->receipt_key), ew_str(value), &options);
+    ew_txn_get(t, EW_ELSE, key, NULL);
+    int status = ew_client_txn(w->client, t, r, err);
+    ew_txn_free(t);
+    /* The only thing that may be missing is the lease. */
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+}
+
+/* Puts the receipt before the first transaction, which then can tell, as every later one, whether it is still there. A
+ * receipt of our lease was left by an earlier run with this session and this id, whose late copies are refused from now
+ * on; or it is another worker's that has both, which notices with its next transaction, since its numbers are not ours.
+ * One of another lease stays, and refuses our first transaction. May be done any number of times. */
+static int claim_receipt(ew_worker *w, ew_error *err) {
+    const int64_t lowest = INT64_C(1000000000000000000); /* all have 19 digits: transactions of one size */
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return ew_fail(err, EW_ERR_SYSTEM, "no random numbers: %s", strerror(errno));
+    w->sequence = lowest + (int64_t)(random % (uint64_t)lowest);
+    w->receipt_revision = 0;
+    int64_t expected = 0;
+    for (int tries = 0; tries < 3; tries++) {
+        ew_result *r;
+        int status = try_claim(w, expected, &r, err);
+        if (status != EW_OK)
+            return status;
+        const ew_result *read = ew_result_op(r, 0);
+        const ew_kv *kv =
+            ew_result_succeeded(r) || read == NULL || ew_result_count(read) == 0 ? NULL : ew_result_at(read, 0);
+        bool foreign = kv != NULL && kv->lease != ew_session_lease(w->session);
+        if (ew_result_succeeded(r))
+            w->receipt_revision = ew_result_revision(r);
+        expected = kv != NULL ? kv->mod_revision : 0;
+        ew_result_free(r);
+        if (w->receipt_revision > 0 || foreign)
+            return EW_OK;
+    }
+    return ew_fail(err, EW_ERR_UNAVAILABLE, "the receipt %s changes all the time", w->receipt_key);
+}
+
 /* What must be in etcd before the run: as patient as the load of the first snapshot, and as easily stopped. */
 static int patiently(ew_worker *w, int (*attempt)(ew_worker *w, ew_error *err), int64_t deadline_ms, ew_error *err) {
     const ew_options *o = w->options;
@@ -96,6 +147,8 @@ int worker_ensure_session(ew_worker *w, ew_error *err) {
         w->session = ew_election_session(w->election);
     if (w->session == NULL && needs_session(w))
         status = patiently(w, open_session, deadline_ms, err);
+    if (status == EW_OK && w->options->exactly_once)
+        status = patiently(w, claim_receipt, deadline_ms, err);
     if (status == EW_OK && w->options->fence_session)
         status = patiently(w, put_marker, deadline_ms, err);
     return status;

@@ -26,6 +26,8 @@ committing *committing_new(const committing_config *config) {
     c->config = *config;
     c->timer_ms = c->stop_ms = INT64_MAX;
     c->random = config->seed;
+    c->receipt_mod = config->receipt_revision;
+    c->sequence = config->sequence;
     if (!committing_make_standing(config, &c->standing, &c->standing_bytes)) {
         committing_free(c);
         return NULL;

@@ -30,7 +30,9 @@ typedef struct committing_config {
     int64_t max_bytes;    /* of the serialized request */
     bool exactly_once;    /* receipts */
     ew_slice receipt_key;
-    int64_t lease;  /* the receipt's lease, the worker's own */
+    int64_t lease;            /* the receipt's lease, the worker's own */
+    int64_t receipt_revision; /* its mod_revision, if it is there at the start; 0: it is not */
+    int64_t sequence;         /* the last number that a receipt was put with; no two workers of one lease start alike */
     ew_slice fence; /* a TxnRequest fragment of compares that every transaction carries; may be empty. "Equal", of a
                        lease (the session's: EW_ERR_SESSION_DONE), or of a create or mod revision (the leadership's:
                        EW_ERR_LEADERSHIP_LOST) */

@@ -20,15 +20,16 @@
  * carries s: a copy of T was applied between T's refusal and F. As (2). d. F's outcome is unknown: F is sent again; it
  * may be sent any number of times, since (a) to (c) hold for each copy. A copy of F that is applied after (c) is
  * impossible: the receipt has left m.
- *  4. The receipt is gone, though we wrote it: the lease expired or was revoked, or somebody deleted the key. T may
+ *  4. The receipt is gone, though it was there: the lease expired or was revoked, or somebody deleted the key. T may
  * have been applied before that. With the lease gone no copy of T can be applied any more (etcd refuses the put of a
  * key with an unknown lease), with the key deleted by hand none either (m is gone for good), but whether one was is
- * lost with the receipt. The session is done, the outcome stays unknown. Only before our first transaction (m == 0,
- * "the receipt does not exist") is absence the normal case: (3), and F creates the receipt. Should somebody delete that
- * one by hand while a copy of T is still on its way, the copy's compare holds again: whoever deletes receipts of living
- *     workers takes their guarantee away.
- *  5. The receipt is somebody else's (another lease, another sequence): another worker uses our id. EW_ERR_FENCED, and
- * as in (4) the outcome stays unknown.
+ * lost with the receipt. The session is done, the outcome stays unknown. A worker puts its receipt before its first
+ * transaction, so that this holds for all of them. Without that (m == 0, "the receipt does not exist") absence is the
+ * normal case before the first: (3), and F creates the receipt; one that somebody deletes by hand meanwhile takes that
+ *     guarantee away.
+ *  5. The receipt is somebody else's (another lease, another sequence): another worker uses our id. Sequences start by
+ * chance, so that two with the same lease do not take each other's for their own. EW_ERR_FENCED, and as in (4) the
+ *     outcome stays unknown.
  *  6. Whatever else is answered to T or F - busy, no leader, a timeout, bytes that make no sense - says nothing about
  * the copies. We ask again, with backoff, for as long as it takes or until a stop's time is over. What can only be
  *     answered one way from now on (denied, invalid) leaves the outcome unknown, and ends the batch so.

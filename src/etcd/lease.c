@@ -1,4 +1,5 @@
 /* Leases: grant, revoke, one keepalive, info. */
+#include "etcd/blocking.h"
 #include "etcd/keepalive.h"
 #include "etcd/result.h"
 

@@ -3,7 +3,7 @@
 #ifndef ETCD_REQUEST_H
 #define ETCD_REQUEST_H
 
-#include "etcd/blocking.h"
+#include "etcd/blocking_request.h"
 
 ProtobufCBinaryData request_bytes(ew_slice s);
 

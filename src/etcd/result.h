@@ -2,7 +2,7 @@
 #ifndef ETCD_RESULT_H
 #define ETCD_RESULT_H
 
-#include "etcd/blocking.h"
+#include "etcd/blocking_request.h"
 
 /* Takes over the answer, also on failure: a Pb__RangeResponse, PutResponse, DeleteRangeResponse or TxnResponse. `out`
  * may be NULL: then it is only checked. */

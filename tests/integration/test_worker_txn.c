@@ -519,6 +519,51 @@ static void test_two_workers_with_one_id(void **state) {
     assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
 }
 
+static int append_x_to_shared(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/shared/a"), append_x, NULL, NULL);
+    return s->arg ? ew_group_on_done(g, judged, s->arg) : EW_OK;
+}
+
+static void open_shared(stage *s, ew_session *session, verdicts *v) {
+    stage_open(s, "/shared");
+    stage_set(s, "worker_id", "shared");
+    s->session = session;
+    s->arg = v;
+    stage_start(s);
+    stage_await_ready(s, true);
+}
+
+/* Two of one id on one session: the lease does not tell them apart. The later one takes the receipt over, whether the
+ * earlier one is gone, as it should be, or not. What either is told is what happened. */
+static void test_two_workers_with_one_id_and_session(void **state) {
+    (void)state;
+    verdicts v = {0};
+    stage s, later;
+    ew_session *session;
+    assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
+    for (int run = 0; run < 3; run++) { /* one after the other */
+        open_shared(&s, session, &v);
+        stage_do(&s, append_x_to_shared);
+        assert_int_equal(v.calls, run + 1);
+        assert_int_equal(v.status[run], EW_OK);
+        assert_int_equal(hand_get("/shared/a").version, run + 1);
+        if (run < 2)
+            assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    }
+    open_shared(&later, session, NULL);
+    stage_begin(&s, append_x_to_shared); /* beside it, the third one of above */
+    assert_int_equal(stage_await_end(&s), EW_ERR_FENCED);
+    assert_non_null(strstr(s.err.detail, "/etcdworker/receipts/shared"));
+    assert_int_equal(v.calls, 4);
+    assert_true(v.status[3] != EW_OK);
+    stage_close(&s);
+    stage_do(&later, append_x_to_shared);
+    assert_string_equal(hand_get("/shared/a").value, "xxxx");
+    assert_int_equal(stage_close(&later), EW_ERR_CANCELLED);
+    ew_session_close(session, false);
+}
+
 /* The same where only the session's marker tells: whoever came first is told of the second. */
 static void test_two_workers_with_one_marker(void **state) {
     (void)state;
@@ -545,16 +590,15 @@ static int append_x_to_lost(stage *s, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/lost/a"), append_x, NULL, NULL);
 }
 
-/* Without its receipt a worker cannot tell what was committed: it ends, and says which key is gone. */
-static void test_a_receipt_deleted_by_hand(void **state) {
-    (void)state;
+static void check_deleted_receipt(bool first) {
     stage s;
     stage_open(&s, "/lost");
     stage_set(&s, "worker_id", "robbed");
     stage_start(&s);
-    stage_do(&s, append_x_to_lost);
+    stage_await_ready(&s, true);
+    if (!first)
+        stage_do(&s, append_x_to_lost);
     hand_kv before = hand_get("/lost/a");
-    assert_true(before.present);
     hand_delete("/etcdworker/receipts/robbed");
     stage_begin(&s, append_x_to_lost);
     int status = stage_await_end(&s);
@@ -563,6 +607,13 @@ static void test_a_receipt_deleted_by_hand(void **state) {
     assert_non_null(strstr(s.err.detail, "receipt"));
     assert_true(hand_get("/lost/a").mod_revision == before.mod_revision);
     stage_close(&s);
+}
+
+/* Without its receipt a worker cannot tell what was committed: it ends, and says which key is gone. */
+static void test_a_receipt_deleted_by_hand(void **state) {
+    (void)state;
+    check_deleted_receipt(false);
+    check_deleted_receipt(true);
 }
 
 /* ---- a session that ends while a transaction is undecided ---- */
@@ -667,11 +718,10 @@ static void test_a_lease_revoked_before_a_lost_transaction(void **state) {
     check_ending(&(ending){.lost = WIRE_UP}, "the receipt /etcdworker/receipts/ending is gone");
 }
 
-/* Before there was a receipt its absence tells nothing: etcd refuses to put one with the lease. */
 static void test_a_lease_revoked_in_the_first_transaction(void **state) {
     (void)state;
-    check_ending(&(ending){.lost = WIRE_DOWN, .first = true}, "lease");
-    check_ending(&(ending){.lost = WIRE_UP, .first = true}, "lease");
+    check_ending(&(ending){.lost = WIRE_DOWN, .first = true}, "the receipt /etcdworker/receipts/ending is gone");
+    check_ending(&(ending){.lost = WIRE_UP, .first = true}, "the receipt /etcdworker/receipts/ending is gone");
 }
 
 /* With a lease that really expires the worker's own clock is the first to know; of the group it knows no more. */
@@ -746,6 +796,7 @@ int main(void) {
         scene_test(test_a_lost_answer_is_resolved),
         scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
         scene_test(test_two_workers_with_one_id),
+        scene_test(test_two_workers_with_one_id_and_session),
         scene_test(test_two_workers_with_one_marker),
         scene_test(test_a_receipt_deleted_by_hand),
         scene_test(test_a_lease_revoked_behind_an_applied_transaction),
