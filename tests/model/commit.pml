@@ -6,11 +6,24 @@
  *
  *     spin -a commit.pml && gcc -O2 -o pan pan.c && ./pan -m1000000
  *
- * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DNO_BARRIER, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE. */
+ * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DNO_BARRIER, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE; and,
+ * with -DBEHIND_A_FENCE, -DSAME_SEQUENCE. */
 
+#ifndef BEHIND_A_FENCE
 #define GROUPS 2     /* that the reactor asks for, one after the other */
 #define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
 #define FOREIGN 2    /* changes by the foreign writer */
+#else                /* a transaction, the same again, its fence, and then there is room for the next one, its repetition and its fence */
+#define GROUPS 1
+#define ATTEMPTS 7
+#define FOREIGN 1
+#endif
+
+#ifndef SAME_SEQUENCE
+#define RAISE sequence = sequence + 2
+#else
+#define RAISE skip
+#endif
 
 mtype = { COMMIT, FENCE };
 mtype = { OK, REFUSED, LOST };
@@ -172,8 +185,8 @@ fence:
     fi;
     attempt_txn(FENCE);
     if
-    :: verdict == OK -> sequence = sequence + 2; goto refused
-    :: verdict == REFUSED && seen_receipt == sequence + 2 -> sequence = sequence + 2; goto refused  /* an earlier fence had happened */
+    :: verdict == OK -> RAISE; goto refused
+    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier fence had happened */
     :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed
     :: verdict == LOST -> goto fence
     fi;
