@@ -36,11 +36,11 @@ void ew_sim_describe(const ew_sim *s, FILE *out) {
     SIM_FAULTS(DESCRIBE)
 #undef DESCRIBE
     const etcd_model_config *c = &s->etcd_config;
-    fprintf(out, "; etcd: batches of %u revisions, fragments of %zu bytes, %zu responses, progress %s\n",
-            c->batch_revisions, c->fragment_bytes, c->queue_responses,
-            c->progress_unanswered  ? "never answered"
-            : c->progress_overtakes ? "overtakes"
-                                    : "in order");
+    fprintf(out,
+            "; etcd: batches of %u revisions, fragments of %zu bytes, %zu responses, progress %s%s, a compacted watch "
+            "ends %s reason\n",
+            c->batch_revisions, c->fragment_bytes, c->queue_responses, c->progress_overtakes ? "overtakes" : "in order",
+            c->progress_unanswered ? ", never when asked for" : "", c->silent_cancel_reason ? "without" : "with a");
 }
 
 bool sim_happens(ew_sim *s, int64_t permille) {

@@ -101,6 +101,7 @@ void sim_worker_begin(sim_worker *w) {
         return;
     }
     w->joint.on = sim_chance(&w->sim->random, 700);
+    sim_note(w->sim, w->joint.on ? "outcomes joined" : "outcomes apart", w->number, w->life);
     w->joint.until_ms = INT64_MAX;
     sim_watcher_start(w);
     sim_actor_wake(&w->reactor, sim_now(w->sim));

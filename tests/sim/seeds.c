@@ -23,6 +23,8 @@ seed_result seeds_run_one(uint64_t seed, FILE *described, FILE *trace) {
     scenario_init(&sc, seed);
     if (described)
         scenario_describe(&sc, described);
+    if (described)
+        fflush(described);
     if (trace)
         ew_sim_trace(sc.sim, trace);
     r.ok = scenario_run(&sc);
@@ -141,9 +143,12 @@ int seeds_run(const seeds_plan *plan) {
     seeds_tally t = {.plan = plan, .began = seeds_clock()};
     t.shown = t.began;
     int status = 2;
-    if (plan->jobs <= 1)
+    /* In a process of its own also if it is one: a core that notices that its state is wrong takes it down, and then
+     * somebody must name the seed. With a description, that is known. */
+    bool here = plan->described || plan->trace;
+    if (here)
         run_here(plan, &t);
-    if (plan->jobs <= 1 || seeds_run_jobs(plan, &t))
+    if (here || seeds_run_jobs(plan, &t))
         status = say_result(plan, &t);
     else
         perror("etcdworker-sim");
