@@ -43,7 +43,8 @@ EW_API int ew_worker_create(ew_worker **out, const ew_options *options, const ew
 EW_API int ew_worker_set_client(ew_worker *w, ew_client *client);
 
 /* Binds the run to a session: when it is done the run ends with EW_ERR_SESSION_DONE. The session stays the caller's and
- * must outlive the worker. Before start. */
+ * must outlive the worker. Several workers may share it, each with a `worker_id` of its own; one that is started after
+ * another with the same id and session takes its place. Before start. */
 EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
 
 /* Binds the run to an election that the caller has won (ew_worker_start answers EW_ERR_STATE otherwise): every
