@@ -64,12 +64,16 @@ static int open_session(ew_worker *w, ew_error *err) {
     return status;
 }
 
+/* Of a put with the session's lease, which is the only thing that may be missing. */
+static int session_status(int status, ew_error *err) {
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+}
+
 /* May be done any number of times. */
 static int put_marker(ew_worker *w, ew_error *err) {
     const ew_put_options options = EW_PUT_OPTIONS(.lease = ew_session_lease(w->session));
-    int status = ew_client_put(w->client, ew_str(w->marker_key), ew_str(w->worker_id), &options, NULL, err);
-    /* The only thing that may be missing is the lease. */
-    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+    return session_status(ew_client_put(w->client, ew_str(w->marker_key), ew_str(w->worker_id), &options, NULL, err),
+                          err);
 }
 
 /* Puts the receipt in place of that of `expected` (0: of none). Otherwise reads it. */
@@ -84,8 +88,7 @@ static int try_claim(ew_worker *w, int64_t expected, ew_result **r, ew_error *er
     ew_txn_get(t, EW_ELSE, key, NULL);
     int status = ew_client_txn(w->client, t, r, err);
     ew_txn_free(t);
-    /* The only thing that may be missing is the lease. */
-    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+    return session_status(status, err);
 }
 
 /* Puts the receipt before the first transaction, which then can tell, as every later one, whether it is still there. A
