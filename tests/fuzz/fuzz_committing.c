@@ -5,18 +5,7 @@
 #include "../unit/tiny_etcd.h"
 #include "core/check.h"
 #include "core/committing.h"
-
-typedef struct input {
-    const uint8_t *data;
-    size_t size;
-} input;
-
-static uint8_t take(input *in) {
-    if (in->size == 0)
-        return 0;
-    in->size--;
-    return *in->data++;
-}
+#include "input.h"
 
 enum { KEYS = 6, UNITS = 6, COPIES = 4 };
 

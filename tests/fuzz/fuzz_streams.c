@@ -4,6 +4,7 @@
  * twice, asks for what is next, and tells its end again and again. */
 #include "etcd/connection.h"
 #include "etcd/keepalive.h"
+#include "input.h"
 
 #include "core/check.h"
 #include "core/unpack.h"
@@ -16,44 +17,21 @@ static ew_client *client;
 
 /* ---- the input ---- */
 
-static struct {
-    const uint8_t *at;
-    size_t left;
-} input;
+static input in;
 
-static uint8_t take(void) {
-    if (input.left == 0)
-        return 0;
-    input.left--;
-    return *input.at++;
-}
-
-/* A small number mostly, sometimes one from the edges. */
-static int64_t take_number(void) {
-    uint8_t byte = take();
-    switch (byte) {
-    case 255:
-        return INT64_MAX;
-    case 254:
-        return INT64_MIN;
-    case 253:
-        return -1;
-    case 252:
-        return INT64_MAX - 1;
-    case 251:
-        return LEASE_TTL_MAX_S;
-    default:
-        return byte < 128 ? byte : (byte - 128) * 256 + take();
-    }
+/* A time to live is taken up to its own edge. */
+static int64_t take_any(void) {
+    uint8_t byte = take(&in);
+    return byte == 251 ? LEASE_TTL_MAX_S : take_number_after(&in, byte);
 }
 
 static ew_slice take_bytes(void) {
-    size_t len = take();
-    if (len > input.left)
-        len = input.left;
-    ew_slice bytes = {input.at, len};
-    input.at += len;
-    input.left -= len;
+    size_t len = take(&in);
+    if (len > in.size)
+        len = in.size;
+    ew_slice bytes = {in.data, len};
+    in.data += len;
+    in.size -= len;
     return bytes;
 }
 
@@ -158,7 +136,7 @@ static void end_stream(void) {
         {EW_ERR_UNSUPPORTED, ""},
         {EW_ERR_NO_MEMORY, "starting"},
     };
-    size_t i = stream.cancelled ? 1 : take() % (sizeof ends / sizeof ends[0]);
+    size_t i = stream.cancelled ? 1 : take(&in) % (sizeof ends / sizeof ends[0]);
     stream.open = false;
     stream.callbacks.ended(stream.arg, ends[i].status, ends[i].detail);
 }
@@ -181,9 +159,9 @@ static void deliver_message(const ProtobufCMessage *m) {
 
 static Pb__ResponseHeader take_header(void) {
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
-    uint8_t cluster = take();
+    uint8_t cluster = take(&in);
     header.cluster_id = cluster < 240 ? 1 : cluster % 3;
-    header.revision = take_number();
+    header.revision = take_any();
     return header;
 }
 
@@ -232,11 +210,11 @@ static void answer_keepalive(bool noise) {
             pb__lease_keep_alive_response__free_unpacked(r, NULL);
         return;
     }
-    uint8_t kind = take();
+    uint8_t kind = take(&in);
     header = take_header();
     made.header = kind % 16 == 1 ? NULL : &header;
     made.id = kind % 16 == 2 ? LEASE + 1 : LEASE;
-    made.ttl = take_number();
+    made.ttl = take_any();
     bool good = take_answer(&made);
     deliver_message(&made.base);
     CHECK(good == !stream.cancelled);
@@ -249,13 +227,13 @@ static void end_keepalive(void) {
 
 /* One thing that happens; it may be nothing but time. */
 static void happens_to_lease(const keepalive *k) {
-    switch (take() % 8) {
+    switch (take(&in) % 8) {
     case 0:
         if (stream.open)
             end_keepalive();
         break;
     case 1:
-        clock_ms += take_number() & 0xffff;
+        clock_ms += take_any() & 0xffff;
         break;
     case 2:
         starved = true;
@@ -277,14 +255,14 @@ static void happens_to_lease(const keepalive *k) {
 /* As the session's thread does it: a step whenever one is due, or something has happened. */
 static void keep_lease(void) {
     etcd_task task = {0};
-    int64_t ttl_s = 1 + take();
+    int64_t ttl_s = 1 + take(&in);
     lease.until_ms = clock_ms + ttl_s * 1000;
     keepalive *k = keepalive_new(client, &task, LEASE, ttl_s, clock_ms);
     CHECK(k);
     for (;;) {
         bool over = keepalive_step(k);
         CHECK(over == (lease.gone || clock_ms >= lease.until_ms));
-        if (over || input.left == 0)
+        if (over || in.size == 0)
             break;
         int64_t due_ms = keepalive_deadline_ms(k);
         CHECK(due_ms > clock_ms && due_ms <= lease.until_ms);
@@ -336,11 +314,11 @@ static void on_watch_request(ew_slice message) {
 
 static Pb__KeyValue take_kv(void) {
     Pb__KeyValue kv = PB__KEY_VALUE__INIT;
-    uint8_t kind = take();
+    uint8_t kind = take(&in);
     kv.key = (ProtobufCBinaryData){kind % 32 == 1 ? 0 : 2, (uint8_t *)(uintptr_t) "/a"};
-    kv.mod_revision = take_number();
-    kv.create_revision = kind % 32 == 2 ? take_number() : kv.mod_revision;
-    kv.version = kind % 32 == 3 ? take_number() : 1;
+    kv.mod_revision = take_any();
+    kv.create_revision = kind % 32 == 2 ? take_any() : kv.mod_revision;
+    kv.version = kind % 32 == 3 ? take_any() : 1;
     return kv;
 }
 
@@ -357,26 +335,26 @@ static void deliver_response(void) {
     Pb__WatchResponse m = PB__WATCH_RESPONSE__INIT;
     Pb__Event events[EVENTS_MAX], *list[EVENTS_MAX];
     Pb__KeyValue kvs[EVENTS_MAX], previous = PB__KEY_VALUE__INIT;
-    uint8_t flags = take();
+    uint8_t flags = take(&in);
     Pb__ResponseHeader header = take_header();
     m.header = (flags & NO_HEADER) != 0 ? NULL : &header;
     m.created = flags & CREATED;
     m.canceled = (flags & CANCELED) != 0;
     m.fragment = (flags & FRAGMENT) != 0;
-    m.watch_id = (flags & OTHER_ID) != 0 ? take_number() : 0;
+    m.watch_id = (flags & OTHER_ID) != 0 ? take_any() : 0;
     if (m.canceled) {
-        m.compact_revision = take_number();
-        m.cancel_reason = (char *)(uintptr_t)reasons[take() % (sizeof reasons / sizeof reasons[0])];
+        m.compact_revision = take_any();
+        m.cancel_reason = (char *)(uintptr_t)reasons[take(&in) % (sizeof reasons / sizeof reasons[0])];
     }
     if ((flags & PREVIOUS) != 0)
         previous = take_kv();
     m.events = list;
-    m.n_events = m.created || m.canceled ? 0 : take() % (EVENTS_MAX + 1);
+    m.n_events = m.created || m.canceled ? 0 : take(&in) % (EVENTS_MAX + 1);
     for (size_t i = 0; i < m.n_events; i++) {
         pb__event__init(list[i] = &events[i]);
         kvs[i] = take_kv();
         events[i].kv = &kvs[i];
-        events[i].type = take() % 8 == 0 ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
+        events[i].type = take(&in) % 8 == 0 ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
         events[i].prev_kv = (flags & PREVIOUS) != 0 ? &previous : NULL;
     }
     for (size_t i = 0; i < m.n_events; i++)
@@ -392,8 +370,8 @@ void __wrap_etcd_queue_wake(etcd_queue *q);
 
 void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     (void)q;
-    bool exhausted = input.left == 0;
-    uint8_t what = take() % 16;
+    bool exhausted = in.size == 0;
+    uint8_t what = take(&in) % 16;
     if (stream.open && stream.cancelled) {
         end_stream();
     } else if (exhausted) {
@@ -412,7 +390,7 @@ void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     } else if (what < 12 && is_read()) {
         do /* what is ready together comes in one run */
             deliver_response();
-        while (is_read() && take() % 2 == 0 && input.left > 0);
+        while (is_read() && take(&in) % 2 == 0 && in.size > 0);
     } else {
         CHECK(deadline_ms < INT64_MAX); /* a watch never waits for ever without a look at its stream */
         clock_ms = deadline_ms > clock_ms ? deadline_ms : clock_ms;
@@ -453,7 +431,7 @@ static void check_end(int status, const ew_watch_batch *b) {
 
 static void next_batch(void) {
     static const int64_t timeouts_ms[] = {0, 10, 1000, 60000, 3600000, -1};
-    int64_t timeout_ms = timeouts_ms[take() % 6], began_ms = clock_ms;
+    int64_t timeout_ms = timeouts_ms[take(&in) % 6], began_ms = clock_ms;
     ew_watch_batch b;
     ew_error err = {0};
     pulled.told_off = false;
@@ -472,13 +450,13 @@ static void next_batch(void) {
 
 static void pull_watch(void) {
     ew_error err = {0};
-    ew_watch_options o = EW_WATCH_OPTIONS(.start_revision = take_number(), .previous = true, .progress = true);
+    ew_watch_options o = EW_WATCH_OPTIONS(.start_revision = take_any(), .previous = true, .progress = true);
     pulled.asked = o.start_revision;
     int status = ew_watch_open(&pulled.watch, client, ew_keys_prefix(EW_STR("/")), &o, &err);
     CHECK((status == EW_OK) == (pulled.watch != NULL));
     CHECK(status == EW_OK || (err.code == status && err.detail[0] != '\0'));
     CHECK(o.start_revision >= 0 || status == EW_ERR_INVALID);
-    while (status == EW_OK && input.left > 0)
+    while (status == EW_OK && in.size > 0)
         next_batch();
     ew_watch_close(pulled.watch);
 }
@@ -498,15 +476,15 @@ static ew_client *open_client(void) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!client)
         client = open_client();
-    input.at = data;
-    input.left = size;
+    in.data = data;
+    in.size = size;
     clock_ms = LONG_AGO_MS;
     memset(&stream, 0, sizeof stream);
     memset(&lease, 0, sizeof lease);
     memset(&pulled, 0, sizeof pulled);
     starved = false;
     atomic_store(&client->cluster_id, 1);
-    bool watches = take() % 2 == 0;
+    bool watches = take(&in) % 2 == 0;
     on_send = watches ? on_watch_request : on_keepalive;
     if (watches)
         pull_watch();

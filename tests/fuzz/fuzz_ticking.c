@@ -5,18 +5,7 @@
 #include "core/check.h"
 #include "core/ticking.h"
 #include "etcd.pb-c.h"
-
-typedef struct input {
-    const uint8_t *data;
-    size_t size;
-} input;
-
-static uint8_t take(input *in) {
-    if (in->size == 0)
-        return 0;
-    in->size--;
-    return *in->data++;
-}
+#include "input.h"
 
 enum { KEYS = 12, SUBMITS = 512, EVENTS = 6 };
 

@@ -3,35 +3,7 @@
  * under way and nothing due. */
 #include "../watching_witness.h"
 #include "etcd.pb-c.h"
-
-typedef struct input {
-    const uint8_t *data;
-    size_t size;
-} input;
-
-static uint8_t take(input *in) {
-    if (in->size == 0)
-        return 0;
-    in->size--;
-    return *in->data++;
-}
-
-/* A small number mostly, sometimes one from the edges. */
-static int64_t take_number(input *in) {
-    uint8_t byte = take(in);
-    switch (byte) {
-    case 255:
-        return INT64_MAX;
-    case 254:
-        return INT64_MIN;
-    case 253:
-        return -1;
-    case 252:
-        return INT64_MAX - 1;
-    default:
-        return byte < 128 ? byte : (byte - 128) * 256 + take(in);
-    }
-}
+#include "input.h"
 
 typedef struct bench {
     watching *core;
