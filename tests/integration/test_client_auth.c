@@ -17,23 +17,11 @@
 static etcd_server *server;
 static certs *files; /* only for its directory */
 
-/* The user app may do anything below /app/, and nothing else. */
-static const char *const setup[][ETCDCTL_WORDS] = {
-    {"user", "add", "root:rootpw"},
-    {"role", "add", "root"},
-    {"user", "grant-role", "root", "root"},
-    {"user", "add", "app:secret"},
-    {"role", "add", "apps"},
-    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app/"},
-    {"user", "grant-role", "app", "apps"},
-    {"auth", "enable"},
-};
-
 static int set_up(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
     files = certs_new();
-    etcdctl_all(server, setup, sizeof setup / sizeof setup[0]);
+    etcd_server_add_users(server, (const char *const[]){"/app/", NULL});
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* A worker whose user may not do what it takes: the run ends, and says what was denied (SEMANTICS 14). */
 #include "lib/certs.h"
 #include "lib/etcd_server.h"
+#include "lib/worker_test.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -9,7 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -17,18 +17,6 @@ static etcd_server *server;
 static certs *files; /* only for its directory */
 static ew_error err;
 
-/* The user app may do anything below /app and keep receipts, and nothing else. */
-static const char *const setup[][ETCDCTL_WORDS] = {
-    {"user", "add", "root:rootpw"},
-    {"role", "add", "root"},
-    {"user", "grant-role", "root", "root"},
-    {"user", "add", "app:secret"},
-    {"role", "add", "apps"},
-    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app"},
-    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/etcdworker/"},
-    {"user", "grant-role", "app", "apps"},
-    {"auth", "enable"},
-};
 static const char *const revoke[][ETCDCTL_WORDS] = {
     {"--user=root:rootpw", "role", "revoke-permission", "apps", "--prefix=true", "/app"},
 };
@@ -37,7 +25,7 @@ static int set_up(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
     files = certs_new();
-    etcdctl_all(server, setup, sizeof setup / sizeof setup[0]);
+    etcd_server_add_users(server, (const char *const[]){"/app", "/etcdworker/", NULL});
     return 0;
 }
 
@@ -82,23 +70,12 @@ static void test_read(void **state) {
     expect_denied(start("/other"), "get \"/other\" to \"/other0\"");
 }
 
-static void await_commit(ew_worker *w) {
-    for (int i = 0; i < 3000; i++) {
-        ew_worker_stats stats = {.size = sizeof stats};
-        ew_worker_get_stats(w, &stats);
-        if (stats.ready && stats.groups_committed > 0)
-            return;
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
-    fail_msg("nothing is committed");
-}
-
 /* The permission is taken away while the worker runs. A watch that stands goes on; the next one is refused, without a
  * word of what (ETCD P10), so the prefix is read again: that is refused with all it takes. */
 static void test_watch(void **state) {
     (void)state;
     ew_worker *w = start("/app");
-    await_commit(w);
+    await_commits(w, 1);
     etcdctl_all(server, revoke, 1);
     etcd_server_stop(server);
     etcd_server_restart(server);

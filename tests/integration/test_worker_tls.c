@@ -1,6 +1,7 @@
 /* A worker in front of an etcd that is guarded by all there is: certificates of both sides, and a user's password. */
 #include "lib/certs.h"
 #include "lib/etcd_server.h"
+#include "lib/worker_test.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -18,18 +18,6 @@ static cert_paths client_cert;
 static char password[192];
 static etcd_server *server;
 static ew_error err;
-
-static const char *const setup[][ETCDCTL_WORDS] = {
-    {"user", "add", "root:rootpw"},
-    {"role", "add", "root"},
-    {"user", "grant-role", "root", "root"},
-    {"user", "add", "app:secret"},
-    {"role", "add", "apps"},
-    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/app"},
-    {"role", "grant-permission", "apps", "--prefix=true", "readwrite", "/etcdworker/"},
-    {"user", "grant-role", "app", "apps"},
-    {"auth", "enable"},
-};
 
 static int set_up(void **state) {
     (void)state;
@@ -45,7 +33,7 @@ static int set_up(void **state) {
     setenv("ETCDCTL_CACERT", certs_authority(ours), 1);
     setenv("ETCDCTL_CERT", client_cert.cert, 1);
     setenv("ETCDCTL_KEY", client_cert.key, 1);
-    etcdctl_all(server, setup, sizeof setup / sizeof setup[0]);
+    etcd_server_add_users(server, (const char *const[]){"/app", "/etcdworker/", NULL});
     return 0;
 }
 
@@ -86,20 +74,6 @@ static ew_worker *start(const char *user) {
     return w;
 }
 
-/* So many commits more. */
-static void await_commits(ew_worker *w, uint64_t more) {
-    ew_worker_stats stats = {.size = sizeof stats};
-    ew_worker_get_stats(w, &stats);
-    uint64_t until = stats.groups_committed + more;
-    for (int i = 0; i < 3000; i++) {
-        ew_worker_get_stats(w, &stats);
-        if (stats.ready && stats.groups_committed >= until)
-            return;
-        nanosleep(&(struct timespec){0, 10000000}, NULL);
-    }
-    fail_msg("%llu groups in place of %llu", (unsigned long long)stats.groups_committed, (unsigned long long)until);
-}
-
 /* A member forgets its tokens when it restarts: the calls, the watch and the session's keepalive need new ones, over
  * new connections. */
 static void test_tokens_are_forgotten(void **state) {
@@ -110,15 +84,13 @@ static void test_tokens_are_forgotten(void **state) {
     for (int round = 0; round < 2; round++) {
         etcd_server_kill(server);
         etcd_server_restart(server);
-        await_commits(w, 5);
+        await_commits(w, stats_of(w).groups_committed + 5);
     }
-    ew_worker_stats stats = {.size = sizeof stats};
     ew_worker_stop(w);
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_CANCELLED");
-    ew_worker_get_stats(w, &stats);
     assert_int_equal(
         etcdctl(server, text, sizeof text, "--user=app:secret", "get", "--print-value-only", "/app/n", NULL), 0);
-    assert_int_equal(atoll(text), stats.groups_committed);
+    assert_int_equal(atoll(text), stats_of(w).groups_committed);
     ew_worker_destroy(w);
 }
 

@@ -434,6 +434,21 @@ void etcdctl_all(const etcd_server *s, const char *const steps[][ETCDCTL_WORDS],
     }
 }
 
+void etcd_server_add_users(const etcd_server *s, const char *const *prefixes) {
+    static const char *const users[][ETCDCTL_WORDS] = {
+        {"user", "add", "root:rootpw"}, {"role", "add", "root"}, {"user", "grant-role", "root", "root"},
+        {"user", "add", "app:secret"},  {"role", "add", "apps"}, {"user", "grant-role", "app", "apps"},
+    };
+    static const char *const on[][ETCDCTL_WORDS] = {{"auth", "enable"}};
+    etcdctl_all(s, users, sizeof users / sizeof users[0]);
+    for (; *prefixes; prefixes++) {
+        const char *const grant[][ETCDCTL_WORDS] = {
+            {"role", "grant-permission", "apps", "--prefix=true", "readwrite", *prefixes}};
+        etcdctl_all(s, grant, 1);
+    }
+    etcdctl_all(s, on, 1);
+}
+
 /* ---- three of them ---- */
 
 etcd_cluster *etcd_cluster_start(const char *const *extra) {

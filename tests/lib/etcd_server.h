@@ -65,6 +65,10 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...);
 #define ETCDCTL_WORDS 8
 void etcdctl_all(const etcd_server *s, const char *const steps[][ETCDCTL_WORDS], size_t count);
 
+/* Switches authentication on: root with the password rootpw, and app, whose password is secret, and who may do anything
+ * below `prefixes`, which end in NULL, and nothing else (the role is apps). */
+void etcd_server_add_users(const etcd_server *s, const char *const *prefixes);
+
 /* Three nodes that form a cluster. */
 #define ETCD_CLUSTER_NODES 3
 typedef struct etcd_cluster {
