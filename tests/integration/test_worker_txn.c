@@ -210,8 +210,20 @@ static int write_sizes(stage *s, ew_tick *t) {
     return EW_OK;
 }
 
-/* The numbers of receipts and leases in a request grow as varints do, so each probe has a worker of its own with an id
- * of fixed length, and starts from the same state. */
+/* The numbers of receipts and leases in a request grow as varints do, and the lease's begins with its member's id. So
+ * each probe has a worker of its own with an id of fixed length, and starts from the same state; and those that are
+ * compared to the byte share a session. */
+static ew_session *shared;
+
+static void share_session(void) {
+    assert_int_equal(ew_session_open(&shared, hand_client(), 600, NULL), EW_OK);
+}
+
+static void end_shared_session(void) {
+    ew_session_close(shared, false);
+    shared = NULL;
+}
+
 static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     sizes z = {.bytes = {a, b}, .text = malloc(a + b)};
     stage s;
@@ -222,6 +234,7 @@ static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_
     stage_set(&s, "max_txn_bytes", max_bytes);
     stage_set(&s, "exactly_once", extras);
     stage_set(&s, "delete_counter", strcmp(extras, "on") == 0 ? "compat" : "off");
+    s.session = shared;
     s.arg = &z;
     stage_start(&s);
     stage_do(&s, write_sizes);
@@ -256,11 +269,13 @@ static size_t largest_alone(const char *max_bytes, size_t yes, size_t no) {
 /* SEMANTICS 26: the limit is exact, on the serialized request: one more byte allowed is one more byte of value. */
 static void test_bytes_of_one_group(void **state) {
     (void)state;
+    share_session();
     size_t limit = 4096, at = largest_alone("4096", 3000, 4096);
     print_message("%zu bytes of value in %zu\n", at, limit);
     assert_true(at > limit - 600); /* what it carries besides: key, compares, receipt, counter */
     assert_int_equal(largest_alone("4097", at - 2, at + 4), at + 1);
     assert_int_equal(largest_alone("4095", at - 4, at + 2), at - 1);
+    end_shared_session();
 }
 
 /* SEMANTICS 26: and where nothing is added to a group's own request, its size is known. */
@@ -282,6 +297,7 @@ static void test_bytes_of_a_bare_group(void **state) {
 static void test_bytes_across_groups(void **state) {
     (void)state;
     uint64_t txns;
+    share_session();
     size_t a = 1500, yes = 1, no = 2600;
     while (no - yes > 1) {
         size_t middle = yes + (no - yes) / 2;
@@ -295,6 +311,7 @@ static void test_bytes_across_groups(void **state) {
     assert_true(a + yes > 4096 - 700);
     assert_true(fits("4097", a, yes + 1, &txns) && txns == 1);
     assert_true(fits("4097", a, yes + 2, &txns) && txns == 2);
+    end_shared_session();
 }
 
 /* ETCD P13: what passes the largest limit that etcd's own allows, etcd takes; a limit beyond etcd's is found out. */
