@@ -28,21 +28,32 @@ static bool number_is(const Pb__KeyValue *kv, int64_t number) {
 
 /* ---- a transaction that succeeded ---- */
 
+/* The responses to a unit's operations, of which none deletes if it says so. */
+static bool read_ops(const committing_unit *u, Pb__ResponseOp **ops, bool *visible) {
+    for (size_t i = 0; i < u->ops; i++) {
+        if (ops[i]->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT)
+            *visible = true;
+        else if (ops[i]->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE || !u->has_delete)
+            return false;
+        else if (ops[i]->response_delete_range->deleted > 0)
+            *visible = true;
+    }
+    return true;
+}
+
 /* Visible: at least one operation of the units left an event below the prefix. A put always does; a delete only of a
  * key that was there (ETCD P13). */
 static void understand_success(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
-    size_t ops = 0;
+    size_t ops = 0, own = (c->config.counter && c->own.deletes) + c->config.exactly_once;
     for (size_t u = c->next; u < c->end; u++)
         ops += c->units[u].ops;
-    if (!answer->header || answer->header->revision <= c->own.receipt_mod || answer->n_responses < ops)
+    if (!answer->header || answer->header->revision <= c->own.receipt_mod || answer->n_responses != ops + own)
         return;
     out->visible = c->config.counter && c->own.deletes;
-    for (size_t i = 0; i < ops && !out->visible; i++) {
-        const Pb__ResponseOp *op = answer->responses[i];
-        out->visible = op->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT ||
-                       (op->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE &&
-                        op->response_delete_range->deleted > 0);
-    }
+    Pb__ResponseOp **at = answer->responses;
+    for (size_t u = c->next; u < c->end; at += c->units[u++].ops)
+        if (!read_ops(&c->units[u], at, &out->visible))
+            return;
     out->revision = answer->header->revision;
     out->verdict = COMMITTING_SUCCEEDED;
 }

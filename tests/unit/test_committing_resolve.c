@@ -356,6 +356,38 @@ static void test_success_in_the_past(void **state) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
 }
 
+/* What was written shows on the watch, whatever an answer to another question says: who believed it would tick too
+ * soon.
+ */
+static void test_success_of_something_else(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__DeleteRangeResponse deleted = PB__DELETE_RANGE_RESPONSE__INIT;
+    Pb__ResponseOp none = PB__RESPONSE_OP__INIT, deletion = none, *ops[] = {&none, &none, &none};
+    Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
+    header.revision = 1000;
+    deletion.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
+    deletion.response_delete_range = &deleted;
+    answer.header = &header;
+    answer.succeeded = 1;
+    answer.responses = ops;
+    for (int kind = 0; kind < 4; kind++) {
+        static const size_t counts[] = {1, 2, 2, 3}; /* two are right */
+        ops[0] = kind == 1 ? &deletion : &none;
+        answer.n_responses = counts[kind];
+        uint8_t bytes[128];
+        answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
+        assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+        if (kind > 0)
+            wait_timer(w);
+    }
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_true(w->outcome.barrier_revision > 0 && w->outcome.barrier_revision < 1000);
+}
+
 /* A malformed answer to the fence is asked for again. */
 static void test_malformed_fence_answers(void **state) {
     (void)state;
@@ -694,6 +726,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_success_in_the_past, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_success_of_something_else, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_fence_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_without_a_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unavailable_but_applied, setup, teardown),
