@@ -27,7 +27,7 @@ committing *committing_new(const committing_config *config) {
     c->timer_ms = c->stop_ms = INT64_MAX;
     c->random = config->seed;
     c->receipt_mod = config->receipt_revision;
-    c->sequence = config->sequence;
+    c->sequence = EW_BUG(sequences_alike) ? 0 : config->sequence;
     if (!committing_make_standing(config, &c->standing, &c->standing_bytes)) {
         committing_free(c);
         return NULL;

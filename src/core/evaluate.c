@@ -62,7 +62,7 @@ static int run_modify(ew_view *view, const group_patch *p) {
 
 /* A submit's compare: holds on the newest state, and is then a guard. EW_ERR_REFUSED if it does not. */
 static int run_compare(ew_view *view, const group_patch *p) {
-    overlay_cell *cell = evaluate_touch(view, p->key, true);
+    overlay_cell *cell = evaluate_touch(view, p->key, !EW_BUG(submit_not_compared));
     if (!cell)
         return EW_ERR_NO_MEMORY;
     bool holds = p->kind == GROUP_IF_ABSENT ? !cell->now.present

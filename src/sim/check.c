@@ -221,6 +221,15 @@ void check_stop_asked(sim_worker *w) {
         w->seen.stop_by_ms = by;
 }
 
+/* By etcd's clock or by ours, or taken for done: another worker of this id put its own marker, and took it away. */
+static bool session_is_done(const sim_worker *w) {
+    const etcd_model *etcd = w->sim->etcd;
+    bool marker_gone = w->options->worker_id[0] != '\0' && w->options->fence_session &&
+                       !etcd_model_get(etcd, ew_str(w->marker_key), INT64_MAX);
+    return !etcd_model_lease_alive(etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms || marker_gone ||
+           w->receipt_deleted;
+}
+
 /* What may end a run here, beside the reactor's own will. */
 static bool has_reason(const sim_worker *w) {
     const sim_faults *f = &w->sim->drawn;
@@ -228,20 +237,26 @@ static bool has_reason(const sim_worker *w) {
     case EW_OK:
     case EW_ERR_REACTOR:
         return true;
-    case EW_ERR_SESSION_DONE: /* by etcd's clock, or by ours */
-        return !etcd_model_lease_alive(w->sim->etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms;
+    case EW_ERR_SESSION_DONE:
+        return session_is_done(w);
     case EW_ERR_FENCED:
-        return w->options->worker_id[0] != '\0'; /* a life before this one had the same name */
+        /* Another worker, or a life before this one, had the same name. Or the receipt was deleted, and a late copy of
+         * what made it has made it again. */
+        return w->options->worker_id[0] != '\0' || w->receipt_deleted;
     case EW_ERR_LEADERSHIP_LOST:
         return w->leads && !etcd_model_get(w->sim->etcd, ew_str(w->leader_key), INT64_MAX);
     case EW_ERR_CANCELLED:
         return w->stop_wanted;
     case EW_ERR_UNKNOWN_OUTCOME:
-        return !w->options->exactly_once || w->cut_short || !etcd_model_lease_alive(w->sim->etcd, w->lease);
+        return !w->options->exactly_once || w->cut_short || !etcd_model_lease_alive(w->sim->etcd, w->lease) ||
+               f->refuse_user > 0;
     case EW_ERR_BAD_ANSWER:
         return f->bad_answer > 0;
     case EW_ERR_WRONG_CLUSTER:
         return f->bad_answer > 0;
+    case EW_ERR_DENIED:
+    case EW_ERR_UNAUTHENTICATED:
+        return f->refuse_user > 0;
     case EW_ERR_REVISION_FELL:
         return f->stale_read > 0 || f->bad_answer > 0;
     default:

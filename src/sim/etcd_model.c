@@ -70,6 +70,14 @@ etcd_model_answer etcd_model_stale_range(etcd_model *m, ew_slice request, int64_
     return model_range_call(m, request, revision);
 }
 
+void etcd_model_set_full(etcd_model *m, bool full) {
+    m->full = full;
+}
+
+etcd_model_answer model_check_space(const etcd_model *m) {
+    return m->full ? model_fail(EW_ERR_NO_SPACE, "etcdserver: mvcc: database space exceeded") : model_fail(EW_OK, "");
+}
+
 /* ---- keys and records ---- */
 
 size_t model_find(const etcd_model *m, ew_slice key, bool *found) {

@@ -57,6 +57,9 @@ etcd_model_answer etcd_model_call(etcd_model *m, etcd_model_method method, ew_sl
 /* A Range as a member answers it that has applied nothing beyond `revision` (P7). */
 etcd_model_answer etcd_model_stale_range(etcd_model *m, ew_slice request, int64_t revision);
 
+/* The quota is used up: from now on what puts or grants is refused, as under etcd's NOSPACE alarm. */
+void etcd_model_set_full(etcd_model *m, bool full);
+
 /* Time passes: leases expire. The revision rises by one for each lease that had keys. */
 void etcd_model_advance(etcd_model *m, int64_t now_ms);
 int64_t etcd_model_next_expiry_ms(const etcd_model *m); /* INT64_MAX: none */

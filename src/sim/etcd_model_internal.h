@@ -17,6 +17,7 @@ typedef struct model_lease {
 
 struct etcd_model {
     etcd_model_config config;
+    bool full;
     sim_arena arena; /* one call's request and answer */
     int64_t now_ms;
 
@@ -70,6 +71,7 @@ etcd_model_answer model_lease_call(etcd_model *m, etcd_model_method method, ew_s
  * is done. */
 etcd_model_answer model_check_range(const etcd_model *m, const Pb__RangeRequest *r, int64_t as_of);
 etcd_model_answer model_check_put(const Pb__PutRequest *r);
+etcd_model_answer model_check_space(const etcd_model *m);
 etcd_model_answer model_check_put_state(const etcd_model *m, const Pb__PutRequest *r); /* as it is to be applied */
 Pb__RangeResponse *model_do_range(etcd_model *m, const Pb__RangeRequest *r, int64_t as_of);
 Pb__PutResponse *model_do_put(etcd_model *m, const Pb__PutRequest *r);

@@ -144,6 +144,8 @@ etcd_model_answer model_put_call(etcd_model *m, ew_slice request) {
     if (checked.status == EW_OK && too_large(m, request))
         checked = model_fail(EW_ERR_TOO_LARGE, "etcdserver: request is too large");
     if (checked.status == EW_OK)
+        checked = model_check_space(m);
+    if (checked.status == EW_OK)
         checked = model_check_put_state(m, r);
     if (checked.status)
         return checked;

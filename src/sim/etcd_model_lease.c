@@ -62,6 +62,9 @@ static etcd_model_answer grant(etcd_model *m, const Pb__LeaseGrantRequest *r) {
         return model_fail(EW_ERR_INVALID, "etcdserver: too large lease TTL");
     if (r->id && model_lease_find(m, r->id))
         return model_fail(EW_ERR_INVALID, "etcdserver: lease already exists");
+    etcd_model_answer checked = model_check_space(m);
+    if (checked.status)
+        return checked;
     int64_t ttl_s = r->ttl < m->config.min_lease_ttl_s ? m->config.min_lease_ttl_s : r->ttl;
     sim_reserve(m->leases, m->lease_capacity, m->lease_count + 1);
     model_lease *lease = &m->leases[m->lease_count++];

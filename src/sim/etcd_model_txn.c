@@ -54,6 +54,14 @@ static etcd_model_answer check_ops(Pb__RequestOp **ops, size_t count) {
     return has_duplicates(ops, count) ? model_fail(EW_ERR_INVALID, duplicate) : model_fail(EW_OK, "");
 }
 
+/* In whichever list it stands: etcd looks before it compares. */
+static bool puts_any(Pb__RequestOp **ops, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (ops[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            return true;
+    return false;
+}
+
 static etcd_model_answer check_request(const etcd_model *m, const Pb__TxnRequest *r, ew_slice request) {
     size_t limit = m->config.max_txn_ops;
     if (r->n_compare > limit || r->n_success > limit || r->n_failure > limit)
@@ -66,6 +74,8 @@ static etcd_model_answer check_request(const etcd_model *m, const Pb__TxnRequest
         checked = check_ops(r->failure, r->n_failure);
     if (checked.status == EW_OK && request.len > m->config.max_request_bytes)
         checked = model_fail(EW_ERR_TOO_LARGE, "etcdserver: request is too large");
+    if (checked.status == EW_OK && (puts_any(r->success, r->n_success) || puts_any(r->failure, r->n_failure)))
+        checked = model_check_space(m);
     return checked;
 }
 

@@ -61,6 +61,10 @@ static void befall_etcd(ew_sim *s) {
         sim_note(s, "outage", s->away_until_ms, 0);
         sim_wire_break_all(s);
     }
+    if (sim_happens(s, s->drawn.no_space)) {
+        s->full_until_ms = sim_now(s) + sim_between(r, 1, s->drawn.no_space_ms + 1);
+        sim_note(s, "no space", s->full_until_ms, 0);
+    }
     if (sim_happens(s, s->drawn.compact)) {
         int64_t at = revision - (sim_chance(r, 300) ? 0 : sim_between(r, 0, 40));
         if (at > etcd_model_compacted(s->etcd)) {
@@ -70,6 +74,15 @@ static void befall_etcd(ew_sim *s) {
     }
 }
 
+/* That of all workers who share it. */
+static void delete_receipt(ew_sim *s, const char *key) {
+    for (size_t i = 0; i < s->worker_count; i++) {
+        sim_worker *w = s->workers[i];
+        w->receipt_deleted |= w->running && strcmp(w->receipt_key, key) == 0;
+    }
+    ew_sim_delete(s, ew_str(key));
+}
+
 static void befall_worker(ew_sim *s, sim_worker *w) {
     sim_wire_fault(w);
     if (w->leased && sim_happens(s, s->drawn.lose_lease)) {
@@ -77,6 +90,8 @@ static void befall_worker(ew_sim *s, sim_worker *w) {
         etcd_model_lease_lose(s->etcd, w->lease);
         sim_wire_changed(s, (sim_author){0});
     }
+    if (w->options->exactly_once && w->ticking && sim_happens(s, s->drawn.delete_receipt))
+        delete_receipt(s, w->receipt_key);
     if (w->leads && w->ticking && sim_happens(s, s->drawn.depose))
         ew_sim_delete(s, ew_str(w->leader_key));
     if (sim_happens(s, s->drawn.kill))

@@ -98,7 +98,7 @@ void ew_sim_set_faults(ew_sim *s, bool on) {
         s->calm_since_ms = sim_now(s);
     s->faulty = on;
     if (!on)
-        s->away_until_ms = 0;
+        s->away_until_ms = s->full_until_ms = 0;
 }
 
 static bool settled(const ew_sim *s) {

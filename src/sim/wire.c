@@ -2,19 +2,6 @@
 #include "sim/check.h"
 #include "sim/wire_internal.h"
 
-/* An answer that no etcd sends: cut short, empty, or no message at all. */
-void sim_spoil(ew_sim *s, ew_slice *bytes) {
-    if (bytes->len == 0)
-        return;
-    int64_t how = sim_between(&s->random, 0, 2);
-    if (how == 0)
-        bytes->len = 0;
-    else if (how == 1)
-        bytes->len = 1; /* a field without its value */
-    else
-        *(uint8_t *)sim_unconst(bytes->data) = 0x07; /* a wire type that does not exist */
-}
-
 bool sim_away(const ew_sim *s) {
     return sim_now(s) < s->away_until_ms;
 }

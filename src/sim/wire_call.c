@@ -16,6 +16,8 @@ struct sim_call {
     unsigned tasks; /* scheduled ones that know the call */
     bool timed;     /* its deadline is one of them */
     bool swallow, corrupt, applied;
+    bool coming; /* the first copy is on its way */
+    bool heard;  /* etcd's answer to it was */
     int status;
     const char *detail;
     ew_slice bytes;
@@ -74,12 +76,13 @@ static void call_timed_out(void *arg) {
 
 static void call_refused(void *arg) {
     sim_call *c = arg;
-    call_answer(c, EW_ERR_BUSY, "etcdserver: too many requests", (ew_slice){0});
+    call_answer(c, c->status, c->detail, (ew_slice){0});
     call_left(c);
 }
 
 static void call_answered(void *arg) {
     sim_call *c = arg;
+    c->heard = !c->answered;
     call_answer(c, c->status, c->detail, c->bytes);
     call_left(c);
 }
@@ -94,16 +97,19 @@ static etcd_model_answer apply(sim_call *c) {
             oldest = etcd_model_compacted(s->etcd);
         return etcd_model_stale_range(s->etcd, c->request, sim_between(&s->random, oldest < 1 ? 1 : oldest, newest));
     }
-    return etcd_model_call(s->etcd, c->method, c->request);
+    etcd_model_set_full(s->etcd, sim_now(s) < s->full_until_ms);
+    etcd_model_answer a = etcd_model_call(s->etcd, c->method, c->request);
+    etcd_model_set_full(s->etcd, false); /* for others: what they write goes on to be in our way */
+    return a;
 }
 
 static void call_repeated(void *arg) {
     sim_call *c = arg;
-    /* What was answered as refused does not come again, also while that answer is on its way: one attempt is one copy,
-     * gRPC's own retries are off. */
-    bool told = c->answered || !c->swallow;
-    bool refused = told && c->status == EW_OK && c->bytes.data && !c->applied;
-    if (!sim_away(c->sim) && !refused) {
+    /* What was answered as refused does not come again, also while that answer is on its way, nor does it come before
+     * that: one attempt is one copy, gRPC's own retries are off. */
+    bool told = c->answered ? c->heard : !c->swallow;
+    bool refused = told && !c->applied && (c->status != EW_OK || c->bytes.data);
+    if (!sim_away(c->sim) && !refused && !c->coming) {
         sim_note(c->sim, "repeated", c->method, 0);
         apply(c);
         sim_wire_changed(c->sim, c->author);
@@ -111,9 +117,21 @@ static void call_repeated(void *arg) {
     call_left(c);
 }
 
+static const ProtobufCMessageDescriptor *answer_kind(etcd_model_method method) {
+    switch (method) {
+    case ETCD_MODEL_TXN:
+        return &pb__txn_response__descriptor;
+    case ETCD_MODEL_RANGE:
+        return &pb__range_response__descriptor;
+    default:
+        return NULL;
+    }
+}
+
 static void call_arrived(void *arg) {
     sim_call *c = arg;
     ew_sim *s = c->sim;
+    c->coming = false;
     if (sim_away(s)) {
         if (!c->answered)
             call_after(c, sim_now(s) + sim_delay(s), call_lost);
@@ -129,7 +147,7 @@ static void call_arrived(void *arg) {
     c->bytes = sim_copy(a.bytes);
     sim_wire_changed(s, c->author);
     if (c->corrupt)
-        sim_spoil(s, &c->bytes);
+        sim_spoil(s, answer_kind(c->method), &c->bytes);
     call_after(c, sim_now(s) + sim_delay(s), c->swallow ? call_lost : call_answered);
     call_left(c);
 }
@@ -154,7 +172,10 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     c->timed = true;
     c->tasks++;
     sim_at(s, now + timeout_ms, call_timed_out, c, c);
-    if (sim_happens(s, s->drawn.busy)) {
+    bool busy = sim_happens(s, s->drawn.busy);
+    if (busy || sim_happens(s, s->drawn.refuse_user)) {
+        c->status = busy ? EW_ERR_BUSY : EW_ERR_UNAUTHENTICATED;
+        c->detail = busy ? "etcdserver: too many requests" : "etcdserver: invalid auth token";
         call_after(c, arrives, call_refused);
         return c;
     }
@@ -162,9 +183,11 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
         if (sim_chance(&s->random, 500)) /* otherwise only the deadline tells */
             call_after(c, arrives, call_lost);
     } else if (sim_happens(s, s->drawn.late_request)) {
+        c->coming = true;
         call_after(c, arrives, call_lost);
         call_after(c, arrives + sim_between(&s->random, 0, s->drawn.late_ms), call_arrived);
     } else {
+        c->coming = true;
         call_after(c, arrives, call_arrived);
     }
     if (w->options->exactly_once && sim_happens(s, s->drawn.repeat_request))

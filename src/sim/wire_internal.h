@@ -4,8 +4,8 @@
 
 #include "sim/worker.h"
 
-/* Turns an answer into one that no etcd sends: cut short, empty, or no message at all. */
-void sim_spoil(ew_sim *s, ew_slice *bytes);
+/* wire_spoil.c: turns an answer into one that no etcd sends. */
+void sim_spoil(ew_sim *s, const ProtobufCMessageDescriptor *kind, ew_slice *bytes);
 
 /* Whether etcd cannot be reached. */
 bool sim_away(const ew_sim *s);

@@ -62,16 +62,21 @@ static void stream_over(sim_stream *st, int status, const char *detail) {
 
 static void response_arrives(void *arg);
 
+/* The one behind the last. */
+static void send_response(sim_stream *st) {
+    st->response_count++;
+    int64_t at = sim_now(st->sim) + sim_delay(st->sim);
+    st->last_response_ms = at > st->last_response_ms ? at : st->last_response_ms;
+    stream_after(st, st->last_response_ms, response_arrives);
+}
+
 static void pump(sim_stream *st) {
     ew_sim *s = st->sim;
     while (st->server && st->response_count < WINDOW &&
            etcd_model_stream_take(st->server, &st->responses[st->response_count])) {
         if (sim_happens(s, s->drawn.bad_answer / 4))
-            sim_spoil(s, &st->responses[st->response_count]);
-        st->response_count++;
-        int64_t at = sim_now(s) + sim_delay(s);
-        st->last_response_ms = at > st->last_response_ms ? at : st->last_response_ms;
-        stream_after(st, st->last_response_ms, response_arrives);
+            sim_spoil(s, &pb__watch_response__descriptor, &st->responses[st->response_count]);
+        send_response(st);
     }
 }
 
@@ -128,6 +133,30 @@ static void look_after(sim_stream *st) {
     stream_after(st, sim_now(s) + (s->faulty ? sim_between(&s->random, 1, 150) : 5), sync_round);
 }
 
+/* A watch that may not be has no error of its own (ETCD P10). */
+static bool refuse_user(sim_stream *st, ew_slice request) {
+    ew_sim *s = st->sim;
+    if (st->response_count == WINDOW || !sim_happens(s, 4 * s->drawn.refuse_user))
+        return false;
+    sim_arena_reset(&s->scratch);
+    const Pb__WatchRequest *asked = pb__watch_request__unpack(&s->scratch.allocator, request.len, request.data);
+    if (!asked || asked->request_union_case != PB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST)
+        return false;
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    header.cluster_id = s->etcd_config.cluster_id;
+    header.revision = etcd_model_revision(s->etcd);
+    Pb__WatchResponse r = PB__WATCH_RESPONSE__INIT;
+    r.header = &header;
+    r.watch_id = -1;
+    r.created = r.canceled = true;
+    r.cancel_reason = sim_unconst(sim_chance(&s->random, 500) ? "rpc error: code = Unauthenticated desc = "
+                                                                "etcdserver: invalid auth token"
+                                                              : "etcdserver: permission denied");
+    st->responses[st->response_count] = sim_copy(sim_pack(&s->scratch, &r.base));
+    send_response(st);
+    return true;
+}
+
 static void request_arrives(void *arg) {
     sim_stream *st = arg;
     if (st->server && st->request_count > 0) {
@@ -135,7 +164,7 @@ static void request_arrives(void *arg) {
         memmove(st->requests, st->requests + 1, --st->request_count * sizeof *st->requests);
         if (sim_away(st->sim)) {
             stream_over(st, EW_ERR_UNAVAILABLE, "simulated: no etcd");
-        } else {
+        } else if (!refuse_user(st, request)) {
             etcd_model_advance(st->sim->etcd, sim_now(st->sim));
             sim_wire_changed(st->sim, (sim_author){0});
             if (etcd_model_stream_request(st->server, request) != EW_OK)

@@ -108,6 +108,7 @@ struct sim_worker {
 
     /* A life. */
     bool leads;              /* set before the first life */
+    sim_worker *lender;      /* so is this: whose session it uses; NULL: its own */
     sim_standing *standings; /* of all lives */
     size_t standing_count, standing_capacity;
     bool running;
@@ -120,7 +121,11 @@ struct sim_worker {
     int64_t leader_revision; /* that it was created at */
     ew_slice fence;
     int64_t lease, lease_until_ms, lease_sent_ms;
-    bool leased, keeping;
+    bool leased, keeping, borrowed;
+    int64_t receipt_revision, sequence; /* of the claim; revision 0: the receipt is somebody else's */
+    int64_t receipt_expected;
+    int claims_left;
+    bool receipt_deleted; /* by hand */
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
@@ -187,8 +192,9 @@ void sim_audit_room(sim_worker *w);
 void sim_audit_free(sim_worker *w);
 void sim_committer_round(void *actor); /* worker_committer.c */
 void sim_reactor_round(void *actor);   /* worker_reactor.c */
-void sim_session_open(sim_worker *w);  /* worker_session.c; sim_worker_begin follows */
+void sim_session_open(sim_worker *w);  /* worker_session.c; sim_receipt_claim follows */
 void sim_session_close(sim_worker *w);
+void sim_receipt_claim(sim_worker *w); /* worker_claim.c; sim_worker_begin follows */
 void sim_worker_begin(sim_worker *w);
 void sim_worker_configure(sim_worker *w); /* worker_config.c */
 

@@ -56,6 +56,8 @@ void sim_worker_configure(sim_worker *w) {
         .exactly_once = o->exactly_once,
         .receipt_key = ew_str(w->receipt_key),
         .lease = w->lease,
+        .receipt_revision = w->receipt_revision,
+        .sequence = w->sequence,
         .call_timeout_ms = o->call_timeout_ms,
         .backoff_min_ms = o->backoff_min_ms,
         .backoff_max_ms = o->backoff_max_ms,

@@ -1,4 +1,5 @@
-/* A worker's own lease: granted before the run, kept alive every third of its life, and given back after it. */
+/* A worker's lease: granted before the run, kept alive every third of its life, and given back after it. Or it is
+ * another worker's, which gives it back. */
 #include "sim/worker.h"
 
 #include "etcd.pb-c.h"
@@ -21,7 +22,7 @@ static void granted(void *arg, int status, const char *detail, ew_slice bytes) {
     if (r)
         pb__lease_grant_response__free_unpacked(r, NULL);
     if (w->leased)
-        sim_worker_begin(w);
+        sim_receipt_claim(w);
 }
 
 static void call(sim_worker *w, etcd_model_method method, const ProtobufCMessage *request, sim_answer_fn fn) {
@@ -37,8 +38,30 @@ static void try_grant(void *arg) {
     call(w, ETCD_MODEL_LEASE_GRANT, &r.base, granted);
 }
 
+static void try_borrow(void *arg) {
+    sim_worker *w = arg;
+    const sim_worker *lender = w->lender;
+    if (!lender->running && !lender->starting) {
+        try_grant(w);
+        return;
+    }
+    if (!lender->leased) {
+        sim_at(w->sim, sim_now(w->sim) + w->options->backoff_max_ms, try_borrow, w, w);
+        return;
+    }
+    w->lease = lender->lease;
+    w->lease_until_ms = lender->lease_until_ms;
+    w->leased = w->borrowed = true;
+    sim_note(w->sim, "session shared", w->number, w->lease);
+    sim_at(w->sim, sim_now(w->sim), keep, w, w);
+    sim_receipt_claim(w);
+}
+
 void sim_session_open(sim_worker *w) {
-    try_grant(w);
+    if (w->lender)
+        try_borrow(w);
+    else
+        try_grant(w);
 }
 
 static void session_done(sim_worker *w) {
@@ -46,6 +69,10 @@ static void session_done(sim_worker *w) {
         return;
     w->leased = false;
     sim_note(w->sim, "session done", w->number, w->lease);
+    if (!w->ticking) {
+        sim_worker_over(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
+        return;
+    }
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Session session = MSG__SESSION__INIT;
     session.lease = w->lease;
@@ -97,6 +124,10 @@ static void revoked(void *arg, int status, const char *detail, ew_slice bytes) {
 
 /* The answer is nobody's: a revocation that is lost is left to the TTL. */
 void sim_session_close(sim_worker *w) {
+    if (w->borrowed) {
+        w->leased = false;
+        return;
+    }
     Pb__LeaseRevokeRequest r = PB__LEASE_REVOKE_REQUEST__INIT;
     r.id = w->lease;
     w->leased = false;

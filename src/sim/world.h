@@ -28,8 +28,9 @@
     X(late_ms, 12000, "how late")                                                                                      \
     X(repeat_request, 100, "calls that reach etcd twice")                                                              \
     X(busy, 100, "calls that etcd refuses to take")                                                                    \
+    X(refuse_user, 10, "calls and watches that are refused for their token, whatever the client does")                 \
     X(stale_read, 100, "reads from a member that is behind")                                                           \
-    X(bad_answer, 20, "answers cut short")                                                                             \
+    X(bad_answer, 20, "answers that no etcd gives")                                                                    \
     X(break_stream, 30, "a stream breaks")                                                                             \
     X(stall_stream, 20, "a stream is silent for up to stall_ms")                                                       \
     X(stall_ms, 20000, "")                                                                                             \
@@ -38,10 +39,13 @@
     X(progress_ms, 10000, "between two progress notifications; 0: none")                                               \
     X(outage, 5, "etcd is away for up to outage_ms")                                                                   \
     X(outage_ms, 8000, "")                                                                                             \
+    X(no_space, 5, "etcd's quota is used up for up to no_space_ms")                                                    \
+    X(no_space_ms, 8000, "")                                                                                           \
     X(compact, 50, "etcd is compacted")                                                                                \
     X(lose_events, 50, "a watch skips a revision without a sign")                                                      \
     X(echo, 200, "a message of the watcher comes again, after a re-sync")                                              \
     X(lose_lease, 3, "a lease ends too early")                                                                         \
+    X(delete_receipt, 5, "somebody deletes a worker's receipt")                                                        \
     X(depose, 5, "somebody else becomes the leader")                                                                   \
     X(kill, 10, "a worker is killed")                                                                                  \
     X(stop, 5, "a worker is stopped")                                                                                  \
@@ -84,6 +88,7 @@ struct ew_sim {
     const etcd_model_record **visible; /* what a tick should see; the checks' too */
     size_t visible_capacity;
     int64_t away_until_ms; /* etcd cannot be reached */
+    int64_t full_until_ms; /* its quota is used up */
 
     sim_bend bend;
     void (*replied)(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision);

@@ -109,6 +109,23 @@ void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int sta
     record_decided(sc->records[submit], status, revision);
 }
 
+/* That a key is absent, or has the value that it has now, or one that it has not. */
+static void draw_compare(scenario *sc, record *r, Msg__Submit__Compare *compare) {
+    sim_random *random = &sc->random;
+    ew_entry now = {0};
+    r->compares = true;
+    name(r->compared, "junk", sim_between(random, 0, sc->junk - 1));
+    r->absent = ew_sim_get(sc->sim, ew_str(r->compared), &now) != EW_OK || sim_chance(random, 300);
+    if (sim_chance(random, 100))
+        r->absent = !r->absent;
+    if (!r->absent && sim_chance(random, 900) && now.value.len < sizeof r->expected)
+        memcpy(r->expected, now.value.data, now.value.len);
+    compare->key = sim_binary(ew_str(r->compared));
+    compare->absent = r->absent;
+    if (!r->absent)
+        compare->value = sim_binary(ew_str(r->expected));
+}
+
 static void submit(scenario *sc, actor *a) {
     sim_random *random = &sc->random;
     sim_worker *w = sc->sim->workers[a->worker];
@@ -119,7 +136,7 @@ static void submit(scenario *sc, actor *a) {
         r->state = RECORD_REFUSED; /* it is not even sent */
         return;
     }
-    char text[16], junk[40];
+    char text[16];
     snprintf(text, sizeof text, "%u", r->number);
     Msg__Submit m = MSG__SUBMIT__INIT;
     Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
@@ -128,10 +145,8 @@ static void submit(scenario *sc, actor *a) {
     m.n_puts = 1;
     m.puts = puts;
     Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
-    name(junk, "junk", sim_between(random, 0, sc->junk - 1));
-    compare.key = sim_binary(ew_str(junk));
-    compare.absent = sim_chance(random, 700);
     if (sim_chance(random, 500)) {
+        draw_compare(sc, r, &compare);
         m.n_compares = 1;
         m.compares = compares;
     }

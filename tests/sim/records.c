@@ -95,12 +95,13 @@ static const etcd_model_record *written_at(scenario *sc, const char *key, int64_
     return NULL;
 }
 
-/* Whether an earlier group of the same transaction wrote the key: then that is what the group read. */
+/* Whether an earlier group of the same transaction wrote the key: then that is what the group read. Earlier is what is
+ * decided already: submits come behind groups that were made later. */
 static bool written_before(const record *r, const char *key) {
     const scenario *sc = r->actor->scenario;
-    for (size_t i = r->number; i-- > 0;) {
+    for (size_t i = sc->record_count; i-- > 0;) {
         const record *b = sc->records[i];
-        for (uint32_t k = 0; b->actor == r->actor && b->life == r->life && b->state == RECORD_COMMITTED &&
+        for (uint32_t k = 0; b != r && b->actor == r->actor && b->life == r->life && b->state == RECORD_COMMITTED &&
                              b->revision == r->revision && k < b->touched_count;
              k++)
             if (b->touched[k].wrote && strcmp(b->touched[k].key, key) == 0)
@@ -125,6 +126,17 @@ static void check_isolation(const record *r) {
             ew_sim_fail(sc->sim, "group %u committed at %lld read %s at %lld, but it was changed at %lld", r->number,
                         (long long)r->revision, t->key, (long long)seen, (long long)was);
     }
+}
+
+/* What a submit wanted to be so, was so right before it was written. */
+static void check_compared(const record *r) {
+    scenario *sc = r->actor->scenario;
+    const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(r->compared), r->revision - 1);
+    bool held = r->absent ? before == NULL : before && ew_slice_equal(before->value, ew_str(r->expected));
+    if (!held && !written_before(r, r->compared))
+        ew_sim_fail(sc->sim, "submit %u committed at %lld wanted %s to be %s, but it was %s", r->number,
+                    (long long)r->revision, r->compared, r->absent ? "absent" : r->expected,
+                    before ? "something else" : "absent");
 }
 
 /* All of it is at the revision that it was reported with. Keys that come and go may have been written again by a later
@@ -216,6 +228,8 @@ void record_decided(void *arg, int status, int64_t revision) {
     r->actor->last_revision = revision;
     check_written(r);
     check_isolation(r);
+    if (r->compares)
+        check_compared(r);
     if (r->kind == RECORD_LEASE)
         check_lease(r);
 }

@@ -26,7 +26,10 @@ static ew_options *draw_options(scenario *sc, actor *a) {
         abort();
     set_text(o, "prefix", sim_chance(r, 500) ? "/app" : "app/");
     set_text(o, "prefix_match", sim_chance(r, 100) ? "textual" : "path");
-    if (sim_chance(r, 150)) {
+    bool twin = sc->twins && a->worker < 2;
+    if (twin) {
+        set_text(o, "worker_id", "twin");
+    } else if (sim_chance(r, 150)) {
         char name[16];
         snprintf(name, sizeof name, "fixed-%d", a->worker);
         set_text(o, "worker_id", name); /* the next life finds the receipt of the one before */
@@ -35,7 +38,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     set_text(o, "delete_counter", sc->counter ? "compat" : "off");
     a->serializable = sc->serializable_all || sim_chance(r, 300);
     set_text(o, "isolation", a->serializable ? "serializable" : "snapshot");
-    set(o, "exactly_once", sc->exactly_once_all || sim_chance(r, 500));
+    set(o, "exactly_once", sc->exactly_once_all || twin || sim_chance(r, 500));
     set(o, "tick_interval_ms", sim_between(r, 20, 1500));
     set(o, "tick_on_load", sim_chance(r, 800));
     bool coalesce = sim_chance(r, 700);
@@ -65,7 +68,10 @@ static void add_actor(scenario *sc, int i) {
         fprintf(stderr, "%s\n", err.detail);
         abort();
     }
-    sc->sim->workers[i]->leads = sim_chance(&sc->random, 200);
+    sim_worker *w = sc->sim->workers[i];
+    w->leads = !sc->twins && sim_chance(&sc->random, 200);
+    if (sc->twins && i == 1)
+        w->lender = sc->sim->workers[0];
     ew_sim_on_end(sc->sim, i, scenario_ended);
     ew_options_free(o);
 }
@@ -106,6 +112,7 @@ void scenario_init(scenario *sc, uint64_t seed) {
     /* Now and then more than one page of the first snapshot holds. */
     sc->old = sim_chance(r, 30) ? sim_between(r, 500, 800) : sim_between(r, 0, 25);
     sc->hot = sim_chance(r, 60);
+    sc->twins = sc->actor_count > 1 && sim_chance(r, 60);
     if (sc->hot)
         heat(sc);
     sim_bend *bend = &sc->sim->bend;
@@ -130,13 +137,14 @@ void scenario_describe(const scenario *sc, FILE *out) {
     ew_sim_describe(sc->sim, out);
     fprintf(
         out,
-        "  scenario: %sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
+        "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
         "for %lld ms, %lld keys that come and go, %lld old ones, pages of %lld bytes, %lld bytes of updates, %lld "
         "bytes a transaction (0: the default), audits every %lld ms\n",
-        sc->hot ? "hot, " : "", sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
-        (long long)sc->foreign_ms, (long long)sc->fault_ms, (long long)sc->junk, (long long)sc->old,
-        (long long)sc->sim->bend.page_bytes, (long long)sc->sim->bend.max_pending_update_bytes,
-        (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.audit_interval_ms);
+        sc->hot ? "hot, " : "", sc->twins ? "two of one id and session, " : "", sc->counter ? "on" : "off",
+        sc->exactly_once_all ? "on" : "mixed", sc->serializable_all, (long long)sc->foreign_ms, (long long)sc->fault_ms,
+        (long long)sc->junk, (long long)sc->old, (long long)sc->sim->bend.page_bytes,
+        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
+        (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(

@@ -57,9 +57,11 @@ typedef struct record {
     uint64_t dice; /* what the patch does, drawn when the group was made: patches are pure */
     bool marked;
     char mark[40];
-    uint32_t keys;        /* RECORD_MANY */
-    uint32_t evaluations; /* RECORD_AGAIN */
-    ew_put_lease lease;   /* RECORD_LEASE */
+    uint32_t keys;         /* RECORD_MANY */
+    uint32_t evaluations;  /* RECORD_AGAIN */
+    ew_put_lease lease;    /* RECORD_LEASE */
+    bool compares, absent; /* RECORD_SUBMIT: that a key is absent, or has a value */
+    char compared[40], expected[64];
     touched touched[TOUCHED_MAX];
     uint32_t touched_count;
     bool writes; /* the last evaluation changed something */
@@ -88,6 +90,7 @@ typedef struct scenario {
     int actor_count;
     bool counter, exactly_once_all, serializable_all;
     bool hot;       /* everybody is after the same few keys */
+    bool twins;     /* the second worker uses the first one's session */
     bool quiet;     /* nobody writes any more */
     bool quiet_end; /* who stops, stays stopped */
     record **records;
