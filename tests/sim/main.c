@@ -2,6 +2,7 @@
 #include "bugs.h"
 #include "seeds.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #ifdef __GLIBC__
@@ -86,7 +87,29 @@ static int find_all_bugs(const arguments *a) {
     return failed;
 }
 
+/* False, and said, for what is no number or not above zero. */
+static bool take_number(uint64_t *out, const char *option, uint64_t most) {
+    char *end;
+    errno = 0;
+    *out = strtoull(optarg, &end, 10);
+    if (optarg[0] >= '0' && optarg[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 && *out <= most)
+        return true;
+    fprintf(stderr, "etcdworker-sim: --%s wants a number from 1 to %" PRIu64 ": %s\n", option, most, optarg);
+    return false;
+}
+
+static bool take_minutes(double *out) {
+    char *end;
+    *out = strtod(optarg, &end);
+    if (end != optarg && *end == '\0' && *out > 0 && *out < 1e6)
+        return true;
+    fprintf(stderr, "etcdworker-sim: --minutes wants a number above 0: %s\n", optarg);
+    return false;
+}
+
 static bool parse(int argc, char **argv, arguments *a) {
+    enum { JOBS_MAX = 1024 };
+    uint64_t jobs;
     static const struct option options[] = {
         {"seeds", required_argument, NULL, 'n'},   {"seed", required_argument, NULL, 's'},
         {"minutes", required_argument, NULL, 'm'}, {"jobs", required_argument, NULL, 'j'},
@@ -97,17 +120,22 @@ static bool parse(int argc, char **argv, arguments *a) {
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'n':
-            a->seeds = strtoull(optarg, NULL, 10);
+            if (!take_number(&a->seeds, "seeds", UINT64_MAX / 2))
+                exit(2);
             break;
         case 's':
-            a->seed = strtoull(optarg, NULL, 10);
+            if (!take_number(&a->seed, "seed", UINT64_MAX / 2))
+                exit(2);
             a->given_seed = true;
             break;
         case 'm':
-            a->minutes = strtod(optarg, NULL);
+            if (!take_minutes(&a->minutes))
+                exit(2);
             break;
         case 'j':
-            a->jobs = (unsigned)strtoul(optarg, NULL, 10);
+            if (!take_number(&jobs, "jobs", JOBS_MAX))
+                exit(2);
+            a->jobs = (unsigned)jobs;
             break;
         case 'b':
             a->bug = optarg;
