@@ -1,5 +1,5 @@
 /* The workers' processes: starting them, reading their ledgers, starting them again. */
-#include "chaos/world.h"
+#include "chaos/fault.h"
 
 #include "lib/process.h"
 
@@ -59,6 +59,7 @@ static void launch(world *w, unsigned number) {
     argv[argc++] = word("prefix", w->prefix);
     argv[argc++] = word("name", id);
     argv[argc++] = word("worker_id", id);
+    argv[argc++] = word("session_ttl_s", WORLD_TTL_S);
     argv[argc++] = word("tick_interval_ms", "40");
     argv[argc++] = word("max_ticks_per_second", "25");
     int last = argc;
@@ -155,10 +156,10 @@ static void read_ledger(world *w, crewman *c) {
         c->ended = true;
         c->end_status = r.status;
         c->ended_run = r.id.run;
-        /* What a supervisor would start again, and what we asked for. */
-        if (r.status != EW_ERR_SESSION_DONE && r.status != EW_ERR_UNAVAILABLE &&
-            !(r.status == EW_ERR_CANCELLED && !w->working))
-            world_problem(w, "worker %u.%u ended with %s: %s", r.id.worker, r.id.run, ew_errname(r.status), r.text);
+        bool asked = r.status == EW_ERR_CANCELLED && !w->working;
+        if (!asked && !fault_may_end(w->injection, &r))
+            world_problem(w, "worker %u.%u ended with %s, which is not of the fault: %s", r.id.worker, r.id.run,
+                          ew_errname(r.status), r.text);
     }
 }
 

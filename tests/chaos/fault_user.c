@@ -62,9 +62,9 @@ static void tokens_forgotten(injection *i) {
 }
 
 const fault faults_of_users[] = {
-    {"token-expired", ON_ONE | ON_THREE, NULL, token_expired, "a worker's token expires while it is silent",
+    {"token-expired", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, token_expired,
+     "a worker's token expires while it is silent", start_asking, stop_asking},
+    {"tokens-forgotten", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, tokens_forgotten, "etcd forgets all tokens",
      start_asking, stop_asking},
-    {"tokens-forgotten", ON_ONE | ON_THREE, NULL, tokens_forgotten, "etcd forgets all tokens", start_asking,
-     stop_asking},
     {NULL},
 };

@@ -1,4 +1,5 @@
-/* Two that are none, for the tests of the harness: it must call them void. */
+/* For the tests of the harness: two that are none, which it must call void, and one that ends what it says it does not.
+ */
 #include "chaos/fault.h"
 
 static void nothing(injection *i) {
@@ -10,7 +11,9 @@ static void nothing(injection *i) {
 static const char *const nowhere[] = {"endpoints=127.0.0.1:1", "start_timeout_ms=1000", NULL};
 
 const fault faults_of_tests[] = {
-    {"nothing", ON_ONE, NULL, nothing, "does not hit"},
-    {"no-load", ON_ONE, nowhere, nothing, "on workers that have no etcd"},
+    {"nothing", ON_ONE, ENDS_NOTHING, NULL, nothing, "does not hit"},
+    {"no-load", ON_ONE, ENDS_NOTHING, nowhere, nothing, "on workers that have no etcd"},
+    {"session-taken", ON_ONE, ENDS_NOTHING, NULL, fault_revoke_lease, "a session ends for no reason that it gives"},
+    {"session-early", ON_ONE, ENDS_BY_SILENCE, NULL, fault_revoke_lease, "a session ends long before its TTL"},
     {NULL},
 };

@@ -32,7 +32,7 @@ static bool has_ended(world *w, void *arg) {
     return w->crew[r->worker].ended_run >= r->run;
 }
 
-static void lease_revoked(injection *i) {
+void fault_revoke_lease(injection *i) {
     unsigned worker = fault_one_worker(i);
     one_run r = {worker, i->w->crew[worker].id.run};
     ew_error err = {0};
@@ -111,10 +111,14 @@ static void slow_reactor(injection *i) {
 static const char *const short_lease[] = {"session_ttl_s=2", NULL};
 static const char *const short_lease_slow[] = {"session_ttl_s=2", "slow_tick_ms=400", NULL};
 
+/* A short lease is kept alive three times in its TTL by a thread that does nothing else. */
 const fault faults_of_workers[] = {
-    {"lease-revoked", ON_ONE | ON_THREE, NULL, lease_revoked, "somebody revokes a worker's lease"},
-    {"worker-paused", ON_ONE | ON_THREE, short_lease, worker_paused, "SIGSTOP of a worker until its lease is gone"},
-    {"worker-killed", ON_ONE | ON_THREE, NULL, worker_killed, "SIGKILL of a worker; a new one takes its place"},
-    {"slow-reactor", ON_ONE | ON_THREE, short_lease_slow, slow_reactor, "ticks that take longer than the lease lives"},
+    {"lease-revoked", ON_ONE | ON_THREE, ENDS_SESSION, NULL, fault_revoke_lease, "somebody revokes a worker's lease"},
+    {"worker-paused", ON_ONE | ON_THREE, ENDS_SESSION, short_lease, worker_paused,
+     "SIGSTOP of a worker until its lease is gone"},
+    {"worker-killed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, worker_killed,
+     "SIGKILL of a worker; a new one takes its place"},
+    {"slow-reactor", ON_ONE | ON_THREE, ENDS_NOTHING, short_lease_slow, slow_reactor,
+     "ticks that take longer than the lease lives"},
     {NULL},
 };

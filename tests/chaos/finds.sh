@@ -1,7 +1,7 @@
 #!/bin/sh
 # A known mistake put back must end in a failed line of the table, for the reason it should. When a fault strikes is
 # chance, so there are 60 rounds for it: of the hardest to find, about every third one does. Without a mistake it is the
-# fault that must be called void, in the first round.
+# fault that must be found wanting, in the first round.
 # Usage: finds.sh PROGRAM MISTAKE FAULT NODES COMPLAINT, which is a regular expression.
 set -u
 round=0

@@ -9,6 +9,9 @@ enum {
     BACK_LIMIT_MS = 60000, /* far beyond the figures: who is not back by then never will be */
     LOADED_US = 1000000,   /* a target under load has committed something within this before the fault */
     COMMITS_MIN = 20,      /* of each worker in a round, or there was no load */
+    /* Who strikes within this after the last fault has healed may find keepalives that wait to be tried again: a
+     * backoff and a connection's, of 1 s each at most, and what a busy machine adds. */
+    TRIED_AGAIN_US = 3000000,
 };
 
 void fault_healed(injection *i) {
@@ -24,6 +27,28 @@ void fault_missed(injection *i, const char *format, ...) {
     va_start(args, format);
     vsnprintf(i->why, sizeof i->why, format, args);
     va_end(args);
+}
+
+/* A session lives for a TTL from its last answered keepalive, which are sent three times in that: so it has two thirds
+ * left at least when the silence begins. A half is asked for, since an answer takes its time, too. */
+static bool was_silent(const injection *i, const record *end) {
+    return end->now_us - i->silent_us >= atoi(WORLD_TTL_S) * 1000000LL / 2;
+}
+
+bool fault_may_end(injection *newest, const record *end) {
+    if (newest == NULL || (newest->targets & 1u << end->id.worker) == 0 || end->status != EW_ERR_SESSION_DONE)
+        return false;
+    bool again = newest->ended;
+    newest->ended = true;
+    switch (newest->fault->may_end) {
+    case ENDS_NOTHING:
+        return false;
+    case ENDS_BY_SILENCE:
+        return was_silent(newest, end);
+    case ENDS_SESSION:
+        return !again;
+    }
+    return false;
 }
 
 unsigned fault_one_worker(injection *i) {
@@ -60,6 +85,15 @@ static bool is_loaded(world *w, void *arg) {
     return crew_is_back(w, ALL_WORKERS);
 }
 
+static injection *begin(world *w, tally *t, bool brief, unsigned times) {
+    int64_t now_us = ledger_now_us(), silent_us = now_us;
+    if (w->injection != NULL && now_us - t->newest.healed_us < TRIED_AGAIN_US)
+        silent_us = t->newest.silent_us;
+    t->newest = (injection){.w = w, .brief = brief, .times = times, .hit = true, .noticed_us = -1, .fault = t->fault};
+    t->newest.silent_us = silent_us;
+    return w->injection = &t->newest;
+}
+
 /* Strikes once. False ends the round. */
 static bool strike(world *w, tally *t, bool brief, unsigned times) {
     crew_await(w, ALL_WORKERS, ledger_now_us());
@@ -67,21 +101,21 @@ static bool strike(world *w, tally *t, bool brief, unsigned times) {
         fail(t, "no load before the fault");
         return false;
     }
-    injection i = {.w = w, .brief = brief, .times = times, .hit = true, .noticed_us = -1};
-    t->fault->strike(&i);
-    if (!world_until_back(w, i.targets, BACK_LIMIT_MS)) {
+    injection *i = begin(w, t, brief, times);
+    t->fault->strike(i);
+    if (!world_until_back(w, i->targets, BACK_LIMIT_MS)) {
         fail(t, "no worker is back %d s after the fault", BACK_LIMIT_MS / 1000);
         return false;
     }
     for (unsigned n = 0; n < WORKERS; n++)
-        if ((i.targets & 1u << n) != 0)
-            add_sample(&t->recovered, w->crew[n].back_us - i.healed_us);
-    if (i.noticed_us >= 0)
-        add_sample(&t->noticed, i.noticed_us);
-    if (!i.hit)
-        fail(t, "void: %s", i.why);
-    t->times += i.hit;
-    return i.hit;
+        if ((i->targets & 1u << n) != 0)
+            add_sample(&t->recovered, w->crew[n].back_us - i->healed_us);
+    if (i->noticed_us >= 0)
+        add_sample(&t->noticed, i->noticed_us);
+    if (!i->hit)
+        fail(t, "void: %s", i->why);
+    t->times += i->hit;
+    return i->hit;
 }
 
 static void add_verdict(verdict *sum, const verdict *v) {

@@ -20,6 +20,7 @@ typedef struct tally {
     unsigned rounds, times;
     verdict sum;
     samples recovered, noticed;
+    injection newest;
     unsigned failures;
     char text[400]; /* the first failure */
 } tally;

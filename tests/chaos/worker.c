@@ -76,6 +76,7 @@ static void report(const run *r, control *c) {
     if (ew_worker_get_stats(r->worker, &s) != EW_OK)
         return;
     c->ready = s.ready;
+    c->no_space = s.no_space;
     c->ticks = s.ticks;
     c->slow_ticks = s.slow_ticks;
     c->snapshots = s.snapshots;

@@ -26,7 +26,7 @@ typedef struct control {
 
     /* What the worker says of itself, every few milliseconds. */
     _Atomic unsigned run;
-    _Atomic bool ready;
+    _Atomic bool ready, no_space;
     _Atomic uint64_t ticks, slow_ticks, snapshots, reconnects, refused, txns, resolved;
 } control;
 

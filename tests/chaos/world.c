@@ -126,6 +126,7 @@ void world_begin(world *w, const char *const *extra) {
     w->recorder = recorder_open(o, w->prefix);
     ew_options_free(o);
     w->working = true;
+    w->injection = NULL;
     crew_open(w);
 }
 

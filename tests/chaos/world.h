@@ -54,7 +54,8 @@ typedef struct world {
     char prefix[64];
     const char *extra[EXTRA_MAX]; /* options of the workers, NAME=VALUE, ended by NULL */
     crewman crew[WORKERS];
-    bool working; /* workers that end are started again */
+    bool working;                /* workers that end are started again */
+    struct injection *injection; /* the newest; NULL before the first */
     books *books;
     recorder *recorder;
     char problem[400]; /* what must never be; the first one */
@@ -66,6 +67,7 @@ void world_close(world *w);
 
 #define WORLD_USER     "root"
 #define WORLD_PASSWORD "secret"
+#define WORLD_TTL_S    "10" /* of the workers' sessions, but for faults with an option of their own */
 
 /* For clients that go past the wires. */
 ew_options *world_options(const world *w);
