@@ -15,7 +15,6 @@
 enum {
     LIMIT_S = 30,    /* of a run, which takes a fraction of a second */
     LEFT_MS = 10000, /* until threads and files are given back */
-    SLACK = 2,       /* files that gRPC and nng may keep in their pools */
     CODES = 29,
 };
 
@@ -106,7 +105,7 @@ typedef struct leftovers {
 } leftovers;
 
 static bool is_back(const leftovers *before) {
-    return scene_threads() <= before->threads && scene_files() <= before->files + SLACK;
+    return scene_threads() <= before->threads && scene_files() <= before->files;
 }
 
 static void check_leftovers(const leftovers *before) {
@@ -222,6 +221,10 @@ static int run_scenario(const alloc_scenario *sc) {
         sites++;
         if (run_site(sc, s, &before, usual[i]) != 0)
             return 1;
+    }
+    if (s != NULL) {
+        alloc_problem("there are more than %d places", SITES);
+        return complain();
     }
     printf("%-8s %3u places, %5u runs, in %5u an allocation failed; %" PRId64 " s\n", sc->name, sites,
            runs - runs_before, reached - reached_before, (scene_now_ms() - began_ms) / 1000);

@@ -5,10 +5,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
-extern FILE *quiet_out; /* opened by the scenarios */
+extern FILE *quiet_out; /* opened by the scenarios; a private etcd's guard has none */
 
+int etcdworkerd_main(int argc, char **argv); /* the daemon's */
+
+#undef stdout
+#undef stderr
 #undef STDOUT_FILENO
 #undef STDERR_FILENO
+#define stdout        quiet_out
+#define stderr        (quiet_out != NULL ? quiet_out : stderr)
 #define STDOUT_FILENO fileno(quiet_out)
 #define STDERR_FILENO fileno(quiet_out)
 #define printf(...)   fprintf(quiet_out, __VA_ARGS__)

@@ -55,25 +55,36 @@ extern ew_error err; /* of the last call; the main thread's */
             alloc_problem("%s fails again: %s", #call, err.detail);                                                    \
     } while (0)
 
+enum { ALLOC_SCAN_KEYS = 30 }; /* below /scan/ */
+
 const char *alloc_address(void); /* of the etcd of the scenarios */
 
-/* Options for a client of the etcd of the scenarios, with TLS or a user; and those of a worker. */
+/* The etcd that asks for users does not know its tokens any more. */
+void alloc_forget_tokens(void);
+
+/* Options for a client of the etcd of the scenarios, with TLS or a user; and for a worker. */
 ew_options *alloc_options(void);
 ew_options *alloc_options_tls(void);
 ew_options *alloc_options_user(void);
+ew_options *alloc_options_guest(void); /* of a user who may do nothing */
+ew_options *alloc_options_worker(bool submits);
 ew_client *alloc_client(ew_options *o); /* takes the options over */
 
 void alloc_run_worker(void);
 void alloc_run_leader(void);
 void alloc_run_audit(void);
+void alloc_run_pages(void);
+void alloc_run_actors(void);
 void alloc_run_trouble(void);
 void alloc_run_outbox(void);
 void alloc_run_config(void);
 void alloc_run_plan(void);
 void alloc_run_service(void);
+void alloc_run_program(void);
 void alloc_run_demo(void);
 void alloc_run_dev(void);
 
+void alloc_open_pages(void);
 extern FILE *quiet_out; /* quiet.h */
 void alloc_open_service(void);
 void alloc_close_service(void);

@@ -1,97 +1,9 @@
 /* The client: every kind of call, watches, sessions, elections, TLS and users. */
 #include "alloc/scenario.h"
 
-#include "lib/certs.h"
-
 #include <inttypes.h>
 
-enum { KEYS = 30, WAIT_MS = 20000 };
-
-static etcd_server *server, *encrypted, *asking; /* the last one wants a user */
-static certs *authority;
-static char password_file[192];
-
-/* ---- etcd ---- */
-
-static void open_encrypted(void) {
-    authority = certs_new();
-    cert_paths p = certs_make(authority, "server", "IP:127.0.0.1", -1, 1);
-    char cert[256], key[256];
-    snprintf(cert, sizeof cert, "--cert-file=%s", p.cert);
-    snprintf(key, sizeof key, "--key-file=%s", p.key);
-    encrypted = etcd_server_start((const char *[]){cert, key, NULL});
-    snprintf(password_file, sizeof password_file, "%s", certs_write(authority, "password", "secret"));
-}
-
-static void open_asking(void) {
-    static const char *const setup[][ETCDCTL_WORDS] = {
-        {"user", "add", "root:secret"},
-        {"role", "add", "root"},
-        {"user", "grant-role", "root", "root"},
-        {"auth", "enable"},
-    };
-    asking = etcd_server_start(NULL);
-    etcdctl_all(asking, setup, sizeof setup / sizeof setup[0]);
-}
-
-const char *alloc_address(void) {
-    return server->address;
-}
-
-void alloc_open(void) {
-    char key[64];
-    static char page[40000];
-    server = etcd_server_start(NULL);
-    open_encrypted();
-    open_asking();
-    hand_open(server->endpoint);
-    for (int i = 0; i < KEYS; i++) {
-        snprintf(key, sizeof key, "/scan/%02d", i);
-        hand_put(key, "value");
-    }
-    memset(page, 'x', sizeof page); /* more than one page of a worker's snapshot */
-    for (int i = 0; i < 4; i++) {
-        snprintf(key, sizeof key, "/work/page/%d", i);
-        hand_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
-    }
-    alloc_open_service();
-}
-
-void alloc_close(void) {
-    alloc_close_service();
-    hand_close();
-    etcd_server_free(server);
-    etcd_server_free(encrypted);
-    etcd_server_free(asking);
-    certs_free(authority);
-}
-
-static ew_options *options_of(const etcd_server *s) {
-    ew_options *o = ew_options_new();
-    if (o == NULL) {
-        alloc_failed(EW_ERR_NO_MEMORY, "ew_options_new", &(ew_error){0});
-        o = ew_options_new();
-    }
-    TRY(ew_options_set(o, "endpoints", s->endpoint, &err));
-    return o;
-}
-
-ew_options *alloc_options(void) {
-    return options_of(server);
-}
-
-ew_options *alloc_options_tls(void) {
-    ew_options *o = options_of(encrypted);
-    TRY(ew_options_set(o, "ca_file", certs_authority(authority), &err));
-    return o;
-}
-
-ew_options *alloc_options_user(void) {
-    ew_options *o = options_of(asking);
-    TRY(ew_options_set(o, "user", "root", &err));
-    TRY(ew_options_set(o, "password_file", password_file, &err));
-    return o;
-}
+enum { KEYS = ALLOC_SCAN_KEYS, WAIT_MS = 20000 };
 
 ew_client *alloc_client(ew_options *o) {
     ew_client *c = NULL;
@@ -331,15 +243,60 @@ static void run_tls(void) {
     run_reloaded(alloc_options_tls());
 }
 
+/* As its user may not write, that is the answer, whatever there is memory for beside it. */
+static void write_denied(void) {
+    ew_client *c = alloc_client(alloc_options_guest());
+    int status = EW_OK;
+    for (int i = 0; i < 2 && c != NULL && status != EW_ERR_DENIED; i++) {
+        status = ew_client_put(c, EW_STR("/a"), EW_STR("guest"), NULL, NULL, &err);
+        if (status != EW_ERR_DENIED)
+            alloc_failed(status, "a guest's put", &err);
+    }
+    if (status != EW_ERR_DENIED)
+        alloc_problem("a guest writes: %s", ew_errname(status));
+    ew_client_close(c);
+}
+
 static void run_user(void) {
     run_reloaded(alloc_options_user());
+    write_denied();
+}
+
+/* Opens the watch and sees one change. */
+static int watch_once(ew_client *c, int64_t start) {
+    ew_watch *w = NULL;
+    ew_watch_batch batch = {0};
+    int status = ew_watch_open(&w, c, ew_keys_one(EW_STR("/a")), &EW_WATCH_OPTIONS(.start_revision = start), &err);
+    if (status == EW_OK)
+        status = ew_watch_next(w, WAIT_MS, &batch, &err);
+    ew_watch_close(w);
+    return status;
+}
+
+static void run_tokens(void) {
+    ew_client *c = alloc_client(alloc_options_user());
+    ew_session *s = NULL;
+    ew_result *r = NULL;
+    if (c == NULL)
+        return;
+    TRY(ew_client_put(c, EW_STR("/a"), EW_STR("2"), NULL, &r, &err));
+    int64_t revision = ew_result_revision(r);
+    ew_result_free(r);
+    alloc_forget_tokens();
+    TRY(watch_once(c, revision));
+    alloc_forget_tokens();
+    TRY(ew_session_open(&s, c, 10, &err));
+    alloc_forget_tokens();
+    TRY(ew_client_put(c, EW_STR("/a"), EW_STR("3"), NULL, NULL, &err));
+    ew_session_close(s, false);
+    ew_client_close(c);
 }
 
 /* A name, an address and a socket's path, of which only the first two lead somewhere. */
 static void run_names(void) {
     char list[256];
     ew_options *o = alloc_options();
-    snprintf(list, sizeof list, "localhost:%d,%s,unix:/nowhere", server->client_port, server->address);
+    snprintf(list, sizeof list, "localhost%s,%s,unix:/nowhere", strrchr(alloc_address(), ':'), alloc_address());
     TRY(ew_options_set(o, "endpoints", list, &err));
     run_reloaded(o);
 }
@@ -349,15 +306,19 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "session", .run = run_session},
     {.name = "tls", .run = run_tls},
     {.name = "user", .run = run_user},
+    {.name = "tokens", .run = run_tokens, .much_alike = true},
     {.name = "names", .run = run_names},
     {.name = "worker", .run = alloc_run_worker},
     {.name = "leader", .run = alloc_run_leader, .much_alike = true},
     {.name = "audit", .run = alloc_run_audit, .slow = true},
+    {.name = "pages", .run = alloc_run_pages, .slow = true},
+    {.name = "actors", .run = alloc_run_actors, .much_alike = true},
     {.name = "outbox", .run = alloc_run_outbox},
     {.name = "trouble", .run = alloc_run_trouble, .slow = true},
     {.name = "config", .run = alloc_run_config},
     {.name = "plan", .run = alloc_run_plan, .only = "service/"},
     {.name = "service", .run = alloc_run_service, .only = "service/"},
+    {.name = "program", .run = alloc_run_program, .only = "service/main.c"},
     {.name = "demo", .run = alloc_run_demo, .much_alike = true},
     {.name = "dev", .run = alloc_run_dev, .only = "service/", .seldom = true},
     {.name = NULL},

@@ -1,5 +1,5 @@
-/* The service: its configuration, the plan of assign, a whole run that is elected and asked over HTTP, the demo, and a
- * private etcd. */
+/* The service: its configuration, the plan of assign, a whole run that is elected and asked over HTTP, the program
+ * around it, the demo with a plugin, and a private etcd. */
 #include "alloc/scenario.h"
 #include "lib/daemon.h"
 #include "lib/process.h"
@@ -7,8 +7,6 @@
 #include "service/assign.h"
 #include "service/assign_json.h"
 #include "service/assign_plan.h"
-#include "service/demo.h"
-#include "service/dev_etcd.h"
 #include "service/run.h"
 
 #include <jansson.h>
@@ -235,11 +233,10 @@ static int load(settings *s, int port) {
                     "--prefix=/service",
                     "--name=allocated",
                     "--elect=/seat",
-                    "--elect-value=x",
                     "--log-level=debug",
                     "--tick-interval-ms=10",
                     NULL};
-    return settings_load(s, 9, argv, NULL, quiet_out);
+    return settings_load(s, 8, argv, NULL, quiet_out);
 }
 
 /* With the signals that end it blocked, also before and behind it, since the guest may be late. */
@@ -267,6 +264,7 @@ static int run_it(void) {
     settings s;
     int port = etcd_free_port();
     BY_HAND(hand_delete_prefix("/service/assignments/"));
+    BY_HAND(hand_put("/service/assignments/1", "{\"member\":\"gone\"}"));
     if (BY_HAND(load(&s, port)) != EXIT_DONE)
         process_die("the service's options are wrong");
     int code = serve(&s, port);
@@ -284,34 +282,15 @@ void alloc_run_service(void) {
     TRY(run_it());
 }
 
-/* ---- the demo, and a private etcd ---- */
+/* ---- the program ---- */
 
-static int play(const ew_options *o) {
-    static const ew_event event = {
-        .kind = EW_EVENT_PUT, .entry = {.key = {"/demo/assignments/t01", 21}, .value = {"{\"member\":\"m1\"}", 15}}};
-    chosen c;
-    demo *d = NULL;
-    int status = chosen_init(&c, o, &err);
-    if (status == EW_OK)
-        status = demo_start(&d, o, &c, &err);
-    if (status == EW_OK)
-        status = demo_reactor.update(d, &event);
-    demo_stop(d);
-    chosen_fini(&c);
-    return status;
+int etcdworkerd_main(int argc, char **argv);
+
+static int print_options(void) {
+    char *argv[] = {"etcdworkerd", "--check-config", "--config", config_path, NULL};
+    return status_of(etcdworkerd_main(4, argv));
 }
 
-void alloc_run_demo(void) {
-    ew_options *o = alloc_options();
-    TRY(ew_options_set(o, "prefix", "/demo", &err));
-    TRY(play(o));
-    ew_options_free(o);
-}
-
-void alloc_run_dev(void) {
-    dev_etcd *d = NULL;
-    sigset_t none;
-    sigemptyset(&none);
-    TRY(dev_etcd_start(&d, "etcd", "", &none, &err));
-    dev_etcd_stop(d);
+void alloc_run_program(void) {
+    TRY(print_options());
 }

@@ -172,18 +172,32 @@ static void *join(void *arg) {
     return NULL;
 }
 
+/* More than etcd sends in one response: the watch gets it in fragments. */
+static void put_fragments(void) {
+    static char large[700000];
+    failing_spare(true);
+    for (int i = 0; i < 4; i++)
+        hand_put_slice(EW_STR("/work/page/3"), (ew_slice){large, sizeof large}, 0);
+    hand_put("/work/page/3", "changed");
+    failing_spare(false);
+}
+
 /* Answers and events break off, which leaves outcomes to be found out; then history is compacted while the worker is
- * cut off. */
+ * cut off; and then there is much to follow. */
 static void trouble(wire *line, unsigned beat) {
-    enum { EVERY = 16, TEARS = 4, CUT = 5 };
-    if (beat % EVERY != 1 || beat / EVERY > CUT)
+    enum { EVERY = 16, TEARS = 4, CUT = TEARS, CUT_AGAIN = CUT + 6, END = CUT_AGAIN + 1 };
+    unsigned step = beat / EVERY;
+    if (beat % EVERY != 1 || step > END)
         return;
-    if (beat / EVERY < TEARS) {
-        wire_tear(line, beat / EVERY % 2 == 0 ? WIRE_DOWN : WIRE_UP);
-    } else if (beat / EVERY == TEARS) {
+    if (step < TEARS) {
+        wire_tear(line, step % 2 == 0 ? WIRE_DOWN : WIRE_UP);
+    } else if (step == CUT) {
         wire_cut(line);
         BY_HAND(hand_put("/work/page/1", "changed"));
         hand_compact(BY_HAND(hand_put("/work/page/2", "changed")));
+    } else if (step == CUT_AGAIN) {
+        wire_cut(line);
+        put_fragments();
     } else {
         wire_mend(line);
     }
@@ -230,7 +244,7 @@ static int start(crewman *c, const bonds *b, ew_options *o) {
     return status;
 }
 
-static ew_options *worker_options(bool submits) {
+ew_options *alloc_options_worker(bool submits) {
     static unsigned names;
     char name[32];
     ew_options *o = alloc_options();
@@ -278,15 +292,25 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wir
     return alloc_failed(c.status, "run", &c.err);
 }
 
+/* What adds to the transactions, and ticks for each revision. The id is nobody's before: a receipt may have stayed. */
+static void set_much(ew_options *o) {
+    static const char *const much[][2] = {{"fence_session", "on"}, {"isolation", "serializable"}, {"coalesce", "off"}};
+    for (size_t i = 0; i < sizeof much / sizeof much[0]; i++)
+        TRY(ew_options_set(o, much[i][0], much[i][1], &err));
+    TRY(ew_options_set(o, "worker_id", ew_options_text(o, "name"), &err));
+}
+
 /* Lives, and again if that failed; over a connection that breaks, if it is to have trouble. */
 static void live_well(const bonds *b, unsigned ticks, bool submits, bool troubled) {
     for (int i = 0; i < 2; i++) {
-        ew_options *o = worker_options(submits);
+        ew_options *o = alloc_options_worker(submits);
         wire *line = troubled ? wire_open(alloc_address()) : NULL;
         if (troubled) {
             TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
             TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
         }
+        if (b->session != NULL)
+            set_much(o);
         int status = live(b, o, ticks, submits, line);
         ew_options_free(o);
         wire_close(line);
@@ -315,30 +339,4 @@ void alloc_run_leader(void) {
 
 void alloc_run_trouble(void) {
     live_well(&(bonds){0}, TROUBLED_TICKS, false, true);
-}
-
-/* ---- audits, of which there is one a second at most ---- */
-
-static int wait_for_audit(void *self, ew_tick *t) {
-    crewman *c = self;
-    (void)t;
-    ew_worker_stats s = {.size = sizeof s};
-    return ew_worker_get_stats(c->worker, &s) == EW_OK && s.audits > 0 ? EW_FINISHED : EW_OK;
-}
-
-void alloc_run_audit(void) {
-    static const ew_reactor waits = EW_REACTOR(.tick = wait_for_audit);
-    for (int i = 0; i < 2; i++) {
-        crewman c = {0};
-        ew_options *o = worker_options(false);
-        TRY(ew_options_set(o, "audit_interval_s", "1", &err));
-        int status = ew_worker_create(&c.worker, o, &waits, &c, &c.err);
-        ew_options_free(o);
-        if (status == EW_OK)
-            status = ew_worker_run(c.worker, &c.err);
-        ew_worker_destroy(c.worker);
-        if (alloc_failed(status, "audit", &c.err) == EW_OK)
-            return;
-    }
-    alloc_problem("a second worker fails");
 }
