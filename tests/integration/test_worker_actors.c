@@ -187,8 +187,9 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
         seen = got->events != NULL && got->events->revision == put;
         msg__message__free_unpacked(got, NULL);
     }
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__WATCHER);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
     hand_delete_prefix("/alone/");
 }
@@ -344,8 +345,9 @@ static void test_a_committer_drops_what_is_not_for_it(void **state) {
     scene_resume_etcd();
     assert_int_equal(expect_outcome(&p, 1).status, EW_OK);
     assert_false(hand_get("/alone/b").present);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
+    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
     hand_delete_prefix("/alone/");
 }
