@@ -6,7 +6,9 @@
 #include "sim/bugs.h"
 #endif
 
+#include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,6 +163,17 @@ static bool known(const char *name) {
     return false;
 }
 
+/* Ends the program, with a word on why, for what is no number from 0 to `most`. */
+static uint64_t number(const char *option, uint64_t most) {
+    char *end;
+    errno = 0;
+    uint64_t n = strtoull(optarg, &end, 10);
+    if (optarg[0] >= '0' && optarg[0] <= '9' && *end == '\0' && errno == 0 && n <= most)
+        return n;
+    fprintf(stderr, "chaos: --%s wants a number up to %" PRIu64 ": %s\n", option, most, optarg);
+    exit(2);
+}
+
 int main(int argc, char **argv) {
     enum { MINUTES = 256, NODES, FAULT, SEED, VERBOSE, LIST, HELP };
     static const struct option options[] = {{"minutes", required_argument, NULL, MINUTES},
@@ -184,16 +197,16 @@ int main(int argc, char **argv) {
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case MINUTES:
-            s.minutes = atoi(optarg);
+            s.minutes = (int)number("minutes", 100000);
             break;
         case NODES:
-            s.nodes = atoi(optarg);
+            s.nodes = (int)number("nodes", 3);
             break;
         case FAULT:
             s.only = optarg;
             break;
         case SEED:
-            s.seed = strtoull(optarg, NULL, 10);
+            s.seed = number("seed", UINT64_MAX);
             break;
         case VERBOSE:
             s.verbose = true;
@@ -209,8 +222,7 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    if (optind < argc || s.minutes < 0 || (s.nodes != 0 && s.nodes != 1 && s.nodes != 3) ||
-        (s.only != NULL && !known(s.only))) {
+    if (optind < argc || (s.nodes != 0 && s.nodes != 1 && s.nodes != 3) || (s.only != NULL && !known(s.only))) {
         usage(stderr);
         return 2;
     }
