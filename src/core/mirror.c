@@ -42,16 +42,21 @@ RB_GENERATE_INTERNAL(tree, mirror_entry, link, compare_entries, __attribute__((u
 
 /* ---- entries ---- */
 
-static size_t entry_size(size_t key_len, size_t value_len) {
-    return offsetof(mirror_entry, bytes) + key_len + value_len;
+/* Of an entry in memory. As glibc's malloc counts: a word in front of each block, blocks in steps of two words, at
+ * least four. */
+static size_t block_size(size_t key_len, size_t value_len) {
+    const size_t word = sizeof(size_t);
+    size_t size = offsetof(mirror_entry, bytes) + key_len + value_len;
+    if (size < sizeof(mirror_entry))
+        size = sizeof(mirror_entry);
+    return (size + word + 2 * word - 1) / (2 * word) * (2 * word);
 }
 
 mirror_entry *mirror_entry_new(ew_slice key, ew_slice value, int64_t mod_revision) {
     /* The lengths are kept in 32 bits; no answer of etcd comes near them, so this is as good as out of memory. */
     if (key.len > UINT32_MAX || value.len > UINT32_MAX)
         return NULL;
-    size_t size = entry_size(key.len, value.len);
-    mirror_entry *e = malloc(size > sizeof *e ? size : sizeof *e);
+    mirror_entry *e = malloc(block_size(key.len, value.len) - sizeof(size_t));
     if (!e)
         return NULL;
     e->mod_revision = mod_revision;
@@ -80,12 +85,7 @@ ew_entry mirror_entry_view(const mirror_entry *e) {
 }
 
 size_t mirror_entry_bytes(const mirror_entry *e) {
-    /* As glibc's malloc counts: a word in front of each block, blocks in steps of two words, at least four. */
-    size_t word = sizeof(size_t);
-    size_t size = entry_size(e->key_len, e->value_len);
-    if (size < sizeof *e)
-        size = sizeof *e;
-    return (size + word + 2 * word - 1) / (2 * word) * (2 * word);
+    return block_size(e->key_len, e->value_len);
 }
 
 /* ---- the map ---- */
@@ -135,6 +135,20 @@ void mirror_put(mirror *m, mirror_entry *e) {
         RB_INSERT(tree, &m->tree, e);
     }
     mirror_entry_unref(old);
+}
+
+mirror_entry *mirror_replace(mirror *m, mirror_entry *old, ew_slice key, ew_slice value, int64_t mod_revision) {
+    if (old && old->refs == 1 && value.len <= UINT32_MAX && block_size(key.len, value.len) == mirror_entry_bytes(old)) {
+        if (value.len > 0)
+            memcpy(old->bytes + old->key_len, value.data, value.len);
+        old->value_len = (uint32_t)value.len;
+        old->mod_revision = mod_revision;
+        return old;
+    }
+    mirror_entry *e = mirror_entry_new(key, value, mod_revision);
+    if (e)
+        mirror_put(m, e);
+    return e;
 }
 
 bool mirror_delete(mirror *m, ew_slice key) {

@@ -37,14 +37,13 @@ void ticking_set_counter(ticking *t, ew_slice value) {
 
 /* ---- the mirror ---- */
 
-void ticking_put_change(ticking *t, ew_slice key, ew_slice value, int64_t mod_revision, bool initial) {
-    mirror_entry *e = mirror_entry_new(key, value, mod_revision);
+void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial) {
+    mirror_entry *e = mirror_replace(t->mirror, old, now->key, now->value, now->mod_revision);
     if (!e) {
         ticking_no_memory(t);
         return;
     }
     ticking_queue_update(t, e, false, initial);
-    mirror_put(t->mirror, e);
     t->dirty |= !initial;
 }
 
@@ -85,7 +84,7 @@ static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bo
     if (e && mirror_entry_view(e).mod_revision >= revision)
         return;
     if (!deleted)
-        ticking_put_change(t, key, value, revision, false);
+        ticking_put_change(t, e, &(ew_entry){key, value, revision}, false);
     else if (e)
         ticking_delete_change(t, e, revision);
 }

@@ -74,7 +74,7 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     if (known)
         t->load_at = mirror_next(t->mirror, known);
     if (!known || mirror_entry_view(known).mod_revision != kv->mod_revision)
-        ticking_put_change(t, key, value, kv->mod_revision, !t->loaded_once);
+        ticking_put_change(t, known, &(ew_entry){key, value, kv->mod_revision}, !t->loaded_once);
 }
 
 /* False when the page does not fit behind the ones before it. */

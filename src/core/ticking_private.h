@@ -161,7 +161,7 @@ void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s);
 /* ticking_changes.c */
 void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e);
 void ticking_take_progress(ticking *t, uint64_t epoch, const Msg__Progress *p);
-void ticking_put_change(ticking *t, ew_slice key, ew_slice value, int64_t mod_revision, bool initial);
+void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial); /* in place of `old` */
 void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision);
 bool ticking_is_counter(const ticking *t, ew_slice key);
 void ticking_set_counter(ticking *t, ew_slice value); /* ends the run if it is corrupt */

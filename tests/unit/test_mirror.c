@@ -58,6 +58,35 @@ static void a_put_replaces_and_a_delete_removes(void **state) {
     assert_int_equal(mirror_count(m), 0);
 }
 
+/* All sizes of a value before and after, with somebody who keeps the old entry and without. */
+static void a_value_is_written_over_where_nobody_looks(void **state) {
+    enum { SIZES = 40 };
+    static const char text[SIZES + 1] = "0123456789012345678901234567890123456789";
+    mirror *m = *state;
+    const size_t empty = mirror_bytes(m);
+    for (size_t i = 0; i < SIZES * SIZES; i++) {
+        const ew_slice before = {text, i / SIZES}, after = {text + 1, i % SIZES};
+        mirror_entry *old = mirror_replace(m, mirror_get(m, EW_STR("/a")), EW_STR("/a"), before, 1);
+        holds(m, EW_STR("/a"), before, 1);
+        const bool kept = i % 3 == 0;
+        if (kept)
+            mirror_entry_ref(old);
+        mirror_entry *now = mirror_replace(m, old, EW_STR("/a"), after, 2);
+        holds(m, EW_STR("/a"), after, 2);
+        assert_ptr_equal(now, mirror_get(m, EW_STR("/a")));
+        assert_int_equal(mirror_bytes(m) - empty, mirror_entry_bytes(now));
+        if (kept) {
+            assert_ptr_not_equal(now, old);
+            assert_true(ew_slice_equal(mirror_entry_view(old).value, before));
+            assert_int_equal(mirror_entry_view(old).mod_revision, 1);
+            mirror_entry_unref(old);
+        } else if (before.len == after.len) {
+            assert_ptr_equal(now, old);
+        }
+        assert_int_equal(mirror_count(m), 1);
+    }
+}
+
 /* SEMANTICS 10: an empty value is a value. Keys are bytes. */
 static void keys_and_values_are_bytes_of_any_length(void **state) {
     mirror *m = *state;
@@ -275,6 +304,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_empty_mirror_holds_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_put_replaces_and_a_delete_removes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_value_is_written_over_where_nobody_looks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_and_values_are_bytes_of_any_length, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_is_in_etcds_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_entry_outlives_its_place_in_the_mirror, set_up, tear_down),
