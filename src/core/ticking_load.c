@@ -103,8 +103,9 @@ static void complete(ticking *t) {
     t->observed = t->received = t->load_revision;
     t->stats.snapshots++;
     ticking_drop_audit(t);
-    /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. */
-    t->wait_revision = 0;
+    /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. The
+     * refusal may also come yet, of a batch that was evaluated before. */
+    t->wait_revision = t->base_revision = 0;
     if (t->loaded_once)
         return;
     t->loaded_once = t->reset = true;

@@ -113,7 +113,7 @@ struct ticking {
     bool batch_out;
     uint64_t batch;
     evaluate_patches patches;
-    int64_t base_revision; /* that it was evaluated on */
+    int64_t base_revision; /* that it was evaluated on; 0 if the mirror was loaded anew since */
     int64_t wait_revision; /* evaluate again when this has been observed */
     int64_t retry_ms;      /* and not before */
     bool again;            /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */

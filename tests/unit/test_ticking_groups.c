@@ -280,6 +280,22 @@ static void test_resync_while_undecided(void **state) {
     assert_string_equal(unit_text(l, 2), "/a/2?0 /a/2=1 ");
 }
 
+/* A deletion that was lost (ETCD P6) refuses the batch that was evaluated without it. When the mirror is loaded anew,
+ * at no newer revision, before that is told, nothing else has to come. */
+static void test_resync_before_refused_by_deletion(void **state) {
+    (void)state;
+    start(three);
+    const kv one[] = {{"/a/1", 3, "1"}};
+    l->epoch++;
+    page(l, 9, true, true, one, 1);
+    settle(l);
+    assert_int_equal(l->commits, 0);
+    refused(l, 0, 0, 0);
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    assert_string_equal(unit_text(l, 0), "/a/0?0 /a/0=1 ");
+}
+
 /* SEMANTICS 16: finished: the groups are still committed, however long it takes; then success, and no tick. */
 static void test_finished(void **state) {
     (void)state;
@@ -748,6 +764,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_no_glue_on_a_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry_waits_for_the_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resync_while_undecided, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resync_before_refused_by_deletion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished_and_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished_but_not_committed, setup, teardown),
