@@ -210,6 +210,10 @@ void check_txn(sim_worker *w, ew_slice request) {
                     deletes, counts);
     sim_trace(s, "worker %u sends a transaction of %zu compares, %zu operations", w->number, t->n_compare,
               t->n_success);
+    for (size_t i = 0; s->trace && i < t->n_compare; i++)
+        sim_trace(
+            s, "  on %.*s as of %lld", (int)t->compare[i]->key.len, (const char *)t->compare[i]->key.data,
+            (long long)(t->compare[i]->target == PB__COMPARE__COMPARE_TARGET__MOD ? t->compare[i]->mod_revision : 0));
 }
 
 /* ---- a life's end ---- */
