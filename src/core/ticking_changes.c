@@ -1,8 +1,8 @@
 /* Events: what has changed below the prefix, and what of it is the reactor's business. */
 #include "core/ticking_private.h"
 
-#include "core/arena.h"
 #include "core/bug.h"
+#include "core/watch_events.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -166,18 +166,27 @@ static void apply_what_may(ticking *t) {
 /* Replays are dropped one by one, by their mod_revision (SEMANTICS 11, ETCD P1, P5): what is not newer than all that
  * was received before this message, or comes behind something newer inside it, has been seen, and may have been deleted
  * since. */
-static void take_event(ticking *t, const Pb__Event *event, int64_t before) {
-    const ew_slice key = ticking_slice(event->kv->key), value = ticking_slice(event->kv->value);
-    const int64_t revision = event->kv->mod_revision;
-    const bool deleted = event->type == PB__EVENT__EVENT_TYPE__DELETE;
+static void take_event(ticking *t, const watch_event *e, int64_t before) {
+    const int64_t revision = e->mod_revision;
+    const bool deleted = e->type == PB__EVENT__EVENT_TYPE__DELETE;
     if ((revision <= before || revision < t->received) && !EW_BUG(replay_believed))
         return;
     t->received = revision;
     t->stats.events++;
     if (t->config.coalesce)
-        apply(t, key, value, revision, deleted);
+        apply(t, e->key, e->value, revision, deleted);
     else
-        keep(t, key, value, revision, deleted);
+        keep(t, e->key, e->value, revision, deleted);
+}
+
+/* The watcher has looked at them, but the message may be anybody's. */
+static bool all_sound(ew_slice response) {
+    watch_event e;
+    watch_events s = watch_events_of(response);
+    while (watch_events_next(&s, &e))
+        if (!e.has_kv || e.mod_revision <= 0)
+            return false;
+    return !s.malformed;
 }
 
 void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
@@ -185,19 +194,13 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
         t->stats.bad_messages++;
         return;
     }
-    arena memory;
-    arena_init(&memory);
-    Pb__WatchResponse *response = pb__watch_response__unpack(&memory.allocator, e->response.len, e->response.data);
-    bool sound = response != NULL;
-    for (size_t i = 0; sound && i < response->n_events; i++)
-        sound = response->events[i]->kv && response->events[i]->kv->mod_revision > 0;
+    const ew_slice response = ticking_slice(e->response);
     const int64_t before = t->received;
-    for (size_t i = 0; sound && i < response->n_events; i++)
-        take_event(t, response->events[i], before);
-    arena_fini(&memory);
-    if (memory.failed) {
-        ticking_no_memory(t);
-    } else if (!sound) {
+    const bool sound = all_sound(response);
+    watch_event event;
+    for (watch_events s = watch_events_of(response); sound && watch_events_next(&s, &event);)
+        take_event(t, &event, before);
+    if (!sound) {
         /* Going on would mean to go on without the events that were in it. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);

@@ -2,6 +2,7 @@
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
+#include "core/watch_events.h"
 
 #include <stdlib.h>
 
@@ -149,19 +150,24 @@ static bool stays_behind(watching *w, const Pb__WatchResponse *r, watching_effec
 
 /* ---- events ---- */
 
-/* The highest mod_revision inside, the only one that counts (ETCD P1); 0 without events, -1 if they cannot be true. */
-static int64_t revision_of(const Pb__WatchResponse *r) {
-    int64_t highest = 0;
-    for (size_t i = 0; i < r->n_events; i++) {
-        const Pb__Event *e = r->events[i];
-        bool known = e->type == PB__EVENT__EVENT_TYPE__PUT || e->type == PB__EVENT__EVENT_TYPE__DELETE;
-        if (!known || !e->kv || e->kv->key.len == 0 || e->kv->mod_revision == 0 ||
-            !watching_revision_ok(e->kv->mod_revision))
-            return -1;
-        if (e->kv->mod_revision > highest)
-            highest = e->kv->mod_revision;
+/* What a response says of its events. */
+typedef struct events_seen {
+    size_t count;
+    int64_t highest; /* mod_revision, the only one that counts (ETCD P1); -1 if they cannot be true */
+} events_seen;
+
+/* False for what is no WatchResponse. */
+static bool look_at_events(ew_slice bytes, events_seen *out) {
+    watch_event e;
+    watch_events s = watch_events_of(bytes);
+    for (*out = (events_seen){0, 0}; watch_events_next(&s, &e); out->count++) {
+        const bool known = e.type == PB__EVENT__EVENT_TYPE__PUT || e.type == PB__EVENT__EVENT_TYPE__DELETE;
+        if (!known || !e.has_kv || e.key.len == 0 || e.mod_revision == 0 || !watching_revision_ok(e.mod_revision))
+            out->highest = -1;
+        else if (out->highest >= 0 && e.mod_revision > out->highest)
+            out->highest = e.mod_revision;
     }
-    return highest;
+    return !s.malformed;
 }
 
 static void send_events(watching *w, ew_slice bytes, int64_t revision, watching_effects *out) {
@@ -232,13 +238,14 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
 }
 
 /* A response of our own watch. */
-static void take_own(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
-    int64_t revision = EW_BUG(header_revision) && r->n_events > 0 ? r->header->revision : revision_of(r);
+static void take_own(watching *w, const Pb__WatchResponse *r, const events_seen *e, ew_slice bytes,
+                     watching_effects *out) {
+    int64_t revision = EW_BUG(header_revision) && e->count > 0 ? r->header->revision : e->highest;
     if (revision < 0) {
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event without its key or revision");
     } else if (r->fragment || w->joined_len > 0) {
         take_piece(w, r, bytes, revision, out);
-    } else if (r->n_events > 0) {
+    } else if (e->count > 0) {
         send_events(w, bytes, revision, out);
     } else if (!r->created && r->header->revision > w->seen) {
         /* ETCD P2, SEMANTICS 12: the watch's own notification comes behind the events it speaks of. */
@@ -252,7 +259,8 @@ static void take_own(watching *w, const Pb__WatchResponse *r, ew_slice bytes, wa
     }
 }
 
-static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slice bytes, watching_effects *out) {
+static void take_watch_response(watching *w, const Pb__WatchResponse *r, const events_seen *e, ew_slice bytes,
+                                watching_effects *out) {
     bool own = w->created && r->watch_id == w->watch_id;
     w->asked = false;
     if (!r->created && !r->canceled && !r->fragment)
@@ -271,19 +279,36 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, ew_slic
         return;
     }
     /* ETCD P2: a requested progress reply (watch -1) may have overtaken events: a sign of life, nothing more. */
-    if (r->n_events == 0 && stays_behind(w, r, out))
+    if (e->count == 0 && stays_behind(w, r, out))
         return;
     if (own || EW_BUG(progress_overtakes))
-        take_own(w, r, bytes, out);
+        take_own(w, r, e, bytes, out);
+}
+
+/* All of the response but its events. NULL: said, or without memory told. */
+static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, arena *memory, watching_effects *out) {
+    const size_t len = watch_events_rest(bytes, NULL);
+    uint8_t *rest = memory->allocator.alloc(memory, len + 1);
+    if (!rest) {
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
+        return NULL;
+    }
+    watch_events_rest(bytes, rest);
+    return watching_unpack(w, out, memory, &pb__watch_response__descriptor, (ew_slice){rest, len});
 }
 
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing)
         return; /* from a stream that has been left */
+    events_seen e;
+    if (!look_at_events(event->bytes, &e)) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");
+        return;
+    }
     arena memory;
     arena_init(&memory);
-    const Pb__WatchResponse *r = watching_unpack(w, out, &memory, &pb__watch_response__descriptor, event->bytes);
+    const Pb__WatchResponse *r = unpack_rest(w, event->bytes, &memory, out);
     if (r && watching_header_ok(w, out, r->header))
-        take_watch_response(w, r, event->bytes, out);
+        take_watch_response(w, r, &e, event->bytes, out);
     arena_fini(&memory);
 }
