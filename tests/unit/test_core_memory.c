@@ -86,7 +86,10 @@ static bool life(long n, bool bounded) {
     if (f->witness.stream_out)
         response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
     for (int64_t revision = 11; revision < 14 && watching_get_state(f->core) == WATCHING_WATCHING; revision++) {
-        response_comes(f, (response){.header = {20}, .watch_id = 7, .fragment = true, .events = {{"/a/1", revision}}});
+        response_comes(
+            f,
+            (response){
+                .header = {20}, .watch_id = 7, .fragment = true, .reason = long_key(), .events = {{"/a/1", revision}}});
         if (f->witness.stream_out && !f->witness.closed)
             response_comes(f, (response){.header = {20}, .watch_id = 7, .events = {{long_key(), revision}}});
     }
