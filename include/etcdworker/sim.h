@@ -11,8 +11,9 @@
  * with the same seed does the same to the byte.
  *
  * The faults are drawn from the seed too: delayed, lost and doubled requests, answers that are swallowed after the
- * transaction was applied, streams that break, stall, lag and replay, stale reads, compactions, leases that end, and
- * workers that are killed and started again. While it runs, the simulator checks what the library promises: a tick sees
+ * transaction was applied, streams that break, stall, lag and replay, stale reads, compactions, an etcd out of space,
+ * tokens that are refused, leases that end, receipts that somebody deletes, and workers that are killed and started
+ * again. While it runs, the simulator checks what the library promises: a tick sees
  * the prefix at exactly one revision, never an older one than before and never one older than the worker's own last
  * commit; no change is lost, doubled or invented; and so on. What your reactor promises, check yourself, and say
  * ew_sim_fail when it does not hold.
