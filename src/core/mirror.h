@@ -9,7 +9,8 @@
 
 typedef struct mirror mirror;
 
-/* Immutable once made. A deletion that waits for the reactor is an entry of its own, with an empty value. */
+/* Immutable while anybody but the mirror refers to it. A deletion that waits for the reactor is an entry of its own,
+ * with an empty value. */
 typedef struct mirror_entry mirror_entry;
 
 mirror *mirror_new(void); /* NULL when out of memory */

@@ -118,7 +118,7 @@ static void draw_compare(scenario *sc, record *r, Msg__Submit__Compare *compare)
     r->absent = ew_sim_get(sc->sim, ew_str(r->compared), &now) != EW_OK || sim_chance(random, 300);
     if (sim_chance(random, 100))
         r->absent = !r->absent;
-    if (!r->absent && sim_chance(random, 900) && now.value.len < sizeof r->expected)
+    if (!r->absent && sim_chance(random, 900) && now.value.len > 0 && now.value.len < sizeof r->expected)
         memcpy(r->expected, now.value.data, now.value.len);
     compare->key = sim_binary(ew_str(r->compared));
     compare->absent = r->absent;
