@@ -7,7 +7,7 @@ enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
 /* Fields of etcd's messages (proto/etcd.proto). */
 enum { RESPONSE_EVENTS = 11, EVENT_TYPE = 1, EVENT_KV = 2, EVENT_PREV_KV = 3 };
-enum { KV_KEY = 1, KV_CREATE_REVISION = 2, KV_MOD_REVISION = 3, KV_VERSION = 4, KV_VALUE = 5, KV_LEASE = 6 };
+enum { KV_KEY = 1, KV_MOD_REVISION = 3, KV_VALUE = 5, KV_LAST = 6 }; /* the others are numbers, too */
 
 typedef struct field {
     uint32_t number;
@@ -70,9 +70,8 @@ static bool read_kv(ew_slice kv, watch_event *out) {
     while (at < end) {
         if (!read_field(&at, end, &f))
             return false;
-        const bool number = f.number == KV_CREATE_REVISION || f.number == KV_MOD_REVISION || f.number == KV_VERSION ||
-                            f.number == KV_LEASE;
-        if ((number && f.wire != VARINT) || ((f.number == KV_KEY || f.number == KV_VALUE) && f.wire != BYTES))
+        const unsigned wire = f.number == KV_KEY || f.number == KV_VALUE ? BYTES : VARINT;
+        if (f.number <= KV_LAST && f.wire != wire)
             return false;
         if (f.number == KV_KEY)
             out->key = f.bytes;
@@ -91,11 +90,11 @@ static bool read_event(ew_slice event, watch_event *out) {
     while (at < end) {
         if (!read_field(&at, end, &f))
             return false;
-        if (f.number == EVENT_TYPE && f.wire == VARINT)
-            out->type = (int32_t)f.varint;
-        else if (f.number == EVENT_KV && f.wire == BYTES && !read_kv(f.bytes, out))
+        if (f.number <= EVENT_PREV_KV && f.wire != (f.number == EVENT_TYPE ? VARINT : BYTES))
             return false;
-        else if (f.wire != (f.number == EVENT_TYPE ? VARINT : BYTES) && f.number <= EVENT_PREV_KV)
+        if (f.number == EVENT_TYPE)
+            out->type = (int32_t)f.varint;
+        else if (f.number == EVENT_KV && !read_kv(f.bytes, out))
             return false;
     }
     return true;
@@ -103,34 +102,33 @@ static bool read_event(ew_slice event, watch_event *out) {
 
 watch_events watch_events_of(ew_slice response) {
     const uint8_t *at = response.len > 0 ? response.data : (const uint8_t *)"";
-    return (watch_events){at, at + response.len, false};
+    return (watch_events){.at = at, .end = at + response.len};
 }
 
 bool watch_events_next(watch_events *s, watch_event *out) {
     field f;
-    while (s->at < s->end) {
+    for (const uint8_t *from = s->at; s->at < s->end; from = s->at) {
         if (!read_field(&s->at, s->end, &f)) {
             s->malformed = true;
             return false;
         }
-        if (f.number != RESPONSE_EVENTS)
+        if (f.number != RESPONSE_EVENTS) {
+            s->rest += (size_t)(s->at - from);
             continue;
+        }
         s->malformed = f.wire != BYTES || !read_event(f.bytes, out);
         return !s->malformed;
     }
     return false;
 }
 
-size_t watch_events_rest(ew_slice response, uint8_t *rest) {
-    size_t len = 0;
+void watch_events_rest(ew_slice response, uint8_t *rest) {
     field f;
     watch_events s = watch_events_of(response);
     for (const uint8_t *from = s.at; s.at < s.end && read_field(&s.at, s.end, &f); from = s.at) {
         if (f.number == RESPONSE_EVENTS)
             continue;
-        if (rest)
-            memcpy(rest + len, from, (size_t)(s.at - from));
-        len += (size_t)(s.at - from);
+        memcpy(rest, from, (size_t)(s.at - from));
+        rest += s.at - from;
     }
-    return len;
 }

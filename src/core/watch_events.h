@@ -16,6 +16,7 @@ typedef struct watch_event {
 typedef struct watch_events {
     const uint8_t *at, *end;
     bool malformed; /* no WatchResponse, from `at` on */
+    size_t rest;    /* bytes of other fields, as far as it was gone through */
 } watch_events;
 
 watch_events watch_events_of(ew_slice response);
@@ -23,8 +24,7 @@ watch_events watch_events_of(ew_slice response);
 /* The next one; false when there is none, or `malformed`. */
 bool watch_events_next(watch_events *s, watch_event *out);
 
-/* Copies all other fields to `rest`, if it is not NULL: how many bytes they are. The response must be one that
- * watch_events_next has gone through. */
-size_t watch_events_rest(ew_slice response, uint8_t *rest);
+/* Copies all other fields of a response that watch_events_next has gone through, which told how many bytes they are. */
+void watch_events_rest(ew_slice response, uint8_t *rest);
 
 #endif

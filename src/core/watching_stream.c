@@ -154,19 +154,21 @@ static bool stays_behind(watching *w, const Pb__WatchResponse *r, watching_effec
 typedef struct events_seen {
     size_t count;
     int64_t highest; /* mod_revision, the only one that counts (ETCD P1); -1 if they cannot be true */
+    size_t rest;     /* bytes of the response that are no events */
 } events_seen;
 
 /* False for what is no WatchResponse. */
 static bool look_at_events(ew_slice bytes, events_seen *out) {
     watch_event e;
     watch_events s = watch_events_of(bytes);
-    for (*out = (events_seen){0, 0}; watch_events_next(&s, &e); out->count++) {
+    for (*out = (events_seen){0}; watch_events_next(&s, &e); out->count++) {
         const bool known = e.type == PB__EVENT__EVENT_TYPE__PUT || e.type == PB__EVENT__EVENT_TYPE__DELETE;
         if (!known || !e.has_kv || e.key.len == 0 || e.mod_revision == 0 || !watching_revision_ok(e.mod_revision))
             out->highest = -1;
         else if (out->highest >= 0 && e.mod_revision > out->highest)
             out->highest = e.mod_revision;
     }
+    out->rest = s.rest;
     return !s.malformed;
 }
 
@@ -286,8 +288,8 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, const e
 }
 
 /* All of the response but its events. NULL: said, or without memory told. */
-static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, arena *memory, watching_effects *out) {
-    const size_t len = watch_events_rest(bytes, NULL);
+static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, size_t len, arena *memory,
+                                            watching_effects *out) {
     uint8_t *rest = memory->allocator.alloc(memory, len + 1);
     if (!rest) {
         watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
@@ -307,7 +309,7 @@ void watching_take_response(watching *w, const watching_event *event, watching_e
     }
     arena memory;
     arena_init(&memory);
-    const Pb__WatchResponse *r = unpack_rest(w, event->bytes, &memory, out);
+    const Pb__WatchResponse *r = unpack_rest(w, event->bytes, e.rest, &memory, out);
     if (r && watching_header_ok(w, out, r->header))
         take_watch_response(w, r, &e, event->bytes, out);
     arena_fini(&memory);

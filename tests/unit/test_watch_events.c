@@ -39,10 +39,9 @@ static bool compare(ew_slice bytes) {
     assert_true(!whole || !s.malformed);
     if (!s.malformed) {
         assert_true(!whole || count == whole->n_events);
-        uint8_t *rest = malloc(bytes.len + 1);
-        const size_t len = watch_events_rest(bytes, rest);
-        assert_int_equal(watch_events_rest(bytes, NULL), len);
-        Pb__WatchResponse *head = pb__watch_response__unpack(NULL, len, rest);
+        uint8_t *rest = malloc(s.rest + 1); /* where the sanitizer watches */
+        watch_events_rest(bytes, rest);
+        Pb__WatchResponse *head = pb__watch_response__unpack(NULL, s.rest, rest);
         if (head && whole) {
             assert_int_equal(head->n_events, 0);
             assert_int_equal(head->watch_id, whole->watch_id);
