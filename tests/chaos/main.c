@@ -6,7 +6,6 @@
 #include "sim/bugs.h"
 #endif
 
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -164,13 +163,11 @@ static bool known(const char *name) {
 }
 
 /* Ends the program, with a word on why, for what is no number from 0 to `most`. */
-static uint64_t number(const char *option, uint64_t most) {
-    char *end;
-    errno = 0;
-    uint64_t n = strtoull(optarg, &end, 10);
-    if (optarg[0] >= '0' && optarg[0] <= '9' && *end == '\0' && errno == 0 && n <= most)
+static int64_t number(const char *option, int64_t most) {
+    int64_t n;
+    if (ew_slice_int(ew_str(optarg), &n) && n >= 0 && n <= most)
         return n;
-    fprintf(stderr, "chaos: --%s wants a number up to %" PRIu64 ": %s\n", option, most, optarg);
+    fprintf(stderr, "chaos: --%s wants a number up to %" PRId64 ": %s\n", option, most, optarg);
     exit(2);
 }
 
@@ -206,7 +203,7 @@ int main(int argc, char **argv) {
             s.only = optarg;
             break;
         case SEED:
-            s.seed = number("seed", UINT64_MAX);
+            s.seed = (uint64_t)number("seed", INT64_MAX);
             break;
         case VERBOSE:
             s.verbose = true;

@@ -2,7 +2,8 @@
 #include "bugs.h"
 #include "seeds.h"
 
-#include <errno.h>
+#include <etcdworker/types.h>
+
 #include <getopt.h>
 #include <inttypes.h>
 #ifdef __GLIBC__
@@ -88,14 +89,14 @@ static int find_all_bugs(const arguments *a) {
 }
 
 /* False, and said, for what is no number or not above zero. */
-static bool take_number(uint64_t *out, const char *option, uint64_t most) {
-    char *end;
-    errno = 0;
-    *out = strtoull(optarg, &end, 10);
-    if (optarg[0] >= '0' && optarg[0] <= '9' && *end == '\0' && errno == 0 && *out > 0 && *out <= most)
-        return true;
-    fprintf(stderr, "etcdworker-sim: --%s wants a number from 1 to %" PRIu64 ": %s\n", option, most, optarg);
-    return false;
+static bool take_number(uint64_t *out, const char *option, int64_t most) {
+    int64_t number;
+    if (!ew_slice_int(ew_str(optarg), &number) || number < 1 || number > most) {
+        fprintf(stderr, "etcdworker-sim: --%s wants a number from 1 to %" PRId64 ": %s\n", option, most, optarg);
+        return false;
+    }
+    *out = (uint64_t)number;
+    return true;
 }
 
 static bool take_minutes(double *out) {
@@ -120,11 +121,11 @@ static bool parse(int argc, char **argv, arguments *a) {
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'n':
-            if (!take_number(&a->seeds, "seeds", UINT64_MAX / 2))
+            if (!take_number(&a->seeds, "seeds", INT64_MAX))
                 exit(2);
             break;
         case 's':
-            if (!take_number(&a->seed, "seed", UINT64_MAX / 2))
+            if (!take_number(&a->seed, "seed", INT64_MAX))
                 exit(2);
             a->given_seed = true;
             break;
