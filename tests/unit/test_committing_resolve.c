@@ -334,25 +334,31 @@ static void test_malformed_answers(void **state) {
     assert_int_equal(w->outcome.resolved, 1);
 }
 
+/* Etcd says that it has done `count` operations. */
+static void answer_done(int64_t revision, Pb__ResponseOp **ops, size_t count) {
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
+    header.revision = revision;
+    answer.header = &header;
+    answer.succeeded = 1;
+    answer.responses = ops;
+    answer.n_responses = count;
+    uint8_t bytes[128];
+    assert_true(pb__txn_response__get_packed_size(&answer) <= sizeof bytes);
+    answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
+}
+
 /* A header at or below our last receipt cannot be that of a later transaction. */
 static void test_success_in_the_past(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     applied(w);
     give_one("/a/y", 0, "1");
-    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
     Pb__PutResponse put = PB__PUT_RESPONSE__INIT;
     Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op, &op};
-    Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
-    header.revision = 2;
     op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT;
     op.response_put = &put;
-    answer.header = &header;
-    answer.succeeded = 1;
-    answer.responses = ops;
-    answer.n_responses = 2;
-    uint8_t bytes[64];
-    answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
+    answer_done(2, ops, 2);
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
 }
 
@@ -363,22 +369,14 @@ static void test_success_of_something_else(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
-    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
     Pb__DeleteRangeResponse deleted = PB__DELETE_RANGE_RESPONSE__INIT;
     Pb__ResponseOp none = PB__RESPONSE_OP__INIT, deletion = none, *ops[] = {&none, &none, &none};
-    Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
-    header.revision = 1000;
     deletion.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
     deletion.response_delete_range = &deleted;
-    answer.header = &header;
-    answer.succeeded = 1;
-    answer.responses = ops;
     for (int kind = 0; kind < 4; kind++) {
         static const size_t counts[] = {1, 2, 2, 3}; /* two are right */
         ops[0] = kind == 1 ? &deletion : &none;
-        answer.n_responses = counts[kind];
-        uint8_t bytes[128];
-        answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
+        answer_done(1000, ops, counts[kind]);
         assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
         if (kind > 0)
             wait_timer(w);
