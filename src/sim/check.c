@@ -253,14 +253,14 @@ static bool has_reason(const sim_worker *w) {
         return w->stop_wanted;
     case EW_ERR_UNKNOWN_OUTCOME:
         return !w->options->exactly_once || w->cut_short || !etcd_model_lease_alive(w->sim->etcd, w->lease) ||
-               f->refuse_user > 0;
+               w->user_refused;
     case EW_ERR_BAD_ANSWER:
         return f->bad_answer > 0;
     case EW_ERR_WRONG_CLUSTER:
         return f->bad_answer > 0;
     case EW_ERR_DENIED:
     case EW_ERR_UNAUTHENTICATED:
-        return f->refuse_user > 0;
+        return w->user_refused;
     case EW_ERR_REVISION_FELL:
         return f->stale_read > 0 || f->bad_answer > 0;
     default:

@@ -174,6 +174,7 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     sim_at(s, now + timeout_ms, call_timed_out, c, c);
     bool busy = sim_happens(s, s->drawn.busy);
     if (busy || sim_happens(s, s->drawn.refuse_user)) {
+        w->user_refused |= !busy;
         c->status = busy ? EW_ERR_BUSY : EW_ERR_UNAUTHENTICATED;
         c->detail = busy ? "etcdserver: too many requests" : "etcdserver: invalid auth token";
         call_after(c, arrives, call_refused);

@@ -154,6 +154,8 @@ static bool refuse_user(sim_stream *st, ew_slice request) {
                                                               : "etcdserver: permission denied");
     st->responses[st->response_count] = sim_copy(sim_pack(&s->scratch, &r.base));
     send_response(st);
+    if (st->worker)
+        st->worker->user_refused = true;
     return true;
 }
 

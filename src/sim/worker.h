@@ -126,6 +126,7 @@ struct sim_worker {
     int64_t receipt_expected;
     int claims_left;
     bool receipt_deleted; /* by hand */
+    bool user_refused;    /* a call or a watch was */
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
