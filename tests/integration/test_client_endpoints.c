@@ -497,6 +497,5 @@ int main(void) {
         TEST(test_a_name_moves),
         TEST(test_closed_during_a_lookup),
     };
-    cmocka_set_test_filter(getenv("ONLY"));
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
