@@ -148,6 +148,7 @@ static void open_stream(watcher *w, const watching_effect *e) {
     w->stream_unstarted = w->stream == NULL;
     if (w->stream != NULL && etcd_stream_send(w->stream, e->bytes) != EW_OK)
         etcd_stream_cancel(w->stream);
+    pause_if_full(w); /* or streams that break again and again would each say something more */
 }
 
 static void start_page(watcher *w, ew_slice request) {
@@ -311,6 +312,7 @@ static void read_on(watcher *w) {
     if (w->paused && w->stream != NULL) {
         w->paused = false;
         etcd_stream_resume(w->stream);
+        step(w, (watching_event){.type = WATCHING_READ_ON});
     }
 }
 

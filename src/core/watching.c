@@ -309,6 +309,9 @@ static void handle(watching *w, const watching_event *event, watching_effects *o
     case WATCHING_TIMER:
         watching_check_silence(w, out);
         break;
+    case WATCHING_READ_ON:
+        watching_read_on(w);
+        break;
     case WATCHING_RESYNC:
         if (w->state == WATCHING_WATCHING || w->state == WATCHING_BROKEN)
             watching_resync(w, out, "asked to");

@@ -49,7 +49,8 @@ typedef enum watching_event_type {
     WATCHING_RESPONSE,     /* the stream gave `bytes`, a WatchResponse */
     WATCHING_STREAM_ENDED, /* the stream is gone: `status`, `detail`. Comes once for each WATCHING_DO_OPEN, also after
                               WATCHING_DO_CLOSE */
-    WATCHING_TIMER,        /* the deadline has passed */
+    WATCHING_TIMER,        /* the deadline has passed; not to be told while the stream is not read */
+    WATCHING_READ_ON,      /* the stream is read again, after a while in which it was not: silence counts from here */
     WATCHING_RESYNC,       /* load the prefix again, if it is not being loaded: what was sent of it is wrong */
     WATCHING_STOP,
 } watching_event_type;

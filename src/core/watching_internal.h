@@ -139,5 +139,6 @@ void watching_drop(watching *w, watching_effects *out); /* leave the stream, wha
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out);
 void watching_forget_sent(watching *w); /* what the step before lent to its effects */
 void watching_check_silence(watching *w, watching_effects *out);
+void watching_read_on(watching *w);
 
 #endif

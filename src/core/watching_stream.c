@@ -14,6 +14,11 @@ static void send_health(watching *w, watching_effects *out, bool connected) {
     effect->connected = connected;
 }
 
+/* A connection and a token may have to be made for it first. */
+static void expect_confirmation(watching *w) {
+    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms * (w->connected ? 1 : 2));
+}
+
 void watching_open(watching *w, watching_effects *out) {
     Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
     create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
@@ -30,8 +35,7 @@ void watching_open(watching *w, watching_effects *out) {
     watching_emit(out, WATCHING_DO_OPEN)->bytes = bytes;
     w->stream_out = true;
     w->opens++;
-    /* Until it is confirmed. A connection and a token may have to be made for it first. */
-    w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms * (w->connected ? 1 : 2));
+    expect_confirmation(w);
     if (w->state != WATCHING_WATCHING)
         watching_move(w, out, WATCHING_WATCHING);
 }
@@ -96,6 +100,13 @@ void watching_check_silence(watching *w, watching_effects *out) {
         watching_emit(out, WATCHING_DO_REQUEST)->bytes = bytes;
     w->asked = true;
     expect_sign(w);
+}
+
+void watching_read_on(watching *w) {
+    if (w->created)
+        expect_sign(w);
+    else
+        expect_confirmation(w);
 }
 
 /* ---- created and cancelled ---- */

@@ -227,10 +227,7 @@ void check_stop_asked(sim_worker *w) {
 
 /* By etcd's clock or by ours, or taken for done: another worker of this id put its own marker, and took it away. */
 static bool session_is_done(const sim_worker *w) {
-    const etcd_model *etcd = w->sim->etcd;
-    bool marker_gone = w->options->worker_id[0] != '\0' && w->options->fence_session &&
-                       !etcd_model_get(etcd, ew_str(w->marker_key), INT64_MAX);
-    return !etcd_model_lease_alive(etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms || marker_gone ||
+    return !etcd_model_lease_alive(w->sim->etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms || w->marker_taken ||
            w->receipt_deleted;
 }
 

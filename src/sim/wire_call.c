@@ -87,10 +87,13 @@ static void call_answered(void *arg) {
     call_left(c);
 }
 
-static etcd_model_answer apply(sim_call *c) {
+/* `wrote`: the call itself did, not a lease that ran out before it. */
+static etcd_model_answer apply(sim_call *c, bool *wrote) {
     ew_sim *s = c->sim;
     etcd_model_advance(s->etcd, sim_now(s));
     sim_wire_changed(s, (sim_author){0});
+    int64_t before = etcd_model_revision(s->etcd);
+    *wrote = false;
     if (c->method == ETCD_MODEL_RANGE && sim_happens(s, s->drawn.stale_read)) {
         int64_t newest = etcd_model_revision(s->etcd), oldest = newest - 20;
         if (oldest < etcd_model_compacted(s->etcd))
@@ -99,6 +102,7 @@ static etcd_model_answer apply(sim_call *c) {
     }
     etcd_model_set_full(s->etcd, sim_now(s) < s->full_until_ms);
     etcd_model_answer a = etcd_model_call(s->etcd, c->method, c->request);
+    *wrote = etcd_model_revision(s->etcd) > before;
     etcd_model_set_full(s->etcd, false); /* for others: what they write goes on to be in our way */
     return a;
 }
@@ -111,7 +115,8 @@ static void call_repeated(void *arg) {
     bool refused = told && !c->applied && (c->status != EW_OK || c->bytes.data);
     if (!sim_away(c->sim) && !refused && !c->coming) {
         sim_note(c->sim, "repeated", c->method, 0);
-        apply(c);
+        bool again;
+        apply(c, &again);
         sim_wire_changed(c->sim, c->author);
     }
     call_left(c);
@@ -138,9 +143,7 @@ static void call_arrived(void *arg) {
         call_left(c);
         return;
     }
-    int64_t before = etcd_model_revision(s->etcd);
-    etcd_model_answer a = apply(c);
-    c->applied = etcd_model_revision(s->etcd) > before;
+    etcd_model_answer a = apply(c, &c->applied);
     sim_note(s, "applied", c->method, etcd_model_revision(s->etcd));
     c->status = a.status;
     c->detail = a.detail;

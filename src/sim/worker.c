@@ -49,7 +49,8 @@ void sim_worker_start(sim_worker *w) {
     w->running = true;
     w->starting = false;
     w->cut_short = w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy =
-        w->stopping = w->over = w->leased = w->keeping = w->borrowed = w->receipt_deleted = w->user_refused = false;
+        w->stopping = w->over = w->leased = w->keeping = w->borrowed = w->receipt_deleted = w->marker_taken =
+            w->user_refused = false;
     w->peers_down = 0;
     w->lease = w->receipt_revision = w->sequence = 0;
     w->range = w->txn = NULL;

@@ -126,6 +126,7 @@ struct sim_worker {
     int64_t receipt_expected;
     int claims_left;
     bool receipt_deleted; /* by hand */
+    bool marker_taken;    /* by another worker of this id, in a session of its own */
     bool user_refused;    /* a call or a watch was */
     watching_config watching_config;
     ticking_config ticking_config;

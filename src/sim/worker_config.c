@@ -9,6 +9,18 @@ static Pb__Compare *fence_compare(Pb__Compare *c, ew_slice key, Pb__Compare__Com
     return c;
 }
 
+/* Another of this id that is at work finds that its marker has not its lease. */
+static void put_marker(sim_worker *w) {
+    ew_sim *s = w->sim;
+    for (size_t i = 0; i < s->worker_count; i++) {
+        sim_worker *other = s->workers[i];
+        other->marker_taken |= other->running && other->options->fence_session && other->lease != w->lease &&
+                               strcmp(other->marker_key, w->marker_key) == 0;
+    }
+    w->marker_taken = false; /* from who had it before */
+    sim_put(s, ew_str(w->marker_key), EW_STR(""), w->lease);
+}
+
 /* What holds for every transaction of this life: the session's marker has its lease, the leader's key is the one that
  * was made (SEMANTICS 30, 31). */
 static void make_fence(sim_worker *w) {
@@ -16,7 +28,7 @@ static void make_fence(sim_worker *w) {
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
     t.compare = pointers;
     if (w->options->fence_session) {
-        sim_put(w->sim, ew_str(w->marker_key), EW_STR(""), w->lease);
+        put_marker(w);
         Pb__Compare *c = fence_compare(&list[0], ew_str(w->marker_key), PB__COMPARE__COMPARE_TARGET__LEASE);
         c->lease = w->lease;
         pointers[t.n_compare++] = c;

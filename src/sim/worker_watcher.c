@@ -48,17 +48,22 @@ static void send_effect(sim_worker *w, const watching_effect *e) {
     sim_watcher_sent(w);
 }
 
-void sim_watcher_sent(sim_worker *w) {
-    enum { SPARE = 3 };
-    size_t bound = (size_t)w->options->mailbox_messages;
-    /* Answers that were asked for before the mailbox was full still come: a page, an audit's page, a word of health. */
-    if (sim_watcher_backlog(w) > bound + SPARE)
-        ew_sim_fail(w->sim, "worker %u: %zu messages wait for the reactor, the bound is %zu", w->number,
-                    sim_watcher_backlog(w), bound);
-    if (w->stream && !w->paused && sim_watcher_backlog(w) >= bound) {
+static void pause_if_full(sim_worker *w) {
+    if (w->stream && !w->paused && sim_watcher_backlog(w) >= (size_t)w->options->mailbox_messages) {
         w->paused = true;
         sim_stream_pause(w->stream, true);
     }
+}
+
+void sim_watcher_sent(sim_worker *w) {
+    /* The response that fills the mailbox may say two things, and events that were held go before them. Then the
+     * stream may break, and a page come that was asked for before. */
+    enum { SPARE = 4 };
+    size_t bound = (size_t)w->options->mailbox_messages;
+    if (sim_watcher_backlog(w) > bound + SPARE)
+        ew_sim_fail(w->sim, "worker %u: %zu messages wait for the reactor, the bound is %zu", w->number,
+                    sim_watcher_backlog(w), bound);
+    pause_if_full(w);
 }
 
 /* The next page is asked for when there is room for it. */
@@ -95,6 +100,7 @@ static void carry_out(sim_worker *w, const watching_effect *e) {
             ew_sim_fail(w->sim, "worker %u: two streams at once", w->number);
         w->stream = sim_stream_open(w, callbacks, w);
         sim_stream_send(w->stream, e->bytes);
+        pause_if_full(w);
         break;
     case WATCHING_DO_REQUEST:
         if (w->stream)
@@ -146,7 +152,7 @@ void sim_watcher_room(sim_worker *w) {
     if (w->paused && w->stream) {
         w->paused = false;
         sim_stream_pause(w->stream, false);
-        sim_actor_wake(&w->watcher, watching_deadline_ms(w->watching));
+        step(w, (watching_event){.type = WATCHING_READ_ON});
     }
 }
 

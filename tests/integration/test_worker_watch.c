@@ -60,7 +60,50 @@ static void test_backlog_behind_a_slow_reactor(void **state) {
     hand_delete("/backlog/a");
 }
 
-/* The same with the watch broken meanwhile: it goes on where it was. */
+static bool has_reconnected_more(void *arg) {
+    stage *s = arg;
+    return stage_stats(s).reconnects > *(uint64_t *)s->arg;
+}
+
+/* The same with a watch that breaks meanwhile, again and again: none is read before there is room for what it says, and
+ * the last goes on where the first one was. */
+static void test_backlog_behind_a_slow_reactor_and_a_broken_wire(void **state) {
+    (void)state;
+    stage s;
+    uint64_t reconnects = 0;
+    wire *w = wire_open(scene_endpoint());
+    stage_open(&s, "/backlog");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "session_ttl_s", "60");
+    stage_set(&s, "tick_interval_ms", LONG_MS);
+    stage_set(&s, "mailbox_messages", "2");
+    s.updates = true;
+    s.arg = &reconnects;
+    stage_begin(&s, hold);
+    stage_start(&s);
+    stage_await_held(&s);
+    int64_t revision = 0;
+    for (int i = 0; i < BACKLOG; i++) {
+        revision = put_numbered(i);
+        if (i % (BACKLOG / 4) != 0)
+            continue;
+        reconnects = stage_stats(&s).reconnects;
+        wire_cut(w);
+        wire_mend(w);
+        assert_true(scene_until(has_reconnected_more, &s));
+    }
+    stage_release(&s);
+    stage_await_tick(&s, revision);
+    stage_await_ready(&s, true);
+    assert_int_equal(s.event_count, BACKLOG);
+    check_numbers(&s, 0);
+    assert_int_equal(stage_stats(&s).snapshots, 1);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+    hand_delete("/backlog/a");
+}
+
+/* Behind a wire that is cut: the watch goes on where it was. */
 static void test_backlog_behind_a_cut_wire(void **state) {
     (void)state;
     stage s;
@@ -317,10 +360,15 @@ static void test_etcd_lost_its_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_backlog_behind_a_slow_reactor),          scene_test(test_backlog_behind_a_cut_wire),
-        scene_test(test_a_model_that_is_left_too_far_behind),    scene_test(test_compaction_while_disconnected),
-        scene_test(test_compaction_hides_the_counters_deletion), scene_test(test_etcd_restarts_under_a_running_worker),
-        scene_test(test_etcd_is_frozen_under_a_running_worker),  scene_test(test_etcd_lost_its_data),
+        scene_test(test_backlog_behind_a_slow_reactor),
+        scene_test(test_backlog_behind_a_slow_reactor_and_a_broken_wire),
+        scene_test(test_backlog_behind_a_cut_wire),
+        scene_test(test_a_model_that_is_left_too_far_behind),
+        scene_test(test_compaction_while_disconnected),
+        scene_test(test_compaction_hides_the_counters_deletion),
+        scene_test(test_etcd_restarts_under_a_running_worker),
+        scene_test(test_etcd_is_frozen_under_a_running_worker),
+        scene_test(test_etcd_lost_its_data),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

@@ -140,6 +140,33 @@ static void a_silent_stream_is_asked_and_then_left(void **state) {
     assert_int_equal(f->watch->create_request->start_revision, 11);
 }
 
+/* What is not read is silent for no fault of its own. */
+static void silence_counts_from_where_reading_goes_on(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    deadline_passes(f, 5000);
+    assert_non_null(wants(f, WATCHING_DO_REQUEST));
+    f->now_ms += 60000; /* while the reactor is busy */
+    told(f, WATCHING_READ_ON);
+    assert_int_equal(f->out.count, 0);
+    assert_int_equal(deadline_passes(f, 5000), 5000);
+    assert_non_null(wants(f, WATCHING_DO_CLOSE));
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    assert_non_null(wants(f, WATCHING_DO_OPEN));
+    f->now_ms += 60000;
+    told(f, WATCHING_READ_ON);
+    assert_int_equal(f->out.count, 0);
+    assert_int_equal(deadline_passes(f, 5000), 5000); /* it may yet be confirmed */
+    is_in(f, WATCHING_BROKEN);
+    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    deadline_passes(f, 1000);
+    assert_non_null(wants(f, WATCHING_DO_OPEN));
+    f->now_ms += 60000;
+    told(f, WATCHING_READ_ON);
+    assert_int_equal(deadline_passes(f, 10000), 10000); /* a connection is made first */
+}
+
 static void any_answer_is_a_sign_of_life(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -395,6 +422,7 @@ int main(void) {
         TEST(a_watch_that_stood_long_starts_the_backoff_anew),
         TEST(a_timer_that_comes_early_changes_nothing),
         TEST(a_silent_stream_is_asked_and_then_left),
+        TEST(silence_counts_from_where_reading_goes_on),
         TEST(any_answer_is_a_sign_of_life),
         TEST(silence_alone_is_no_lost_connection),
         TEST(a_silent_stream_that_is_not_replaced_is_a_lost_connection),
