@@ -19,6 +19,7 @@ RB_HEAD(tree, mirror_entry);
 
 struct mirror {
     struct tree tree;
+    mirror_entry *found; /* last, by mirror_find; NULL: nothing that still stands in the tree */
     size_t count;
     size_t bytes;
 };
@@ -133,6 +134,8 @@ void mirror_put(mirror *m, mirror_entry *e) {
          * differ between versions of libbsd. */
         RB_REMOVE(tree, &m->tree, old);
         RB_INSERT(tree, &m->tree, e);
+        if (m->found == old)
+            m->found = e;
     }
     mirror_entry_unref(old);
 }
@@ -156,6 +159,8 @@ bool mirror_delete(mirror *m, ew_slice key) {
     if (!e)
         return false;
     RB_REMOVE(tree, &m->tree, e);
+    if (m->found == e)
+        m->found = NULL;
     m->count--;
     m->bytes -= mirror_entry_bytes(e);
     mirror_entry_unref(e);
@@ -171,6 +176,20 @@ mirror_entry *mirror_get(const mirror *m, ew_slice key) {
         e = order < 0 ? RB_LEFT(e, link) : RB_RIGHT(e, link);
     }
     return NULL;
+}
+
+mirror_entry *mirror_find(mirror *m, ew_slice key) {
+    mirror_entry *e = m->found;
+    int order = e ? mirror_compare(key, key_of(e)) : 0;
+    if (order > 0) {
+        e = RB_NEXT(tree, &m->tree, e);
+        order = e ? mirror_compare(key, key_of(e)) : 0;
+    }
+    if (!e || order != 0)
+        e = mirror_get(m, key);
+    if (e)
+        m->found = e;
+    return e;
 }
 
 mirror_entry *mirror_seek(const mirror *m, ew_slice key) {

@@ -38,6 +38,10 @@ bool mirror_delete(mirror *m, ew_slice key);
 /* The entry under the key, NULL if absent. Borrowed: valid until the key changes. */
 mirror_entry *mirror_get(const mirror *m, ew_slice key);
 
+/* The same, and quick for the key that was found last and the one behind it: who writes many keys in one transaction
+ * often writes neighbours. */
+mirror_entry *mirror_find(mirror *m, ew_slice key);
+
 /* etcd's order of keys: bytes as unsigned numbers, and of two that start alike the shorter one first. Below, at or
  * above 0. */
 int mirror_compare(ew_slice a, ew_slice b);

@@ -80,7 +80,7 @@ static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bo
     }
     if (!group_scope_owns(&t->scope, key))
         return;
-    mirror_entry *e = mirror_get(t->mirror, key);
+    mirror_entry *e = mirror_find(t->mirror, key);
     if (e && mirror_entry_view(e).mod_revision >= revision)
         return;
     if (!deleted)
@@ -179,29 +179,23 @@ static void take_event(ticking *t, const watch_event *e, int64_t before) {
         keep(t, e->key, e->value, revision, deleted);
 }
 
-/* The watcher has looked at them, but the message may be anybody's. */
-static bool all_sound(ew_slice response) {
-    watch_event e;
-    watch_events s = watch_events_of(response);
-    while (watch_events_next(&s, &e))
-        if (!e.has_kv || e.mod_revision <= 0)
-            return false;
-    return !s.malformed;
-}
-
 void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
     if ((epoch != t->epoch && !EW_BUG(epoch_ignored)) || !t->loaded) {
         t->stats.bad_messages++;
         return;
     }
-    const ew_slice response = ticking_slice(e->response);
     const int64_t before = t->received;
-    const bool sound = all_sound(response);
+    watch_events s = watch_events_of(ticking_slice(e->response));
     watch_event event;
-    for (watch_events s = watch_events_of(response); sound && watch_events_next(&s, &event);)
-        take_event(t, &event, before);
-    if (!sound) {
-        /* Going on would mean to go on without the events that were in it. */
+    bool sound = true;
+    while (sound && watch_events_next(&s, &event)) {
+        sound = event.has_kv && event.mod_revision > 0;
+        if (sound)
+            take_event(t, &event, before);
+    }
+    if (!sound || s.malformed) {
+        /* The watcher has looked at them, but the message may be anybody's. To go on would be without what it says;
+         * what was taken of it is shown to nobody. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);
     } else if (t->config.coalesce) {

@@ -293,7 +293,12 @@ static void the_mirror_equals_a_naive_array(void **state) {
             put(m, key, key, round);
             naive_put(&n, key, round);
         }
-        assert_int_equal(mirror_get(m, key) != NULL, naive_has(&n, naive_seek(&n, key), key));
+        mirror_entry *e = mirror_get(m, key);
+        assert_int_equal(e != NULL, naive_has(&n, naive_seek(&n, key), key));
+        assert_ptr_equal(mirror_find(m, key), e);
+        e = e ? mirror_next(m, e) : NULL;
+        if (e)
+            assert_ptr_equal(mirror_find(m, mirror_entry_view(e).key), e);
         if (round % 400 == 0)
             same(m, &n, key);
     }
