@@ -13,8 +13,8 @@ extern "C" {
  * inherit it:
  *  - gRPC polls with `poll` (environment variable GRPC_POLL_STRATEGY, unless it is set): its default wakes one thread
  * for another's events when several wait, as they do here.
- *  - glibc's malloc keeps up to 4 MiB of freed memory at the top of each heap, and asks for 1 MiB at a time (mallopt,
- * unless MALLOC_TRIM_THRESHOLD_ or GLIBC_TUNABLES is set): messages would otherwise be new pages each.
+ *  - glibc's malloc keeps up to 16 MiB of freed memory at the top of a heap, as it does by itself from the first large
+ * page of keys on: messages would otherwise be new pages each. It still does as its environment variables say.
  *  - The threads are scheduled as SCHED_BATCH: a thread that is woken does not interrupt the one that wakes it, which
  * would only make it wait for a lock that the other still holds.
  *  - With `cpu` >= 0 every thread stays on that CPU: the actors of one worker run one after the other, and a wake-up on

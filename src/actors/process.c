@@ -1,23 +1,16 @@
 #include <etcdworker/process.h>
 
 #include <errno.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <sched.h>
 #include <stdlib.h>
 
-/* Messages are allocated by one thread and freed by another, at the top of a heap: as much of it as a burst of them
- * takes is kept, which glibc by itself would give back to the kernel, and fetch again page by page. */
+/* Messages are allocated by one thread and freed by another, at the top of a heap. glibc's malloc gives more than so
+ * much of it back to the kernel, and fetches it again page by page; how much, it takes from the largest block that was
+ * ever freed, which is this one. */
 static void keep_freed_memory(void) {
-#ifdef __GLIBC__
-    enum { KEPT = 4 << 20, AHEAD = 1 << 20 };
-    if (getenv("MALLOC_TRIM_THRESHOLD_") != NULL || getenv("GLIBC_TUNABLES") != NULL)
-        return;
-    mallopt(M_MMAP_THRESHOLD, KEPT); /* which no longer follows what is freed once one of these is set */
-    mallopt(M_TRIM_THRESHOLD, KEPT);
-    mallopt(M_TOP_PAD, AHEAD);
-#endif
+    enum { LARGE = 8 << 20 };
+    void *volatile block = malloc(LARGE);
+    free(block);
 }
 
 int ew_process_prepare(int cpu, ew_error *err) {

@@ -311,8 +311,8 @@ static void read_on(watcher *w) {
     audit_room(&w->audit);
     if (w->paused && w->stream != NULL) {
         w->paused = false;
-        etcd_stream_resume(w->stream);
         step(w, (watching_event){.type = WATCHING_READ_ON});
+        etcd_stream_resume(w->stream);
     }
 }
 

@@ -26,9 +26,8 @@ size_t mirror_entry_bytes(const mirror_entry *e); /* of memory */
 /* Puts `e` in place of what stands under its key. Takes over the caller's reference. */
 void mirror_put(mirror *m, mirror_entry *e);
 
-/* The same for a value that is no entry yet. `old` is what mirror_get answers for the key: it is written over, if
- * nobody else refers to it and the value finds room in it. The entry that stands there now, borrowed; NULL when out of
- * memory.
+/* The same for a value that is no entry yet. `old` is what stands under the key, or NULL: it is written over, if nobody
+ * else refers to it and the value finds room in it. The entry that stands there now, borrowed; NULL when out of memory.
  */
 mirror_entry *mirror_replace(mirror *m, mirror_entry *old, ew_slice key, ew_slice value, int64_t mod_revision);
 

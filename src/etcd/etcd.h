@@ -83,7 +83,9 @@ int etcd_stream_send(etcd_stream *s, ew_slice message);
  * stream that ends with such a status says so by itself. */
 void etcd_stream_refuse_token(etcd_stream *s);
 
-/* Stops and restarts reading: while paused, gRPC's flow control holds etcd back. The queue's thread only. */
+/* Stops and restarts reading: while paused no message is told, and gRPC's flow control holds etcd back. A message that
+ * came into the pause is told by etcd_stream_resume itself, or is lost if the stream ends before. The queue's thread
+ * only. */
 void etcd_stream_pause(etcd_stream *s);
 void etcd_stream_resume(etcd_stream *s);
 

@@ -47,7 +47,7 @@ struct etcd_stream {
     grpc_call *call;     /* NULL while there is no connection or no token */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
-    grpc_byte_buffer *incoming;
+    grpc_byte_buffer *incoming; /* when nothing is read: a message that came into a pause */
     grpc_status_code code;
     grpc_slice text;
     waiting *first, *last; /* messages to send; the first is under way */
@@ -104,6 +104,7 @@ static void free_stream(etcd_stream *s) {
     }
     grpc_metadata_array_destroy(&s->initial);
     grpc_metadata_array_destroy(&s->trailing);
+    grpc_byte_buffer_destroy(s->incoming);
     grpc_slice_unref(s->text);
     grpc_slice_unref(s->token);
     if (s->call) {
@@ -169,25 +170,29 @@ static void on_ended(queue_tag *tag, bool ok) {
     end_if_over(s);
 }
 
+static void tell_message(etcd_stream *s) {
+    grpc_byte_buffer *message = s->incoming;
+    s->incoming = NULL;
+    bytes_view view;
+    /* After a cancel the caller wants no more messages; after an unreadable one there is no way on. */
+    if (!bytes_view_init(&view, message)) {
+        etcd_stream_cancel(s);
+    } else {
+        if (!s->cancelled)
+            s->callbacks.message(s->arg, view.bytes);
+        bytes_view_fini(&view);
+    }
+    grpc_byte_buffer_destroy(message);
+    read_next(s);
+}
+
 static void on_received(queue_tag *tag, bool ok) {
     (void)ok;
     etcd_stream *s = take(tag);
-    grpc_byte_buffer *message = s->incoming;
-    s->incoming = NULL;
     s->reading = false;
-    if (message) {
-        bytes_view view;
-        /* After a cancel the caller wants no more messages; after an unreadable one there is no way on. */
-        if (!bytes_view_init(&view, message)) {
-            etcd_stream_cancel(s);
-        } else {
-            if (!s->cancelled)
-                s->callbacks.message(s->arg, view.bytes);
-            bytes_view_fini(&view);
-        }
-        grpc_byte_buffer_destroy(message);
-        read_next(s);
-    } /* without a message the stream is at its end: the status is on its way */
+    if (s->incoming && !s->paused)
+        tell_message(s);
+    /* Without a message the stream is at its end: the status is on its way. */
     end_if_over(s);
 }
 
@@ -376,7 +381,10 @@ void etcd_stream_pause(etcd_stream *s) {
 
 void etcd_stream_resume(etcd_stream *s) {
     s->paused = false;
-    read_next(s);
+    if (s->incoming && !s->reading)
+        tell_message(s);
+    else
+        read_next(s);
 }
 
 void etcd_stream_cancel(etcd_stream *s) {

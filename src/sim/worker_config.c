@@ -17,7 +17,7 @@ static void put_marker(sim_worker *w) {
         other->marker_taken |= other->running && other->options->fence_session && other->lease != w->lease &&
                                strcmp(other->marker_key, w->marker_key) == 0;
     }
-    w->marker_taken = false; /* from who had it before */
+    w->marker_taken = false; /* what was put before counts no more */
     sim_put(s, ew_str(w->marker_key), EW_STR(""), w->lease);
 }
 

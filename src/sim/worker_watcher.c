@@ -57,7 +57,7 @@ static void pause_if_full(sim_worker *w) {
 
 void sim_watcher_sent(sim_worker *w) {
     /* The response that fills the mailbox may say two things, and events that were held go before them. Then the
-     * stream may break, and a page come that was asked for before. */
+     * stream may break, and an audit's page come that was asked for before. */
     enum { SPARE = 4 };
     size_t bound = (size_t)w->options->mailbox_messages;
     if (sim_watcher_backlog(w) > bound + SPARE)

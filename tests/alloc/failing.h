@@ -4,7 +4,6 @@
 #define ALLOC_FAILING_H
 
 #include <errno.h>
-#include <malloc.h>
 #include <netdb.h>
 #include <nng/nng.h>
 #include <nng/supplemental/http/http.h>

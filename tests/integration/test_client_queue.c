@@ -308,6 +308,30 @@ static void test_pause_and_resume(void **state) {
     WAIT_UNTIL(w.ended);
 }
 
+/* A stream that is paused as it opens is being read already when the connection stands: what comes is kept. */
+static void test_paused_as_it_opens(void **state) {
+    (void)state;
+    watcher warm = {0}, w = {0}, cancelled = {0};
+    int64_t revision = put("/q/watched/a", "1");
+    open_watch(&warm, "/q/watched/", 0);
+    WAIT_UNTIL(warm.created);
+    open_watch(&w, "/q/watched/", revision);
+    etcd_stream_pause(w.stream);
+    open_watch(&cancelled, "/q/watched/", revision);
+    etcd_stream_pause(cancelled.stream);
+    put("/q/watched/a", "2");
+    WAIT_UNTIL(warm.events == 1);
+    etcd_queue_run(queue, etcd_now_ms() + 100);
+    assert_int_equal(w.messages, 0);
+    etcd_stream_resume(w.stream);
+    WAIT_UNTIL(w.created && w.events == 2);
+    etcd_stream_cancel(cancelled.stream);
+    etcd_stream_cancel(w.stream);
+    etcd_stream_cancel(warm.stream);
+    WAIT_UNTIL(cancelled.ended && w.ended && warm.ended);
+    assert_int_equal(cancelled.messages, 0);
+}
+
 static void test_cancel_before_connected(void **state) {
     (void)state;
     watcher w = {0};
@@ -363,6 +387,7 @@ int main(void) {
         TEST(test_no_server),
         TEST(test_stream),
         TEST(test_pause_and_resume),
+        TEST(test_paused_as_it_opens),
         TEST(test_cancel_before_connected),
         TEST(test_stream_ends_with_its_server),
         TEST(test_silent_server_is_noticed),
