@@ -3,11 +3,11 @@
  * An actor is a thread with one PULL mailbox at a URL of the caller's choosing; it pushes to the URL it is given. The
  * messages are those of proto/actors.proto, one `Message` a body. Any nng transport will do: inproc://, ipc://, tcp://.
  *
- * The watcher pushes SNAPSHOT, EVENTS and PROGRESS to `peer_url`, and DOWN as its last message. It takes STOP, and
- * AUDIT, which it answers with AUDITED or with a new SNAPSHOT.
- * The committer takes PATCHES (without receipts: a lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a
- * receipt needs is the worker's), at most one batch at a time, answers each with an OUTCOME to `peer_url`, and sends
- * DOWN last. It takes STOP. Whatever else arrives on a mailbox is counted and dropped. */
+ * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It takes STOP,
+ * and AUDIT, which it answers with AUDITED or with a new SNAPSHOT. The committer takes PATCHES (without receipts: a
+ * lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a receipt needs is the worker's), at most one batch at a
+ * time, answers each with an OUTCOME to `peer_url`, and sends DOWN last. It takes STOP. Whatever else arrives on a
+ * mailbox is counted and dropped. */
 #ifndef ETCDWORKER_ACTOR_H
 #define ETCDWORKER_ACTOR_H
 
@@ -21,13 +21,15 @@ extern "C" {
 typedef struct ew_actor ew_actor;
 
 /* Listens at `mailbox_url`, dials `peer_url` (whose PULL socket may come later), and starts. Of the options the
- * worker's group is read (prefix, limits, timeouts). The client must outlive the actor. On failure `*out` is NULL. */
+ * worker's prefix and limits are read, and the client's timeouts and waits. The client must outlive the actor. On
+ * failure `*out` is NULL. */
 EW_API int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                             const char *peer_url, ew_error *err);
 EW_API int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                               const char *peer_url, ew_error *err);
 
-/* Messages that were dropped because they were of a wrong type, truncated, or from an earlier epoch. Any thread. */
+/* Messages that were dropped because they were of a wrong type or malformed, or a batch that came before the answer to
+ * the last one. Any thread. */
 EW_API uint64_t ew_actor_bad_messages(const ew_actor *a);
 
 /* Stops the actor, waits for its thread, closes its sockets and frees. Answers what the actor ended with: EW_OK after a

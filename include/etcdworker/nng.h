@@ -1,7 +1,7 @@
 /* For nng applications: the messages that a worker takes and publishes on its sockets.
  *
  * This header includes no nng: it turns calls into message bodies (bytes that the caller sends with its own nng) and
- * back. The schema is proto/actors.proto, installed beside this header's library, for programs in other languages. */
+ * back. The schema is actors.proto, installed in share/etcdworker, for programs in other languages. */
 #ifndef ETCDWORKER_NNG_H
 #define ETCDWORKER_NNG_H
 
@@ -27,11 +27,11 @@ EW_API int ew_submit_if_absent(ew_submit *s, ew_slice key);
 /* The message body; free(3) it. */
 EW_API int ew_submit_pack(const ew_submit *s, void **body, size_t *size);
 
-/* What the worker answers. */
+/* What the worker answers. Every status but the first two means that nothing was written: EW_ERR_REFUSED (a compare did
+ * not hold), EW_ERR_OUTSIDE_PREFIX, EW_ERR_TOO_LARGE, EW_ERR_BUSY (too many submits are waiting), EW_ERR_CANCELLED (the
+ * worker stopped), EW_ERR_BAD_MESSAGE, EW_ERR_NO_MEMORY, or the error that ended the run. */
 typedef struct ew_submit_reply {
-    int status; /* EW_OK: committed; EW_ERR_REFUSED: a compare did not hold; EW_ERR_OUTSIDE_PREFIX, EW_ERR_TOO_LARGE,
-                   EW_ERR_BUSY (too many submits are waiting), EW_ERR_CANCELLED (the worker stopped), EW_ERR_BAD_MESSAGE
-                 */
+    int status;       /* EW_OK: committed; EW_ERR_UNKNOWN_OUTCOME: the run ended, and nobody knows */
     int64_t revision; /* of the commit; for a refusal, the revision at which the compare did not hold */
     char detail[256];
 } ew_submit_reply;

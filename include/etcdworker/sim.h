@@ -43,7 +43,8 @@ EW_API ew_sim *ew_sim_new(uint64_t seed);
 EW_API void ew_sim_free(ew_sim *s);
 
 /* Adds a worker, which starts with the next run, and answers its number (from 0), or an error. `options` and `reactor`
- * are copied. Of the options, those of the worker count; `worker_id` is drawn unless it is set. */
+ * are copied. Of the options, those of the worker count, but for `audit_interval_s`, `start_timeout_ms` and what is
+ * about sockets, and of the client's the timeouts and waits; `worker_id` is drawn unless it is set. */
 EW_API int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reactor *reactor, void *self,
                              ew_error *err);
 

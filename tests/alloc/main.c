@@ -276,7 +276,7 @@ int main(int argc, char **argv) {
             fputs("usage: allocations [OPTION...]\n"
                   "  --all            every visit of every place that allocates; without it, the first and one more\n"
                   "  --scenario NAME  only this one\n"
-                  "  --place FILE:N   only this place, as etcd/call.c:278; looks for leaks after each run\n"
+                  "  --place FILE:N   only this place, as core/arena.c:16; looks for leaks after each run\n"
                   "  --visit N        only its N-th visit\n"
                   "  --verbose        tells of each run, with the log, and looks for leaks after each\n",
                   c == 'h' ? stdout : stderr);
