@@ -62,8 +62,8 @@ static void notice_breaks(ew_client *client, waiter *w) {
 }
 
 /* One attempt. */
-static void call_once(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
-                      answer *a) {
+static void attempt_call(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
+                         answer *a) {
     *a = (answer){.type = a->type, .writes = method_get(method)->writes};
     notice_breaks(client, w);
     etcd_call *call = etcd_call_start(client, w->queue, method, request, deadline_ms - etcd_now_ms(), on_answer, a);
@@ -97,7 +97,7 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
     backoff pause;
     backoff_init(&pause, client->backoff_min_ms, client->backoff_max_ms);
     do {
-        call_once(client, w, method, request, deadline_ms, a);
+        attempt_call(client, w, method, request, deadline_ms, a);
         /* UNAVAILABLE is what surely did not happen; for a write, everything doubtful has another code (ETCD P11). */
     } while (a->status == EW_ERR_UNAVAILABLE && blocking_wait(w, &pause, deadline_ms));
     if (a->status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))

@@ -4,10 +4,11 @@
 #include "core/log.h"
 #include "core/options_internal.h"
 
-#include <grpc/support/log.h>
-
 #include <pthread.h>
 #include <stdlib.h>
+
+#ifdef HAVE_GPR_SET_LOG_FUNCTION
+#include <grpc/support/log.h>
 
 /* gRPC would write to stderr; what it says belongs with our own records. Whoever sets GRPC_VERBOSITY wants its own. */
 static void on_grpc_log(gpr_log_func_args *args) {
@@ -21,6 +22,10 @@ static void redirect_log(void) {
     if (!getenv("GRPC_VERBOSITY"))
         gpr_set_log_function(on_grpc_log);
 }
+#else
+/* gRPC 1.67 and later log through abseil, which C cannot redirect: errors go to stderr, as GRPC_VERBOSITY says. */
+static void redirect_log(void) {}
+#endif
 
 int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     *out = NULL;

@@ -25,8 +25,8 @@ read -r -a cflags <<<"$(pkg --cflags)"
 read -r -a libs <<<"$(pkg --libs)"
 [ ${#libs[@]} -le 3 ] || fail "too many words in pkg-config --libs: ${libs[*]}"
 [[ " $(pkg --libs --static) " == *" -lgrpc "* ]] || fail "static linking does not name grpc"
-header=$dir/usr/include/etcdworker/version.h
-grep -q "\"$(pkg --modversion)\"" "$header" || fail "the version of the package is not that of the header"
+version=$(printf '#include <etcdworker/version.h>\nEW_VERSION\n' | "$cc" -E -P -I"$dir/usr/include" - | tail -n 1 | tr -d '" ')
+[ "$version" = "$(pkg --modversion)" ] || fail "the package has version $(pkg --modversion), and the header $version"
 
 # Each public header stands by itself, in C11 without extensions and in C++.
 for header in "$dir"/usr/include/etcdworker/*.h; do

@@ -2,6 +2,8 @@
 #include "lib/daemon.h"
 #include "lib/process.h"
 
+#include <etcdworker/version.h>
+
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -41,7 +43,7 @@ static void test_help_and_version(void **state) {
     expect(0, "--tick-interval-ms=N\n", ARGS("--help"));
     assert_non_null(strstr(out, "(1 to 86400000 milliseconds; default 1000)"));
     assert_non_null(strstr(out, "Exit status:"));
-    expect(0, "etcdworkerd 0.1.0", ARGS("--version"));
+    expect(0, "etcdworkerd " EW_VERSION, ARGS("--version"));
 }
 
 static void test_check_config(void **state) {
