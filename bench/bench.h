@@ -21,6 +21,7 @@ typedef struct bench {
     int runs;
     int row_s; /* after so many seconds a row gets no further run; 0: it gets them all */
     bool smoke, verbose;
+    bool wide;      /* all columns of the table */
     bool in_memory; /* the private etcd's data */
     bool plain;     /* without ew_process_prepare */
     int cpu;        /* of the workers; -1: any */

@@ -34,6 +34,7 @@ static void help(void) {
            "  --json FILE           write everything as JSON\n"
            "  --html FILE           write one page with tables and plots\n"
            "  --baseline FILE       compare with the JSON of an earlier time\n"
+           "  --wide                all columns of the table, which then needs 190 columns of a terminal\n"
            "  --smoke               seconds only: whether every workload runs and counts right\n"
            "  --verbose             the workers' log, on stderr\n"
            "  --help, --version\n\n"
@@ -70,7 +71,23 @@ static int parse_number(int *out, const char *text, int min, int max, const char
 }
 
 static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
-    enum { ETCD = 256, DISK, ETCD_PATH, RUNS, SET, CPU, PLAIN, JSON, HTML, BASELINE, SMOKE, VERBOSE, HELP, VERSION };
+    enum {
+        ETCD = 256,
+        DISK,
+        ETCD_PATH,
+        RUNS,
+        SET,
+        CPU,
+        PLAIN,
+        JSON,
+        HTML,
+        BASELINE,
+        WIDE,
+        SMOKE,
+        VERBOSE,
+        HELP,
+        VERSION
+    };
     static const struct option options[] = {
         {"etcd", required_argument, NULL, ETCD},
         {"disk", required_argument, NULL, DISK},
@@ -82,6 +99,7 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
         {"json", required_argument, NULL, JSON},
         {"html", required_argument, NULL, HTML},
         {"baseline", required_argument, NULL, BASELINE},
+        {"wide", no_argument, NULL, WIDE},
         {"smoke", no_argument, NULL, SMOKE},
         {"verbose", no_argument, NULL, VERBOSE},
         {"help", no_argument, NULL, HELP},
@@ -120,6 +138,9 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
             break;
         case BASELINE:
             b->baseline_path = optarg;
+            break;
+        case WIDE:
+            b->wide = true;
             break;
         case SMOKE:
             b->smoke = true;

@@ -100,7 +100,7 @@ static json_t *new_report(bench *b) {
 /* True when all of it could be written. */
 static bool write_report(const bench *b, const json_t *report) {
     bool ok = true;
-    report_table(stdout, report);
+    report_table(stdout, report, b->wide);
     if (b->baseline_path != NULL)
         report_baseline(stdout, report, b->baseline, b->baseline_path);
     if (b->json_path != NULL && json_dump_file(report, b->json_path, JSON_INDENT(1) | JSON_REAL_PRECISION(8)) != 0) {

@@ -1,6 +1,7 @@
 #include "measure.h"
 
 #include "histogram.h"
+#include "others.h"
 #include "progress.h"
 #include "usage.h"
 
@@ -13,6 +14,17 @@ enum { RUNS_MAX = 1000 };
 double measure_number(const json_t *object, const char *name, double otherwise) {
     const json_t *value = json_object_get(object, name);
     return json_is_number(value) ? json_number_value(value) : otherwise;
+}
+
+double measure_others(const json_t *row) {
+    double most = 0;
+    size_t i;
+    json_t *run;
+    json_array_foreach(json_object_get(row, "runs"), i, run) {
+        double cpus = measure_number(run, "others_cpus", 0);
+        most = cpus > most ? cpus : most;
+    }
+    return most;
 }
 
 static void set(json_t *object, const char *name, double value) {
@@ -135,6 +147,7 @@ static json_t *make_row(const char *unit, json_t *runs, const histogram *all, co
 }
 
 static bool measure_pair(bench *b, const subject *s, int run, json_t *runs, histogram *all, histogram *floors) {
+    const others before = others_now();
     json_t *floor = s->floor != NULL ? s->floor(b, s->arg, run) : NULL;
     if (s->floor != NULL && floor == NULL)
         return false;
@@ -142,7 +155,11 @@ static bool measure_pair(bench *b, const subject *s, int run, json_t *runs, hist
     if (raw != NULL) {
         if (floor != NULL)
             take_latency(NULL, floor, floors);
-        json_array_append_new(runs, make_run(s->unit, raw, floor, all));
+        const others after = others_now();
+        json_t *numbers = make_run(s->unit, raw, floor, all);
+        if (!b->smoke) /* whose numbers mean nothing, on a busy machine or not */
+            set(numbers, "others_cpus", others_cpus(&before, &after));
+        json_array_append_new(runs, numbers);
     }
     json_decref(floor);
     json_decref(raw);

@@ -6,6 +6,7 @@
  *   floor_per_s, floor_cpu_us, floor_switches                         the same of the floor
  *   ratio, ratio_min, ratio_max                                       pair by pair
  *   cpu_ratio                                                         likewise, of the CPU time
+ *   others_cpus                                                       the CPUs that other programs used meanwhile
  *   runs       the numbers of each run
  *   latency, floor_latency   histograms, [bucket, count] pairs; see histogram.h */
 #ifndef BENCH_MEASURE_H
@@ -29,5 +30,8 @@ bool measure(bench *b, const char *name, const subject *s);
 
 /* A number of a result or row; `otherwise` where there is none. */
 double measure_number(const json_t *object, const char *name, double otherwise);
+
+/* The most CPUs that other programs used during one of the row's runs. */
+double measure_others(const json_t *row);
 
 #endif

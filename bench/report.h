@@ -13,11 +13,12 @@
  * numbers }. Empty unless both were measured. */
 void report_add_scaling(json_t *report);
 
-/* The table for people. */
-void report_table(FILE *out, const json_t *report);
+/* The table for people: what fits 80 columns, or all of it. */
+void report_table(FILE *out, const json_t *report, bool wide);
 
 /* The differences to an earlier report that exceed the noise of the runs: the ranges of a number, over the runs of
- * then and of now, do not meet. `path` is the name of what it was read from. */
+ * then and of now, do not meet. Rows that were measured beside other programs' work, then or now, are not judged.
+ * `path` is the name of what it was read from. */
 void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path);
 
 /* Writes the page; its plots are gnuplot's, and are left out, with a word about it, where there is none. */

@@ -1,4 +1,5 @@
 #include "measure.h"
+#include "others.h"
 #include "report.h"
 
 #include <string.h>
@@ -26,8 +27,8 @@ static range range_of(const json_t *row, const char *name) {
 
 /* Numbers that say how much was asked for, not how it went. */
 static bool is_judged(const char *name) {
-    static const char *const asked[] = {"ticks",    "keys",         "bytes",          "seconds",       "floor_per_s",
-                                        "paging_s", "floor_cpu_us", "floor_switches", "latency_max_us"};
+    static const char *const asked[] = {"ticks",    "keys",         "bytes",          "seconds",        "floor_per_s",
+                                        "paging_s", "floor_cpu_us", "floor_switches", "latency_max_us", "others_cpus"};
     for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
         if (strcmp(name, asked[i]) == 0)
             return false;
@@ -59,12 +60,30 @@ static void compare_number(FILE *out, const char *workload, const char *name, co
             before.min, before.max, after.min, after.max);
 }
 
+/* Whether the machine was at rest for both. A difference on a busy one says nothing about the program. */
+static bool at_rest(FILE *out, const char *workload, const json_t *then, const json_t *now) {
+    double before = measure_others(then), after = measure_others(now);
+    if (before <= OTHERS_CPUS_MAX && after <= OTHERS_CPUS_MAX)
+        return true;
+    fprintf(out, "  not judged: %s: other programs used up to %.2f CPUs then, %.2f now\n", workload, before, after);
+    return false;
+}
+
+static void compare_row(FILE *out, const char *workload, const json_t *then, const json_t *now, verdict *v) {
+    const char *name;
+    json_t *number;
+    if (then == NULL || !at_rest(out, workload, then, now))
+        return;
+    json_object_foreach(json_array_get(json_object_get(now, "runs"), 0), name, number)
+        compare_number(out, workload, name, then, now, v);
+}
+
 /* Rows of one of the two alone. */
-static void note_rows(FILE *out, const json_t *rows, const json_t *others, const char *where) {
+static void note_rows(FILE *out, const json_t *rows, const json_t *counterpart, const char *where) {
     const char *workload;
     json_t *row;
     json_object_foreach((json_t *)(uintptr_t)rows, workload, row) {
-        if (json_object_get(others, workload) == NULL)
+        if (json_object_get(counterpart, workload) == NULL)
             fprintf(out, "  note: %s is only in %s\n", workload, where);
     }
 }
@@ -91,13 +110,10 @@ void report_baseline(FILE *out, const json_t *report, const json_t *then, const 
     note_rows(out, rows_then, rows, "the baseline");
     note_rows(out, rows, rows_then, "this run");
     verdict v = {0};
-    const char *workload, *name;
-    json_t *row, *number;
-    json_object_foreach((json_t *)(uintptr_t)rows, workload, row) {
-        const json_t *before = json_object_get(rows_then, workload);
-        json_object_foreach(json_array_get(json_object_get(row, "runs"), 0), name, number)
-            compare_number(out, workload, name, before, row, &v);
-    }
+    const char *workload;
+    json_t *row;
+    json_object_foreach((json_t *)(uintptr_t)rows, workload, row)
+        compare_row(out, workload, json_object_get(rows_then, workload), row, &v);
     fprintf(out, "  %d of %d numbers differ by more than the noise of the runs\n", v.differing, v.judged);
     if (v.unjudged > 0)
         fprintf(out, "  %d numbers cannot be judged: the noise shows only from two runs on, then and now\n",

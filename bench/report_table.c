@@ -1,4 +1,5 @@
 #include "measure.h"
+#include "others.h"
 #include "report.h"
 
 #include <string.h>
@@ -43,9 +44,43 @@ void report_remark(const json_t *row, char *out, size_t size) {
     }
 }
 
-static void print_row(FILE *out, const char *name, const json_t *row) {
+static const char *unit_of(const json_t *row) {
+    return json_string_value(json_object_get(row, "unit"));
+}
+
+/* ---- 80 columns ---- */
+
+/* A ratio, or "-" where the row has none. */
+static const char *quotient(const json_t *row, const char *name, char *out, size_t size) {
+    double value = measure_number(row, name, 0);
+    snprintf(out, size, value > 0 ? "%.2f" : "-", value);
+    return out;
+}
+
+static void print_row_narrow(FILE *out, const char *name, const json_t *row) {
+    char rate[64], key[64], ratio[16], p50[16], p99[16], cpu[64], cpu_ratio[16];
+    report_rate_name(row, key, sizeof key);
+    snprintf(rate, sizeof rate, "%.0f %ss/s", measure_number(row, key, 0), unit_of(row));
+    report_time(measure_number(row, "latency_p50_us", 0), p50, sizeof p50);
+    report_time(measure_number(row, "latency_p99_us", 0), p99, sizeof p99);
+    snprintf(key, sizeof key, "cpu_us_per_%s", unit_of(row));
+    snprintf(cpu, sizeof cpu, "%.1f us", measure_number(row, key, 0));
+    snprintf(key, sizeof key, "switches_per_%s", unit_of(row));
+    fprintf(out, "%-13s %16s %6s %8s %8s %9s %6s %7.1f\n", name, rate, quotient(row, "ratio", ratio, sizeof ratio), p50,
+            p99, cpu, quotient(row, "cpu_ratio", cpu_ratio, sizeof cpu_ratio), measure_number(row, key, 0));
+}
+
+static void print_legend(FILE *out) {
+    fprintf(out, "\nratio: throughput / that of the floor, pair by pair. p50, p99: latency.\n"
+                 "CPU each: CPU time of one unit (tick, event, commit). CPU x: that / the floor's.\n"
+                 "switch: context switches of one unit. --wide shows the floor, RSS and more.\n");
+}
+
+/* ---- all columns ---- */
+
+static void print_row_wide(FILE *out, const char *name, const json_t *row) {
     char rate[64], key[64], ratio[64] = "-", floor[32] = "-", p50[16], p90[16], p99[16], max[16], remark[160];
-    const char *unit = json_string_value(json_object_get(row, "unit"));
+    const char *unit = unit_of(row);
     report_rate_name(row, key, sizeof key);
     snprintf(rate, sizeof rate, "%.0f %ss/s", measure_number(row, key, 0), unit);
     if (measure_number(row, "ratio", 0) > 0) {
@@ -65,7 +100,7 @@ static void print_row(FILE *out, const char *name, const json_t *row) {
         snprintf(cpu_ratio, sizeof cpu_ratio, "%.2f", measure_number(row, "cpu_ratio", 0));
     snprintf(key, sizeof key, "switches_per_%s", unit);
     snprintf(switches, sizeof switches, "%.1f", measure_number(row, key, 0));
-    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8.1f %4.0f %7.2f  %s\n", name, rate, floor, ratio,
+    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8.1f %7.0f %7.2f  %s\n", name, rate, floor, ratio,
             p50, p90, p99, max, cpu, cpu_ratio, switches, measure_number(row, "max_rss_kb", 0) / 1024,
             measure_number(row, "threads", 0), measure_number(row, "seconds", 0), remark);
 }
@@ -86,6 +121,13 @@ const char *report_step(const json_t *row, step s, char *out, size_t size) {
     return out;
 }
 
+static bool has_steps(const json_t *row) {
+    for (step s = 0; s < STEPS; s++)
+        if (json_object_get(row, step_field(s)) != NULL)
+            return true;
+    return false;
+}
+
 static void print_steps(FILE *out, const json_t *workloads) {
     const char *name;
     json_t *row;
@@ -93,18 +135,18 @@ static void print_steps(FILE *out, const json_t *workloads) {
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         char text[32];
         double us[STEPS], sum = report_steps(row, us);
-        if (sum <= 0)
+        if (!has_steps(row))
             continue;
         if (!begun) {
-            fprintf(out, "\n%-14s", "us of a tick");
+            fprintf(out, "\n%-13s", "us of a tick");
             for (step s = 0; s < STEPS; s++)
-                fprintf(out, " %16s", step_title(s));
+                fprintf(out, " %7s", step_short(s));
             fprintf(out, " %8s\n", "together");
         }
         begun = true;
-        fprintf(out, "%-14s", name);
+        fprintf(out, "%-13s", name);
         for (step s = 0; s < STEPS; s++)
-            fprintf(out, " %16s", report_step(row, s, text, sizeof text));
+            fprintf(out, " %7s", report_step(row, s, text, sizeof text));
         fprintf(out, " %8.1f\n", sum);
     }
 }
@@ -113,21 +155,45 @@ static void print_scaling(FILE *out, const json_t *scaling) {
     const char *name;
     json_t *quotients;
     if (json_object_size(scaling) > 0)
-        fprintf(out, "\n%-28s %12s %12s %12s %12s\n", "large / small", "throughput", "of the floor", "ratio",
+        fprintf(out, "\n%-26s %12s %12s %12s %12s\n", "large / small", "throughput", "of the floor", "ratio",
                 "CPU each");
     json_object_foreach((json_t *)(uintptr_t)scaling, name, quotients)
-        fprintf(out, "%-28s %12.2f %12.2f %12.2f %12.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
+        fprintf(out, "%-26s %12.2f %12.2f %12.2f %12.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
                 measure_number(quotients, "floor_per_s", 0), measure_number(quotients, "ratio", 0),
                 measure_number(quotients, "cpu_us_per_tick", 0));
 }
 
-void report_table(FILE *out, const json_t *report) {
+static void warn_of_others(FILE *out, const json_t *workloads) {
     const char *name;
     json_t *row;
-    fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8s %4s %7s\n", "workload", "throughput", "floor/s",
-            "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "CPU ratio", "switches", "RSS MiB", "thr",
-            "seconds");
-    json_object_foreach(json_object_get(report, "workloads"), name, row) print_row(out, name, row);
-    print_steps(out, json_object_get(report, "workloads"));
+    json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
+        double cpus = measure_others(row);
+        if (cpus > OTHERS_CPUS_MAX)
+            fprintf(out, "warning: other programs used up to %.2f CPUs beside %s: do not trust its numbers\n", cpus,
+                    name);
+    }
+}
+
+void report_table(FILE *out, const json_t *report, bool wide) {
+    const json_t *workloads = json_object_get(report, "workloads");
+    const char *name;
+    json_t *row;
+    if (wide)
+        fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8s %7s %7s\n", "workload", "throughput",
+                "floor/s", "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "CPU ratio", "switches",
+                "RSS MiB", "threads", "seconds");
+    else
+        fprintf(out, "%-13s %16s %6s %8s %8s %9s %6s %7s\n", "workload", "throughput", "ratio", "p50", "p99",
+                "CPU each", "CPU x", "switch");
+    json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
+        if (wide)
+            print_row_wide(out, name, row);
+        else
+            print_row_narrow(out, name, row);
+    }
+    if (!wide)
+        print_legend(out);
+    print_steps(out, workloads);
     print_scaling(out, json_object_get(report, "scaling"));
+    warn_of_others(out, workloads);
 }

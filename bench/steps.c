@@ -13,15 +13,15 @@ static atomic_bool met[STEPS];          /* at all: who writes nothing has no com
 static int64_t began_ns, total_ns[STEPS], ticks;
 
 static const struct {
-    const char *field, *title;
+    const char *field, *title, *narrow;
 } names[STEPS] = {
-    [STEP_TICK] = {"step_tick_us", "tick"},
-    [STEP_EVALUATE] = {"step_evaluate_us", "evaluate"},
-    [STEP_HOP_OUT] = {"step_hop_out_us", "hop to committer"},
-    [STEP_COMMIT] = {"step_commit_us", "commit"},
-    [STEP_WATCH] = {"step_watch_us", "watch"},
-    [STEP_HOP_IN] = {"step_hop_in_us", "hop to reactor"},
-    [STEP_UPDATE] = {"step_update_us", "update"},
+    [STEP_TICK] = {"step_tick_us", "tick", "tick"},
+    [STEP_EVALUATE] = {"step_evaluate_us", "evaluate", "eval"},
+    [STEP_HOP_OUT] = {"step_hop_out_us", "hop to committer", "hop out"},
+    [STEP_COMMIT] = {"step_commit_us", "commit", "commit"},
+    [STEP_WATCH] = {"step_watch_us", "watch", "watch"},
+    [STEP_HOP_IN] = {"step_hop_in_us", "hop to reactor", "hop in"},
+    [STEP_UPDATE] = {"step_update_us", "update", "update"},
 };
 
 const char *step_field(step s) {
@@ -30,6 +30,10 @@ const char *step_field(step s) {
 
 const char *step_title(step s) {
     return names[s].title;
+}
+
+const char *step_short(step s) {
+    return names[s].narrow;
 }
 
 void steps_begin(void) {

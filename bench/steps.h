@@ -24,9 +24,10 @@ typedef enum step {
     STEPS,
 } step;
 
-/* The name of a step's mean in a result, "step_tick_us", and for people. */
+/* The name of a step's mean in a result, "step_tick_us"; for people, and for a narrow column. */
 const char *step_field(step s);
 const char *step_title(step s);
+const char *step_short(step s);
 
 void steps_begin(void);          /* before the worker is created */
 void steps_ended(step s);        /* the last time in a tick counts */
