@@ -96,6 +96,12 @@ typedef struct ew_worker_stats {
                                 events */
     bool no_space;           /* etcd's quota is used up: transactions wait until its NOSPACE alarm is taken back. Ticks
                                 wait behind them; what others delete is still seen */
+    int64_t progress_age_ms; /* since the slowest of the worker's threads last came round. Each does every 5 s, also
+                                while etcd is away: one that has not for much longer hangs, in a tick for example.
+                                0 before the run and after it */
+    const char *slowest_thread; /* "reactor", "watcher" or "committer"; NULL before the run and after it */
+    int64_t tick_running_ms;    /* how long the reactor's function that runs now has taken; 0 if none runs */
+    int64_t txn_waiting_ms; /* how long the reactor has waited for the outcome of what it commits; 0 if it does not */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */

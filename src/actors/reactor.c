@@ -41,11 +41,17 @@ static int call_reactor(reactor_actor *r, const ticking_effect *e, const char **
     return r->table.tick(r->self, e->tick);
 }
 
+static void set_time(_Atomic int64_t *time, int64_t now_ms) {
+    atomic_store_explicit(time, now_ms, memory_order_relaxed);
+}
+
 static void tick(reactor_actor *r, const ticking_effect *e) {
     const char *what;
     uint64_t number = ew_tick_number(e->tick);
     int64_t revision = ew_tick_revision(e->tick), before_ms = etcd_now_ms();
+    set_time(&r->counters.tick_began_ms, before_ms);
     int status = call_reactor(r, e, &what);
+    set_time(&r->counters.tick_began_ms, 0);
     int64_t took_ms = etcd_now_ms() - before_ms;
     if (took_ms > r->slow_tick_ms) {
         atomic_fetch_add_explicit(&r->counters.slow_ticks, 1, memory_order_relaxed);
@@ -78,7 +84,9 @@ static void commit(reactor_actor *r, const Msg__Patches *patches) {
     if (outbox_send(r->to_committer, &m) != EW_OK) {
         /* The batch never left: nobody will answer it, so the run cannot wait for an outcome. */
         out_of_memory(r, "sending a batch");
+        return;
     }
+    set_time(&r->counters.batch_sent_ms, etcd_now_ms());
 }
 
 void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
@@ -177,6 +185,8 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
 }
 
 static void take_message(reactor_actor *r, const Msg__Message *m) {
+    if (m->outcome != NULL) /* before the step, which may send the next batch */
+        set_time(&r->counters.batch_sent_ms, 0);
     if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->outcome != NULL || m->audited != NULL)
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->snapshot != NULL && m->snapshot->last)
@@ -272,6 +282,13 @@ static int64_t start_deadline_ms(const reactor_actor *r) {
     return waiting ? r->started_ms + r->start_timeout_ms : INT64_MAX;
 }
 
+/* Sleeps until there is a message or until the deadline, and not for so long that the thread seems to hang. */
+static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms, bool outcome_only) {
+    int64_t turn_ms = now_ms + REACTOR_TURN_MS;
+    set_time(&r->counters.turned_ms, now_ms);
+    mailbox_wait(r->mailbox, deadline_ms < turn_ms ? deadline_ms : turn_ms, outcome_only);
+}
+
 static void round_once(reactor_actor *r) {
     enum { MOST = 1024 }; /* messages before the clock is looked at again */
     take_all(r, MOST);
@@ -287,7 +304,7 @@ static void round_once(reactor_actor *r) {
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
         return;
     int64_t deadline_ms = ticking_deadline_ms(r->core), start_ms = start_deadline_ms(r);
-    mailbox_wait(r->mailbox, deadline_ms < start_ms ? deadline_ms : start_ms, ticking_wants_outcome_only(r->core));
+    sleep_until(r, now_ms, deadline_ms < start_ms ? deadline_ms : start_ms, ticking_wants_outcome_only(r->core));
 }
 
 void reactor_run(reactor_actor *r) {
@@ -305,7 +322,9 @@ void reactor_run(reactor_actor *r) {
     while (r->peers > 0 && etcd_now_ms() < deadline_ms) {
         take_all(r, SIZE_MAX);
         if (r->peers > 0)
-            mailbox_wait(r->mailbox, deadline_ms, false);
+            sleep_until(r, etcd_now_ms(), deadline_ms, false);
     }
+    set_time(&r->counters.turned_ms, 0);
+    set_time(&r->counters.batch_sent_ms, 0);
     publish_counters(r);
 }

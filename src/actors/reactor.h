@@ -15,7 +15,14 @@ typedef struct reactor_counters {
     _Atomic int64_t revision, barrier_revision;
     _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, txns, txns_resolved, snapshots;
     _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs;
+
+    /* Times of etcd_now_ms; 0: it does not run, no tick runs, nothing is out. */
+    _Atomic int64_t turned_ms;     /* when the thread last came round: every REACTOR_TURN_MS at least */
+    _Atomic int64_t tick_began_ms; /* of the tick, or of the updates before it, that runs now */
+    _Atomic int64_t batch_sent_ms; /* of the batch whose outcome is waited for */
 } reactor_counters;
+
+enum { REACTOR_TURN_MS = 5000 };
 
 typedef struct reactor_actor {
     /* Given by the worker, before reactor_run. */

@@ -239,6 +239,8 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
     uint64_t bad = worker_bad_messages(w);
     bool no_space = w->committer != NULL && committer_has_no_space(w->committer);
+    ew_worker_stats progress = {0};
+    worker_read_progress(w, &progress);
     pthread_mutex_unlock(&unlocked->lock);
     *out = (ew_worker_stats){
         .size = out->size,
@@ -260,6 +262,10 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .audits = read_counter(&c->audits),
         .audit_repairs = read_counter(&c->audit_repairs),
         .no_space = no_space,
+        .progress_age_ms = progress.progress_age_ms,
+        .slowest_thread = progress.slowest_thread,
+        .tick_running_ms = progress.tick_running_ms,
+        .txn_waiting_ms = progress.txn_waiting_ms,
     };
     return EW_OK;
 }

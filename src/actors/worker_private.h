@@ -2,6 +2,7 @@
  *   worker.c          its making, its control, what it tells: on the user's threads
  *   worker_run.c      a run, from its begin to its end: on the worker's own thread, the reactor's
  *   worker_session.c  what must be in etcd before a run: the session, and its marker
+ *   worker_progress.c whether its threads come round: for a liveness probe
  *   worker_config.c   what reactor and committer must agree on */
 #ifndef ACTORS_WORKER_PRIVATE_H
 #define ACTORS_WORKER_PRIVATE_H
@@ -52,6 +53,9 @@ uint64_t worker_bad_messages(const ew_worker *w);        /* under the lock */
 void worker_tell_reactor(ew_worker *w, const Msg__Message *m);
 void worker_session_done(void *worker); /* a listener of the session's */
 int worker_ensure_session(ew_worker *w, ew_error *err);
+
+/* worker_progress.c */
+void worker_read_progress(const ew_worker *w, ew_worker_stats *out); /* under the lock */
 
 /* worker_config.c */
 bool worker_configure_committing(ew_worker *w); /* fills w->committing; false when out of memory */

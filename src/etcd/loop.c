@@ -12,6 +12,7 @@ struct etcd_loop {
     etcd_queue *queue;
     pthread_t thread;
     atomic_bool closing;
+    _Atomic int64_t turned_ms;
     etcd_task *tasks; /* the thread's own */
 
     pthread_mutex_t lock; /* the rest */
@@ -43,7 +44,8 @@ static void let_go(etcd_loop *l, etcd_task *t) {
 /* Gives every task that is due its round; answers when the next one is. */
 static int64_t look(etcd_loop *l) {
     admit(l);
-    int64_t now_ms = etcd_now_ms(), deadline_ms = INT64_MAX;
+    int64_t now_ms = etcd_now_ms(), deadline_ms = now_ms + ETCD_LOOP_TURN_MS;
+    atomic_store_explicit(&l->turned_ms, now_ms, memory_order_relaxed);
     for (etcd_task **at = &l->tasks; *at != NULL;) {
         etcd_task *t = *at;
         if (atomic_exchange(&t->due, false) || t->deadline_ms <= now_ms)
@@ -122,6 +124,7 @@ static int make(etcd_loop **out, const ew_client *client, etcd_loop_kind kind) {
     }
     l->client = client;
     l->kind = kind;
+    l->turned_ms = etcd_now_ms();
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->over, NULL);
     if (pthread_create(&l->thread, NULL, run, l) != 0) {
@@ -172,6 +175,10 @@ void etcd_loop_give(etcd_loop *l) {
 
 etcd_queue *etcd_loop_queue(const etcd_loop *l) {
     return l->queue;
+}
+
+int64_t etcd_loop_turned_ms(const etcd_loop *l) {
+    return atomic_load_explicit(&l->turned_ms, memory_order_relaxed);
 }
 
 bool etcd_loop_is_here(const etcd_loop *l) {

@@ -41,6 +41,11 @@ void etcd_loop_give(etcd_loop *l);
 etcd_queue *etcd_loop_queue(const etcd_loop *l);
 bool etcd_loop_is_here(const etcd_loop *l); /* whether the caller runs on its thread */
 
+/* When its thread last came round, on the clock of etcd_now_ms; any thread. It comes round every ETCD_LOOP_TURN_MS at
+ * least, so one that has not for much longer hangs. */
+enum { ETCD_LOOP_TURN_MS = 5000 };
+int64_t etcd_loop_turned_ms(const etcd_loop *l);
+
 /* Begins to look after a task, which stays where it is until it has been waited for. */
 void etcd_task_start(etcd_task *t);
 

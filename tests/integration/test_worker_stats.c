@@ -48,9 +48,95 @@ static void test_read_while_the_actors_come_and_go(void **state) {
     }
 }
 
+/* ---- progress ---- */
+
+static atomic_bool held;
+
+static int tick_that_is_held(stage *s, ew_tick *t) {
+    (void)s, (void)t;
+    while (atomic_load(&held))
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    return EW_OK;
+}
+
+static ew_worker_stats stats_of(const stage *s) {
+    ew_worker_stats stats = {.size = sizeof stats};
+    assert_int_equal(ew_worker_get_stats(s->worker, &stats), EW_OK);
+    return stats;
+}
+
+static bool is_held(void *arg) {
+    ew_worker_stats now = stats_of(arg);
+    return now.tick_running_ms > 300 && now.progress_age_ms > 300 && strcmp(now.slowest_thread, "reactor") == 0;
+}
+
+static bool goes_on(void *arg) {
+    ew_worker_stats now = stats_of(arg);
+    return now.tick_running_ms == 0 && now.progress_age_ms < 300;
+}
+
+/* A tick that does not end shows, and so does that it has ended. The watcher's thread goes on meanwhile: see rule 18.
+ */
+static void test_a_tick_that_does_not_end(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/held");
+    assert_int_equal(ew_options_set_int(s.options, "tick_interval_ms", 10, NULL), EW_OK);
+    s.every = tick_that_is_held;
+    atomic_store(&held, true);
+    stage_start(&s);
+    assert_true(scene_until(is_held, &s));
+    atomic_store(&held, false);
+    assert_true(scene_until(goes_on, &s));
+    ew_worker_stop(s.worker);
+    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    ew_worker_stats last = stats_of(&s);
+    assert_null(last.slowest_thread);
+    assert_int_equal(last.progress_age_ms, 0);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
+static int put_each_time(stage *s, ew_tick *t) {
+    (void)s;
+    ew_group_put(ew_tick_group(t), EW_STR("/waits/key"), EW_STR("value"));
+    return EW_OK;
+}
+
+static bool waits_for_its_outcome(void *arg) {
+    return stats_of(arg).txn_waiting_ms > 6000;
+}
+
+static bool has_its_outcome(void *arg) {
+    ew_worker_stats now = stats_of(arg);
+    return now.txn_waiting_ms < 6000 && now.ready;
+}
+
+/* etcd does not answer: the outcome is waited for, and all threads come round. */
+static void test_etcd_does_not_answer(void **state) {
+    (void)state;
+    stage s;
+    stage_open(&s, "/waits");
+    assert_int_equal(ew_options_set_int(s.options, "tick_interval_ms", 10, NULL), EW_OK);
+    assert_int_equal(ew_options_set_int(s.options, "session_ttl_s", 60, NULL), EW_OK);
+    s.every = put_each_time;
+    stage_start(&s);
+    stage_await_total(&s, 1);
+    scene_pause_etcd();
+    assert_true(scene_until(waits_for_its_outcome, &s)); /* for longer than a thread may sleep */
+    assert_in_range(stats_of(&s).progress_age_ms, 0, 5900);
+    scene_resume_etcd();
+    assert_true(scene_until(has_its_outcome, &s));
+    ew_worker_stop(s.worker);
+    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    assert_int_equal(stats_of(&s).txn_waiting_ms, 0);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_read_while_the_actors_come_and_go),
+        scene_test(test_a_tick_that_does_not_end),
+        scene_test(test_etcd_does_not_answer),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }
