@@ -2,6 +2,7 @@
 #include "service/assign_json.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -359,7 +360,8 @@ void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t no
 
 void demo_board_restore_terminal(void) {
     static const char back[] = "\x1b[0m\x1b[?25h\n";
-    if (!atomic_exchange(&drawn_on, false))
+    struct pollfd terminal = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (!atomic_exchange(&drawn_on, false) || poll(&terminal, 1, 0) <= 0) /* a stopped one would hold up our end */
         return;
     ssize_t written = write(STDOUT_FILENO, back, sizeof back - 1);
     (void)written;

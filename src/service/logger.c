@@ -1,16 +1,20 @@
 #include "service/logger.h"
+#include "service/log_writer.h"
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
+enum { STOP_MS = 1000, FORCED_MS = 100, SAY_MS = 1000 };
+
 /* A record is written with one write(2), so that the lines of several threads, and of several processes that share the
  * pipe, do not mix. What does not fit is left out whole, never cut inside an escape. */
 typedef struct line {
-    char text[4096];
+    char text[LOG_LINE_BYTES];
     size_t len;
     bool json;
 } line;
@@ -100,12 +104,22 @@ static void append_time(line *l) {
     append_field(l, "time", text);
 }
 
-static void write_record(void *arg, const ew_log_record *r) {
+static void begin_line(line *l, ew_log_level level, const char *message) {
     static const char *const levels[] = {"error", "warn", "info", "debug"};
+    append_time(l);
+    append_field(l, "level", levels[level]);
+    append_field(l, "msg", message);
+}
+
+static void end_line(line *l) {
+    if (l->json)
+        l->text[l->len++] = '}';
+    l->text[l->len++] = '\n';
+}
+
+static void write_record(void *arg, const ew_log_record *r) {
     line l = {.json = arg != NULL};
-    append_time(&l);
-    append_field(&l, "level", levels[r->level]);
-    append_field(&l, "msg", r->message);
+    begin_line(&l, r->level, r->message);
     if (r->worker)
         append_field(&l, "worker", r->worker);
     append_field(&l, "area", r->area);
@@ -116,14 +130,58 @@ static void write_record(void *arg, const ew_log_record *r) {
         else
             append_number(&l, f->name, f->number);
     }
-    if (l.json)
-        l.text[l.len++] = '}';
-    l.text[l.len++] = '\n';
-    ssize_t written = write(STDERR_FILENO, l.text, l.len);
-    (void)written; /* there is nowhere left to say so */
+    end_line(&l);
+    log_writer_put(l.text, l.len);
 }
 
-void logger_start(bool json, ew_log_level level) {
+static size_t note(char out[LOG_LINE_BYTES], bool json, uint64_t count) {
+    line l = {.json = json};
+    begin_line(&l, EW_LOG_WARN, "log records dropped");
+    append_field(&l, "area", "service");
+    append_number(&l, "count", (int64_t)count);
+    end_line(&l);
+    memcpy(out, l.text, l.len);
+    return l.len;
+}
+
+static size_t note_logfmt(char out[LOG_LINE_BYTES], uint64_t count) {
+    return note(out, false, count);
+}
+
+static size_t note_json(char out[LOG_LINE_BYTES], uint64_t count) {
+    return note(out, true, count);
+}
+
+int logger_start(bool json, ew_log_level level, ew_error *err) {
     static char is_json;
-    ew_log_set(write_record, json ? &is_json : NULL, level);
+    int status = log_writer_start(STDERR_FILENO, json ? note_json : note_logfmt, err);
+    if (status == EW_OK)
+        ew_log_set(write_record, json ? &is_json : NULL, level);
+    return status;
+}
+
+uint64_t logger_dropped(void) {
+    return log_writer_dropped();
+}
+
+void logger_flush_before_forced_end(void) {
+    log_writer_flush(FORCED_MS);
+}
+
+void logger_stop(void) {
+    log_writer_stop(STOP_MS);
+}
+
+void logger_say(const char *text) {
+    char out[LOG_LINE_BYTES];
+    int len = snprintf(out, sizeof out, "etcdworkerd: %s\n", text);
+    if (len >= (int)sizeof out) {
+        len = sizeof out;
+        out[len - 1] = '\n';
+    }
+    struct pollfd stderr_fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&stderr_fd, 1, SAY_MS) <= 0)
+        return;
+    ssize_t written = write(STDERR_FILENO, out, (size_t)len);
+    (void)written; /* there is nowhere left to say so */
 }

@@ -1,10 +1,14 @@
 /* etcdworkerd: see run.h, and `etcdworkerd --help`. */
 #include "service/dev_guard.h"
+#include "service/logger.h"
 #include "service/run.h"
 
 #include <etcdworker/version.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 extern char **environ;
 
@@ -13,7 +17,17 @@ enum { RUN = -1 };
 /* Each problem on a line of its own, after our name. */
 static void print_problems(char *text) {
     for (char *rest = NULL, *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-        fprintf(stderr, "etcdworkerd: %s\n", line);
+        logger_say(line);
+}
+
+/* A standard descriptor that is closed would be given to the next file or socket, and what is printed would go there: a
+ * log line into the connection to etcd. So a closed one gets a file that refuses the use it is meant for, as it did. */
+static void fill_standard_descriptors(void) {
+    static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            _exit(EXIT_FAILED); /* there is nowhere to say why */
+    }
 }
 
 static int act(settings *s, int status, FILE *problems) {
@@ -35,6 +49,8 @@ static int act(settings *s, int status, FILE *problems) {
 }
 
 int main(int argc, char **argv) {
+    fill_standard_descriptors();
+    signal(SIGPIPE, SIG_IGN); /* a reader that is gone is an error of write, for --help as well */
     if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0)
         return dev_guard_main(argc, argv);
     settings s;

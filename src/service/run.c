@@ -248,8 +248,9 @@ static void on_signal(run *r, int signal) {
         log_fields(EW_LOG_ERROR, r->name, "service", "the private etcd is gone", {"detail", err.detail, 0});
         stop(r, "the private etcd is gone");
     } else if (r->stopping) {
-        demo_restore_terminal();
         log_fields(EW_LOG_WARN, r->name, "service", "forced to end", {"signal", strsignal(signal), 0});
+        logger_flush_before_forced_end();
+        demo_restore_terminal();
         _exit(EXIT_FAILED); /* the private etcd's guard sees it and cleans up */
     } else {
         stop(r, strsignal(signal));
@@ -314,13 +315,16 @@ static int outcome(const run *r) {
 
 int run_service(const settings *s) {
     run r = {.settings = s, .options = s->options, .name = ew_options_text(s->options, "name"), .ended = -1};
-    logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s));
     ew_error err = {0};
+    if (logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s), &err) != EW_OK) {
+        logger_say(err.detail);
+        return exit_code(err.code);
+    }
     r.signals = signals_open(&r.stop_signals);
     r.ended = eventfd(0, EFD_CLOEXEC);
-    if (r.signals < 0 || r.ended < 0)
-        return give_up(&r, ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno)), &err);
-    int status = start(&r, &err), code;
+    int status =
+        r.signals >= 0 && r.ended >= 0 ? start(&r, &err) : ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno));
+    int code;
     if (status == EW_OK) {
         run_until_end(&r);
         if (r.launched)
@@ -332,6 +336,7 @@ int run_service(const settings *s) {
     }
     tear_down(&r);
     log_fields(EW_LOG_INFO, r.name, "service", "etcdworkerd ends", {"status", NULL, code});
+    logger_stop();
     return code;
 }
 

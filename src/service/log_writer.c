@@ -1,0 +1,242 @@
+#include "service/log_writer.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { QUEUE_BYTES = 1 << 18, END_MS = 1000 };
+
+static struct {
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t changed;
+    bool made; /* the condition variable */
+    bool running, closing;
+    pthread_t thread;
+    int fd;
+    log_note_fn note;
+
+    /* The queue: whole lines in a ring. */
+    char bytes[QUEUE_BYTES];
+    size_t begin, used;
+    bool idle;    /* the thread waits for a line */
+    bool writing; /* the thread has taken lines and not yet written them */
+
+    bool gap;            /* the queue was full: lines are dropped until half of it is free */
+    uint64_t unreported; /* lines dropped since the last note */
+    uint64_t dropped;
+} w = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- the queue, under the lock ---- */
+
+static void drop(uint64_t lines) {
+    w.unreported += lines;
+    w.dropped += lines;
+}
+
+static void append(const char *line, size_t len) {
+    size_t end = (w.begin + w.used) % QUEUE_BYTES, first = QUEUE_BYTES - end;
+    first = len < first ? len : first;
+    memcpy(w.bytes + end, line, first);
+    memcpy(w.bytes, line + first, len - first);
+    w.used += len;
+    if (w.idle)
+        pthread_cond_broadcast(&w.changed);
+}
+
+/* The note stands where the dropped lines would be. */
+static void close_gap(void) {
+    char line[LOG_LINE_BYTES];
+    if (w.unreported == 0 || w.used > QUEUE_BYTES / 2)
+        return;
+    append(line, w.note(line, w.unreported));
+    w.unreported = 0;
+    w.gap = false;
+}
+
+/* As many whole lines as one write may have. */
+static size_t take(char out[LOG_LINE_BYTES]) {
+    size_t len = w.used < LOG_LINE_BYTES ? w.used : LOG_LINE_BYTES, first = QUEUE_BYTES - w.begin;
+    first = len < first ? len : first;
+    memcpy(out, w.bytes + w.begin, first);
+    memcpy(out + first, w.bytes, len - first);
+    while (len > 0 && out[len - 1] != '\n')
+        len--;
+    w.begin = (w.begin + len) % QUEUE_BYTES;
+    w.used -= len;
+    return len;
+}
+
+static uint64_t count_lines(const char *text, size_t len) {
+    uint64_t count = 0;
+    for (size_t i = 0; i < len; i++)
+        count += text[i] == '\n';
+    return count;
+}
+
+/* ---- the thread ---- */
+
+/* Answers how many bytes were written. Waits as long as the descriptor makes it wait. */
+static size_t write_all(int fd, const char *text, size_t len) {
+    size_t done = 0;
+    while (done < len) {
+        ssize_t n = write(fd, text + done, len - done);
+        if (n > 0)
+            done += (size_t)n;
+        else if (n < 0 && errno == EAGAIN)
+            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1); /* somebody else has set O_NONBLOCK */
+        else if (n == 0 || errno != EINTR)
+            break;
+    }
+    return done;
+}
+
+/* Answers how many lines were lost. `torn`: the last byte written is not the end of a line. Only here can the thread be
+ * cancelled, which is how log_writer_stop frees it from a write that does not return. */
+static uint64_t write_lines(int fd, const char *text, size_t len, bool *torn) {
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    if (*torn && write_all(fd, "\n", 1) == 1)
+        *torn = false;
+    size_t done = *torn ? 0 : write_all(fd, text, len);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    *torn = *torn || (done > 0 && text[done - 1] != '\n');
+    return count_lines(text + done, len - done);
+}
+
+static void *run(void *arg) {
+    char text[LOG_LINE_BYTES];
+    bool torn = false;
+    (void)arg;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_mutex_lock(&w.lock);
+    for (;;) {
+        size_t len = take(text);
+        if (len == 0 && w.closing)
+            break;
+        if (len == 0) {
+            w.idle = true;
+            pthread_cond_wait(&w.changed, &w.lock);
+            w.idle = false;
+            continue;
+        }
+        w.writing = true;
+        int fd = w.fd;
+        pthread_mutex_unlock(&w.lock);
+        uint64_t lost = write_lines(fd, text, len, &torn);
+        pthread_mutex_lock(&w.lock);
+        w.writing = false;
+        drop(lost);
+        if (lost == 0)
+            close_gap();
+        pthread_cond_broadcast(&w.changed);
+    }
+    pthread_mutex_unlock(&w.lock);
+    return NULL;
+}
+
+/* ---- its life ---- */
+
+static int make_condition(void) {
+    pthread_condattr_t how;
+    int problem = pthread_condattr_init(&how);
+    if (problem == 0)
+        problem = pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+    if (problem == 0)
+        problem = pthread_cond_init(&w.changed, &how);
+    w.made = problem == 0;
+    pthread_condattr_destroy(&how);
+    return problem;
+}
+
+/* Signals are for the process's first thread. */
+static int start_thread(void) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int problem = pthread_create(&w.thread, NULL, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return problem;
+}
+
+int log_writer_start(int fd, log_note_fn note, ew_error *err) {
+    pthread_mutex_lock(&w.lock);
+    int problem = w.running ? EBUSY : w.made ? 0 : make_condition();
+    if (problem == 0) {
+        w.fd = fd;
+        w.note = note;
+        w.closing = w.idle = w.writing = w.gap = false;
+        w.unreported = 0;
+        w.begin = w.used = 0;
+        problem = start_thread();
+        w.running = problem == 0;
+    }
+    pthread_mutex_unlock(&w.lock);
+    return problem == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start the log's thread: %s", strerror(problem));
+}
+
+void log_writer_put(const char *line, size_t len) {
+    pthread_mutex_lock(&w.lock);
+    if (w.gap)
+        close_gap();
+    w.gap = w.gap || w.used + len > QUEUE_BYTES;
+    if (w.gap || !w.running || w.closing)
+        drop(1);
+    else
+        append(line, len);
+    pthread_mutex_unlock(&w.lock);
+}
+
+uint64_t log_writer_dropped(void) {
+    pthread_mutex_lock(&w.lock);
+    uint64_t dropped = w.dropped;
+    pthread_mutex_unlock(&w.lock);
+    return dropped;
+}
+
+static struct timespec deadline(clockid_t clock, int timeout_ms) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    t.tv_sec += timeout_ms / 1000;
+    t.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Under the lock. */
+static bool drain(int timeout_ms) {
+    struct timespec until = deadline(CLOCK_MONOTONIC, timeout_ms);
+    int problem = 0;
+    while (w.running && (w.used > 0 || w.writing) && problem == 0)
+        problem = pthread_cond_timedwait(&w.changed, &w.lock, &until);
+    return w.used == 0 && !w.writing;
+}
+
+void log_writer_flush(int timeout_ms) {
+    pthread_mutex_lock(&w.lock);
+    drain(timeout_ms);
+    pthread_mutex_unlock(&w.lock);
+}
+
+void log_writer_stop(int timeout_ms) {
+    pthread_mutex_lock(&w.lock);
+    bool running = w.running, drained = drain(timeout_ms);
+    if (!drained)
+        w.begin = w.used = 0;
+    w.closing = true;
+    if (w.made)
+        pthread_cond_broadcast(&w.changed);
+    pthread_mutex_unlock(&w.lock);
+    if (!running)
+        return;
+    if (!drained)
+        pthread_cancel(w.thread);
+    /* A write that waits for a dead disk cannot even be cancelled. The process ends without this thread then. */
+    struct timespec until = deadline(CLOCK_REALTIME, END_MS);
+    bool over = pthread_timedjoin_np(w.thread, NULL, &until) == 0;
+    pthread_mutex_lock(&w.lock);
+    w.running = !over;
+    pthread_mutex_unlock(&w.lock);
+}
