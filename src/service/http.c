@@ -1,198 +1,231 @@
 #include "service/http.h"
+#include "service/health.h"
+#include "service/http_listen.h"
 #include "service/pages.h"
 
-#include <arpa/inet.h>
-#include <nng/nng.h>
-#include <nng/supplemental/http/http.h>
-#include <pthread.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-/* nng calls the handlers on threads of its own, and may still be in one when the server is told to stop. So what they
- * look at is counted, and `worker` is looked at under the lock only. */
-struct http {
-    pthread_mutex_t lock;
-    const ew_worker *worker; /* NULL: stopped */
-    int users;               /* handlers, and whoever started it */
-    char *name, *prefix;
-    nng_http_server *server;
-    int port;
+enum {
+    MOST_CONNECTIONS = 64,
+    FEWEST_CONNECTIONS = 4,
+    CLOSING_CONNECTIONS = 8,       /* beside these, those that are being closed */
+    CONNECTION_SHARE = 4,          /* of the descriptors that the process may have, connections take a quarter */
+    CONNECTION_MEMORY = 16 * 1024, /* the request line and the headers must fit in */
+    IDLE_S = 10,
 };
 
-static void drop(void *arg) {
-    http *h = arg;
-    pthread_mutex_lock(&h->lock);
-    int left = --h->users;
-    pthread_mutex_unlock(&h->lock);
-    if (left > 0)
-        return;
-    pthread_mutex_destroy(&h->lock);
-    free(h->name);
-    free(h->prefix);
-    free(h);
+/* A connection that is open; fd -1: a free place. */
+typedef struct guest {
+    int fd;
+    uint64_t number; /* in the order of arrival */
+    bool leaving;    /* shut down by us */
+} guest;
+
+struct http {
+    char *worker, *prefix;
+    int64_t liveness_ms;
+    const ew_worker *source;
+    uint64_t (*log_dropped)(void);
+    _Atomic(const char *) waiting;
+    struct MHD_Daemon *server;
+    char url[300];
+
+    /* The server's thread only. */
+    size_t limit, open; /* without those that are leaving */
+    uint64_t arrivals;
+    guest guests[MOST_CONNECTIONS + CLOSING_CONNECTIONS];
+};
+
+/* ---- connections ---- */
+
+/* A quarter of the descriptors: a worker needs about 40. */
+static size_t connection_limit(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / CONNECTION_SHARE >= MOST_CONNECTIONS)
+        return MOST_CONNECTIONS;
+    size_t share = (size_t)files.rlim_cur / CONNECTION_SHARE;
+    return share > FEWEST_CONNECTIONS ? share : FEWEST_CONNECTIONS;
 }
 
-static bool read_stats(http *h, ew_worker_stats *s) {
-    *s = (ew_worker_stats){.size = sizeof *s};
-    pthread_mutex_lock(&h->lock);
-    bool there = h->worker && ew_worker_get_stats(h->worker, s) == EW_OK;
-    pthread_mutex_unlock(&h->lock);
-    return there;
+/* The server finds the end of the connection in its next round, and frees it. */
+static void close_oldest(http *h) {
+    guest *oldest = NULL;
+    for (guest *g = h->guests; g < h->guests + sizeof h->guests / sizeof h->guests[0]; g++) {
+        if (g->fd >= 0 && !g->leaving && (!oldest || g->number < oldest->number))
+            oldest = g;
+    }
+    if (!oldest)
+        return;
+    shutdown(oldest->fd, SHUT_RDWR);
+    oldest->leaving = true;
+    h->open--;
+}
+
+static void arrive(http *h, struct MHD_Connection *connection, void **context) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    guest *g = h->guests, *end = g + sizeof h->guests / sizeof h->guests[0];
+    while (g < end && g->fd >= 0)
+        g++;
+    if (!info || g == end) /* the server's own limit is the number of places */
+        return;
+    if (h->open >= h->limit)
+        close_oldest(h);
+    *g = (guest){info->connect_fd, h->arrivals++, false};
+    h->open++;
+    *context = g;
+}
+
+static void on_connection(void *self, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode what) {
+    http *h = self;
+    guest *g = *context;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        arrive(h, connection, context);
+    } else if (g) {
+        h->open -= !g->leaving;
+        g->fd = -1;
+    }
 }
 
 /* ---- answers ---- */
 
-static void answer(nng_aio *aio, uint16_t status, const char *type, const char *text) {
-    nng_http_res *res = NULL;
-    int code = nng_http_res_alloc(&res);
-    if (code == 0 && (code = nng_http_res_set_status(res, status)) == 0 &&
-        (code = nng_http_res_set_header(res, "Content-Type", type)) == 0 &&
-        (code = nng_http_res_set_header(res, "Cache-Control", "no-store")) == 0 &&
-        (code = nng_http_res_copy_data(res, text, strlen(text))) == 0) {
-        nng_aio_set_output(aio, 0, res);
-    } else if (res) {
-        nng_http_res_free(res);
+typedef enum MHD_Result result;
+
+static const char plain[] = "text/plain; charset=utf-8";
+
+/* Takes `text`, which is to be freed; NULL means that there was no memory for it. */
+static result answer(struct MHD_Connection *c, unsigned status, const char *type, char *text) {
+    static char sorry[] = "out of memory\n";
+    if (!text) {
+        status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+        type = plain;
     }
-    nng_aio_finish(aio, code);
-}
-
-static http *owner_of(nng_aio *aio) {
-    return nng_http_handler_get_data(nng_aio_get_input(aio, 1));
-}
-
-static void on_health(nng_aio *aio) {
-    ew_worker_stats s;
-    bool ready = read_stats(owner_of(aio), &s) && s.ready;
-    answer(aio, ready ? 200 : 503, "text/plain; charset=utf-8", ready ? "ready\n" : "not ready\n");
-}
-
-static void answer_page(nng_aio *aio, const char *type, char *text) {
-    if (text)
-        answer(aio, 200, type, text);
-    else
-        answer(aio, 500, "text/plain; charset=utf-8", "out of memory\n");
-    free(text);
-}
-
-static void on_metrics(nng_aio *aio) {
-    ew_worker_stats s;
-    http *h = owner_of(aio);
-    read_stats(h, &s);
-    answer_page(aio, "text/plain; version=0.0.4; charset=utf-8", pages_metrics(h->name, &s));
-}
-
-static void on_home(nng_aio *aio) {
-    ew_worker_stats s;
-    http *h = owner_of(aio);
-    read_stats(h, &s);
-    answer_page(aio, "text/html; charset=utf-8", pages_home(h->name, h->prefix, &s));
-}
-
-/* ---- the server ---- */
-
-static int add_page(http *h, const char *path, void (*fn)(nng_aio *)) {
-    nng_http_handler *handler;
-    int code = nng_http_handler_alloc(&handler, path, fn);
-    if (code != 0)
-        return code;
-    if ((code = nng_http_handler_set_data(handler, h, drop)) != 0) {
-        nng_http_handler_free(handler);
-        return code;
+    struct MHD_Response *r = MHD_create_response_from_buffer(strlen(text ? text : sorry), text ? text : sorry,
+                                                             text ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_PERSISTENT);
+    if (!r) {
+        free(text);
+        return MHD_NO; /* closes the connection */
     }
-    pthread_mutex_lock(&h->lock);
-    h->users++;
-    pthread_mutex_unlock(&h->lock);
-    if ((code = nng_http_server_add_handler(h->server, handler)) != 0)
-        nng_http_handler_free(handler);
-    return code;
+    result fine = MHD_add_response_header(r, "Content-Type", type);
+    if (fine == MHD_YES)
+        fine = MHD_add_response_header(r, "Cache-Control", "no-store");
+    if (fine == MHD_YES && status == MHD_HTTP_METHOD_NOT_ALLOWED)
+        fine = MHD_add_response_header(r, "Allow", "GET, HEAD");
+    if (fine == MHD_YES)
+        fine = MHD_queue_response(c, status, r);
+    MHD_destroy_response(r);
+    return fine;
 }
 
-static int port_of(nng_http_server *server) {
-    nng_sockaddr address;
-    if (nng_http_server_get_addr(server, &address) != 0)
-        return 0;
-    if (address.s_family == NNG_AF_INET)
-        return ntohs(address.s_in.sa_port);
-    return address.s_family == NNG_AF_INET6 ? ntohs(address.s_in6.sa_port) : 0;
+static void look(http *h, pages_view *v) {
+    *v = (pages_view){.worker = h->worker, .prefix = h->prefix, .stats.size = sizeof v->stats};
+    if (ew_worker_get_stats(h->source, &v->stats) != EW_OK)
+        v->stats = (ew_worker_stats){0};
+    v->log_dropped = h->log_dropped ? h->log_dropped() : 0;
+    v->connections = h->open;
+    health_look(&v->health, &v->stats, atomic_load(&h->waiting), h->liveness_ms);
 }
 
-static int serve(http *h, const nng_url *url) {
-    int code = nng_http_server_hold(&h->server, url);
-    if (code == 0)
-        code = add_page(h, "/healthz", on_health);
-    if (code == 0)
-        code = add_page(h, "/metrics", on_metrics);
-    if (code == 0)
-        code = add_page(h, "/", on_home);
-    if (code == 0)
-        code = nng_http_server_start(h->server);
-    if (code == 0)
-        h->port = port_of(h->server);
-    return code;
+static result on_request(void *self, struct MHD_Connection *c, const char *url, const char *method, const char *version,
+                         const char *upload, size_t *upload_size, void **context) {
+    (void)version, (void)upload;
+    http *h = self;
+    pages_view v;
+    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+        return answer(c, MHD_HTTP_METHOD_NOT_ALLOWED, plain, strdup("only GET and HEAD are served\n"));
+    /* An answer to the first call would close the connection, since a body may follow. A body is read and dropped. */
+    if (!*context || *upload_size > 0) {
+        *context = h;
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    look(h, &v);
+    if (strcmp(url, "/livez") == 0 || strcmp(url, "/healthz") == 0)
+        return answer(c, v.health.alive ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, plain, pages_live(&v));
+    if (strcmp(url, "/readyz") == 0)
+        return answer(c, v.health.ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, plain, pages_ready(&v));
+    if (strcmp(url, "/metrics") == 0)
+        return answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", pages_metrics(&v));
+    if (strcmp(url, "/") == 0)
+        return answer(c, MHD_HTTP_OK, "text/html; charset=utf-8", pages_home(&v));
+    return answer(c, MHD_HTTP_NOT_FOUND, plain, strdup("not found; there are /, /livez, /readyz and /metrics\n"));
 }
 
-static http *new_http(const char *worker, const char *prefix, const ew_worker *w) {
+/* ---- its life ---- */
+
+static int serve(http *h, int fd) {
+    size_t most = h->limit + CLOSING_CONNECTIONS;
+    h->server = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
+                                 fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)most, MHD_OPTION_CONNECTION_TIMEOUT,
+                                 (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+                                 MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+    return h->server ? 0 : errno;
+}
+
+static http *new_http(const http_config *config) {
     http *h = calloc(1, sizeof *h);
     if (!h)
         return NULL;
-    pthread_mutex_init(&h->lock, NULL);
-    h->worker = w;
-    h->users = 1;
-    h->name = strdup(worker);
-    h->prefix = strdup(prefix);
-    if (h->name && h->prefix)
+    for (size_t i = 0; i < sizeof h->guests / sizeof h->guests[0]; i++)
+        h->guests[i].fd = -1;
+    h->limit = connection_limit();
+    h->liveness_ms = config->liveness_ms;
+    h->source = config->source;
+    h->log_dropped = config->log_dropped;
+    h->worker = strdup(config->worker);
+    h->prefix = strdup(config->prefix);
+    if (h->worker && h->prefix)
         return h;
-    drop(h);
+    http_stop(h);
     return NULL;
 }
 
-int http_check(const char *listen, ew_error *err) {
-    const char *colon = strrchr(listen, ':');
-    if (!colon || colon == listen || strlen(colon + 1) == 0 || strlen(colon + 1) != strspn(colon + 1, "0123456789") ||
-        strlen(listen) > 250 || strchr(listen, '/'))
-        return ew_fail(err, EW_ERR_INVALID, "option http_listen: '%.100s' is not host:port", listen);
-    return EW_OK;
-}
-
-int http_start(http **out, const char *listen, const char *worker, const char *prefix, const ew_worker *w,
-               ew_error *err) {
+int http_start(http **out, const http_config *config, ew_error *err) {
     *out = NULL;
-    char text[280];
-    int status = http_check(listen, err);
+    int status = http_check(config->listen, err);
     if (status != EW_OK)
         return status;
-    snprintf(text, sizeof text, "http://%s/", listen);
-    nng_url *url;
-    int code = nng_url_parse(&url, text);
-    if (code == NNG_ENOMEM)
+    http *h = new_http(config);
+    if (!h)
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
-    if (code != 0)
-        return ew_fail(err, EW_ERR_INVALID, "option http_listen: '%.100s': %s", listen, nng_strerror(code));
-    http *h = new_http(worker, prefix, w);
-    code = h ? serve(h, url) : NNG_ENOMEM;
-    nng_url_free(url);
-    if (code == 0) {
-        *out = h;
-        return EW_OK;
+    int fd;
+    status = http_listen(&fd, config->listen, h->url, sizeof h->url, err);
+    if (status == EW_OK) {
+        /* From here on the descriptor is the server's. (If it fails early it is left open: the process ends then.) */
+        int problem = serve(h, fd);
+        if (problem != 0)
+            status = ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_SYSTEM, "cannot serve at %.100s: %s",
+                             config->listen, strerror(problem));
     }
-    http_stop(h);
-    return code == NNG_ENOMEM ? ew_fail(err, EW_ERR_NO_MEMORY, "out of memory")
-                              : ew_fail(err, EW_ERR_SYSTEM, "cannot serve at %.100s: %s", listen, nng_strerror(code));
+    if (status == EW_OK)
+        *out = h;
+    else
+        http_stop(h);
+    return status;
 }
 
-int http_port(const http *h) {
-    return h->port;
+void http_set_waiting(http *h, const char *why) {
+    if (h)
+        atomic_store(&h->waiting, why);
+}
+
+const char *http_url(const http *h) {
+    return h->url;
 }
 
 void http_stop(http *h) {
     if (!h)
         return;
-    pthread_mutex_lock(&h->lock);
-    h->worker = NULL;
-    pthread_mutex_unlock(&h->lock);
-    if (h->server) {
-        nng_http_server_stop(h->server);
-        nng_http_server_release(h->server);
-    }
-    drop(h);
+    if (h->server)
+        MHD_stop_daemon(h->server);
+    free(h->worker);
+    free(h->prefix);
+    free(h);
 }

@@ -1,5 +1,9 @@
-/* The HTTP page: /healthz (200 when ready, else 503), /metrics (Prometheus), / (for people). The only file beside the
- * actors that knows nng. */
+/* The HTTP server, by libmicrohttpd: /livez and /healthz (see health.h), /readyz, /metrics (Prometheus), / (for
+ * people).
+ *
+ * One thread serves all connections. Connections, their memory and the time they may be idle are bounded; the number of
+ * connections follows from RLIMIT_NOFILE, so that clients cannot take the descriptors that the worker needs. When there
+ * are too many, the oldest is closed for the newest: a probe is answered whatever others hold open. */
 #ifndef SERVICE_HTTP_H
 #define SERVICE_HTTP_H
 
@@ -7,18 +11,29 @@
 
 typedef struct http http;
 
-/* Serves at "host:port" until http_stop; port 0 takes a free one. `w` must live until then. The texts are copied.
- * EW_ERR_INVALID for a malformed address, EW_ERR_SYSTEM if it cannot be listened at. */
-int http_start(http **out, const char *listen, const char *worker, const char *prefix, const ew_worker *w,
-               ew_error *err);
+typedef struct http_config {
+    const char *listen; /* "host:port", "[IPv6 address]:port", or ":port" for all addresses; port 0 takes a free one */
+    const char *worker, *prefix; /* shown */
+    int64_t liveness_ms;         /* see health.h */
+    const ew_worker *source;     /* must live until http_stop */
+    uint64_t (*log_dropped)(void);
+} http_config;
+
+/* Serves until http_stop. The texts of `config` are copied. EW_ERR_INVALID for a malformed address, EW_ERR_SYSTEM if it
+ * cannot be listened at. */
+int http_start(http **out, const http_config *config, ew_error *err);
 
 /* Whether `listen` has the form of an address. EW_ERR_INVALID names it. */
 int http_check(const char *listen, ew_error *err);
 
-/* The port it listens at. */
-int http_port(const http *h);
+/* Why the worker does not run yet, a constant text: it is then alive, and not ready. NULL: it runs. NULL `h` is fine.
+ */
+void http_set_waiting(http *h, const char *why);
 
-/* When this returns `w` is not looked at any more. NULL is fine. */
+/* Where it is reached: "http://host:port". */
+const char *http_url(const http *h);
+
+/* When this returns the worker is not looked at any more. NULL is fine. */
 void http_stop(http *h);
 
 #endif

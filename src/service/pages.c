@@ -10,9 +10,10 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 19 };
+enum { METRICS = 25 };
 
-static void list(const ew_worker_stats *s, metric out[METRICS]) {
+static void list(const pages_view *v, metric out[METRICS]) {
+    const ew_worker_stats *s = &v->stats;
     const metric all[METRICS] = {
         {"ready", "gauge", "1 while the worker is synced, watching and connected.", s->ready},
         {"revision", "gauge", "The newest etcd revision observed.", s->revision},
@@ -34,6 +35,13 @@ static void list(const ew_worker_stats *s, metric out[METRICS]) {
         {"audits_total", "counter", "Comparisons of the mirror with etcd.", (int64_t)s->audits},
         {"audit_repairs_total", "counter", "Keys that audits found to differ.", (int64_t)s->audit_repairs},
         {"no_space", "gauge", "1 while transactions wait because etcd is out of space.", s->no_space},
+        {"alive", "gauge", "1 unless a tick does not end or a thread hangs.", v->health.alive},
+        {"progress_age_ms", "gauge", "Since the slowest thread came round; each does every 5 s.", s->progress_age_ms},
+        {"tick_running_ms", "gauge", "How long the running tick has taken; 0 if none runs.", s->tick_running_ms},
+        {"txn_waiting_ms", "gauge", "How long the outcome of transactions has been waited for.", s->txn_waiting_ms},
+        {"log_records_dropped_total", "counter", "Log records dropped because stderr did not take them.",
+         (int64_t)v->log_dropped},
+        {"http_connections", "gauge", "Open connections of the HTTP server.", (int64_t)v->connections},
     };
     memcpy(out, all, sizeof all);
 }
@@ -58,18 +66,33 @@ static char *finish(FILE *out, char **text) {
     return NULL;
 }
 
-char *pages_metrics(const char *worker, const ew_worker_stats *s) {
+static char *line(const char *word, const char *reason) {
+    char *text = NULL;
+    if (asprintf(&text, "%s%s%s\n", word, reason[0] ? ": " : "", reason) < 0)
+        return NULL;
+    return text;
+}
+
+char *pages_live(const pages_view *v) {
+    return line(v->health.alive ? "alive" : "stuck", v->health.reason);
+}
+
+char *pages_ready(const pages_view *v) {
+    return line(v->health.ready ? "ready" : "not ready", v->health.reason);
+}
+
+char *pages_metrics(const pages_view *v) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
     metric all[METRICS];
-    list(s, all);
+    list(v, all);
     for (const metric *m = all; m < all + METRICS && m->name; m++) {
         fprintf(out, "# HELP etcdworker_%s %s\n# TYPE etcdworker_%s %s\netcdworker_%s{worker=\"", m->name, m->help,
                 m->name, m->type, m->name);
-        print_label(out, worker);
+        print_label(out, v->worker);
         fprintf(out, "\"} %" PRId64 "\n", m->value);
     }
     fprintf(out,
@@ -99,23 +122,29 @@ static const char head[] =
     ".yes{color:#6fd387}.no{color:#ff8c8c}td:nth-child(3){color:#aaa}}\n"
     "</style></head><body>\n";
 
-char *pages_home(const char *worker, const char *prefix, const ew_worker_stats *s) {
+char *pages_home(const pages_view *v) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return NULL;
     fprintf(out, "%s<h1>etcdworkerd %s</h1>\n<p>Worker <b>", head, ew_version());
-    print_html(out, worker);
+    print_html(out, v->worker);
     fputs("</b> follows <b>", out);
-    print_html(out, prefix[0] ? prefix : "the whole keyspace");
-    fprintf(out, "</b> and is <b class=\"%s\">%s</b>.</p>\n<table>\n", s->ready ? "yes" : "no",
-            s->ready ? "ready" : "not ready");
+    print_html(out, v->prefix[0] ? v->prefix : "the whole keyspace");
+    fprintf(out, "</b> and is <b class=\"%s\">%s</b>%s", v->health.ready ? "yes" : "no",
+            v->health.ready   ? "ready"
+            : v->health.alive ? "not ready"
+                              : "stuck",
+            v->health.reason[0] ? ": " : "");
+    print_html(out, v->health.reason);
+    fputs(".</p>\n<table>\n", out);
     metric all[METRICS];
-    list(s, all);
+    list(v, all);
     for (const metric *m = all + 1; m < all + METRICS && m->name; m++)
         fprintf(out, "<tr><td>%s</td><td>%" PRId64 "</td><td>%s</td></tr>\n", m->name, m->value, m->help);
-    fputs("</table>\n<p><a href=\"/healthz\">/healthz</a> <a href=\"/metrics\">/metrics</a></p>\n</body></html>\n",
+    fputs("</table>\n<p><a href=\"/livez\">/livez</a> <a href=\"/readyz\">/readyz</a> <a "
+          "href=\"/metrics\">/metrics</a></p>\n</body></html>\n",
           out);
     return finish(out, &text);
 }

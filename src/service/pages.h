@@ -1,13 +1,25 @@
-/* What the HTTP page shows, as text: each answers a string to be freed, or NULL when out of memory. */
+/* What the HTTP server shows, as text: each function answers a string to be freed, or NULL when out of memory. */
 #ifndef SERVICE_PAGES_H
 #define SERVICE_PAGES_H
 
-#include <etcdworker/worker.h>
+#include "service/health.h"
+
+typedef struct pages_view {
+    const char *worker, *prefix;
+    ew_worker_stats stats;
+    health health;
+    uint64_t log_dropped;
+    size_t connections;
+} pages_view;
+
+/* One line each: "alive" or "stuck", "ready" or "not ready", with the reason. */
+char *pages_live(const pages_view *v);
+char *pages_ready(const pages_view *v);
 
 /* The Prometheus text format, version 0.0.4. */
-char *pages_metrics(const char *worker, const ew_worker_stats *s);
+char *pages_metrics(const pages_view *v);
 
 /* For people. */
-char *pages_home(const char *worker, const char *prefix, const ew_worker_stats *s);
+char *pages_home(const pages_view *v);
 
 #endif

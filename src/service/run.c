@@ -60,6 +60,8 @@ static int exit_code(int status) {
     case EW_ERR_DENIED:
     case EW_ERR_UNAUTHENTICATED:
         return EXIT_CONFIG;
+    case EW_ERR_SYSTEM:
+        return EXIT_SYSTEM;
     default:
         return EXIT_FAILED;
     }
@@ -88,12 +90,18 @@ static int start_http(run *r, ew_error *err) {
     const char *listen = ew_options_text(r->options, "http_listen");
     if (listen[0] == '\0')
         return EW_OK;
-    int status = http_start(&r->http, listen, r->name, ew_options_text(r->options, "prefix"), r->worker, err);
+    const http_config config = {
+        .listen = listen,
+        .worker = r->name,
+        .prefix = ew_options_text(r->options, "prefix"),
+        .liveness_ms = ew_options_int(r->options, "liveness_ms"),
+        .source = r->worker,
+        .log_dropped = logger_dropped,
+    };
+    int status = http_start(&r->http, &config, err);
     if (status != EW_OK)
         return status;
-    char url[300];
-    snprintf(url, sizeof url, "http://%.*s:%d", (int)(strrchr(listen, ':') - listen), listen, http_port(r->http));
-    log_fields(EW_LOG_INFO, r->name, "service", "the http page is there", {"url", url, 0});
+    log_fields(EW_LOG_INFO, r->name, "service", "HTTP server listening", {"url", http_url(r->http), 0});
     return EW_OK;
 }
 
@@ -125,6 +133,7 @@ static int launch_worker(run *r, ew_error *err) {
         status = ew_worker_set_election(r->worker, election);
     if (status == EW_OK)
         status = ew_worker_start(r->worker, err);
+    http_set_waiting(r->http, NULL);
     if (status == EW_OK)
         tell_urls(r);
     if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
@@ -152,6 +161,7 @@ static int start_worker(run *r, ew_error *err) {
         return status;
     if (ew_options_text(r->options, "elect")[0] == '\0')
         return launch_worker(r, err);
+    http_set_waiting(r->http, "standing for election");
     return campaign_start(&r->campaign, r->options, err);
 }
 

@@ -6,11 +6,12 @@
 #include <etcdworker/options.h>
 #include <stdio.h>
 
-/* What etcdworkerd ends with. 75 and 78 are sysexits.h's EX_TEMPFAIL and EX_CONFIG. */
+/* What etcdworkerd ends with. 71, 75 and 78 are sysexits.h's EX_OSERR, EX_TEMPFAIL and EX_CONFIG. */
 enum {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
     EXIT_USAGE = 2,
+    EXIT_SYSTEM = 71,
     EXIT_TEMPORARY = 75,
     EXIT_CONFIG = 78,
 };

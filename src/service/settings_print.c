@@ -219,6 +219,7 @@ static const char outro[] = "\n"
                             "   0  done, or stopped by a signal\n"
                             "   1  failed, or forced by a second signal\n"
                             "   2  the command line is wrong\n"
+                            "  71  the system refused a thread, a file, memory or a port; the log says why\n"
                             "  75  failed for now, may work later: etcd is not available, a session was lost\n"
                             "  78  the configuration is wrong\n";
 

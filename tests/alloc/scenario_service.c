@@ -204,7 +204,7 @@ static bool shows(const guest *g, const char *path, const char *text) {
 
 static void *visit(void *arg) {
     static const char *const pages[][2] = {
-        {"/healthz", "ready"},
+        {"/readyz", "ready"},
         {"/metrics", "etcdworker_groups_committed_total{worker=\"allocated\"} 3"},
         {"/", "groups_committed_total"},
     };

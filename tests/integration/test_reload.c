@@ -324,7 +324,7 @@ static void test_sighup(void **state) {
     answer[0] = '\0';
     for (int64_t end_ms = etcd_now_ms() + WAIT_MS; !strstr(answer, " 200 ");) {
         assert_true(etcd_now_ms() < end_ms);
-        daemon_http(port, "/healthz", answer, sizeof answer);
+        daemon_http(port, "/readyz", answer, sizeof answer);
     }
     daemon_signal(&d, SIGTERM);
     assert_int_equal(daemon_wait(&d), 0);

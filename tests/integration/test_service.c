@@ -50,7 +50,7 @@ static void test_check_config(void **state) {
     (void)state;
     expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
     expect(78, "want host:port", ARGS("--check-config", "--endpoints=not an endpoint at all"));
-    expect(78, "option http_listen: 'nowhere' is not host:port", ARGS("--check-config", "--http-listen=nowhere"));
+    expect(78, "option http_listen: 'nowhere' is not host:port,", ARGS("--check-config", "--http-listen=nowhere"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
     expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
     expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));
@@ -187,30 +187,6 @@ static void test_demo_tells_what_happens(void **state) {
     assert_non_null(strstr(out, "->m4\n"));
 }
 
-static void test_http_page(void **state) {
-    (void)state;
-    char url[100];
-    daemon_process d = daemon_start(ARGS("--dev", "--prefix=/<app>", "--http-listen=127.0.0.1:0"));
-    daemon_await_field(&d, "url", url, sizeof url);
-    int port = atoi(strrchr(url, ':') + 1);
-    assert_true(port > 0);
-    daemon_await(&d, "msg=started");
-    do
-        daemon_http(port, "/healthz", out, sizeof out);
-    while (strstr(out, "503 "));
-    assert_non_null(strstr(out, "200 OK"));
-    assert_non_null(strstr(out, "\r\n\r\nready\n"));
-    daemon_http(port, "/metrics", out, sizeof out);
-    assert_non_null(strstr(out, "\netcdworker_ready{worker=\"worker\"} 1\n"));
-    assert_non_null(strstr(out, "\n# TYPE etcdworker_ticks_total counter\n"));
-    daemon_http(port, "/", out, sizeof out);
-    assert_non_null(strstr(out, "<b>/&#60;app&#62;</b>"));
-    daemon_http(port, "/etc/passwd", out, sizeof out);
-    assert_non_null(strstr(out, " 404 "));
-    daemon_signal(&d, SIGTERM);
-    assert_int_equal(daemon_wait(&d), 0);
-}
-
 static void test_logs_in_json(void **state) {
     (void)state;
     expect(0, "\"msg\":\"etcdworkerd ends\"", ARGS("--dev", "--seconds=1", "--log-format=json"));
@@ -239,7 +215,6 @@ int main(void) {
         cmocka_unit_test(test_kill_leaves_nothing),
         cmocka_unit_test(test_a_reactor_that_finishes),
         cmocka_unit_test(test_demo_tells_what_happens),
-        cmocka_unit_test(test_http_page),
         cmocka_unit_test(test_logs_in_json),
     };
     return cmocka_run_group_tests(tests, daemon_open, daemon_close);

@@ -79,12 +79,29 @@ int daemon_run(char *const *arguments, char *out, size_t size) {
     return process_run(argv, out, size);
 }
 
-daemon_process daemon_start(char *const *arguments) {
+daemon_process daemon_start_by(char *const *before, char *const *arguments) {
     char *argv[40];
     daemon_process d;
-    command_line(arguments, argv, 40);
+    size_t count = 0;
+    while (before[count] && count < 10) {
+        argv[count] = before[count];
+        count++;
+    }
+    command_line(arguments, argv + count, 40 - count);
     snprintf(d.log, sizeof d.log, "%s/log-%d", directory, ++logs);
     d.pid = process_start(argv, d.log);
+    return d;
+}
+
+daemon_process daemon_start(char *const *arguments) {
+    return daemon_start_by((char *[]){NULL}, arguments);
+}
+
+daemon_process daemon_start_to(char *const *arguments, int err) {
+    char *argv[40];
+    daemon_process d = {.log = "/dev/null"};
+    command_line(arguments, argv, 40);
+    d.pid = process_start_to(argv, err, err);
     return d;
 }
 
@@ -197,4 +214,14 @@ void daemon_http(int port, const char *path, char *out, size_t size) {
     }
     out[len] = '\0';
     close(fd);
+}
+
+long long daemon_metric(int port, const char *name) {
+    static char page[32768];
+    char text[100];
+    daemon_http(port, "/metrics", page, sizeof page);
+    snprintf(text, sizeof text, "\netcdworker_%s{", name);
+    const char *at = strstr(page, text);
+    at = at ? strstr(at, "} ") : NULL;
+    return at ? strtoll(at + 2, NULL, 10) : 0;
 }

@@ -27,6 +27,12 @@ int daemon_run(char *const *arguments, char *out, size_t size);
 
 /* Starts it. It is killed when the test program ends. */
 daemon_process daemon_start(char *const *arguments);
+
+/* The same, started by another program, whose command line `before` begins, and ends in NULL. */
+daemon_process daemon_start_by(char *const *before, char *const *arguments);
+
+/* The same, with its stderr, the log, in `err`, which stays the caller's: there is no `log` then. */
+daemon_process daemon_start_to(char *const *arguments, int err);
 void daemon_signal(const daemon_process *d, int signal);
 int daemon_wait(daemon_process *d); /* the exit code, as above; fails the test if it does not end */
 
@@ -47,5 +53,8 @@ size_t daemon_processes(const char *text);
 
 /* What an HTTP server of 127.0.0.1 answers, head and body; "" if it does not. */
 void daemon_http(int port, const char *path, char *out, size_t size);
+
+/* The value of a metric, 0 if the server does not answer. `name` without the prefix "etcdworker_". */
+long long daemon_metric(int port, const char *name);
 
 #endif

@@ -42,7 +42,7 @@ static pid_t spawn(char *const *argv, posix_spawn_file_actions_t *actions) {
     return pid;
 }
 
-pid_t process_start(char *const *argv, const char *log) {
+static pid_t spawn_mortal(char *const *argv, posix_spawn_file_actions_t *actions) {
     /* The signal at the parent's death cannot be asked for through posix_spawn, so setpriv asks for it and becomes the
      * program. */
     char *head[] = {"setpriv", "--pdeathsig", "KILL", "--"};
@@ -54,15 +54,28 @@ pid_t process_start(char *const *argv, const char *log) {
         process_die("out of memory");
     memcpy(all, head, sizeof head);
     memcpy(all + 4, argv, count * sizeof *argv);
+    pid_t pid = spawn(all, actions);
+    posix_spawn_file_actions_destroy(actions);
+    free(all);
+    return pid;
+}
+
+pid_t process_start(char *const *argv, const char *log) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     posix_spawn_file_actions_adddup2(&actions, 1, 2);
-    pid_t pid = spawn(all, &actions);
-    posix_spawn_file_actions_destroy(&actions);
-    free(all);
-    return pid;
+    return spawn_mortal(argv, &actions);
+}
+
+pid_t process_start_to(char *const *argv, int out, int err) {
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, out, 1);
+    posix_spawn_file_actions_adddup2(&actions, err, 2);
+    return spawn_mortal(argv, &actions);
 }
 
 int process_run(char *const *argv, char *out, size_t size) {

@@ -12,6 +12,9 @@ _Noreturn void process_die(const char *format, ...) __attribute__((format(printf
 /* Starts a program that gets SIGKILL when the calling thread ends, its output appended to `log`. */
 pid_t process_start(char *const *argv, const char *log);
 
+/* The same, with its output in `out`, and stderr in `err`, which stay the caller's. */
+pid_t process_start_to(char *const *argv, int out, int err);
+
 /* Runs one to its end: its exit code, 128 + the signal that ended it, and what it printed. */
 int process_run(char *const *argv, char *out, size_t size);
 
