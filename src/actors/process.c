@@ -14,6 +14,9 @@ static void keep_freed_memory(void) {
 }
 
 int ew_process_prepare(int cpu, ew_error *err) {
+    int status = ew_process_check_limits(err);
+    if (status != EW_OK)
+        return status;
     keep_freed_memory();
     if (setenv("GRPC_POLL_STRATEGY", "poll", 0) != 0)
         return ew_fail(err, EW_ERR_NO_MEMORY, "GRPC_POLL_STRATEGY");

@@ -326,13 +326,16 @@ static int outcome(const run *r) {
 int run_service(const settings *s) {
     run r = {.settings = s, .options = s->options, .name = ew_options_text(s->options, "name"), .ended = -1};
     ew_error err = {0};
-    if (logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s), &err) != EW_OK) {
+    int status = ew_process_check_limits(&err);
+    if (status == EW_OK)
+        status = logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s), &err);
+    if (status != EW_OK) { /* there is no log */
         logger_say(err.detail);
-        return exit_code(err.code);
+        return exit_code(status);
     }
     r.signals = signals_open(&r.stop_signals);
     r.ended = eventfd(0, EFD_CLOEXEC);
-    int status =
+    status =
         r.signals >= 0 && r.ended >= 0 ? start(&r, &err) : ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno));
     int code;
     if (status == EW_OK) {

@@ -1,0 +1,115 @@
+/* etcdworkerd under limits of the system: too low a limit is named, with the number that is needed, and that number is
+ * enough. */
+#include "lib/daemon.h"
+#include "lib/etcd_server.h"
+#include "lib/process.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static etcd_server *server;
+static char out[65536];
+
+static int set_up(void **state) {
+    server = etcd_server_start(NULL);
+    return daemon_open(state);
+}
+
+static int tear_down(void **state) {
+    etcd_server_free(server);
+    return daemon_close(state);
+}
+
+/* Runs the daemon for a second with everything that takes threads and descriptors: the exit code. `limit` is an
+ * option of prlimit. `as_user`: as a user whose processes are counted, which root's are not. */
+static int run(const char *limit, bool as_user) {
+    char flag[64], endpoints[160];
+    char *argv[24] = {"setpriv", "--reuid=65534", "--clear-groups"};
+    size_t count = as_user && geteuid() == 0 ? 3 : 0;
+    snprintf(flag, sizeof flag, "%s", limit);
+    snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
+    char *rest[] = {"prlimit",
+                    flag,
+                    (char *)daemon_built("etcdworkerd"),
+                    endpoints,
+                    "--prefix=/limits",
+                    "--elect=/seat",
+                    "--submit",
+                    "--publish-ticks",
+                    "--http-listen=127.0.0.1:0",
+                    "--seconds=4",
+                    NULL};
+    memcpy(argv + count, rest, sizeof rest);
+    return process_run(argv, out, sizeof out);
+}
+
+/* The limit is refused with 71 and one line, which begins with `text`; answers the number that it asks for. */
+static unsigned long long expect_refused(const char *option, unsigned long long value, bool as_user, const char *text) {
+    char limit[64], begin[100];
+    snprintf(limit, sizeof limit, "--%s=%llu", option, value);
+    snprintf(begin, sizeof begin, "etcdworkerd: %s", text);
+    int code = run(limit, as_user);
+    const char *needed = strstr(out, "at least ");
+    if (code != 71 || strncmp(out, begin, strlen(begin)) != 0 || !needed || strchr(out, '\n') != out + strlen(out) - 1)
+        fail_msg("%s: %d, %s", limit, code, out);
+    return strtoull(needed + 9, NULL, 10);
+}
+
+static void expect_enough(const char *option, unsigned long long value, bool as_user) {
+    char limit[64];
+    snprintf(limit, sizeof limit, "--%s=%llu", option, value);
+    int code = run(limit, as_user);
+    if (code != 0 || !strstr(out, "msg=started"))
+        fail_msg("%s: %d, %s", limit, code, out);
+}
+
+static void test_files(void **state) {
+    (void)state;
+    unsigned long long needed = 0;
+    for (unsigned value = 10; value <= 16; value++)
+        needed = expect_refused("nofile", value, false, "RLIMIT_NOFILE (ulimit -n) is 1");
+    assert_in_range(needed, 36, 64);
+    expect_refused("nofile", needed - 1, false, "RLIMIT_NOFILE (ulimit -n) is ");
+    expect_enough("nofile", needed, false);
+}
+
+static void test_threads(void **state) {
+    (void)state;
+    unsigned long long needed = 0;
+    for (unsigned value = 12; value <= 16; value++)
+        needed = expect_refused("nproc", value, true, "RLIMIT_NPROC (ulimit -u) is 1");
+    assert_in_range(needed, 30, 4096);
+    if (geteuid() != 0) /* other processes of this user come and go, and are counted too */
+        return;
+    expect_refused("nproc", needed - 1, true, "RLIMIT_NPROC (ulimit -u) is ");
+    expect_enough("nproc", needed, true);
+}
+
+static void test_address_space(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* a sanitizer reserves terabytes */
+#endif
+    unsigned long long needed = 0;
+    for (unsigned kib = 200000; kib <= 350000; kib += 50000)
+        needed = expect_refused("as", kib * 1024ULL, false, "RLIMIT_AS (ulimit -v) is ");
+    expect_enough("as", needed * 1024, false);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_address_space),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
