@@ -5,6 +5,7 @@
 #include "service/dev_etcd.h"
 #include "service/http.h"
 #include "service/logger.h"
+#include "service/settings_check.h"
 #include "service/signals.h"
 
 #include <errno.h>
@@ -165,12 +166,6 @@ static int start_worker(run *r, ew_error *err) {
     return campaign_start(&r->campaign, r->options, err);
 }
 
-static int check_demo(const ew_options *o, ew_error *err) {
-    if (ew_options_int(o, "demo") && !ew_options_int(o, "dev"))
-        return ew_fail(err, EW_ERR_INVALID, "option demo: it needs dev, because it writes a sample into etcd");
-    return EW_OK;
-}
-
 /* The demo has a prefix of its own, unless one was given: the whole keyspace would do, but is harder to look at. */
 static int choose_prefix(run *r, ew_error *err) {
     if (ew_options_int(r->options, "demo") && settings_source_of(r->settings, "prefix") == SOURCE_DEFAULT)
@@ -179,7 +174,9 @@ static int choose_prefix(run *r, ew_error *err) {
 }
 
 static int start(run *r, ew_error *err) {
-    int status = check_demo(r->options, err);
+    int status = settings_check(r->settings, err);
+    if (status == EW_OK)
+        status = settings_check_files(r->options, err);
     if (status == EW_OK)
         status = choose_prefix(r, err);
     log_fields(EW_LOG_INFO, r->name, "service", "etcdworkerd starts", {"version", ew_version(), 0},
@@ -369,11 +366,14 @@ int run_check(const settings *s, FILE *problems) {
     ew_client *client = NULL;
     ew_worker *worker = NULL;
     int code = EXIT_DONE;
-    note(&code, ew_client_open(&client, o, &err), &err, problems);
+    int files = settings_check_files(o, &err);
+    note(&code, files, &err, problems);
+    if (files == EW_OK)
+        note(&code, ew_client_open(&client, o, &err), &err, problems);
     note(&code, ew_worker_create(&worker, o, chosen_none(), NULL, &err), &err, problems);
     note(&code, chosen_check(o, &err), &err, problems);
     note(&code, listen[0] ? http_check(listen, &err) : EW_OK, &err, problems);
-    note(&code, check_demo(o, &err), &err, problems);
+    note(&code, settings_check(s, &err), &err, problems);
     ew_worker_destroy(worker);
     ew_client_close(client);
     return code;

@@ -42,9 +42,22 @@ static size_t row_of(const char *name) {
     return i;
 }
 
+/* A shell takes quotes off; files, docker's --env-file and systemd's units leave some on. They would be part of the key
+ * or path. A password and a plugin's text may mean them. */
+static bool is_quoted(const char *name, const char *value) {
+    size_t len = strlen(value);
+    return len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0] &&
+           strcmp(name, "password") != 0 && strcmp(name, "reactor_args") != 0;
+}
+
 static bool set(loading *l, size_t row, const char *value, settings_source source, int status, const char *where) {
     ew_error err;
-    int code = ew_options_set(l->s->options, ew_option_at(row)->name, value, &err);
+    const char *name = ew_option_at(row)->name;
+    int code = is_quoted(name, value) ? ew_fail(&err, EW_ERR_INVALID,
+                                                "option %s: the quotes around %.150s are part of the value; leave "
+                                                "them out",
+                                                name, value)
+                                      : ew_options_set(l->s->options, name, value, &err);
     if (code == EW_OK) {
         l->s->sources[row] = (unsigned char)source;
         return true;

@@ -97,6 +97,44 @@ static void test_no_etcd_to_start(void **state) {
     expect(78, "option demo: it needs dev", ARGS("--demo"));
 }
 
+/* Each would be dropped, or waited for, in silence. */
+static void test_options_that_exclude_each_other(void **state) {
+    (void)state;
+    static char *const wrong[][4] = {
+        {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 would not be used"},
+        {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: it needs dev"},
+        {"--elect=/app", "--prefix=/app", NULL, "option elect: '/app' cannot be an election's name"},
+        {"--elect=/app", "--prefix=app/below/", NULL, "option elect: '/app' cannot be an election's name"},
+        {"--elect=/app/members", "--prefix=/app", NULL, "option elect: '/app/members' cannot"},
+        {"--elect=/tasks/x", "--prefix=", NULL, "option elect: '/tasks/x' cannot"},
+        {"--elect=/etcdworker", "--prefix=/app", NULL, "option elect: '/etcdworker' cannot"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        expect(78, wrong[i][3], ARGS(wrong[i][0], wrong[i][1]));
+        expect(78, wrong[i][3], ARGS("--check-config", wrong[i][0], wrong[i][1]));
+    }
+    expect(0, "elect", ARGS("--check-config", "--elect=/app/seat", "--prefix=/app"));
+    expect(0, "elect", ARGS("--check-config", "--elect=/apple", "--prefix=/app"));
+    expect(0, "elect", ARGS("--check-config", "--elect=/app", "--prefix=/apple"));
+    expect(0, "elect", ARGS("--check-config", "--elect=/app/tasks", "--prefix=/app", "--reactor=none"));
+}
+
+/* A file that is named and cannot be read is a mistake of the configuration, whatever it is for. */
+static void test_files_that_cannot_be_read(void **state) {
+    (void)state;
+    static char *const wrong[][2] = {
+        {"--ca-file=/no/such/ca", "ca_file /no/such/ca: No such file"},
+        {"--ca-file=/", "ca_file /: Is a directory"},
+        {"--cert-file=/no/such/cert", "cert_file /no/such/cert: No such file"},
+        {"--key-file=/no/such/key", "key_file /no/such/key: No such file"},
+        {"--password-file=/no/such/word", "password_file /no/such/word: No such file"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        expect(78, wrong[i][1], ARGS(wrong[i][0], "--user=u"));
+        expect(78, wrong[i][1], ARGS("--check-config", wrong[i][0], "--user=u"));
+    }
+}
+
 static void test_no_etcd_to_connect_to(void **state) {
     (void)state;
     /* Port 1 of the loopback: nobody listens there without being root and meaning it. */
@@ -206,6 +244,8 @@ int main(void) {
         cmocka_unit_test(test_wrong_config_file),
         cmocka_unit_test(test_wrong_plugins),
         cmocka_unit_test(test_no_etcd_to_start),
+        cmocka_unit_test(test_options_that_exclude_each_other),
+        cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_no_etcd_to_connect_to),
         cmocka_unit_test(test_dev_for_some_seconds),
         cmocka_unit_test(test_dev_keeps_data_where_it_is_told),

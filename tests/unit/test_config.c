@@ -371,8 +371,25 @@ static void test_what_is_asked_for(void **state) {
     }
 }
 
+/* Quotes would be part of the key, or of the file's name: wherever they come from. */
+static void test_quotes_are_refused(void **state) {
+    (void)state;
+    settings s;
+    expect_in_file("prefix = \"/x\"\n", ":1: option prefix: the quotes around \"/x\" are part of the value");
+    expect_in_file("\nendpoints = 'h:2379'\n", ":2: option endpoints: the quotes around 'h:2379'");
+    expect_in_file("tick_interval_ms = \"5\"\n", ":1: option tick_interval_ms: the quotes around");
+    expect(EXIT_CONFIG, NULL, LIST("ETCDWORKER_PREFIX=\"/x\""), "ETCDWORKER_PREFIX: option prefix: the quotes around");
+    expect(EXIT_USAGE, LIST("--prefix='/x'"), NULL, "--prefix: option prefix: the quotes around '/x'");
+    assert_int_equal(load_file(&s, "prefix = \"x\npassword = \"p\"\nreactor_args = 'a' 'b'\n"), EXIT_DONE);
+    assert_string_equal(ew_options_text(s.options, "prefix"), "\"x");
+    assert_string_equal(ew_options_text(s.options, "password"), "\"p\"");
+    assert_string_equal(ew_options_text(s.options, "reactor_args"), "'a' 'b'");
+    settings_fini(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quotes_are_refused),
         cmocka_unit_test(test_the_nearer_source_wins),
         cmocka_unit_test(test_every_option_is_a_flag_a_variable_and_a_line),
         cmocka_unit_test(test_switches),

@@ -1,0 +1,100 @@
+#include "service/settings_check.h"
+#include "core/prefix.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- files ---- */
+
+/* Why it cannot be read, or 0. A FIFO is not waited for. */
+static int problem_with(const char *path) {
+    struct stat info;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return errno;
+    int problem = fstat(fd, &info) != 0 ? errno : S_ISDIR(info.st_mode) ? EISDIR : 0;
+    close(fd);
+    return problem;
+}
+
+int settings_check_files(const ew_options *o, ew_error *err) {
+    static const char *const files[] = {"ca_file", "cert_file", "key_file", "password_file"};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *path = ew_options_text(o, files[i]);
+        int problem = path[0] != '\0' ? problem_with(path) : 0;
+        if (problem != 0)
+            return ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_INVALID, "%s %.160s: %s", files[i], path,
+                           strerror(problem));
+    }
+    return EW_OK;
+}
+
+/* ---- the private etcd ---- */
+
+static int check_dev(const settings *s, ew_error *err) {
+    const ew_options *o = s->options;
+    bool dev = ew_options_int(o, "dev") != 0;
+    if (ew_options_int(o, "demo") && !dev)
+        return ew_fail(err, EW_ERR_INVALID, "option demo: it needs dev, because it writes a sample into etcd");
+    if (ew_options_text(o, "dev_data")[0] != '\0' && !dev)
+        return ew_fail(err, EW_ERR_INVALID, "option dev_data: it needs dev, whose etcd keeps its data there");
+    if (dev && settings_source_of(s, "endpoints") != SOURCE_DEFAULT)
+        return ew_fail(err, EW_ERR_INVALID,
+                       "option endpoints: %.120s would not be used, because dev starts a private etcd; leave one of "
+                       "the two out",
+                       ew_options_text(o, "endpoints"));
+    return EW_OK;
+}
+
+/* ---- the election's name ---- */
+
+/* Whether `path` is `folder`, or lies below it. */
+static bool is_in(const char *path, const char *folder) {
+    size_t len = strlen(folder);
+    return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
+static int refuse_name(const char *name, const char *what, const char *keys, ew_error *err) {
+    return ew_fail(err, EW_ERR_INVALID,
+                   "option elect: '%.80s' cannot be an election's name: %s '%.80s' would be taken for each other's; "
+                   "choose a name apart from the prefix, such as /elections/app",
+                   name, what, keys);
+}
+
+/* Whoever has a key below the name counts as a candidate, and one that is older is waited for: so no other keys may be
+ * there. (A name inside the prefix is fine: reactors see the candidates.) */
+static int check_name(const ew_options *o, const char *name, const char *prefix, ew_error *err) {
+    static const char *const places[] = {"/members", "/tasks", "/assignments"};
+    const char *receipts = ew_options_text(o, "receipt_prefix");
+    if (prefix[0] != '\0' && is_in(prefix, name))
+        return refuse_name(name, "the candidates and the keys of the prefix", prefix, err);
+    if (is_in(receipts, name))
+        return refuse_name(name, "the candidates and the receipts below", receipts, err);
+    if (strcmp(ew_options_text(o, "reactor"), "assign") != 0)
+        return EW_OK;
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        size_t len = strlen(prefix);
+        if (strncmp(name, prefix, len) == 0 && is_in(name + len, places[i]))
+            return refuse_name(name, "the candidates and what assign keeps below", places[i], err);
+    }
+    return EW_OK;
+}
+
+static int check_elect(const ew_options *o, ew_error *err) {
+    const char *name = ew_options_text(o, "elect");
+    if (name[0] == '\0')
+        return EW_OK;
+    char *prefix = prefix_normalise(ew_options_text(o, "prefix"));
+    int status = prefix ? check_name(o, name, prefix, err) : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+    free(prefix);
+    return status;
+}
+
+int settings_check(const settings *s, ew_error *err) {
+    int status = check_dev(s, err);
+    return status == EW_OK ? check_elect(s->options, err) : status;
+}
