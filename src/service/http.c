@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -160,13 +161,21 @@ static result on_request(void *self, struct MHD_Connection *c, const char *url, 
 
 /* ---- its life ---- */
 
+/* 0, or an errno. The descriptor is the server's; one that cannot start has closed it, or has not yet. */
 static int serve(http *h, int fd) {
+    struct stat before, after;
     size_t most = h->limit + CLOSING_CONNECTIONS;
+    bool known = fstat(fd, &before) == 0;
     h->server = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, h, MHD_OPTION_LISTEN_SOCKET,
                                  fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)most, MHD_OPTION_CONNECTION_TIMEOUT,
                                  (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
                                  MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
-    return h->server ? 0 : errno;
+    if (h->server)
+        return 0;
+    int problem = errno;
+    if (known && fstat(fd, &after) == 0 && after.st_ino == before.st_ino && after.st_dev == before.st_dev)
+        close(fd);
+    return problem != 0 ? problem : EIO;
 }
 
 static http *new_http(const http_config *config) {
@@ -197,13 +206,10 @@ int http_start(http **out, const http_config *config, ew_error *err) {
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
     int fd;
     status = http_listen(&fd, config->listen, h->url, sizeof h->url, err);
-    if (status == EW_OK) {
-        /* From here on the descriptor is the server's. (If it fails early it is left open: the process ends then.) */
-        int problem = serve(h, fd);
-        if (problem != 0)
-            status = ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_SYSTEM, "cannot serve at %.100s: %s",
-                             config->listen, strerror(problem));
-    }
+    int problem = status == EW_OK ? serve(h, fd) : 0;
+    if (problem != 0)
+        status = ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_SYSTEM, "cannot serve at %.100s: %s",
+                         config->listen, strerror(problem));
     if (status == EW_OK)
         *out = h;
     else

@@ -4,15 +4,20 @@
 #define ALLOC_FAILING_H
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <nng/nng.h>
-#include <nng/supplemental/http/http.h>
 #include <protobuf-c/protobuf-c.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* It includes <unistd.h>, whose revoke(2) would clash with a function of a source that does not. */
+#define revoke unistd_revoke
+#include <microhttpd.h>
+#undef revoke
 
 /* A place in the sources that allocates. */
 typedef struct failing_site {
@@ -58,15 +63,10 @@ ProtobufCMessage *failing_unpack(failing_site *site, const ProtobufCMessageDescr
 #define nng_msg_realloc(...)                                  FAILING_OR((int)NNG_ENOMEM, nng_msg_realloc(__VA_ARGS__))
 #define nng_listen(...)                                       FAILING_OR((int)NNG_ENOMEM, nng_listen(__VA_ARGS__))
 #define nng_dial(...)                                         FAILING_OR((int)NNG_ENOMEM, nng_dial(__VA_ARGS__))
-#define nng_url_parse(...)                                    FAILING_OR((int)NNG_ENOMEM, nng_url_parse(__VA_ARGS__))
-#define nng_http_server_hold(...)                             FAILING_OR((int)NNG_ENOMEM, nng_http_server_hold(__VA_ARGS__))
-#define nng_http_server_add_handler(...)                      FAILING_OR((int)NNG_ENOMEM, nng_http_server_add_handler(__VA_ARGS__))
-#define nng_http_server_start(...)                            FAILING_OR((int)NNG_ENOMEM, nng_http_server_start(__VA_ARGS__))
-#define nng_http_handler_alloc(...)                           FAILING_OR((int)NNG_ENOMEM, nng_http_handler_alloc(__VA_ARGS__))
-#define nng_http_handler_set_data(...)                        FAILING_OR((int)NNG_ENOMEM, nng_http_handler_set_data(__VA_ARGS__))
-#define nng_http_res_alloc(...)                               FAILING_OR((int)NNG_ENOMEM, nng_http_res_alloc(__VA_ARGS__))
-#define nng_http_res_set_header(...)                          FAILING_OR((int)NNG_ENOMEM, nng_http_res_set_header(__VA_ARGS__))
-#define nng_http_res_copy_data(...)                           FAILING_OR((int)NNG_ENOMEM, nng_http_res_copy_data(__VA_ARGS__))
+#define MHD_start_daemon(...)                                 FAILING_OR((struct MHD_Daemon *)NULL, MHD_start_daemon(__VA_ARGS__))
+#define MHD_create_response_from_buffer(...)                  FAILING_OR((struct MHD_Response *)NULL, MHD_create_response_from_buffer(__VA_ARGS__))
+#define MHD_add_response_header(...)                          FAILING_OR(MHD_NO, MHD_add_response_header(__VA_ARGS__))
+#define MHD_queue_response(...)                               FAILING_OR(MHD_NO, MHD_queue_response(__VA_ARGS__))
 #define getline(...)                                          FAILING_OR((ssize_t)-1, getline(__VA_ARGS__))
 #define protobuf_c_message_unpack(type, allocator, len, data) failing_unpack(FAILING_SITE, type, allocator, len, data)
 #endif

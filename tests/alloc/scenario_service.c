@@ -56,6 +56,8 @@ void alloc_close_service(void) {
 static int status_of(int exit_code) {
     if (exit_code == EXIT_TEMPORARY)
         return EW_ERR_UNKNOWN_OUTCOME; /* there was no memory for the answer */
+    if (exit_code == EXIT_SYSTEM)
+        return EW_ERR_SYSTEM; /* no thread */
     return exit_code == EXIT_DONE ? EW_OK : exit_code == EXIT_FAILED ? EW_ERR_NO_MEMORY : EW_ERR_INVALID;
 }
 
@@ -269,7 +271,7 @@ static int run_it(void) {
         process_die("the service's options are wrong");
     int code = serve(&s, port);
     settings_fini(&s);
-    if (code != EXIT_DONE && code != EXIT_FAILED && code != EXIT_TEMPORARY)
+    if (code != EXIT_DONE && code != EXIT_FAILED && code != EXIT_SYSTEM && code != EXIT_TEMPORARY)
         alloc_problem("the service ends with %d", code);
     if (code == EXIT_DONE && BY_HAND(hand_count("/service/assignments/")) != TASKS)
         alloc_problem("a task has nobody");
