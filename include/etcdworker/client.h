@@ -117,7 +117,9 @@ static inline ew_keys ew_keys_from(ew_slice first) {
     ew_keys k = {EW_KEYS_FROM, first, {NULL, 0}};
     return k;
 }
-/* From `first`, which belongs to it, to `end`, which does not. */
+/* From `first`, which belongs to it, to `end`, which does not. An empty `first` is the first key there is. A range that
+ * holds no key, because `end` is not larger than `first` in byte order, is refused with EW_ERR_INVALID by every call:
+ * [b, "\0") among them, which etcd itself would read as "b and all behind it" (that is ew_keys_from). */
 static inline ew_keys ew_keys_between(ew_slice first, ew_slice end) {
     ew_keys k = {EW_KEYS_BETWEEN, first, end};
     return k;
@@ -229,6 +231,10 @@ EW_API int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_sli
 EW_API int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
 EW_API int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
 EW_API int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
+
+/* Adds a copy of `inner` as one operation. `inner` may hold nested transactions itself: up to EW_TXN_DEPTH_MAX levels
+ * below `t`; one more is EW_ERR_TOO_LARGE, which names the depth. */
+#define EW_TXN_DEPTH_MAX 64
 EW_API int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner);
 
 /* A transaction may be sent any number of times. That its compares did not hold is EW_OK: see ew_result_succeeded. */

@@ -145,3 +145,10 @@ void denied_write_watch(char *out, size_t size, const char *text, ew_slice key, 
     add(&l, "%s", text);
     add_keys(&l, "watch", key, end);
 }
+
+void denied_write_range(char *out, size_t size, ew_slice key, ew_slice end) {
+    list l = {.out = out, .size = size};
+    add_bytes(&l, key);
+    add(&l, ", ");
+    add_bytes(&l, end);
+}

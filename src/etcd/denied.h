@@ -11,4 +11,7 @@ void denied_write(char *out, size_t size, const char *text, etcd_method method, 
 /* The same of a watch on `key`, up to `end` if that is not empty. */
 void denied_write_watch(char *out, size_t size, const char *text, ew_slice key, ew_slice end);
 
+/* Writes both keys of a range: `"/a", "/b"`. */
+void denied_write_range(char *out, size_t size, ew_slice key, ew_slice end);
+
 #endif

@@ -1,4 +1,5 @@
 #include "etcd/request.h"
+#include "etcd/denied.h"
 
 #include <stdlib.h>
 
@@ -29,6 +30,23 @@ static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
     return EW_OK;
 }
 
+static int compare(ew_slice a, ew_slice b) {
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* etcd reads the end "\0" as "no end", so [b, "\0"), which is empty by byte order, would be everything from b on. What
+ * it does with other ends that are not behind the start differs between calls. So a range must hold a key. */
+static int check_between(const range *r, ew_error *err) {
+    if (r->end.len == 0)
+        return ew_fail(err, EW_ERR_INVALID, "keys: no end is given");
+    if (compare(r->key, r->end) < 0)
+        return EW_OK;
+    char text[200];
+    denied_write_range(text, sizeof text, r->key, r->end);
+    return ew_fail(err, EW_ERR_INVALID, "keys: the range [%s) is empty", text);
+}
+
 int range_init(range *r, ew_keys keys, ew_error *err) {
     *r = (range){.key = keys.key.len > 0 ? keys.key : ZERO};
     switch (keys.kind) {
@@ -41,7 +59,7 @@ int range_init(range *r, ew_keys keys, ew_error *err) {
         return EW_OK;
     case EW_KEYS_BETWEEN:
         r->end = keys.end;
-        return keys.end.len > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "keys: no end is given");
+        return check_between(r, err);
     }
     return ew_fail(err, EW_ERR_INVALID, "keys: kind %d is none", (int)keys.kind);
 }

@@ -12,9 +12,6 @@ struct ew_result {
     size_t op_count;
 };
 
-/* etcd allows no deeper nesting than anybody writes by hand; an answer that goes deeper is not trusted. */
-#define RESULT_DEPTH_MAX 16
-
 bool result_kv(ew_kv *out, const Pb__KeyValue *kv) {
     *out = (ew_kv){.key = {kv->key.data, kv->key.len},
                    .value = {kv->value.data, kv->value.len},
@@ -79,7 +76,7 @@ static int take_txn(ew_result *r, const Pb__TxnResponse *m, int depth) {
     r->succeeded = m->succeeded;
     if (m->n_responses == 0)
         return EW_OK;
-    if (depth > RESULT_DEPTH_MAX)
+    if (depth > EW_TXN_DEPTH_MAX) /* a request is no deeper, so neither is its answer */
         return EW_ERR_BAD_ANSWER;
     r->ops = calloc(m->n_responses, sizeof *r->ops);
     if (!r->ops)

@@ -10,6 +10,7 @@ struct ew_txn {
     ew_error error; /* the first */
     uint8_t *bytes;
     size_t len, capacity;
+    int depth; /* of the transactions nested in it; 0: there are none */
 };
 
 ew_txn *ew_txn_new(void) {
@@ -175,6 +176,9 @@ int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
         t->error = inner->error;
         return t->error.code;
     }
+    if (inner->depth >= EW_TXN_DEPTH_MAX)
+        return ew_fail(&t->error, EW_ERR_TOO_LARGE, "transaction: nested %d deep, at most %d are allowed",
+                       inner->depth + 1, EW_TXN_DEPTH_MAX);
     Pb__TxnRequest *unpacked = pb__txn_request__unpack(NULL, inner->len, inner->bytes);
     if (!unpacked)
         return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
@@ -183,6 +187,8 @@ int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
     op.request_txn = unpacked;
     int status = append_op(t, branch, &op);
     pb__txn_request__free_unpacked(unpacked, NULL);
+    if (status == EW_OK && t->depth <= inner->depth)
+        t->depth = inner->depth + 1;
     return status;
 }
 

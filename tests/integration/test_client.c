@@ -216,6 +216,51 @@ static void test_invalid_arguments(void **state) {
     assert_int_equal(ew_client_delete(client, none, false, NULL, NULL), EW_ERR_INVALID);
 }
 
+/* etcd reads the end "\0" as "no end": a range that is empty by byte order must never reach it, in any call. */
+static void check_empty_range(ew_keys keys) {
+    ew_result *r;
+    ew_watch *w;
+    ew_scan *s;
+    assert_int_equal(ew_client_get(client, keys, NULL, &r, &err), EW_ERR_INVALID);
+    assert_non_null(strstr(err.detail, "is empty"));
+    assert_int_equal(ew_client_delete(client, keys, false, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_watch_open(&w, client, keys, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_scan_open(&s, client, keys, NULL, &err), EW_ERR_INVALID);
+    for (int i = 0; i < 4; i++) {
+        ew_txn *t = ew_txn_new();
+        ew_txn_put(t, EW_THEN, EW_STR("/empty/b"), EW_STR("changed"), NULL);
+        int status = i == 0   ? ew_txn_get(t, EW_THEN, keys, NULL)
+                     : i == 1 ? ew_txn_delete(t, EW_THEN, keys, false)
+                     : i == 2 ? ew_txn_if(t, keys, EW_VERSION_OF, EW_EQUAL, 0)
+                              : ew_txn_if_value(t, keys, EW_EQUAL, EW_STR("x"));
+        assert_int_equal(status, EW_ERR_INVALID);
+        assert_int_equal(ew_client_txn(client, t, NULL, &err), EW_ERR_INVALID);
+        ew_txn_free(t);
+    }
+}
+
+static void test_empty_ranges(void **state) {
+    (void)state;
+    ew_result *r;
+    static const ew_slice zero = {"\0", 1}, zeros = {"\0\0", 2}, none = {NULL, 0};
+    must(ew_client_put(client, EW_STR("/empty/b"), EW_STR("1"), NULL, NULL, &err));
+    check_empty_range(ew_keys_between(EW_STR("/empty/b"), zero));
+    check_empty_range(ew_keys_between(EW_STR("/empty/b"), zeros));
+    check_empty_range(ew_keys_between(EW_STR("/empty/b"), EW_STR("/empty/b")));
+    check_empty_range(ew_keys_between(EW_STR("/empty/b"), EW_STR("/empty/a")));
+    check_empty_range(ew_keys_between(EW_STR("/empty/b"), EW_STR("/empty/")));
+    check_empty_range(ew_keys_between(none, zero));
+    check_empty_range(ew_keys_between(zero, zero));
+    must(ew_client_get(client, ew_keys_between(none, zeros), NULL, &r, &err)); /* only the key "\0" could be in it */
+    assert_int_equal(ew_result_count(r), 0);
+    ew_result_free(r);
+    must(ew_client_get(client, ew_keys_between(none, EW_STR("/empty/c")), NULL, &r, &err));
+    assert_text(ew_result_at(r, ew_result_count(r) - 1)->key, "/empty/b");
+    assert_text(ew_result_at(r, ew_result_count(r) - 1)->value, "1");
+    ew_result_free(r);
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/empty/")), false, NULL, &err));
+}
+
 static void test_put_options(void **state) {
     (void)state;
     ew_result *r;
@@ -335,6 +380,42 @@ static void test_nested_txn(void **state) {
     assert_true(run_txn(t, &r));
     assert_true(ew_result_succeeded(ew_result_op(r, 0)));
     assert_non_null(ew_result_op(ew_result_op(r, 0), 0));
+    ew_result_free(r);
+}
+
+/* A transaction that puts `key`, nested `depth` deep. */
+static ew_txn *txn_nested(int depth, const char *key) {
+    ew_txn *t = ew_txn_new();
+    ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("deep"), NULL);
+    for (int i = 0; i < depth; i++) {
+        ew_txn *outer = ew_txn_new();
+        ew_txn_nest(outer, EW_THEN, t);
+        ew_txn_free(t);
+        t = outer;
+    }
+    return t;
+}
+
+/* What may be built is applied and its answer read, down to the innermost operation; what is deeper is not sent. */
+static void test_txn_depth(void **state) {
+    (void)state;
+    static const int depths[] = {16, 17, EW_TXN_DEPTH_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        ew_result *r;
+        assert_true(run_txn(txn_nested(depths[i], "/nest/deep"), &r));
+        const ew_result *op = r;
+        for (int k = 0; k < depths[i]; k++)
+            assert_non_null(op = ew_result_op(op, 0));
+        assert_int_equal(ew_result_total(ew_result_op(op, 0)), 1);
+        ew_result_free(r);
+    }
+    ew_txn *t = txn_nested(EW_TXN_DEPTH_MAX + 1, "/nest/too deep");
+    assert_int_equal(ew_client_txn(client, t, NULL, &err), EW_ERR_TOO_LARGE);
+    assert_string_equal(err.detail, "transaction: nested 65 deep, at most 64 are allowed");
+    ew_txn_free(t);
+    ew_result *r;
+    must(ew_client_get(client, ew_keys_one(EW_STR("/nest/too deep")), NULL, &r, &err));
+    assert_int_equal(ew_result_count(r), 0);
     ew_result_free(r);
 }
 
@@ -590,6 +671,8 @@ int main(void) {
         cmocka_unit_test(test_compact),
         cmocka_unit_test(test_txn),
         cmocka_unit_test(test_nested_txn),
+        cmocka_unit_test(test_txn_depth),
+        cmocka_unit_test(test_empty_ranges),
         cmocka_unit_test(test_txn_limits),
         cmocka_unit_test(test_txn_errors_stick),
         cmocka_unit_test(test_leases),
