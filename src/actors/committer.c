@@ -189,6 +189,7 @@ static void committer_fini(ew_actor *a) {
 committing_config committer_config(const ew_options *o) {
     return (committing_config){
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
+        .max_ops = (uint32_t)o->max_txn_ops,
         .max_keys = (uint32_t)o->max_txn_keys,
         .max_bytes = o->max_txn_bytes,
         .call_timeout_ms = o->call_timeout_ms,
@@ -201,11 +202,11 @@ committing_config committer_config(const ew_options *o) {
 /* A committer by itself has the counter, and no worker's receipt and fence. */
 static bool configure_alone(committer *c, const ew_options *o, committing_config *config) {
     char *prefix = prefix_normalise(o->prefix);
-    bool ok = prefix != NULL && asprintf(&c->counter_key, "%s%s", prefix, PREFIX_COUNTER_SUFFIX) >= 0;
+    c->counter_key = prefix != NULL ? prefix_join(prefix, o->delete_counter_key) : NULL;
     free(prefix);
     *config = committer_config(o);
-    config->counter_key = ew_str(ok ? c->counter_key : NULL);
-    return ok;
+    config->counter_key = ew_str(c->counter_key);
+    return c->counter_key != NULL;
 }
 
 static bool configure(committer *c, const ew_options *o, const committer_binding *b) {

@@ -1,11 +1,26 @@
 #include "actors/worker_private.h"
 #include "core/prefix.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
 /* ---- create ---- */
+
+static int check_transactions(const ew_options *o, ew_error *err) {
+    int64_t own = (o->delete_counter == OPTIONS_COUNTER_COMPAT) + (o->exactly_once != 0);
+    if (o->max_txn_keys > o->max_txn_ops - own)
+        return ew_fail(err, EW_ERR_INVALID,
+                       "max_txn_keys = %" PRId64 ": max_txn_ops = %" PRId64 " has room for %" PRId64
+                       " keys; set it to what etcd's --max-txn-ops says",
+                       o->max_txn_keys, o->max_txn_ops, o->max_txn_ops - own);
+    if (!prefix_is_below(o->delete_counter_key))
+        return ew_fail(err, EW_ERR_INVALID,
+                       "delete_counter_key = \"%.100s\": a key below the prefix, without '/' at its start or end",
+                       o->delete_counter_key);
+    return EW_OK;
+}
 
 static int check_options(const ew_options *o, const ew_reactor *reactor, ew_error *err) {
     if (reactor == NULL || reactor->size < offsetof(ew_reactor, update) || reactor->tick == NULL)
@@ -19,7 +34,7 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is larger than backoff_max_ms");
     if (o->conflict_backoff_min_ms > o->conflict_backoff_max_ms)
         return ew_fail(err, EW_ERR_INVALID, "conflict_backoff_min_ms is larger than conflict_backoff_max_ms");
-    return EW_OK;
+    return check_transactions(o, err);
 }
 
 /* A receipt inside the prefix would be seen by other workers of the prefix as a key of their application. */
@@ -31,6 +46,9 @@ static int check_receipts(const ew_worker *w, ew_error *err) {
     if (w->prefix[0] != '\0' && prefix_owns(ew_str(w->prefix), textual, ew_str(w->receipt_key)))
         return ew_fail(err, EW_ERR_INVALID, "receipt_prefix = \"%s\" lies inside the prefix \"%s\"", o->receipt_prefix,
                        w->prefix);
+    if (prefix_owns(ew_str(o->receipt_prefix), false, ew_str(w->counter_key)))
+        return ew_fail(err, EW_ERR_INVALID, "delete_counter_key = \"%s\" lies below receipt_prefix \"%s\"",
+                       o->delete_counter_key, o->receipt_prefix);
     return EW_OK;
 }
 
@@ -48,7 +66,7 @@ static bool make_names(ew_worker *w) {
     w->prefix = prefix_normalise(o->prefix);
     w->worker_id = o->worker_id[0] != '\0' ? strdup(o->worker_id) : random_id();
     if (w->prefix == NULL || w->worker_id == NULL ||
-        asprintf(&w->counter_key, "%s%s", w->prefix, PREFIX_COUNTER_SUFFIX) < 0 ||
+        (w->counter_key = prefix_join(w->prefix, o->delete_counter_key)) == NULL ||
         asprintf(&w->receipt_key, "%s/%s", o->receipt_prefix, w->worker_id) < 0 ||
         asprintf(&w->marker_key, "%s/session", w->receipt_key) < 0 ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)

@@ -63,6 +63,7 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .prefix = ew_str(w->prefix),
         .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
         .counter = w->committing.counter,
+        .counter_key = ew_str(w->counter_key),
         .receipt_prefix = ew_str(o->receipt_prefix),
         .wants_updates = w->reactor.table.update != NULL,
         .tick_interval_ms = o->tick_interval_ms,

@@ -26,7 +26,8 @@ typedef enum committing_state {
 typedef struct committing_config {
     bool counter;         /* compare and raise the delete counter (delete_counter = compat) */
     ew_slice counter_key; /* borrowed for the core's life, as all slices here */
-    uint32_t max_keys;    /* compares, and operations, that units may bring into one transaction */
+    uint32_t max_ops;     /* etcd's limit of compares, and of operations of each branch, of one transaction (P13) */
+    uint32_t max_keys;    /* compares, and operations, that units may bring into one; 0: no limit but max_ops */
     int64_t max_bytes;    /* of the serialized request */
     bool exactly_once;    /* receipts */
     ew_slice receipt_key;
@@ -94,7 +95,8 @@ committing_state committing_get_state(const committing *c);
 bool committing_has_no_space(const committing *c); /* it waits until etcd's NOSPACE alarm is taken back */
 
 /* How many bytes the committer adds to one request at most, and how many compares (or operations) one unit may bring:
- * max_keys, or fewer when the fence needs room below etcd's limit of 128. What the ticking core is configured with. */
+ * max_keys, or fewer where max_ops has no room for them beside counter, receipt and fence. What the ticking core is
+ * configured with. */
 int64_t committing_overhead(const committing_config *config);
 uint32_t committing_max_keys(const committing_config *config);
 

@@ -125,8 +125,24 @@ void committing_refused(committing *c, const committing_answer *answer) {
     committing_advance(c);
 }
 
+/* What was sent is within the options, so these promise more than the server takes. */
+static const char *name_limits(committing *c, const char *detail) {
+    snprintf(c->limits_text, sizeof c->limits_text,
+             "etcd's own limits are below the options max_txn_ops = %" PRIu32 " or max_txn_bytes = %" PRId64 ": %s",
+             c->config.max_ops, c->config.max_bytes, detail ? detail : "");
+    if (!c->limits_said) {
+        committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
+        log->status = EW_LOG_WARN;
+        log->detail = c->limits_text;
+    }
+    c->limits_said = true;
+    return c->limits_text;
+}
+
 /* What one unit did wrong is told of that unit: a transaction of several is cut in two until it is found. */
 void committing_failed(committing *c, int status, const char *detail) {
+    if (status == EW_ERR_TOO_LARGE)
+        detail = name_limits(c, detail);
     bool of_a_unit = status == EW_ERR_TOO_LARGE || status == EW_ERR_INVALID || status == EW_ERR_DENIED;
     if (of_a_unit && c->end - c->next > 1) {
         c->together = (c->end - c->next) / 2;

@@ -14,9 +14,6 @@
 
 #include <stdio.h>
 
-/* etcd's limit of compares, and of operations in each branch, of one transaction (ETCD P13). */
-#define COMMITTING_ETCD_OPS_MAX 128
-
 typedef struct committing_buffer {
     uint8_t *data;
     size_t len, capacity;
@@ -112,6 +109,8 @@ struct committing {
     uint32_t failures; /* in a row, for the backoff */
     uint64_t random;
     char detail[256];
+    bool limits_said; /* that the server takes less than the options promise: said once */
+    char limits_text[256];
 
     committing_effects *out; /* the step's */
 };

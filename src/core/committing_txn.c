@@ -181,8 +181,8 @@ int64_t committing_overhead(const committing_config *config) {
 uint32_t committing_max_keys(const committing_config *config) {
     uint32_t own = (config->counter ? 1 : 0) + (config->exactly_once ? 1 : 0);
     uint32_t compares = own + config->fence_compares;
-    uint32_t room = compares < COMMITTING_ETCD_OPS_MAX ? COMMITTING_ETCD_OPS_MAX - compares : 0;
-    return config->max_keys < room ? config->max_keys : room;
+    uint32_t left = compares < config->max_ops ? config->max_ops - compares : 0;
+    return config->max_keys > 0 && config->max_keys < left ? config->max_keys : left;
 }
 
 /* Takes units from `next` on while they fit (SEMANTICS 26): at least the first one, or it is too large. */

@@ -195,7 +195,7 @@ static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_
     const evaluate_unit *u = &b->scratch;
     ew_fail(err, EW_ERR_TOO_LARGE,
             "%s: %zu keys and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
-            " bytes fit a transaction",
+            " bytes fit a transaction (options max_txn_ops, max_txn_keys, max_txn_bytes)",
             group_title(g, title, sizeof title), u->count, u->bytes + (size_t)b->limits.overhead_bytes,
             b->limits.overhead_bytes, b->limits.max_keys, b->limits.max_bytes);
     return EVALUATE_FAILED;

@@ -18,6 +18,18 @@ char *prefix_normalise(const char *text) {
     return out;
 }
 
+char *prefix_join(const char *prefix, const char *below) {
+    char *out = malloc(strlen(prefix) + strlen(below) + 2);
+    if (out)
+        stpcpy(stpcpy(stpcpy(out, prefix), "/"), below);
+    return out;
+}
+
+bool prefix_is_below(const char *below) {
+    size_t len = strlen(below);
+    return len > 0 && below[0] != '/' && below[len - 1] != '/';
+}
+
 size_t prefix_successor(unsigned char *bytes, size_t len) {
     while (len > 0 && bytes[len - 1] == 0xff)
         len--;

@@ -4,11 +4,14 @@
 
 #include <etcdworker/types.h>
 
-/* The counter's place below the prefix: the original's, so that its workers and ours work on one prefix together. */
-#define PREFIX_COUNTER_SUFFIX "/meta/ticdc-delete-etcd-key-count"
-
 /* The normal form of `text`, to be freed; NULL when out of memory. */
 char *prefix_normalise(const char *text);
+
+/* <prefix>/<below>, to be freed; NULL when out of memory. */
+char *prefix_join(const char *prefix, const char *below);
+
+/* Whether `below` names a key below a prefix: it is not empty and has no slash at its start or end. */
+bool prefix_is_below(const char *below);
 
 /* The range [key, range_end) of a normalised prefix; malloced bytes, both freed by the caller. False when out of
  * memory. For `path` match it is [prefix, prefix + "0"): wider than the prefix, so that one watch is enough;

@@ -3,7 +3,6 @@
 
 #include "core/bug.h"
 #include "core/check.h"
-#include "core/prefix.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -31,23 +30,17 @@ ticking *ticking_new(const ticking_config *config) {
     ticking *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
-    const size_t suffix = sizeof PREFIX_COUNTER_SUFFIX;
-    t->counter_key = malloc(config->prefix.len + suffix);
     t->mirror = mirror_new();
-    if (!t->counter_key || !t->mirror) {
+    if (!t->mirror) {
         ticking_free(t);
         return NULL;
     }
-    if (config->prefix.len)
-        memcpy(t->counter_key, config->prefix.data, config->prefix.len);
-    memcpy(t->counter_key + config->prefix.len, PREFIX_COUNTER_SUFFIX, suffix);
     t->config = *config;
     t->scope = (group_scope){.prefix = config->prefix,
                              .textual = config->textual,
-                             .counter_key = ew_str(t->counter_key),
+                             .counter_key = config->counter_key,
                              .receipt_prefix = config->receipt_prefix,
                              .session_lease = config->session_lease};
-    t->scope.counter_key.len = config->prefix.len + suffix - 1;
     t->barrier = -1; /* SEMANTICS 1 */
     t->random = config->seed;
     t->tick.core = t;
@@ -85,7 +78,6 @@ void ticking_free(ticking *t) {
     mirror_entry_unref(t->shown);
     mirror_free(t->mirror);
     free(t->load_key);
-    free(t->counter_key);
     free(t);
 }
 

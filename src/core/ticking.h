@@ -36,6 +36,7 @@ typedef struct ticking_config {
     ew_slice prefix;         /* normalised (prefix.h); borrowed for the core's life, as all slices here */
     bool textual;            /* prefix_match = textual */
     bool counter;            /* delete_counter = compat */
+    ew_slice counter_key;    /* hidden from the reactor, whether or not it counts */
     ew_slice receipt_prefix; /* reserved: no reactor sees or writes below it */
     bool wants_updates;      /* the reactor has an update function: keep events for it */
     int64_t tick_interval_ms;

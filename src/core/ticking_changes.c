@@ -28,11 +28,11 @@ static bool parse_counter(ew_slice value, int64_t *out) {
 }
 
 void ticking_set_counter(ticking *t, ew_slice value) {
-    char text[32];
+    char key[160], text[32];
     if (!t->config.counter || parse_counter(value, &t->counter))
         return;
-    ticking_end(t, EW_ERR_BAD_COUNTER, "%s holds \"%s\", which is no counter", t->counter_key,
-                group_key_text(value, text, sizeof text));
+    ticking_end(t, EW_ERR_BAD_COUNTER, "%s holds \"%s\", which is no counter",
+                group_key_text(t->scope.counter_key, key, sizeof key), group_key_text(value, text, sizeof text));
 }
 
 /* ---- the mirror ---- */

@@ -52,7 +52,6 @@ struct ticking {
     ticking_config config;
     ticking_state state;
     group_scope scope;
-    char *counter_key;
     mirror *mirror;
     ticking_stats stats;
 

@@ -24,11 +24,11 @@ sim_worker *sim_worker_new(ew_sim *s, uint32_t number, const ew_options *options
     w->self = self;
     w->prefix = prefix_normalise(options->prefix);
     bool textual = options->prefix_match == OPTIONS_PREFIX_TEXTUAL;
-    if (!w->options || !w->prefix || !prefix_range(ew_str(w->prefix), textual, &w->range_key, &w->range_end)) {
+    w->counter_key = w->prefix ? prefix_join(w->prefix, options->delete_counter_key) : NULL;
+    if (!w->options || !w->counter_key || !prefix_range(ew_str(w->prefix), textual, &w->range_key, &w->range_end)) {
         sim_worker_free(w);
         return NULL;
     }
-    w->counter_key = text(w->prefix, PREFIX_COUNTER_SUFFIX);
     w->names.prefix = ew_str(w->prefix);
     w->names.counter = ew_str(w->counter_key);
     w->names.receipts = ew_str(w->options->receipt_prefix);

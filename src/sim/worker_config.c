@@ -63,6 +63,7 @@ void sim_worker_configure(sim_worker *w) {
     w->committing_config = (committing_config){
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
         .counter_key = ew_str(w->counter_key),
+        .max_ops = (uint32_t)o->max_txn_ops,
         .max_keys = (uint32_t)o->max_txn_keys,
         .max_bytes = max_txn_bytes,
         .exactly_once = o->exactly_once,
@@ -80,6 +81,7 @@ void sim_worker_configure(sim_worker *w) {
         .prefix = ew_str(w->prefix),
         .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
+        .counter_key = ew_str(w->counter_key),
         .receipt_prefix = ew_str(o->receipt_prefix),
         .wants_updates = w->table.update != NULL,
         .tick_interval_ms = o->tick_interval_ms,

@@ -273,6 +273,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     b->config = (committing_config){
         .counter = flags & 1,
         .counter_key = {COUNTER, sizeof COUNTER - 1},
+        .max_ops = 128,
         .max_keys = flags & 2 ? 126 : 2,
         .max_bytes = flags & 4 ? 1310720 : 400,
         .exactly_once = !(flags & 8),

@@ -482,6 +482,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     b.config = (ticking_config){
         .prefix = {"/a", 2},
         .counter = true,
+        .counter_key = EW_STR("/a/meta/ticdc-delete-etcd-key-count"),
         .receipt_prefix = {"/a/r", 4},
         .wants_updates = flags & 1,
         .tick_interval_ms = 1000,

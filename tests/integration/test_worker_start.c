@@ -260,6 +260,67 @@ static void test_counter_in_the_snapshot(void **state) {
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
 }
 
+/* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. What was the counter's place is then a key like others.
+ */
+static void test_counter_of_newer_ticdc(void **state) {
+    (void)state;
+    static const char newer[] = "/count/__cdc_meta__/meta/ticdc-delete-etcd-key-count";
+    char keys[1024];
+    stage s;
+    hand_delete_prefix("/count");
+    hand_put(newer, "41");
+    hand_put("/count/a", "1");
+    hand_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
+    stage_open(&s, "/count");
+    stage_set(&s, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
+    s.arg = keys;
+    stage_start(&s);
+    stage_do(&s, delete_one);
+    assert_string_equal(hand_get(newer).value, "42");
+    stage_do(&s, list_keys);
+    assert_string_equal(keys, "/count/meta/ticdc-delete-etcd-key-count");
+    hand_put(newer, "no number");
+    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(s.err.detail, newer));
+    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
+    hand_delete_prefix("/count");
+}
+
+static int no_tick(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_OK;
+}
+
+/* Options that contradict each other are refused when the worker is made, and named. */
+static void test_options_that_cannot_hold(void **state) {
+    (void)state;
+    static const char *const cases[][5] = {
+        {"max_txn_keys", "127", NULL, NULL, "max_txn_keys = 127: max_txn_ops = 128 has room for 126 keys"},
+        {"max_txn_keys", "20", "max_txn_ops", "21", "max_txn_ops = 21 has room for 19 keys"},
+        {"max_txn_keys", "21", "max_txn_ops", "23", NULL},
+        {"delete_counter_key", "", NULL, NULL, "delete_counter_key = \"\""},
+        {"delete_counter_key", "/count/meta", NULL, NULL, "delete_counter_key = \"/count/meta\""},
+        {"delete_counter_key", "meta/", NULL, NULL, "without '/' at its start or end"},
+        {"delete_counter_key", "etcdworker/receipts/x", "prefix", "", "lies below receipt_prefix"},
+        {"delete_counter_key", "x", "prefix", "", NULL},
+    };
+    static const ew_reactor reactor = EW_REACTOR(.tick = no_tick);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ew_worker *w;
+        ew_error err = {0};
+        ew_options *o = scene_options("/count");
+        assert_int_equal(ew_options_set(o, cases[i][0], cases[i][1], &err), EW_OK);
+        if (cases[i][2] != NULL)
+            assert_int_equal(ew_options_set(o, cases[i][2], cases[i][3], &err), EW_OK);
+        int status = ew_worker_create(&w, o, &reactor, NULL, &err);
+        assert_int_equal(status, cases[i][4] != NULL ? EW_ERR_INVALID : EW_OK);
+        if (cases[i][4] != NULL && strstr(err.detail, cases[i][4]) == NULL)
+            fail_msg("case %zu: %s", i, err.detail);
+        ew_worker_destroy(w);
+        ew_options_free(o);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_path_prefix),
@@ -271,6 +332,8 @@ int main(void) {
         scene_test(test_corrupt_counter),
         scene_test(test_counter_is_hidden_and_reset),
         scene_test(test_counter_in_the_snapshot),
+        scene_test(test_counter_of_newer_ticdc),
+        scene_test(test_options_that_cannot_hold),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

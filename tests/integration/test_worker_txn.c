@@ -1,4 +1,5 @@
 /* The transactions that a worker sends (SEMANTICS 23, 25, 26, 28, 29). */
+#include "lib/etcd_server.h"
 #include "lib/scenario.h"
 #include "lib/wire.h"
 
@@ -123,6 +124,84 @@ static void test_keys_of_one_group_at_etcds_limit(void **state) {
     check_one_group(126, 1, 0, "exactly_once", "off", EW_OK);
     check_one_group(10, 0, 0, "max_txn_keys", "10", EW_OK);
     check_one_group(11, 0, 0, "max_txn_keys", "10", EW_ERR_TOO_LARGE);
+}
+
+/* ---- a server with another limit than etcd's default ---- */
+
+static etcd_server *server_with_ops(const char *ops) {
+    const char *const flags[] = {"--max-txn-ops", ops, NULL};
+    return etcd_server_start(flags);
+}
+
+/* A worker of that server, told that it takes `ops`. */
+static void stage_open_at(stage *s, const etcd_server *server, const char *ops) {
+    stage_open(s, "/txn");
+    stage_set(s, "endpoints", server->endpoint);
+    stage_set(s, "max_txn_ops", ops);
+}
+
+static size_t count_of(const etcd_server *server, const char *prefix) {
+    ew_client *client = etcd_server_client(server);
+    ew_result *r;
+    assert_int_equal(
+        ew_client_get(client, ew_keys_prefix(ew_str(prefix)), &EW_GET_OPTIONS(.count_only = true), &r, NULL), EW_OK);
+    size_t count = (size_t)ew_result_total(r);
+    ew_result_free(r);
+    ew_client_close(client);
+    return count;
+}
+
+/* SEMANTICS 26: what the server takes is what max_txn_ops says. */
+static void test_keys_of_one_group_on_a_larger_server(void **state) {
+    (void)state;
+    etcd_server *server = server_with_ops("4002");
+    static const struct {
+        unsigned keys;
+        int status;
+    } cases[] = {{4000, EW_OK}, {4001, EW_ERR_TOO_LARGE}};
+    for (size_t i = 0; i < 2; i++) {
+        load l = {.keys = {cases[i].keys}, .callback = true};
+        stage s;
+        stage_open_at(&s, server, "4002");
+        s.arg = &l;
+        stage_start(&s);
+        stage_do(&s, write_groups);
+        uint64_t txns = stage_stats(&s).txns;
+        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(l.v.calls, 1);
+        assert_int_equal(l.v.status[0], cases[i].status);
+        assert_int_equal(txns, cases[i].status == EW_OK ? 1 : 0);
+        assert_int_equal(count_of(server, "/txn/0/"), 4000);
+    }
+    etcd_server_free(server);
+}
+
+/* The server takes less than the option says: what fits it is committed, what does not is an error that names the
+ * option. */
+static void test_a_server_that_takes_less(void **state) {
+    (void)state;
+    etcd_server *server = server_with_ops("32");
+    load l = {.keys = {20, 20, 40}};
+    stage s;
+    stage_open_at(&s, server, "128");
+    s.arg = &l;
+    stage_start(&s);
+    stage_begin(&s, write_groups);
+    assert_int_equal(stage_await_end(&s), EW_ERR_TOO_LARGE);
+    assert_non_null(strstr(s.err.detail, "below the options max_txn_ops = 128"));
+    assert_non_null(strstr(s.err.detail, "the group"));
+    assert_int_equal(stage_close(&s), EW_ERR_TOO_LARGE);
+    assert_int_equal(count_of(server, "/txn/"), 40);
+    load half = {.keys = {30, 30}, .callback = true};
+    stage_open_at(&s, server, "32");
+    s.arg = &half;
+    stage_start(&s);
+    stage_do(&s, write_groups);
+    assert_int_equal(stage_stats(&s).txns, 2);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(half.v.status[0], EW_OK);
+    assert_int_equal(half.v.status[1], EW_OK);
+    etcd_server_free(server);
 }
 
 /* SEMANTICS 26: without a callback such a group ends the run, naming it and its size. */
@@ -802,6 +881,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_keys_of_one_group),
         scene_test(test_keys_of_one_group_at_etcds_limit),
+        scene_test(test_keys_of_one_group_on_a_larger_server),
+        scene_test(test_a_server_that_takes_less),
         scene_test(test_too_many_keys_without_a_callback),
         scene_test(test_keys_across_groups),
         scene_test(test_a_group_too_large_between_others),

@@ -1,7 +1,6 @@
 /* Everybody else who writes to this etcd: programs that know nothing of us, TiCDC's own workers, nng applications. */
 #include "scenario.h"
 
-#include "core/prefix.h"
 #include "etcd.pb-c.h"
 
 #include <stdlib.h>
@@ -14,12 +13,12 @@ static void name(char out[40], const char *kind, int64_t number) {
 static void delete_as_original(scenario *sc, const char *key) {
     ew_entry counter;
     int64_t n = 0;
-    if (ew_sim_get(sc->sim, EW_STR("/app" PREFIX_COUNTER_SUFFIX), &counter) == EW_OK)
+    if (ew_sim_get(sc->sim, EW_STR("/app/meta/ticdc-delete-etcd-key-count"), &counter) == EW_OK)
         n = number_of(counter.value);
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)n + 1);
     Pb__PutRequest p = PB__PUT_REQUEST__INIT;
-    p.key = sim_binary(EW_STR("/app" PREFIX_COUNTER_SUFFIX));
+    p.key = sim_binary(EW_STR("/app/meta/ticdc-delete-etcd-key-count"));
     p.value = sim_binary(ew_str(text));
     Pb__DeleteRangeRequest d = PB__DELETE_RANGE_REQUEST__INIT;
     d.key = sim_binary(ew_str(key));
@@ -91,7 +90,7 @@ static void write_something(scenario *sc) {
         break;
     default:
         if (sc->counter && sim_chance(r, 200))
-            ew_sim_delete(sc->sim, EW_STR("/app" PREFIX_COUNTER_SUFFIX)); /* resets it (SEMANTICS 9) */
+            ew_sim_delete(sc->sim, EW_STR("/app/meta/ticdc-delete-etcd-key-count")); /* resets it (SEMANTICS 9) */
         else
             ew_sim_put(sc->sim, ew_str(key), EW_STR(""));
         break;

@@ -40,7 +40,7 @@ typedef struct world {
 static const committing_config plain_config = {
     .counter = true,
     .counter_key = {COUNTER, sizeof COUNTER - 1},
-    .max_keys = 126,
+    .max_ops = 128,
     .max_bytes = 1310720,
     .exactly_once = true,
     .receipt_key = {RECEIPT, sizeof RECEIPT - 1},

@@ -224,7 +224,7 @@ static void test_overhead(void **state) {
     assert_int_equal(committing_overhead(&fenced), own + 4); /* no less than any that could be read */
 }
 
-/* etcd's limit of 128 holds for the fence, too. */
+/* etcd's limit holds for the fence, too, and is what the option says. */
 static void test_max_keys_leaves_room_for_the_fence(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -238,6 +238,14 @@ static void test_max_keys_leaves_room_for_the_fence(void **state) {
     assert_int_equal(committing_max_keys(&config), 126);
     config.fence_compares = 200;
     assert_int_equal(committing_max_keys(&config), 0);
+    config.max_ops = 10000;
+    config.fence_compares = 0;
+    config.max_keys = 0;
+    assert_int_equal(committing_max_keys(&config), 10000);
+    config.counter = config.exactly_once = true;
+    assert_int_equal(committing_max_keys(&config), 9998);
+    config.max_keys = 9999; /* more than there is room for */
+    assert_int_equal(committing_max_keys(&config), 9998);
 }
 
 /* SEMANTICS 24: without a counter its key must not exist; the first delete makes it, once for the transaction. */
@@ -503,6 +511,7 @@ static void test_server_limit_is_lower(void **state) {
     while (!w->has_outcome)
         applied(w);
     assert_outcome(w, EW_ERR_TOO_LARGE, 3);
+    assert_non_null(strstr(w->detail, "below the options max_txn_ops = 128 or max_txn_bytes = 1310720: "));
     assert_string_equal(tiny_value(&w->etcd, "/a/2"), "1");
     assert_null(tiny_value(&w->etcd, "/a/4"));
 }

@@ -62,11 +62,14 @@ static void every_row_of_the_table_makes_sense(void **state) {
 
 static void numbers_are_decimal_and_in_range(void **state) {
     ew_options *o = *state;
-    number_becomes(o, "max_txn_keys", "126", 126); /* SEMANTICS 26: 126 is the most */
-    number_becomes(o, "max_txn_keys", "1", 1);
+    number_becomes(o, "max_txn_ops", "10000", 10000); /* SEMANTICS 26 */
+    number_becomes(o, "max_txn_ops", "8", 8);
+    number_becomes(o, "max_txn_ops", "0128", 128);
+    refused(o, "max_txn_ops", "10001", "'10001' is not a decimal number from 8 to 10000");
+    refused(o, "max_txn_ops", "7", "from 8 to 10000");
+    number_becomes(o, "max_txn_keys", "10000", 10000);
+    number_becomes(o, "max_txn_keys", "0", 0);
     number_becomes(o, "max_txn_keys", "007", 7);
-    refused(o, "max_txn_keys", "127", "'127' is not a decimal number from 1 to 126");
-    refused(o, "max_txn_keys", "0", "from 1 to 126");
     static const char *const malformed[] = {
         "", " 5", "5 ", "+5", "0x10", "5.0", "1e3", "five", "-", "--5", "5ms", "99999999999999999999", "-5",
     };

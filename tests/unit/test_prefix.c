@@ -110,8 +110,25 @@ static void all_that_is_owned_is_inside_the_range(void **state) {
     }
 }
 
+static void a_key_below_a_prefix(void **state) {
+    (void)state;
+    static const char *const good[] = {"a", "meta/count", "a//b", "__cdc_meta__/meta/x"};
+    static const char *const bad[] = {"", "/", "/a", "a/", "/a/"};
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_true(prefix_is_below(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_false(prefix_is_below(bad[i]));
+    char *key = prefix_join("/aaa", "meta/count");
+    assert_string_equal(key, "/aaa/meta/count");
+    free(key);
+    key = prefix_join("", "a");
+    assert_string_equal(key, "/a");
+    free(key);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_key_below_a_prefix),
         cmocka_unit_test(a_prefix_starts_with_a_slash_and_loses_one_at_its_end),
         cmocka_unit_test(the_range_of_a_path_ends_behind_its_slash),
         cmocka_unit_test(the_textual_range_is_etcds_with_prefix),

@@ -239,6 +239,7 @@ static void test_empty_prefix(void **state) {
     (void)state;
     ticking_config config = plain_config;
     config.prefix = EW_STR("");
+    config.counter_key = EW_STR("/meta/ticdc-delete-etcd-key-count");
     config.receipt_prefix = EW_STR("/receipts");
     use(&config);
     load(l, 9, {"/meta/ticdc-delete-etcd-key-count", 3, "7"}, {"/receipts/w", 3, "1"}, {"x", 2, "1"});

@@ -52,6 +52,7 @@ struct life {
 static const ticking_config plain_config = {
     .prefix = {"/a", 2},
     .counter = true,
+    .counter_key = {COUNTER, sizeof COUNTER - 1},
     .receipt_prefix = {"/a/receipts", 11},
     .wants_updates = true,
     .tick_interval_ms = 1000,
