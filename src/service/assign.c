@@ -1,8 +1,8 @@
 #include "service/assign.h"
 #include "core/log.h"
 #include "core/prefix.h"
+#include "service/assign_change.h"
 #include "service/assign_json.h"
-#include "service/assign_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,16 +13,21 @@ enum { CHANGES_A_TICK = 1000 };
 struct assign {
     char *prefix, *worker;
     assign_plan *plan;
+    assign_rules rules;
     bool changed; /* since the last plan that had nothing to change */
 };
 
-assign *assign_new(const char *prefix, const char *worker) {
+assign *assign_new(const char *prefix, const char *worker, const assign_args *args) {
     assign *a = calloc(1, sizeof *a);
     if (!a)
         return NULL;
     a->prefix = prefix_normalise(prefix);
     a->worker = strdup(worker);
     a->plan = assign_plan_new();
+    a->rules = (assign_rules){.max = CHANGES_A_TICK,
+                              .tolerance = args->tolerance,
+                              .budget = (size_t)args->budget,
+                              .grace_ms = args->grace_s * 1000};
     if (!a->prefix || !a->worker || !a->plan) {
         assign_free(a);
         return NULL;
@@ -40,8 +45,6 @@ void assign_free(assign *a) {
 }
 
 /* ---- the model ---- */
-
-static const char members[] = "/members/", tasks[] = "/tasks/", assignments[] = "/assignments/";
 
 /* Whether `key` is <prefix><folder><id>; the id may hold slashes but not be empty. */
 static bool id_in(const assign *a, ew_slice key, const char *folder, ew_slice *id) {
@@ -98,14 +101,37 @@ static int put_assignment(assign *a, const ew_entry *e, ew_slice id) {
     return status;
 }
 
+/* By-member keys that have no task in them are nobody's. */
+static bool split_index(ew_slice id, ew_slice *member_key, ew_slice *task) {
+    const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
+    if (!slash || slash + 1 == bytes + id.len)
+        return false;
+    *member_key = (ew_slice){bytes, (size_t)(slash - bytes)};
+    *task = (ew_slice){slash + 1, id.len - member_key->len - 1};
+    return true;
+}
+
+static int put_index(assign *a, const ew_entry *e, ew_slice id) {
+    (void)e;
+    ew_slice member_key, task;
+    return split_index(id, &member_key, &task) ? assign_plan_put_index(a->plan, member_key, task) : EW_OK;
+}
+
+static void delete_index(assign_plan *p, ew_slice id) {
+    ew_slice member_key, task;
+    if (split_index(id, &member_key, &task))
+        assign_plan_delete_index(p, member_key, task);
+}
+
 static const struct {
     const char *folder;
     int (*put)(assign *a, const ew_entry *e, ew_slice id);
     void (*delete)(assign_plan *p, ew_slice id);
 } folders[] = {
-    {members, put_member, assign_plan_delete_member},
-    {tasks, put_task, assign_plan_delete_task},
-    {assignments, put_assignment, assign_plan_delete_assignment},
+    {ASSIGN_MEMBERS, put_member, assign_plan_delete_member},
+    {ASSIGN_TASKS, put_task, assign_plan_delete_task},
+    {ASSIGN_ASSIGNMENTS, put_assignment, assign_plan_delete_assignment},
+    {ASSIGN_BY_MEMBER, put_index, delete_index},
 };
 
 static int update(void *self, const ew_event *event) {
@@ -133,123 +159,18 @@ static int reset(void *self) {
     return EW_OK;
 }
 
-/* ---- one change ---- */
-
-/* What a change needs each time its patch is run. The keys are allocated with it. */
-typedef struct change {
-    char *from;  /* whom the assignment named; NULL: there was none */
-    char *value; /* to write; NULL: delete */
-    bool stray;  /* the reason to delete: the task is gone; else the member is */
-    ew_slice assignment, task, from_member, to_member;
-    char *keys;
-} change;
-
-static void drop_change(void *arg) {
-    change *c = arg;
-    free(c->from);
-    free(c->value);
-    free(c->keys);
-    free(c);
-}
-
-static bool is_there(ew_view *view, ew_slice key) {
-    ew_entry e;
-    return ew_view_get(view, key, &e) == EW_OK;
-}
-
-/* Whether the assignment is still the one that the plan saw; a negative error when out of memory. */
-static int is_as_planned(const change *c, ew_view *view) {
-    ew_entry e;
-    if (ew_view_get(view, c->assignment, &e) != EW_OK)
-        return c->from == NULL;
-    if (!c->from)
-        return 0;
-    assign_problem problem;
-    char *member = assign_json_member(e.value, &problem);
-    if (!member)
-        return EW_ERR_NO_MEMORY;
-    int same = strcmp(member, c->from) == 0;
-    free(member);
-    return same;
-}
-
-/* Whether what the change was decided for still holds. */
-static bool has_reason(const change *c, ew_view *view) {
-    if (c->value)
-        return is_there(view, c->task) && is_there(view, c->to_member);
-    return c->stray ? !is_there(view, c->task) : !is_there(view, c->from_member);
-}
-
-static int apply_change(void *arg, ew_view *view) {
-    const change *c = arg;
-    int same = is_as_planned(c, view);
-    if (same < 0)
-        return same;
-    if (!same || !has_reason(c, view))
-        return EW_IGNORE; /* the next tick plans on what is there now */
-    return c->value ? ew_view_put(view, c->assignment, ew_str(c->value)) : ew_view_delete(view, c->assignment);
-}
-
 /* ---- the tick ---- */
-
-/* Writes <prefix><folder><id> at `*at` and moves on behind it; it may use one byte more. */
-static ew_slice write_key(const assign *a, char **at, const char *folder, ew_slice id) {
-    char *start = *at, *end = stpcpy(stpcpy(start, a->prefix), folder);
-    if (id.len > 0)
-        memcpy(end, id.data, id.len);
-    *at = end + id.len;
-    return (ew_slice){start, (size_t)(*at - start)};
-}
-
-static change *new_change(const assign *a, const assign_change *plan) {
-    change *c = calloc(1, sizeof *c);
-    if (!c)
-        return NULL;
-    size_t names = sizeof assignments + sizeof tasks + 2 * sizeof members;
-    c->keys = malloc(4 * strlen(a->prefix) + names + 2 * plan->task.len + plan->from.len + plan->to.len);
-    c->from = plan->from.data ? strndup(plan->from.data, plan->from.len) : NULL;
-    c->value = plan->to.data ? assign_json_assignment(plan->to) : NULL;
-    if (!c->keys || (plan->from.data && !c->from) || (plan->to.data && !c->value)) {
-        drop_change(c);
-        return NULL;
-    }
-    char *at = c->keys;
-    c->assignment = write_key(a, &at, assignments, plan->task);
-    c->task = write_key(a, &at, tasks, plan->task);
-    c->from_member = write_key(a, &at, members, plan->from);
-    c->to_member = write_key(a, &at, members, plan->to);
-    return c;
-}
-
-static int propose(const assign *a, ew_tick *t, const assign_change *plan) {
-    change *c = new_change(a, plan);
-    if (!c)
-        return EW_ERR_NO_MEMORY;
-    ew_entry e;
-    c->stray = ew_tick_get(t, c->task, &e) == EW_ERR_NOT_FOUND;
-    ew_group *g = ew_tick_group(t);
-    char name[64];
-    snprintf(name, sizeof name, "assign %.*s", (int)(plan->task.len < 48 ? plan->task.len : 48),
-             (const char *)plan->task.data);
-    ew_group_name(g, name);
-    if (c->value || c->stray)
-        ew_group_guard(g, c->task);
-    if (c->value)
-        ew_group_guard(g, c->to_member);
-    else if (!c->stray)
-        ew_group_guard(g, c->from_member);
-    return ew_group_patch(g, apply_change, c, drop_change);
-}
 
 static int tick(void *self, ew_tick *t) {
     assign *a = self;
-    if (!a->changed)
+    int64_t now_ms = ew_tick_now_ms(t);
+    if (!a->changed && now_ms < assign_plan_due_ms(a->plan))
         return EW_OK;
     const assign_change *list;
     size_t count;
-    int status = assign_plan_changes(a->plan, CHANGES_A_TICK, &list, &count);
+    int status = assign_plan_changes(a->plan, &a->rules, now_ms, &list, &count);
     for (size_t i = 0; status == EW_OK && i < count; i++)
-        status = propose(a, t, &list[i]);
+        status = assign_change_propose(a->prefix, t, &list[i]);
     if (status == EW_OK)
         a->changed = count > 0;
     if (count > 0)

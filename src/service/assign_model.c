@@ -22,6 +22,7 @@ static int member_by_id(const member *a, const member *b) {
 RB_GENERATE(assign_weights, task, by_weight, task_by_weight)
 RB_GENERATE(assign_tasks, task, by_id, task_by_id)
 RB_GENERATE(assign_members, member, by_id, member_by_id)
+RB_GENERATE(assign_wrongs, task, by_wrong, task_by_id)
 
 void assign_model_lay(task *t, heap *h) {
     if (t->in) {
@@ -35,9 +36,16 @@ void assign_model_lay(task *t, heap *h) {
     }
 }
 
+void assign_model_move(assign_plan *p, task *t, heap *h) {
+    assign_model_lay(t, h);
+    if (!t->moved)
+        p->moved[p->moved_count++] = t;
+    t->moved = true;
+}
+
 heap *assign_model_home(assign_plan *p, const task *t) {
     if (!t->exists)
-        return &p->strays;
+        return t->assigned ? &p->strays : NULL;
     return t->named ? &t->named->tasks : &p->homeless;
 }
 
@@ -47,9 +55,20 @@ assign_plan *assign_plan_new(void) {
         return NULL;
     RB_INIT(&p->tasks);
     RB_INIT(&p->members);
+    RB_INIT(&p->wrongs);
+    p->due_ms = INT64_MAX;
     RB_INIT(&p->homeless.tree);
     RB_INIT(&p->strays.tree);
     return p;
+}
+
+static void free_task(task *t) {
+    while (t->index) {
+        assign_indexed *next = t->index->next;
+        free(t->index);
+        t->index = next;
+    }
+    free(t);
 }
 
 void assign_plan_free(assign_plan *p) {
@@ -58,7 +77,7 @@ void assign_plan_free(assign_plan *p) {
     task *t, *next_task;
     RB_FOREACH_SAFE(t, assign_tasks, &p->tasks, next_task) {
         RB_REMOVE(assign_tasks, &p->tasks, t);
-        free(t);
+        free_task(t);
     }
     member *m, *next_member;
     RB_FOREACH_SAFE(m, assign_members, &p->members, next_member) {
@@ -132,15 +151,28 @@ static void forget_member(assign_plan *p, member *m) {
     free(m);
 }
 
+/* An assignment that names a member has one index key, of that member; without one there is none. */
+static bool index_is_wrong(const task *t) {
+    bool expected = t->named && t->named->id_len > 0;
+    if (!expected || !t->index)
+        return expected || t->index;
+    return t->index->next ||
+           !assign_index_is((ew_slice){t->index->member, t->index->len}, (ew_slice){t->named->id, t->named->id_len});
+}
+
 /* After a change of a task's record: it goes where it belongs, or away. */
 static void settle(assign_plan *p, task *t) {
-    if (t->exists || t->assigned) {
-        assign_model_lay(t, assign_model_home(p, t));
+    bool wrong = index_is_wrong(t);
+    assign_model_lay(t, assign_model_home(p, t));
+    if (t->wrong && !wrong)
+        RB_REMOVE(assign_wrongs, &p->wrongs, t);
+    else if (!t->wrong && wrong)
+        RB_INSERT(assign_wrongs, &p->wrongs, t);
+    t->wrong = wrong;
+    if (t->exists || t->assigned || t->index)
         return;
-    }
-    assign_model_lay(t, NULL);
     RB_REMOVE(assign_tasks, &p->tasks, t);
-    free(t);
+    free_task(t);
 }
 
 static void name(assign_plan *p, task *t, member *m) {
@@ -163,6 +195,7 @@ int assign_plan_put_member(assign_plan *p, ew_slice id, int64_t capacity) {
         return EW_ERR_NO_MEMORY;
     p->live_count += !m->live;
     m->live = true;
+    m->missed = false;
     m->capacity = capacity;
     return EW_OK;
 }
@@ -219,6 +252,43 @@ void assign_plan_delete_assignment(assign_plan *p, ew_slice id) {
         return;
     t->assigned = false;
     name(p, t, NULL);
+}
+
+/* The entry of a task's list, or where a new one would go. */
+static assign_indexed **find_indexed(task *t, ew_slice member_key) {
+    assign_indexed **at = &t->index;
+    while (*at && !ew_slice_equal(member_key, (ew_slice){(*at)->member, (*at)->len}))
+        at = &(*at)->next;
+    return at;
+}
+
+int assign_plan_put_index(assign_plan *p, ew_slice member_key, ew_slice id) {
+    task *t = need_task(p, id);
+    if (!t)
+        return EW_ERR_NO_MEMORY;
+    assign_indexed **at = find_indexed(t, member_key);
+    if (!*at) {
+        assign_indexed *added = calloc(1, sizeof *added + member_key.len);
+        if (added) {
+            added->len = member_key.len;
+            memcpy(added->member, member_key.data, member_key.len);
+        }
+        *at = added;
+    }
+    int status = *at ? EW_OK : EW_ERR_NO_MEMORY;
+    settle(p, t);
+    return status;
+}
+
+void assign_plan_delete_index(assign_plan *p, ew_slice member_key, ew_slice id) {
+    task *t = find_task(p, id);
+    assign_indexed **at = t ? find_indexed(t, member_key) : NULL;
+    if (!at || !*at)
+        return;
+    assign_indexed *gone = *at;
+    *at = gone->next;
+    free(gone);
+    settle(p, t);
 }
 
 size_t assign_plan_members(const assign_plan *p) {

@@ -40,7 +40,11 @@ int chosen_init(chosen *c, const ew_options *o, ew_error *err) {
     *c = (chosen){0};
     const char *name = ew_options_text(o, "reactor");
     if (strcmp(name, "assign") == 0) {
-        c->assign = assign_new(ew_options_text(o, "prefix"), ew_options_text(o, "name"));
+        assign_args args;
+        int status = assign_args_parse(&args, ew_options_text(o, "reactor_args"), err);
+        if (status != EW_OK)
+            return status;
+        c->assign = assign_new(ew_options_text(o, "prefix"), ew_options_text(o, "name"), &args);
         c->self = c->assign;
         c->reactor = &assign_reactor;
         return c->assign ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
@@ -67,7 +71,10 @@ void chosen_fini(chosen *c) {
 
 int chosen_check(const ew_options *o, ew_error *err) {
     plugin p = {0};
+    assign_args args;
     const char *name = ew_options_text(o, "reactor");
+    if (strcmp(name, "assign") == 0)
+        return assign_args_parse(&args, ew_options_text(o, "reactor_args"), err);
     int status = is_built_in(name) ? EW_OK : find(&p, name, err);
     plugin_unload(&p);
     return status;

@@ -149,14 +149,20 @@ static int tell(assign *a, ew_event_kind kind, const char *key, const char *valu
 }
 
 static int follow(void) {
-    assign *a = assign_new("/plan", "allocated");
-    int status = a != NULL ? assign_reactor.reset(a) : EW_ERR_NO_MEMORY;
+    assign_args args;
+    int status = assign_args_parse(&args, "tolerance=10 grace=5", NULL);
+    if (status != EW_OK)
+        return status;
+    assign *a = assign_new("/plan", "allocated", &args);
+    status = a != NULL ? assign_reactor.reset(a) : EW_ERR_NO_MEMORY;
     if (status == EW_OK)
         status = tell(a, EW_EVENT_PUT, "/plan/members/a", "{\"capacity\":2}");
     if (status == EW_OK)
         status = tell(a, EW_EVENT_PUT, "/plan/tasks/1", "{\"weight\":2}");
     if (status == EW_OK)
         status = tell(a, EW_EVENT_PUT, "/plan/assignments/1", "{\"member\":\"gone\"}");
+    if (status == EW_OK)
+        status = tell(a, EW_EVENT_PUT, "/plan/by-member/gone/1", "");
     if (status == EW_OK)
         status = tell(a, EW_EVENT_DELETE, "/plan/tasks/1", "");
     assign_free(a);
@@ -175,8 +181,10 @@ static void plan(void) {
     TRY(assign_plan_put_task(p, EW_STR("2"), 1));
     TRY(assign_plan_put_assignment(p, EW_STR("1"), EW_STR("gone")));
     TRY(assign_plan_put_assignment(p, EW_STR("3"), EW_STR("a")));
-    TRY(assign_plan_changes(p, 10, &list, &count));
-    if (count != 3 || assign_plan_members(p) != 2 || assign_plan_tasks(p) != 2)
+    TRY(assign_plan_put_index(p, EW_STR("b"), EW_STR("4")));
+    const assign_rules rules = {.max = 10, .tolerance = 20, .budget = 10};
+    TRY(assign_plan_changes(p, &rules, 0, &list, &count));
+    if (count != 4 || assign_plan_members(p) != 2 || assign_plan_tasks(p) != 2)
         alloc_problem("%zu changes are planned for %zu members and %zu tasks", count, assign_plan_members(p),
                       assign_plan_tasks(p));
     assign_plan_free(p);

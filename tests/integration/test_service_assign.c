@@ -10,6 +10,9 @@
 
 #define ARGS(...) ((char *const[]){__VA_ARGS__, NULL})
 
+/* As even as it can be, whatever has to move for it. */
+#define EVEN "--reactor-args=tolerance=0"
+
 enum { MEMBERS = 5, TASKS = 40, CHURN = 400 };
 
 /* ---- the state of the prefix at one revision ---- */
@@ -62,6 +65,47 @@ static const ew_kv *holder_of(const picture *p, const ew_kv *assignment) {
     return found;
 }
 
+/* ---- the index ---- */
+
+static bool by_hand(const ew_kv *kv) {
+    return memmem(kv->value.data, kv->value.len, "hand", 4) != NULL;
+}
+
+/* The id of an index key's task, and whether the assignment names the member before it. Ids here hold no slash but in
+ * "rack/7%". */
+static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignment) {
+    const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
+    if (!slash)
+        return false;
+    ew_slice task = {slash + 1, id.len - (size_t)(slash + 1 - bytes)};
+    *assignment = find(p, "assignments", task);
+    if (!*assignment)
+        return false;
+    assign_problem problem;
+    char *member = assign_json_member((*assignment)->value, &problem);
+    assert_non_null(member);
+    const char *spelt = strcmp(member, "rack/7%") == 0 ? "rack%2F7%25" : member;
+    bool same = strlen(spelt) == (size_t)(slash - bytes) && memcmp(spelt, bytes, strlen(spelt)) == 0;
+    free(member);
+    return same;
+}
+
+/* Each assignment has one index key, of its member, and no other is there; what the hand wrote is not looked at. */
+static bool index_is_complete(const picture *p) {
+    size_t assigned = 0, indexed = 0;
+    ew_slice id;
+    const ew_kv *a;
+    for (size_t i = 0; (a = next_of(p, "assignments", &i, &id));)
+        assigned += !by_hand(a);
+    for (size_t i = 0; next_of(p, "by-member", &i, &id);) {
+        bool right = index_is_right(p, id, &a);
+        if (!right && !(a && by_hand(a)))
+            return false;
+        indexed += right && !by_hand(a);
+    }
+    return assigned == indexed;
+}
+
 /* Every task has a live member, no assignment is without its task, no member has two more tasks than another. */
 static bool is_right_and_even(void *arg) {
     (void)arg;
@@ -83,6 +127,7 @@ static bool is_right_and_even(void *arg) {
         least = held < least ? held : least;
         most = held > most ? held : most;
     }
+    right = right && index_is_complete(&p);
     ew_result_free(p.result);
     return right && (most == 0 || most - least <= 1);
 }
@@ -113,7 +158,7 @@ static void test_tasks_follow_their_members(void **state) {
     hand_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
-    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--name=one"));
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--name=one", EVEN));
     daemon_await(&d, "msg=started");
     for (int i = 0; i < MEMBERS; i++)
         put("members", i, "{}");
@@ -137,7 +182,7 @@ static void test_tasks_follow_their_members(void **state) {
 static void test_a_value_that_is_no_json(void **state) {
     (void)state;
     hand_delete_prefix("/app/");
-    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", "--name=one"));
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", "--name=one", EVEN));
     put("members", 1, "{\"capacity\":1}");
     hand_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
     hand_put("/app/tasks/bad", "{SECRET");
@@ -196,10 +241,6 @@ static void meddle(void) {
     }
 }
 
-static bool by_hand(const ew_kv *kv) {
-    return memmem(kv->value.data, kv->value.len, "hand", 4) != NULL;
-}
-
 /* What a daemon wrote at a revision named a task and a member that were there at that very revision; what it deleted
  * had lost its task or its member. */
 static void check_writes(const picture *before, const picture *now, int64_t revision) {
@@ -224,6 +265,8 @@ static void check_history(int64_t from, int64_t to) {
     for (int64_t revision = from + 1; revision <= to; revision++) {
         picture now = take_picture(revision);
         check_writes(&before, &now, revision);
+        if (!index_is_complete(&now))
+            fail_msg("revision %lld: the keys by member are not as the assignments are", (long long)revision);
         ew_result_free(before.result);
         before = now;
     }
@@ -235,8 +278,8 @@ static void test_three_daemons_and_churn(void **state) {
     hand_delete_prefix("/app/");
     daemon_process d[3];
     for (int i = 0; i < 3; i++)
-        d[i] =
-            daemon_start(ARGS(endpoints(), "--prefix=/app", i == 2 ? "--isolation=serializable" : "--log-level=info"));
+        d[i] = daemon_start(
+            ARGS(endpoints(), "--prefix=/app", EVEN, i == 2 ? "--isolation=serializable" : "--log-level=info"));
     for (int i = 0; i < 3; i++)
         daemon_await(&d[i], "msg=started");
     int64_t from = hand_revision();
@@ -253,6 +296,125 @@ static void test_three_daemons_and_churn(void **state) {
     daemon_until(is_right_and_even, NULL, "a right state without the one that was killed");
     stop(&d[1]);
     stop(&d[2]);
+}
+
+/* ---- the arguments, and who stays away for a while ---- */
+
+static size_t assignments_of(const picture *p, const char *member) {
+    size_t count = 0, i = 0;
+    const ew_kv *a;
+    ew_slice id;
+    while ((a = next_of(p, "assignments", &i, &id))) {
+        assign_problem problem;
+        char *named = assign_json_member(a->value, &problem);
+        count += strcmp(named, member) == 0;
+        free(named);
+    }
+    return count;
+}
+
+static bool is_assigned(void *arg) {
+    picture p = take_picture(0);
+    bool there = find(&p, "assignments", ew_str(arg)) != NULL && index_is_complete(&p);
+    ew_result_free(p.result);
+    return there;
+}
+
+/* A new task is assigned, so the daemon has planned with all that was there before it. */
+static void plan_with(const char *task) {
+    char key[100];
+    snprintf(key, sizeof key, "/app/tasks/%s", task);
+    hand_put(key, "");
+    daemon_until(is_assigned, (void *)(uintptr_t)task, "an assignment of a new task");
+}
+
+static bool all_are_assigned(void *arg) {
+    (void)arg;
+    picture p = take_picture(0);
+    bool all = true;
+    ew_slice id;
+    for (size_t i = 0; next_of(&p, "tasks", &i, &id);) {
+        const ew_kv *a = find(&p, "assignments", id);
+        all = all && a && holder_of(&p, a);
+    }
+    all = all && index_is_complete(&p);
+    ew_result_free(p.result);
+    return all;
+}
+
+static void assert_not_moved(const picture *before) {
+    picture now = take_picture(0);
+    const ew_kv *was, *is;
+    ew_slice id;
+    for (size_t i = 0; (was = next_of(before, "assignments", &i, &id));) {
+        is = find(&now, "assignments", id);
+        assert_non_null(is);
+        assert_int_equal(is->mod_revision, was->mod_revision);
+    }
+    ew_result_free(now.result);
+}
+
+/* Nothing of an absent member moves in its time of grace, also if the daemon is killed in the middle of it; a shorter
+ * one ends. */
+static void test_a_member_that_comes_back(void **state) {
+    (void)state;
+    hand_delete_prefix("/app/");
+    for (int i = 0; i < TASKS; i++)
+        put("tasks", i, "");
+    for (int i = 0; i < MEMBERS; i++)
+        put("members", i, "");
+    hand_put("/app/members/rack/7%", "{}");
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
+    daemon_until(all_are_assigned, NULL, "the first assignments");
+    picture before = take_picture(0);
+    size_t held = assignments_of(&before, "rack/7%");
+    assert_true(held > 1);
+    hand_delete("/app/members/rack/7%");
+    plan_with("x");
+    assert_not_moved(&before);
+    daemon_signal(&d, SIGKILL);
+    daemon_wait(&d);
+    d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
+    plan_with("y");
+    assert_not_moved(&before);
+    hand_put("/app/members/rack/7%", "{}");
+    plan_with("z");
+    assert_not_moved(&before);
+    stop(&d);
+    hand_delete("/app/members/rack/7%");
+    d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=1,tolerance=30"));
+    daemon_until(all_are_assigned, NULL, "others for the tasks of a member that stays away");
+    stop(&d);
+    ew_result_free(before.result);
+}
+
+/* Keys by member that are missing, wrong or too many are mended, whoever has made them so. */
+static void test_the_index_is_mended(void **state) {
+    (void)state;
+    hand_delete_prefix("/app/");
+    for (int i = 0; i < TASKS; i++)
+        put("tasks", i, "");
+    put("members", 0, "");
+    for (int i = 0; i < 10; i++) /* as a release without an index has left them */
+        put("assignments", i, "{\"member\":\"0\"}");
+    for (int i = 0; i < 20; i++) {
+        char key[100];
+        snprintf(key, sizeof key, "/app/by-member/wrong%d/12", i);
+        hand_put(key, "");
+    }
+    hand_put("/app/by-member/0/no such task", "");
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app"));
+    daemon_until(all_are_assigned, NULL, "a whole index");
+    hand_delete_prefix("/app/by-member/");
+    daemon_until(all_are_assigned, NULL, "a whole index again");
+    stop(&d);
+}
+
+static void test_arguments_that_are_wrong(void **state) {
+    (void)state;
+    char out[4096];
+    assert_int_equal(daemon_run(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=soon"), out, sizeof out), 78);
+    assert_non_null(strstr(out, "reactor_args: assign: 'grace=soon': grace is a whole number from 0 to 86400"));
 }
 
 /* ---- a plugin ---- */
@@ -290,9 +452,9 @@ static int close_all(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tasks_follow_their_members),
-        cmocka_unit_test(test_a_value_that_is_no_json),
-        cmocka_unit_test(test_three_daemons_and_churn),
+        cmocka_unit_test(test_tasks_follow_their_members), cmocka_unit_test(test_a_value_that_is_no_json),
+        cmocka_unit_test(test_three_daemons_and_churn),    cmocka_unit_test(test_a_member_that_comes_back),
+        cmocka_unit_test(test_the_index_is_mended),        cmocka_unit_test(test_arguments_that_are_wrong),
         cmocka_unit_test(test_the_example_plugin),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

@@ -6,9 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
+#include "service/assign_args.h"
+#include "service/assign_index.h"
 #include "service/assign_plan.h"
 
 enum { MEMBERS = 6, TASKS = 40 };
@@ -56,6 +59,10 @@ static void set_task(world *w, int i, int64_t weight) {
 }
 
 static void set_holder(world *w, int i, int member) {
+    if (w->holder[i] >= 0)
+        assign_plan_delete_index(w->plan, id(0, w->holder[i]), id(1, i));
+    if (member >= 0)
+        assert_int_equal(assign_plan_put_index(w->plan, id(0, member), id(1, i)), EW_OK);
     w->holder[i] = member;
     if (member == -1)
         assign_plan_delete_assignment(w->plan, id(1, i));
@@ -77,7 +84,8 @@ static world new_world(void) {
 static size_t apply(world *w, size_t max) {
     const assign_change *list;
     size_t count;
-    assert_int_equal(assign_plan_changes(w->plan, max, &list, &count), EW_OK);
+    const assign_rules rules = {.max = max, .budget = max};
+    assert_int_equal(assign_plan_changes(w->plan, &rules, 0, &list, &count), EW_OK);
     assert_true(count <= max + 1);
     int tasks[TASKS + 1], to[TASKS + 1];
     for (size_t i = 0; i < count; i++) {
@@ -324,6 +332,365 @@ static void test_the_plan_depends_on_the_state_alone(void **state) {
     }
 }
 
+/* ---- a crowd: how much moves when somebody leaves, with the tolerance ---- */
+
+enum { CROWD_MEMBERS = 1000, CROWD_TASKS = 10000 };
+
+typedef struct crowd {
+    assign_plan *plan;
+    assign_rules rules;
+    int64_t now_ms;
+    int members, tasks;
+    int64_t capacity[CROWD_MEMBERS]; /* -1: absent */
+    int64_t weight[CROWD_TASKS], load[CROWD_MEMBERS];
+    int holder[CROWD_TASKS]; /* -1: nobody */
+    int held[CROWD_MEMBERS];
+} crowd;
+
+static crowd c;
+
+static ew_slice crowd_id(char *out, char kind, int i) {
+    snprintf(out, 12, "%c%d", kind, i);
+    return ew_str(out);
+}
+
+static void crowd_member(int i, int64_t capacity) {
+    char name[12];
+    c.capacity[i] = capacity;
+    if (capacity < 0)
+        assign_plan_delete_member(c.plan, crowd_id(name, 'm', i));
+    else
+        assert_int_equal(assign_plan_put_member(c.plan, crowd_id(name, 'm', i), capacity), EW_OK);
+}
+
+static void crowd_task(int i, int64_t weight) {
+    char name[12];
+    c.weight[i] = weight;
+    c.holder[i] = -1;
+    assert_int_equal(assign_plan_put_task(c.plan, crowd_id(name, 't', i), weight), EW_OK);
+}
+
+static void crowd_new(int members, int tasks) {
+    assign_plan_free(c.plan);
+    c = (crowd){.plan = assign_plan_new(), .rules = {.max = 1000, .tolerance = 20, .budget = 100}};
+    assert_non_null(c.plan);
+    c.members = members;
+    c.tasks = tasks;
+}
+
+/* What the reactor would write, and be told of. */
+static void crowd_take(const assign_change *change) {
+    char name[12], was[12], is[12];
+    int i = atoi((const char *)change->task.data + 1), from = c.holder[i];
+    int to = change->to.data ? atoi((const char *)change->to.data + 1) : -1;
+    ew_slice task = crowd_id(name, 't', i);
+    if (from >= 0) {
+        c.load[from] -= c.weight[i];
+        c.held[from]--;
+        assign_plan_delete_index(c.plan, crowd_id(was, 'm', from), task);
+        assign_plan_delete_assignment(c.plan, task);
+    }
+    c.holder[i] = to;
+    if (to >= 0) {
+        c.load[to] += c.weight[i];
+        c.held[to]++;
+        assert_int_equal(assign_plan_put_assignment(c.plan, task, crowd_id(is, 'm', to)), EW_OK);
+        assert_int_equal(assign_plan_put_index(c.plan, crowd_id(is, 'm', to), task), EW_OK);
+    }
+}
+
+/* The ids of a plan are its own until it is told something. */
+typedef struct copied {
+    char task[12], to[12];
+    bool deletes;
+} copied;
+
+/* Makes plans until there is nothing to change; how many tasks moved. */
+static size_t crowd_settle(void) {
+    static copied copies[1001];
+    size_t moves = 0;
+    for (int round = 0; round < 100; round++) {
+        const assign_change *list;
+        size_t count;
+        assert_int_equal(assign_plan_changes(c.plan, &c.rules, c.now_ms, &list, &count), EW_OK);
+        if (count == 0)
+            return moves;
+        for (size_t i = 0; i < count; i++) {
+            copies[i].deletes = !list[i].to.data;
+            snprintf(copies[i].task, sizeof copies[i].task, "%.*s", (int)list[i].task.len,
+                     (const char *)list[i].task.data);
+            snprintf(copies[i].to, sizeof copies[i].to, "%.*s", (int)list[i].to.len,
+                     list[i].to.data ? (const char *)list[i].to.data : "");
+        }
+        for (size_t i = 0; i < count; i++)
+            crowd_take(&(assign_change){.task = ew_str(copies[i].task),
+                                        .to = copies[i].deletes ? (ew_slice){NULL, 0} : ew_str(copies[i].to)});
+        moves += count;
+    }
+    fail_msg("a hundred plans, and still not at rest");
+    return moves;
+}
+
+/* The largest load against its fair share, and the smallest, in percent. */
+static void crowd_check_even(int least, int most) {
+    int64_t loads = 0, capacities = 0;
+    for (int i = 0; i < c.members; i++) {
+        loads += c.capacity[i] > 0 ? c.load[i] : 0;
+        capacities += c.capacity[i] > 0 ? c.capacity[i] : 0;
+    }
+    for (int i = 0; i < c.members; i++) {
+        if (c.capacity[i] <= 0)
+            continue;
+        int64_t percent = 100 * c.load[i] * capacities / (loads * c.capacity[i]);
+        if (percent < least || 100 * c.load[i] * capacities > most * loads * c.capacity[i])
+            fail_msg("member %d has %lld%% of its share", i, (long long)percent);
+    }
+}
+
+static void crowd_fill(unsigned *seed, int per_member, int64_t most_capacity) {
+    for (int i = 0; i < c.members; i++)
+        crowd_member(i, 1 + (int64_t)(next_random(seed) % (unsigned)most_capacity));
+    for (int i = 0; i < c.members * per_member; i++)
+        crowd_task(i, 1 + (int64_t)(next_random(seed) % 100));
+    crowd_settle();
+    crowd_check_even(80, 120);
+}
+
+/* Any member that can be spared leaves: at most half as many tasks again as it had move, and nobody has more than 1.2
+ * times its share. */
+static void crowd_leave(unsigned *seed) {
+    int gone;
+    do {
+        gone = (int)(next_random(seed) % (unsigned)c.members);
+    } while (c.capacity[gone] < 0);
+    size_t had = (size_t)c.held[gone];
+    crowd_member(gone, -1);
+    size_t moves = crowd_settle();
+    if (2 * moves > 3 * had)
+        fail_msg("%d members: one with %zu tasks left, %zu moved", c.members, had, moves);
+    assert_int_equal(c.held[gone], 0);
+    crowd_check_even(80, 120);
+}
+
+static void test_what_moves_when_a_member_leaves(void **state) {
+    (void)state;
+    for (unsigned start = 1; start <= 60; start++) {
+        unsigned seed = start;
+        int members = start <= 20 ? 100 : 20 + (int)(next_random(&seed) % 100);
+        crowd_new(members, 0);
+        crowd_fill(&seed, start % 2 ? 10 : 20, start <= 40 ? 1 : 3);
+        for (int i = 0; i < members / 4; i++)
+            crowd_leave(&seed);
+    }
+}
+
+/* One that joins is given tasks until it has its share less the tolerance, all of them straight to it. */
+static void test_what_moves_when_a_member_joins(void **state) {
+    (void)state;
+    for (unsigned start = 1; start <= 20; start++) {
+        unsigned seed = start;
+        crowd_new(50 + (int)(next_random(&seed) % 50), 0);
+        crowd_fill(&seed, 10, 1);
+        int joined = c.members++;
+        crowd_member(joined, 1);
+        size_t moves = crowd_settle();
+        assert_int_equal(moves, c.held[joined]);
+        assert_true(moves >= 3 && moves <= 10);
+        crowd_check_even(80, 120);
+    }
+}
+
+/* Nothing but evenness makes tasks move: `budget` of them a plan. */
+static void test_the_budget_is_a_plans(void **state) {
+    (void)state;
+    crowd_new(2, 0);
+    crowd_member(0, 1);
+    for (int i = 0; i < 40; i++)
+        crowd_task(i, 1);
+    assert_int_equal(crowd_settle(), 40);
+    crowd_member(1, 1);
+    c.rules.budget = 3;
+    const assign_change *list;
+    size_t count;
+    assert_int_equal(assign_plan_changes(c.plan, &c.rules, 0, &list, &count), EW_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(crowd_settle(), 16); /* 24 and 16: each within a fifth of 20 */
+    c.rules.tolerance = 0;
+    assert_int_equal(crowd_settle(), 4);
+    c.rules.budget = 1;
+    crowd_member(0, -1); /* what must move does */
+    assert_int_equal(assign_plan_changes(c.plan, &c.rules, 0, &list, &count), EW_OK);
+    assert_int_equal(count, 20);
+}
+
+/* ---- the time of grace ---- */
+
+static void test_a_member_that_is_back_in_time_keeps_its_tasks(void **state) {
+    (void)state;
+    unsigned seed = 5;
+    crowd_new(20, 0);
+    crowd_fill(&seed, 10, 1);
+    c.rules.grace_ms = 5000;
+    c.now_ms = 100000;
+    int held = c.held[7];
+    crowd_member(7, -1);
+    assert_int_equal(crowd_settle(), 0);
+    assert_int_equal(assign_plan_due_ms(c.plan), 105000);
+    c.now_ms = 104999;
+    crowd_task(c.tasks = 200, 1); /* a new one goes to somebody who is there */
+    assert_int_equal(crowd_settle(), 1);
+    assert_int_not_equal(c.holder[200], 7);
+    crowd_member(7, 1);
+    assert_int_equal(crowd_settle(), 0);
+    assert_int_equal(c.held[7], held);
+    assert_true(assign_plan_due_ms(c.plan) == INT64_MAX);
+    c.now_ms = 200000; /* it was there in between: the time begins again */
+    crowd_member(7, -1);
+    assert_int_equal(crowd_settle(), 0);
+    assert_int_equal(assign_plan_due_ms(c.plan), 205000);
+    c.now_ms = 205000;
+    assert_int_equal(crowd_settle(), held);
+    assert_int_equal(c.held[7], 0);
+    crowd_check_even(80, 120);
+}
+
+static void test_grace_when_nobody_is_there(void **state) {
+    (void)state;
+    crowd_new(1, 0);
+    crowd_member(0, 1);
+    crowd_task(0, 1);
+    assert_int_equal(crowd_settle(), 1);
+    c.rules.grace_ms = 1000;
+    crowd_member(0, -1);
+    assert_int_equal(crowd_settle(), 0);
+    c.now_ms = 1000;
+    assert_int_equal(crowd_settle(), 1);
+    assert_int_equal(c.holder[0], -1);
+}
+
+/* ---- the index ---- */
+
+static size_t plan_now(const assign_change **list) {
+    size_t count;
+    assert_int_equal(assign_plan_changes(c.plan, &c.rules, c.now_ms, list, &count), EW_OK);
+    return count;
+}
+
+/* Index keys that are not as the assignments say are mended, whatever is wrong with them. */
+static void test_a_wrong_index_is_mended(void **state) {
+    (void)state;
+    const assign_change *list;
+    ew_slice t0 = EW_STR("t0"), m0 = EW_STR("m0"), m1 = EW_STR("m1");
+    crowd_new(2, 0);
+    crowd_member(0, 1);
+    crowd_task(0, 1);
+    assert_int_equal(crowd_settle(), 1);
+    assert_int_equal(assign_plan_put_index(c.plan, m1, t0), EW_OK); /* one too many */
+    assert_int_equal(plan_now(&list), 1);
+    assert_true(list[0].to.data == list[0].from.data);
+    assert_true(list[0].index && list[0].index->next);
+    assign_plan_delete_index(c.plan, m1, t0);
+    assert_int_equal(plan_now(&list), 0);
+    assign_plan_delete_index(c.plan, m0, t0); /* the only one */
+    assert_int_equal(plan_now(&list), 1);
+    assert_null(list[0].index);
+    assert_int_equal(assign_plan_put_index(c.plan, m1, t0), EW_OK); /* another's */
+    assert_int_equal(plan_now(&list), 1);
+    assert_true(list[0].index && !list[0].index->next);
+    assign_plan_delete_assignment(c.plan, t0); /* now it is to be written, and its old index to go */
+    assert_int_equal(plan_now(&list), 1);
+    assert_null(list[0].from.data);
+    assert_non_null(list[0].to.data);
+    assert_non_null(list[0].index);
+    assign_plan_delete_task(c.plan, t0); /* an index key of nothing */
+    assert_int_equal(plan_now(&list), 1);
+    assert_null(list[0].from.data);
+    assert_null(list[0].to.data);
+    assign_plan_delete_index(c.plan, m1, t0);
+    assert_int_equal(plan_now(&list), 0);
+    assign_plan_delete_index(c.plan, m1, t0); /* what is not there */
+    assert_int_equal(plan_now(&list), 0);
+    assert_int_equal(assign_plan_tasks(c.plan), 0);
+}
+
+static void test_how_a_key_spells_a_member(void **state) {
+    (void)state;
+    static const char *const ids[][2] = {
+        {"host-1", "host-1"}, {"a/b", "a%2Fb"}, {"100%", "100%25"}, {"/%2F", "%2F%252F"}};
+    for (size_t i = 0; i < 4; i++) {
+        char out[40];
+        size_t len = assign_index_write(out, ew_str(ids[i][0]));
+        assert_int_equal(len, strlen(ids[i][1]));
+        assert_memory_equal(out, ids[i][1], len);
+        assert_true(assign_index_is(ew_str(ids[i][1]), ew_str(ids[i][0])));
+        assert_false(assign_index_is((ew_slice){ids[i][1], len - 1}, ew_str(ids[i][0])));
+        assert_false(assign_index_is(ew_str("a%2Fb/"), ew_str(ids[i][0])));
+    }
+    assert_false(assign_index_is(EW_STR("a/b"), EW_STR("a/b")));
+}
+
+/* ---- the arguments ---- */
+
+static void test_arguments(void **state) {
+    (void)state;
+    assign_args a;
+    ew_error err = {0};
+    assert_int_equal(assign_args_parse(&a, "", &err), EW_OK);
+    assert_int_equal(a.tolerance, 20);
+    assert_int_equal(a.budget, 100);
+    assert_int_equal(a.grace_s, 0);
+    assert_int_equal(assign_args_parse(&a, " grace=30, tolerance=0\tbudget=1000,", &err), EW_OK);
+    assert_int_equal(a.tolerance, 0);
+    assert_int_equal(a.budget, 1000);
+    assert_int_equal(a.grace_s, 30);
+    static const char *const wrong[][2] = {
+        {"tolerance", "'tolerance': tolerance is a whole number from 0 to 100"},
+        {"tolerance=101", "from 0 to 100"},
+        {"tolerance=-1", "from 0 to 100"},
+        {"tolerance=20%", "'tolerance=20%'"},
+        {"budget=0", "from 1 to 1000"},
+        {"grace=", "from 0 to 86400"},
+        {"grace=99999999999999999999", "from 0 to 86400"},
+        {"grace=1 grace=1", "grace is given twice"},
+        {"speed=1", "'speed=1' is unknown; it takes tolerance=percent"},
+        {"graces=1", "is unknown"},
+        {"=1", "is unknown"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(assign_args_parse(&a, wrong[i][0], &err), EW_ERR_INVALID);
+        if (!strstr(err.detail, wrong[i][1]))
+            fail_msg("%s: %s", wrong[i][0], err.detail);
+    }
+}
+
+/* ---- many ---- */
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void test_ten_thousand_tasks(void **state) {
+    (void)state;
+    unsigned seed = 3;
+    crowd_new(CROWD_MEMBERS, 0);
+    double begin = seconds();
+    crowd_fill(&seed, CROWD_TASKS / CROWD_MEMBERS, 1);
+    double filled = seconds();
+    for (int i = 0; i < 3; i++)
+        crowd_leave(&seed);
+    print_message("10,000 tasks on 1,000 members: first assignments %.3f s, a member leaves %.3f s\n", filled - begin,
+                  (seconds() - filled) / 3);
+}
+
+static int free_crowd(void **state) {
+    (void)state;
+    assign_plan_free(c.plan);
+    c.plan = NULL;
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_whatever_changes_it_becomes_right_and_even),
@@ -333,6 +700,15 @@ int main(void) {
         cmocka_unit_test(test_capacity_is_a_share_and_zero_drains),
         cmocka_unit_test(test_an_exchange_evens_what_no_move_can),
         cmocka_unit_test(test_the_plan_depends_on_the_state_alone),
+        cmocka_unit_test(test_what_moves_when_a_member_leaves),
+        cmocka_unit_test(test_what_moves_when_a_member_joins),
+        cmocka_unit_test(test_the_budget_is_a_plans),
+        cmocka_unit_test(test_a_member_that_is_back_in_time_keeps_its_tasks),
+        cmocka_unit_test(test_grace_when_nobody_is_there),
+        cmocka_unit_test(test_a_wrong_index_is_mended),
+        cmocka_unit_test(test_how_a_key_spells_a_member),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_ten_thousand_tasks),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, free_crowd);
 }

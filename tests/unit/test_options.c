@@ -63,10 +63,10 @@ static void every_row_of_the_table_makes_sense(void **state) {
 static void numbers_are_decimal_and_in_range(void **state) {
     ew_options *o = *state;
     number_becomes(o, "max_txn_ops", "10000", 10000); /* SEMANTICS 26 */
-    number_becomes(o, "max_txn_ops", "8", 8);
+    number_becomes(o, "max_txn_ops", "16", 16);
     number_becomes(o, "max_txn_ops", "0128", 128);
-    refused(o, "max_txn_ops", "10001", "'10001' is not a decimal number from 8 to 10000");
-    refused(o, "max_txn_ops", "7", "from 8 to 10000");
+    refused(o, "max_txn_ops", "10001", "'10001' is not a decimal number from 16 to 10000");
+    refused(o, "max_txn_ops", "15", "from 16 to 10000");
     number_becomes(o, "max_txn_keys", "10000", 10000);
     number_becomes(o, "max_txn_keys", "0", 0);
     number_becomes(o, "max_txn_keys", "007", 7);
