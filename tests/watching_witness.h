@@ -11,7 +11,8 @@ typedef struct witness {
     bool loading; /* between a first page and a last one */
     bool watches; /* it has opened a stream; the core of an audit never does */
     uint64_t epoch;
-    int64_t revision; /* the newest that was sent */
+    int64_t revision;       /* the newest that was sent */
+    unsigned interruptions; /* told last */
 } witness;
 
 /* Before a step. */
@@ -68,8 +69,10 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->revision = e->revision;
         break;
     case WATCHING_DO_SEND_HEALTH:
-        CHECK(w->connected != e->connected);
+        /* Something new each time: connected or not, or one more load that was interrupted. */
+        CHECK(w->connected != e->connected || (!e->connected && e->interruptions == w->interruptions + 1));
         w->connected = e->connected;
+        w->interruptions = e->interruptions;
         break;
     case WATCHING_DO_END:
         CHECK(!w->range_out && !w->stream_out && !w->connected && e->detail);

@@ -195,8 +195,10 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
         atomic_fetch_add_explicit(&r->counters.txns, m->outcome->txns, memory_order_relaxed);
         atomic_fetch_add_explicit(&r->counters.txns_resolved, m->outcome->resolved, memory_order_relaxed);
     }
-    if (m->health != NULL)
+    if (m->health != NULL) {
         r->connected = m->health->connected;
+        r->interruptions = m->health->interruptions;
+    }
     if (m->stop != NULL) {
         stop_peers(r);
         fail(r, EW_ERR_CANCELLED, "stopped");
@@ -289,6 +291,19 @@ static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms, b
     mailbox_wait(r->mailbox, deadline_ms < turn_ms ? deadline_ms : turn_ms, outcome_only);
 }
 
+static void fail_to_start(reactor_actor *r) {
+    char detail[200];
+    snprintf(
+        detail, sizeof detail,
+        "the prefix could not be loaded within start_timeout_ms: a compaction of etcd interrupted it %u times in a "
+        "row; compact less often, or raise max_receive_bytes",
+        (unsigned)r->interruptions);
+    if (r->interruptions > 0)
+        fail(r, EW_ERR_COMPACTED, detail);
+    else
+        fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
+}
+
 static void round_once(reactor_actor *r) {
     enum { MOST = 1024 }; /* messages before the clock is looked at again */
     take_all(r, MOST);
@@ -298,7 +313,7 @@ static void round_once(reactor_actor *r) {
         step(r, (ticking_event){.type = TICKING_TIMER});
     if (!r->over && start_deadline_ms(r) <= now_ms) {
         stop_peers(r);
-        fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
+        fail_to_start(r);
     }
     publish_counters(r);
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */

@@ -40,6 +40,7 @@ typedef struct reactor_actor {
 
     /* The reactor's own. */
     bool connected, loaded;
+    uint32_t interruptions; /* of the load, by compactions */
     bool stopping;  /* STOP has been sent to the peers */
     unsigned peers; /* that are not down */
     uint64_t bad_messages;

@@ -367,6 +367,7 @@ static bool watcher_configure(watcher *w, const ew_options *o) {
         return false;
     w->call_timeout_ms = o->call_timeout_ms;
     w->config.page_bytes = o->page_bytes;
+    w->config.receive_bytes = o->max_receive_bytes;
     w->config.backoff_min_ms = o->backoff_min_ms;
     w->config.backoff_max_ms = o->backoff_max_ms;
     w->config.silence_ms = o->watch_silence_ms;

@@ -162,6 +162,7 @@ int64_t watching_deadline_ms(const watching *w) {
 
 void watching_settle(watching *w) {
     w->failures = w->resyncs = w->bad_answers = w->falls = w->behind = w->denials = w->refusals = 0;
+    watching_reset_pages(w);
 }
 
 static void leave(watching *w, watching_effects *out, watching_state over, int status, const char *detail) {
@@ -213,6 +214,8 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     case EW_ERR_FUTURE_REVISION: /* the snapshot that is read anew tells whether the revision fell */
         if (w->config.audit_revision > 0)
             watching_fail(w, out, status, detail); /* no other revision will do */
+        else if (status == EW_ERR_COMPACTED)
+            watching_compacted(w, out, ew_strerror(status));
         else
             watching_resync(w, out, ew_strerror(status));
         return;
@@ -341,6 +344,7 @@ watching *watching_new(const watching_config *config) {
     w->config = *config;
     w->random = config->seed;
     w->limit = WATCHING_LIMIT_FIRST;
+    watching_reset_pages(w);
     return w;
 }
 

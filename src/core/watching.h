@@ -34,6 +34,8 @@ typedef enum watching_state {
 typedef struct watching_config {
     ew_slice key, range_end; /* etcd's range; borrowed for the core's life */
     int64_t page_bytes;      /* a page is sized towards this many bytes of answer */
+    int64_t receive_bytes;   /* the largest answer that is accepted: what pages grow to while compactions interrupt
+                                every load */
     int64_t backoff_min_ms;  /* before the second attempt; doubles, with jitter */
     int64_t backoff_max_ms;
     int64_t silence_ms;     /* ask for a sign of life after this long without an answer; a second such time without one
@@ -73,7 +75,7 @@ typedef enum watching_effect_type {
                                   when the watch behind it stands */
     WATCHING_DO_SEND_EVENTS,   /* epoch, revision, bytes (WatchResponse, whole revisions) */
     WATCHING_DO_SEND_PROGRESS, /* epoch, revision */
-    WATCHING_DO_SEND_HEALTH,   /* connected */
+    WATCHING_DO_SEND_HEALTH,   /* connected, interruptions */
     WATCHING_DO_END, /* status, detail: EW_OK after a stop. Given once no call and no stream is left; the last effect */
     WATCHING_DO_LOG, /* level in `status`, text in `detail`, revision */
 } watching_effect_type;
@@ -84,6 +86,7 @@ typedef struct watching_effect {
     int64_t revision;
     ew_slice bytes; /* borrowed: from the event, or from the core until its next step */
     bool first, last, connected;
+    unsigned interruptions;
     int status;
     const char *detail; /* like `bytes` */
 } watching_effect;

@@ -17,6 +17,9 @@
 #define WATCHING_LIMIT_MIN   50
 #define WATCHING_LIMIT_MAX   50000
 
+/* The most that WATCHING_LIMIT_MAX becomes while compactions interrupt every load. */
+#define WATCHING_LIMIT_LARGEST 50000000
+
 /* How often in a row something may go wrong that a retry rarely heals. */
 #define WATCHING_BAD_ANSWERS_MAX 10
 #define WATCHING_DENIALS_MAX     3
@@ -48,14 +51,19 @@ struct watching {
     /* The snapshot under way. */
     int64_t pinned; /* its revision; 0 before its first page */
     int64_t limit;
-    uint8_t *next_key; /* where the next page starts */
-    size_t next_len;   /* 0 for the first page */
-    uint8_t *bound;    /* where it ends, before the whole range does; see watching_bounds.c */
-    size_t bound_len;  /* 0: at the range's end */
-    size_t level;      /* the bound is behind all keys that share so many bytes with next_key; 0: none */
-    int64_t left;      /* about how many keys are still to come */
-    bool from_bound;   /* the page starts where the one before was bounded */
-    bool unfinished;   /* all pages have been sent, and their end waits for the watch */
+    int64_t limit_max; /* WATCHING_LIMIT_MAX, and page_bytes the configured one, unless loads are interrupted */
+    int64_t page_bytes;
+    int64_t key_bytes;    /* about, of one key of the last page; 0: not known */
+    unsigned interrupted; /* loads in a row that a compaction interrupted */
+    uint8_t *next_key;    /* where the next page starts */
+    size_t next_len;      /* 0 for the first page */
+    uint8_t *bound;       /* where it ends, before the whole range does; see watching_bounds.c */
+    size_t bound_len;     /* 0: at the range's end */
+    size_t level;         /* the bound is behind all keys that share so many bytes with next_key; 0: none */
+    int64_t left;         /* about how many keys are still to come */
+    bool from_bound;      /* the page starts where the one before was bounded */
+    bool unfinished;      /* all pages have been sent, and their end waits for the watch */
+    bool unproved;        /* they are told to be complete, and the watch behind them has shown nothing so far */
 
     /* The watch. */
     uint64_t opens;
@@ -123,6 +131,8 @@ bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHe
 void watching_start_pages(watching *w);
 void watching_send_range(watching *w, watching_effects *out);
 void watching_take_page(watching *w, const watching_event *event, watching_effects *out);
+void watching_compacted(watching *w, watching_effects *out, const char *why); /* what is loaded or watched is gone */
+void watching_reset_pages(watching *w);                                       /* to their configured size */
 void watching_finish_snapshot(watching *w, watching_effects *out); /* the watch stands: tells the end of the pages */
 bool watching_shrink_page(watching *w, watching_effects *out);     /* false if it cannot be smaller */
 
@@ -135,6 +145,7 @@ int watching_compare(ew_slice a, ew_slice b); /* etcd's order of keys */
 /* ---- watching_stream.c ---- */
 
 void watching_open(watching *w, watching_effects *out);
+void watching_send_health(watching *w, watching_effects *out, bool connected);
 void watching_drop(watching *w, watching_effects *out); /* leave the stream, whatever it is doing */
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out);
 void watching_forget_sent(watching *w); /* what the step before lent to its effects */

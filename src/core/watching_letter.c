@@ -30,6 +30,7 @@ void watching_letter_write(watching_letter *letter, const watching_effect *effec
     default:
         msg__health__init(&letter->health);
         letter->health.connected = effect->connected;
+        letter->health.interruptions = effect->interruptions;
         letter->message.health = &letter->health;
         break;
     }

@@ -3,12 +3,72 @@
 
 #include "core/bug.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void watching_start_pages(watching *w) {
     w->pinned = w->config.audit_revision;
     w->next_len = w->bound_len = w->level = 0;
     w->from_bound = w->unfinished = false;
+}
+
+/* ---- compaction ---- */
+
+void watching_reset_pages(watching *w) {
+    w->unproved = false;
+    w->interrupted = 0;
+    w->page_bytes = w->config.page_bytes;
+    w->limit_max = WATCHING_LIMIT_MAX;
+    if (w->limit > w->limit_max)
+        w->limit = w->limit_max;
+}
+
+static int64_t fourfold(int64_t n, int64_t most) {
+    return n > most / 4 ? most : n * 4;
+}
+
+/* A load must be done before the next compaction passes its revision, and etcd counts what is left of the range for
+ * each page: fewer and larger ones are faster. In the end one page holds everything, if an answer may be so large.
+ * Answers whether they can be larger than before. */
+static bool enlarge_pages(watching *w) {
+    int64_t largest = w->config.receive_bytes / 8 * 7; /* keys differ */
+    if (w->page_bytes < largest)
+        w->page_bytes = fourfold(w->page_bytes, largest);
+    w->limit_max = fourfold(w->limit_max, WATCHING_LIMIT_LARGEST);
+    int64_t limit = fourfold(w->limit, w->limit_max);
+    if (w->key_bytes > 0 && limit > w->page_bytes / w->key_bytes)
+        limit = w->page_bytes / w->key_bytes;
+    if (limit <= w->limit)
+        return false;
+    w->limit = limit;
+    return true;
+}
+
+/* etcd confirms a watch before it has looked whether its revision is still there. So one that has shown nothing and has
+ * not stood for long proves nothing: the load was overtaken at its very end. */
+static bool is_loading(const watching *w) {
+    bool new_watch = w->unproved && w->now_ms < watching_after(w->created_at_ms, w->config.backoff_max_ms);
+    return w->state == WATCHING_SYNCING || w->unfinished || new_watch;
+}
+
+/* That the past of a watch is gone which had stood is no sign of a load that is too slow. */
+void watching_compacted(watching *w, watching_effects *out, const char *why) {
+    if (!is_loading(w)) {
+        watching_reset_pages(w);
+        watching_resync(w, out, why);
+        return;
+    }
+    char text[160];
+    bool larger = enlarge_pages(w);
+    w->interrupted++;
+    snprintf(text, sizeof text, "etcd was compacted before it was loaded, %u times in a row; now in pages of %lld keys",
+             w->interrupted, (long long)w->limit);
+    if (!w->connected) /* or leaving the watch says it */
+        watching_send_health(w, out, false);
+    watching_resync(w, out, text);
+    if (larger) /* it may be fast enough now: the sooner it begins, the more time it has */
+        w->retry_at_ms = w->now_ms;
+    w->unproved = false;
 }
 
 bool watching_shrink_page(watching *w, watching_effects *out) {
@@ -43,9 +103,10 @@ void watching_send_range(watching *w, watching_effects *out) {
  * because the first keys may be unlike the rest, and a limit that a refusal pushed below the minimum comes back only as
  * far as the bytes allow. */
 static void adapt_limit(watching *w, size_t keys, size_t bytes) {
-    int64_t wanted = w->config.page_bytes / (int64_t)(bytes / keys + 1);
+    w->key_bytes = (int64_t)(bytes / keys + 1);
+    int64_t wanted = w->page_bytes / w->key_bytes;
     int64_t least = w->limit < WATCHING_LIMIT_MIN ? w->limit : WATCHING_LIMIT_MIN;
-    int64_t most = w->limit > WATCHING_LIMIT_MAX / 4 ? WATCHING_LIMIT_MAX : w->limit * 4;
+    int64_t most = fourfold(w->limit, w->limit_max);
     w->limit = wanted < least ? least : wanted > most ? most : wanted;
 }
 
@@ -118,6 +179,7 @@ void watching_finish_snapshot(watching *w, watching_effects *out) {
     if (!w->unfinished)
         return;
     w->unfinished = false;
+    w->unproved = true;
     emit_page(w, (ew_slice){0}, out)->last = true;
 }
 

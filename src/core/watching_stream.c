@@ -8,10 +8,11 @@
 
 /* ---- the stream's life ---- */
 
-static void send_health(watching *w, watching_effects *out, bool connected) {
+void watching_send_health(watching *w, watching_effects *out, bool connected) {
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_HEALTH);
     effect->epoch = w->epoch;
     effect->connected = connected;
+    effect->interruptions = w->interrupted;
 }
 
 /* A connection and a token may have to be made for it first. */
@@ -56,7 +57,7 @@ static void drop_stream(watching *w, watching_effects *out) {
 
 void watching_drop(watching *w, watching_effects *out) {
     if (w->connected) {
-        send_health(w, out, false);
+        watching_send_health(w, out, false);
         w->connected = false;
     }
     drop_stream(w, out);
@@ -120,7 +121,7 @@ static bool says(const char *reason, const char *words) {
  * again, and tells a permission that is really missing. */
 static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
     if (r->compact_revision > 0) { /* ETCD P4, SEMANTICS 13 */
-        watching_resync(w, out, "the watch's revision has been compacted");
+        watching_compacted(w, out, "the watch's revision has been compacted");
         return;
     }
     bool denied = says(r->cancel_reason, "permission denied");
@@ -140,7 +141,7 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->watch_id = r->watch_id;
     w->denials = w->refusals = 0;
     if (!w->connected)
-        send_health(w, out, true);
+        watching_send_health(w, out, true);
     w->connected = true;
     watching_finish_snapshot(w, out);
 }

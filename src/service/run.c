@@ -56,6 +56,7 @@ static int exit_code(int status) {
     case EW_ERR_SESSION_DONE:
     case EW_ERR_LEADERSHIP_LOST:
     case EW_ERR_UNKNOWN_OUTCOME:
+    case EW_ERR_COMPACTED: /* faster than the prefix can be loaded */
         return EXIT_TEMPORARY;
     case EW_ERR_INVALID:
     case EW_ERR_DENIED:

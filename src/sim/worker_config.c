@@ -55,6 +55,7 @@ void sim_worker_configure(sim_worker *w) {
         .key = w->range_key,
         .range_end = w->range_end,
         .page_bytes = bend->page_bytes ? bend->page_bytes : o->page_bytes,
+        .receive_bytes = o->max_receive_bytes,
         .backoff_min_ms = o->backoff_min_ms,
         .backoff_max_ms = o->backoff_max_ms,
         .silence_ms = o->watch_silence_ms,

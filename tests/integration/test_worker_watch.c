@@ -3,8 +3,10 @@
 #include "lib/scenario.h"
 #include "lib/wire.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 static const char LONG_MS[] = "3600000";
 
@@ -277,6 +279,116 @@ static void test_compaction_hides_the_counters_deletion(void **state) {
     hand_delete_prefix("/compact/");
 }
 
+/* ---- compactions while the prefix is loaded ---- */
+
+enum { LOAD_KEYS = 12000, COMPACT_EVERY_MS = 400 };
+
+/* Writes and compacts again and again, until told to end. */
+typedef struct compactor {
+    ew_client *client;
+    pthread_t thread;
+    atomic_bool over;
+    atomic_uint compactions;
+} compactor;
+
+static void *compact_again(void *arg) {
+    compactor *c = arg;
+    int64_t next_ms = scene_now_ms();
+    while (!c->over) {
+        ew_result *r = NULL;
+        if (ew_client_put(c->client, EW_STR("/elsewhere"), EW_STR("x"), NULL, &r, NULL) == EW_OK &&
+            ew_client_compact(c->client, ew_result_revision(r), false, NULL) == EW_OK)
+            c->compactions++;
+        ew_result_free(r);
+        next_ms += COMPACT_EVERY_MS;
+        while (!c->over && scene_now_ms() < next_ms)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    return NULL;
+}
+
+static void compactor_start(compactor *c) {
+    *c = (compactor){0};
+    ew_options *o = scene_options("");
+    assert_int_equal(ew_client_open(&c->client, o, NULL), EW_OK);
+    ew_options_free(o);
+    assert_int_equal(pthread_create(&c->thread, NULL, compact_again, c), 0);
+}
+
+static unsigned compactor_end(compactor *c) {
+    c->over = true;
+    pthread_join(c->thread, NULL);
+    ew_client_close(c->client);
+    return c->compactions;
+}
+
+static void fill_for_a_load(void) {
+    ew_error err = {0};
+    char value[100];
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i < LOAD_KEYS; i += 100) {
+        ew_txn *t = ew_txn_new();
+        for (int k = i; k < i + 100; k++) {
+            char key[64];
+            snprintf(key, sizeof key, "/load/%06d", k);
+            ew_txn_put(t, EW_THEN, ew_str(key), (ew_slice){value, sizeof value}, NULL);
+        }
+        assert_int_equal(ew_client_txn(hand_client(), t, NULL, &err), EW_OK);
+        ew_txn_free(t);
+    }
+}
+
+/* A worker whose pages are so small, and whose wire is so slow, that a compaction comes long before all are there. */
+static wire *stage_on_a_slow_wire(stage *s) {
+    wire *w = wire_open(scene_endpoint());
+    wire_delay(w, 30);
+    stage_open(s, "/load");
+    stage_set(s, "endpoints", wire_endpoint(w));
+    stage_set(s, "page_bytes", "65536");
+    stage_set(s, "session_ttl_s", "60");
+    return w;
+}
+
+static int count_keys(stage *s, ew_tick *t) {
+    EXPECT(s, ew_tick_count(t) == LOAD_KEYS);
+    return EW_OK;
+}
+
+/* SEMANTICS 13: pages grow until the load is faster than the compactions. */
+static void test_compactions_while_loading(void **state) {
+    (void)state;
+    stage s;
+    compactor c;
+    fill_for_a_load();
+    wire *w = stage_on_a_slow_wire(&s);
+    compactor_start(&c);
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    assert_true(compactor_end(&c) > 1);
+    stage_do(&s, count_keys);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
+/* Where no page may be large enough, the error says what keeps the prefix from being loaded. */
+static void test_compactions_that_never_let_it_load(void **state) {
+    (void)state;
+    stage s;
+    compactor c;
+    wire *w = stage_on_a_slow_wire(&s);
+    wire_delay(w, 300); /* a page and the watch behind it take longer than it takes until the next compaction */
+    stage_set(&s, "exactly_once", "off");
+    stage_set(&s, "start_timeout_ms", "8000");
+    compactor_start(&c);
+    stage_start(&s);
+    assert_string_equal(ew_errname(stage_await_end(&s)), "EW_ERR_COMPACTED");
+    assert_non_null(strstr(s.err.detail, "within start_timeout_ms: a compaction of etcd interrupted it"));
+    compactor_end(&c);
+    assert_int_equal(stage_close(&s), EW_ERR_COMPACTED);
+    wire_close(w);
+    hand_delete_prefix("/load/");
+}
+
 /* ---- the server goes and comes ---- */
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
@@ -366,6 +478,8 @@ int main(void) {
         scene_test(test_a_model_that_is_left_too_far_behind),
         scene_test(test_compaction_while_disconnected),
         scene_test(test_compaction_hides_the_counters_deletion),
+        scene_test(test_compactions_while_loading),
+        scene_test(test_compactions_that_never_let_it_load),
         scene_test(test_etcd_restarts_under_a_running_worker),
         scene_test(test_etcd_is_frozen_under_a_running_worker),
         scene_test(test_etcd_lost_its_data),

@@ -148,6 +148,89 @@ static void a_compaction_starts_over_under_a_new_epoch(void **state) {
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 3);
 }
 
+/* A new core that accepts answers of so many bytes. */
+static void accepts(fixture *f, int64_t receive_bytes) {
+    watching_config config = fixture_config;
+    config.receive_bytes = receive_bytes;
+    watching_free(f->core);
+    f->core = watching_new(&config);
+    assert_non_null(f->core);
+    starts(f);
+}
+
+/* A compaction that comes again and again before the load is done: pages grow fourfold, at once, up to what an answer
+ * may hold; then etcd is given time. Everything is in one page in the end. */
+static void pages_grow_while_compactions_interrupt(void **state) {
+    fixture *f = *state;
+    accepts(f, 1 << 20);
+    bool grows = true;
+    int64_t revision = 10;
+    for (unsigned i = 1; i < 20 && grows; i++, revision += 10) {
+        page_comes(f, (page){.header = {revision}, .keys = {"/a/1", "/a/2", "/a/3"}, .more = true});
+        int64_t limit = f->range->limit;
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+        const watching_effect *health = wants(f, WATCHING_DO_SEND_HEALTH);
+        assert_int_equal(health->interruptions, i);
+        assert_false(health->connected);
+        grows = wants(f, WATCHING_DO_RANGE);
+        if (grows) {
+            assert_true(f->range->limit > limit && f->range->limit <= 4 * limit);
+        } else {
+            assert_true(deadline_passes(f, 1000) > 0);
+            assert_int_equal(f->range->limit, limit);
+            assert_true(limit > 10000 && limit < (1 << 20) / 13); /* of entries of about 14 bytes */
+        }
+    }
+    assert_false(grows);
+    page_comes(f, (page){.header = {revision + 10}, .keys = {"/a/1"}});
+    completes(f);
+    /* What comes after a watch that has shown something begins with pages as configured. */
+    response_comes(f, (response){.header = {revision + 20}, .watch_id = 7, .events = {{"/a/1", revision + 20}}});
+    response_comes(f, (response){.header = {0}, .watch_id = 7, .canceled = true, .compact_revision = revision + 50});
+    assert_int_equal(wants(f, WATCHING_DO_SEND_HEALTH)->interruptions, 0);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    page_comes(f, (page){.header = {revision + 60}, .keys = {"/a/1"}, .more = true});
+    assert_true(f->range->limit < 500);
+}
+
+/* The watch behind the snapshot may be overtaken as well: then the load was not done. */
+static void a_watch_that_is_compacted_at_once_makes_pages_grow(void **state) {
+    fixture *f = *state;
+    accepts(f, 1 << 20);
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}});
+    response_comes(f, (response){.header = {0}, .created = true, .canceled = true, .compact_revision = 20});
+    assert_int_equal(wants(f, WATCHING_DO_SEND_HEALTH)->interruptions, 1);
+    is_in(f, WATCHING_SYNCING);
+    assert_int_equal(f->range->limit, 2000);
+}
+
+/* etcd confirms a watch, and finds only then that its revision is gone: one that stood for a while is another thing. */
+static void a_watch_that_is_confirmed_and_compacted(void **state) {
+    fixture *f = *state;
+    for (int i = 0; i < 2; i++) {
+        accepts(f, 1 << 20);
+        loads(f, 10);
+        completes(f);
+        f->now_ms += i == 0 ? 999 : 1000; /* backoff_max_ms */
+        response_comes(f, (response){.header = {0}, .watch_id = 7, .canceled = true, .compact_revision = 20});
+        is_in(f, WATCHING_SYNCING);
+        assert_int_equal(f->range->limit, i == 0 ? 2000 : 500);
+        tear_down(state);
+        set_up(state);
+        f = *state;
+    }
+}
+
+/* An answer that proves too large makes them smaller again. */
+static void a_page_that_grew_too_large_is_halved(void **state) {
+    fixture *f = *state;
+    accepts(f, 1 << 20);
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+    assert_int_equal(f->range->limit, 2000);
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_TOO_LARGE);
+    assert_int_equal(f->range->limit, 1000);
+}
+
 /* ETCD P4. */
 static void a_compacted_watch_loads_anew(void **state) {
     fixture *f = *state;
@@ -312,6 +395,10 @@ int main(void) {
         TEST(the_limit_grows_four_times_a_page_at_most),
         TEST(a_page_that_is_too_large_is_halved),
         TEST(a_compaction_starts_over_under_a_new_epoch),
+        TEST(pages_grow_while_compactions_interrupt),
+        TEST(a_watch_that_is_compacted_at_once_makes_pages_grow),
+        TEST(a_watch_that_is_confirmed_and_compacted),
+        TEST(a_page_that_grew_too_large_is_halved),
         TEST(a_compacted_watch_loads_anew),
         TEST(a_stream_that_ends_as_compacted_loads_anew),
         TEST(a_snapshot_below_what_was_seen_is_refused),
