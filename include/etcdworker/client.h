@@ -119,7 +119,7 @@ static inline ew_keys ew_keys_from(ew_slice first) {
 }
 /* From `first`, which belongs to it, to `end`, which does not. An empty `first` is the first key there is. A range that
  * holds no key, because `end` is not larger than `first` in byte order, is refused with EW_ERR_INVALID by every call:
- * [b, "\0") among them, which etcd itself would read as "b and all behind it" (that is ew_keys_from). */
+ * [b, "\0") among them, which etcd itself would read as "b and all larger keys" (that is ew_keys_from). */
 static inline ew_keys ew_keys_between(ew_slice first, ew_slice end) {
     ew_keys k = {EW_KEYS_BETWEEN, first, end};
     return k;

@@ -12,7 +12,7 @@ static int check_transactions(const ew_options *o, ew_error *err) {
     int64_t own = (o->delete_counter == OPTIONS_COUNTER_COMPAT) + (o->exactly_once != 0);
     if (o->max_txn_keys > o->max_txn_ops - own)
         return ew_fail(err, EW_ERR_INVALID,
-                       "max_txn_keys = %" PRId64 ": max_txn_ops = %" PRId64 " has room for %" PRId64
+                       "max_txn_keys = %" PRId64 ": max_txn_ops = %" PRId64 " leaves %" PRId64
                        " keys; set it to what etcd's --max-txn-ops says",
                        o->max_txn_keys, o->max_txn_ops, o->max_txn_ops - own);
     if (!prefix_is_below(o->delete_counter_key))

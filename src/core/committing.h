@@ -95,8 +95,8 @@ committing_state committing_get_state(const committing *c);
 bool committing_has_no_space(const committing *c); /* it waits until etcd's NOSPACE alarm is taken back */
 
 /* How many bytes the committer adds to one request at most, and how many compares (or operations) one unit may bring:
- * max_keys, or fewer where max_ops has no room for them beside counter, receipt and fence. What the ticking core is
- * configured with. */
+ * max_keys, or what max_ops leaves beside counter, receipt and fence if that is less. The ticking core is configured
+ * with both. */
 int64_t committing_overhead(const committing_config *config);
 uint32_t committing_max_keys(const committing_config *config);
 

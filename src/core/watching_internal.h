@@ -63,7 +63,7 @@ struct watching {
     int64_t left;         /* about how many keys are still to come */
     bool from_bound;      /* the page starts where the one before was bounded */
     bool unfinished;      /* all pages have been sent, and their end waits for the watch */
-    bool unproved;        /* they are told to be complete, and the watch behind them has shown nothing so far */
+    bool unproved;        /* their end was sent, and the watch after them has shown nothing so far */
 
     /* The watch. */
     uint64_t opens;

@@ -61,7 +61,7 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
     char text[160];
     bool larger = enlarge_pages(w);
     w->interrupted++;
-    snprintf(text, sizeof text, "etcd was compacted before it was loaded, %u times in a row; now in pages of %lld keys",
+    snprintf(text, sizeof text, "a compaction interrupted the load, %u times in a row; pages have up to %lld keys now",
              w->interrupted, (long long)w->limit);
     if (!w->connected) /* or leaving the watch says it */
         watching_send_health(w, out, false);

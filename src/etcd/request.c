@@ -36,7 +36,7 @@ static int compare(ew_slice a, ew_slice b) {
 }
 
 /* etcd reads the end "\0" as "no end", so [b, "\0"), which is empty by byte order, would be everything from b on. What
- * it does with other ends that are not behind the start differs between calls. So a range must hold a key. */
+ * it does with other ends that are not larger than the start differs between calls. So a range must hold a key. */
 static int check_between(const range *r, ew_error *err) {
     if (r->end.len == 0)
         return ew_fail(err, EW_ERR_INVALID, "keys: no end is given");

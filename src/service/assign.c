@@ -101,7 +101,7 @@ static int put_assignment(assign *a, const ew_entry *e, ew_slice id) {
     return status;
 }
 
-/* By-member keys that have no task in them are nobody's. */
+/* False for a key below by-member/ that names no task: it is not the reactor's. */
 static bool split_index(ew_slice id, ew_slice *member_key, ew_slice *task) {
     const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
     if (!slash || slash + 1 == bytes + id.len)

@@ -89,7 +89,7 @@ static int apply_change(void *arg, ew_view *view) {
 
 /* ---- its keys ---- */
 
-/* Writes <prefix><folder><id> at `*at` and moves on behind it; it may use one byte more. */
+/* Writes <prefix><folder><id> at `*at` and moves `*at` to its end; it may use one byte more. */
 static ew_slice write_key(const char *prefix, char **at, const char *folder, ew_slice id) {
     char *start = *at, *end = stpcpy(stpcpy(start, prefix), folder);
     if (id.len > 0)
@@ -112,13 +112,13 @@ static ew_slice write_index_key(const char *prefix, char **at, ew_slice member, 
     return (ew_slice){start, (size_t)(*at - start)};
 }
 
-static size_t room_for_keys(const char *prefix, const assign_change *plan) {
+static size_t size_of_keys(const char *prefix, const assign_change *plan) {
     size_t folder = strlen(prefix) + sizeof ASSIGN_ASSIGNMENTS; /* the longest */
     size_t index = folder + 1 + plan->task.len;
-    size_t room = 4 * folder + 2 * plan->task.len + 4 * (plan->from.len + plan->to.len) + 2 * index;
+    size_t size = 4 * folder + 2 * plan->task.len + 4 * (plan->from.len + plan->to.len) + 2 * index;
     for (const assign_indexed *x = plan->index; x; x = x->next)
-        room += index + x->len;
-    return room;
+        size += index + x->len;
+    return size;
 }
 
 static void write_keys(change *c, const char *prefix, const assign_change *plan) {
@@ -142,7 +142,7 @@ static change *new_change(const char *prefix, const assign_change *plan) {
     change *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->keys = malloc(room_for_keys(prefix, plan));
+    c->keys = malloc(size_of_keys(prefix, plan));
     c->from = plan->from.data ? strndup(plan->from.data, plan->from.len) : NULL;
     c->value = plan->to.data ? assign_json_assignment(plan->to) : NULL;
     if (!c->keys || (plan->from.data && !c->from) || (plan->to.data && !c->value)) {

@@ -67,7 +67,7 @@ typedef struct assign_change {
 } assign_change;
 
 /* What to change, the most urgent first: more may be left when `rules->max` are answered, or `rules->budget` has been
- * used up. `*out` and what it points at are the plan's, until it is told something or asked again. The plan itself does
+ * used up. `*out` and what it points at are the plan's, until it gets an event or is asked again. The plan itself does
  * not change: it waits to be told what became of it. EW_OK or EW_ERR_NO_MEMORY. */
 int assign_plan_changes(assign_plan *p, const assign_rules *rules, int64_t now_ms, const assign_change **out,
                         size_t *count);

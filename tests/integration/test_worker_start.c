@@ -295,8 +295,8 @@ static int no_tick(void *self, ew_tick *t) {
 static void test_options_that_cannot_hold(void **state) {
     (void)state;
     static const char *const cases[][5] = {
-        {"max_txn_keys", "127", NULL, NULL, "max_txn_keys = 127: max_txn_ops = 128 has room for 126 keys"},
-        {"max_txn_keys", "20", "max_txn_ops", "21", "max_txn_ops = 21 has room for 19 keys"},
+        {"max_txn_keys", "127", NULL, NULL, "max_txn_keys = 127: max_txn_ops = 128 leaves 126 keys"},
+        {"max_txn_keys", "20", "max_txn_ops", "21", "max_txn_ops = 21 leaves 19 keys"},
         {"max_txn_keys", "21", "max_txn_ops", "23", NULL},
         {"delete_counter_key", "", NULL, NULL, "delete_counter_key = \"\""},
         {"delete_counter_key", "/count/meta", NULL, NULL, "delete_counter_key = \"/count/meta\""},
