@@ -1,5 +1,7 @@
 /* The client and the session, as far as a worker goes: what is called once a run. */
 #include "etcd/blocking_request.h"
+#include "etcd/keepalive.h"
+#include "etcd/lasting.h"
 #include "memory_etcd.h"
 #include "sim/memory.h"
 
@@ -39,7 +41,73 @@ int blocking_call(ew_client *client, etcd_method method, ew_slice request, const
     return m != NULL ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "%s", type->short_name);
 }
 
-/* ---- sessions: a lease that cannot expire ---- */
+/* ---- leases: they cannot expire ---- */
+
+static int grant(ew_client *client, int64_t ttl_s, int64_t *lease, ew_error *err) {
+    Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
+    Pb__LeaseGrantResponse *answer;
+    request.ttl = ttl_s;
+    int status =
+        blocking_request(client, ETCD_LEASE_GRANT, &request, &pb__lease_grant_response__descriptor, &answer, err);
+    if (status != EW_OK)
+        return status;
+    *lease = answer->id;
+    pb__lease_grant_response__free_unpacked(answer, NULL);
+    return EW_OK;
+}
+
+bool lease_revoke_soon(ew_client *client, int64_t lease) {
+    (void)client;
+    (void)lease;
+    return true; /* the process ends, and the etcd in it */
+}
+
+int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
+                         ew_error *err) {
+    (void)client;
+    (void)lease;
+    (void)left_s;
+    (void)granted_s;
+    (void)keys;
+    return ew_fail(err, EW_ERR_UNSUPPORTED, "no other worker has an id of this one's");
+}
+
+struct lasting {
+    int64_t lease;
+};
+
+int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn, void *arg, ew_error *err) {
+    (void)fn;
+    (void)arg;
+    int64_t lease;
+    *out = NULL;
+    int status = grant(client, ttl_s, &lease, err);
+    if (status != EW_OK)
+        return status;
+    *out = sim_alloc(sizeof **out);
+    **out = (lasting){lease};
+    return EW_OK;
+}
+
+int64_t lasting_lease(const lasting *l) {
+    return l->lease;
+}
+
+void lasting_check(lasting *l) {
+    (void)l;
+}
+
+void lasting_hold(lasting *l, ew_slice key, ew_slice holder) {
+    (void)l;
+    (void)key;
+    (void)holder;
+}
+
+void lasting_close(lasting *l) {
+    free(l);
+}
+
+/* ---- sessions ---- */
 
 struct ew_session {
     ew_client *client;
@@ -47,17 +115,13 @@ struct ew_session {
 };
 
 int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
-    Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
-    Pb__LeaseGrantResponse *answer;
-    request.ttl = ttl_s;
+    int64_t lease;
     *out = NULL;
-    int status =
-        blocking_request(client, ETCD_LEASE_GRANT, &request, &pb__lease_grant_response__descriptor, &answer, err);
+    int status = grant(client, ttl_s, &lease, err);
     if (status != EW_OK)
         return status;
     *out = sim_alloc(sizeof **out);
-    **out = (ew_session){client, answer->id};
-    pb__lease_grant_response__free_unpacked(answer, NULL);
+    **out = (ew_session){client, lease};
     return EW_OK;
 }
 

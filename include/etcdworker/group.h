@@ -59,7 +59,8 @@ typedef enum ew_put_lease {
     EW_LEASE_NONE = 0,    /* detach the key from any lease (etcd's default) */
     EW_LEASE_KEEP = 1,    /* keep the lease the key has. The key must exist, else etcd refuses the transaction's put:
                              on an absent key this is a put without lease */
-    EW_LEASE_SESSION = 2, /* bind it to the worker's session; EW_ERR_STATE ends the run if the worker has none */
+    EW_LEASE_SESSION = 2, /* bind it to the worker's session, whose end then ends the run, also if it is the worker's
+                             own; EW_ERR_STATE ends the run if the worker has none */
 } ew_put_lease;
 
 /* The ready-made patches. Keys and values are copied. */

@@ -14,6 +14,8 @@
  * CAVEATS
  *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
  * posix_spawn.
+ *  - An outage of etcd ends no run, except that of a worker whose session was asked for and is lost in it: given, an
+ * election's, fenced (`fence_session`), or with a key bound to it (EW_LEASE_SESSION).
  *  - None of these functions may be called from a signal handler. Block the signals and wait for them (sigwait,
  * signalfd), then call ew_worker_stop.
  *  - Do not call ew_worker_join, ew_worker_run or ew_worker_destroy from inside the reactor; ew_worker_stop is fine
@@ -43,8 +45,8 @@ EW_API int ew_worker_create(ew_worker **out, const ew_options *options, const ew
 EW_API int ew_worker_set_client(ew_worker *w, ew_client *client);
 
 /* Binds the run to a session: when it is done the run ends with EW_ERR_SESSION_DONE. The session stays the caller's and
- * must outlive the worker. Several workers may share it, each with a `worker_id` of its own; one that is started after
- * another with the same id and session takes its place. Before start. */
+ * must outlive the worker. Several workers may share it, each with a `worker_id` of its own. Before
+ * start. */
 EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
 
 /* Binds the run to an election that the caller has won (ew_worker_start answers EW_ERR_STATE otherwise): every

@@ -97,6 +97,8 @@ committing_config committer_config(const ew_options *options);
 typedef struct committer_binding {
     const committing_config *config;
     joint *joint;
+    void (*check_lease)(void *arg); /* the receipt's; must be quick */
+    void *arg;
 } committer_binding;
 int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *options,
                           const committer_binding *binding, const char *mailbox_url, const char *peer_url,

@@ -16,7 +16,9 @@
 typedef struct committer {
     ew_actor base;     /* first: an ew_actor is a committer */
     char *counter_key; /* of a committer by itself */
-    joint *joint;      /* NULL for a committer by itself */
+    joint *joint;      /* NULL for a committer by itself, as the next two */
+    void (*check_lease)(void *arg);
+    void *check_arg;
     atomic_bool no_space;
 
     pthread_mutex_t lock; /* all below */
@@ -97,6 +99,10 @@ static void carry_out(committer *c, const committing_effect *e) {
     case COMMITTING_DO_OUTCOME:
         send_outcome(c, &e->outcome);
         break;
+    case COMMITTING_DO_LEASE:
+        if (c->check_lease != NULL)
+            c->check_lease(c->check_arg);
+        break;
     case COMMITTING_DO_END:
         end(c, e->status, e->detail);
         break;
@@ -125,6 +131,8 @@ static void take_batch(committer *c, const Msg__Patches *patches) {
 static void take_message(committer *c, const Msg__Message *m) {
     if (m->stop != NULL)
         atomic_store(&c->base.stop_timeout_ms, m->stop->timeout_ms > 0 ? m->stop->timeout_ms : 1);
+    else if (m->session != NULL && m->session->lease != 0 && !m->session->done)
+        step(c, (committing_event){.type = COMMITTING_LEASE, .lease = m->session->lease});
     else if (m->patches == NULL)
         actor_count_bad(&c->base, "not for a committer");
     else if (committing_get_state(c->core) != COMMITTING_IDLE)
@@ -237,7 +245,11 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     }
     c->slept_until_ms = INT64_MAX;
-    c->joint = binding != NULL ? binding->joint : NULL;
+    if (binding != NULL) {
+        c->joint = binding->joint;
+        c->check_lease = binding->check_lease;
+        c->check_arg = binding->arg;
+    }
     /* The core comes first: a batch may arrive as soon as the mailbox is open. */
     int status = configure(c, options, binding) ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     if (status == EW_OK)

@@ -46,10 +46,18 @@ bool message_is_urgent(ew_slice body) {
     return false;
 }
 
-bool message_is_down(ew_slice body) {
+static bool has_field(ew_slice body, uint64_t wanted) {
     size_t at = 0;
     uint64_t field = 1;
-    while (at < body.len && field != 0 && field != 10)
+    while (at < body.len && field != 0 && field != wanted)
         field = next_field(body, &at);
-    return field == 10;
+    return field == wanted;
+}
+
+bool message_is_down(ew_slice body) {
+    return has_field(body, 10);
+}
+
+bool message_is_stop(ew_slice body) {
+    return has_field(body, 9);
 }

@@ -13,6 +13,7 @@ bool message_is_urgent(ew_slice body);
 
 /* Whether a packed Message tells an actor's end: found without memory, for whoever waits for it and has none. */
 bool message_is_down(ew_slice body);
+bool message_is_stop(ew_slice body); /* likewise, whether it asks for a stop */
 
 static inline ProtobufCBinaryData message_bytes(ew_slice s) {
     return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */

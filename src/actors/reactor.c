@@ -171,8 +171,24 @@ static void end_session(reactor_actor *r) {
 
 /* SEMANTICS 30: nothing is sent after its end, also while the message that tells it still waits in the mailbox. */
 static void check_session(reactor_actor *r) {
-    if (r->session != NULL && !r->stopping && ew_session_is_done(r->session))
+    if (!r->stopping && r->session_is_lost(r->session_arg))
         end_session(r);
+}
+
+/* The record of who may write, and with which lease. */
+static void take_session(reactor_actor *r, const Msg__Message *m) {
+    const Msg__Session *session = m->session;
+    if (session->taken && !r->stopping) {
+        stop_peers(r);
+        fail(r, EW_ERR_FENCED,
+             "another worker has taken this worker_id while this one was away from etcd for longer than session_ttl_s");
+    } else if (session->done || ((session->lost || session->session_lease != 0) && ticking_uses_session(r->core))) {
+        end_session(r);
+    } else {
+        step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
+        if (session->lease != 0 && !r->stopping)
+            outbox_send(r->to_committer, m);
+    }
 }
 
 static void take_down(reactor_actor *r, const Msg__Down *down) {
@@ -198,13 +214,14 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
     if (m->health != NULL) {
         r->connected = m->health->connected;
         r->interruptions = m->health->interruptions;
+        r->told_health = true;
     }
     if (m->stop != NULL) {
         stop_peers(r);
         fail(r, EW_ERR_CANCELLED, "stopped");
     }
-    if (m->session != NULL && m->session->done)
-        end_session(r);
+    if (m->session != NULL)
+        take_session(r, m);
     if (m->down != NULL)
         take_down(r, m->down);
     if (m->patches != NULL)
@@ -284,11 +301,19 @@ static int64_t start_deadline_ms(const reactor_actor *r) {
     return waiting ? r->started_ms + r->start_timeout_ms : INT64_MAX;
 }
 
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t next_deadline_ms(const reactor_actor *r) {
+    return least(least(ticking_deadline_ms(r->core), start_deadline_ms(r)), absence_deadline_ms(&r->absence));
+}
+
 /* Sleeps until there is a message or until the deadline, and not for so long that the thread seems to hang. */
 static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms, bool outcome_only) {
     int64_t turn_ms = now_ms + REACTOR_TURN_MS;
     set_time(&r->counters.turned_ms, now_ms);
-    mailbox_wait(r->mailbox, deadline_ms < turn_ms ? deadline_ms : turn_ms, outcome_only);
+    mailbox_wait(r->mailbox, least(deadline_ms, turn_ms), outcome_only);
 }
 
 static void fail_to_start(reactor_actor *r) {
@@ -315,11 +340,11 @@ static void round_once(reactor_actor *r) {
         stop_peers(r);
         fail_to_start(r);
     }
+    absence_note(&r->absence, r->name, !r->connected && r->told_health, now_ms, NULL);
     publish_counters(r);
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
         return;
-    int64_t deadline_ms = ticking_deadline_ms(r->core), start_ms = start_deadline_ms(r);
-    sleep_until(r, now_ms, deadline_ms < start_ms ? deadline_ms : start_ms, ticking_wants_outcome_only(r->core));
+    sleep_until(r, now_ms, next_deadline_ms(r), ticking_wants_outcome_only(r->core));
 }
 
 void reactor_run(reactor_actor *r) {

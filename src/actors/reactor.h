@@ -2,6 +2,7 @@
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
+#include "actors/absence.h"
 #include "actors/mailbox.h"
 #include "core/ticking.h"
 
@@ -32,8 +33,10 @@ typedef struct reactor_actor {
     ticking *core;
     mailbox *mailbox;
     outbox *to_watcher, *to_committer;
-    publisher *ticks;          /* NULL unless publish_ticks */
-    const ew_session *session; /* NULL for none */
+    publisher *ticks;                   /* NULL unless publish_ticks */
+    bool (*session_is_lost)(void *arg); /* of the session that the run must not outlive */
+    void *session_arg;
+    absence absence; /* how long etcd has been missing */
     int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms;
 
     reactor_counters counters;
@@ -41,8 +44,9 @@ typedef struct reactor_actor {
     /* The reactor's own. */
     bool connected, loaded;
     uint32_t interruptions; /* of the load, by compactions */
-    bool stopping;  /* STOP has been sent to the peers */
-    unsigned peers; /* that are not down */
+    bool told_health;       /* the watcher has said whether it is connected */
+    bool stopping;          /* STOP has been sent to the peers */
+    unsigned peers;         /* that are not down */
     uint64_t bad_messages;
     int64_t started_ms;
     bool over;

@@ -69,6 +69,7 @@ static bool make_names(ew_worker *w) {
         (w->counter_key = prefix_join(w->prefix, o->delete_counter_key)) == NULL ||
         asprintf(&w->receipt_key, "%s/%s", o->receipt_prefix, w->worker_id) < 0 ||
         asprintf(&w->marker_key, "%s/session", w->receipt_key) < 0 ||
+        asprintf(&w->owner_key, "%s/owner", w->receipt_key) < 0 || (w->holder = random_id()) == NULL ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)
         return false;
     return (!o->submit || asprintf(&w->submit_url, "%s/submit", w->url) >= 0) &&
@@ -98,6 +99,8 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     w->reactor.stop_timeout_ms = w->options->stop_timeout_ms;
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
     w->reactor.counters.barrier_revision = -1;
+    w->reactor.session_is_lost = worker_session_is_lost;
+    w->reactor.session_arg = w;
     w->joint.held_until_ms = INT64_MAX;
     *out = w;
     return EW_OK;
@@ -234,6 +237,8 @@ void ew_worker_destroy(ew_worker *w) {
     free(w->worker_id);
     free(w->receipt_key);
     free(w->marker_key);
+    free(w->owner_key);
+    free(w->holder);
     free(w->fence);
     free(w->url);
     free(w->submit_url);

@@ -4,10 +4,6 @@
 
 #include <stdlib.h>
 
-static int64_t lease_of(const ew_worker *w) {
-    return w->session != NULL ? ew_session_lease(w->session) : 0;
-}
-
 static Pb__Compare *add_compare(Pb__Compare *list, Pb__Compare **pointers, Pb__TxnRequest *to, ew_slice key) {
     Pb__Compare *c = &list[to->n_compare];
     pb__compare__init(c);
@@ -26,7 +22,7 @@ static bool make_fence(ew_worker *w) {
         Pb__Compare *c = add_compare(list, pointers, &fence, ew_str(w->marker_key));
         c->target = PB__COMPARE__COMPARE_TARGET__LEASE;
         c->target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
-        c->lease = lease_of(w);
+        c->lease = worker_session_lease(w);
     }
     if (w->election != NULL) {
         Pb__Compare *c = add_compare(list, pointers, &fence, ew_election_key(w->election));
@@ -51,7 +47,7 @@ bool worker_configure_committing(ew_worker *w) {
     w->committing.counter_key = ew_str(w->counter_key);
     w->committing.exactly_once = w->options->exactly_once;
     w->committing.receipt_key = ew_str(w->receipt_key);
-    w->committing.lease = lease_of(w);
+    w->committing.lease = w->receipt_lease;
     w->committing.receipt_revision = w->receipt_revision;
     w->committing.sequence = w->sequence;
     return make_fence(w);
@@ -78,7 +74,8 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .conflict_backoff_max_ms = o->conflict_backoff_max_ms,
         .max_pending_update_bytes = o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
-        .session_lease = lease_of(w),
+        .session_lease = worker_session_lease(w),
+        .record_lease = w->receipt_lease,
         .audit_interval_ms = o->audit_interval_s * 1000,
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,
     };

@@ -1,7 +1,8 @@
 /* What the files of the worker share. The rooms:
  *   worker.c          its making, its control, what it tells: on the user's threads
  *   worker_run.c      a run, from its begin to its end: on the worker's own thread, the reactor's
- *   worker_session.c  what must be in etcd before a run: the session, and its marker
+ *   worker_session.c  the leases of a worker: its session, its receipt's
+ *   worker_claim.c    what must be in etcd before a run, and is taken away after it: id, receipt, marker
  *   worker_progress.c whether its threads come round: for a liveness probe
  *   worker_config.c   what reactor and committer must agree on */
 #ifndef ACTORS_WORKER_PRIVATE_H
@@ -11,8 +12,10 @@
 #include "actors/reactor.h"
 #include "core/committing.h"
 #include "core/options_internal.h"
+#include "etcd/lasting.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 struct ew_worker {
     ew_options *options;
@@ -21,11 +24,18 @@ struct ew_worker {
     ew_session *session;
     ew_election *election;
     int64_t leader_revision; /* of its key, when the worker was started */
-    bool own_client, own_session;
+    bool own_client;
     char *prefix, *counter_key, *worker_id, *receipt_key;
-    int64_t receipt_revision, sequence; /* which the run starts with */
-    char *marker_key;                   /* bound to the session's lease, for fence_session */
-    uint8_t *fence;                     /* the compares that every transaction carries */
+    lasting *presence;      /* the worker's own session, and its hold on worker_id */
+    lasting *records;       /* the lease of the receipt */
+    int64_t presence_lease; /* which the run starts with; and the next three */
+    int64_t receipt_lease, receipt_revision, sequence;
+    bool holds_id;            /* worker_id is this worker's */
+    int64_t rival;            /* the lease of the worker whose it is; 0: none */
+    atomic_bool id_taken;     /* by another worker, while this one was away from etcd */
+    char *owner_key, *holder; /* with worker_id: the key that is held, and what it holds: no other worker's */
+    char *marker_key;         /* bound to the session's lease, for fence_session */
+    uint8_t *fence;           /* the compares that every transaction carries */
     committing_config committing;
     char *url; /* <url_prefix>/<name> */
     char *submit_url, *ticks_url;
@@ -50,9 +60,17 @@ char *worker_url(const ew_worker *w, const char *actor); /* to be freed; NULL wh
 uint64_t worker_bad_messages(const ew_worker *w);        /* under the lock */
 
 /* worker_session.c */
-void worker_tell_reactor(ew_worker *w, const Msg__Message *m);
-void worker_session_done(void *worker); /* a listener of the session's */
-int worker_ensure_session(ew_worker *w, ew_error *err);
+void worker_session_done(void *worker);           /* a listener of the session's */
+bool worker_session_is_lost(void *worker);        /* of the one that the run must not outlive. The worker's thread */
+int64_t worker_session_lease(const ew_worker *w); /* that the run starts with; 0: none */
+void worker_check_receipt_lease(void *worker);
+void worker_tell_leases(ew_worker *w); /* that were replaced before the reactor could be told */
+int worker_open_presence(ew_worker *w, ew_error *err);
+int worker_open_records(ew_worker *w, ew_error *err);
+
+/* worker_claim.c */
+int worker_prepare(ew_worker *w, ew_error *err);
+void worker_release(ew_worker *w);
 
 /* worker_progress.c */
 void worker_read_progress(const ew_worker *w, ew_worker_stats *out); /* under the lock */

@@ -13,7 +13,7 @@ char *worker_url(const ew_worker *w, const char *actor) {
 static int start_peers(ew_worker *w, ew_error *err) {
     char *reactor = worker_url(w, "reactor"), *watcher = worker_url(w, "watcher"),
          *committer = worker_url(w, "committer");
-    const committer_binding binding = {&w->committing, &w->joint};
+    const committer_binding binding = {&w->committing, &w->joint, worker_check_receipt_lease, w};
     int status = reactor != NULL && watcher != NULL && committer != NULL ? EW_OK : worker_out_of_memory(err);
     ew_actor *a = NULL, *b = NULL;
     if (status == EW_OK)
@@ -36,7 +36,7 @@ static int start_peers(ew_worker *w, ew_error *err) {
 }
 
 static int begin(ew_worker *w, ew_error *err) {
-    int status = worker_ensure_session(w, err);
+    int status = worker_prepare(w, err);
     if (status != EW_OK)
         return status;
     if (!worker_configure_committing(w))
@@ -45,7 +45,7 @@ static int begin(ew_worker *w, ew_error *err) {
     w->reactor.core = ticking_new(&config);
     if (w->reactor.core == NULL)
         return worker_out_of_memory(err);
-    w->reactor.session = w->session;
+    worker_tell_leases(w);
     if (w->session != NULL)
         status = ew_session_on_done(w->session, worker_session_done, w);
     return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "watching over the session");
@@ -73,10 +73,7 @@ static void finish(ew_worker *w) {
         ew_actor_stop(watcher, NULL);
     if (w->session != NULL)
         ew_session_forget(w->session, worker_session_done, w);
-    if (w->own_session) {
-        ew_session_close(w->session, false);
-        w->session = NULL;
-    }
+    worker_release(w);
     ticking_free(w->reactor.core);
     w->reactor.core = NULL;
     outbox_close(w->reactor.to_watcher);

@@ -2,21 +2,25 @@
 #include "core/committing_private.h"
 
 #include "core/bug.h"
-
 #include "core/check.h"
 
 #include <stdlib.h>
 
 /* The moves that are allowed, with the text that traces each. */
 static const char *const moves[COMMITTING_ENDED + 1][COMMITTING_ENDED + 1] = {
-    [COMMITTING_IDLE] = {[COMMITTING_IN_FLIGHT] = "idle -> in flight", [COMMITTING_ENDED] = "idle -> ended"},
+    [COMMITTING_IDLE] = {[COMMITTING_IN_FLIGHT] = "idle -> in flight",
+                         [COMMITTING_CLAIMING] = "idle -> claiming",
+                         [COMMITTING_ENDED] = "idle -> ended"},
     [COMMITTING_IN_FLIGHT] = {[COMMITTING_IDLE] = "in flight -> idle",
+                              [COMMITTING_CLAIMING] = "in flight -> claiming",
                               [COMMITTING_BACKING_OFF] = "in flight -> backing off",
                               [COMMITTING_RESOLVING] = "in flight -> resolving"},
     [COMMITTING_BACKING_OFF] =
         {[COMMITTING_IN_FLIGHT] = "backing off -> in flight", [COMMITTING_IDLE] = "backing off -> idle"},
-    [COMMITTING_RESOLVING] =
-        {[COMMITTING_IN_FLIGHT] = "resolving -> in flight", [COMMITTING_IDLE] = "resolving -> idle"},
+    [COMMITTING_RESOLVING] = {[COMMITTING_IN_FLIGHT] = "resolving -> in flight",
+                              [COMMITTING_CLAIMING] = "resolving -> claiming",
+                              [COMMITTING_IDLE] = "resolving -> idle"},
+    [COMMITTING_CLAIMING] = {[COMMITTING_IN_FLIGHT] = "claiming -> in flight", [COMMITTING_IDLE] = "claiming -> idle"},
 };
 
 committing *committing_new(const committing_config *config) {
@@ -27,7 +31,8 @@ committing *committing_new(const committing_config *config) {
     c->timer_ms = c->stop_ms = INT64_MAX;
     c->random = config->seed;
     c->receipt_mod = config->receipt_revision;
-    c->sequence = EW_BUG(sequences_alike) ? 0 : config->sequence;
+    c->receipt_lease = config->lease;
+    c->sequence = config->sequence;
     if (!committing_make_standing(config, &c->standing, &c->standing_bytes)) {
         committing_free(c);
         return NULL;
@@ -74,9 +79,10 @@ static void check_invariant(const committing *c) {
     CHECK(c->in_batch == (c->state != COMMITTING_IDLE && c->state != COMMITTING_ENDED));
     CHECK(c->next <= c->limit && c->limit <= c->unit_count);
     CHECK(c->call_out || c->state != COMMITTING_IN_FLIGHT);
-    CHECK(!c->call_out || c->state == COMMITTING_IN_FLIGHT || c->state == COMMITTING_RESOLVING);
+    CHECK(!c->call_out || c->state == COMMITTING_IN_FLIGHT || c->state == COMMITTING_RESOLVING ||
+          c->state == COMMITTING_CLAIMING);
     CHECK(c->call_out == (c->timer_ms == INT64_MAX) || !c->in_batch);
-    CHECK(c->state != COMMITTING_RESOLVING || c->config.exactly_once);
+    CHECK((c->state != COMMITTING_RESOLVING && c->state != COMMITTING_CLAIMING) || c->config.exactly_once);
     CHECK(!c->fencing || c->state == COMMITTING_RESOLVING);
 }
 
@@ -171,8 +177,10 @@ static void in_flight_understood(committing *c, const committing_answer *a) {
         in_flight_unknown(c, "etcd's answer to a transaction makes no sense");
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_TXN)
         committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt, after all */
+    else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_FOREIGN)
+        committing_fenced(c, a, false);
     else if (c->config.exactly_once && a->receipt != COMMITTING_RECEIPT_LAST)
-        committing_lost_receipt(c, a, false);
+        committing_claim_on(c, a->receipt_revision); /* refused, and its compare can never hold again */
     else if (a->status == EW_ERR_BAD_ANSWER)
         in_flight_unknown(c, "etcd refused a transaction although all of its compares hold");
     else
@@ -198,7 +206,11 @@ static void in_flight_answer(committing *c, const committing_event *event) {
         in_flight_unknown(c, event->detail);
         break;
     case ANSWER_DEFINITE:
-        committing_failed(c, event->status, event->detail);
+        /* A receipt that is there proves that its lease lives, so another one is gone: the session's, of a put. */
+        if (event->status == EW_ERR_NOT_FOUND && c->config.exactly_once && c->own.receipt_mod == 0)
+            committing_claim_on(c, 0);
+        else
+            committing_failed(c, event->status, event->detail);
         break;
     }
 }
@@ -223,8 +235,10 @@ static void take_answer(committing *c, const committing_event *event) {
     c->call_out = false;
     answer_class answer = classify(event->status);
     bool says_nothing = answer == ANSWER_RETRY || answer == ANSWER_UNKNOWN || event->status == EW_ERR_NO_MEMORY;
-    if (c->state == COMMITTING_RESOLVING && says_nothing)
+    if ((c->state == COMMITTING_RESOLVING || c->state == COMMITTING_CLAIMING) && says_nothing)
         committing_back_off(c, event->now_ms); /* the question stays open */
+    else if (c->state == COMMITTING_CLAIMING)
+        committing_claim_answer(c, event);
     else if (c->state == COMMITTING_RESOLVING)
         committing_resolving_answer(c, event);
     else
@@ -242,6 +256,8 @@ static void take_timer(committing *c, int64_t now_ms) {
         committing_move(c, COMMITTING_IN_FLIGHT);
     } else if (c->state == COMMITTING_RESOLVING) {
         committing_resolve_again(c);
+    } else if (c->state == COMMITTING_CLAIMING) {
+        committing_claim(c);
     }
 }
 
@@ -253,7 +269,8 @@ static void take_stop(committing *c, const committing_event *event) {
     if (c->stopping)
         return;
     c->stopping = true;
-    if (c->state == COMMITTING_BACKING_OFF || (EW_BUG(stop_forgets) && c->state == COMMITTING_IN_FLIGHT))
+    if (c->state == COMMITTING_BACKING_OFF || c->state == COMMITTING_CLAIMING ||
+        (EW_BUG(stop_forgets) && c->state == COMMITTING_IN_FLIGHT))
         committing_finish(c, EW_ERR_CANCELLED, false, "stopped");
     else if (c->state == COMMITTING_IDLE)
         committing_move(c, COMMITTING_ENDED);
@@ -273,6 +290,9 @@ void committing_step(committing *c, const committing_event *event, committing_ef
         break;
     case COMMITTING_TIMER:
         take_timer(c, event->now_ms);
+        break;
+    case COMMITTING_LEASE:
+        committing_replace_lease(c, event->lease);
         break;
     case COMMITTING_STOP:
         take_stop(c, event);

@@ -2,11 +2,13 @@
  *
  *            batch                 answered, more units
  *   IDLE ----------> IN_FLIGHT <-----------------------.
- *    ^                | |  | '-------------------------'
- *    |   all decided  | |  |  surely not applied
- *    '----------------' |  '--------------------> BACKING_OFF --- timer --> IN_FLIGHT
- *    ^                  | unknown outcome
- *    '--- resolved ---- RESOLVING <--- the same transaction again, then a fence
+ *    ^ |              | | || '-------------------------'
+ *    | | all decided  | | ||  surely not applied
+ *    |-|--------------' | |'--------------------> BACKING_OFF --- timer --> IN_FLIGHT
+ *    | |                | | receipt missing
+ *    | '----------------|-'---------------------> CLAIMING --- the receipt is there again --> IN_FLIGHT
+ *    |   another lease  | unknown outcome
+ *    '--- resolved ---- RESOLVING <--- the same transaction again, then a receipt bump
  */
 #ifndef CORE_COMMITTING_H
 #define CORE_COMMITTING_H
@@ -20,6 +22,7 @@ typedef enum committing_state {
     COMMITTING_IN_FLIGHT,
     COMMITTING_BACKING_OFF,
     COMMITTING_RESOLVING,
+    COMMITTING_CLAIMING, /* the receipt is put again, before the next transaction: nothing is undecided */
     COMMITTING_ENDED,
 } committing_state;
 
@@ -31,9 +34,9 @@ typedef struct committing_config {
     int64_t max_bytes;    /* of the serialized request */
     bool exactly_once;    /* receipts */
     ew_slice receipt_key;
-    int64_t lease;            /* the receipt's lease, the worker's own */
+    int64_t lease;            /* the receipt's lease, no other worker's; COMMITTING_LEASE replaces it */
     int64_t receipt_revision; /* its mod_revision, if it is there at the start; 0: it is not */
-    int64_t sequence;         /* the last number that a receipt was put with; no two workers of one lease start alike */
+    int64_t sequence;         /* the last number that a receipt was put with */
     ew_slice fence; /* a TxnRequest fragment of compares that every transaction carries; may be empty. "Equal", of a
                        lease (the session's: EW_ERR_SESSION_DONE), or of a create or mod revision (the leadership's:
                        EW_ERR_LEADERSHIP_LOST) */
@@ -49,7 +52,8 @@ typedef enum committing_event_type {
     COMMITTING_ANSWER, /* the transaction was answered: `status` EW_OK with `bytes`, a TxnResponse; or an error with
                           `detail` */
     COMMITTING_TIMER,
-    COMMITTING_STOP, /* decide what is in flight within `timeout_ms`, take no more */
+    COMMITTING_LEASE, /* `lease`: another one for the receipt; the next transaction is sent after the receipt has it */
+    COMMITTING_STOP,  /* decide what is in flight within `timeout_ms`, take no more */
 } committing_event_type;
 
 typedef struct committing_event {
@@ -60,14 +64,17 @@ typedef struct committing_event {
     const char *detail;
     ew_slice bytes;
     int64_t timeout_ms;
+    int64_t lease;
 } committing_event;
 
 typedef enum committing_effect_type {
     COMMITTING_DO_TXN,     /* send `bytes`, a TxnRequest, and wait for `timeout_ms`: one call at a time;
                               COMMITTING_ANSWER follows */
     COMMITTING_DO_OUTCOME, /* send `outcome` */
-    COMMITTING_DO_END,     /* status, detail: the last effect */
-    COMMITTING_DO_LOG,     /* level in `status`, text in `detail` */
+    COMMITTING_DO_LEASE, /* etcd does not know the receipt's lease: check it now; COMMITTING_LEASE follows if it is lost
+                          */
+    COMMITTING_DO_END,   /* status, detail: the last effect */
+    COMMITTING_DO_LOG,   /* level in `status`, text in `detail` */
 } committing_effect_type;
 
 typedef struct committing_effect {

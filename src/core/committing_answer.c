@@ -60,6 +60,12 @@ static void understand_success(const committing *c, const Pb__TxnResponse *answe
 
 /* ---- a transaction that was refused ---- */
 
+/* No other worker puts anything with a lease that is, or was, the receipt's. */
+static bool is_ours(const committing *c, int64_t lease) {
+    return lease != 0 &&
+           (lease == c->own.lease || lease == c->config.lease || lease == c->receipt_lease || lease == c->former_lease);
+}
+
 static void understand_receipt(const committing *c, const Pb__KeyValue *kv, committing_answer *out) {
     if (!kv) {
         out->receipt = c->own.receipt_mod == 0 ? COMMITTING_RECEIPT_LAST : COMMITTING_RECEIPT_MISSING;
@@ -70,7 +76,7 @@ static void understand_receipt(const committing *c, const Pb__KeyValue *kv, comm
     snprintf(out->receipt_value, sizeof out->receipt_value, "%.*s",
              (int)(kv->value.len < sizeof out->receipt_value ? kv->value.len : sizeof out->receipt_value - 1),
              kv->value.len ? (const char *)kv->value.data : "");
-    bool newer = kv->lease == c->config.lease && kv->mod_revision > c->own.receipt_mod;
+    bool newer = kv->lease == c->own.lease && kv->mod_revision > c->own.receipt_mod;
     if (kv->mod_revision == c->own.receipt_mod)
         out->receipt = COMMITTING_RECEIPT_LAST;
     else if (newer && number_is(kv, c->own.sequence))
@@ -78,7 +84,7 @@ static void understand_receipt(const committing *c, const Pb__KeyValue *kv, comm
     else if (newer && c->fencing && number_is(kv, c->fence_sequence))
         out->receipt = COMMITTING_RECEIPT_FENCE;
     else
-        out->receipt = COMMITTING_RECEIPT_FOREIGN;
+        out->receipt = is_ours(c, kv->lease) ? COMMITTING_RECEIPT_STRAY : COMMITTING_RECEIPT_FOREIGN;
 }
 
 /* Every unit hangs on the counter. */
@@ -150,6 +156,46 @@ static bool judge_units(const committing *c, const Pb__TxnResponse *answer, comm
     return true;
 }
 
+static bool is_written(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {
+    for (size_t i = 0; i < txn->n_success; i++) {
+        const Pb__RequestOp *op = txn->success[i];
+        const ew_slice wanted = {key.data, key.len};
+        if ((op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT && same_key(op->request_put->key, wanted)) ||
+            (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE &&
+             same_key(op->request_delete_range->key, wanted)))
+            return true;
+    }
+    return false;
+}
+
+/* Whether a key of the unit that the transaction writes still has the revision that it compares: had the transaction
+ * been applied, that revision would be gone for good. */
+static bool unit_untouched(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, size_t first) {
+    for (size_t i = 0; i < txn->n_compare; i++) {
+        const Pb__Compare *compare = txn->compare[i];
+        const Pb__KeyValue *kv;
+        if (compare->mod_revision > 0 &&
+            read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv) && kv &&
+            kv->mod_revision == compare->mod_revision && is_written(txn, compare->key))
+            return true;
+    }
+    return false;
+}
+
+static bool is_untouched(const committing *c, const Pb__TxnResponse *answer) {
+    bool untouched = false;
+    size_t first = 0;
+    for (size_t u = c->next; u < c->end && !untouched; first += c->units[u++].compares) {
+        const committing_unit *unit = &c->units[u];
+        arena memory;
+        arena_init(&memory);
+        const Pb__TxnRequest *txn = pb__txn_request__unpack(&memory.allocator, unit->txn.len, unit->txn.data);
+        untouched = txn && unit_is_sound(unit, txn) && unit_untouched(txn, answer, first);
+        arena_fini(&memory);
+    }
+    return untouched;
+}
+
 static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
     switch (c->target) {
     case PB__COMPARE__COMPARE_TARGET__CREATE:
@@ -196,6 +242,7 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
         if (!read_at(answer, receipt_at, c->config.receipt_key, &kv))
             return;
         understand_receipt(c, kv, out);
+        out->untouched = out->receipt == COMMITTING_RECEIPT_MISSING && is_untouched(c, answer);
     }
     if (!judge_standing(c, answer, compares, out))
         return;

@@ -67,6 +67,10 @@ void committing_advance(committing *c) {
         committing_finish(c, EW_ERR_CANCELLED, false, "stopped");
         return;
     }
+    if (c->claim) {
+        committing_claim(c);
+        return;
+    }
     int status = committing_build(c);
     if (status != EW_OK) {
         char detail[128];
@@ -91,8 +95,10 @@ void committing_committed(committing *c, int64_t revision, bool visible) {
         c->barrier_revision = revision;
     if (c->own.deletes && c->config.counter)
         c->counter++;
-    if (c->config.exactly_once)
+    if (c->config.exactly_once) {
         c->receipt_mod = revision;
+        c->receipt_lease = c->own.lease;
+    }
     c->fencing = false;
     committing_advance(c);
 }
@@ -148,7 +154,7 @@ void committing_failed(committing *c, int status, const char *detail) {
         c->together = (c->end - c->next) / 2;
         committing_advance(c);
     } else if (status == EW_ERR_NOT_FOUND) {
-        /* The only thing that a transaction may refer to and etcd not find is a lease. */
+        /* The only thing that a transaction may refer to and etcd not find is a lease: the session's. */
         committing_finish(c, EW_ERR_SESSION_DONE, false, detail);
     } else {
         committing_finish(c, status, false, detail);

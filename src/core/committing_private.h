@@ -3,7 +3,8 @@
  *   committing_batch.c    a batch: taking it, sending its units in order, its outcome
  *   committing_txn.c      the bytes of a transaction
  *   committing_answer.c   what an answer says
- *   committing_resolve.c  what to do about an unknown outcome, and why that is right */
+ *   committing_resolve.c  what to do about an unknown outcome, and why that is right
+ *   committing_claim.c    the receipt: put again when it is missing, or when its lease was replaced */
 #ifndef CORE_COMMITTING_PRIVATE_H
 #define CORE_COMMITTING_PRIVATE_H
 
@@ -32,6 +33,7 @@ typedef struct committing_own {
     bool deletes;
     int64_t sequence;    /* that the receipt is put with */
     int64_t receipt_mod; /* the receipt's mod_revision, compared; 0: there is none yet */
+    int64_t lease;       /* that the receipt is put with */
 } committing_own;
 
 /* What the receipt that a refused transaction read says about who wrote last. */
@@ -40,7 +42,8 @@ typedef enum committing_receipt {
     COMMITTING_RECEIPT_TXN,     /* written by the transaction in question: it was applied */
     COMMITTING_RECEIPT_FENCE,   /* written by the fence in question */
     COMMITTING_RECEIPT_MISSING, /* gone, though we wrote it */
-    COMMITTING_RECEIPT_FOREIGN, /* somebody else's */
+    COMMITTING_RECEIPT_STRAY,   /* on a lease of ours, and none of the above: a late copy of an earlier claim */
+    COMMITTING_RECEIPT_FOREIGN, /* another worker's */
 } committing_receipt;
 
 typedef enum committing_verdict {
@@ -59,6 +62,7 @@ typedef struct committing_answer {
     int64_t receipt_revision;
     int64_t receipt_lease;
     char receipt_value[24];
+    bool untouched;  /* COMMITTING_RECEIPT_MISSING: a key that the transaction writes is as it was before */
     int status;      /* EW_ERR_REFUSED, or why the refusal is no conflict */
     size_t conflict; /* the first unit that conflicts */
     int64_t conflict_revision;
@@ -95,8 +99,11 @@ struct committing {
     bool call_out;       /* a DO_TXN waits for its answer */
     uint32_t unanswered; /* attempts, one after the other, that nobody knows the outcome of */
 
-    /* Receipts: what our last transaction left behind, and the last number that was given out. */
+    /* Receipts: what our last transaction left, and the last number that was given out. */
     int64_t receipt_mod;
+    int64_t receipt_lease; /* that it has */
+    int64_t former_lease;  /* that `config.lease` has replaced; 0: none */
+    bool claim;            /* the receipt must be put before the next transaction */
     int64_t sequence;
     bool fencing; /* RESOLVING: the fence is being put, and `refusal` holds once it is */
     int64_t fence_sequence;
@@ -137,6 +144,7 @@ size_t committing_own_bytes(const committing_config *config, const committing_ow
 bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes);
 int committing_build(committing *c);       /* the transaction from `next` on: sets end, own, request */
 int committing_build_fence(committing *c); /* sets fence, fence_sequence */
+int committing_build_claim(committing *c); /* sets own, fence */
 bool committing_is_visible(const committing *c);
 
 /* committing_answer.c */
@@ -147,6 +155,12 @@ void committing_understand_fence(const committing *c, ew_slice bytes, committing
 void committing_resolve(committing *c, const char *why);
 void committing_resolve_again(committing *c);
 void committing_resolving_answer(committing *c, const committing_event *event);
-void committing_lost_receipt(committing *c, const committing_answer *answer, bool unknown);
+void committing_fenced(committing *c, const committing_answer *answer, bool unknown); /* ends the batch */
+
+/* committing_claim.c */
+void committing_claim(committing *c);                         /* puts the receipt, then goes on with the batch */
+void committing_claim_on(committing *c, int64_t receipt_mod); /* as it was found; 0: missing */
+void committing_claim_answer(committing *c, const committing_event *event);
+void committing_replace_lease(committing *c, int64_t lease);
 
 #endif

@@ -1,41 +1,58 @@
 /* Unknown outcomes: exactly once.
  *
  * A transaction T compares the receipt's mod_revision with the one that our last transaction left (m), and puts the
- * receipt with a sequence s that no other transaction of ours ever carries, bound to our lease. When T's answer is
- * lost, a copy of T is somewhere: applied, dropped, or still on its way. Nothing may be decided on T while a copy can
- * still be applied, since the reactor would then see, or write, its work twice. So we ask by sending T again, and what
- * comes back decides as follows. "Copies" are all attempts at T but the one that was answered; each can be applied
- * late, after our answer, at any moment.
+ * receipt with a sequence s that no other transaction of ours ever carries, bound to a lease that no other worker has.
+ * When T's answer is lost, a copy of T is somewhere: applied, dropped, or still on its way. Nothing may be decided on T
+ * while a copy can still be applied, since the reactor would then see, or write, its work twice. So the committer sends
+ * T again, and the answer decides as listed below. "Copies" are all attempts at T but the one that was answered; each
+ * can be applied late, after our answer, at any moment. "Bump" is a transaction that carries the receipt alone. */
+/* clang-format off */
+/*
+ * 1. T succeeds. At that moment the receipt was at m, so no copy had been applied; now it is at T's own revision, which
+ *    is higher, and revisions never repeat: no copy's compare holds ever again. T happened once.
  *
- *  1. T succeeds. At that moment the receipt was at m, so no copy had been applied; now it is at T's own revision,
- * which is higher, and revisions never repeat: no copy's compare holds ever again. T happened once.
- *  2. T is refused, the receipt carries s and our lease. Only a copy of T puts s: it was applied, once, since by (1)
- * the second one's compare could not hold. The receipt's mod_revision is the revision of T: the barrier.
- *  3. T is refused, the receipt is at m. No copy has been applied - yet: what refused T (a foreign write) may be undone
- *     by a foreign delete (a compare with 0 holds again), and a late copy would then be applied behind our back. So we
- *     put a fence F: compare the receipt's m, put the next sequence. F carries no other compare, because no foreign
- * write may keep us from deciding. a. F succeeds: the receipt has left m, no copy of T can be applied any more. T is
- * refused, for good, and what T's refusal said of its units holds: they had not been applied when it was read. b. F is
- * refused, the receipt carries F's sequence: an earlier copy of F was applied. As (a). c. F is refused, the receipt
- * carries s: a copy of T was applied between T's refusal and F. As (2). d. F's outcome is unknown: F is sent again; it
- * may be sent any number of times, since (a) to (c) hold for each copy. A copy of F that is applied after (c) is
- * impossible: the receipt has left m.
- *  4. The receipt is gone, though it was there: the lease expired or was revoked, or somebody deleted the key. T may
- * have been applied before that. With the lease gone no copy of T can be applied any more (etcd refuses the put of a
- * key with an unknown lease), with the key deleted by hand none either (m is gone for good), but whether one was is
- * lost with the receipt. The session is done, the outcome stays unknown. A worker puts its receipt before its first
- * transaction, so that this holds for all of them. Without that (m == 0, "the receipt does not exist") absence is the
- * normal case before the first: (3), and F creates the receipt; one that somebody deletes by hand meanwhile takes that
- *     guarantee away.
- *  5. The receipt is somebody else's (another lease, another sequence): another worker uses our id. Sequences start by
- * chance, so that two with the same lease do not take each other's for their own. EW_ERR_FENCED, and as in (4) the
- *     outcome stays unknown.
- *  6. Whatever else is answered to T or F - busy, no leader, a timeout, bytes that make no sense - says nothing about
- * the copies. We ask again, with backoff, for as long as it takes or until a stop's time is over. What can only be
- *     answered one way from now on (denied, invalid) leaves the outcome unknown, and ends the batch so.
+ * 2. T is refused, the receipt carries s and T's lease. Only a copy of T puts s: it was applied, and once, since by (1)
+ *    the second one's compare could not hold. The receipt's mod_revision is the revision of T: the barrier.
+ *
+ * 3. T is refused, the receipt is at m. No copy has been applied - yet: what refused T (an external write) may be undone
+ *    by an external delete (a compare with 0 holds again), and a late copy would then be applied unnoticed. So we put a
+ *    bump F: compare the receipt's m, put the next sequence, with T's lease. F carries no other compare, because no
+ *    external write may keep us from deciding.
+ *    a. F succeeds: the receipt has left m, no copy of T can be applied any more. T is refused, for good, and what T's
+ *       refusal said of its units holds: they had not been applied when it was read.
+ *    b. F is refused, the receipt carries F's sequence: an earlier copy of F was applied. As (a).
+ *    c. F is refused, the receipt carries s: a copy of T was applied between T's refusal and F. As (2).
+ *    d. F is refused, the receipt is missing: T is sent again, and (4) decides.
+ *    e. F's outcome is unknown: F is sent again; it may be sent any number of times, since (a) to (d) hold for each
+ *       copy. A copy of F that is applied after (c) is impossible: the receipt has left m.
+ *
+ * 4. T is refused, the receipt is missing, and m is not 0: its lease was lost, or somebody deleted the key. m is gone
+ *    for good, so no copy of T can be applied from now on. Whether one was applied before:
+ *    a. A key that T writes is still at the revision above 0 that T compares. Applied, T would have changed that
+ *       revision, and revisions never repeat. So T was not applied; the receipt is claimed again (6), and T is built anew.
+ *    b. Otherwise that is lost with the receipt. The outcome stays unknown, and ends the run: EW_ERR_UNKNOWN_OUTCOME.
+ *       The receipt's lease (receipt_ttl_s) is so long that this takes an outage longer than that, with T in flight.
+ *
+ * 5. The receipt is on a lease that never was ours: another worker uses our id. EW_ERR_FENCED, and as in (4b) the
+ *    outcome stays unknown.
+ *
+ * 6. The receipt is missing, or its lease was replaced, while nothing is unknown: all transactions of ours were answered
+ *    or decided as above. One that was answered as refused was not applied, and never can be: its compare is on an m
+ *    that is gone. So nothing hangs on the receipt, and it is claimed (committing_claim.c): compare "missing", or the
+ *    last m, and put it with the lease of now. A late copy of a claim puts a receipt on a lease of ours that nothing
+ *    else explains: it carries no unit, so it is adopted where nothing is unknown, and is (4b) where T is.
+ *
+ * 7. Whatever else is answered to T or F - busy, no leader, a timeout, invalid bytes - says nothing about the copies. We
+ *    ask again, with backoff, for as long as it takes or until a stop's time is over. What can only be answered one way
+ *    from now on (denied, invalid) leaves the outcome unknown, and ends the batch so.
+ *
+ * 8. m is 0 only where the core was started without a receipt. Absence is the normal case then: (3), and F creates the
+ *    receipt. The worker does not start so: it claims the receipt before the first transaction.
  *
  * A first attempt whose answer did arrive needs none of this: gRPC's own retries are off, so one attempt is one copy,
- * and an answered copy is not on its way any more. That is why a plain refusal puts no fence. */
+ * and an answered copy is not on its way any more. That is why a plain refusal puts no bump.
+ */
+/* clang-format on */
 #include "core/committing_private.h"
 
 #include "core/bug.h"
@@ -59,18 +76,32 @@ void committing_resolve_again(committing *c) {
     committing_send(c, c->fencing ? &c->fence : &c->request);
 }
 
-void committing_lost_receipt(committing *c, const committing_answer *a, bool unknown) {
+static int key_len(const committing *c) {
+    return (int)(c->config.receipt_key.len < 128 ? c->config.receipt_key.len : 128);
+}
+
+void committing_fenced(committing *c, const committing_answer *a, bool unknown) {
     char detail[sizeof c->detail];
-    const int len = (int)(c->config.receipt_key.len < 128 ? c->config.receipt_key.len : 128);
-    const char *key = c->config.receipt_key.data;
-    if (a->receipt == COMMITTING_RECEIPT_MISSING) {
-        snprintf(detail, sizeof detail, "the receipt %.*s is gone: its lease has expired, or it was deleted", len, key);
-        committing_finish(c, EW_ERR_SESSION_DONE, unknown, detail);
-        return;
-    }
-    snprintf(detail, sizeof detail, "the receipt %.*s was written by another worker: lease %" PRIx64 ", sequence %s",
-             len, key, (uint64_t)a->receipt_lease, a->receipt_value);
+    snprintf(detail, sizeof detail, "another worker uses this worker_id: it wrote the receipt %.*s with lease %" PRIx64,
+             key_len(c), (const char *)c->config.receipt_key.data, (uint64_t)a->receipt_lease);
     committing_finish(c, EW_ERR_FENCED, unknown, detail);
+}
+
+/* Case 4: what no copy can change any more. */
+static void lost_receipt(committing *c, const committing_answer *a) {
+    char detail[sizeof c->detail];
+    if (a->receipt == COMMITTING_RECEIPT_FOREIGN) {
+        committing_fenced(c, a, true);
+    } else if (a->untouched) {
+        c->resolved++;
+        committing_claim_on(c, 0);
+    } else {
+        snprintf(detail, sizeof detail,
+                 "the receipt %.*s vanished while the outcome of a transaction was unknown: its lease was lost "
+                 "(receipt_ttl_s), or the key was deleted",
+                 key_len(c), (const char *)c->config.receipt_key.data);
+        committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, detail);
+    }
 }
 
 /* Case 3: the refusal is kept, and holds as soon as the fence is there. */
@@ -92,13 +123,17 @@ static void fence_answer(committing *c, const committing_event *event) {
         committing_back_off(c, event->now_ms);
     } else if (answer.verdict == COMMITTING_SUCCEEDED || answer.receipt == COMMITTING_RECEIPT_FENCE) {
         c->receipt_mod = answer.verdict == COMMITTING_SUCCEEDED ? answer.revision : answer.receipt_revision;
+        c->receipt_lease = c->own.lease;
         c->resolved++;
         committing_refused(c, &c->refusal);
     } else if (answer.receipt == COMMITTING_RECEIPT_TXN) {
         c->resolved++;
         committing_committed(c, answer.receipt_revision, committing_is_visible(c));
+    } else if (answer.receipt == COMMITTING_RECEIPT_MISSING) {
+        c->fencing = false; /* T's own refusal reads its keys too */
+        committing_resolve_again(c);
     } else {
-        committing_lost_receipt(c, &answer, true);
+        lost_receipt(c, &answer);
     }
 }
 
@@ -121,7 +156,7 @@ static void txn_answer(committing *c, const committing_event *event) {
     } else if (answer.receipt == COMMITTING_RECEIPT_LAST) {
         put_fence(c, event, &answer);
     } else {
-        committing_lost_receipt(c, &answer, true);
+        lost_receipt(c, &answer);
     }
 }
 
@@ -131,8 +166,9 @@ void committing_resolving_answer(committing *c, const committing_event *event) {
         fence_answer(c, event);
     else if (event->status == EW_OK)
         txn_answer(c, event);
-    else if (event->status == EW_ERR_NOT_FOUND)
-        committing_finish(c, EW_ERR_SESSION_DONE, true, event->detail);
+    else if (event->status == EW_ERR_NOT_FOUND) /* the session's lease, of a put: the receipt is there, and so is its */
+        committing_finish(c, c->own.receipt_mod > 0 ? EW_ERR_SESSION_DONE : EW_ERR_UNKNOWN_OUTCOME, true,
+                          event->detail);
     else
         committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, event->detail);
 }

@@ -110,7 +110,7 @@ static void add_receipt(own_txn *t, const committing_config *config, const commi
     compare->target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
     compare->mod_revision = own->receipt_mod;
     snprintf(t->receipt, sizeof t->receipt, "%" PRId64, own->sequence);
-    add_put(t, config->receipt_key, t->receipt)->lease = config->lease;
+    add_put(t, config->receipt_key, t->receipt)->lease = own->lease;
     add_read(t, config->receipt_key);
 }
 
@@ -164,9 +164,7 @@ bool committing_make_standing(const committing_config *config, Pb__TxnRequest **
 }
 
 int64_t committing_overhead(const committing_config *config) {
-    const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX};
-    committing_config any_lease = *config;
-    any_lease.lease = INT64_MAX;
+    const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX, INT64_MAX};
     committing_buffer standing = {0};
     Pb__TxnRequest *txn;
     /* Without memory to measure the reads, what they cannot exceed: the compares, which hold the same keys. */
@@ -175,7 +173,7 @@ int64_t committing_overhead(const committing_config *config) {
     if (txn)
         pb__txn_request__free_unpacked(txn, NULL);
     free(standing.data);
-    return (int64_t)(committing_own_bytes(&any_lease, &longest) + standing.len);
+    return (int64_t)(committing_own_bytes(config, &longest) + standing.len);
 }
 
 uint32_t committing_max_keys(const committing_config *config) {
@@ -188,7 +186,7 @@ uint32_t committing_max_keys(const committing_config *config) {
 /* Takes units from `next` on while they fit (SEMANTICS 26): at least the first one, or it is too large. */
 int committing_build(committing *c) {
     const uint32_t max_keys = committing_max_keys(&c->config);
-    committing_own own = {c->counter, false, c->sequence + 1, c->receipt_mod};
+    committing_own own = {c->counter, false, c->sequence + 1, c->receipt_mod, c->config.lease};
     const size_t own_plain = committing_own_bytes(&c->config, &own);
     own.deletes = true;
     const size_t own_deletes = committing_own_bytes(&c->config, &own);
@@ -224,16 +222,29 @@ int committing_build(committing *c) {
     return EW_OK;
 }
 
-/* The fence carries the receipt alone: neither the counter nor leadership may keep it from being put. */
-int committing_build_fence(committing *c) {
+/* Into `fence`, the receipt alone: neither the counter nor leadership may keep it from being put. */
+static bool build_receipt(committing *c, const committing_own *own) {
     committing_config receipt_only = c->config;
     receipt_only.counter = false;
-    const committing_own own = {0, false, c->sequence + 1, c->receipt_mod};
     c->fence.len = 0;
-    if (!committing_append_own(&receipt_only, &own, &c->fence))
+    if (!committing_append_own(&receipt_only, own, &c->fence))
+        return false;
+    c->sequence = own->sequence;
+    return true;
+}
+
+/* With the lease of the transaction in question: the receipt that it compares proves that this lease lives. */
+int committing_build_fence(committing *c) {
+    const committing_own own = {0, false, c->sequence + 1, c->receipt_mod, c->own.lease};
+    if (!build_receipt(c, &own))
         return EW_ERR_NO_MEMORY;
-    c->fence_sequence = ++c->sequence;
+    c->fence_sequence = own.sequence;
     return EW_OK;
+}
+
+int committing_build_claim(committing *c) {
+    c->own = (committing_own){0, false, c->sequence + 1, c->receipt_mod, c->config.lease};
+    return build_receipt(c, &c->own) ? EW_OK : EW_ERR_NO_MEMORY;
 }
 
 static bool deletes_existing(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {

@@ -89,6 +89,8 @@ int ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease l
     int status = add_key(g, GROUP_PUT, key, value);
     if (status == EW_OK)
         g->last->lease = lease;
+    if (status == EW_OK && lease == EW_LEASE_SESSION && g->scope->session_used)
+        *g->scope->session_used = true;
     return status;
 }
 

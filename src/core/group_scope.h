@@ -11,6 +11,7 @@ typedef struct group_scope {
     ew_slice counter_key;
     ew_slice receipt_prefix; /* empty: none */
     int64_t session_lease;   /* 0: none */
+    bool *session_used;      /* set when a group binds a key to it; NULL: not asked for */
 } group_scope;
 
 bool group_scope_owns(const group_scope *scope, ew_slice key);

@@ -40,7 +40,8 @@ ticking *ticking_new(const ticking_config *config) {
                              .textual = config->textual,
                              .counter_key = config->counter_key,
                              .receipt_prefix = config->receipt_prefix,
-                             .session_lease = config->session_lease};
+                             .session_lease = config->session_lease,
+                             .session_used = &t->session_used};
     t->barrier = -1; /* SEMANTICS 1 */
     t->random = config->seed;
     t->tick.core = t;
@@ -83,6 +84,14 @@ void ticking_free(ticking *t) {
 
 ticking_state ticking_get_state(const ticking *t) {
     return t->state;
+}
+
+int64_t ticking_session_lease(const ticking *t) {
+    return t->scope.session_lease;
+}
+
+bool ticking_uses_session(const ticking *t) {
+    return t->session_used;
 }
 
 bool ticking_wants_outcome_only(const ticking *t) {
@@ -173,6 +182,13 @@ static void settle(ticking *t) {
 
 /* ---- steps ---- */
 
+static void take_leases(ticking *t, const Msg__Session *session) {
+    if (session->lease != 0)
+        t->config.record_lease = session->lease;
+    if (session->session_lease != 0)
+        t->scope.session_lease = session->session_lease;
+}
+
 static void take_message(ticking *t, const Msg__Message *m) {
     CHECK(t->state != TICKING_TICKING); /* the tick holds slices of the mirror */
     if (m->snapshot && !t->ending)
@@ -183,6 +199,8 @@ static void take_message(ticking *t, const Msg__Message *m) {
         ticking_take_progress(t, m->epoch, m->progress);
     if (m->outcome)
         ticking_take_outcome(t, m->outcome);
+    if (m->session && !m->session->done)
+        take_leases(t, m->session);
     if (m->audited && !t->ending)
         ticking_take_audited(t, m->audited);
 }

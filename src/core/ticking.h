@@ -52,13 +52,14 @@ typedef struct ticking_config {
     int64_t max_pending_update_bytes;
     uint32_t max_submits;      /* that may wait */
     int64_t session_lease;     /* for EW_LEASE_SESSION; 0: none */
+    int64_t record_lease;      /* the lease of idempotency records, the receipt's; 0: none */
     int64_t audit_interval_ms; /* 0: no audits */
     uint64_t seed;
 } ticking_config;
 
 typedef enum ticking_event_type {
-    TICKING_MESSAGE, /* `message`: its snapshot, events, progress, outcome and page of an audit are taken, in this
-                        order; other fields are not looked at */
+    TICKING_MESSAGE, /* `message`: its snapshot, events, progress, outcome, session's leases and page of an audit are
+                        taken, in this order; other fields are not looked at */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
     TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
@@ -137,6 +138,10 @@ int64_t ticking_deadline_ms(const ticking *t);
 bool ticking_wants_outcome_only(const ticking *t);
 
 ticking_state ticking_get_state(const ticking *t);
+
+/* The lease that EW_LEASE_SESSION means, and whether any group has bound a key to it. */
+int64_t ticking_session_lease(const ticking *t);
+bool ticking_uses_session(const ticking *t);
 
 typedef struct ticking_stats {
     int64_t revision, barrier_revision;

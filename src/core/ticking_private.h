@@ -52,6 +52,7 @@ struct ticking {
     ticking_config config;
     ticking_state state;
     group_scope scope;
+    bool session_used; /* the scope's */
     mirror *mirror;
     ticking_stats stats;
 

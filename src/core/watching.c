@@ -198,8 +198,9 @@ void watching_resync(watching *w, watching_effects *out, const char *why) {
 static void retry(watching *w, watching_effects *out, int status, const char *detail) {
     if (w->state == WATCHING_WATCHING)
         watching_drop(w, out);
+    ew_log_level level = w->failures == 0 ? EW_LOG_WARN : EW_LOG_DEBUG; /* the worker says how long it lasts */
     int64_t wait_ms = backoff_ms(w, w->failures++);
-    watching_say(w, out, EW_LOG_WARN, "%s, again in %lld ms: %s: %s",
+    watching_say(w, out, level, "%s, again in %lld ms: %s: %s",
                  w->state == WATCHING_SYNCING ? "loading the prefix" : "the watch broke", (long long)wait_ms,
                  ew_strerror(status), detail ? detail : "");
     w->retry_at_ms = watching_after(w->now_ms, wait_ms);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+enum { ANSWER_MS = 10000 }; /* how long an answer is waited for, unless a third of the TTL is less */
+
 struct keepalive {
     ew_client *client;
     etcd_task *task; /* of the loop that it runs on */
@@ -87,7 +89,7 @@ static void on_ended(void *arg, int status, const char *detail) {
     k->cancelled = false;
     k->next_ms = keepalive_now_ms() + backoff_next_ms(&k->backoff);
     if (!k->stopping)
-        log_fields(EW_LOG_WARN, NULL, "session", "the keepalive stream ended", {"error", ew_errname(status)},
+        log_fields(EW_LOG_DEBUG, NULL, "session", "the keepalive stream ended", {"error", ew_errname(status)},
                    {"detail", detail}, {"lease", NULL, k->lease});
 }
 
@@ -99,12 +101,17 @@ static void open_and_send(keepalive *k, int64_t now_ms) {
     if (!k->stream)
         k->stream = etcd_stream_open(k->client, etcd_loop_queue(k->task->loop), ETCD_LEASE_KEEP_ALIVE,
                                      (etcd_stream_callbacks){on_message, on_ended}, k);
-    /* A third of the TTL is also the longest that an answer is waited for: then another member gets its chance. */
-    k->next_ms = now_ms + k->ttl_ms / 3;
+    /* Then another member gets its chance. */
+    k->next_ms = now_ms + (k->ttl_ms / 3 < ANSWER_MS ? k->ttl_ms / 3 : ANSWER_MS);
     if (!k->stream || etcd_stream_send(k->stream, packed) != EW_OK)
         return; /* out of memory: tried again then, and the lease's end bounds it */
     k->waiting = true;
     k->sent_ms = now_ms;
+}
+
+void keepalive_ask(keepalive *k) {
+    if (!k->waiting && !k->cancelled)
+        k->next_ms = keepalive_now_ms();
 }
 
 bool keepalive_step(keepalive *k) {

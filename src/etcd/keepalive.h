@@ -21,10 +21,15 @@ keepalive *keepalive_new(ew_client *client, etcd_task *task, int64_t lease, int6
 void keepalive_free(keepalive *k); /* only before its first step, or when stopped */
 
 int64_t keepalive_deadline_ms(const keepalive *k); /* of etcd_now_ms: when the next step is due */
+void keepalive_ask(keepalive *k);                  /* the next step sends a keepalive, whenever it was due */
 bool keepalive_step(keepalive *k);                 /* does what is due; true: the lease is over, for good */
 
 /* Whether `r`, which may be NULL, is an answer to a keepalive of that lease, with a header that makes sense. */
 bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease);
+
+/* Revokes a lease, and waits for the answer for 2 s at most: without it the lease ends at its TTL, and whoever stops
+ * should not wait for an etcd that is away. Whether etcd answered. */
+bool lease_revoke_soon(ew_client *client, int64_t lease);
 
 void keepalive_stop(keepalive *k); /* ends the stream; it has stopped when that has ended */
 bool keepalive_stopped(const keepalive *k);

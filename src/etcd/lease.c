@@ -3,6 +3,7 @@
 #include "etcd/keepalive.h"
 #include "etcd/result.h"
 
+#include "core/log.h"
 #include "core/unpack.h"
 
 #include <stdio.h>
@@ -43,6 +44,34 @@ int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
     if (status == EW_OK)
         pb__lease_revoke_response__free_unpacked(answer, NULL);
     return status;
+}
+
+/* What goes wrong is left to the TTL. */
+static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
+    (void)bytes;
+    int *answer = arg;
+    *answer = status;
+    if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it had expired already */
+        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
+                   {"detail", detail});
+}
+
+bool lease_revoke_soon(ew_client *client, int64_t lease) {
+    enum { REVOKE_MS = 2000, OPEN = 1 };
+    etcd_queue *queue = etcd_queue_new();
+    if (!queue)
+        return false;
+    Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
+    uint8_t bytes[16]; /* a tag and a varint */
+    int answer = OPEN;
+    request.id = lease;
+    ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
+    if (!etcd_call_start(client, queue, ETCD_LEASE_REVOKE, packed, REVOKE_MS, on_revoked, &answer))
+        answer = EW_ERR_NO_MEMORY;
+    while (answer == OPEN)
+        etcd_queue_run(queue, INT64_MAX);
+    etcd_queue_free(queue);
+    return answer == EW_OK || answer == EW_ERR_NOT_FOUND;
 }
 
 int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,

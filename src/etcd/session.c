@@ -109,35 +109,6 @@ static int64_t session_round(etcd_task *t, int64_t now_ms) {
     return keepalive_stopped(s->keepalive) ? ETCD_TASK_OVER : INT64_MAX;
 }
 
-/* What goes wrong is left to the TTL. */
-static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
-    (void)bytes;
-    bool *answered = arg;
-    *answered = true;
-    if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it had expired already */
-        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
-                   {"detail", detail});
-}
-
-/* A courtesy with a short deadline: without it the lease ends at its TTL, and whoever stops should not wait for an etcd
- * that is away. */
-static void revoke(ew_session *s) {
-    enum { REVOKE_MS = 2000 };
-    etcd_queue *queue = etcd_queue_new();
-    if (!queue)
-        return;
-    Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
-    uint8_t bytes[16]; /* a tag and a varint */
-    bool answered = false;
-    request.id = s->lease;
-    ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
-    if (!etcd_call_start(s->client, queue, ETCD_LEASE_REVOKE, packed, REVOKE_MS, on_revoked, &answered))
-        answered = true;
-    while (!answered)
-        etcd_queue_run(queue, INT64_MAX);
-    etcd_queue_free(queue);
-}
-
 static void free_session(ew_session *s) {
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->idle);
@@ -169,7 +140,7 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
         s->keepalive = keepalive_new(client, &s->task, s->lease, granted_s, sent_ms);
         if (!s->keepalive) {
             status = ew_fail(err, EW_ERR_NO_MEMORY, "session");
-            revoke(s);
+            lease_revoke_soon(client, s->lease);
         }
     }
     if (status != EW_OK) {
@@ -196,6 +167,6 @@ void ew_session_close(ew_session *s, bool keep_lease) {
     etcd_task_wake(&s->task);
     etcd_task_wait(&s->task);
     if (!keep_lease)
-        revoke(s);
+        lease_revoke_soon(s->client, s->lease);
     free_session(s);
 }

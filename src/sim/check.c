@@ -83,8 +83,6 @@ static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, in
     }
     const sim_standing *standing = &w->standings[i];
     const etcd_model_record *r;
-    if (standing->lease != 0 && !etcd_model_lease_alive(s->etcd, standing->lease))
-        ew_sim_fail(s, "worker %u wrote at %lld, though its lease was gone", w->number, (long long)revision);
     if (standing->marker_key) {
         r = etcd_model_get(s->etcd, ew_str(standing->marker_key), revision - 1);
         if (!r || r->lease != standing->lease)
@@ -225,10 +223,19 @@ void check_stop_asked(sim_worker *w) {
         w->seen.stop_by_ms = by;
 }
 
-/* By etcd's clock or by ours, or taken for done: another worker of this id put its own marker, and took it away. */
+/* Only the end of a session that was asked for ends a run: given, fenced, or with a key bound to it. By etcd's clock or
+ * by ours, or taken for done: another worker of this id put its own marker, and took it away. */
 static bool session_is_done(const sim_worker *w) {
-    return !etcd_model_lease_alive(w->sim->etcd, w->lease) || sim_now(w->sim) >= w->lease_until_ms || w->marker_taken ||
-           w->receipt_deleted;
+    bool asked = w->given.worker || w->options->fence_session || (w->ticking && ticking_uses_session(w->ticking));
+    return asked && (w->session_lost || w->marker_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
+}
+
+/* Another worker has this one's id; or a late copy of what an earlier life put found the receipt missing. */
+static bool is_fenced(const sim_worker *w) {
+    bool twin = false;
+    for (size_t i = 0; i < w->sim->worker_count; i++)
+        twin |= w->sim->workers[i] != w && strcmp(w->sim->workers[i]->options->worker_id, w->options->worker_id) == 0;
+    return w->options->worker_id[0] != '\0' && (twin || !w->ticking || w->receipt_deleted || w->records_lost);
 }
 
 /* What may end a run here, beside the reactor's own will. */
@@ -241,16 +248,13 @@ static bool has_reason(const sim_worker *w) {
     case EW_ERR_SESSION_DONE:
         return session_is_done(w);
     case EW_ERR_FENCED:
-        /* Another worker, or a life before this one, had the same name. Or the receipt was deleted, and a late copy of
-         * what made it has made it again. */
-        return w->options->worker_id[0] != '\0' || w->receipt_deleted;
+        return is_fenced(w);
     case EW_ERR_LEADERSHIP_LOST:
         return w->leads && !etcd_model_get(w->sim->etcd, ew_str(w->leader_key), INT64_MAX);
     case EW_ERR_CANCELLED:
         return w->stop_wanted;
     case EW_ERR_UNKNOWN_OUTCOME:
-        return !w->options->exactly_once || w->cut_short || !etcd_model_lease_alive(w->sim->etcd, w->lease) ||
-               w->user_refused;
+        return !w->options->exactly_once || w->cut_short || w->receipt_deleted || w->records_lost || w->user_refused;
     case EW_ERR_BAD_ANSWER:
         return f->bad_answer > 0;
     case EW_ERR_WRONG_CLUSTER:
@@ -269,7 +273,8 @@ static bool has_reason(const sim_worker *w) {
 static bool is_late(const sim_worker *w) {
     enum { ECHO_MS = 40000 }; /* late requests, stalled streams, leases and their consequences */
     const ew_sim *s = w->sim;
-    bool by_will = w->status == EW_OK || w->status == EW_ERR_CANCELLED || w->status == EW_ERR_REACTOR;
+    bool refused = w->status == EW_ERR_FENCED && !w->ticking; /* it has waited for its worker_id */
+    bool by_will = w->status == EW_OK || w->status == EW_ERR_CANCELLED || w->status == EW_ERR_REACTOR || refused;
     return !s->faulty && !by_will && sim_now(s) > s->calm_since_ms + ECHO_MS;
 }
 

@@ -83,13 +83,19 @@ static void delete_receipt(ew_sim *s, const char *key) {
     ew_sim_delete(s, ew_str(key));
 }
 
+static void lose_lease(ew_sim *s, const sim_lease *l) {
+    if (!l->alive || !sim_happens(s, s->drawn.lose_lease))
+        return;
+    sim_note(s, "lease lost", l->worker->number, l->id);
+    l->worker->records_lost |= l->kind == SIM_LEASE_RECORDS;
+    etcd_model_lease_lose(s->etcd, l->id);
+    sim_wire_changed(s, (sim_author){0});
+}
+
 static void befall_worker(ew_sim *s, sim_worker *w) {
     sim_wire_fault(w);
-    if (w->leased && sim_happens(s, s->drawn.lose_lease)) {
-        sim_note(s, "lease lost", w->number, w->lease);
-        etcd_model_lease_lose(s->etcd, w->lease);
-        sim_wire_changed(s, (sim_author){0});
-    }
+    lose_lease(s, &w->own);
+    lose_lease(s, &w->records);
     if (w->options->exactly_once && w->ticking && sim_happens(s, s->drawn.delete_receipt))
         delete_receipt(s, w->receipt_key);
     if (w->leads && w->ticking && sim_happens(s, s->drawn.depose))

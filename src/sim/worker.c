@@ -49,10 +49,11 @@ void sim_worker_start(sim_worker *w) {
     w->running = true;
     w->starting = false;
     w->cut_short = w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy =
-        w->stopping = w->over = w->leased = w->keeping = w->borrowed = w->receipt_deleted = w->marker_taken =
-            w->user_refused = false;
+        w->stopping = w->over = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
+            w->records_lost = w->lender_gone = w->holds_id = false;
+    w->own = w->given = w->records = (sim_lease){0};
     w->peers_down = 0;
-    w->lease = w->receipt_revision = w->sequence = 0;
+    w->lease = w->receipt_lease = w->receipt_revision = w->sequence = w->rival_until_ms = 0;
     w->range = w->txn = NULL;
     w->stream = NULL;
     w->status = EW_OK;
@@ -65,6 +66,8 @@ void sim_worker_start(sim_worker *w) {
     w->receipt_key = text(root, w->worker_id);
     free(root);
     w->marker_key = text(w->receipt_key, "/session");
+    w->owner_key = text(w->receipt_key, "/owner");
+    w->holder = text(id, "");
     w->leader_key = text("/leaders/", w->worker_id);
     actor_init(&w->watcher, w, sim_watcher_round);
     actor_init(&w->reactor, w, sim_reactor_round);
@@ -75,10 +78,7 @@ void sim_worker_start(sim_worker *w) {
     channel_init(&w->reactor_to_watcher, &w->watcher);
     channel_init(&w->reactor_to_committer, &w->committer);
     sim_note(s, "start", w->number, w->life);
-    if (w->options->exactly_once || w->options->fence_session)
-        sim_session_open(w);
-    else
-        sim_worker_begin(w);
+    sim_worker_step_start(w);
 }
 
 static void note_standing(sim_worker *w) {
@@ -87,11 +87,13 @@ static void note_standing(sim_worker *w) {
         (sim_standing){.life = w->life,
                        .marker_key = w->options->fence_session ? text(w->marker_key, "") : NULL,
                        .leader_key = w->leads ? text(w->leader_key, "") : NULL,
-                       .lease = w->leased ? w->lease : 0,
+                       .lease = w->lease,
                        .leader_revision = w->leader_revision};
 }
 
 void sim_worker_begin(sim_worker *w) {
+    w->lease = w->given.worker ? w->given.id : w->own.id;
+    w->session_lost = (w->given.worker && !w->given.alive) || (!w->given.worker && w->own.worker && !w->own.alive);
     sim_worker_configure(w);
     note_standing(w);
     w->watching = watching_new(&w->watching_config);
@@ -105,6 +107,7 @@ void sim_worker_begin(sim_worker *w) {
     sim_note(w->sim, w->joint.on ? "outcomes joined" : "outcomes apart", w->number, w->life);
     w->joint.until_ms = INT64_MAX;
     sim_watcher_start(w);
+    sim_session_tell(w);
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
 
@@ -140,9 +143,11 @@ static void bury(sim_worker *w) {
     free(w->receipt_key);
     free(w->marker_key);
     free(w->leader_key);
+    free(w->owner_key);
+    free(w->holder);
     free(sim_unconst(w->fence.data));
     free(sim_unconst(w->held_range.data));
-    w->worker_id = w->receipt_key = w->marker_key = w->leader_key = NULL;
+    w->worker_id = w->receipt_key = w->marker_key = w->leader_key = w->owner_key = w->holder = NULL;
     w->fence = w->held_range = (ew_slice){0};
 }
 
@@ -165,8 +170,7 @@ void sim_worker_over(sim_worker *w, int status, const char *detail) {
     sim_note(w->sim, "end", w->number, status);
     sim_trace(w->sim, "worker %u ended: %s (%s)", w->number, ew_strerror(status), w->detail);
     check_end(w);
-    if (w->leased)
-        sim_session_close(w);
+    sim_session_close(w);
     bury(w);
     maybe_start_again(w, false);
 }
@@ -217,7 +221,8 @@ const char *sim_worker_describe(const sim_worker *w) {
     static const char *const ticking_names[] = {"loading",  "ready",     "ticking", "committing",
                                                 "awaiting", "finishing", "done"};
     static const char *const watching_names[] = {"idle", "syncing", "watching", "broken", "stopped", "failed"};
-    static const char *const committing_names[] = {"idle", "in flight", "backing off", "resolving", "ended"};
+    static const char *const committing_names[] = {"idle",      "in flight", "backing off",
+                                                   "resolving", "claiming",  "ended"};
     ew_sim *s = w->sim;
     sim_arena_reset(&s->arena);
     size_t size = 256;

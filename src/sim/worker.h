@@ -89,9 +89,24 @@ typedef struct sim_seen {
 typedef struct sim_standing {
     uint32_t life;
     char *marker_key, *leader_key; /* NULL: not compared */
-    int64_t lease;                 /* 0: none */
+    int64_t lease;                 /* the marker's */
     int64_t leader_revision;
 } sim_standing;
+
+typedef enum sim_lease_kind {
+    SIM_LEASE_OWN,     /* the worker's own session, and its hold on worker_id */
+    SIM_LEASE_GIVEN,   /* another worker's session */
+    SIM_LEASE_RECORDS, /* the receipt's */
+} sim_lease_kind;
+
+typedef struct sim_lease {
+    sim_worker *worker; /* NULL: there is none */
+    sim_lease_kind kind;
+    int64_t id, until_ms, sent_ms;
+    int64_t key_mod; /* of the key that is held, as it was read: ours, or 0 for absent */
+    bool known;      /* granted once in this life */
+    bool alive, keeping;
+} sim_lease;
 
 struct sim_worker {
     ew_sim *sim;
@@ -120,9 +135,15 @@ struct sim_worker {
     char *leader_key;        /* `leads`: every transaction compares it */
     int64_t leader_revision; /* that it was created at */
     ew_slice fence;
-    int64_t lease, lease_until_ms, lease_sent_ms;
-    bool leased, keeping, borrowed;
-    int64_t receipt_revision, sequence; /* of the claim; revision 0: the receipt is somebody else's */
+    sim_lease own, given, records;
+    int64_t lease;     /* the session's, as the reactor knows it; 0: none */
+    bool session_lost; /* that one was */
+    bool records_lost; /* a lease of the receipt was */
+    bool lender_gone;
+    char *owner_key, *holder; /* worker_id: the key that is held, and what it holds */
+    bool holds_id;
+    int64_t claim_lease, rival_until_ms;
+    int64_t receipt_lease, receipt_revision, sequence; /* of the claim */
     int64_t receipt_expected;
     int claims_left;
     bool receipt_deleted; /* by hand */
@@ -192,11 +213,22 @@ void sim_joint_fini(sim_joint *j);
 void sim_audit_start(sim_worker *w, const Msg__Audit *asked); /* worker_audit.c */
 void sim_audit_room(sim_worker *w);
 void sim_audit_free(sim_worker *w);
-void sim_committer_round(void *actor); /* worker_committer.c */
-void sim_reactor_round(void *actor);   /* worker_reactor.c */
-void sim_session_open(sim_worker *w);  /* worker_session.c; sim_receipt_claim follows */
+void sim_committer_round(void *actor);                                 /* worker_committer.c */
+void sim_reactor_round(void *actor);                                   /* worker_reactor.c */
+void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
+void sim_lease_check(sim_lease *l);
+void sim_session_borrow(sim_worker *w);
+void sim_session_tell(sim_worker *w); /* of leases that were replaced during the start */
 void sim_session_close(sim_worker *w);
-void sim_receipt_claim(sim_worker *w); /* worker_claim.c; sim_worker_begin follows */
+typedef enum sim_claim_verdict {
+    SIM_CLAIM_UNKNOWN,
+    SIM_CLAIM_HELD,
+    SIM_CLAIM_AGAIN,
+    SIM_CLAIM_RIVAL
+} sim_claim_verdict;
+void sim_worker_step_start(sim_worker *w); /* worker_claim.c; after the last step sim_worker_begin follows */
+void sim_claim_hold(sim_worker *w, sim_lease *l, sim_answer_fn fn);
+sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r);
 void sim_worker_begin(sim_worker *w);
 void sim_worker_configure(sim_worker *w); /* worker_config.c */
 

@@ -41,6 +41,9 @@ static void carry_out(sim_worker *w, const committing_effect *e) {
         else
             sim_send(&w->committer_to_reactor, &m, true, false);
         break;
+    case COMMITTING_DO_LEASE:
+        sim_lease_check(&w->records);
+        break;
     case COMMITTING_DO_END:
         /* A call that is still out says nothing new, but nothing may be left behind. */
         w->committer_ended = true;
@@ -72,6 +75,8 @@ static void step(sim_worker *w, committing_event event) {
 static void take(sim_worker *w, const Msg__Message *m) {
     if (m->stop)
         step(w, (committing_event){.type = COMMITTING_STOP, .timeout_ms = m->stop->timeout_ms});
+    else if (m->session && m->session->lease && !m->session->done)
+        step(w, (committing_event){.type = COMMITTING_LEASE, .lease = m->session->lease});
     else if (!m->patches)
         ew_sim_fail(w->sim, "worker %u: a message that is not for a committer", w->number);
     else if (!w->committer_ended && committing_get_state(w->committing) != COMMITTING_IDLE)

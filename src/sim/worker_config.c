@@ -69,7 +69,7 @@ void sim_worker_configure(sim_worker *w) {
         .max_bytes = max_txn_bytes,
         .exactly_once = o->exactly_once,
         .receipt_key = ew_str(w->receipt_key),
-        .lease = w->lease,
+        .lease = w->receipt_lease,
         .receipt_revision = w->receipt_revision,
         .sequence = w->sequence,
         .call_timeout_ms = o->call_timeout_ms,
@@ -99,6 +99,7 @@ void sim_worker_configure(sim_worker *w) {
             bend->max_pending_update_bytes ? bend->max_pending_update_bytes : o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = w->lease,
+        .record_lease = w->receipt_lease,
         .audit_interval_ms = bend->audit_interval_ms,
         .seed = sim_next(&w->sim->random),
     };

@@ -154,6 +154,26 @@ static void take_down(sim_worker *w, const Msg__Down *down) {
     fail(w, down->status != EW_OK ? down->status : EW_ERR_STATE, down->detail);
 }
 
+static void take_session(sim_worker *w, const Msg__Message *m) {
+    const Msg__Session *session = m->session;
+    bool used = ticking_uses_session(w->ticking);
+    if (session->taken) {
+        stop_peers(w);
+        fail(w, EW_ERR_FENCED, "another worker has taken this worker_id");
+    } else if (session->done || ((session->lost || session->session_lease != 0) && used)) {
+        stop_peers(w);
+        fail(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
+    } else {
+        step(w, (ticking_event){.type = TICKING_MESSAGE, .message = m});
+        if (session->session_lease != 0 && !w->over) {
+            w->lease = session->session_lease;
+            w->session_lost = false;
+        }
+        if (session->lease != 0 && !session->lost && !w->stopping)
+            sim_send(&w->reactor_to_committer, m, true, false);
+    }
+}
+
 static void take_message(sim_worker *w, const Msg__Message *m) {
     check_message(w, m);
     if (m->snapshot || m->events || m->progress || m->outcome || m->audited)
@@ -162,10 +182,8 @@ static void take_message(sim_worker *w, const Msg__Message *m) {
         stop_peers(w);
         fail(w, EW_ERR_CANCELLED, "stopped");
     }
-    if (m->session && m->session->done) {
-        stop_peers(w);
-        fail(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
-    }
+    if (m->session)
+        take_session(w, m);
     if (m->down)
         take_down(w, m->down);
 }

@@ -23,22 +23,21 @@ typedef struct injection {
     char why[120]; /* it did not hit */
 
     const struct fault *fault;
-    int64_t silent_us; /* when targets may have begun to be without etcd: earlier strikes count that were just before */
-    bool ended;        /* the session that it ends */
+    bool ended; /* the session that it ends */
 } injection;
 
-/* What a fault may end: never a run of a worker that is not its target, and with nothing but EW_ERR_SESSION_DONE. No
- * fault lasts for start_timeout_ms, so a run that cannot begin is no end that it may cause. */
+/* What a fault may end: never a run of a worker that is not its target, and with nothing but EW_ERR_SESSION_DONE, where
+ * the worker asked for a session (fence_session). No fault lasts for start_timeout_ms, so a run that cannot begin is no
+ * end that it may cause. */
 typedef enum fault_end {
-    ENDS_NOTHING,    /* whatever it keeps a target from etcd for is well below the session's TTL */
-    ENDS_BY_SILENCE, /* it may last for that long, by itself or many times in a row: no end before it could have */
-    ENDS_SESSION,    /* once, and at any time */
+    ENDS_NOTHING,
+    ENDS_SESSION, /* once */
 } fault_end;
 
 typedef struct fault {
     const char *name;
-    unsigned where;             /* ON_ONE, ON_THREE */
-    fault_end may_end;          /* said at each where it is not plain */
+    unsigned where; /* ON_ONE, ON_THREE */
+    fault_end may_end;
     const char *const *options; /* of the workers, ended by NULL, or NULL */
     void (*strike)(injection *i);
     const char *what;         /* in one line */
@@ -62,6 +61,6 @@ wire_counts fault_counts(const injection *i);                                   
 void fault_slow_tick(injection *i, unsigned worker, int ms); /* one or two that take so long, to their end */
 void fault_await_traffic(injection *i, int node);            /* until the targets have work under way with that one */
 void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */
-void fault_revoke_lease(injection *i); /* of one worker, until its run has ended */
+void fault_end_session(injection *i);  /* of one worker that has asked for it, until its run has ended */
 
 #endif

@@ -93,6 +93,27 @@ static void quorum_lost(injection *i) {
     fault_healed(i);
 }
 
+/* All of etcd is away for longer than the workers' short leases live, and compacted as soon as it is back. */
+static void outage(injection *i) {
+    enum { TTL_MS = 2000 };
+    world *w = i->w;
+    bool kill = i->times % 2 == 0;
+    int64_t revision = recorder_revision(w->recorder);
+    ew_error err = {0};
+    i->targets = ALL_WORKERS;
+    for (int k = 0; k < w->nodes; k++)
+        kill ? etcd_server_kill(w->node[k]) : etcd_server_pause(w->node[k]);
+    still_for(i, w->node[0], i->brief ? 3 * TTL_MS : world_between(w, 2 * TTL_MS, 20000));
+    for (int k = 0; k < w->nodes; k++)
+        kill ? etcd_server_restart_without_waiting(w->node[k]) : etcd_server_resume(w->node[k]);
+    for (int k = 0; k < w->nodes; k++)
+        if (!world_until(w, is_healthy, w->node[k], EFFECT_LIMIT_MS))
+            fault_missed(i, "etcd did not come back");
+    fault_healed(i);
+    if (ew_client_compact(w->client, revision, false, &err) != EW_OK && err.code != EW_ERR_COMPACTED)
+        fault_missed(i, "no compaction: %s", err.detail);
+}
+
 /* ---- the leader ---- */
 
 /* etcd's own name for a member, as `endpoint status` tells it. */
@@ -177,14 +198,16 @@ static void no_space(injection *i) {
     fault_healed(i);
 }
 
-/* An etcd that is down for 5 s, and takes its time to start, is away for as long as a session has left 3.3 s after its
- * last keepalive. One without space still takes keepalives. */
+static const char *const short_lease[] = {"session_ttl_s=2", NULL};
+
 const fault faults_of_members[] = {
-    {"member-killed", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, member_killed,
+    {"member-killed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, member_killed,
      "SIGKILL of a member, which is started again"},
-    {"member-paused", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, member_paused, "SIGSTOP of a member"},
+    {"member-paused", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, member_paused, "SIGSTOP of a member"},
     {"leader-moved", ON_THREE, ENDS_NOTHING, NULL, leader_moved, "another member leads"},
-    {"quorum-lost", ON_THREE, ENDS_BY_SILENCE, NULL, quorum_lost, "two of three are stopped or killed"},
+    {"quorum-lost", ON_THREE, ENDS_NOTHING, NULL, quorum_lost, "two of three are stopped or killed"},
+    {"outage", ON_ONE | ON_THREE, ENDS_NOTHING, short_lease, outage,
+     "all members are killed or stopped for longer than the leases live"},
     {"no-space", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, no_space, "the NOSPACE alarm is raised, and taken back"},
     {NULL},
 };

@@ -205,14 +205,12 @@ static const char *const without_counter[] = {"delete_counter=off", NULL};
 /* So that a slow etcd may take its time over all those revisions without the worker's lease coming to its end. */
 static const char *const long_lease[] = {"session_ttl_s=60", NULL};
 
-/* An answer that is to be undone is swallowed for up to 3 s, up to ten times with hardly a moment in between. A late
- * copy holds one member's wire for up to 8 s: a keepalive that waits there has that long to be noticed. */
 const fault faults_of_time[] = {
     {"answer-swallowed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, answer_swallowed,
      "a transaction is committed, its answer lost"},
-    {"answer-undone", ON_ONE | ON_THREE, ENDS_BY_SILENCE, without_counter, answer_undone,
+    {"answer-undone", ON_ONE | ON_THREE, ENDS_NOTHING, without_counter, answer_undone,
      "the same, while others delete and create keys again"},
-    {"late-copy", ON_THREE, ENDS_BY_SILENCE, without_counter, late_copy, "a transaction arrives after it was given up"},
+    {"late-copy", ON_THREE, ENDS_NOTHING, without_counter, late_copy, "a transaction arrives after it was given up"},
     {"compacted", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, compacted, "history is compacted while a worker is cut off"},
     {"backlog", ON_ONE | ON_THREE, ENDS_NOTHING, long_lease, backlog,
      "1,500 revisions while a worker is cut off, which then come slowly and break off"},

@@ -10,10 +10,11 @@ static void nothing(injection *i) {
 
 static const char *const nowhere[] = {"endpoints=127.0.0.1:1", "start_timeout_ms=1000", NULL};
 
+static const char *const fenced[] = {"fence_session=on", NULL};
+
 const fault faults_of_tests[] = {
     {"nothing", ON_ONE, ENDS_NOTHING, NULL, nothing, "does not hit"},
     {"no-load", ON_ONE, ENDS_NOTHING, nowhere, nothing, "on workers that have no etcd"},
-    {"session-taken", ON_ONE, ENDS_NOTHING, NULL, fault_revoke_lease, "a session ends for no reason that it gives"},
-    {"session-early", ON_ONE, ENDS_BY_SILENCE, NULL, fault_revoke_lease, "a session ends long before its TTL"},
+    {"session-taken", ON_ONE, ENDS_NOTHING, fenced, fault_end_session, "a session ends for no reason that it gives"},
     {NULL},
 };

@@ -255,18 +255,15 @@ static void throttle(injection *i) {
     slow_wire(i, wire_throttle, world_between(i->w, 4000, 32000));
 }
 
-/* Of a wire that is cut for up to 4 s two times suffice, the second before the keepalive is through again; and what is
- * throttled stands behind what others wrote. A reset, however often, only breaks what is under way. */
 const fault faults_of_wires[] = {
-    {"link-cut", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, link_cut, "connections break, and new ones too"},
-    {"one-way-up", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, one_way_up, "requests wait, and arrive when it heals"},
-    {"one-way-down", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, one_way_down,
+    {"link-cut", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, link_cut, "connections break, and new ones too"},
+    {"one-way-up", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_up, "requests wait, and arrive when it heals"},
+    {"one-way-down", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_down,
      "answers and events wait, and arrive when it heals"},
-    {"half-open", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, half_open,
-     "connections stay open, and nothing comes through"},
+    {"half-open", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, half_open, "connections stay open, and nothing comes through"},
     {"torn-frame", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, torn_frame,
      "connections are reset in the middle of something"},
     {"latency", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, latency, "10 to 200 ms each way"},
-    {"throttle", ON_ONE | ON_THREE, ENDS_BY_SILENCE, NULL, throttle, "4 to 32 kB a second each way"},
+    {"throttle", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, throttle, "4 to 32 kB a second each way"},
     {NULL},
 };

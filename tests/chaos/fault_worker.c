@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
-/* The lease of the worker's receipt, which is the worker's own; 0 if there is none. */
-static int64_t lease_of(world *w, unsigned worker, unsigned run) {
+/* The lease of a key of the worker's own, below its receipt; 0 if there is none. */
+static int64_t lease_of(world *w, unsigned worker, unsigned run, const char *suffix) {
     char key[96];
     ew_error err = {0};
     ew_result *result = NULL;
-    snprintf(key, sizeof key, "/etcdworker/receipts/chaos-%u-%u-%u", w->round, worker, run);
+    snprintf(key, sizeof key, "/etcdworker/receipts/chaos-%u-%u-%u%s", w->round, worker, run, suffix);
     if (ew_client_get(w->client, ew_keys_one(ew_str(key)), NULL, &result, &err) != EW_OK)
         return 0;
     int64_t lease = ew_result_count(result) > 0 ? ew_result_at(result, 0)->lease : 0;
@@ -18,13 +18,25 @@ static int64_t lease_of(world *w, unsigned worker, unsigned run) {
     return lease;
 }
 
+#define OWNER   "/owner"
+#define MARKER  "/session"
+#define RECEIPT ""
+
 typedef struct one_run {
     unsigned worker, run;
+    const char *suffix;
+    int64_t lease;
 } one_run;
 
 static bool has_no_lease(world *w, void *arg) {
     const one_run *r = arg;
-    return lease_of(w, r->worker, r->run) == 0;
+    return lease_of(w, r->worker, r->run, r->suffix) == 0;
+}
+
+static bool has_another_lease(world *w, void *arg) {
+    const one_run *r = arg;
+    int64_t lease = lease_of(w, r->worker, r->run, r->suffix);
+    return lease != 0 && lease != r->lease;
 }
 
 static bool has_ended(world *w, void *arg) {
@@ -32,32 +44,66 @@ static bool has_ended(world *w, void *arg) {
     return w->crew[r->worker].ended_run >= r->run;
 }
 
-void fault_revoke_lease(injection *i) {
-    unsigned worker = fault_one_worker(i);
-    one_run r = {worker, i->w->crew[worker].id.run};
+static bool take_lease(injection *i, one_run *r) {
     ew_error err = {0};
-    int64_t lease = lease_of(i->w, worker, r.run);
-    if (lease == 0 || ew_client_lease_revoke(i->w->client, lease, &err) != EW_OK)
+    r->lease = lease_of(i->w, r->worker, r->run, r->suffix);
+    bool revoked = r->lease != 0 && ew_client_lease_revoke(i->w->client, r->lease, &err) == EW_OK;
+    if (!revoked)
         fault_missed(i, "no lease was revoked: %s", err.detail);
+    return revoked;
+}
+
+void fault_end_session(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = MARKER};
+    take_lease(i, &r);
     fault_healed(i);
     if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->crew[worker].end_status != EW_ERR_SESSION_DONE)
         fault_missed(i, "the worker went on");
 }
 
-/* SIGSTOP until etcd has let the lease expire; what the worker still does when it goes on must be refused. */
-static void worker_paused(injection *i) {
+/* The receipt's lease, and the one that holds the worker_id: each is replaced, and the run goes on. */
+static void lease_revoked(injection *i) {
     unsigned worker = fault_one_worker(i);
-    crewman *c = &i->w->crew[worker];
-    one_run r = {worker, c->id.run};
-    crew_signal(i->w, worker, SIGSTOP);
+    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = i->times % 2 == 0 ? RECEIPT : OWNER};
+    if (take_lease(i, &r) && !world_until(i->w, has_another_lease, &r, EFFECT_LIMIT_MS))
+        fault_missed(i, "%s has no other lease", i->times % 2 == 0 ? "the receipt" : "the hold on worker_id");
+    fault_healed(i);
+    if (i->w->crew[worker].id.run != r.run)
+        world_problem(i->w, "a lost lease cost worker %u its run", worker);
+}
+
+/* SIGSTOP until etcd has let the key's lease expire. */
+static void pause_worker(injection *i, one_run *r) {
+    crewman *c = &i->w->crew[r->worker];
+    r->lease = lease_of(i->w, r->worker, r->run, r->suffix);
+    crew_signal(i->w, r->worker, SIGSTOP);
     if (waitpid(c->pid, NULL, WUNTRACED) != c->pid)
         fault_missed(i, "the worker did not stop");
-    if (!world_until(i->w, has_no_lease, &r, EFFECT_LIMIT_MS))
+    if (!world_until(i->w, has_no_lease, r, EFFECT_LIMIT_MS))
         fault_missed(i, "its lease did not expire");
-    crew_signal(i->w, worker, SIGCONT);
+    crew_signal(i->w, r->worker, SIGCONT);
     fault_healed(i);
-    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || c->end_status != EW_ERR_SESSION_DONE)
+}
+
+/* What the worker still does when it goes on must be refused. */
+static void fenced_worker_paused(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = MARKER};
+    pause_worker(i, &r);
+    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->crew[worker].end_status != EW_ERR_SESSION_DONE)
         fault_missed(i, "the worker went on");
+}
+
+/* It has asked for no session, and nobody has taken its id: it goes on. */
+static void worker_paused(injection *i) {
+    unsigned worker = fault_one_worker(i);
+    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = OWNER};
+    pause_worker(i, &r);
+    if (!world_until(i->w, has_another_lease, &r, EFFECT_LIMIT_MS))
+        fault_missed(i, "the hold on worker_id was not put again");
+    if (i->w->crew[worker].id.run != r.run)
+        world_problem(i->w, "a pause cost worker %u its run", worker);
 }
 
 static void worker_killed(injection *i) {
@@ -108,14 +154,21 @@ static void slow_reactor(injection *i) {
         world_problem(i->w, "a slow tick cost worker %u its session", worker);
 }
 
+static const char *const fenced[] = {"fence_session=on", NULL};
+static const char *const fenced_short_lease[] = {"fence_session=on", "session_ttl_s=2", NULL};
 static const char *const short_lease[] = {"session_ttl_s=2", NULL};
 static const char *const short_lease_slow[] = {"session_ttl_s=2", "slow_tick_ms=400", NULL};
 
 /* A short lease is kept alive three times in its TTL by a thread that does nothing else. */
 const fault faults_of_workers[] = {
-    {"lease-revoked", ON_ONE | ON_THREE, ENDS_SESSION, NULL, fault_revoke_lease, "somebody revokes a worker's lease"},
-    {"worker-paused", ON_ONE | ON_THREE, ENDS_SESSION, short_lease, worker_paused,
-     "SIGSTOP of a worker until its lease is gone"},
+    {"lease-revoked", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, lease_revoked,
+     "somebody revokes the receipt's lease, or the one of the worker_id"},
+    {"session-revoked", ON_ONE | ON_THREE, ENDS_SESSION, fenced, fault_end_session,
+     "somebody revokes the lease of a fenced worker's session"},
+    {"worker-paused", ON_ONE | ON_THREE, ENDS_NOTHING, short_lease, worker_paused,
+     "SIGSTOP of a worker until its short lease is gone"},
+    {"fenced-paused", ON_ONE | ON_THREE, ENDS_SESSION, fenced_short_lease, fenced_worker_paused,
+     "SIGSTOP of a fenced worker until its session is gone"},
     {"worker-killed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, worker_killed,
      "SIGKILL of a worker; a new one takes its place"},
     {"slow-reactor", ON_ONE | ON_THREE, ENDS_NOTHING, short_lease_slow, slow_reactor,

@@ -9,9 +9,6 @@ enum {
     BACK_LIMIT_MS = 60000, /* far beyond the figures: who is not back by then never will be */
     LOADED_US = 1000000,   /* a target under load has committed something within this before the fault */
     COMMITS_MIN = 20,      /* of each worker in a round, or there was no load */
-    /* Who strikes within this after the last fault has healed may find keepalives that wait to be tried again: a
-     * backoff and a connection's, of 1 s each at most, and what a busy machine adds. */
-    TRIED_AGAIN_US = 3000000,
 };
 
 void fault_healed(injection *i) {
@@ -29,26 +26,12 @@ void fault_missed(injection *i, const char *format, ...) {
     va_end(args);
 }
 
-/* A session lives for a TTL from its last answered keepalive, which are sent three times in that: so it has two thirds
- * left at least when the silence begins. A half is asked for, since an answer takes its time, too. */
-static bool was_silent(const injection *i, const record *end) {
-    return end->now_us - i->silent_us >= atoi(WORLD_TTL_S) * 1000000LL / 2;
-}
-
 bool fault_may_end(injection *newest, const record *end) {
     if (newest == NULL || (newest->targets & 1u << end->id.worker) == 0 || end->status != EW_ERR_SESSION_DONE)
         return false;
     bool again = newest->ended;
     newest->ended = true;
-    switch (newest->fault->may_end) {
-    case ENDS_NOTHING:
-        return false;
-    case ENDS_BY_SILENCE:
-        return was_silent(newest, end);
-    case ENDS_SESSION:
-        return !again;
-    }
-    return false;
+    return newest->fault->may_end == ENDS_SESSION && !again;
 }
 
 unsigned fault_one_worker(injection *i) {
@@ -86,11 +69,7 @@ static bool is_loaded(world *w, void *arg) {
 }
 
 static injection *begin(world *w, tally *t, bool brief, unsigned times) {
-    int64_t now_us = ledger_now_us(), silent_us = now_us;
-    if (w->injection != NULL && now_us - t->newest.healed_us < TRIED_AGAIN_US)
-        silent_us = t->newest.silent_us;
     t->newest = (injection){.w = w, .brief = brief, .times = times, .hit = true, .noticed_us = -1, .fault = t->fault};
-    t->newest.silent_us = silent_us;
     return w->injection = &t->newest;
 }
 

@@ -70,6 +70,9 @@ static void take_effect(bench *b, const committing_effect *e) {
     case COMMITTING_DO_OUTCOME:
         check_outcome(b, &e->outcome);
         break;
+    case COMMITTING_DO_LEASE:
+        CHECK(b->config.exactly_once);
+        break;
     case COMMITTING_DO_END:
         b->ended = true;
         break;
@@ -166,6 +169,10 @@ static void give_batch(bench *b) {
 
 /* ---- what happens ---- */
 
+static void replace_lease(bench *b) {
+    step(b, (committing_event){.type = COMMITTING_LEASE, .lease = ++b->config.lease});
+}
+
 static void foreign(bench *b) {
     uint8_t what = take(&b->in);
     if (what < 100)
@@ -177,10 +184,11 @@ static void foreign(bench *b) {
     else if (what < 230)
         tiny_delete(&b->etcd, COUNTER);
     else if (what < 235)
-        b->etcd.dead_lease = b->config.lease;
-    else if (what < 240) { /* whoever deletes receipts takes the guarantee away */
+        replace_lease(b);
+    else if (what < 240) { /* the receipt goes with its lease, or without */
         tiny_delete(&b->etcd, RECEIPT);
-        b->honest = false;
+        if (what < 238)
+            b->etcd.dead_lease = b->config.lease;
     } else if (what < 245) {
         tiny_put(&b->etcd, RECEIPT, what % 2 ? "1" : "77");
     } else if (what < 250) {
@@ -292,6 +300,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         b->config.fence_compares = 1;
         tiny_put(&b->etcd, LEADER, "me");
     }
+    tiny_set(&b->etcd, ++b->etcd.revision, RECEIPT, strlen(RECEIPT), "0", 1, b->config.lease);
+    b->config.receipt_revision = b->etcd.revision;
     b->c = committing_new(&b->config);
     CHECK(b->c);
     while (b->in.size > 0 && !b->ended)

@@ -584,35 +584,61 @@ static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
     assert_int_equal(stage_close(&s), EW_ERR_UNKNOWN_OUTCOME);
 }
 
+static int append_x_to_twin(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/twin/a"), append_x, NULL, NULL);
+    return ew_group_on_done(g, judged, s->arg);
+}
+
 static int append_x_to_marked(stage *s, ew_tick *t) {
     (void)s;
     return ew_group_modify(ew_tick_group(t), EW_STR("/marked/a"), append_x, NULL, NULL);
 }
 
-/* Two workers that by mistake have one id must not believe each other's receipts. */
+/* SEMANTICS 33: of two workers that by mistake have one id, the newcomer is refused, and the one that runs goes on. */
 static void test_two_workers_with_one_id(void **state) {
     (void)state;
     verdicts v = {0};
     stage a, b;
-    stage_open(&a, "/lost");
+    stage_open(&a, "/twin");
     stage_set(&a, "worker_id", "twin");
+    stage_set(&a, "session_ttl_s", "2");
     a.arg = &v;
     stage_start(&a);
-    stage_begin(&a, append_and_hold);
-    stage_await_held(&a);
-    stage_release(&a);
-    stage_await_ticks(&a, 2);
-    stage_open(&b, "/lost");
+    stage_do(&a, append_x_to_twin);
+    stage_open(&b, "/twin");
     stage_set(&b, "worker_id", "twin");
-    b.arg = &v;
+    stage_set(&b, "start_timeout_ms", "1000"); /* shorter than the wait for the id, which does not count */
     stage_start(&b);
-    stage_begin(&b, append_and_hold);
-    stage_await_held(&b);
-    stage_release(&b);
     assert_int_equal(stage_await_end(&b), EW_ERR_FENCED);
-    assert_non_null(strstr(b.err.detail, "/etcdworker/receipts/twin"));
+    print_message("%s\n", b.err.detail);
+    assert_non_null(strstr(b.err.detail, "worker_id \"twin\""));
+    assert_int_equal(stage_ticks(&b), 0);
     stage_close(&b);
+    stage_do(&a, append_x_to_twin);
+    assert_string_equal(hand_get("/twin/a").value, "xx");
+    assert_int_equal(v.calls, 2);
+    assert_int_equal(v.status[0], EW_OK);
+    assert_int_equal(v.status[1], EW_OK);
     assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
+}
+
+/* A clean stop frees the id at once. */
+static void test_an_id_is_free_after_a_stop(void **state) {
+    (void)state;
+    stage s;
+    int64_t before_ms = scene_now_ms();
+    for (int i = 0; i < 3; i++) {
+        stage_open(&s, "/twin");
+        stage_set(&s, "worker_id", "twin");
+        stage_set(&s, "session_ttl_s", "60");
+        stage_start(&s);
+        stage_await_ready(&s, true);
+        assert_true(hand_get("/etcdworker/receipts/twin/owner").present);
+        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(hand_count("/etcdworker/"), 0);
+    }
+    assert_true(scene_now_ms() - before_ms < 30000);
 }
 
 static int append_x_to_shared(stage *s, ew_tick *t) {
@@ -624,14 +650,13 @@ static int append_x_to_shared(stage *s, ew_tick *t) {
 static void open_shared(stage *s, ew_session *session, verdicts *v) {
     stage_open(s, "/shared");
     stage_set(s, "worker_id", "shared");
+    stage_set(s, "session_ttl_s", "2");
     s->session = session;
     s->arg = v;
     stage_start(s);
-    stage_await_ready(s, true);
 }
 
-/* Two of one id on one session: the lease does not tell them apart. The later one takes the receipt over, whether the
- * earlier one is gone, as it should be, or not. What either is told is what happened. */
+/* Two of one id on one session: one after the other is fine, and beside each other the newcomer is refused. */
 static void test_two_workers_with_one_id_and_session(void **state) {
     (void)state;
     verdicts v = {0};
@@ -648,37 +673,37 @@ static void test_two_workers_with_one_id_and_session(void **state) {
             assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     }
     open_shared(&later, session, NULL);
-    stage_begin(&s, append_x_to_shared); /* beside it, the third one of above */
-    assert_int_equal(stage_await_end(&s), EW_ERR_FENCED);
-    assert_non_null(strstr(s.err.detail, "/etcdworker/receipts/shared"));
+    assert_int_equal(stage_await_end(&later), EW_ERR_FENCED);
+    assert_non_null(strstr(later.err.detail, "worker_id \"shared\""));
+    stage_close(&later);
+    stage_do(&s, append_x_to_shared);
     assert_int_equal(v.calls, 4);
-    assert_true(v.status[3] != EW_OK);
-    stage_close(&s);
-    stage_do(&later, append_x_to_shared);
+    assert_int_equal(v.status[3], EW_OK);
     assert_string_equal(hand_get("/shared/a").value, "xxxx");
-    assert_int_equal(stage_close(&later), EW_ERR_CANCELLED);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     ew_session_close(session, false);
 }
 
-/* The same where only the session's marker tells: whoever came first is told of the second. */
+/* The same with nothing but the session's marker. */
 static void test_two_workers_with_one_marker(void **state) {
     (void)state;
     stage s[2];
     for (int i = 0; i < 2; i++) {
         stage_open(&s[i], "/marked");
         stage_set(&s[i], "worker_id", "marked");
+        stage_set(&s[i], "session_ttl_s", "2");
         stage_set(&s[i], "exactly_once", "off");
         stage_set(&s[i], "fence_session", "on");
         stage_start(&s[i]);
-        stage_do(&s[i], append_x_to_marked);
+        if (i == 0)
+            stage_do(&s[i], append_x_to_marked);
     }
-    stage_begin(&s[0], append_x_to_marked);
-    assert_int_equal(stage_await_end(&s[0]), EW_ERR_FENCED);
-    assert_non_null(strstr(s[0].err.detail, "worker_id"));
-    stage_close(&s[0]);
-    stage_do(&s[1], append_x_to_marked);
-    assert_string_equal(hand_get("/marked/a").value, "xxx");
-    assert_int_equal(stage_close(&s[1]), EW_ERR_CANCELLED);
+    assert_int_equal(stage_await_end(&s[1]), EW_ERR_FENCED);
+    assert_non_null(strstr(s[1].err.detail, "worker_id"));
+    stage_close(&s[1]);
+    stage_do(&s[0], append_x_to_marked);
+    assert_string_equal(hand_get("/marked/a").value, "xx");
+    assert_int_equal(stage_close(&s[0]), EW_ERR_CANCELLED);
 }
 
 static int append_x_to_lost(stage *s, ew_tick *t) {
@@ -686,41 +711,45 @@ static int append_x_to_lost(stage *s, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/lost/a"), append_x, NULL, NULL);
 }
 
-static void check_deleted_receipt(bool first) {
+/* With nothing undecided a lost receipt is put again, with its lease or with another one. */
+static void check_lost_receipt(bool first, bool with_lease) {
+    static const char key[] = "/etcdworker/receipts/robbed";
     stage s;
+    hand_delete("/lost/a");
     stage_open(&s, "/lost");
     stage_set(&s, "worker_id", "robbed");
     stage_start(&s);
     stage_await_ready(&s, true);
     if (!first)
         stage_do(&s, append_x_to_lost);
-    hand_kv before = hand_get("/lost/a");
-    hand_delete("/etcdworker/receipts/robbed");
-    stage_begin(&s, append_x_to_lost);
-    int status = stage_await_end(&s);
-    print_message("%s: %s\n", ew_errname(status), s.err.detail);
-    assert_int_equal(status, EW_ERR_SESSION_DONE);
-    assert_non_null(strstr(s.err.detail, "receipt"));
-    assert_true(hand_get("/lost/a").mod_revision == before.mod_revision);
-    stage_close(&s);
+    int64_t lease = hand_get(key).lease;
+    if (with_lease)
+        hand_revoke(lease);
+    else
+        hand_delete(key);
+    stage_do(&s, append_x_to_lost);
+    assert_string_equal(hand_get("/lost/a").value, first ? "x" : "xx");
+    assert_true(hand_get(key).present);
+    assert_int_equal(hand_get(key).lease == lease, !with_lease);
+    stage_do(&s, append_x_to_lost);
+    assert_int_equal(hand_get("/lost/a").version, first ? 2 : 3);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(hand_count("/etcdworker/"), 0);
 }
 
-/* Without its receipt a worker cannot tell what was committed: it ends, and says which key is gone. */
-static void test_a_receipt_deleted_by_hand(void **state) {
+static void test_a_lost_receipt_is_put_again(void **state) {
     (void)state;
-    check_deleted_receipt(false);
-    check_deleted_receipt(true);
+    check_lost_receipt(false, false);
+    check_lost_receipt(true, false);
+    check_lost_receipt(false, true);
+    check_lost_receipt(true, true);
 }
 
-/* ---- a session that ends while a transaction is undecided ---- */
+/* ---- a receipt that is lost while a transaction is undecided ---- */
 
-/* A session that does not speak over the wire: only the receipt can tell that its lease is gone. */
-enum { NEXT_KEEPALIVE_IS_FAR_S = 3600 };
-
-/* A transaction whose answer does not come, and then no lease. */
+/* A transaction whose answer does not come, and then no receipt. */
 typedef struct ending {
     wire_way lost;   /* WIRE_DOWN: the answer, so it was applied; WIRE_UP: the transaction itself */
-    int own_ttl_s;   /* of the worker's own session, which expires; 0: a session of the test's, which is revoked */
     bool first;      /* no transaction was decided before */
     const char *key; /* of the receipt */
     stage s;
@@ -741,10 +770,6 @@ static bool is_applied_and_lost(void *arg) {
     return wire_count(e->w).swallowed[1] > e->swallowed && hand_get("/ending/a").version == (e->first ? 1 : 2);
 }
 
-static bool receipt_is_gone(void *arg) {
-    return !hand_get(((ending *)arg)->key).present;
-}
-
 static int append_x_to_ending(stage *s, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_modify(g, EW_STR("/ending/a"), append_x, NULL, NULL);
@@ -752,7 +777,6 @@ static int append_x_to_ending(stage *s, ew_tick *t) {
 }
 
 static void open_ending(ending *e) {
-    char ttl[16];
     hand_delete("/ending/a");
     e->key = "/etcdworker/receipts/ending";
     e->w = wire_open(scene_endpoint());
@@ -760,11 +784,6 @@ static void open_ending(ending *e) {
     stage_set(&e->s, "endpoints", wire_endpoint(e->w));
     stage_set(&e->s, "worker_id", "ending");
     stage_set(&e->s, "stop_timeout_ms", "60000"); /* the end waits for the answer */
-    snprintf(ttl, sizeof ttl, "%d", e->own_ttl_s);
-    if (e->own_ttl_s > 0)
-        stage_set(&e->s, "session_ttl_s", ttl);
-    else
-        assert_int_equal(ew_session_open(&e->s.session, hand_client(), NEXT_KEEPALIVE_IS_FAR_S, NULL), EW_OK);
     e->s.arg = &e->v;
     stage_start(&e->s);
     stage_await_ready(&e->s, true);
@@ -772,61 +791,57 @@ static void open_ending(ending *e) {
         stage_do(&e->s, append_x_to_ending);
 }
 
-/* Answers etcd's revision when the lease is gone. */
-static int64_t lose_answer_and_lease(ending *e) {
+static void lose_answer_and_receipt(ending *e) {
     e->swallowed = wire_count(e->w).swallowed[e->lost == WIRE_DOWN];
     wire_swallow(e->w, e->lost);
     stage_begin(&e->s, append_x_to_ending);
     assert_true(scene_until(e->lost == WIRE_DOWN ? is_applied_and_lost : is_on_its_way, e));
-    if (e->own_ttl_s == 0)
-        hand_revoke(ew_session_lease(e->s.session));
-    assert_true(scene_until(receipt_is_gone, e));
+    hand_revoke(hand_get(e->key).lease);
+    assert_false(hand_get(e->key).present);
     assert_int_equal(e->v.calls, e->first ? 0 : 1);
-    return hand_revision();
+    wire_mend(e->w);
 }
 
-/* SEMANTICS 28, 30: the outcome is lost with the receipt, and the group is told so. It is not done again. */
-static void check_ending(ending *e, const char *detail) {
+/* SEMANTICS 28: the outcome is lost with the receipt, and the group is told so. It is not done again. */
+static void check_unknown(ending *e) {
     open_ending(e);
-    int64_t revision = lose_answer_and_lease(e);
-    wire_mend(e->w);
+    lose_answer_and_receipt(e);
     int status = stage_await_end(&e->s);
     print_message("%s: %s\n", ew_errname(status), e->s.err.detail);
-    assert_int_equal(status, EW_ERR_SESSION_DONE);
-    assert_non_null(strstr(e->s.err.detail, detail));
+    assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
+    assert_non_null(strstr(e->s.err.detail, "the receipt /etcdworker/receipts/ending vanished"));
     unsigned earlier = e->first ? 0 : 1;
     assert_int_equal(e->v.calls, earlier + 1);
     assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);
-    ew_session *session = e->s.session;
-    assert_int_equal(stage_close(&e->s), EW_ERR_SESSION_DONE);
-    if (session != NULL)
-        ew_session_close(session, false);
+    assert_int_equal(stage_close(&e->s), EW_ERR_UNKNOWN_OUTCOME);
     wire_close(e->w);
     assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == WIRE_DOWN));
-    assert_int_equal(hand_revision(), revision); /* nothing at all was written since */
 }
 
-static void test_a_lease_revoked_behind_an_applied_transaction(void **state) {
+static void test_a_receipt_lost_with_an_applied_transaction(void **state) {
     (void)state;
-    check_ending(&(ending){.lost = WIRE_DOWN}, "the receipt /etcdworker/receipts/ending is gone");
+    check_unknown(&(ending){.lost = WIRE_DOWN});
 }
 
-static void test_a_lease_revoked_before_a_lost_transaction(void **state) {
+static void test_a_receipt_lost_in_the_first_transaction(void **state) {
     (void)state;
-    check_ending(&(ending){.lost = WIRE_UP}, "the receipt /etcdworker/receipts/ending is gone");
+    check_unknown(&(ending){.lost = WIRE_DOWN, .first = true});
+    check_unknown(&(ending){.lost = WIRE_UP, .first = true}); /* the key was absent, and is: that proves nothing */
 }
 
-static void test_a_lease_revoked_in_the_first_transaction(void **state) {
+/* The key is as it was before the transaction, which was therefore not applied: it is done now, once. */
+static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     (void)state;
-    check_ending(&(ending){.lost = WIRE_DOWN, .first = true}, "the receipt /etcdworker/receipts/ending is gone");
-    check_ending(&(ending){.lost = WIRE_UP, .first = true}, "the receipt /etcdworker/receipts/ending is gone");
-}
-
-/* With a lease that really expires the worker's own clock is the first to know; of the group it knows no more. */
-static void test_a_lease_expires_behind_a_transaction(void **state) {
-    (void)state;
-    check_ending(&(ending){.lost = WIRE_DOWN, .own_ttl_s = 2}, "the session's lease expired");
-    check_ending(&(ending){.lost = WIRE_UP, .own_ttl_s = 2}, "the session's lease expired");
+    ending e = {.lost = WIRE_UP};
+    open_ending(&e);
+    lose_answer_and_receipt(&e);
+    stage_await_ticks(&e.s, 3);
+    assert_int_equal(e.v.calls, 2);
+    assert_int_equal(e.v.status[1], EW_OK);
+    assert_string_equal(hand_get("/ending/a").value, "xx");
+    assert_int_equal(hand_get("/ending/a").version, 2);
+    assert_int_equal(stage_close(&e.s), EW_ERR_CANCELLED);
+    wire_close(e.w);
 }
 
 /* ---- leases ---- */
@@ -896,13 +911,13 @@ int main(void) {
         scene_test(test_a_lost_answer_is_resolved),
         scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
         scene_test(test_two_workers_with_one_id),
+        scene_test(test_an_id_is_free_after_a_stop),
         scene_test(test_two_workers_with_one_id_and_session),
         scene_test(test_two_workers_with_one_marker),
-        scene_test(test_a_receipt_deleted_by_hand),
-        scene_test(test_a_lease_revoked_behind_an_applied_transaction),
-        scene_test(test_a_lease_revoked_before_a_lost_transaction),
-        scene_test(test_a_lease_revoked_in_the_first_transaction),
-        scene_test(test_a_lease_expires_behind_a_transaction),
+        scene_test(test_a_lost_receipt_is_put_again),
+        scene_test(test_a_receipt_lost_with_an_applied_transaction),
+        scene_test(test_a_receipt_lost_in_the_first_transaction),
+        scene_test(test_a_receipt_lost_before_a_lost_transaction),
         scene_test(test_leases_of_puts),
         scene_test(test_session_lease_without_a_session),
     };

@@ -45,6 +45,6 @@ forbid "src/actors does not know the service" '"(service|sim|bench|lib)/' "${act
 forbid "src/service is not for tests" '"(sim|bench|lib)/' "${service[@]}"
 forbid "the benchmark uses the public headers, etcd/ for its floor, and the service's private etcd" \
     '"(core|actors|service/[^d]|service/d[^e]|sim|lib)/' "${bench[@]}"
-forbid "the etcd in memory is the simulator's model with the interfaces etcd.h and blocking_request.h" \
-    '"((core|actors|service|lib)/|etcd/([^eb]|blocking\.)|sim/[^em])' "${memory[@]}"
+forbid "the etcd in memory is the simulator's model with the interfaces of a client" \
+    '"((core|actors|service|lib)/|etcd/([^ebkl]|blocking\.)|sim/[^em])' "${memory[@]}"
 exit $bad

@@ -339,7 +339,8 @@ bool scenario_ended(void *self, int status, const char *detail, bool killed) {
         }
     a->life++;
     a->ticks = 0;
-    bool again = !a->finished && !a->scenario->quiet_end;
+    bool refused = status == EW_ERR_FENCED && a->scenario->quiet; /* the other one of its id runs */
+    bool again = !a->finished && !a->scenario->quiet_end && !refused;
     a->finished = false;
     a->pending = a->submits = 0;
     return again || killed;

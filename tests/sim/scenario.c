@@ -50,6 +50,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     set(o, "call_timeout_ms", sim_between(r, 500, 10000));
     set(o, "watch_silence_ms", sim_between(r, 500, 6000));
     set(o, "session_ttl_s", sim_between(r, 3, 15));
+    set(o, "receipt_ttl_s", sim_between(r, 5, 40));
     set(o, "mailbox_messages", sim_between(r, 2, 64));
     set(o, "stop_timeout_ms", sim_between(r, 500, 15000));
     set(o, "conflict_backoff_max_ms", sim_between(r, 1, 300));

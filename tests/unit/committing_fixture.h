@@ -34,6 +34,7 @@ typedef struct world {
     char detail[256];
     bool ended;
     size_t logs;
+    size_t lease_checks; /* how often the core asked for one */
     tiny_answer answer;
 } world;
 
@@ -85,6 +86,9 @@ static inline void take_effect(world *w, const committing_effect *e) {
         for (size_t i = 0; i < e->outcome.n_revisions && i < 300; i++)
             w->revisions[i] = e->outcome.revisions[i];
         assert_int_equal(e->outcome.n_revisions, e->outcome.units);
+        break;
+    case COMMITTING_DO_LEASE:
+        w->lease_checks++;
         break;
     case COMMITTING_DO_END:
         w->ended = true;
@@ -149,6 +153,11 @@ static inline bool late(world *w, sent *copy) {
     free(a);
     free(copy);
     return w->etcd.revision != before;
+}
+
+/* The receipt has another lease from now on. */
+static inline void replace_lease(world *w, int64_t lease) {
+    step(w, (committing_event){.type = COMMITTING_LEASE, .lease = lease});
 }
 
 /* Time passes until the core wants to do something. */

@@ -480,8 +480,7 @@ static void test_definite_errors(void **state) {
     (void)state;
     static const int statuses[][2] = {{EW_ERR_DENIED, EW_ERR_DENIED},
                                       {EW_ERR_INVALID, EW_ERR_INVALID},
-                                      {EW_ERR_UNAUTHENTICATED, EW_ERR_UNAUTHENTICATED},
-                                      {EW_ERR_NOT_FOUND, EW_ERR_SESSION_DONE}}; /* the lease */
+                                      {EW_ERR_UNAUTHENTICATED, EW_ERR_UNAUTHENTICATED}};
     for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++) {
         batch *b = batch_new(i, 0);
         batch_put(b, "/a/x", 0, "1");
@@ -668,7 +667,7 @@ static void test_receipt_of_another(void **state) {
     applied(w);
     assert_outcome(w, EW_ERR_FENCED, 0);
     assert_non_null(strstr(w->detail, RECEIPT));
-    assert_non_null(strstr(w->detail, "12"));
+    assert_non_null(strstr(w->detail, "worker_id"));
     assert_false(w->outcome.unknown);
     assert_null(tiny_value(&w->etcd, "/a/x"));
 }
@@ -701,20 +700,233 @@ static void test_receipt_is_gone(void **state) {
     batch *b = batch_new(2, 0);
     batch_put(b, "/a/y", 0, "1");
     give(w, b);
+    sent refused = w->last;
     applied(w);
-    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
-    assert_false(w->outcome.unknown);
-    assert_non_null(strstr(w->detail, RECEIPT));
+    assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
+    applied(w); /* the claim */
+    assert_true(tiny_mod(&w->etcd, RECEIPT) > 0);
+    assert_null(tiny_value(&w->etcd, "/a/y"));
+    assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.txns, 3);
+    sent *copy = malloc(sizeof *copy);
+    *copy = refused;
+    assert_false(late(w, copy)); /* what was refused can never be applied */
 }
 
+/* etcd does not know the receipt's lease: the core asks for a check, and waits for another one. */
 static void test_lease_is_gone(void **state) {
+    (void)state;
+    commit_one("/a/x");
+    tiny_delete(&w->etcd, RECEIPT);
+    w->etcd.dead_lease = LEASE;
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    applied(w);
+    for (int i = 0; i < 3; i++) {
+        applied(w); /* a claim, refused for its lease */
+        assert_int_equal(w->lease_checks, i + 1);
+        assert_false(w->txn);
+        if (i < 2)
+            wait_timer(w);
+    }
+    replace_lease(w, LEASE + 1); /* sends at once */
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 1);
+}
+
+/* A core that starts without a receipt learns of its lease from the first transaction. */
+static void test_lease_is_gone_at_the_start(void **state) {
     (void)state;
     w->etcd.dead_lease = LEASE;
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/y", 0, "1");
     give(w, b);
     applied(w);
+    applied(w);
+    assert_int_equal(w->lease_checks, 1);
+    replace_lease(w, LEASE + 1);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* The receipt is there, and so its lease lives: the one that etcd does not know is the session's. */
+static void test_lease_of_a_put_is_gone(void **state) {
+    (void)state;
+    commit_one("/a/x");
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    answer_status(w, EW_ERR_NOT_FOUND);
     assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_false(w->outcome.unknown);
+}
+
+/* A replaced lease: while idle, the next batch begins with a claim; in flight, what comes after it does. */
+static void test_lease_replaced(void **state) {
+    (void)state;
+    commit_one("/a/x");
+    replace_lease(w, LEASE); /* the same */
+    replace_lease(w, 0);     /* none */
+    replace_lease(w, LEASE + 1);
+    assert_false(w->txn);
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
+    applied(w);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 1);
+    replace_lease(w, LEASE + 2);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 1);
+    b = batch_new(3, 0);
+    batch_put(b, "/a/z", 0, "1");
+    give(w, b);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 2);
+}
+
+static void begin_claim(void) {
+    commit_one("/a/x");
+    replace_lease(w, LEASE + 1);
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
+}
+
+/* A claim is sent until it is answered; what an earlier copy did is adopted, also with the lease before this one. */
+static void test_claim_is_lost(void **state) {
+    (void)state;
+    begin_claim();
+    applied_lost(w);
+    wait_timer(w);
+    applied(w); /* refused: the receipt is the earlier claim's */
+    assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+
+    replace_lease(w, LEASE + 2);
+    batch *b = batch_new(3, 0);
+    batch_put(b, "/a/z", 0, "1");
+    give(w, b);
+    applied_lost(w);
+    replace_lease(w, LEASE + 3); /* sends at once */
+    applied(w);                  /* refused: the receipt has LEASE + 2 */
+    wait_timer(w);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 3);
+}
+
+/* The lease is replaced while the claim with the one before is under way. */
+static void test_claim_with_a_replaced_lease(void **state) {
+    (void)state;
+    begin_claim();
+    replace_lease(w, LEASE + 2);
+    applied(w);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
+    applied(w);
+    assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 2);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* The receipt keeps vanishing: the core asks at once the first time, then with backoff. */
+static void test_claim_of_a_vanishing_receipt(void **state) {
+    (void)state;
+    begin_claim();
+    tiny_delete(&w->etcd, RECEIPT);
+    applied(w);
+    assert_true(w->txn); /* again, on "missing" */
+    tiny_put(&w->etcd, RECEIPT, "7");
+    tiny_set(&w->etcd, ++w->etcd.revision, RECEIPT, strlen(RECEIPT), "7", 1, LEASE);
+    applied(w);
+    assert_false(w->txn); /* a late copy with the former lease: adopted, and moved, later */
+    wait_timer(w);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+static void test_claim_ends(void **state) {
+    (void)state;
+    static const struct {
+        int status, expected;
+    } cases[] = {{EW_ERR_DENIED, EW_ERR_DENIED}, {EW_ERR_UNAUTHENTICATED, EW_ERR_UNAUTHENTICATED}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        world_free(w);
+        w = world_new(&plain_config);
+        begin_claim();
+        answer_status(w, cases[i].status);
+        assert_outcome(w, cases[i].expected, 0);
+        assert_false(w->outcome.unknown);
+    }
+    /* Another worker's receipt. */
+    world_free(w);
+    w = world_new(&plain_config);
+    begin_claim();
+    tiny_put(&w->etcd, RECEIPT, "1");
+    applied(w);
+    assert_outcome(w, EW_ERR_FENCED, 0);
+    assert_false(w->outcome.unknown);
+    /* Bytes that are no answer, and no memory for one, are asked again. */
+    world_free(w);
+    w = world_new(&plain_config);
+    begin_claim();
+    answer_bytes(w, "\xff", 1);
+    wait_timer(w);
+    answer_status(w, EW_ERR_NO_MEMORY);
+    wait_timer(w);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+}
+
+/* Nothing of the batch is under way: a stop ends it at once. */
+static void test_stop_while_claiming(void **state) {
+    (void)state;
+    begin_claim();
+    stop(w, 1000);
+    assert_outcome(w, EW_ERR_CANCELLED, 0);
+    assert_false(w->outcome.unknown);
+    assert_true(w->ended);
+}
+
+/* Stopped while the refusal that asks for a claim is on its way. */
+static void test_stop_before_the_claim(void **state) {
+    (void)state;
+    commit_one("/a/x");
+    batch *b = batch_new(2, 0);
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    tiny_delete(&w->etcd, RECEIPT);
+    stop(w, 1000);
+    applied(w);
+    assert_outcome(w, EW_ERR_CANCELLED, 0);
+    assert_false(w->outcome.unknown);
+    assert_true(w->ended);
+}
+
+static void test_lease_without_receipts(void **state) {
+    (void)state;
+    committing_config config = plain_config;
+    config.exactly_once = false;
+    world_free(w);
+    w = world_new(&config);
+    replace_lease(w, LEASE + 1);
+    commit_one("/a/x");
+    assert_false(tiny_mod(&w->etcd, RECEIPT) > 0);
 }
 
 /* A unit from outside that is no unit: told as such, after the units before it. */
@@ -950,6 +1162,16 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_receipt_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_is_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_is_gone_at_the_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_put_is_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_claim_is_lost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_claim_with_a_replaced_lease, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_claim_of_a_vanishing_receipt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_claim_ends, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_while_claiming, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stop_before_the_claim, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_without_receipts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_unit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_in_idle, setup, teardown),

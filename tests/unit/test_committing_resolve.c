@@ -220,7 +220,7 @@ static void test_fence_late(void **state) {
     assert_false(late(w, fence));
 }
 
-/* Case 4: the receipt is gone, and with it the answer. */
+/* Case 4b: the receipt is gone, and with it the answer. */
 static void test_receipt_gone_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -229,8 +229,51 @@ static void test_receipt_gone_while_resolving(void **state) {
     applied_lost(w);
     tiny_delete(&w->etcd, RECEIPT);
     applied(w);
-    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
+    assert_non_null(strstr(w->detail, RECEIPT));
+    assert_non_null(strstr(w->detail, "receipt_ttl_s"));
+}
+
+/* Case 4a: a key that is as it was before proves that the transaction was not applied. */
+static void test_receipt_gone_and_a_key_untouched(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    int64_t x = tiny_mod(&w->etcd, "/a/x");
+    give_one("/a/x", x, "2");
+    sent *copy = delayed(w);
+    tiny_delete(&w->etcd, RECEIPT);
+    applied(w); /* asked again: the receipt is missing, /a/x untouched */
+    assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
+    applied(w);
+    applied(w);
+    assert_outcome(w, EW_OK, 1);
+    assert_int_equal(w->outcome.resolved, 1);
+    assert_false(late(w, copy));
+    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "2");
+}
+
+/* ... but not if it was only read, or has changed. */
+static void test_receipt_gone_and_no_written_key_untouched(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        world_free(w);
+        w = world_new(&plain_config);
+        give_one("/a/x", 0, "1");
+        applied(w);
+        int64_t x = tiny_mod(&w->etcd, "/a/x");
+        batch *b = batch_new(2, 0);
+        batch_unit(b);
+        batch_key(b, "/a/x", x, kind == 0 ? "?" : "2");
+        batch_key(b, "/a/y", 0, "1");
+        give(w, b);
+        applied_lost(w);
+        tiny_delete(&w->etcd, RECEIPT);
+        applied(w);
+        assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
+        assert_true(w->outcome.unknown);
+    }
 }
 
 static void test_receipt_gone_before_the_fence(void **state) {
@@ -243,7 +286,8 @@ static void test_receipt_gone_before_the_fence(void **state) {
     applied(w);
     tiny_delete(&w->etcd, RECEIPT);
     applied(w); /* the fence */
-    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    applied(w); /* the transaction again, whose refusal reads its keys too */
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
 }
 
@@ -254,11 +298,22 @@ static void test_lease_gone_while_resolving(void **state) {
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     w->etcd.dead_lease = LEASE;
     applied(w);
-    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+    assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
 }
 
-/* Case 5: another worker uses our id. Its lease or its sequence tells. */
+/* The receipt is there, so its lease lives: what etcd does not know is the lease of a put. */
+static void test_lease_of_a_put_gone_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    give_one("/a/y", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    answer_status(w, EW_ERR_NOT_FOUND);
+    assert_outcome(w, EW_ERR_SESSION_DONE, 0);
+}
+
+/* Cases 5 and 6: another worker uses our id, which the lease tells; or a late claim of ours has put the receipt. */
 static void test_foreign_receipt_while_resolving(void **state) {
     (void)state;
     for (int kind = 0; kind < 2; kind++) {
@@ -273,7 +328,7 @@ static void test_foreign_receipt_while_resolving(void **state) {
             w->etcd.revision = 2;
         }
         applied(w);
-        assert_outcome(w, EW_ERR_FENCED, 0);
+        assert_outcome(w, kind == 0 ? EW_ERR_FENCED : EW_ERR_UNKNOWN_OUTCOME, 0);
         assert_true(w->outcome.unknown);
     }
 }
@@ -717,8 +772,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_first_attempt_late_before_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_late, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_gone_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_gone_and_a_key_untouched, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_gone_and_no_written_key_untouched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_gone_before_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_gone_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_put_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_receipt_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_takes_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),

@@ -41,6 +41,11 @@ static inline int64_t tiny_mod(tiny_etcd *e, const char *key) {
     return kv ? kv->mod : 0;
 }
 
+static inline int64_t tiny_lease(tiny_etcd *e, const char *key) {
+    tiny_kv *kv = tiny_find(e, key, strlen(key));
+    return kv ? kv->lease : 0;
+}
+
 static inline const char *tiny_value(tiny_etcd *e, const char *key) {
     tiny_kv *kv = tiny_find(e, key, strlen(key));
     return kv ? kv->value : NULL;

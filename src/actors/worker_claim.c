@@ -1,0 +1,313 @@
+/* What must be in etcd before a run: the hold on worker_id, the receipt, the session's marker. All of it may be put any
+ * number of times, and is waited for as patiently as the first snapshot. */
+#include "actors/message.h"
+#include "actors/reach.h"
+#include "actors/worker_private.h"
+#include "core/log.h"
+#include "etcd.pb-c.h"
+#include "etcd/keepalive.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+typedef int (*attempt_fn)(ew_worker *w, ew_error *err);
+
+/* ---- patience ---- */
+
+/* Before the peers run, requests are answered that it is too early. What a lease has to say is asked for again when the
+ * run begins. */
+static bool stop_was_asked(ew_worker *w) {
+    bool asked = false;
+    mailbox_message m;
+    while (!asked && mailbox_take(w->reactor.mailbox, &m)) {
+        asked = m.request == 0 && message_is_stop(m.body);
+        if (m.request != 0)
+            reactor_reply(&w->reactor, m.request, EW_ERR_UNAVAILABLE, 0, "the worker has not reached etcd yet");
+        mailbox_message_free(&m);
+    }
+    return asked;
+}
+
+/* Waits so long, unless a stop is asked for. */
+static int pause_for(ew_worker *w, int64_t ms, ew_error *err) {
+    int64_t until_ms = etcd_now_ms() + ms;
+    do {
+        if (stop_was_asked(w))
+            return ew_fail(err, EW_ERR_CANCELLED, "stopped");
+        mailbox_wait(w->reactor.mailbox, until_ms, true);
+    } while (etcd_now_ms() < until_ms);
+    return stop_was_asked(w) ? ew_fail(err, EW_ERR_CANCELLED, "stopped") : EW_OK;
+}
+
+static void note_absence(ew_worker *w, const char *why) {
+    absence_note(&w->reactor.absence, w->options->name, why != NULL, etcd_now_ms(), why);
+}
+
+/* Waits for etcd in short attempts, between which a stop is heard; longer ones each time, since etcd may be slow. */
+static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
+    enum { SHORTEST_MS = 250, LONGEST_MS = 4000 };
+    for (int64_t attempt_ms = SHORTEST_MS;; attempt_ms = 2 * attempt_ms < LONGEST_MS ? 2 * attempt_ms : LONGEST_MS) {
+        int64_t left_ms = deadline_ms - etcd_now_ms();
+        ew_error why = {0};
+        int status = reach_etcd(w->client, left_ms < 1 ? 1 : left_ms < attempt_ms ? left_ms : attempt_ms, &why);
+        if (status == EW_OK || status == EW_ERR_NO_MEMORY)
+            return status == EW_OK ? EW_OK : ew_fail(err, status, "%s", why.detail);
+        note_absence(w, why.detail);
+        if (etcd_now_ms() >= deadline_ms)
+            return ew_fail(err, EW_ERR_UNAVAILABLE, "etcd has not answered within start_timeout_ms: %s", why.detail);
+        status = pause_for(w, w->options->backoff_min_ms, err);
+        if (status != EW_OK)
+            return status;
+    }
+}
+
+static int patiently(ew_worker *w, attempt_fn attempt, int64_t deadline_ms, ew_error *err) {
+    const ew_options *o = w->options;
+    int64_t backoff_ms = o->backoff_min_ms;
+    for (;;) {
+        int status = await_etcd(w, deadline_ms, err);
+        if (status != EW_OK)
+            return status;
+        ew_error why = {0};
+        status = attempt(w, &why);
+        bool again = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
+        note_absence(w, again ? why.detail : NULL);
+        if (!again || etcd_now_ms() + backoff_ms >= deadline_ms)
+            return status == EW_OK ? EW_OK : ew_fail(err, status, "%s", why.detail);
+        status = pause_for(w, backoff_ms, err);
+        if (status != EW_OK)
+            return status;
+        backoff_ms = 2 * backoff_ms < o->backoff_max_ms ? 2 * backoff_ms : o->backoff_max_ms;
+    }
+}
+
+/* ---- putting a key with a lease ---- */
+
+/* What a put found. */
+typedef struct put_result {
+    bool done;
+    bool same;        /* not done: the key has the value that was to be put */
+    int64_t revision; /* done: its own; otherwise the key's mod_revision, 0 if it is absent */
+    int64_t lease;    /* not done: the key's */
+} put_result;
+
+/* Puts the key if its mod_revision is `expected` (0: absent). */
+static int put_if(ew_worker *w, const char *key, const char *value, int64_t lease, int64_t expected, put_result *out,
+                  ew_error *err) {
+    const ew_keys keys = ew_keys_one(ew_str(key));
+    const ew_put_options options = EW_PUT_OPTIONS(.lease = lease);
+    ew_result *r;
+    ew_txn *t = ew_txn_new();
+    ew_txn_if(t, keys, EW_MOD_REVISION, EW_EQUAL, expected);
+    ew_txn_put(t, EW_THEN, ew_str(key), ew_str(value), &options);
+    ew_txn_get(t, EW_ELSE, keys, NULL);
+    int status = ew_client_txn(w->client, t, &r, err);
+    ew_txn_free(t);
+    *out = (put_result){0};
+    if (status != EW_OK)
+        return status;
+    const ew_result *read = ew_result_op(r, 0);
+    out->done = ew_result_succeeded(r);
+    if (out->done) {
+        out->revision = ew_result_revision(r);
+    } else if (read != NULL && ew_result_count(read) > 0) {
+        const ew_kv *kv = ew_result_at(read, 0);
+        out->revision = kv->mod_revision;
+        out->lease = kv->lease;
+        out->same = ew_slice_equal(kv->value, ew_str(value));
+    }
+    ew_result_free(r);
+    return EW_OK;
+}
+
+/* A lease of the worker's own that was lost meanwhile is replaced: tried again then. */
+static int present_lease(lasting *l, int64_t *lease, ew_error *err) {
+    *lease = lasting_lease(l);
+    return *lease != 0 ? EW_OK : ew_fail(err, EW_ERR_UNAVAILABLE, "the worker's lease was lost, and is being replaced");
+}
+
+static int lease_status(lasting *l, int status, ew_error *err) {
+    if (status != EW_ERR_NOT_FOUND)
+        return status;
+    lasting_check(l);
+    return ew_fail(err, EW_ERR_UNAVAILABLE, "etcd does not know the worker's lease");
+}
+
+/* ---- worker_id ---- */
+
+/* Puts the key that says who works under worker_id. `w->rival` is the lease of another worker that does. */
+static int hold_id(ew_worker *w, ew_error *err) {
+    put_result r = {0};
+    int64_t lease;
+    int status = present_lease(w->presence, &lease, err);
+    for (int tries = 0; status == EW_OK && tries < 3; tries++) {
+        status = put_if(w, w->owner_key, w->holder, lease, r.revision, &r, err);
+        if (status != EW_OK)
+            return lease_status(w->presence, status, err);
+        bool rival = !r.done && r.revision > 0 && !r.same;
+        w->rival = rival ? r.lease : 0;
+        w->holds_id = r.done;
+        if (r.done)
+            lasting_hold(w->presence, ew_str(w->owner_key), ew_str(w->holder));
+        if (r.done && lasting_lease(w->presence) != lease)
+            return ew_fail(err, EW_ERR_UNAVAILABLE, "the worker's lease was replaced");
+        if (r.done || rival)
+            return EW_OK;
+    }
+    return status != EW_OK ? status : ew_fail(err, EW_ERR_UNAVAILABLE, "%s changes all the time", w->owner_key);
+}
+
+/* How long the rival may go on without being alive: its lease's TTL, and what etcd may take to notice. */
+static int64_t rival_patience_ms(ew_worker *w) {
+    enum { MARGIN_MS = 5000 };
+    int64_t left_s = 0, granted_s = 0;
+    if (w->rival == 0 || ew_client_lease_info(w->client, w->rival, &left_s, &granted_s, NULL, NULL) != EW_OK)
+        granted_s = w->options->session_ttl_s;
+    return granted_s * 1000 + MARGIN_MS;
+}
+
+static int refuse(ew_worker *w, ew_error *err) {
+    return ew_fail(err, EW_ERR_FENCED,
+                   "worker_id \"%s\" is in use by a running worker (%s, lease %llx): give each worker an id of its "
+                   "own, or stop the other one",
+                   w->worker_id, w->owner_key, (unsigned long long)w->rival);
+}
+
+/* SEMANTICS 33: who runs is never ended by a newcomer. One that has died holds its id until its lease expires. This
+ * wait does not count towards start_timeout_ms. */
+static int take_id(ew_worker *w, int64_t *deadline_ms, ew_error *err) {
+    enum { POLL_MS = 500 };
+    int64_t until_ms = 0;
+    for (;;) {
+        int status = patiently(w, hold_id, *deadline_ms, err);
+        if (status != EW_OK || w->holds_id)
+            return status;
+        int64_t now_ms = etcd_now_ms();
+        if (until_ms == 0) {
+            until_ms = now_ms + rival_patience_ms(w);
+            log_fields(EW_LOG_WARN, w->options->name, "worker",
+                       "worker_id is held by another worker: waiting for its lease to expire",
+                       {"worker_id", w->worker_id, 0}, {"lease", NULL, w->rival}, {"ms", NULL, until_ms - now_ms});
+        }
+        if (now_ms >= until_ms)
+            return refuse(w, err);
+        status = pause_for(w, POLL_MS, err);
+        if (status != EW_OK)
+            return status;
+        if (*deadline_ms != INT64_MAX)
+            *deadline_ms += etcd_now_ms() - now_ms;
+    }
+}
+
+/* ---- receipt and marker ---- */
+
+/* Puts the receipt before the first transaction, which then can tell, as every later one, whether it is still there.
+ * One that is there was left by an earlier run with this id, whose late copies are refused from now on. */
+static int claim_receipt(ew_worker *w, ew_error *err) {
+    const int64_t lowest = INT64_C(1000000000000000000); /* all have 19 digits: transactions of one size */
+    uint64_t random;
+    char value[24];
+    put_result r = {0};
+    if (getrandom(&random, sizeof random, 0) != sizeof random)
+        return ew_fail(err, EW_ERR_SYSTEM, "no random numbers: %s", strerror(errno));
+    w->sequence = lowest + (int64_t)(random % (uint64_t)lowest);
+    snprintf(value, sizeof value, "%lld", (long long)w->sequence);
+    int status = present_lease(w->records, &w->receipt_lease, err);
+    for (int tries = 0; status == EW_OK && tries < 3; tries++) {
+        status = put_if(w, w->receipt_key, value, w->receipt_lease, r.revision, &r, err);
+        w->receipt_revision = r.revision;
+        if (status != EW_OK || r.done)
+            return lease_status(w->records, status, err);
+    }
+    return status != EW_OK ? status
+                           : ew_fail(err, EW_ERR_UNAVAILABLE, "the receipt %s changes all the time", w->receipt_key);
+}
+
+/* SEMANTICS 30. A session of the user's that is lost ends the run; the worker's own has not been used yet. */
+static int put_marker(ew_worker *w, ew_error *err) {
+    int64_t lease = w->session != NULL ? ew_session_lease(w->session) : 0;
+    int status = lease != 0 ? EW_OK : present_lease(w->presence, &lease, err);
+    if (status != EW_OK)
+        return status;
+    const ew_put_options options = EW_PUT_OPTIONS(.lease = lease);
+    status = ew_client_put(w->client, ew_str(w->marker_key), ew_str(w->worker_id), &options, NULL, err);
+    if (w->session == NULL) {
+        w->presence_lease = lease;
+        return lease_status(w->presence, status, err);
+    }
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+}
+
+int worker_prepare(ew_worker *w, ew_error *err) {
+    const ew_options *o = w->options;
+    int64_t deadline_ms = o->start_timeout_ms > 0 ? etcd_now_ms() + o->start_timeout_ms : INT64_MAX;
+    bool guarded = o->exactly_once || o->fence_session, named = guarded && o->worker_id[0] != '\0';
+    int status = EW_OK;
+    if (w->session == NULL && w->election != NULL)
+        w->session = ew_election_session(w->election);
+    if (named || (guarded && w->session == NULL))
+        status = patiently(w, worker_open_presence, deadline_ms, err);
+    if (status == EW_OK && named)
+        status = take_id(w, &deadline_ms, err);
+    if (status == EW_OK && o->exactly_once)
+        status = patiently(w, worker_open_records, deadline_ms, err);
+    if (status == EW_OK && o->exactly_once)
+        status = patiently(w, claim_receipt, deadline_ms, err);
+    if (status == EW_OK && o->fence_session)
+        status = patiently(w, put_marker, deadline_ms, err);
+    return status;
+}
+
+/* ---- after the run ---- */
+
+static void on_deleted(void *arg, int status, const char *detail, ew_slice bytes) {
+    (void)detail, (void)bytes;
+    *(int *)arg = status;
+}
+
+/* Deletes the receipt, if it is still this worker's. As patient as lease_revoke_soon. Whether etcd answered. */
+static bool delete_receipt(ew_worker *w, int64_t lease) {
+    enum { DELETE_MS = 2000, OPEN = 1 };
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__DeleteRangeRequest delete = PB__DELETE_RANGE_REQUEST__INIT;
+    Pb__RequestOp then = PB__REQUEST_OP__INIT, *thens[] = {&then};
+    int answer = OPEN;
+    compare.key = delete.key = message_bytes(ew_str(w->receipt_key));
+    compare.target = PB__COMPARE__COMPARE_TARGET__LEASE;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
+    compare.lease = lease;
+    then.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
+    then.request_delete_range = &delete;
+    txn.compare = compares;
+    txn.success = thens;
+    txn.n_compare = txn.n_success = 1;
+    etcd_queue *queue = etcd_queue_new();
+    uint8_t *bytes = malloc(pb__txn_request__get_packed_size(&txn));
+    if (queue != NULL && bytes != NULL &&
+        etcd_call_start(w->client, queue, ETCD_TXN, (ew_slice){bytes, pb__txn_request__pack(&txn, bytes)}, DELETE_MS,
+                        on_deleted, &answer) != NULL)
+        while (answer == OPEN)
+            etcd_queue_run(queue, INT64_MAX);
+    free(bytes);
+    if (queue != NULL)
+        etcd_queue_free(queue);
+    return answer == EW_OK;
+}
+
+/* Records of submits outlive the worker, on the receipt's lease; without them the lease goes with the receipt. An etcd
+ * that does not answer is asked once. */
+void worker_release(ew_worker *w) {
+    int64_t records = w->records != NULL ? lasting_lease(w->records) : 0;
+    int64_t presence = w->presence != NULL ? lasting_lease(w->presence) : 0;
+    lasting_close(w->records);
+    lasting_close(w->presence);
+    w->records = w->presence = NULL;
+    bool answers = true;
+    if (records != 0)
+        answers = w->options->submit ? delete_receipt(w, records) : lease_revoke_soon(w->client, records);
+    if (presence != 0 && answers)
+        lease_revoke_soon(w->client, presence);
+}

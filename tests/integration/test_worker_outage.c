@@ -1,0 +1,300 @@
+/* An etcd that is away for longer than every short lease lives (SEMANTICS 14, 30, 33): the worker's own bookkeeping
+ * heals, nothing is lost or done twice, and only a session that was asked for ends the run. */
+#include "lib/scenario.h"
+#include "lib/wire.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TTL_S = 2, AWAY_MS = 7000 }; /* a paused etcd lets its leases live for a moment after it goes on */
+
+/* A number that every tick raises by one, in a group of its own, while `counting`. */
+typedef struct count {
+    atomic_bool counting;
+    atomic_uint committed, otherwise;
+} count;
+
+static int add_one(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    char text[32];
+    long n = current != NULL ? strtol(current->value.data, NULL, 10) : 0; /* the digits are followed by a dot */
+    snprintf(text, sizeof text, "%ld.", n + 1);
+    return ew_value_set(next, ew_str(text));
+}
+
+static void judged(void *arg, int status, int64_t revision) {
+    count *c = arg;
+    (void)revision;
+    if (status == EW_OK)
+        atomic_fetch_add(&c->committed, 1);
+    else if (status != EW_ERR_CANCELLED)
+        atomic_fetch_add(&c->otherwise, 1);
+}
+
+static int count_up(stage *s, ew_tick *t) {
+    count *c = s->arg;
+    if (!atomic_load(&c->counting))
+        return EW_OK;
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, EW_STR("/outage/n"), add_one, NULL, NULL);
+    return ew_group_on_done(g, judged, c);
+}
+
+static void open_counter(stage *s, count *c) {
+    char ttl[16];
+    snprintf(ttl, sizeof ttl, "%d", TTL_S);
+    hand_delete("/outage/n");
+    *c = (count){.counting = true};
+    stage_open(s, "/outage");
+    stage_set(s, "session_ttl_s", ttl);
+    s->every = count_up;
+    s->arg = c;
+}
+
+typedef struct more {
+    count *c;
+    unsigned than;
+} more;
+
+static bool has_counted(void *arg) {
+    const more *m = arg;
+    return atomic_load(&m->c->committed) > m->than;
+}
+
+static void await_more(stage *s, count *c, unsigned n) {
+    more m = {c, atomic_load(&c->committed) + n};
+    if (!scene_until(has_counted, &m))
+        fail_msg("nothing more is committed; the run: %s", s->over ? s->err.detail : "goes on");
+}
+
+/* Every group that was said to be committed was, once, and no other. */
+static void close_counter(stage *s, count *c, int status) {
+    assert_int_equal(stage_close(s), status);
+    assert_int_equal(atomic_load(&c->otherwise), 0);
+    assert_int_equal(strtol(hand_get("/outage/n").value, NULL, 10), atomic_load(&c->committed));
+    assert_int_equal(hand_get("/outage/n").version, atomic_load(&c->committed));
+}
+
+static bool is_past(void *arg) {
+    return scene_now_ms() >= *(int64_t *)arg;
+}
+
+static void stay_away(void) {
+    int64_t until_ms = scene_now_ms() + AWAY_MS;
+    assert_true(scene_until(is_past, &until_ms));
+}
+
+static void check_outage(void (*begin)(void), void (*end)(void), const char *worker_id) {
+    stage s;
+    count c;
+    open_counter(&s, &c);
+    stage_set(&s, "worker_id", worker_id);
+    stage_start(&s);
+    await_more(&s, &c, 10);
+    for (int i = 0; i < 2; i++) {
+        begin();
+        stage_await_ready(&s, false);
+        stay_away();
+        end();
+        await_more(&s, &c, 10);
+    }
+    close_counter(&s, &c, EW_ERR_CANCELLED);
+    assert_int_equal(hand_count("/etcdworker/"), 0);
+}
+
+static void test_etcd_killed_for_longer_than_the_ttl(void **state) {
+    (void)state;
+    check_outage(scene_kill_etcd, scene_start_etcd, "");
+    check_outage(scene_kill_etcd, scene_start_etcd, "steady");
+}
+
+static void test_etcd_paused_for_longer_than_the_ttl(void **state) {
+    (void)state;
+    check_outage(scene_pause_etcd, scene_resume_etcd, "");
+    check_outage(scene_pause_etcd, scene_resume_etcd, "steady");
+}
+
+/* ---- a worker that is away from an etcd that goes on ---- */
+
+static bool nothing_is_held(void *arg) {
+    (void)arg;
+    return hand_count("/etcdworker/") == 0;
+}
+
+/* Ends the counting, and waits until nothing is under way: there is no tick before. */
+static void rest(stage *s, count *c) {
+    atomic_store(&c->counting, false);
+    stage_await_ticks(s, 3);
+}
+
+/* All leases expire, the receipt's too, and the history that was missed is compacted. */
+static void test_all_leases_expired_and_history_compacted(void **state) {
+    (void)state;
+    stage s;
+    count c;
+    wire *w = wire_open(scene_endpoint());
+    open_counter(&s, &c);
+    stage_set(&s, "worker_id", "expired");
+    stage_set(&s, "receipt_ttl_s", "5");
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_start(&s);
+    await_more(&s, &c, 10);
+    rest(&s, &c);
+    wire_cut(w);
+    assert_true(scene_until(nothing_is_held, NULL));
+    hand_put("/outage/other", "1");
+    hand_compact(hand_put("/outage/other", "2"));
+    wire_mend(w);
+    atomic_store(&c.counting, true);
+    await_more(&s, &c, 10);
+    assert_true(hand_get("/etcdworker/receipts/expired").present);
+    assert_int_equal(stage_stats(&s).snapshots, 2);
+    close_counter(&s, &c, EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
+static bool owner_is_gone(void *arg) {
+    (void)arg;
+    return !hand_get("/etcdworker/receipts/held/owner").present;
+}
+
+static bool owner_is_there(void *arg) {
+    return !owner_is_gone(arg);
+}
+
+static void open_holder(stage *s, count *c, wire *w) {
+    open_counter(s, c);
+    stage_set(s, "worker_id", "held");
+    if (w != NULL)
+        stage_set(s, "endpoints", wire_endpoint(w));
+    stage_start(s);
+    await_more(s, c, 3);
+}
+
+/* SEMANTICS 33: the hold on worker_id is put again with another lease. */
+static void test_the_hold_on_worker_id_heals(void **state) {
+    (void)state;
+    stage s;
+    count c;
+    wire *w = wire_open(scene_endpoint());
+    open_holder(&s, &c, w);
+    hand_kv before = hand_get("/etcdworker/receipts/held/owner");
+    rest(&s, &c);
+    wire_cut(w);
+    assert_true(scene_until(owner_is_gone, NULL));
+    wire_mend(w);
+    assert_true(scene_until(owner_is_there, NULL));
+    assert_string_equal(hand_get("/etcdworker/receipts/held/owner").value, before.value);
+    assert_int_not_equal(hand_get("/etcdworker/receipts/held/owner").lease, before.lease);
+    atomic_store(&c.counting, true);
+    await_more(&s, &c, 3);
+    close_counter(&s, &c, EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
+/* SEMANTICS 33: unless another worker has taken it meanwhile, as it may: then the one that was away ends. */
+static void test_the_hold_on_worker_id_is_taken(void **state) {
+    (void)state;
+    stage s, other;
+    count c, theirs;
+    wire *w = wire_open(scene_endpoint());
+    open_holder(&s, &c, w);
+    rest(&s, &c);
+    wire_cut(w);
+    assert_true(scene_until(owner_is_gone, NULL));
+    open_holder(&other, &theirs, NULL);
+    wire_mend(w);
+    assert_int_equal(stage_await_end(&s), EW_ERR_FENCED);
+    print_message("%s\n", s.err.detail);
+    assert_non_null(strstr(s.err.detail, "worker_id"));
+    assert_int_equal(stage_close(&s), EW_ERR_FENCED);
+    await_more(&other, &theirs, 3);
+    close_counter(&other, &theirs, EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
+/* SEMANTICS 33: what a worker leaves that was killed: its hold for a TTL, its receipt for long. */
+static void test_the_id_of_a_dead_worker(void **state) {
+    (void)state;
+    stage s;
+    count c;
+    hand_put_slice(EW_STR("/etcdworker/receipts/dead/owner"), EW_STR("a dead worker"), hand_grant(4));
+    int64_t receipts = hand_grant(3600);
+    hand_put_slice(EW_STR("/etcdworker/receipts/dead"), EW_STR("17"), receipts);
+    open_counter(&s, &c);
+    stage_set(&s, "worker_id", "dead");
+    int64_t before_ms = scene_now_ms();
+    stage_start(&s);
+    await_more(&s, &c, 3);
+    int64_t took_ms = scene_now_ms() - before_ms;
+    print_message("started after %d ms\n", (int)took_ms);
+    assert_true(took_ms >= 2000 && took_ms < 30000);
+    close_counter(&s, &c, EW_ERR_CANCELLED);
+    hand_revoke(receipts);
+}
+
+/* ---- what was asked for ends the run ---- */
+
+static void check_lost_session(const char *fence_session, stage_act act) {
+    stage s;
+    count c;
+    open_counter(&s, &c);
+    stage_set(&s, "fence_session", fence_session);
+    stage_start(&s);
+    await_more(&s, &c, 3);
+    if (act != NULL)
+        stage_do(&s, act);
+    rest(&s, &c);
+    scene_pause_etcd();
+    int status = stage_await_end(&s);
+    scene_resume_etcd();
+    print_message("%s: %s\n", ew_errname(status), s.err.detail);
+    assert_int_equal(status, EW_ERR_SESSION_DONE);
+    close_counter(&s, &c, EW_ERR_SESSION_DONE);
+}
+
+static int bind_key(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put_lease(ew_tick_group(t), EW_STR("/outage/bound"), EW_STR("1"), EW_LEASE_SESSION);
+}
+
+/* SEMANTICS 30: the worker's own session, with fence_session, or with a key bound to it. */
+static void test_a_session_that_was_asked_for_ends_the_run(void **state) {
+    (void)state;
+    check_lost_session("on", NULL);
+    check_lost_session("off", bind_key);
+}
+
+/* One that nobody has used is opened again, and can be used then. */
+static void test_a_session_that_was_opened_again(void **state) {
+    (void)state;
+    stage s;
+    count c;
+    open_counter(&s, &c);
+    stage_start(&s);
+    await_more(&s, &c, 3);
+    scene_pause_etcd();
+    stage_await_ready(&s, false);
+    stay_away();
+    scene_resume_etcd();
+    await_more(&s, &c, 3);
+    stage_do(&s, bind_key);
+    assert_true(hand_get("/outage/bound").lease != 0);
+    close_counter(&s, &c, EW_ERR_CANCELLED);
+    assert_false(hand_get("/outage/bound").present);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_etcd_killed_for_longer_than_the_ttl),
+        scene_test(test_etcd_paused_for_longer_than_the_ttl),
+        scene_test(test_all_leases_expired_and_history_compacted),
+        scene_test(test_the_hold_on_worker_id_heals),
+        scene_test(test_the_hold_on_worker_id_is_taken),
+        scene_test(test_the_id_of_a_dead_worker),
+        scene_test(test_a_session_that_was_asked_for_ends_the_run),
+        scene_test(test_a_session_that_was_opened_again),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
