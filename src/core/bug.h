@@ -26,6 +26,7 @@
     X(ignored_not_undone, "what an ignored patch has changed is written")                                              \
     X(blind_retry, "a transaction whose answer was lost is done again, though its receipt says that it was applied")   \
     X(no_fence, "a refusal is believed while a copy of the transaction may still be on its way")                       \
+    X(missing_is_refused, "a transaction of an unknown outcome is done again when its receipt is missing")             \
     X(standing_left_out, "transactions do not compare that the session or the leadership still stands")                \
     X(stop_forgets, "a stop reports a transaction in flight as not committed")                                         \
     X(counter_not_compared, "the delete counter is written, but not compared")

@@ -30,6 +30,7 @@ holds() {
 
 holds two-groups
 holds behind-a-fence -DBEHIND_A_FENCE
+holds losses -DLOSSES
 
 # What is taken out, and an assertion that it must break: a deadlock, say, would prove nothing.
 while read -r world broken assertion; do
@@ -48,4 +49,5 @@ TWO_GROUPS NO_BARRIER (observed>=own_commit)
 TWO_GROUPS BLIND_RETRY (applied[group]==1)
 TWO_GROUPS NO_RECEIPT_COMPARE (applied[group]==1)
 BEHIND_A_FENCE SAME_SEQUENCE assertion violated 0
+LOSSES CLAIM_ALWAYS (applied[group]==0)
 END

@@ -7,9 +7,16 @@
  *     spin -a commit.pml && gcc -O2 -o pan pan.c && ./pan -m1000000
  *
  * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DNO_BARRIER, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE; and,
- * with -DBEHIND_A_FENCE, -DSAME_SEQUENCE. */
+ * with -DBEHIND_A_FENCE, -DSAME_SEQUENCE.
+ *
+ * With -DLOSSES the receipt's lease is lost once, at any moment: then the receipt is claimed again where nothing is unknown, and the run ends
+ * where a transaction is, unless the key proves that it was not applied. That fails with -DCLAIM_ALWAYS, which takes it for not applied. */
 
-#ifndef BEHIND_A_FENCE
+#ifdef LOSSES           /* a transaction, a claim, and the same again, with one repetition */
+#define GROUPS 2
+#define ATTEMPTS 6
+#define FOREIGN 1
+#elif !defined(BEHIND_A_FENCE)
 #define GROUPS 2     /* that the reactor asks for, one after the other */
 #define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
 #define FOREIGN 2    /* changes by the foreign writer */
@@ -25,21 +32,26 @@
 #define RAISE skip
 #endif
 
-mtype = { COMMIT, FENCE };
+mtype = { COMMIT, FENCE, CLAIM };
 mtype = { OK, REFUSED, LOST };
 
 /* ---- etcd ---- */
 byte revision = 1;
 byte key_mod = 0;       /* mod_revision of the one key all groups write; 0: absent */
+#ifdef LOSSES
+byte receipt = 1;       /* its sequence, put before the first transaction; 0: absent */
+byte receipt_mod = 1;
+#else
 byte receipt = 0;       /* its sequence; 0: absent */
 byte receipt_mod = 0;
+#endif
 byte applied[GROUPS];   /* how often each group was applied */
 
 /* A transaction on its way: attempt, kind, group, receipt that it compares, receipt that it puts, key_mod that it compares. etcd takes them in
  * any order, at any time, also long after the worker has given up waiting. */
 chan net = [ATTEMPTS] of { byte, mtype, byte, byte, byte, byte };
-/* What etcd answered: attempt, verdict, the receipt as the else branch read it (or as it now is), revision. */
-chan answers = [ATTEMPTS] of { byte, mtype, byte, byte };
+/* What etcd answered: attempt, verdict, the receipt as the else branch read it (or as it now is), revision, the key's. */
+chan answers = [ATTEMPTS] of { byte, mtype, byte, byte, byte };
 
 /* ---- the worker ---- */
 byte observed = 1;      /* by the watch */
@@ -49,7 +61,7 @@ bool given_up[GROUPS];
 
 inline apply() {
     if
-    :: (receipt == expect_receipt || no_compare) && (kind == FENCE || key_mod == expect_key) ->
+    :: (receipt == expect_receipt || no_compare) && (kind != COMMIT || key_mod == expect_key) ->
         revision++;
         receipt = put_receipt;
         receipt_mod = revision;
@@ -80,7 +92,7 @@ end:
         net?attempt, kind, group, expect_receipt, put_receipt, expect_key ->
         apply();
         if
-        :: answers!attempt, verdict, receipt, (verdict == OK -> revision : receipt_mod)
+        :: answers!attempt, verdict, receipt, (verdict == OK -> revision : receipt_mod), key_mod
         :: skip                                /* the answer is lost */
         fi
        }
@@ -108,6 +120,16 @@ active proctype foreign() {
     od
 }
 
+#ifdef LOSSES
+/* The lease is lost, and the receipt goes with it. */
+active proctype clock() {
+    if
+    :: atomic { receipt != 0 -> receipt = 0; receipt_mod = 0; revision++ }
+    :: skip
+    fi
+}
+#endif
+
 active proctype watch() {
 end:
     do
@@ -118,15 +140,15 @@ end:
 /* Sends one attempt and waits for its answer, or gives up waiting. Answers to earlier attempts are not waited for any more. */
 inline attempt_txn(what) {
     attempt++;
-    net!attempt, what, group, sequence, (what == FENCE -> sequence + 2 : sequence + 1), expect_key;
+    net!attempt, what, group, (what == CLAIM -> 0 : sequence), (what == COMMIT -> sequence + 1 : sequence + 2), expect_key;
     if
-    :: answers??eval(attempt), verdict, seen_receipt, seen_revision
+    :: answers??eval(attempt), verdict, seen_receipt, seen_revision, seen_key
     :: verdict = LOST
     fi
 }
 
 active proctype worker() {
-    byte group = 0, attempt = 0, sequence = 0, expect_key, seen_receipt, seen_revision;
+    byte group = 0, attempt = 0, sequence = receipt, expect_key, seen_receipt, seen_revision, seen_key;
     mtype verdict;
 
 next_tick:
@@ -154,7 +176,8 @@ decide:
 #ifdef BLIND_RETRY
     :: verdict == REFUSED && seen_receipt != sequence -> sequence = seen_receipt; goto evaluate  /* whoever wrote it: done again */
 #else
-    :: verdict == REFUSED && seen_receipt != sequence -> assert(false)    /* nobody else writes our receipt */
+    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt != 0 -> assert(false)    /* nobody else writes our receipt */
+    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt == 0 -> goto claim       /* answered, and so not applied */
 #endif
     :: verdict == LOST -> goto resolve
     fi;
@@ -172,7 +195,28 @@ resolve:
     :: verdict == OK -> goto committed
     :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed   /* the first one had happened */
     :: verdict == REFUSED && seen_receipt == sequence -> goto fence           /* it has not happened so far */
+    :: verdict == REFUSED && seen_receipt == 0 && sequence != 0 ->            /* the receipt is lost */
+#ifdef CLAIM_ALWAYS
+        goto claim
+#else
+        if
+        :: expect_key != 0 && seen_key == expect_key -> goto claim            /* applied, it would have changed the key */
+        :: else -> goto finished                                              /* unknown, and says so */
+        fi
+#endif
     :: verdict == LOST -> goto resolve
+    fi;
+
+claim:
+    if
+    :: attempt + 1 > ATTEMPTS -> goto finished
+    :: else
+    fi;
+    attempt_txn(CLAIM);
+    if
+    :: verdict == OK -> RAISE; goto refused
+    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier claim had happened */
+    :: verdict == LOST -> goto claim
     fi;
 
 fence:
@@ -188,6 +232,7 @@ fence:
     :: verdict == OK -> RAISE; goto refused
     :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier fence had happened */
     :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed
+    :: verdict == REFUSED && seen_receipt == 0 && sequence != 0 -> goto resolve   /* asked again, with the keys */
     :: verdict == LOST -> goto fence
     fi;
 
