@@ -40,7 +40,8 @@ extern "C" {
     X(EW_ERR_SYSTEM, -25, "a system call failed") /* threads, files, sockets */                                        \
     X(EW_ERR_REACTOR, -26, "the reactor failed")  /* for a reactor's own use */                                        \
     X(EW_ERR_LEADERSHIP_LOST, -27, "leadership is lost")                                                               \
-    X(EW_ERR_UNSUPPORTED, -28, "not supported by this server")
+    X(EW_ERR_UNSUPPORTED, -28, "not supported by this server")                                                         \
+    X(EW_ERR_TOO_OLD, -29, "a later submit of this client was sent") /* the outcome of this one is not kept */
 
 typedef enum ew_status {
     EW_OK = 0,

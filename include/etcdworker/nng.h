@@ -11,10 +11,22 @@
 extern "C" {
 #endif
 
-/* A patch group of plain puts, deletes and compares, to be sent over a REQ socket to ew_worker_submit_url(). */
+/* A patch group of plain puts, deletes and compares, to be sent over a REQ socket to ew_worker_submit_url().
+ *
+ * A submit has an identity: a client and a sequence. All copies of it that are sent are decided together, once: the
+ * packed body that is sent again, by the program or by nng (a REQ socket does, after NNG_OPT_REQ_RESENDTIME and when
+ * its connection breaks), is answered with the first outcome and its revision, also by a worker that has been started
+ * again, by another worker of the prefix, and after a worker has died in the middle. So where it is not known what
+ * became of a submit, send the same one again; a new ew_submit is another submit.
+ *
+ * What is kept is the last submit of each client, in etcd below `receipt_prefix`, for as long as the lease of the
+ * worker that decided it lives. */
 typedef struct ew_submit ew_submit;
 
-EW_API ew_submit *ew_submit_new(void); /* NULL when out of memory; every function below takes a NULL */
+/* A submit with an identity of its own, which no other process or thread has. Of one thread, up to 64 may be
+ * outstanding at once; one that is sent again after 64 later ones of that thread were decided may be EW_ERR_TOO_OLD.
+ * NULL when out of memory; every function below takes a NULL. */
+EW_API ew_submit *ew_submit_new(void);
 EW_API void ew_submit_free(ew_submit *s);
 
 /* Keys and values are copied. An error sticks and is answered again by ew_submit_pack. */
@@ -24,15 +36,36 @@ EW_API int ew_submit_delete(ew_submit *s, ew_slice key);
 EW_API int ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value);
 EW_API int ew_submit_if_absent(ew_submit *s, ew_slice key);
 
-/* The message body; free(3) it. */
+/* Gives the submit an identity of the caller's, for a program that keeps its own over a restart: `client` has 1 to 64
+ * bytes, `sequence` is at least 1, or it is EW_ERR_INVALID. A client has one submit outstanding at a time, and each has
+ * a higher sequence than the one before. An empty client with sequence 0 takes the identity away: each copy that is
+ * sent of such a submit may be applied. */
+EW_API int ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence);
+
+/* The message body, the same each time; free(3) it. */
 EW_API int ew_submit_pack(const ew_submit *s, void **body, size_t *size);
 
-/* What the worker answers. Every status but the first two means that nothing was written: EW_ERR_REFUSED (a compare did
- * not hold), EW_ERR_OUTSIDE_PREFIX, EW_ERR_TOO_LARGE, EW_ERR_BUSY (too many submits are waiting), EW_ERR_CANCELLED (the
- * worker stopped), EW_ERR_BAD_MESSAGE, EW_ERR_NO_MEMORY, or the error that ended the run. */
+/* What the worker answers.
+ *
+ * Decided, whatever is sent again:
+ *   EW_OK                   committed, once, at `revision`
+ *   EW_ERR_REFUSED          nothing was written, nor will be: a compare did not hold, at `revision`
+ *   EW_ERR_OUTSIDE_PREFIX, EW_ERR_TOO_LARGE, EW_ERR_BAD_MESSAGE
+ *                           the same: no worker with these options takes it; the detail says why. EW_ERR_BAD_MESSAGE
+ *                           also for a client and sequence that a submit of other content had
+ *   EW_ERR_TOO_OLD          a later submit of the client was sent: what became of this one is not kept
+ * Not taken; nothing of this copy was written, nor will be. Send the same submit again:
+ *   EW_ERR_BUSY             too many submits are waiting
+ *   EW_ERR_UNAVAILABLE      the worker has not reached etcd yet
+ *   EW_ERR_NO_MEMORY
+ * The run ended first:
+ *   EW_ERR_UNKNOWN_OUTCOME  it may have been committed, or may be: by this worker, or, where there is an identity, by a
+ *                           worker that took an earlier copy. Sent again with its identity it is decided
+ *   EW_ERR_CANCELLED, or the error that ended the run
+ *                           to a submit without an identity only: nothing of this copy was written */
 typedef struct ew_submit_reply {
-    int status;       /* EW_OK: committed; EW_ERR_UNKNOWN_OUTCOME: the run ended, and nobody knows */
-    int64_t revision; /* of the commit; for a refusal, the revision at which the compare did not hold */
+    int status;
+    int64_t revision;
     char detail[256];
 } ew_submit_reply;
 

@@ -235,7 +235,9 @@ static void take_request(reactor_actor *r, const mailbox_message *raw) {
         reactor_reply(r, raw->request, status, 0,
                       status == EW_ERR_NO_MEMORY ? "out of memory" : "the request is no Submit message");
     else if (r->over)
-        reactor_reply(r, raw->request, EW_ERR_CANCELLED, 0, "the worker has stopped");
+        reactor_reply(r, raw->request,
+                      submit->client.len > 0 || submit->sequence > 0 ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED, 0,
+                      "the worker has stopped");
     else
         step(r, (ticking_event){.type = TICKING_SUBMIT, .submit = submit, .submit_id = raw->request});
     r->bad_messages += status == EW_ERR_BAD_MESSAGE;

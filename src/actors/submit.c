@@ -6,16 +6,61 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { CLIENT_MAX = 64 }; /* SUBMIT_CLIENT_ID_MAX of the worker */
 
 struct ew_submit {
-    Msg__Submit message; /* its lists and bytes are malloced */
+    Msg__Submit message; /* its lists and bytes are malloced, but for the client's id: */
+    uint8_t client[CLIENT_MAX];
     int status;
 };
 
+/* ---- identities ---- */
+
+/* Each thread is SLOTS clients that take turns, so that as many of its submits may be outstanding at once and be
+ * decided in any order. */
+enum { RANDOM_BYTES = 16, SLOTS = 64 };
+
+static _Thread_local struct {
+    pid_t pid; /* a child of fork() is another client */
+    uint8_t random[RANDOM_BYTES];
+    uint64_t count;
+} self;
+
+static bool know_self(void) {
+    pid_t pid = getpid();
+    if (self.pid == pid)
+        return true;
+    if (getrandom(self.random, sizeof self.random, 0) != (ssize_t)sizeof self.random)
+        return false;
+    self.pid = pid;
+    self.count = 0;
+    return true;
+}
+
+static void identify(ew_submit *s, ew_slice client, uint64_t sequence) {
+    if (client.len > 0)
+        memcpy(s->client, client.data, client.len);
+    s->message.client = (ProtobufCBinaryData){client.len, client.len > 0 ? s->client : NULL};
+    s->message.sequence = sequence;
+}
+
 ew_submit *ew_submit_new(void) {
     ew_submit *s = calloc(1, sizeof *s);
-    if (s != NULL)
-        msg__submit__init(&s->message);
+    if (s == NULL)
+        return NULL;
+    msg__submit__init(&s->message);
+    if (!know_self()) {
+        s->status = EW_ERR_SYSTEM; /* no random numbers */
+        return s;
+    }
+    uint8_t client[RANDOM_BYTES + 1];
+    memcpy(client, self.random, RANDOM_BYTES);
+    client[RANDOM_BYTES] = (uint8_t)(self.count % SLOTS);
+    identify(s, (ew_slice){client, sizeof client}, self.count / SLOTS + 1);
+    self.count++;
     return s;
 }
 
@@ -58,6 +103,17 @@ static void *grown(void *list, size_t count, size_t size) {
 /* What was not made for want of memory is NULL. */
 static int status_of(const ew_submit *s) {
     return s != NULL ? s->status : EW_ERR_NO_MEMORY;
+}
+
+int ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
+    int status = status_of(s);
+    if (status != EW_OK)
+        return status;
+    bool none = client.len == 0 && sequence == 0;
+    if (!none && (client.len == 0 || client.len > CLIENT_MAX || sequence == 0))
+        return s->status = EW_ERR_INVALID;
+    identify(s, client, sequence);
+    return EW_OK;
 }
 
 int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {

@@ -40,7 +40,7 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
 /* A receipt inside the prefix would be seen by other workers of the prefix as a key of their application. */
 static int check_receipts(const ew_worker *w, ew_error *err) {
     const ew_options *o = w->options;
-    if (!o->exactly_once && !o->fence_session)
+    if (!o->exactly_once && !o->fence_session && !o->submit)
         return EW_OK;
     bool textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL;
     if (w->prefix[0] != '\0' && prefix_owns(ew_str(w->prefix), textual, ew_str(w->receipt_key)))

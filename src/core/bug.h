@@ -23,6 +23,8 @@
     X(waits_for_ever, "a group refused by a deletion waits for a revision that never comes")                           \
     X(reads_not_compared, "serializable groups compare only what they write")                                          \
     X(submit_not_compared, "what a submit wants to be so is looked at in the mirror, and not compared in etcd")        \
+    X(record_left_out, "a submit leaves no record in etcd: who comes after its worker does not know it")               \
+    X(refusal_not_recorded, "a submit is refused on the mirror alone, though a copy of it may have been committed")    \
     X(ignored_not_undone, "what an ignored patch has changed is written")                                              \
     X(blind_retry, "a transaction whose answer was lost is done again, though its receipt says that it was applied")   \
     X(no_fence, "a refusal is believed while a copy of the transaction may still be on its way")                       \

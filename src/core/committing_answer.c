@@ -28,11 +28,12 @@ static bool number_is(const Pb__KeyValue *kv, int64_t number) {
 
 /* ---- a transaction that succeeded ---- */
 
-/* The responses to a unit's operations, of which none deletes if it says so. */
+/* The responses to a unit's operations, of which none deletes if it says so. Records, the last ones, lie outside the
+ * prefix. */
 static bool read_ops(const committing_unit *u, Pb__ResponseOp **ops, bool *visible) {
     for (size_t i = 0; i < u->ops; i++) {
         if (ops[i]->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT)
-            *visible = true;
+            *visible |= i + u->records < u->ops;
         else if (ops[i]->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE || !u->has_delete)
             return false;
         else if (ops[i]->response_delete_range->deleted > 0)
@@ -99,7 +100,8 @@ static void judge_counter(const committing *c, const Pb__KeyValue *kv, committin
 
 /* Whether the compares are what a unit may have: each on the mod_revision of one key. */
 static bool unit_is_sound(const committing_unit *u, const Pb__TxnRequest *txn) {
-    if (txn->n_compare != u->compares || txn->n_failure != u->compares || txn->n_success != u->ops)
+    if (txn->n_compare != u->compares || txn->n_failure != u->compares || txn->n_success != u->ops ||
+        u->records > u->compares || u->records > u->ops)
         return false;
     for (size_t i = 0; i < txn->n_compare; i++) {
         if (txn->compare[i]->target != PB__COMPARE__COMPARE_TARGET__MOD ||
@@ -109,47 +111,75 @@ static bool unit_is_sound(const committing_unit *u, const Pb__TxnRequest *txn) {
     return true;
 }
 
-/* Compares the unit's keys with what was read of them: reads from `first` on. False for a malformed answer. */
-static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, size_t first, bool *conflict,
-                           int64_t *revision) {
+static void note_record(committing_answer *out, size_t unit, size_t place, const Pb__KeyValue *kv) {
+    if (out->record_count == COMMITTING_RECORDS_MAX)
+        return;
+    committing_record *r = &out->records[out->record_count++];
+    *r = (committing_record){.unit = unit, .place = (uint32_t)place, .mod_revision = kv ? kv->mod_revision : 0};
+    if (!kv || kv->value.len == 0 || kv->value.len > sizeof r->value)
+        return;
+    memcpy(r->value, kv->value.data, kv->value.len);
+    r->len = kv->value.len;
+}
+
+/* Where the reads of a unit are: those of keys below the prefix, `plain` of them from `first` on, then its records. */
+typedef struct unit_reads {
+    size_t unit, first, plain;
+} unit_reads;
+
+typedef struct unit_verdict {
+    bool conflict;
+    int64_t revision;
+} unit_verdict;
+
+/* Compares the unit's keys with what was read of them. The revision is that of keys below the
+ * prefix, which the reactor waits for; of records it is told itself. False for a malformed answer. */
+static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, const unit_reads *reads,
+                           unit_verdict *verdict, committing_answer *out) {
     bool absent = false;
     for (size_t i = 0; i < txn->n_compare; i++) {
         const Pb__Compare *compare = txn->compare[i];
         const Pb__KeyValue *kv;
-        if (!read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+        if (!read_at(answer, reads->first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
             return false;
         int64_t expected =
             compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION ? compare->mod_revision : 0;
         int64_t found = kv ? kv->mod_revision : 0;
         if (found == expected)
             continue;
-        *conflict = true;
+        verdict->conflict = true;
+        if (i >= reads->plain) {
+            note_record(out, reads->unit, i - reads->plain, kv);
+            continue;
+        }
         absent = absent || !kv;
-        *revision = found > *revision ? found : *revision;
+        verdict->revision = found > verdict->revision ? found : verdict->revision;
     }
     if (absent)
-        *revision = 0;
+        verdict->revision = 0;
     return true;
 }
 
-/* The first unit whose compares do not hold. */
+/* The first unit whose compares do not hold, and the records of all units: a worker that takes over from another one
+ * finds the submits of many clients at once. */
 static bool judge_units(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
     size_t first = 0;
-    for (size_t u = c->next; u < c->end && out->status == EW_OK; u++) {
+    for (size_t u = c->next; u < c->end; u++) {
         const committing_unit *unit = &c->units[u];
         arena memory;
         arena_init(&memory);
         const Pb__TxnRequest *txn = pb__txn_request__unpack(&memory.allocator, unit->txn.len, unit->txn.data);
-        bool conflict = false, sound = txn && unit_is_sound(unit, txn);
-        int64_t revision = 0;
-        bool fits = !sound || judge_compares(txn, answer, first, &conflict, &revision);
+        bool sound = txn && unit_is_sound(unit, txn);
+        const unit_reads reads = {u, first, unit->compares - unit->records};
+        unit_verdict verdict = {0};
+        bool fits = !sound || judge_compares(txn, answer, &reads, &verdict, out);
         arena_fini(&memory);
         if (!fits)
             return false;
-        if (!sound || conflict) {
+        if ((!sound || verdict.conflict) && out->status == EW_OK) {
             out->status = memory.failed ? EW_ERR_NO_MEMORY : sound ? EW_ERR_REFUSED : EW_ERR_BAD_MESSAGE;
             out->conflict = u;
-            out->conflict_revision = revision;
+            out->conflict_revision = verdict.revision;
         }
         first += unit->compares;
     }

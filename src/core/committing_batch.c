@@ -30,7 +30,7 @@ static bool copy_units(committing *c, const Msg__Patches *patches) {
         const Msg__Unit *u = patches->units[i];
         if (u->txn.len)
             memcpy(at, u->txn.data, u->txn.len);
-        c->units[i] = (committing_unit){{at, u->txn.len}, u->compares, u->ops, u->has_delete};
+        c->units[i] = (committing_unit){{at, u->txn.len}, u->compares, u->ops, u->records, u->has_delete};
         at += u->txn.len;
     }
     c->unit_count = c->limit = c->together = patches->n_units;
@@ -47,6 +47,7 @@ void committing_take(committing *c, const Msg__Patches *patches) {
     c->batch = patches->batch;
     c->barrier_revision = c->conflict_revision = 0;
     c->limit_status = EW_OK;
+    c->found_count = 0;
     c->txns = c->resolved = c->failures = 0;
     c->counter = patches->delete_counter;
     if (!copy_units(c, patches))
@@ -128,6 +129,8 @@ void committing_refused(committing *c, const committing_answer *answer) {
     c->limit = answer->conflict;
     c->limit_status = answer->status;
     c->conflict_revision = answer->conflict_revision;
+    memcpy(c->found, answer->records, sizeof c->found);
+    c->found_count = answer->record_count;
     committing_advance(c);
 }
 
@@ -161,6 +164,20 @@ void committing_failed(committing *c, int status, const char *detail) {
     }
 }
 
+static void tell_records(committing *c, Msg__Outcome *o) {
+    for (size_t i = 0; i < c->found_count; i++) {
+        Msg__FoundRecord *r = &c->records[i];
+        msg__found_record__init(r);
+        r->unit = (uint32_t)c->found[i].unit;
+        r->place = c->found[i].place;
+        r->value = (ProtobufCBinaryData){c->found[i].len, c->found[i].value};
+        r->mod_revision = c->found[i].mod_revision;
+        c->record_list[i] = r;
+    }
+    o->records = c->record_list;
+    o->n_records = c->found_count;
+}
+
 void committing_finish(committing *c, int status, bool unknown, const char *detail) {
     committing_move(c, COMMITTING_IDLE);
     c->no_space = false; /* nothing waits any more */
@@ -181,6 +198,8 @@ void committing_finish(committing *c, int status, bool unknown, const char *deta
     o->unknown = unknown;
     o->n_revisions = c->next;
     o->revisions = c->revisions;
+    if (status == EW_ERR_REFUSED)
+        tell_records(c, o);
 
     committing_drop_batch(c);
     if (c->stopping)

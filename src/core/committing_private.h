@@ -24,6 +24,7 @@ typedef struct committing_buffer {
 typedef struct committing_unit {
     ew_slice txn;
     uint32_t compares, ops;
+    uint32_t records; /* the last ones of both */
     bool has_delete;
 } committing_unit;
 
@@ -52,6 +53,18 @@ typedef enum committing_verdict {
     COMMITTING_MALFORMED,
 } committing_verdict;
 
+enum { COMMITTING_RECORDS_MAX = 16, COMMITTING_RECORD_BYTES = 48 };
+
+/* A client's record that is not as its unit expected (SEMANTICS 33). What is longer than any record is left empty,
+ * which is malformed as well. */
+typedef struct committing_record {
+    size_t unit;
+    uint32_t place; /* among the records of the unit */
+    int64_t mod_revision;
+    size_t len;
+    uint8_t value[COMMITTING_RECORD_BYTES];
+} committing_record;
+
 /* An answer, understood. */
 typedef struct committing_answer {
     committing_verdict verdict;
@@ -66,6 +79,8 @@ typedef struct committing_answer {
     int status;      /* EW_ERR_REFUSED, or why the refusal is no conflict */
     size_t conflict; /* the first unit that conflicts */
     int64_t conflict_revision;
+    committing_record records[COMMITTING_RECORDS_MAX]; /* of all units; more of them are found another time */
+    size_t record_count;
 } committing_answer;
 
 struct committing {
@@ -88,6 +103,9 @@ struct committing {
     size_t together;  /* how many units may share a transaction */
     int limit_status; /* what becomes of the unit at `limit` */
     int64_t conflict_revision;
+    committing_record found[COMMITTING_RECORDS_MAX]; /* by the refusal at `limit` */
+    size_t found_count;
+    Msg__FoundRecord records[COMMITTING_RECORDS_MAX], *record_list[COMMITTING_RECORDS_MAX]; /* of the outcome */
     int64_t counter;
     int64_t barrier_revision;
     uint32_t txns, resolved;

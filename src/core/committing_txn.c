@@ -266,7 +266,7 @@ bool committing_is_visible(const committing *c) {
     bool visible = false;
     for (size_t u = c->next; u < c->end && !visible; u++) {
         Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, c->units[u].txn.len, c->units[u].txn.data);
-        for (size_t i = 0; txn && i < txn->n_success && !visible; i++) {
+        for (size_t i = 0; txn && i + c->units[u].records < txn->n_success && !visible; i++) {
             const Pb__RequestOp *op = txn->success[i];
             visible = op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT ||
                       (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE &&

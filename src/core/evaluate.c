@@ -114,11 +114,40 @@ static evaluate_result run_group(ew_view *view, const ew_group *g) {
     return EVALUATE_ADDED;
 }
 
+/* SEMANTICS 33: the record is compared and put with what it is about. */
+static evaluate_result add_record(ew_view *view, const group_record *record, ew_slice value) {
+    overlay_cell *cell = evaluate_touch(view, record->key, true);
+    if (!cell)
+        return EVALUATE_FAILED;
+    if (!cell->now.changed)
+        cell->base = record->revision;
+    if (overlay_put(&view->batch->overlay, cell, value, OVERLAY_LEASE_RECORD, view->writer))
+        return EVALUATE_ADDED;
+    ew_fail(&view->error, EW_ERR_NO_MEMORY, "out of memory");
+    return EVALUATE_FAILED;
+}
+
+/* A refusal is believed only when its record is put: an earlier copy of the submit may have been committed, and may be
+ * the very reason why a compare does not hold any more. */
+static evaluate_result run_submit(ew_view *view, const ew_group *g, size_t mark, bool *refused) {
+    const group_record *record = &g->submit->record;
+    evaluate_result result = run_group(view, g);
+    if (result == EVALUATE_ADDED)
+        return add_record(view, record, record->committed);
+    *refused = result == EVALUATE_REFUSED && view->batch->unit_count == 0 && !EW_BUG(refusal_not_recorded);
+    if (!*refused)
+        return result;
+    overlay_undo_to(&view->batch->overlay, mark);
+    view->batch->scratch.count = 0;
+    return add_record(view, record, record->refused);
+}
+
 evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err) {
     ew_view view = {.batch = b, .writer = ++b->group};
     size_t mark = overlay_mark(&b->overlay);
+    bool recorded = g->submit && g->submit->record.key.len > 0, refused = false;
     b->scratch.count = 0;
-    evaluate_result result = run_group(&view, g);
+    evaluate_result result = recorded ? run_submit(&view, g, mark, &refused) : run_group(&view, g);
     if (result == EVALUATE_FAILED)
         *err = view.error;
     else if (result == EVALUATE_ADDED)
@@ -127,5 +156,5 @@ evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *e
         overlay_undo_to(&b->overlay, mark);
     if (result != EVALUATE_ADDED && b->unit_count > 0)
         return EVALUATE_LATER;
-    return result;
+    return result == EVALUATE_ADDED && refused ? EVALUATE_RECORDED : result;
 }

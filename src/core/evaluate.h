@@ -16,6 +16,7 @@ typedef struct evaluate_limits {
     uint32_t max_keys;      /* compares, and operations, of one unit */
     int64_t max_bytes;      /* of the request that holds one unit alone */
     int64_t overhead_bytes; /* what the committer adds to it */
+    int64_t record_lease;   /* of clients' records */
 } evaluate_limits;
 
 /* A key in a unit: compared always, and written or not. */
@@ -49,7 +50,8 @@ typedef enum evaluate_result {
     EVALUATE_UNCHANGED, /* it writes nothing, and hangs on nothing that is undecided */
     EVALUATE_LATER,     /* the batch ends before it: it is to be evaluated again when the batch is decided */
     EVALUATE_AGAIN,     /* a patch wants newer state */
-    EVALUATE_REFUSED,   /* a compare of a submit does not hold */
+    EVALUATE_RECORDED,  /* the same, but what is part of it is the refusal: a compare of a submit does not hold */
+    EVALUATE_REFUSED,   /* the same of a submit that leaves no record */
     EVALUATE_FAILED,    /* `err` says why: EW_ERR_TOO_LARGE, or what a patch answered */
 } evaluate_result;
 
@@ -57,9 +59,9 @@ typedef enum evaluate_result {
 void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits);
 void evaluate_fini(evaluate_batch *b);
 
-/* Evaluates the next group. All results but ADDED leave nothing of it in the batch. UNCHANGED, AGAIN, REFUSED and
- * FAILED are final for this state: they are only answered while the batch is empty, since with units before it a group
- * has been evaluated on work that may still be refused; it is LATER then. */
+/* Evaluates the next group. All results but ADDED and RECORDED leave nothing of it in the batch. UNCHANGED, AGAIN,
+ * REFUSED and FAILED are final for this state: they are only answered while the batch is empty, since with units before
+ * it a group has been evaluated on work that may still be refused; it is LATER then. */
 evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err);
 
 /* The batch as a message, with memory of its own. */

@@ -23,7 +23,11 @@ typedef struct fragment {
     Pb__RangeRequest range;
 } fragment;
 
-static void fragment_write(fragment *f, const overlay_cell *cell, ProtobufCBinaryData key, int64_t session_lease) {
+static bool is_record(const overlay_cell *cell) {
+    return cell->now.lease == OVERLAY_LEASE_RECORD;
+}
+
+static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_cell *cell, ProtobufCBinaryData key) {
     pb__request_op__init(&f->op);
     f->ops[0] = &f->op;
     f->txn.success = f->ops;
@@ -38,15 +42,18 @@ static void fragment_write(fragment *f, const overlay_cell *cell, ProtobufCBinar
     pb__put_request__init(&f->put);
     f->put.key = key;
     f->put.value = (ProtobufCBinaryData){cell->now.value.len, (uint8_t *)cell->now.value.data};
-    f->put.lease = cell->now.lease == OVERLAY_LEASE_SESSION ? session_lease : 0;
+    f->put.lease = cell->now.lease == OVERLAY_LEASE_SESSION ? b->scope->session_lease
+                   : is_record(cell)                        ? b->limits.record_lease
+                                                            : 0;
     f->put.ignore_lease = cell->now.lease == OVERLAY_LEASE_KEEP;
     f->op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
     f->op.request_put = &f->put;
 }
 
 /* SEMANTICS 23: compares the mod_revision with the mirror's, 0 if the key is absent there. The else branch reads the
- * key's revision, so that a refusal tells which unit is to blame. */
-static void fragment_init(fragment *f, const evaluate_item *item, int64_t session_lease) {
+ * key's revision, so that a refusal tells which unit is to blame, and a client's record with its value, which tells
+ * what was decided. */
+static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_item *item) {
     const overlay_cell *cell = item->cell;
     const ProtobufCBinaryData key = {cell->key.len, (uint8_t *)cell->key.data};
     pb__txn_request__init(&f->txn);
@@ -61,7 +68,7 @@ static void fragment_init(fragment *f, const evaluate_item *item, int64_t sessio
 
     pb__range_request__init(&f->range);
     f->range.key = key;
-    f->range.keys_only = true;
+    f->range.keys_only = !is_record(cell);
     pb__request_op__init(&f->read);
     f->read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     f->read.request_range = &f->range;
@@ -69,12 +76,12 @@ static void fragment_init(fragment *f, const evaluate_item *item, int64_t sessio
     f->txn.failure = f->reads;
     f->txn.n_failure = 1;
     if (item->written)
-        fragment_write(f, cell, key, session_lease);
+        fragment_write(f, b, cell, key);
 }
 
 static size_t item_bytes(const evaluate_batch *b, const evaluate_item *item) {
     fragment f;
-    fragment_init(&f, item, b->scope->session_lease);
+    fragment_init(&f, b, item);
     return pb__txn_request__get_packed_size(&f.txn);
 }
 
@@ -194,10 +201,12 @@ static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_
     char title[96];
     const evaluate_unit *u = &b->scratch;
     ew_fail(err, EW_ERR_TOO_LARGE,
-            "%s: %zu keys and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
+            "%s: %zu keys%s and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
             " bytes fit a transaction (options max_txn_ops, max_txn_keys, max_txn_bytes)",
-            group_title(g, title, sizeof title), u->count, u->bytes + (size_t)b->limits.overhead_bytes,
-            b->limits.overhead_bytes, b->limits.max_keys, b->limits.max_bytes);
+            group_title(g, title, sizeof title), u->count,
+            g->submit && g->submit->record.key.len > 0 ? " (one is its client's record)" : "",
+            u->bytes + (size_t)b->limits.overhead_bytes, b->limits.overhead_bytes, b->limits.max_keys,
+            b->limits.max_bytes);
     return EVALUATE_FAILED;
 }
 
@@ -234,6 +243,18 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
 
 /* ---- the batch as a message ---- */
 
+/* Records come last, so that the committer knows them by their place. */
+static uint8_t *pack_items(const evaluate_batch *b, const evaluate_unit *u, bool records, uint8_t *at) {
+    for (size_t i = 0; i < u->count; i++) {
+        if (is_record(u->items[i].cell) != records)
+            continue;
+        fragment f;
+        fragment_init(&f, b, &u->items[i]);
+        at += pb__txn_request__pack(&f.txn, at);
+    }
+    return at;
+}
+
 static uint8_t *pack_unit(const evaluate_batch *b, const evaluate_unit *u, Msg__Unit *out, uint8_t *at) {
     msg__unit__init(out);
     out->txn.data = at;
@@ -242,11 +263,10 @@ static uint8_t *pack_unit(const evaluate_batch *b, const evaluate_unit *u, Msg__
     out->compares = (uint32_t)u->count;
     out->ops = u->ops;
     out->has_delete = u->has_delete;
-    for (size_t i = 0; i < u->count; i++) {
-        fragment f;
-        fragment_init(&f, &u->items[i], b->scope->session_lease);
-        at += pb__txn_request__pack(&f.txn, at);
-    }
+    at = pack_items(b, u, false, at);
+    at = pack_items(b, u, true, at);
+    for (size_t i = 0; i < u->count; i++)
+        out->records += is_record(u->items[i].cell);
     CHECK(at == out->txn.data + u->bytes);
     return at;
 }

@@ -22,6 +22,11 @@ void group_free(ew_group *g) {
             p->drop(p->arg);
         free(p);
     }
+    for (group_copy *c = g->submit ? g->submit->copies : NULL, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(g->submit);
     free(g);
 }
 

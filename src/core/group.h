@@ -28,6 +28,33 @@ typedef struct group_patch {
     ew_drop_fn drop;
 } group_patch;
 
+/* Another request with the same identity, which gets the same reply. */
+typedef struct group_copy {
+    struct group_copy *next;
+    uint64_t submit_id;
+} group_copy;
+
+enum { GROUP_RECORD_BYTES = 48 }; /* a packed SubmitRecord takes 37 at most */
+
+/* What a submit with an identity leaves in etcd, in the same unit as its writes, or alone if it is refused (SEMANTICS
+ * 33). */
+typedef struct group_record {
+    ew_slice key;     /* the client's; empty: no record is left */
+    int64_t revision; /* its mod_revision, as last known; 0: absent, or not known */
+    ew_slice committed, refused;
+} group_record;
+
+/* The identity of a submit. */
+typedef struct group_submit {
+    struct submit_client *client;
+    uint64_t sequence, digest;
+    group_copy *copies;
+    group_record record;
+    uint8_t bytes[2][GROUP_RECORD_BYTES]; /* of the record's values */
+    bool refused;                         /* what its unit holds is the refusal, */
+    int64_t refused_at;                   /* which was decided on this revision */
+} group_submit;
+
 struct ew_group {
     ew_group *next;
     const group_scope *scope;
@@ -39,6 +66,7 @@ struct ew_group {
     void *done_arg;
     bool submitted; /* made of a submit: its outcome is the reply to `submit_id` */
     uint64_t submit_id;
+    group_submit *submit; /* NULL: without an identity */
 };
 
 ew_group *group_new(const group_scope *scope, uint64_t number); /* NULL when out of memory */

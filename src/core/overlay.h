@@ -15,6 +15,7 @@ typedef enum overlay_lease {
     OVERLAY_LEASE_NONE,
     OVERLAY_LEASE_KEEP, /* the one that the key has in etcd */
     OVERLAY_LEASE_SESSION,
+    OVERLAY_LEASE_RECORD, /* the key is a client's record */
 } overlay_lease;
 
 typedef struct overlay_state {

@@ -71,6 +71,7 @@ void ticking_free(ticking *t) {
         return;
     drop_groups(t);
     evaluate_patches_fini(&t->patches);
+    submit_clients_fini(&t->clients);
     ticking_drop_updates(t);
     ticking_drop_changes(t);
     ticking_drop_audit(t);

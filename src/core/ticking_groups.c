@@ -26,18 +26,10 @@ static ew_group *pop(ticking_list *list) {
 }
 
 void ticking_decide_group(ticking *t, ew_group *g, int status, int64_t revision, const char *detail) {
-    if (g->submitted) {
-        t->submit_count--;
-        if (t->out) {
-            ticking_effect *reply = ticking_emit(t, TICKING_DO_REPLY);
-            reply->submit_id = g->submit_id;
-            reply->status = status;
-            reply->revision = revision;
-            reply->detail = ticking_keep_text(t, detail);
-        }
-    } else if (g->done) {
+    if (g->submitted)
+        ticking_answer_submit(t, g, status, revision, detail);
+    else if (g->done)
         g->done(g->done_arg, status, revision);
-    }
     group_free(g);
 }
 
@@ -45,13 +37,16 @@ static void decide_first(ticking *t, int status, int64_t revision, const char *d
     ticking_decide_group(t, pop(&t->pending), status, revision, detail);
 }
 
-/* The run ends before them: nothing of them was written. */
+/* The run ends before the first one: nothing of it was written by this worker. */
+static void abandon_first(ticking *t, ticking_list *list, int status, const char *detail) {
+    ew_group *g = pop(list);
+    ticking_decide_group(t, g, g->submit ? ticking_abandoned_status(true) : status, 0, detail);
+}
+
 void ticking_give_up(ticking *t, ticking_list *list) {
-    while (list->first) {
-        ew_group *g = pop(list);
-        ticking_decide_group(t, g, g->error.code != EW_OK ? g->error.code : EW_ERR_CANCELLED, 0,
-                             "the worker ended first");
-    }
+    while (list->first)
+        abandon_first(t, list, list->first->error.code != EW_OK ? list->first->error.code : EW_ERR_CANCELLED,
+                      "the worker ended first");
 }
 
 /* ---- when ---- */
@@ -95,16 +90,33 @@ static void fail_run(ticking *t, int status, const char *detail) {
 static void group_failed(ticking *t, const ew_error *err) {
     const ew_group *g = t->pending.first;
     bool goes_on = err->code == EW_ERR_TOO_LARGE && (g->done || g->submitted);
-    if (!goes_on)
+    if (!goes_on) {
         fail_run(t, err->code, err->detail);
-    decide_first(t, err->code, 0, err->detail);
+        abandon_first(t, &t->pending, err->code, err->detail);
+    } else {
+        decide_first(t, err->code, 0, err->detail);
+    }
+}
+
+static void refuse_first(ticking *t) {
+    ticking_note_decision(t->pending.first, EW_ERR_REFUSED, t->observed);
+    decide_first(t, EW_ERR_REFUSED, t->observed, "a compare does not hold");
 }
 
 /* Evaluates from the first pending group on, until one must wait. Groups that are decided by that alone are done. */
 static void evaluate_pending(ticking *t, evaluate_batch *b) {
     for (ew_group *g = t->pending.first, *next; g && !t->ending; g = next) {
         ew_error err = {0};
+        ticking_reply known;
         next = g->next;
+        bool is_known = ticking_submit_is_known(g, &known);
+        if (is_known && b->unit_count > 0)
+            return;
+        if (is_known) {
+            decide_first(t, known.status, known.revision, known.detail);
+            continue;
+        }
+        ticking_prepare_submit(t, g);
         evaluate_result result = evaluate_group(b, g, &err);
         if (result == EVALUATE_LATER)
             return;
@@ -115,8 +127,10 @@ static void evaluate_pending(ticking *t, evaluate_batch *b) {
         t->agains = 0;
         if (result == EVALUATE_UNCHANGED)
             decide_first(t, EW_OK, t->observed, NULL);
+        else if (result == EVALUATE_RECORDED)
+            g->submit->refused = true;
         else if (result == EVALUATE_REFUSED)
-            decide_first(t, EW_ERR_REFUSED, t->observed, "a compare does not hold");
+            refuse_first(t);
         else if (result == EVALUATE_FAILED)
             group_failed(t, &err);
     }
@@ -149,7 +163,8 @@ void ticking_evaluate(ticking *t) {
                                     .glue = !t->no_glue,
                                     .max_keys = t->config.max_txn_keys,
                                     .max_bytes = t->config.max_txn_bytes,
-                                    .overhead_bytes = t->config.txn_overhead_bytes};
+                                    .overhead_bytes = t->config.txn_overhead_bytes,
+                                    .record_lease = t->config.record_lease};
     evaluate_batch b;
     evaluate_init(&b, t->mirror, &t->scope, &limits);
     evaluate_pending(t, &b);
@@ -166,8 +181,9 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
             break;
         int64_t revision = u < o->n_revisions ? o->revisions[u] : o->barrier_revision;
         for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
-            t->stats.groups_committed++;
-            decide_first(t, EW_OK, revision, NULL);
+            ticking_reply reply;
+            ticking_submit_committed(t, t->pending.first, revision, &reply);
+            decide_first(t, reply.status, reply.revision, reply.detail);
         }
     }
     if (o->barrier_revision > t->barrier && !EW_BUG(no_barrier))
@@ -181,6 +197,8 @@ static void unit_refused(ticking *t, const Msg__Outcome *o) {
     t->stats.groups_refused += t->patches.units[o->units].groups;
     t->no_glue = true;
     t->wait_revision = o->conflict_revision;
+    if (ticking_learn_records(t, o)) /* with what they tell it will not be refused for them again */
+        return;
     if (o->conflict_revision <= 0) /* by a deletion, which is newer than what it was evaluated on */
         t->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : t->base_revision + 1;
     t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
@@ -208,7 +226,7 @@ static void unit_failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
                 decide_first(t, EW_ERR_UNKNOWN_OUTCOME, 0, detail);
         }
     } else {
-        decide_first(t, o->status, 0, detail);
+        abandon_first(t, &t->pending, o->status, detail);
     }
 }
 

@@ -12,6 +12,7 @@
 #define CORE_TICKING_PRIVATE_H
 
 #include "core/evaluate.h"
+#include "core/submit_clients.h"
 #include "core/ticking.h"
 #include "etcd.pb-c.h"
 
@@ -107,9 +108,10 @@ struct ticking {
     uint64_t group_number;
 
     /* Groups. */
-    ticking_list pending; /* undecided, in order; the first ones are in the batch that is out */
-    ticking_list submits; /* wait to be put behind them */
-    uint32_t submit_count;
+    ticking_list pending;  /* undecided, in order; the first ones are in the batch that is out */
+    ticking_list submits;  /* wait to be put behind them */
+    uint32_t submit_count; /* requests that wait, copies too */
+    submit_clients clients;
     bool batch_out;
     uint64_t batch;
     evaluate_patches patches;
@@ -192,6 +194,18 @@ void ticking_decide_group(ticking *t, ew_group *g, int status, int64_t revision,
 void ticking_give_up(ticking *t, ticking_list *list);
 
 /* ticking_submits.c */
+typedef struct ticking_reply {
+    int status;
+    int64_t revision;
+    char detail[128];
+} ticking_reply;
 void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s);
+void ticking_answer_submit(ticking *t, const ew_group *g, int status, int64_t revision, const char *detail);
+int ticking_abandoned_status(bool has_identity);
+bool ticking_submit_is_known(const ew_group *g, ticking_reply *out); /* decided before: by a copy, or a later one */
+void ticking_prepare_submit(ticking *t, ew_group *g);                /* the record, before it is evaluated */
+void ticking_note_decision(const ew_group *g, int status, int64_t revision);
+void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking_reply *out);
+bool ticking_learn_records(ticking *t, const Msg__Outcome *o); /* whether there was any */
 
 #endif

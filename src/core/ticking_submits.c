@@ -1,11 +1,150 @@
-/* Groups from other applications: plain puts, deletes and compares, committed behind the reactor's own. */
+/* Groups from other applications: plain puts, deletes and compares, committed behind the reactor's own.
+ *
+ * One with an identity is decided once, whatever is sent again and whoever dies (SEMANTICS 33): the transaction that
+ * decides it compares and puts the record of its client, so that of all copies, also those that a dead worker has left
+ * on their way to etcd, one is applied. A worker that does not know the record expects none; the transaction is refused
+ * then, and brings the record back (ticking_learn_records). A refusal is decided by a put of the record as well. */
 #include "core/ticking_private.h"
 
-static void reply(ticking *t, uint64_t id, int status, const char *detail) {
+#include "core/bug.h"
+#include "core/check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- replies ---- */
+
+static void reply(ticking *t, uint64_t id, int status, int64_t revision, const char *detail) {
     ticking_effect *e = ticking_emit(t, TICKING_DO_REPLY);
     e->submit_id = id;
     e->status = status;
+    e->revision = revision;
     e->detail = ticking_keep_text(t, detail);
+}
+
+void ticking_answer_submit(ticking *t, const ew_group *g, int status, int64_t revision, const char *detail) {
+    t->submit_count--;
+    if (t->out)
+        reply(t, g->submit_id, status, revision, detail);
+    if (!g->submit)
+        return;
+    for (const group_copy *c = g->submit->copies; c; c = c->next) {
+        t->submit_count--;
+        if (t->out)
+            reply(t, c->submit_id, status, revision, detail);
+    }
+    g->submit->client->pending--;
+}
+
+/* What can be said of a submit that this worker writes no more: without an identity, that it did not. With one, an
+ * earlier copy may have been committed by another worker, or a dead one's may still be. */
+int ticking_abandoned_status(bool has_identity) {
+    return has_identity ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED;
+}
+
+/* ---- what is known already ---- */
+
+static int too_old(uint64_t sequence, uint64_t newest, char *detail, size_t size) {
+    snprintf(detail, size, "sequence %" PRIu64 " is older than %" PRIu64 ", its outcome is no longer kept", sequence,
+             newest);
+    return EW_ERR_TOO_OLD;
+}
+
+static int another(uint64_t sequence, char *detail, size_t size) {
+    snprintf(detail, size, "sequence %" PRIu64 " was used before, by a submit of other content", sequence);
+    return EW_ERR_BAD_MESSAGE;
+}
+
+static const char *words_of(int status) {
+    return status == EW_ERR_REFUSED           ? "a compare does not hold"
+           : status == EW_ERR_UNKNOWN_OUTCOME ? "the client's record below receipt_prefix is malformed"
+                                              : "";
+}
+
+/* Whether the client's last decided submit is this one, or a later one. */
+static bool known_outcome(const submit_client *client, uint64_t sequence, uint64_t digest, ticking_reply *out) {
+    if (sequence > client->sequence)
+        return false;
+    *out = (ticking_reply){.status = client->status};
+    if (sequence < client->sequence) {
+        out->status = too_old(sequence, client->sequence, out->detail, sizeof out->detail);
+    } else if (client->status != EW_ERR_UNKNOWN_OUTCOME && digest != client->digest) {
+        out->status = another(sequence, out->detail, sizeof out->detail);
+    } else {
+        out->revision = client->revision;
+        snprintf(out->detail, sizeof out->detail, "%s", words_of(client->status));
+    }
+    return true;
+}
+
+bool ticking_submit_is_known(const ew_group *g, ticking_reply *out) {
+    return g->submit && known_outcome(g->submit->client, g->submit->sequence, g->submit->digest, out);
+}
+
+static ew_group *newest_of(const ticking_list *list, const submit_client *client, ew_group *newest) {
+    for (ew_group *g = list->first; g; g = g->next)
+        if (g->submit && g->submit->client == client)
+            newest = g;
+    return newest;
+}
+
+/* The request gets the reply of the group that is pending. */
+static void attach(ticking *t, uint64_t id, ew_group *g) {
+    group_copy *copy = t->submit_count < t->config.max_submits ? malloc(sizeof *copy) : NULL;
+    if (!copy) {
+        bool full = t->submit_count >= t->config.max_submits;
+        reply(t, id, full ? EW_ERR_BUSY : EW_ERR_NO_MEMORY, 0, full ? "too many requests are waiting" : "");
+        return;
+    }
+    *copy = (group_copy){g->submit->copies, id};
+    g->submit->copies = copy;
+    t->submit_count++;
+}
+
+/* Answers what needs no new group: a repeat, or what came too late. */
+static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
+    const submit_client *client = submit_clients_find(&t->clients, ticking_slice(s->client));
+    const uint64_t digest = submit_digest(s);
+    ticking_reply known;
+    if (!client)
+        return false;
+    if (known_outcome(client, s->sequence, digest, &known)) {
+        reply(t, id, known.status, known.revision, known.detail);
+        return true;
+    }
+    ew_group *g = client->pending > 0 ? newest_of(&t->submits, client, newest_of(&t->pending, client, NULL)) : NULL;
+    if (!g || s->sequence > g->submit->sequence)
+        return false;
+    if (s->sequence == g->submit->sequence && digest == g->submit->digest) {
+        attach(t, id, g);
+        return true;
+    }
+    int status = s->sequence < g->submit->sequence
+                     ? too_old(s->sequence, g->submit->sequence, known.detail, sizeof known.detail)
+                     : another(s->sequence, known.detail, sizeof known.detail);
+    reply(t, id, status, 0, known.detail);
+    return true;
+}
+
+/* ---- a new one ---- */
+
+static bool has_identity(const Msg__Submit *s) {
+    return s->client.len > 0 || s->sequence > 0;
+}
+
+static bool identity_is_sound(ticking *t, uint64_t id, const Msg__Submit *s) {
+    char detail[96] = "";
+    if (s->client.len > SUBMIT_CLIENT_ID_MAX)
+        snprintf(detail, sizeof detail, "the client's id has %zu bytes, at most %d are allowed", s->client.len,
+                 SUBMIT_CLIENT_ID_MAX);
+    else if (s->client.len == 0)
+        snprintf(detail, sizeof detail, "a sequence without a client");
+    else if (s->sequence == 0)
+        snprintf(detail, sizeof detail, "a client without a sequence, which is 1 or more");
+    if (detail[0])
+        reply(t, id, EW_ERR_BAD_MESSAGE, 0, detail);
+    return !detail[0];
 }
 
 /* The group's own error sticks and is looked at once, at the end. */
@@ -23,33 +162,145 @@ static void fill(ew_group *g, const Msg__Submit *s) {
         ew_group_delete(g, ticking_slice(s->deletes[i]));
 }
 
-void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s) {
-    if (t->ending || t->finished) {
-        reply(t, id, EW_ERR_CANCELLED, "the worker is ending");
-        return;
-    }
-    if (t->submit_count >= t->config.max_submits) {
-        reply(t, id, EW_ERR_BUSY, "too many submitted groups are waiting");
-        return;
-    }
-    if (s->n_puts == 0 && s->n_deletes == 0) {
-        reply(t, id, EW_ERR_BAD_MESSAGE, "the group has no puts and no deletes");
-        return;
-    }
+/* False when out of memory. */
+static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
+    g->submit = calloc(1, sizeof *g->submit);
+    submit_client *client =
+        g->submit ? submit_clients_get(&t->clients, t->config.receipt_prefix, ticking_slice(s->client)) : NULL;
+    if (!client)
+        return false;
+    g->submit->client = client;
+    g->submit->sequence = s->sequence;
+    g->submit->digest = submit_digest(s);
+    return true;
+}
+
+static void enqueue(ticking *t, ew_group *g) {
+    ticking_list one = {g, g};
+    ticking_append(&t->submits, &one);
+    t->submit_count++;
+    if (g->submit)
+        g->submit->client->pending++;
+}
+
+static void make_group(ticking *t, uint64_t id, const Msg__Submit *s) {
     ew_group *g = group_new(&t->scope, 0);
-    if (!g) {
-        reply(t, id, EW_ERR_NO_MEMORY, "");
+    if (!g || (has_identity(s) && !identify(t, g, s))) {
+        group_free(g);
+        reply(t, id, EW_ERR_NO_MEMORY, 0, "");
         return;
     }
     g->submitted = true;
     g->submit_id = id;
     fill(g, s);
     if (g->error.code != EW_OK) {
-        reply(t, id, g->error.code, g->error.detail);
+        reply(t, id, g->error.code, 0, g->error.detail);
         group_free(g);
+    } else {
+        enqueue(t, g);
+    }
+}
+
+void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s) {
+    bool identity = has_identity(s);
+    if (identity && (!identity_is_sound(t, id, s) || take_repeat(t, id, s)))
+        return;
+    if (t->ending || t->finished)
+        reply(t, id, ticking_abandoned_status(identity), 0, "the worker is ending");
+    else if (t->submit_count >= t->config.max_submits)
+        reply(t, id, EW_ERR_BUSY, 0, "too many submitted groups are waiting");
+    else if (s->n_puts == 0 && s->n_deletes == 0)
+        reply(t, id, EW_ERR_BAD_MESSAGE, 0, "the group has no puts and no deletes");
+    else
+        make_group(t, id, s);
+}
+
+/* ---- records ---- */
+
+static ew_slice pack_record(const group_submit *s, int status, int64_t revision, uint8_t *bytes) {
+    Msg__SubmitRecord r = MSG__SUBMIT_RECORD__INIT;
+    r.sequence = s->sequence;
+    r.digest = s->digest;
+    r.status = status;
+    r.revision = revision;
+    CHECK(msg__submit_record__get_packed_size(&r) <= GROUP_RECORD_BYTES);
+    return (ew_slice){bytes, msg__submit_record__pack(&r, bytes)};
+}
+
+void ticking_prepare_submit(ticking *t, ew_group *g) {
+    group_submit *s = g->submit;
+    if (!s)
+        return;
+    s->refused = false;
+    s->refused_at = t->observed;
+    bool kept = t->config.record_lease != 0 && !EW_BUG(record_left_out);
+    s->record = (group_record){.key = kept ? s->client->key : (ew_slice){NULL, 0},
+                               .revision = s->client->record_revision,
+                               .committed = pack_record(s, EW_OK, 0, s->bytes[0]),
+                               .refused = pack_record(s, EW_ERR_REFUSED, t->observed, s->bytes[1])};
+}
+
+void ticking_note_decision(const ew_group *g, int status, int64_t revision) {
+    submit_client *client = g->submit ? g->submit->client : NULL;
+    if (!client || g->submit->sequence < client->sequence)
+        return;
+    client->sequence = g->submit->sequence;
+    client->digest = g->submit->digest;
+    client->status = status;
+    client->revision = revision;
+}
+
+void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking_reply *out) {
+    *out = (ticking_reply){.status = EW_OK, .revision = revision};
+    if (!g->submit) {
+        t->stats.groups_committed++;
         return;
     }
-    ticking_list one = {g, g};
-    ticking_append(&t->submits, &one);
-    t->submit_count++;
+    if (g->submit->refused)
+        *out = (ticking_reply){.status = EW_ERR_REFUSED, .revision = g->submit->refused_at};
+    snprintf(out->detail, sizeof out->detail, "%s", words_of(out->status));
+    t->stats.groups_committed += out->status == EW_OK;
+    if (g->submit->record.key.len > 0)
+        g->submit->client->record_revision = revision;
+    ticking_note_decision(g, out->status, out->revision);
+}
+
+/* The pending submit whose client has this record. */
+static ew_group *group_of(const ticking *t, ProtobufCBinaryData key) {
+    for (ew_group *g = t->pending.first; g; g = g->next)
+        if (g->submit && ew_slice_equal(g->submit->client->key, ticking_slice(key)))
+            return g;
+    return NULL;
+}
+
+static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *unit) {
+    Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
+    if (!txn) { /* it is our own: memory ran out, and without what was learned it would be refused for ever */
+        ticking_no_memory(t);
+        return;
+    }
+    const ew_group *g = group_of(t, txn->compare[txn->n_compare - unit->records + found->place]->key);
+    int status = g ? submit_client_learn(g->submit->client, found->mod_revision, ticking_slice(found->value),
+                                         g->submit->sequence)
+                   : EW_OK;
+    if (status == EW_ERR_NO_MEMORY)
+        ticking_no_memory(t);
+    else if (status != EW_OK)
+        ticking_log(t, EW_LOG_WARN, "the record of a client that submits is malformed");
+    pb__txn_request__free_unpacked(txn, NULL);
+}
+
+bool ticking_learn_records(ticking *t, const Msg__Outcome *o) {
+    bool any = false;
+    for (size_t i = 0; i < o->n_records; i++) {
+        const Msg__FoundRecord *found = o->records[i];
+        if (found->unit >= t->patches.message.n_units || found->mod_revision < 0 ||
+            found->place >= t->patches.units[found->unit].records) {
+            t->stats.bad_messages++;
+            continue;
+        }
+        learn(t, found, &t->patches.units[found->unit]);
+        any = true;
+    }
+    return any;
 }

@@ -31,6 +31,7 @@ typedef struct world {
     bool has_outcome;
     Msg__Outcome outcome;
     int64_t revisions[300];
+    char records[2048]; /* of the last outcome: "unit.place@mod_revision=value " for each */
     char detail[256];
     bool ended;
     size_t logs;
@@ -85,6 +86,13 @@ static inline void take_effect(world *w, const committing_effect *e) {
         snprintf(w->detail, sizeof w->detail, "%s", e->outcome.detail);
         for (size_t i = 0; i < e->outcome.n_revisions && i < 300; i++)
             w->revisions[i] = e->outcome.revisions[i];
+        w->records[0] = '\0';
+        for (size_t i = 0; i < e->outcome.n_records; i++) {
+            const Msg__FoundRecord *r = e->outcome.records[i];
+            size_t used = strlen(w->records);
+            snprintf(w->records + used, sizeof w->records - used, "%u.%u@%lld=%.*s ", r->unit, r->place,
+                     (long long)r->mod_revision, (int)r->value.len, (const char *)r->value.data);
+        }
         assert_int_equal(e->outcome.n_revisions, e->outcome.units);
         break;
     case COMMITTING_DO_LEASE:
@@ -235,6 +243,37 @@ static inline void batch_key(batch *b, const char *key, int64_t mod, const char 
         u->ops++;
     }
     u->compares++;
+    assert_true(b->used + pb__txn_request__get_packed_size(&txn) <= sizeof b->bytes);
+    size_t len = pb__txn_request__pack(&txn, b->bytes + b->used);
+    b->used += len;
+    u->txn.len += len;
+}
+
+/* Adds a client's record to the last unit: compared with `mod`, read whole, put. */
+static inline void batch_record(batch *b, const char *key, int64_t mod, const char *value) {
+    const ProtobufCBinaryData k = {strlen(key), (uint8_t *)key};
+    Msg__Unit *u = b->list[b->patches.n_units - 1];
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__RequestOp op = PB__REQUEST_OP__INIT, *ops[] = {&op}, read = PB__REQUEST_OP__INIT, *reads[] = {&read};
+    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
+    Pb__RangeRequest range = PB__RANGE_REQUEST__INIT;
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.key = put.key = range.key = k;
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = mod;
+    read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    read.request_range = &range;
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op.request_put = &put;
+    put.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
+    txn.compare = compares;
+    txn.success = ops;
+    txn.failure = reads;
+    txn.n_compare = txn.n_success = txn.n_failure = 1;
+    u->compares++;
+    u->ops++;
+    u->records++;
     assert_true(b->used + pb__txn_request__get_packed_size(&txn) <= sizeof b->bytes);
     size_t len = pb__txn_request__pack(&txn, b->bytes + b->used);
     b->used += len;

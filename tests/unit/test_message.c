@@ -1,9 +1,12 @@
 /* The bodies of mailbox messages: which of them wake a waiting actor, and what other applications send and receive. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -103,6 +106,8 @@ static void a_submit_carries_all_that_was_put_into_it(void **state) {
     assert_true(m->compares[0]->absent);
     assert_false(m->compares[1]->absent);
     assert_true(ew_slice_equal(message_slice(m->compares[1]->value), EW_STR("v")));
+    assert_int_equal(m->client.len, 17); /* of its own */
+    assert_int_equal(m->sequence, 1);
     msg__submit__free_unpacked(m, NULL);
 }
 
@@ -114,12 +119,130 @@ static void a_reply_or_a_note_that_is_none_is_refused(void **state) {
     assert_int_equal(ew_tick_note_unpack("\xff", 1, &note), EW_ERR_BAD_MESSAGE);
 }
 
+/* ---- identities of submits ---- */
+
+static Msg__Submit *submit_of(ew_submit *s) {
+    void *body;
+    size_t size;
+    assert_int_equal(ew_submit_pack(s, &body, &size), EW_OK);
+    Msg__Submit *m = msg__submit__unpack(NULL, size, body);
+    assert_non_null(m);
+    free(body);
+    return m;
+}
+
+/* Also a new ew_submit has one of its own; the same one packs to the same. */
+static void a_submit_keeps_its_identity(void **state) {
+    (void)state;
+    ew_submit *s = ew_submit_new(), *other = ew_submit_new();
+    Msg__Submit *first = submit_of(s), *again = submit_of(s), *another = submit_of(other);
+    assert_true(ew_slice_equal(message_slice(first->client), message_slice(again->client)));
+    assert_int_equal(first->sequence, again->sequence);
+    assert_false(ew_slice_equal(message_slice(first->client), message_slice(another->client)));
+    msg__submit__free_unpacked(first, NULL);
+    msg__submit__free_unpacked(again, NULL);
+    msg__submit__free_unpacked(another, NULL);
+    ew_submit_free(s);
+    ew_submit_free(other);
+}
+
+/* 64 of a thread stand side by side; then each of these clients goes on with its next sequence. */
+static void sequences_rise(void **state) {
+    (void)state;
+    enum { CLIENTS = 64 };
+    uint8_t clients[CLIENTS][17];
+    uint64_t sequences[CLIENTS];
+    for (int i = 0; i < 2 * CLIENTS; i++) {
+        ew_submit *s = ew_submit_new();
+        Msg__Submit *m = submit_of(s);
+        assert_int_equal(m->client.len, sizeof clients[0]);
+        for (int k = 0; k < i && k < CLIENTS; k++) {
+            bool same = memcmp(clients[k], m->client.data, sizeof clients[0]) == 0;
+            assert_int_equal(same, i >= CLIENTS && k == i - CLIENTS);
+        }
+        if (i < CLIENTS) {
+            memcpy(clients[i], m->client.data, sizeof clients[0]);
+            sequences[i] = m->sequence;
+        } else {
+            assert_int_equal(m->sequence, sequences[i - CLIENTS] + 1);
+        }
+        msg__submit__free_unpacked(m, NULL);
+        ew_submit_free(s);
+    }
+}
+
+static void *one_identity(void *out) {
+    ew_submit *s = ew_submit_new();
+    Msg__Submit *m = submit_of(s);
+    memcpy(out, m->client.data, m->client.len);
+    msg__submit__free_unpacked(m, NULL);
+    ew_submit_free(s);
+    return NULL;
+}
+
+/* Two threads, and a process and its child, are different clients. */
+static void identities_are_not_shared(void **state) {
+    (void)state;
+    uint8_t ours[17], theirs[17], childs[17] = {0};
+    pthread_t thread;
+    int fds[2], status;
+    one_identity(ours);
+    assert_int_equal(pthread_create(&thread, NULL, one_identity, theirs), 0);
+    pthread_join(thread, NULL);
+    assert_memory_not_equal(ours, theirs, 16);
+    assert_int_equal(pipe(fds), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        one_identity(childs);
+        _exit(write(fds[1], childs, sizeof childs) == (ssize_t)sizeof childs ? 0 : 1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(read(fds[0], childs, sizeof childs), sizeof childs);
+    assert_memory_not_equal(ours, childs, 16);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void an_identity_can_be_given(void **state) {
+    (void)state;
+    char longest[65];
+    memset(longest, 'x', sizeof longest);
+    ew_submit *s = ew_submit_new();
+    assert_int_equal(ew_submit_identity(s, (ew_slice){longest, 64}, UINT64_MAX), EW_OK);
+    Msg__Submit *m = submit_of(s);
+    assert_int_equal(m->client.len, 64);
+    assert_true(m->sequence == UINT64_MAX);
+    msg__submit__free_unpacked(m, NULL);
+    assert_int_equal(ew_submit_identity(s, EW_STR(""), 0), EW_OK);
+    m = submit_of(s);
+    assert_int_equal(m->client.len + m->sequence, 0);
+    msg__submit__free_unpacked(m, NULL);
+    ew_submit_free(s);
+    const struct {
+        ew_slice client;
+        uint64_t sequence;
+    } wrong[] = {{{longest, 65}, 1}, {{longest, 1}, 0}, {{NULL, 0}, 1}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        void *body;
+        size_t size;
+        s = ew_submit_new();
+        assert_int_equal(ew_submit_identity(s, wrong[i].client, wrong[i].sequence), EW_ERR_INVALID);
+        assert_int_equal(ew_submit_pack(s, &body, &size), EW_ERR_INVALID); /* it sticks */
+        ew_submit_free(s);
+    }
+    assert_int_equal(ew_submit_identity(NULL, EW_STR("c"), 1), EW_ERR_NO_MEMORY);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_moves_the_reactor_on_is_urgent),
         cmocka_unit_test(what_is_no_message_is_urgent_so_that_it_is_dropped_soon),
         cmocka_unit_test(an_actors_end_is_seen_without_unpacking),
         cmocka_unit_test(a_submit_carries_all_that_was_put_into_it),
+        cmocka_unit_test(a_submit_keeps_its_identity),
+        cmocka_unit_test(sequences_rise),
+        cmocka_unit_test(identities_are_not_shared),
+        cmocka_unit_test(an_identity_can_be_given),
         cmocka_unit_test(a_reply_or_a_note_that_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* Pending groups: committed, refused, evaluated again, decided; and groups from other applications. */
-#include "unit/ticking_fixture.h"
+#include "unit/submit_fixture.h"
 
 static life *l;
 
@@ -487,46 +487,6 @@ static void test_free_tells(void **state) {
 }
 
 /* ---- submits ---- */
-
-typedef struct submit {
-    Msg__Submit message;
-    Msg__Submit__Put put, *puts[1];
-    Msg__Submit__Compare compare, *compares[1];
-    ProtobufCBinaryData deletes[1];
-} submit;
-
-static submit *submit_init(submit *u) {
-    msg__submit__init(&u->message);
-    msg__submit__put__init(&u->put);
-    msg__submit__compare__init(&u->compare);
-    u->puts[0] = &u->put;
-    u->compares[0] = &u->compare;
-    u->message.puts = u->puts;
-    u->message.compares = u->compares;
-    u->message.deletes = u->deletes;
-    return u;
-}
-
-static submit *submit_put(submit *u, const char *key, const char *value) {
-    u->put.key = binary(key);
-    u->put.value = binary(value);
-    u->message.n_puts = 1;
-    return u;
-}
-
-static submit *submit_delete(submit *u, const char *key) {
-    u->deletes[0] = binary(key);
-    u->message.n_deletes = 1;
-    return u;
-}
-
-static submit *submit_if(submit *u, const char *key, const char *value) {
-    u->compare.key = binary(key);
-    u->compare.value = binary(value);
-    u->compare.absent = !value;
-    u->message.n_compares = 1;
-    return u;
-}
 
 static void give(uint64_t id, submit *u) {
     step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &u->message, .submit_id = id});

@@ -40,8 +40,10 @@ static void *failing_realloc(void *old, size_t size) {
 #include "core/group.c"
 #include "core/group_scope.c"
 #include "core/mirror.c"
+#include "core/submit_clients.c"
 #include "core/tick.c"
 #include "core/ticking.c"
+#include "core/unpack.c"
 #define remember_key remember_audited
 #define complete     complete_audit
 #include "core/ticking_audit.c"
@@ -131,6 +133,28 @@ static void submit_one(life *l) {
     message.puts = puts;
     message.n_puts = 1;
     step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &message, .submit_id = 1});
+    for (uint64_t copy = 0; copy < 2; copy++) {
+        message.client = binary("client");
+        message.sequence = 7;
+        put.key = binary("/a/identified");
+        step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &message, .submit_id = 2 + copy});
+    }
+}
+
+/* The last unit is refused, and brings the record of its client. */
+static void refused_with_record(life *l) {
+    uint32_t unit = (uint32_t)l->patches->n_units - 1;
+    Msg__SubmitRecord r = MSG__SUBMIT_RECORD__INIT;
+    uint8_t bytes[64];
+    r.sequence = 6;
+    Msg__FoundRecord record = MSG__FOUND_RECORD__INIT, *list[] = {&record};
+    record.unit = unit;
+    record.value = (ProtobufCBinaryData){msg__submit_record__pack(&r, bytes), bytes};
+    record.mod_revision = 5;
+    Msg__Outcome o = outcome_of(l, EW_ERR_REFUSED, unit, 0);
+    o.records = list;
+    o.n_records = l->patches->units[unit]->records;
+    take_outcome(l, o);
 }
 
 static void play(life *l) {
@@ -156,6 +180,10 @@ static void play(life *l) {
     }
     events(l, {"/a/x", 14, "5"});
     settle(l);
+    if (ticking_get_state(l->t) == TICKING_COMMITTING) {
+        refused_with_record(l);
+        settle(l);
+    }
     if (ticking_get_state(l->t) == TICKING_COMMITTING)
         committed(l, 20);
     const kv other = {"/a/m", 25, "1"};
@@ -248,6 +276,7 @@ static void every_failure(void (*part)(life *), const ticking_config *config) {
 static void test_memory(void **state) {
     (void)state;
     ticking_config config = plain_config;
+    config.record_lease = 7;
     every_failure(play, &config);
     config.serializable = true;
     every_failure(play, &config);

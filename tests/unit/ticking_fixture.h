@@ -35,10 +35,11 @@ struct life {
     int commits;
     Msg__Patches *patches; /* a copy of the last commit */
     int replies;
-    uint64_t reply_id;
+    uint64_t reply_id; /* and of the last one: */
     int reply_status;
     int64_t reply_revision;
     char reply_detail[256];
+    uint64_t replied_mask; /* of all ids below 64 */
     int audits, resyncs;
     uint64_t audit_number;
     int64_t audit_revision;
@@ -87,6 +88,7 @@ static inline void life_free(life *l) {
 
 static inline void look(life *l) {
     l->ticks = l->resets = l->commits = l->replies = l->audits = l->resyncs = 0;
+    l->replied_mask = 0;
     l->shown[0] = l->logs[0] = '\0';
 }
 
@@ -156,6 +158,7 @@ static inline void take_effect(life *l, const ticking_effect *e) {
         break;
     case TICKING_DO_REPLY:
         l->replies++;
+        l->replied_mask |= UINT64_C(1) << (e->submit_id & 63);
         l->reply_id = e->submit_id;
         l->reply_status = e->status;
         l->reply_revision = e->revision;
@@ -377,6 +380,15 @@ static inline void stop(life *l, int status) {
 
 /* ---- what was committed, as text ---- */
 
+/* A client's record in place of its value: "#sequence", and the status if it is not EW_OK. */
+static inline void append_record(char *text, size_t size, const Pb__PutRequest *put) {
+    Msg__SubmitRecord *r = msg__submit_record__unpack(NULL, put->value.len, put->value.data);
+    assert_non_null(r);
+    append(text, size, "%.*s=#%" PRIu64 "%s%s%s ", (int)put->key.len, (char *)put->key.data, r->sequence,
+           r->status ? " " : "", r->status ? ew_errname(r->status) : "", put->lease ? "!lease" : "");
+    msg__submit_record__free_unpacked(r, NULL);
+}
+
 /* Unit `i` as text: "key?mod" for a compare, then "key=value" for a put ("!keep", "!lease" behind it) and "-key" for a
  * deletion. */
 static inline const char *unit_text(life *l, size_t i) {
@@ -395,14 +407,17 @@ static inline const char *unit_text(life *l, size_t i) {
         const Pb__RequestOp *read = txn->failure[k];
         assert_int_equal(c->target, PB__COMPARE__COMPARE_TARGET__MOD);
         assert_int_equal(read->request_case, PB__REQUEST_OP__REQUEST_REQUEST_RANGE);
-        assert_true(read->request_range->keys_only);
+        assert_int_equal(!read->request_range->keys_only, k + u->records >= txn->n_compare);
         assert_int_equal(read->request_range->key.len, c->key.len);
         assert_memory_equal(read->request_range->key.data, c->key.data, c->key.len);
         append(text, sizeof text, "%.*s?%" PRId64 " ", (int)c->key.len, (char *)c->key.data, c->mod_revision);
     }
     for (size_t k = 0; k < txn->n_success; k++) {
         const Pb__RequestOp *op = txn->success[k];
-        if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT) {
+        if (k + u->records >= txn->n_success) {
+            assert_int_equal(op->request_case, PB__REQUEST_OP__REQUEST_REQUEST_PUT);
+            append_record(text, sizeof text, op->request_put);
+        } else if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT) {
             const Pb__PutRequest *put = op->request_put;
             append(text, sizeof text, "%.*s=%.*s%s%s ", (int)put->key.len, (char *)put->key.data, (int)put->value.len,
                    (char *)put->value.data, put->ignore_lease ? "!keep" : "", put->lease ? "!lease" : "");
