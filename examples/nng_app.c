@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ORDERS = 5, TIMEOUT_MS = 10000 };
+enum { ORDERS = 5, TIMEOUT_MS = 10000, TRIES = 1000 };
 
 /* The reactor: it bills what was ordered, once. */
 static int bill(void *self, ew_tick *t) {
@@ -30,7 +30,28 @@ static int bill(void *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* Orders something, and waits until it is in etcd. */
+/* Sends the request and waits for its reply. The socket sends it again by itself, after a while and when its connection
+ * breaks: that is the same submit, and is applied once. */
+static int request(nng_socket req, const void *body, size_t size, ew_submit_reply *reply) {
+    nng_msg *answer;
+    int rv = nng_send(req, (void *)(uintptr_t)body, size, 0);
+    if (rv != 0 || (rv = nng_recvmsg(req, &answer, 0)) != 0) {
+        fprintf(stderr, "nng_app: %s\n", nng_strerror(rv));
+        return EW_ERR_SYSTEM;
+    }
+    int status = ew_submit_reply_unpack(nng_msg_body(answer), nng_msg_len(answer), reply);
+    nng_msg_free(answer);
+    return status;
+}
+
+/* Whether the submit is decided: committed, or refused for good. Otherwise the same one is sent again. */
+static bool is_decided(int status) {
+    return status != EW_ERR_UNAVAILABLE && status != EW_ERR_BUSY && status != EW_ERR_NO_MEMORY &&
+           status != EW_ERR_UNKNOWN_OUTCOME;
+}
+
+/* Orders something, and waits until it is in etcd. Should this program end in the middle, its order may or may not be
+ * there: a program that wants to know keeps an identity of its own on disk (ew_submit_identity). */
 static int order(nng_socket req, int number, ew_submit_reply *reply) {
     char key[64], value[64];
     snprintf(key, sizeof key, "/shop/orders/%d", number);
@@ -42,17 +63,13 @@ static int order(nng_socket req, int number, ew_submit_reply *reply) {
     size_t size;
     int status = ew_submit_pack(s, &body, &size);
     ew_submit_free(s);
-    if (status != EW_OK)
-        return status;
-    int rv = nng_send(req, body, size, 0);
-    free(body);
-    nng_msg *answer;
-    if (rv != 0 || (rv = nng_recvmsg(req, &answer, 0)) != 0) {
-        fprintf(stderr, "nng_app: %s\n", nng_strerror(rv));
-        return EW_ERR_SYSTEM;
+    for (int tries = 0; status == EW_OK && tries < TRIES; tries++) {
+        status = request(req, body, size, reply);
+        if (status == EW_OK && is_decided(reply->status))
+            break;
+        nng_msleep(10); /* the worker has not reached etcd yet, say */
     }
-    status = ew_submit_reply_unpack(nng_msg_body(answer), nng_msg_len(answer), reply);
-    nng_msg_free(answer);
+    free(body);
     return status == EW_OK ? reply->status : status;
 }
 
@@ -87,8 +104,7 @@ static int shop(ew_worker *w) {
     if (nng_dial(req, ew_worker_submit_url(w), NULL, 0) == 0 && nng_dial(sub, ew_worker_ticks_url(w), NULL, 0) == 0)
         status = EW_OK;
     for (int i = 1; status == EW_OK && i <= ORDERS; i++) {
-        while ((status = order(req, i, &reply)) == EW_ERR_UNAVAILABLE)
-            nng_msleep(10); /* the worker has not reached etcd yet */
+        status = order(req, i, &reply);
         printf("order %d: %s at revision %lld\n", i, ew_strerror(status), (long long)reply.revision);
         if (status == EW_OK)
             status = await_tick(sub, reply.revision);

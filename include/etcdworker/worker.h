@@ -103,7 +103,9 @@ typedef struct ew_worker_stats {
                                 0 before the run and after it */
     const char *slowest_thread; /* "reactor", "watcher" or "committer"; NULL before the run and after it */
     int64_t tick_running_ms;    /* how long the reactor's function that runs now has taken; 0 if none runs */
-    int64_t txn_waiting_ms; /* how long the reactor has waited for the outcome of what it commits; 0 if it does not */
+    int64_t txn_waiting_ms;  /* how long the reactor has waited for the outcome of what it commits; 0 if it does not */
+    uint64_t submits;        /* SUBMIT requests taken */
+    uint64_t submit_repeats; /* of them, those of a submit that was sent before: answered with its outcome */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */

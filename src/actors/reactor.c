@@ -292,6 +292,8 @@ static void publish_counters(reactor_actor *r) {
     PUBLISH(snapshots, s.snapshots);
     PUBLISH(audits, s.audits);
     PUBLISH(audit_repairs, s.audit_repairs);
+    PUBLISH(submits, s.submits);
+    PUBLISH(submit_repeats, s.submit_repeats);
     PUBLISH(bad_messages, s.bad_messages + r->bad_messages);
     PUBLISH(keys, s.keys);
     PUBLISH(mirror_bytes, s.mirror_bytes);

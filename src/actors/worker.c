@@ -289,6 +289,8 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .slowest_thread = progress.slowest_thread,
         .tick_running_ms = progress.tick_running_ms,
         .txn_waiting_ms = progress.txn_waiting_ms,
+        .submits = read_counter(&c->submits),
+        .submit_repeats = read_counter(&c->submit_repeats),
     };
     return EW_OK;
 }

@@ -113,6 +113,7 @@ static void evaluate_pending(ticking *t, evaluate_batch *b) {
         if (is_known && b->unit_count > 0)
             return;
         if (is_known) {
+            t->stats.submit_repeats++;
             decide_first(t, known.status, known.revision, known.detail);
             continue;
         }

@@ -97,6 +97,7 @@ static void attach(ticking *t, uint64_t id, ew_group *g) {
         reply(t, id, full ? EW_ERR_BUSY : EW_ERR_NO_MEMORY, 0, full ? "too many requests are waiting" : "");
         return;
     }
+    t->stats.submit_repeats++;
     *copy = (group_copy){g->submit->copies, id};
     g->submit->copies = copy;
     t->submit_count++;
@@ -110,6 +111,7 @@ static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
     if (!client)
         return false;
     if (known_outcome(client, s->sequence, digest, &known)) {
+        t->stats.submit_repeats++;
         reply(t, id, known.status, known.revision, known.detail);
         return true;
     }
@@ -203,6 +205,7 @@ static void make_group(ticking *t, uint64_t id, const Msg__Submit *s) {
 
 void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s) {
     bool identity = has_identity(s);
+    t->stats.submits++;
     if (identity && (!identity_is_sound(t, id, s) || take_repeat(t, id, s)))
         return;
     if (t->ending || t->finished)

@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 25 };
+enum { METRICS = 27 };
 
 static void list(const pages_view *v, metric out[METRICS]) {
     const ew_worker_stats *s = &v->stats;
@@ -42,6 +42,8 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"log_records_dropped_total", "counter", "Log records dropped because stderr did not take them.",
          (int64_t)v->log_dropped},
         {"http_connections", "gauge", "Open connections of the HTTP server.", (int64_t)v->connections},
+        {"submits_total", "counter", "Submitted groups taken.", (int64_t)s->submits},
+        {"submit_repeats_total", "counter", "Of them, those that were sent before.", (int64_t)s->submit_repeats},
     };
     memcpy(out, all, sizeof all);
 }

@@ -45,7 +45,14 @@ static ew_submit *make_submit(const Msg__Submit *m) {
     return s;
 }
 
+/* What the library refuses to send, a worker refuses to take. */
+static bool identity_is_sound(const Msg__Submit *m) {
+    enum { CLIENT_MAX = 64 };
+    return m->client.len > 0 ? m->client.len <= CLIENT_MAX && m->sequence > 0 : m->sequence == 0;
+}
+
 static void check_same(const Msg__Submit *a, const Msg__Submit *b) {
+    CHECK(a->sequence == b->sequence && ew_slice_equal(message_slice(a->client), message_slice(b->client)));
     CHECK(a->n_compares == b->n_compares && a->n_puts == b->n_puts && a->n_deletes == b->n_deletes);
     for (size_t i = 0; i < a->n_compares; i++) {
         const Msg__Submit__Compare *x = a->compares[i], *y = b->compares[i];
@@ -69,8 +76,14 @@ static void read_submit(ew_slice body) {
     if (!m)
         return;
     ew_submit *s = make_submit(m);
-    CHECK(ew_submit_pack(s, &again, &size) == EW_OK);
+    int identified = ew_submit_identity(s, message_slice(m->client), m->sequence);
+    int packed = ew_submit_pack(s, &again, &size);
     ew_submit_free(s);
+    CHECK(identified == (identity_is_sound(m) ? EW_OK : EW_ERR_INVALID) && packed == identified);
+    if (packed != EW_OK) {
+        msg__submit__free_unpacked(m, NULL);
+        return;
+    }
     Msg__Submit *copy = unpack_message(&msg__submit__descriptor, (ew_slice){again, size}, &status);
     CHECK(copy);
     check_same(m, copy);

@@ -348,6 +348,24 @@ static size_t pack_events(uint8_t *bytes, Msg__Events *events) {
     return pb__watch_response__pack(&response, bytes);
 }
 
+/* A client's record, of any submit or of none, which a refused unit has found. */
+static void fill_record(Msg__Outcome *o) {
+    static uint8_t bytes[64];
+    static Msg__FoundRecord record, *list[] = {&record};
+    Msg__SubmitRecord r = MSG__SUBMIT_RECORD__INIT;
+    uint8_t how = take(&now->in);
+    r.sequence = how % 9;
+    r.digest = how;
+    r.status = how & 64 ? EW_ERR_REFUSED : how == 255 ? EW_ERR_BUSY : EW_OK;
+    msg__found_record__init(&record);
+    record.unit = o->units;
+    record.place = how == 254;
+    record.value = (ProtobufCBinaryData){how == 253 ? 1 : msg__submit_record__pack(&r, bytes), bytes};
+    record.mod_revision = how & 32 ? 0 : now->revision;
+    o->records = list;
+    o->n_records = 1;
+}
+
 static void fill_outcome(Msg__Outcome *o) {
     static const int statuses[] = {EW_ERR_REFUSED,         EW_ERR_REFUSED,   EW_ERR_REFUSED, EW_ERR_TOO_LARGE,
                                    EW_ERR_UNKNOWN_OUTCOME, EW_ERR_CANCELLED, EW_ERR_DENIED,  EW_ERR_FENCED};
@@ -360,6 +378,8 @@ static void fill_outcome(Msg__Outcome *o) {
     o->unknown = how == 255;
     if (how == 254)
         o->units += 1 + take(&now->in) % 4;
+    if (o->status == EW_ERR_REFUSED && how % 4 == 1)
+        fill_record(o);
     now->batch_out = false;
 }
 
@@ -426,6 +446,12 @@ static void send_submit(void) {
     s.n_puts = what & 1;
     s.n_compares = (what >> 1) & 1;
     s.n_deletes = (what >> 2) & 1;
+    if (what & 16) { /* four clients, whose submits come again, too late, and with other content */
+        static const char *const clients[] = {"a", "b", "c", "d"};
+        uint8_t who = take(&now->in);
+        s.client = binary(clients[who % 4]);
+        s.sequence = 1 + (who >> 2) % 8;
+    }
     step((ticking_event){.type = TICKING_SUBMIT, .submit = &s, .submit_id = now->submit_count++});
 }
 
@@ -497,6 +523,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .conflict_backoff_max_ms = 20,
         .max_pending_update_bytes = flags & 128 ? 1 << 20 : 600,
         .max_submits = 3,
+        .record_lease = flags % 3, /* none, or some */
         .seed = flags,
     };
     b.now_ms = 1000;

@@ -1,0 +1,433 @@
+/* Submits that are sent again are decided once, and every reply is true (SEMANTICS 33, 34).
+ *
+ * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
+#include "actors.pb-c.h"
+#include "lib/process.h"
+#include "lib/scenario.h"
+#include "lib/submitters.h"
+#include "lib/wire.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *self;
+
+/* ---- one requester ---- */
+
+static nng_socket dial(const char *url) {
+    nng_socket req;
+    assert_int_equal(nng_req0_open(&req), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS), 0);
+    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
+    return req;
+}
+
+typedef struct body {
+    void *data;
+    size_t size;
+} body;
+
+static body pack(ew_submit *s) {
+    body b;
+    assert_int_equal(ew_submit_pack(s, &b.data, &b.size), EW_OK);
+    ew_submit_free(s);
+    return b;
+}
+
+static ew_submit *put_of(const char *key) {
+    ew_submit *s = ew_submit_new();
+    assert_non_null(s);
+    ew_submit_put(s, ew_str(key), EW_STR("x"));
+    return s;
+}
+
+static ew_submit *put_by(const char *key, const char *client, uint64_t sequence) {
+    ew_submit *s = put_of(key);
+    assert_int_equal(ew_submit_identity(s, ew_str(client), sequence), EW_OK);
+    return s;
+}
+
+static void send_body(nng_socket req, body b) {
+    assert_int_equal(nng_send(req, b.data, b.size, 0), 0);
+}
+
+static ew_submit_reply receive(nng_socket req) {
+    nng_msg *m;
+    ew_submit_reply reply;
+    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
+    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
+    nng_msg_free(m);
+    return reply;
+}
+
+static ew_submit_reply ask(nng_socket req, body b) {
+    send_body(req, b);
+    return receive(req);
+}
+
+static ew_submit_reply ask_once(nng_socket req, ew_submit *s) {
+    body b = pack(s);
+    ew_submit_reply r = ask(req, b);
+    free(b.data);
+    return r;
+}
+
+/* The worker has taken two copies more than it had. */
+typedef struct repeats {
+    stage *stage;
+    uint64_t before;
+} repeats;
+
+static bool was_resent(void *arg) {
+    const repeats *r = arg;
+    return stage_stats(r->stage).submit_repeats >= r->before + 2;
+}
+
+/* `value` of a key is put once, at the revision that was replied. */
+static void assert_once(const char *key, const ew_submit_reply *r) {
+    assert_string_equal(ew_errname(r->status), "EW_OK");
+    hand_kv kv = hand_get(key);
+    assert_true(kv.present);
+    assert_int_equal(kv.version, 1);
+    assert_int_equal(kv.mod_revision, r->revision);
+}
+
+/* ---- stages ---- */
+
+static void begin(stage *s) {
+    stage_open(s, "/again");
+    stage_set(s, "submit", "on");
+}
+
+static void end(stage *s) {
+    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+}
+
+/* Etcd stands still while REQ sends again and again. */
+static void test_frozen_etcd(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    body b = pack(put_of("/again/a"));
+    assert_int_equal(ask_once(req, put_of("/again/before")).status, EW_OK);
+    repeats r = {&s, 0};
+    scene_pause_etcd();
+    send_body(req, b);
+    bool resent = scene_until(was_resent, &r);
+    scene_resume_etcd();
+    assert_true(resent);
+    ew_submit_reply reply = receive(req);
+    assert_once("/again/a", &reply);
+    reply = ask(req, b);
+    assert_once("/again/a", &reply);
+    free(b.data);
+    nng_close(req);
+    end(&s);
+    hand_delete_prefix("/again/");
+}
+
+/* The answers of etcd are lost, while REQ sends again. */
+static void test_swallowed_answers(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    wire *w = wire_open(scene_endpoint());
+    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_start(&s);
+    for (int i = 0; i < 3; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "/again/%d", i);
+        nng_socket req = dial(ew_worker_submit_url(s.worker));
+        assert_int_equal(ask_once(req, put_of("/again/before")).status, EW_OK);
+        body b = pack(put_of(key));
+        repeats r = {&s, stage_stats(&s).submit_repeats};
+        wire_swallow(w, WIRE_DOWN);
+        send_body(req, b);
+        assert_true(scene_until(was_resent, &r));
+        wire_mend(w);
+        ew_submit_reply reply = receive(req);
+        assert_once(key, &reply);
+        free(b.data);
+        nng_close(req);
+    }
+    end(&s);
+    wire_close(w);
+    hand_delete_prefix("/again/");
+}
+
+/* A worker that comes after another one knows what that one has decided: also that its own absence was wanted of a key
+ * that is there now, and a refusal whose reason is gone. */
+static void test_next_worker(void **state) {
+    (void)state;
+    ew_session *session; /* which both use, so that its lease outlives the first */
+    assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
+    ew_submit *if_absent = put_by("/again/a", "first", 5), *if_value = put_by("/again/b", "second", 1);
+    ew_submit_if_absent(if_absent, EW_STR("/again/a"));
+    ew_submit_if_value(if_value, EW_STR("/again/never"), EW_STR("x"));
+    const body committed = pack(if_absent), refused = pack(if_value);
+    stage s;
+    begin(&s);
+    s.client = hand_client();
+    s.session = session;
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    ew_submit_reply first = ask(req, committed), no = ask(req, refused);
+    assert_once("/again/a", &first);
+    assert_int_equal(no.status, EW_ERR_REFUSED);
+    nng_close(req);
+    end(&s);
+
+    hand_put("/again/never", "x"); /* now the second would hold */
+    begin(&s);
+    s.client = hand_client();
+    s.session = session;
+    stage_start(&s);
+    req = dial(ew_worker_submit_url(s.worker));
+    ew_submit_reply r = ask_once(req, put_by("/again/old", "first", 4));
+    assert_int_equal(r.status, EW_ERR_TOO_OLD);
+    assert_non_null(strstr(r.detail, "sequence 4 is older than 5"));
+    r = ask_once(req, put_by("/again/other", "first", 5));
+    assert_int_equal(r.status, EW_ERR_BAD_MESSAGE);
+    r = ask(req, committed);
+    assert_once("/again/a", &r);
+    assert_int_equal(r.revision, first.revision);
+    r = ask(req, refused);
+    assert_int_equal(r.status, EW_ERR_REFUSED);
+    assert_int_equal(r.revision, no.revision);
+    r = ask_once(req, put_by("/again/next", "first", 6)); /* and goes on */
+    assert_once("/again/next", &r);
+    assert_int_equal(ask(req, committed).status, EW_ERR_TOO_OLD);
+    assert_false(hand_get("/again/old").present || hand_get("/again/other").present || hand_get("/again/b").present);
+    nng_close(req);
+    end(&s);
+    free(committed.data);
+    free(refused.data);
+    ew_session_close(session, false);
+    hand_delete_prefix("/again/");
+}
+
+/* Two workers of one prefix get the same submits at the same time: both answer the same. */
+static void test_two_workers(void **state) {
+    (void)state;
+    enum { ROUNDS = 50 };
+    stage s[2];
+    nng_socket reqs[2];
+    for (int i = 0; i < 2; i++) {
+        begin(&s[i]);
+        stage_start(&s[i]);
+        reqs[i] = dial(ew_worker_submit_url(s[i].worker));
+    }
+    for (int n = 0; n < ROUNDS; n++) {
+        char key[32];
+        snprintf(key, sizeof key, "/again/%d", n);
+        ew_submit *submit = put_by(key, "both", (uint64_t)n + 1);
+        if (n % 2 == 1)
+            ew_submit_if_absent(submit, ew_str(key));
+        body b = pack(submit);
+        send_body(reqs[0], b);
+        send_body(reqs[1], b);
+        ew_submit_reply r = receive(reqs[0]), other = receive(reqs[1]);
+        assert_once(key, &r);
+        assert_once(key, &other);
+        free(b.data);
+    }
+    for (int i = 0; i < 2; i++) {
+        nng_close(reqs[i]);
+        end(&s[i]);
+    }
+    hand_delete_prefix("/again/");
+}
+
+/* Two requesters with one submit at one worker, which is busy: both are answered. */
+static int hold(stage *s, ew_tick *t) {
+    (void)t;
+    stage_hold(s);
+    return EW_OK;
+}
+
+static void test_copies_while_pending(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    stage_start(&s);
+    stage_begin(&s, hold);
+    stage_await_held(&s);
+    nng_socket one = dial(ew_worker_submit_url(s.worker)), two = dial(ew_worker_submit_url(s.worker));
+    body b = pack(put_of("/again/a"));
+    send_body(one, b);
+    send_body(two, b);
+    stage_release(&s);
+    ew_submit_reply r = receive(one), other = receive(two);
+    assert_once("/again/a", &r);
+    assert_once("/again/a", &other);
+    free(b.data);
+    nng_close(one);
+    nng_close(two);
+    end(&s);
+    hand_delete_prefix("/again/");
+}
+
+/* Without an identity every copy is another submit. */
+static void test_without_an_identity(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    body b = pack(put_by("/again/a", "", 0));
+    ew_submit_reply first = ask(req, b), second = ask(req, b);
+    assert_int_equal(first.status, EW_OK);
+    assert_int_equal(second.status, EW_OK);
+    assert_true(second.revision > first.revision);
+    assert_int_equal(hand_get("/again/a").version, 2);
+    assert_int_equal(hand_count("/etcdworker/receipts/submit/"), 0);
+    free(b.data);
+    nng_close(req);
+    end(&s);
+    hand_delete_prefix("/again/");
+}
+
+/* What other programs may send instead of an identity. */
+static void test_identities_that_are_wrong(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    char client[65];
+    memset(client, 'c', sizeof client);
+    const struct {
+        size_t len;
+        uint64_t sequence;
+        const char *says;
+    } cases[] = {{65, 1, "65 bytes, at most 64"}, {1, 0, "without a sequence"}, {0, 1, "without a client"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Msg__Submit m = MSG__SUBMIT__INIT;
+        Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
+        put.key = (ProtobufCBinaryData){8, (uint8_t *)(uintptr_t) "/again/a"};
+        m.puts = puts;
+        m.n_puts = 1;
+        m.client = (ProtobufCBinaryData){cases[i].len, (uint8_t *)client};
+        m.sequence = cases[i].sequence;
+        uint8_t bytes[256];
+        ew_submit_reply r = ask(req, (body){bytes, msg__submit__pack(&m, bytes)});
+        assert_int_equal(r.status, EW_ERR_BAD_MESSAGE);
+        assert_non_null(strstr(r.detail, cases[i].says));
+    }
+    assert_false(hand_get("/again/a").present);
+    nng_close(req);
+    end(&s);
+}
+
+/* A record that somebody has overwritten says nothing of the submit. */
+static void test_malformed_record(void **state) {
+    (void)state;
+    stage s;
+    begin(&s);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    hand_put("/etcdworker/receipts/submit/63", "not a record");
+    body b = pack(put_by("/again/a", "c", 1));
+    ew_submit_reply r = ask(req, b);
+    assert_int_equal(r.status, EW_ERR_UNKNOWN_OUTCOME);
+    assert_non_null(strstr(r.detail, "malformed"));
+    assert_false(hand_get("/again/a").present);
+    r = ask_once(req, put_by("/again/a", "c", 2));
+    assert_once("/again/a", &r);
+    free(b.data);
+    nng_close(req);
+    end(&s);
+    hand_delete_prefix("/again/");
+}
+
+/* ---- a worker that is killed ---- */
+
+static int tick_nothing(void *unused, ew_tick *t) {
+    (void)unused, (void)t;
+    return EW_OK;
+}
+
+static int run_worker(char **argv) {
+    static const ew_reactor reactor = EW_REACTOR(.tick = tick_nothing);
+    char url[200];
+    ew_error err = {0};
+    ew_worker *w = NULL;
+    ew_options *o = ew_options_new();
+    int status = ew_options_set(o, "endpoints", argv[0], &err);
+    if (status == EW_OK)
+        status = ew_options_set(o, "prefix", argv[1], &err);
+    submitters_serve(o, argv[2], url, sizeof url);
+    if (status == EW_OK)
+        status = ew_worker_create(&w, o, &reactor, NULL, &err);
+    if (status == EW_OK)
+        status = ew_worker_run(w, &err);
+    fprintf(stderr, "the worker ended: %s\n", err.detail);
+    return 1;
+}
+
+typedef struct progress {
+    submitters *clients;
+    uint64_t replies, least;
+} progress;
+
+static bool has_gone_on(void *arg) {
+    const progress *p = arg;
+    return submitters_replies(p->clients) >= p->replies && submitters_least(p->clients) >= p->least;
+}
+
+/* kill -9, again and again, in the middle of the work of many clients, each of which has the same submit decided by the
+ * next worker. */
+static void test_killed_worker(void **state) {
+    (void)state;
+    enum { CLIENTS = 16, KILLS = 6, REPLIES = 100 };
+    char directory[64] = "/tmp/etcdworker-resend-XXXXXX", log[80], url[200], problem[256] = "";
+    assert_non_null(mkdtemp(directory));
+    snprintf(log, sizeof log, "%s/log", directory);
+    ew_options *o = ew_options_new();
+    submitters_serve(o, directory, url, sizeof url);
+    ew_options_free(o);
+    char *argv[] = {self, "--worker", (char *)(uintptr_t)scene_endpoint(), "/again", directory, NULL};
+    pid_t pid = process_start(argv, log);
+    progress p = {.clients = submitters_open((const char *const[]){url, NULL}, "/again", CLIENTS)};
+    bool good = true;
+    for (int i = 0; i < KILLS && good; i++) {
+        p.replies = submitters_replies(p.clients) + REPLIES;
+        p.least = submitters_least(p.clients) + 1;
+        good = scene_until(has_gone_on, &p);
+        process_end(pid, SIGKILL);
+        pid = process_start(argv, log);
+    }
+    bool all_true = submitters_close(p.clients, hand_client(), problem, sizeof problem);
+    process_end(pid, SIGKILL);
+    process_run((char *[]){"rm", "-r", directory, NULL}, (char[64]){""}, 64);
+    assert_string_equal(problem, "");
+    assert_true(good && all_true);
+    hand_delete_prefix("/again/");
+}
+
+int main(int argc, char **argv) {
+    self = argv[0];
+    if (argc == 5 && strcmp(argv[1], "--worker") == 0)
+        return run_worker(argv + 2);
+    const struct CMUnitTest tests[] = {
+        scene_test(test_frozen_etcd),
+        scene_test(test_swallowed_answers),
+        scene_test(test_next_worker),
+        scene_test(test_two_workers),
+        scene_test(test_copies_while_pending),
+        scene_test(test_without_an_identity),
+        scene_test(test_identities_that_are_wrong),
+        scene_test(test_malformed_record),
+        scene_test(test_killed_worker),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}

@@ -1,0 +1,240 @@
+#include "lib/submitters.h"
+
+#include "lib/process.h"
+
+#include <etcdworker/nng.h>
+
+#include <inttypes.h>
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum {
+    REPLY_LIMIT_MS = 90000, /* far beyond any fault */
+    RECONNECT_MS = 20,
+    AGAIN_MS = 20, /* before what was not taken is sent again */
+};
+
+/* Which compare it has. */
+typedef enum deed_kind {
+    DEED_PLAIN,
+    DEED_ABSENT,  /* its own key is absent: a copy that is evaluated after the first was committed finds that it is not
+                   */
+    DEED_REFUSED, /* a key that nobody puts has a value */
+    DEED_KINDS,
+} deed_kind;
+
+typedef struct deed {
+    deed_kind kind;
+    int status;
+    int64_t revision;
+} deed;
+
+typedef struct requester {
+    submitters *all;
+    unsigned number;
+    pthread_t thread;
+    nng_socket req;
+    deed *deeds;
+    size_t count, capacity;
+    _Atomic uint64_t replies;
+} requester;
+
+struct submitters {
+    char prefix[64];
+    char urls[SUBMITTERS_URLS_MAX][160];
+    unsigned count;
+    atomic_bool stopping;
+    requester *clients;
+};
+
+void submitters_serve(ew_options *o, const char *directory, char *url, size_t size) {
+    ew_error err = {0};
+    snprintf(url, size, "ipc://%s/submit", directory);
+    if (ew_options_set(o, "submit", "on", &err) != EW_OK)
+        process_die("%s", err.detail);
+    if (ew_options_set(o, "submit_url", url, NULL) == EW_OK)
+        return;
+    char path[160], prefix[168];
+    snprintf(path, sizeof path, "%s/worker", directory);
+    snprintf(prefix, sizeof prefix, "ipc://%s", directory);
+    mkdir(path, 0700);
+    if (ew_options_set(o, "url_prefix", prefix, &err) != EW_OK || ew_options_set(o, "name", "worker", &err) != EW_OK)
+        process_die("%s", err.detail);
+    snprintf(url, size, "ipc://%s/submit", path);
+}
+
+/* ---- a client ---- */
+
+static void key_of(const requester *c, size_t number, char *out, size_t size) {
+    snprintf(out, size, "%s/again/%u/%zu", c->all->prefix, c->number, number);
+}
+
+static void *pack(const requester *c, size_t number, deed_kind kind, size_t *len) {
+    char key[128], never[96];
+    void *body = NULL;
+    key_of(c, number, key, sizeof key);
+    snprintf(never, sizeof never, "%s/never", c->all->prefix);
+    ew_submit *s = ew_submit_new();
+    ew_submit_put(s, ew_str(key), EW_STR("x"));
+    if (kind == DEED_ABSENT)
+        ew_submit_if_absent(s, ew_str(key));
+    else if (kind == DEED_REFUSED)
+        ew_submit_if_value(s, ew_str(never), EW_STR("x"));
+    if (ew_submit_pack(s, &body, len) != EW_OK)
+        process_die("out of memory");
+    ew_submit_free(s);
+    return body;
+}
+
+static bool ask(requester *c, const void *body, size_t len, ew_submit_reply *out) {
+    nng_msg *m;
+    if (nng_send(c->req, (void *)(uintptr_t)body, len, 0) != 0 || nng_recvmsg(c->req, &m, 0) != 0)
+        return false;
+    int status = ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), out);
+    nng_msg_free(m);
+    return status == EW_OK;
+}
+
+/* The same submit again, until it is decided. */
+static deed carry_out(requester *c, size_t number, deed_kind kind) {
+    size_t len;
+    void *body = pack(c, number, kind, &len);
+    deed d = {.kind = kind, .status = EW_ERR_TIMEOUT};
+    ew_submit_reply reply;
+    while (ask(c, body, len, &reply)) {
+        d.status = reply.status;
+        d.revision = reply.revision;
+        bool undecided = reply.status == EW_ERR_UNKNOWN_OUTCOME || reply.status == EW_ERR_UNAVAILABLE ||
+                         reply.status == EW_ERR_BUSY || reply.status == EW_ERR_NO_MEMORY;
+        if (!undecided)
+            break;
+        nng_msleep(AGAIN_MS);
+    }
+    free(body);
+    return d;
+}
+
+static void note(requester *c, deed d) {
+    if (c->count == c->capacity) {
+        c->capacity = c->capacity ? 2 * c->capacity : 64;
+        c->deeds = realloc(c->deeds, c->capacity * sizeof *c->deeds);
+        if (!c->deeds)
+            process_die("out of memory");
+    }
+    c->deeds[c->count++] = d;
+    c->replies++;
+}
+
+static void *live(void *arg) {
+    requester *c = arg;
+    while (!c->all->stopping) {
+        deed d = carry_out(c, c->count, (deed_kind)(c->count % DEED_KINDS));
+        note(c, d);
+        if (d.status == EW_ERR_TIMEOUT)
+            break;
+    }
+    nng_close(c->req);
+    return NULL;
+}
+
+static void start(submitters *s, unsigned number) {
+    requester *c = &s->clients[number];
+    c->all = s;
+    c->number = number;
+    if (nng_req0_open(&c->req) != 0)
+        process_die("no REQ socket");
+    nng_socket_set_ms(c->req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECVTIMEO, REPLY_LIMIT_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_SENDTIMEO, REPLY_LIMIT_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECONNMINT, RECONNECT_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECONNMAXT, RECONNECT_MS);
+    for (int i = 0; i < SUBMITTERS_URLS_MAX && s->urls[i][0] != '\0'; i++)
+        if (nng_dial(c->req, s->urls[i], NULL, NNG_FLAG_NONBLOCK) != 0)
+            process_die("%s cannot be dialed", s->urls[i]);
+    if (pthread_create(&c->thread, NULL, live, c) != 0)
+        process_die("no thread");
+}
+
+submitters *submitters_open(const char *const *urls, const char *prefix, unsigned count) {
+    submitters *s = calloc(1, sizeof *s);
+    if (!s || !(s->clients = calloc(count, sizeof *s->clients)))
+        process_die("out of memory");
+    s->count = count;
+    snprintf(s->prefix, sizeof s->prefix, "%s", prefix);
+    for (int i = 0; i < SUBMITTERS_URLS_MAX && urls[i]; i++)
+        snprintf(s->urls[i], sizeof s->urls[i], "%s", urls[i]);
+    for (unsigned i = 0; i < count; i++)
+        start(s, i);
+    return s;
+}
+
+uint64_t submitters_replies(submitters *s) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < s->count; i++)
+        sum += s->clients[i].replies;
+    return sum;
+}
+
+uint64_t submitters_least(submitters *s) {
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->clients[i].replies < least)
+            least = s->clients[i].replies;
+    return least;
+}
+
+/* ---- the account ---- */
+
+/* What is in etcd of a key: how often it was put, and when last. */
+static bool look_up(ew_client *client, const char *key, int64_t *version, int64_t *revision) {
+    ew_result *r;
+    ew_error err = {0};
+    *version = *revision = 0;
+    if (ew_client_get(client, ew_keys_one(ew_str(key)), NULL, &r, &err) != EW_OK)
+        return false;
+    if (ew_result_count(r) == 1) {
+        *version = ew_result_at(r, 0)->version;
+        *revision = ew_result_at(r, 0)->mod_revision;
+    }
+    ew_result_free(r);
+    return true;
+}
+
+static bool is_true(const requester *c, size_t number, ew_client *client, char *problem, size_t size) {
+    const deed *d = &c->deeds[number];
+    char key[128];
+    int64_t version, revision;
+    key_of(c, number, key, sizeof key);
+    if (!look_up(client, key, &version, &revision)) {
+        snprintf(problem, size, "%s cannot be read", key);
+        return false;
+    }
+    bool good = d->kind == DEED_REFUSED ? d->status == EW_ERR_REFUSED && version == 0
+                                        : d->status == EW_OK && version == 1 && revision == d->revision;
+    if (!good)
+        snprintf(problem, size, "%s: told %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
+                 ew_errname(d->status), d->revision, version, revision);
+    return good;
+}
+
+bool submitters_close(submitters *s, ew_client *client, char *problem, size_t size) {
+    bool good = true;
+    s->stopping = true;
+    for (unsigned i = 0; i < s->count; i++)
+        pthread_join(s->clients[i].thread, NULL);
+    for (unsigned i = 0; i < s->count; i++) {
+        requester *c = &s->clients[i];
+        for (size_t n = 0; n < c->count && good; n++)
+            good = is_true(c, n, client, problem, size);
+        free(c->deeds);
+    }
+    free(s->clients);
+    free(s);
+    return good;
+}
