@@ -232,6 +232,18 @@ void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn) {
     call(s, ETCD_MODEL_TXN, &txn->base);
 }
 
+int64_t sim_record_lease(ew_sim *s) {
+    enum { ID = 0x7ec0, DAY_S = 86400 };
+    if (s->record_lease == 0) {
+        Pb__LeaseGrantRequest r = PB__LEASE_GRANT_REQUEST__INIT;
+        r.id = ID;
+        r.ttl = DAY_S;
+        call(s, ETCD_MODEL_LEASE_GRANT, &r.base);
+        s->record_lease = ID;
+    }
+    return s->record_lease;
+}
+
 void sim_compact(ew_sim *s, int64_t revision) {
     Pb__CompactionRequest r = PB__COMPACTION_REQUEST__INIT;
     r.revision = revision;

@@ -99,7 +99,7 @@ void sim_worker_configure(sim_worker *w) {
             bend->max_pending_update_bytes ? bend->max_pending_update_bytes : o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = w->lease,
-        .record_lease = w->receipt_lease,
+        .record_lease = sim_record_lease(w->sim),
         .audit_interval_ms = bend->audit_interval_ms,
         .seed = sim_next(&w->sim->random),
     };

@@ -97,7 +97,8 @@ struct ew_sim {
     size_t worker_count, worker_capacity;
     sim_stream *streams;
     struct sim_call *calls;
-    sim_author *authors; /* by revision */
+    int64_t record_lease; /* of all clients' records: it outlives the workers; 0: not granted yet */
+    sim_author *authors;  /* by revision */
     size_t author_capacity;
     int64_t authored; /* revisions up to here have an entry */
 
@@ -117,6 +118,7 @@ void sim_trace(ew_sim *s, const char *format, ...) __attribute__((format(printf,
 int64_t sim_now(const ew_sim *s);
 int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease);
 void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn); /* somebody else's transaction, at once */
+int64_t sim_record_lease(ew_sim *s);
 void sim_compact(ew_sim *s, int64_t revision);
 void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *owner);
 

@@ -103,6 +103,10 @@ void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int sta
     scenario *sc = arg;
     actor *a = &sc->actors[worker];
     a->submits--;
+    if (submit >= ERRAND_BASE) {
+        clients_replied(sc, worker, submit - ERRAND_BASE, status, revision);
+        return;
+    }
     if (status == EW_ERR_BUSY && a->submits < sc->sim->workers[worker]->options->max_submits)
         ew_sim_fail(sc->sim, "worker %u refuses a submit, though only %u wait", worker, a->submits);
     record_decided(sc->records[submit], status, revision);
@@ -189,6 +193,7 @@ static void round_of(ew_sim *sim, void *arg) {
 void foreign_start(scenario *sc) {
     sc->sim->replied = foreign_submit_replied;
     sc->sim->replied_arg = sc;
+    clients_start(sc);
     if (sc->foreign_ms > 0)
         round_of(sc->sim, sc);
 }

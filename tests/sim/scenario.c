@@ -114,6 +114,7 @@ void scenario_init(scenario *sc, uint64_t seed) {
     sc->old = sim_chance(r, 30) ? sim_between(r, 500, 800) : sim_between(r, 0, 25);
     sc->hot = sim_chance(r, 60);
     sc->twins = sc->actor_count > 1 && sim_chance(r, 60);
+    sc->client_count = sim_chance(r, 500) ? (uint32_t)sim_between(r, 1, CLIENTS_MAX) : 0;
     if (sc->hot)
         heat(sc);
     sim_bend *bend = &sc->sim->bend;
@@ -139,11 +140,12 @@ void scenario_describe(const scenario *sc, FILE *out) {
     fprintf(
         out,
         "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-        "for %lld ms, %lld keys that come and go, %lld old ones, pages of %lld bytes, %lld bytes of updates, %lld "
+        "for %lld ms, %lld keys that come and go, %lld old ones, %u clients, pages of %lld bytes, %lld bytes of "
+        "updates, %lld "
         "bytes a transaction (0: the default), audits every %lld ms\n",
         sc->hot ? "hot, " : "", sc->twins ? "two of one id and session, " : "", sc->counter ? "on" : "off",
         sc->exactly_once_all ? "on" : "mixed", sc->serializable_all, (long long)sc->foreign_ms, (long long)sc->fault_ms,
-        (long long)sc->junk, (long long)sc->old, (long long)sc->sim->bend.page_bytes,
+        (long long)sc->junk, (long long)sc->old, sc->client_count, (long long)sc->sim->bend.page_bytes,
         (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
         (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
@@ -175,9 +177,10 @@ static void stop_all(scenario *sc) {
         if (ew_sim_is_running(sc->sim, i))
             ew_sim_fail(sc->sim, "worker %d has not stopped", i);
     size_t position = 0;
-    const etcd_model_record *r;
+    const etcd_model_record *r; /* clients' records stay: their lease is not the workers' */
     while ((r = etcd_model_scan(sc->sim->etcd, &position, ew_sim_revision(sc->sim))))
-        if (r->lease != 0 || (r->key.len > 12 && memcmp(r->key.data, "/etcdworker/", 12) == 0))
+        if (r->lease != sc->sim->record_lease &&
+            (r->lease != 0 || (r->key.len > 12 && memcmp(r->key.data, "/etcdworker/", 12) == 0)))
             ew_sim_fail(sc->sim, "%.*s is left though all workers are gone", (int)r->key.len,
                         (const char *)r->key.data);
 }
@@ -188,9 +191,13 @@ bool scenario_run(scenario *sc) {
     sc->quiet = true;
     ew_sim_settle(sc->sim, LIMIT_MS);
     if (!ew_sim_failure(sc->sim))
+        clients_finish(sc);
+    if (!ew_sim_failure(sc->sim))
         stop_all(sc);
     if (!ew_sim_failure(sc->sim))
         record_audit(sc);
+    if (!ew_sim_failure(sc->sim))
+        clients_audit(sc);
     return ew_sim_failure(sc->sim) == NULL;
 }
 
@@ -199,4 +206,5 @@ void scenario_fini(scenario *sc) {
     for (size_t i = 0; i < sc->record_count; i++)
         free(sc->records[i]);
     free(sc->records);
+    free(sc->errands);
 }

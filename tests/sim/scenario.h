@@ -14,7 +14,8 @@ enum {
     TOUCHED_MAX = 24,
     WORKERS_MAX = 5,
     FLICKERS = 64,
-    LEASED = 4
+    LEASED = 4,
+    CLIENTS_MAX = 4
 };
 
 typedef enum record_kind {
@@ -69,6 +70,29 @@ typedef struct record {
     int status;
 } record;
 
+/* A submit of a client that has an identity, and sends it again until it is decided. */
+typedef enum errand_kind {
+    ERRAND_PLAIN,
+    ERRAND_ONCE,     /* if its own key is absent, which it is before a copy of it was committed */
+    ERRAND_COMPARED, /* if another key is absent, which it may be or not */
+} errand_kind;
+
+typedef struct errand {
+    uint32_t client;
+    uint64_t sequence;
+    errand_kind kind;
+    char key[32], compared[32];
+    bool decided;
+    int status;
+    int64_t revision;
+} errand;
+
+typedef struct client {
+    struct scenario *scenario;
+    uint32_t number, current; /* errand */
+    uint64_t sequence;
+} client;
+
 typedef struct actor {
     struct scenario *scenario;
     int worker; /* number in the simulation */
@@ -101,6 +125,10 @@ typedef struct scenario {
     uint32_t flicker, appeared, flickered;
     int64_t fault_ms;
     uint64_t total_ticks;
+    client clients[CLIENTS_MAX];
+    uint32_t client_count;
+    errand *errands;
+    size_t errand_count, errand_capacity;
 } scenario;
 
 /* Makes the world of a seed. */
@@ -124,6 +152,13 @@ void record_audit(scenario *sc); /* at the end: every group exactly once, or not
 int64_t number_of(ew_slice value);
 char *write_digits(char *at, uint64_t number); /* answers where they end, with a NUL; at most 21 bytes */
 void write_name(char out[32], const char *kind, uint64_t number); /* "/app/kind/number" */
+
+/* clients.c */
+enum { ERRAND_BASE = 1 << 30 }; /* added to an errand's number, which makes it a request's id */
+void clients_start(scenario *sc);
+void clients_replied(scenario *sc, uint32_t worker, uint64_t request, int status, int64_t revision);
+void clients_finish(scenario *sc); /* when nobody disturbs: each has its last errand decided */
+void clients_audit(scenario *sc);
 
 /* foreign.c */
 void foreign_start(scenario *sc);
