@@ -2,6 +2,7 @@
 
 #include "chaos/reactor.h"
 #include "lib/process.h"
+#include "lib/submitters.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -33,6 +34,10 @@ control *control_open(const char *directory, unsigned worker) {
 void control_close(control *c) {
     if (c != NULL)
         munmap(c, sizeof *c);
+}
+
+void submits_path(const char *directory, unsigned worker, char *out, size_t size) {
+    snprintf(out, size, "%s/at-%u", directory, worker);
 }
 
 void ledger_path(const char *directory, group_id run, char *out, size_t size) {
@@ -84,6 +89,7 @@ static void report(const run *r, control *c) {
     c->refused = s.groups_refused;
     c->txns = s.txns;
     c->resolved = s.txns_resolved;
+    c->repeats = s.submit_repeats;
 }
 
 static void run_worker(run *r, teller *b) {
@@ -131,7 +137,10 @@ int chaos_worker(int argc, char **argv) {
     const char *level = getenv("CHAOS_LOG");
     ew_log_set(write_log, &b.id, level != NULL && strcmp(level, "debug") == 0 ? EW_LOG_DEBUG : EW_LOG_INFO);
     ew_options *o = read_options(argc - 4, argv + 4);
-    char path[256];
+    char path[256], url[256];
+    submits_path(argv[3], b.id.worker, path, sizeof path);
+    if (ew_options_int(o, "submit") != 0)
+        submitters_serve(o, path, url, sizeof url);
     ledger_path(argv[3], b.id, path, sizeof path);
     b.ledger = ledger_open(path);
     b.control = control_open(argv[3], b.id.worker);

@@ -27,11 +27,14 @@ typedef struct control {
     /* What the worker says of itself, every few milliseconds. */
     _Atomic unsigned run;
     _Atomic bool ready, no_space;
-    _Atomic uint64_t ticks, slow_ticks, snapshots, reconnects, refused, txns, resolved;
+    _Atomic uint64_t ticks, slow_ticks, snapshots, reconnects, refused, txns, resolved, repeats;
 } control;
 
 control *control_open(const char *directory, unsigned worker);
 void control_close(control *c);
+
+/* The directory of the socket at which a worker takes submits, if its options say that it does. */
+void submits_path(const char *directory, unsigned worker, char *out, size_t size);
 
 /* The path of the ledger of a run. */
 void ledger_path(const char *directory, group_id run, char *out, size_t size);

@@ -55,6 +55,7 @@ struct submitters {
 
 void submitters_serve(ew_options *o, const char *directory, char *url, size_t size) {
     ew_error err = {0};
+    mkdir(directory, 0700);
     snprintf(url, size, "ipc://%s/submit", directory);
     if (ew_options_set(o, "submit", "on", &err) != EW_OK)
         process_die("%s", err.detail);

@@ -9,7 +9,7 @@ enum { SUBMITTERS_URLS_MAX = 3, SUBMITTERS_RESEND_MS = 1000 };
 
 typedef struct submitters submitters;
 
-/* Has the worker of these options take submits over an ipc socket in `directory`, which exists and is its own; `url` is
+/* Has the worker of these options take submits over an ipc socket in `directory`, which is its own; `url` is
  * where. The same for each run of it. */
 void submitters_serve(ew_options *o, const char *directory, char *url, size_t size);
 

@@ -193,6 +193,8 @@ bool scenario_run(scenario *sc) {
     if (!ew_sim_failure(sc->sim))
         clients_finish(sc);
     if (!ew_sim_failure(sc->sim))
+        ew_sim_settle(sc->sim, LIMIT_MS); /* a run may have ended meanwhile, and be about to start again */
+    if (!ew_sim_failure(sc->sim))
         stop_all(sc);
     if (!ew_sim_failure(sc->sim))
         record_audit(sc);

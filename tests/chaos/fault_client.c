@@ -1,0 +1,99 @@
+/* Faults that other applications meet, which submit groups to the workers. */
+#include "chaos/fault.h"
+
+#include "lib/submitters.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+enum { CLIENTS = 40 };
+
+static void url_of(const world *w, unsigned worker, char *out, size_t size) {
+    char path[256];
+    ew_options *o = ew_options_new();
+    submits_path(w->directory, worker, path, sizeof path);
+    submitters_serve(o, path, out, size);
+    ew_options_free(o);
+}
+
+typedef struct progress {
+    submitters *clients;
+    uint64_t least;
+} progress;
+
+static bool has_gone_on(world *w, void *arg) {
+    const progress *p = arg;
+    (void)w;
+    return submitters_least(p->clients) >= p->least;
+}
+
+/* Until every client has got two replies more: one to what was under way, and one to what it has asked since. */
+static void await_replies(injection *i, progress *p) {
+    p->least = submitters_least(p->clients) + 2;
+    if (!world_until(i->w, has_gone_on, p, EFFECT_LIMIT_MS))
+        fault_missed(i, "the clients are not answered");
+}
+
+static uint64_t repeats(const world *w) {
+    uint64_t sum = 0;
+    for (unsigned n = 0; n < WORKERS; n++)
+        sum += w->crew[n].control->repeats;
+    return sum;
+}
+
+/* Longer than a client waits before it sends again. */
+static void linger(injection *i) {
+    world_linger(i->w, SUBMITTERS_RESEND_MS + (i->brief ? 500 : world_between(i->w, 200, 1500)));
+}
+
+static void swallow(wire *w, int way) {
+    wire_swallow(w, (wire_way)way);
+}
+
+static void freeze(injection *i, progress *p) {
+    for (int n = 0; n < i->w->nodes; n++)
+        etcd_server_pause(i->w->node[n]);
+    linger(i);
+    for (int n = 0; n < i->w->nodes; n++)
+        etcd_server_resume(i->w->node[n]);
+    await_replies(i, p);
+}
+
+/* 40 clients, each of which may send its submit to any of the workers. A worker is killed in the middle of it, etcd
+ * stands still, answers of etcd are lost; whatever a client is told must be so, and nothing be put twice. */
+static void submit_resent(injection *i) {
+    char urls[WORKERS][200], problem[256] = "";
+    const char *list[WORKERS + 1] = {NULL};
+    world *w = i->w;
+    i->targets = ALL_WORKERS;
+    for (unsigned n = 0; n < WORKERS; n++) {
+        url_of(w, n, urls[n], sizeof urls[n]);
+        list[n] = urls[n];
+    }
+    char prefix[96];
+    snprintf(prefix, sizeof prefix, "%s/%u", w->prefix, i->times);
+    progress p = {.clients = submitters_open(list, prefix, CLIENTS)};
+    await_replies(i, &p);
+    crew_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
+    await_replies(i, &p);
+    uint64_t before = repeats(w);
+    freeze(i, &p);
+    fault_each_wire(i, -1, swallow, WIRE_DOWN);
+    linger(i);
+    fault_mend_wires(w);
+    fault_healed(i);
+    await_replies(i, &p);
+    if (repeats(w) <= before)
+        fault_missed(i, "nothing was sent again");
+    if (!submitters_close(p.clients, w->client, problem, sizeof problem))
+        world_problem(w, "a reply was not true: %s", problem);
+}
+
+static const char *const with_submits[] = {"submit=on", NULL};
+
+/* Etcd is silent for 2.5 s at most, twice, with answered work between. */
+const fault faults_of_clients[] = {
+    {"submit-resent", ON_ONE | ON_THREE, ENDS_NOTHING, with_submits, submit_resent,
+     "40 clients send submits again while a worker is killed, etcd stands still, and answers are lost"},
+    {NULL},
+};
