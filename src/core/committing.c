@@ -209,6 +209,8 @@ static void in_flight_answer(committing *c, const committing_event *event) {
         /* A receipt that is there proves that its lease lives, so another one is gone: the session's, of a put. */
         if (event->status == EW_ERR_NOT_FOUND && c->config.exactly_once && c->own.receipt_mod == 0)
             committing_claim_on(c, 0);
+        else if (committing_bound_to_lost_lease(c, event->status))
+            committing_evaluate_again(c);
         else
             committing_failed(c, event->status, event->detail);
         break;

@@ -50,6 +50,8 @@ void committing_take(committing *c, const Msg__Patches *patches) {
     c->found_count = 0;
     c->txns = c->resolved = c->failures = 0;
     c->counter = patches->delete_counter;
+    c->batch_lease = c->config.lease;
+    c->base_revision = patches->base_revision;
     if (!copy_units(c, patches))
         committing_finish(c, EW_ERR_NO_MEMORY, false, NULL);
     else if (c->config.counter && (c->counter < 0 || c->counter > INT64_MAX - 1 - (int64_t)patches->n_units))
@@ -146,6 +148,17 @@ static const char *name_limits(committing *c, const char *detail) {
     }
     c->limits_said = true;
     return c->limits_text;
+}
+
+/* A unit may put a client's record with the lease that was replaced while the batch was out. That etcd finds no lease
+ * is a certain answer: neither this transaction nor a late copy of it is ever applied. */
+bool committing_bound_to_lost_lease(const committing *c, int status) {
+    return status == EW_ERR_NOT_FOUND && c->config.exactly_once && c->batch_lease != c->config.lease;
+}
+
+void committing_evaluate_again(committing *c) {
+    c->conflict_revision = c->base_revision; /* which has been observed: nothing is waited for */
+    committing_finish(c, EW_ERR_REFUSED, false, NULL);
 }
 
 /* What one unit did wrong is told of that unit: a transaction of several is cut in two until it is found. */

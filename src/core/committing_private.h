@@ -55,7 +55,7 @@ typedef enum committing_verdict {
 
 enum { COMMITTING_RECORDS_MAX = 16, COMMITTING_RECORD_BYTES = 48 };
 
-/* A client's record that is not as its unit expected (SEMANTICS 33). What is longer than any record is left empty,
+/* A client's record that is not as its unit expected (SEMANTICS 34). What is longer than any record is left empty,
  * which is malformed as well. */
 typedef struct committing_record {
     size_t unit;
@@ -121,6 +121,8 @@ struct committing {
     int64_t receipt_mod;
     int64_t receipt_lease; /* that it has */
     int64_t former_lease;  /* that `config.lease` has replaced; 0: none */
+    int64_t batch_lease;   /* the lease of the clients' records in the batch */
+    int64_t base_revision; /* that the batch was evaluated on */
     bool claim;            /* the receipt must be put before the next transaction */
     int64_t sequence;
     bool fencing; /* RESOLVING: the fence is being put, and `refusal` holds once it is */
@@ -152,6 +154,8 @@ void committing_advance(committing *c); /* sends what comes next, or ends the ba
 void committing_committed(committing *c, int64_t revision, bool visible);
 void committing_refused(committing *c, const committing_answer *answer);
 void committing_failed(committing *c, int status, const char *detail); /* surely not applied, and no use to repeat */
+bool committing_bound_to_lost_lease(const committing *c, int status);
+void committing_evaluate_again(committing *c); /* with the lease that there is now */
 void committing_finish(committing *c, int status, bool unknown, const char *detail);
 void committing_drop_batch(committing *c);
 

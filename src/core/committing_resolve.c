@@ -166,6 +166,8 @@ void committing_resolving_answer(committing *c, const committing_event *event) {
         fence_answer(c, event);
     else if (event->status == EW_OK)
         txn_answer(c, event);
+    else if (c->own.receipt_mod > 0 && committing_bound_to_lost_lease(c, event->status))
+        committing_evaluate_again(c);
     else if (event->status == EW_ERR_NOT_FOUND) /* the session's lease, of a put: the receipt is there, and so is its */
         committing_finish(c, c->own.receipt_mod > 0 ? EW_ERR_SESSION_DONE : EW_ERR_UNKNOWN_OUTCOME, true,
                           event->detail);

@@ -114,7 +114,7 @@ static evaluate_result run_group(ew_view *view, const ew_group *g) {
     return EVALUATE_ADDED;
 }
 
-/* SEMANTICS 33: the record is compared and put with what it is about. */
+/* SEMANTICS 34: the record is compared and put with what it is about. */
 static evaluate_result add_record(ew_view *view, const group_record *record, ew_slice value) {
     overlay_cell *cell = evaluate_touch(view, record->key, true);
     if (!cell)

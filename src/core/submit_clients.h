@@ -1,5 +1,5 @@
 /* The clients that submit with an identity: what this worker knows of the last submit of each, and of the record in
- * etcd that says so (SEMANTICS 33). Bounded: of a client that is forgotten, the record is read again. Pure. */
+ * etcd that says so (SEMANTICS 34). Bounded: of a client that is forgotten, the record is read again. Pure. */
 #ifndef CORE_SUBMIT_CLIENTS_H
 #define CORE_SUBMIT_CLIENTS_H
 

@@ -1,6 +1,6 @@
 /* Groups from other applications: plain puts, deletes and compares, committed behind the reactor's own.
  *
- * One with an identity is decided once, whatever is sent again and whoever dies (SEMANTICS 33): the transaction that
+ * One with an identity is decided once, whatever is sent again and whoever dies (SEMANTICS 34): the transaction that
  * decides it compares and puts the record of its client, so that of all copies, also those that a dead worker has left
  * on their way to etcd, one is applied. A worker that does not know the record expects none; the transaction is refused
  * then, and brings the record back (ticking_learn_records). A refusal is decided by a put of the record as well. */

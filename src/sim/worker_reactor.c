@@ -165,7 +165,7 @@ static void take_session(sim_worker *w, const Msg__Message *m) {
         fail(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
     } else {
         step(w, (ticking_event){.type = TICKING_MESSAGE, .message = m});
-        if (session->session_lease != 0 && !w->over) {
+        if (session->session_lease != 0 && !w->over && !w->stopping) {
             w->lease = session->session_lease;
             w->session_lost = false;
         }

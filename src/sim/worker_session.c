@@ -39,8 +39,8 @@ static void tell(sim_worker *w, const Msg__Session *session) {
 static void tell_lost(sim_lease *l, int64_t id) {
     sim_worker *w = l->worker;
     Msg__Session session = MSG__SESSION__INIT;
-    session.lease = l->kind == SIM_LEASE_RECORDS ? 0 : id;
     session.done = l->kind == SIM_LEASE_GIVEN || w->options->fence_session;
+    session.lease = session.done ? id : 0;
     session.lost = true;
     if (l->kind == SIM_LEASE_RECORDS || (l->kind == SIM_LEASE_OWN && w->given.worker))
         return; /* a session that nobody was given */

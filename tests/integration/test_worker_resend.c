@@ -1,4 +1,4 @@
-/* Submits that are sent again are decided once, and every reply is true (SEMANTICS 33, 34).
+/* Submits that are sent again are decided once, and every reply is true (SEMANTICS 34, 35).
  *
  * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
 #include "actors.pb-c.h"

@@ -185,7 +185,7 @@ static int hold(stage *s, ew_tick *t) {
 }
 
 /* Requests that wait when the worker stops are answered, or broken off: never committed unheard of. Of one with an
- * identity the worker cannot say that no other one has committed a copy (SEMANTICS 34). */
+ * identity the worker cannot say that no other one has committed a copy (SEMANTICS 35). */
 static void test_stop_while_requests_wait(void **state) {
     (void)state;
     enum { REQUESTS = 8 };

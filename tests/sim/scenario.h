@@ -85,6 +85,7 @@ typedef struct errand {
     bool decided;
     int status;
     int64_t revision;
+    int64_t since; /* the revision at which it was begun */
 } errand;
 
 typedef struct client {

@@ -767,6 +767,22 @@ static void test_lease_of_a_put_is_gone(void **state) {
     assert_false(w->outcome.unknown);
 }
 
+/* The lease is replaced while the batch is out, and a unit puts a client's record with the one before: the batch is
+ * evaluated again, on what it was evaluated on, and no run ends. */
+static void test_lease_of_a_record_is_replaced(void **state) {
+    (void)state;
+    commit_one("/a/x");
+    batch *b = batch_new(2, 0);
+    b->patches.base_revision = 12;
+    batch_put(b, "/a/y", 0, "1");
+    give(w, b);
+    replace_lease(w, LEASE + 1);
+    answer_status(w, EW_ERR_NOT_FOUND);
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_int_equal(w->outcome.conflict_revision, 12);
+    assert_false(w->outcome.unknown);
+}
+
 /* A replaced lease: while idle, the next batch begins with a claim; in flight, what comes after it does. */
 static void test_lease_replaced(void **state) {
     (void)state;
@@ -1163,6 +1179,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_receipt_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_is_gone_at_the_start, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lease_of_a_record_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_of_a_put_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(test_claim_is_lost, setup, teardown),

@@ -1,4 +1,4 @@
-/* Clients' records in a batch (SEMANTICS 33): read whole when a transaction is refused, told with the outcome, and not
+/* Clients' records in a batch (SEMANTICS 34): read whole when a transaction is refused, told with the outcome, and not
  * taken for a change below the prefix. */
 #include "unit/committing_fixture.h"
 

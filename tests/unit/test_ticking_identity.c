@@ -1,4 +1,4 @@
-/* Submits with an identity: decided once, whatever is sent again (SEMANTICS 33). */
+/* Submits with an identity: decided once, whatever is sent again (SEMANTICS 34). */
 #include "core/submit_clients.h"
 #include "unit/submit_fixture.h"
 
