@@ -39,12 +39,16 @@ static inline bool ew_slice_equal(ew_slice a, ew_slice b) {
  * is none. */
 EW_API bool ew_slice_int(ew_slice text, int64_t *out);
 
-/* A key as it stands at one revision. `value` with len 0 is an empty value, which is a value: absence is told by
- * the function that did not give an entry. */
+/* A key as it stands at one revision. `value` with len 0 is an empty value, which is a value: absence is reported by
+ * the function's return value. The four numbers are etcd's. All of them are 0 for a put that is not committed yet
+ * (a patch reads what an earlier patch or group wrote), and all but `mod_revision` in an event of kind delete. */
 typedef struct ew_entry {
     ew_slice key;
     ew_slice value;
-    int64_t mod_revision; /* etcd's revision of the key's last put; 0 for a put of a group that is not committed yet */
+    int64_t mod_revision;    /* etcd's revision of the key's last put */
+    int64_t create_revision; /* of the put that created it: what a queue is ordered by */
+    int64_t version;         /* puts since then, from 1 */
+    int64_t lease;           /* the lease the key is bound to; 0: none */
 } ew_entry;
 
 /* One change of one key, as etcd recorded it. */

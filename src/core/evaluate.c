@@ -43,7 +43,7 @@ static int run_modify(ew_view *view, const group_patch *p) {
     overlay_cell *cell = evaluate_touch(view, p->key, view->batch->limits.serializable);
     if (!cell)
         return EW_ERR_NO_MEMORY;
-    const ew_entry current = {cell->key, cell->now.value, cell->now.changed ? 0 : cell->base};
+    const ew_entry current = cell->now.present ? overlay_view(cell) : (ew_entry){0};
     ew_value next = {&view->batch->overlay, {NULL, 0}, false};
     int status = p->modify(p->arg, cell->now.present ? &current : NULL, &next);
     if (next.no_memory)

@@ -73,7 +73,7 @@ int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
         return EW_ERR_NO_MEMORY;
     if (!cell->now.present)
         return EW_ERR_NOT_FOUND;
-    *out = (ew_entry){cell->key, cell->now.value, cell->now.changed ? 0 : cell->base};
+    *out = overlay_view(cell);
     return EW_OK;
 }
 

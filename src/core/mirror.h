@@ -17,7 +17,7 @@ mirror *mirror_new(void); /* NULL when out of memory */
 void mirror_free(mirror *m);
 
 /* An entry with one reference; NULL when out of memory. */
-mirror_entry *mirror_entry_new(ew_slice key, ew_slice value, int64_t mod_revision);
+mirror_entry *mirror_entry_new(const ew_entry *from);
 mirror_entry *mirror_entry_ref(mirror_entry *e);
 void mirror_entry_unref(mirror_entry *e); /* NULL is fine */
 ew_entry mirror_entry_view(const mirror_entry *e);
@@ -29,7 +29,7 @@ void mirror_put(mirror *m, mirror_entry *e);
 /* The same for a value that is no entry yet. `old` is what stands under the key, or NULL: it is written over, if nobody
  * else refers to it and the value finds room in it. The entry that stands there now, borrowed; NULL when out of memory.
  */
-mirror_entry *mirror_replace(mirror *m, mirror_entry *old, ew_slice key, ew_slice value, int64_t mod_revision);
+mirror_entry *mirror_replace(mirror *m, mirror_entry *old, const ew_entry *now);
 
 /* Takes the key out: false if it was not there. */
 bool mirror_delete(mirror *m, ew_slice key);

@@ -67,6 +67,7 @@ overlay_cell *overlay_cell_of(overlay *o, ew_slice key) {
     const mirror_entry *e = mirror_get(o->mirror, key);
     if (e) {
         ew_entry view = mirror_entry_view(e);
+        cell->seen = e;
         cell->base = view.mod_revision;
         cell->now = (overlay_state){.present = true, .value = view.value};
     }
@@ -103,6 +104,13 @@ bool overlay_delete(overlay *o, overlay_cell *cell, uint32_t writer) {
         return false;
     cell->now = (overlay_state){.changed = true, .writer = writer};
     return true;
+}
+
+/* A put that is not committed yet has none of etcd's numbers. */
+ew_entry overlay_view(const overlay_cell *cell) {
+    if (!cell->now.changed)
+        return mirror_entry_view(cell->seen);
+    return (ew_entry){.key = cell->key, .value = cell->now.value};
 }
 
 size_t overlay_mark(const overlay *o) {

@@ -27,8 +27,9 @@ typedef struct overlay_state {
 } overlay_state;
 
 typedef struct overlay_cell {
-    ew_slice key; /* behind the struct */
-    int64_t base; /* the mirror's mod_revision, 0 if the key is absent there */
+    ew_slice key;             /* behind the struct */
+    const mirror_entry *seen; /* the mirror's, which does not change while the batch lives; NULL: absent there */
+    int64_t base;             /* its mod_revision, 0 if the key is absent there */
     overlay_state now;
     uint32_t touched; /* the last group of the batch that looked at it or wrote it */
     size_t unit;      /* which unit of the batch writes it, counted from 1; 0: none */
@@ -61,6 +62,9 @@ overlay_cell *overlay_cell_of(overlay *o, ew_slice key);
 /* Both false when out of memory, with nothing changed. The value must live as long as the overlay. */
 bool overlay_put(overlay *o, overlay_cell *cell, ew_slice value, overlay_lease lease, uint32_t writer);
 bool overlay_delete(overlay *o, overlay_cell *cell, uint32_t writer);
+
+/* The cell's key as a patch sees it; only while it is present. */
+ew_entry overlay_view(const overlay_cell *cell);
 
 /* Copies bytes into the overlay's own memory; NULL data when out of memory. */
 ew_slice overlay_copy(overlay *o, ew_slice bytes);

@@ -79,7 +79,7 @@ void ticking_take_audit_time(ticking *t) {
 void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
     if (!t->auditing)
         return;
-    mirror_entry *e = mirror_entry_new(key, (ew_slice){NULL, 0}, revision);
+    mirror_entry *e = mirror_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
     if (!e) {
         ticking_no_memory(t);
         return;

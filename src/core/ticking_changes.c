@@ -38,7 +38,7 @@ void ticking_set_counter(ticking *t, ew_slice value) {
 /* ---- the mirror ---- */
 
 void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial) {
-    mirror_entry *e = mirror_replace(t->mirror, old, now->key, now->value, now->mod_revision);
+    mirror_entry *e = mirror_replace(t->mirror, old, now);
     if (!e) {
         ticking_no_memory(t);
         return;
@@ -51,7 +51,7 @@ void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool
 void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
     const ew_slice key = mirror_entry_view(e).key;
     if (t->config.wants_updates) {
-        mirror_entry *deletion = mirror_entry_new(key, (ew_slice){NULL, 0}, revision);
+        mirror_entry *deletion = mirror_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
         if (!deletion) {
             ticking_no_memory(t);
             return;
@@ -68,14 +68,16 @@ void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
 
 /* One change, unless the mirror already has it (SEMANTICS 11). The deletion of a key that is not there changes nothing.
  */
-static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bool deleted) {
+static void apply(ticking *t, const ew_entry *now, bool deleted) {
+    const ew_slice key = now->key;
+    const int64_t revision = now->mod_revision;
     if (ticking_is_counter(t, key)) {
         /* SEMANTICS 9: never shown; its deletion sets it back. */
         t->counter_revision = revision;
         if (deleted)
             t->counter = 0;
         else
-            ticking_set_counter(t, value);
+            ticking_set_counter(t, now->value);
         return;
     }
     if (!group_scope_owns(&t->scope, key))
@@ -84,7 +86,7 @@ static void apply(ticking *t, ew_slice key, ew_slice value, int64_t revision, bo
     if (e && mirror_entry_view(e).mod_revision >= revision)
         return;
     if (!deleted)
-        ticking_put_change(t, e, &(ew_entry){key, value, revision}, false);
+        ticking_put_change(t, e, now, false);
     else if (e)
         ticking_delete_change(t, e, revision);
 }
@@ -103,7 +105,7 @@ void ticking_apply_revision(ticking *t) {
             continue;
         ew_entry view = mirror_entry_view(c.entry);
         t->changes_bytes -= mirror_entry_bytes(c.entry);
-        apply(t, view.key, view.value, revision, c.deleted);
+        apply(t, &view, c.deleted);
         mirror_entry_unref(c.entry);
     }
     t->observed = revision;
@@ -142,9 +144,9 @@ static bool push_change(ticking *t, ticking_change change) {
     return true;
 }
 
-static void keep(ticking *t, ew_slice key, ew_slice value, int64_t revision, bool deleted) {
-    mirror_entry *e = mirror_entry_new(key, value, revision);
-    if (!e || !push_change(t, (ticking_change){e, deleted, revision})) {
+static void keep(ticking *t, const ew_entry *now, bool deleted) {
+    mirror_entry *e = mirror_entry_new(now);
+    if (!e || !push_change(t, (ticking_change){e, deleted, now->mod_revision})) {
         mirror_entry_unref(e);
         ticking_no_memory(t);
         return;
@@ -173,10 +175,11 @@ static void take_event(ticking *t, const watch_event *e, int64_t before) {
         return;
     t->received = revision;
     t->stats.events++;
+    const ew_entry now = {e->key, e->value, revision, e->create_revision, e->version, e->lease};
     if (t->config.coalesce)
-        apply(t, e->key, e->value, revision, deleted);
+        apply(t, &now, deleted);
     else
-        keep(t, e->key, e->value, revision, deleted);
+        keep(t, &now, deleted);
 }
 
 void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {

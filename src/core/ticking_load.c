@@ -61,6 +61,7 @@ static void delete_up_to(ticking *t, const ew_slice *key) {
 
 static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     const ew_slice key = ticking_slice(kv->key), value = ticking_slice(kv->value);
+    const ew_entry now = {key, value, kv->mod_revision, kv->create_revision, kv->version, kv->lease};
     if (ticking_is_counter(t, key)) {
         t->load_counter = true;
         t->counter_revision = kv->mod_revision;
@@ -74,7 +75,7 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     if (known)
         t->load_at = mirror_next(t->mirror, known);
     if (!known || mirror_entry_view(known).mod_revision != kv->mod_revision)
-        ticking_put_change(t, known, &(ew_entry){key, value, kv->mod_revision}, !t->loaded_once);
+        ticking_put_change(t, known, &now, !t->loaded_once);
 }
 
 /* False when the page does not fit behind the ones before it. */

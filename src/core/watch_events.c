@@ -7,7 +7,7 @@ enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
 /* Fields of etcd's messages (proto/etcd.proto). */
 enum { RESPONSE_EVENTS = 11, EVENT_TYPE = 1, EVENT_KV = 2, EVENT_PREV_KV = 3 };
-enum { KV_KEY = 1, KV_MOD_REVISION = 3, KV_VALUE = 5, KV_LAST = 6 }; /* the others are numbers, too */
+enum { KV_KEY = 1, KV_CREATE_REVISION = 2, KV_MOD_REVISION = 3, KV_VERSION = 4, KV_VALUE = 5, KV_LEASE = 6 };
 
 typedef struct field {
     uint32_t number;
@@ -71,14 +71,20 @@ static bool read_kv(ew_slice kv, watch_event *out) {
         if (!read_field(&at, end, &f))
             return false;
         const unsigned wire = f.number == KV_KEY || f.number == KV_VALUE ? BYTES : VARINT;
-        if (f.number <= KV_LAST && f.wire != wire)
+        if (f.number <= KV_LEASE && f.wire != wire)
             return false;
         if (f.number == KV_KEY)
             out->key = f.bytes;
         else if (f.number == KV_VALUE)
             out->value = f.bytes;
+        else if (f.number == KV_CREATE_REVISION)
+            out->create_revision = (int64_t)f.varint;
         else if (f.number == KV_MOD_REVISION)
             out->mod_revision = (int64_t)f.varint;
+        else if (f.number == KV_VERSION)
+            out->version = (int64_t)f.varint;
+        else if (f.number == KV_LEASE)
+            out->lease = (int64_t)f.varint;
     }
     return true;
 }

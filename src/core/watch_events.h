@@ -10,7 +10,7 @@ typedef struct watch_event {
     int32_t type; /* Pb__Event__EventType, or something else */
     bool has_kv;
     ew_slice key, value; /* point into the response */
-    int64_t mod_revision;
+    int64_t mod_revision, create_revision, version, lease;
 } watch_event;
 
 typedef struct watch_events {

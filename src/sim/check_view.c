@@ -42,11 +42,13 @@ static void store(sim_seen *seen, const ew_event *e) {
     if (!found) {
         sim_reserve(seen->keys, seen->key_capacity, seen->key_count + 1);
         memmove(seen->keys + i + 1, seen->keys + i, (seen->key_count++ - i) * sizeof *seen->keys);
-        seen->keys[i] = (seen_key){.key = sim_copy(e->entry.key)};
+        seen->keys[i] = (ew_entry){.key = sim_copy(e->entry.key)};
     }
+    const ew_slice key = seen->keys[i].key;
     free(sim_unconst(seen->keys[i].value.data));
+    seen->keys[i] = e->entry;
+    seen->keys[i].key = key;
     seen->keys[i].value = sim_copy(e->entry.value);
-    seen->keys[i].mod_revision = e->entry.mod_revision;
 }
 
 void check_forget(sim_worker *w) {
@@ -132,7 +134,8 @@ static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r,
 }
 
 static bool same(const etcd_model_record *r, const ew_entry *e) {
-    return ew_slice_equal(r->key, e->key) && r->mod_revision == e->mod_revision && ew_slice_equal(r->value, e->value);
+    return ew_slice_equal(r->key, e->key) && r->mod_revision == e->mod_revision && ew_slice_equal(r->value, e->value) &&
+           r->create_revision == e->create_revision && r->version == e->version && r->lease == e->lease;
 }
 
 /* What there is to be seen at the revision, in byte order, and NULL behind it. */
@@ -181,9 +184,7 @@ static void check_updates_state(sim_worker *w, int64_t revision, const etcd_mode
         bool more = i < w->seen.key_count;
         if (!r && !more)
             return;
-        ew_entry e = {0};
-        if (more)
-            e = (ew_entry){w->seen.keys[i].key, w->seen.keys[i].value, w->seen.keys[i].mod_revision};
+        const ew_entry e = more ? w->seen.keys[i] : (ew_entry){0};
         if (!r || !more || !same(r, &e)) {
             differs(w, revision, r, more ? &e : NULL, "what update was told");
             return;

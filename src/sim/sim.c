@@ -254,7 +254,7 @@ int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {
     const etcd_model_record *r = etcd_model_get(s->etcd, key, etcd_model_revision(s->etcd));
     if (!r)
         return EW_ERR_NOT_FOUND;
-    *out = (ew_entry){r->key, r->value, r->mod_revision};
+    *out = (ew_entry){r->key, r->value, r->mod_revision, r->create_revision, r->version, r->lease};
     return EW_OK;
 }
 

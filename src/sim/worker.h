@@ -62,11 +62,6 @@ typedef struct sim_joint {
 } sim_joint;
 
 /* One key as the checks have last seen it shown to the reactor. */
-typedef struct seen_key {
-    ew_slice key, value;
-    int64_t mod_revision;
-} seen_key;
-
 /* What the checks know of a life. */
 typedef struct sim_seen {
     uint64_t epoch;        /* of the newest snapshot */
@@ -77,7 +72,7 @@ typedef struct sim_seen {
     bool resynced;         /* since the last tick: events may be made from two snapshots */
     bool wrong;            /* the last tick was not what etcd had, which may be where events are lost (ETCD P6) */
     bool wrote;            /* groups were made in the last tick, or decided since */
-    seen_key *keys;        /* what update has built, in byte order */
+    ew_entry *keys;        /* what update has built, in byte order; it owns the bytes */
     size_t key_count, key_capacity;
     bool batch_out;
     uint64_t batch;

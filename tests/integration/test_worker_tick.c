@@ -419,6 +419,68 @@ static void test_keys_that_patches_may_not_write(void **state) {
     check_outside("", receipt, through_delete);
 }
 
+/* ---- entries ---- */
+
+typedef struct wanted {
+    const char *key;
+    hand_kv is;
+} wanted;
+
+static bool is_as_in_etcd(const ew_entry *e, const hand_kv *kv) {
+    return ew_slice_equal(e->value, ew_str(kv->value)) && e->mod_revision == kv->mod_revision &&
+           e->create_revision == kv->create_revision && e->version == kv->version && e->lease == kv->lease;
+}
+
+static int look_in_a_patch(void *arg, ew_view *v) {
+    stage *s = arg;
+    const wanted *w = s->arg;
+    ew_entry e;
+    EXPECT(s, ew_view_get(v, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
+    ew_view_put(v, ew_str(w->key), EW_STR("new"));
+    EXPECT(s, ew_view_get(v, ew_str(w->key), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("new")));
+    EXPECT(s, e.mod_revision == 0 && e.create_revision == 0 && e.version == 0 && e.lease == 0);
+    return EW_IGNORE;
+}
+
+static int look_everywhere(stage *s, ew_tick *t) {
+    const wanted *w = s->arg;
+    ew_entry e = {0}, scanned = {0};
+    EXPECT(s, ew_tick_get(t, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
+    EXPECT(s, ew_tick_scan(t, ew_str(w->key), &scanned) && is_as_in_etcd(&scanned, &w->is));
+    ew_group_patch(ew_tick_group(t), look_in_a_patch, s, NULL);
+    return EW_OK;
+}
+
+static void check_entry(stage *s, const char *key) {
+    wanted w = {key, hand_get(key)};
+    s->arg = &w;
+    stage_await_tick(s, w.is.mod_revision);
+    stage_do(s, look_everywhere);
+}
+
+/* A key has all that etcd keeps of it, from the snapshot and from events, in ticks and in patches. A put that is not
+ * committed yet has none of it. */
+static void test_entries_have_what_etcd_keeps(void **state) {
+    (void)state;
+    int64_t lease = hand_grant(3600);
+    hand_put("/entries/a", "1");
+    hand_put("/elsewhere", "");
+    hand_put_slice(EW_STR("/entries/a"), EW_STR("2"), lease);
+    stage s;
+    stage_open(&s, "/entries");
+    stage_start(&s);
+    check_entry(&s, "/entries/a"); /* of the snapshot: version 2, a lease */
+    hand_put("/entries/a", "3");
+    check_entry(&s, "/entries/a"); /* written over, in the same room */
+    hand_put_slice(EW_STR("/entries/b"), EW_STR("longer"), lease);
+    check_entry(&s, "/entries/b");
+    hand_delete("/entries/b");
+    hand_put("/entries/b", "again");
+    check_entry(&s, "/entries/b"); /* created anew: version 1, no lease */
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_revoke(lease);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_one_revision),
@@ -429,6 +491,7 @@ int main(void) {
         scene_test(test_error_of_a_patch),
         scene_test(test_refused_and_later_groups_keep_their_order),
         scene_test(test_keys_that_patches_may_not_write),
+        scene_test(test_entries_have_what_etcd_keeps),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }

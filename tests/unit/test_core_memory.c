@@ -184,7 +184,7 @@ static void each_allocation_of_prefix_and_mirror_may_fail(void **state) {
     fail_in = 0;
     assert_null(mirror_new());
     fail_in = 0;
-    assert_null(mirror_entry_new(EW_STR("/a"), EW_STR("1"), 1));
+    assert_null(mirror_entry_new(&(ew_entry){.key = EW_STR("/a"), .value = EW_STR("1"), .mod_revision = 1}));
     fail_in = -1;
 }
 

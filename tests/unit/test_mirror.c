@@ -22,8 +22,12 @@ static int tear_down(void **state) {
     return 0;
 }
 
+static mirror_entry *entry(ew_slice key, ew_slice value, int64_t mod_revision) {
+    return mirror_entry_new(&(ew_entry){.key = key, .value = value, .mod_revision = mod_revision});
+}
+
 static void put(mirror *m, ew_slice key, ew_slice value, int64_t mod_revision) {
-    mirror_entry *e = mirror_entry_new(key, value, mod_revision);
+    mirror_entry *e = entry(key, value, mod_revision);
     assert_non_null(e);
     mirror_put(m, e);
 }
@@ -58,6 +62,24 @@ static void a_put_replaces_and_a_delete_removes(void **state) {
     assert_int_equal(mirror_count(m), 0);
 }
 
+static void an_entry_has_all_that_etcd_keeps_of_a_key(void **state) {
+    mirror *m = *state;
+    const ew_entry first = {EW_STR("/a"), EW_STR("1"), 5, 4, 2, 77}, second = {EW_STR("/a"), EW_STR("2"), 9, 8, 1, 0};
+    mirror_entry *e = mirror_replace(m, NULL, &first);
+    for (int i = 0; i < 2; i++) { /* made new, and written over */
+        const ew_entry *want = i == 0 ? &first : &second, view = mirror_entry_view(e);
+        assert_int_equal(view.mod_revision, want->mod_revision);
+        assert_int_equal(view.create_revision, want->create_revision);
+        assert_int_equal(view.version, want->version);
+        assert_int_equal(view.lease, want->lease);
+        assert_ptr_equal(mirror_replace(m, e, &second), e);
+    }
+}
+
+static mirror_entry *replace(mirror *m, mirror_entry *old, ew_slice value, int64_t mod_revision) {
+    return mirror_replace(m, old, &(ew_entry){.key = EW_STR("/a"), .value = value, .mod_revision = mod_revision});
+}
+
 /* All sizes of a value before and after, with somebody who keeps the old entry and without. */
 static void a_value_is_written_over_where_nobody_looks(void **state) {
     enum { SIZES = 40 };
@@ -66,12 +88,12 @@ static void a_value_is_written_over_where_nobody_looks(void **state) {
     const size_t empty = mirror_bytes(m);
     for (size_t i = 0; i < SIZES * SIZES; i++) {
         const ew_slice before = {text, i / SIZES}, after = {text + 1, i % SIZES};
-        mirror_entry *old = mirror_replace(m, mirror_get(m, EW_STR("/a")), EW_STR("/a"), before, 1);
+        mirror_entry *old = replace(m, mirror_get(m, EW_STR("/a")), before, 1);
         holds(m, EW_STR("/a"), before, 1);
         const bool kept = i % 3 == 0;
         if (kept)
             mirror_entry_ref(old);
-        mirror_entry *now = mirror_replace(m, old, EW_STR("/a"), after, 2);
+        mirror_entry *now = replace(m, old, after, 2);
         holds(m, EW_STR("/a"), after, 2);
         assert_ptr_equal(now, mirror_get(m, EW_STR("/a")));
         assert_int_equal(mirror_bytes(m) - empty, mirror_entry_bytes(now));
@@ -143,8 +165,8 @@ static void an_entry_that_is_put_again_stays(void **state) {
 
 static void lengths_that_cannot_be_kept_are_refused(void **state) {
     (void)state;
-    assert_null(mirror_entry_new((ew_slice){"", (size_t)UINT32_MAX + 1}, EW_STR(""), 1));
-    assert_null(mirror_entry_new(EW_STR(""), (ew_slice){"", (size_t)UINT32_MAX + 1}, 1));
+    assert_null(entry((ew_slice){"", (size_t)UINT32_MAX + 1}, EW_STR(""), 1));
+    assert_null(entry(EW_STR(""), (ew_slice){"", (size_t)UINT32_MAX + 1}, 1));
 }
 
 static void bytes_are_counted_in_and_out(void **state) {
@@ -174,7 +196,7 @@ static void bytes_are_those_of_malloc(void **state) {
 #endif
     char value[600] = {0};
     for (size_t len = 0; len < sizeof value; len++) {
-        mirror_entry *e = mirror_entry_new(EW_STR("/key"), (ew_slice){value, len}, 1);
+        mirror_entry *e = entry(EW_STR("/key"), (ew_slice){value, len}, 1);
         assert_non_null(e);
         assert_int_equal(mirror_entry_bytes(e), malloc_usable_size(e) + sizeof(size_t));
         mirror_entry_unref(e);
@@ -309,6 +331,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_empty_mirror_holds_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_put_replaces_and_a_delete_removes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_entry_has_all_that_etcd_keeps_of_a_key, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_value_is_written_over_where_nobody_looks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_and_values_are_bytes_of_any_length, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_is_in_etcds_order, set_up, tear_down),

@@ -33,6 +33,9 @@ static bool compare(ew_slice bytes) {
         if (!e.has_kv)
             continue;
         assert_int_equal(e.mod_revision, wanted->kv->mod_revision);
+        assert_int_equal(e.create_revision, wanted->kv->create_revision);
+        assert_int_equal(e.version, wanted->kv->version);
+        assert_int_equal(e.lease, wanted->kv->lease);
         assert_true(same(e.key, wanted->kv->key));
         assert_true(same(e.value, wanted->kv->value));
     }
