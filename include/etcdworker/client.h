@@ -244,8 +244,6 @@ EW_API int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew
 
 typedef struct ew_scan ew_scan;
 
-enum { EW_END = 1 }; /* what ew_scan_next answers behind the last key */
-
 typedef struct ew_scan_options {
     size_t size;
     int64_t revision; /* 0: the newest when the first page is read; the same for all pages */

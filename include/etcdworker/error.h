@@ -33,7 +33,7 @@ extern "C" {
     X(EW_ERR_BAD_ANSWER, -18, "etcd sent an answer that makes no sense")                                               \
     X(EW_ERR_BAD_COUNTER, -19, "the delete counter is corrupt") /* rule 4: the detail names the key */                 \
     X(EW_ERR_OUTSIDE_PREFIX, -20, "the key is outside the prefix, or reserved")                                        \
-    X(EW_ERR_REFUSED, -21, "refused: a compare did not hold")     /* a submitted group's own compare */                \
+    X(EW_ERR_REFUSED, -21, "refused: a compare did not hold")     /* a submit's compare, or a patch: EW_DROP */        \
     X(EW_ERR_SESSION_DONE, -22, "the session is done")            /* its lease expired or was revoked */               \
     X(EW_ERR_FENCED, -23, "another worker uses this worker's id") /* its receipt is not ours */                        \
     X(EW_ERR_BAD_MESSAGE, -24, "a message on a mailbox is malformed")                                                  \
@@ -41,7 +41,8 @@ extern "C" {
     X(EW_ERR_REACTOR, -26, "the reactor failed")  /* for a reactor's own use */                                        \
     X(EW_ERR_LEADERSHIP_LOST, -27, "leadership is lost")                                                               \
     X(EW_ERR_UNSUPPORTED, -28, "not supported by this server")                                                         \
-    X(EW_ERR_TOO_OLD, -29, "a later submit of this client was sent") /* the outcome of this one is not kept */
+    X(EW_ERR_TOO_OLD, -29, "a later submit of this client was sent") /* the outcome of this one is not kept */         \
+    X(EW_ERR_STALE, -30, "what the tick had read has changed")       /* ew_group_expect: the group was dropped */
 
 typedef enum ew_status {
     EW_OK = 0,
@@ -49,6 +50,25 @@ typedef enum ew_status {
     EW_ERRORS(EW_ERROR_MEMBER)
 #undef EW_ERROR_MEMBER
 } ew_status;
+
+/* Answers that are not errors: positive, each with a value of its own, so that an answer given in the wrong place is an
+ * error that names it. EW_OK is an answer of all of them.
+ *
+ *       answer      value  who may give it, and what it means */
+#define EW_ANSWERS(X)                                                                                                  \
+    X(EW_UNCHANGED, 1) /* ew_modify_fn: leave the key as it is and do not write it */                                  \
+    X(EW_REMOVE, 2)    /* ew_modify_fn: delete the key */                                                              \
+    X(EW_IGNORE, 3)    /* ew_modify_fn, ew_patch_fn: leave this patch out of the group and undo what it changed */     \
+    X(EW_AGAIN, 4)     /* ew_modify_fn, ew_patch_fn: abort the group for now, retry it when the state has moved */     \
+    X(EW_DROP, 5)      /* ew_modify_fn, ew_patch_fn: drop the whole group; its callback gets EW_ERR_REFUSED */         \
+    X(EW_FINISHED, 6)  /* the reactor's tick: commit this tick's groups, then end the run with success */              \
+    X(EW_END, 7)       /* ew_scan_next: there is no further key */
+
+typedef enum ew_answer {
+#define EW_ANSWER_MEMBER(name, value) name = value,
+    EW_ANSWERS(EW_ANSWER_MEMBER)
+#undef EW_ANSWER_MEMBER
+} ew_answer;
 
 /* What went wrong, in words: the key, endpoint, option or file, and etcd's own text where there is one. */
 typedef struct ew_error {
@@ -59,7 +79,8 @@ typedef struct ew_error {
 /* The fixed English text of a code; "unknown error" for a number that is none. Never NULL. Any thread. */
 EW_API const char *ew_strerror(int code);
 
-/* The code's name, "EW_ERR_TIMEOUT"; "EW_ERR_?" for a number that is none. Never NULL. Any thread. */
+/* The name of a code or of an answer, "EW_ERR_TIMEOUT", "EW_FINISHED"; "EW_ERR_?" for any other number. Never NULL. Any
+ * thread. */
 EW_API const char *ew_errname(int code);
 
 /* Whether the same call may succeed later with nothing changed by the caller: TIMEOUT, UNAVAILABLE, BUSY, NO_SPACE.

@@ -4,9 +4,19 @@
  * in the order in which they were made, each exactly once. Several groups may share an etcd transaction; they are still
  * refused and retried one by one.
  *
- * A patch is *evaluated*, not recorded: when a group is refused because somebody else changed a key, its patches are
+ * A patch is *evaluated*, not recorded: when a group is refused because another client changed a key, its patches are
  * run again from the first one on the newest state. A patch function must therefore be pure: what it does may depend on
  * its argument and on what it reads from the view, and it must change nothing else.
+ *
+ * WHICH CALL PROTECTS A DECISION depends on where it was made:
+ *  - from the old value of the key that is written: ew_group_modify. It runs again on the newest value.
+ *  - in a patch function, from what it read through its view: `isolation = serializable` protects all of these reads,
+ *    ew_group_guard one key. Both protect the state at the evaluation, which for a refused group is newer than the
+ *    tick's.
+ *  - in the tick, from ew_tick_get and ew_tick_scan: ew_group_expect, for each key that the decision depends on. A
+ *    group whose expectation does not hold is dropped, never evaluated on newer state, and the reactor is ticked again.
+ * A group with none of them stands on nothing: ew_group_put writes what it was given even if everything that the tick
+ * read has changed since. examples/claim.c shows a decision of a tick.
  *
  * Every ew_group_* function answers EW_OK or an error, and the first error sticks to the group: a tick that ends with a
  * failed group ends the run with that error, so the answers may be ignored. All of them accept a NULL group (out of
@@ -24,13 +34,8 @@ typedef struct ew_group ew_group; /* owned by the tick; freed by the library whe
 typedef struct ew_view ew_view;   /* the state as a patch sees it */
 typedef struct ew_value ew_value; /* where a modify function writes its answer */
 
-/* What a patch function may answer beside EW_OK and a negative error (which ends the run, naming the group). */
-enum {
-    EW_UNCHANGED = 1, /* modify only: leave the key as it is and do not write it */
-    EW_REMOVE = 2,    /* modify only: delete the key */
-    EW_IGNORE = 3,    /* leave this patch out of the group; whatever it had changed is undone */
-    EW_AGAIN = 4,     /* abort the group for now and retry it when the state has moved */
-};
+/* A patch function answers EW_OK, one of the answers in <etcdworker/error.h> (EW_IGNORE, EW_AGAIN, EW_DROP; a modify
+ * function also EW_UNCHANGED and EW_REMOVE), or a negative error, which ends the run and names the group. */
 
 /* Called once when the library needs `arg` no longer: after the group is decided, or when the run ends before. */
 typedef void (*ew_drop_fn)(void *arg);
@@ -70,11 +75,22 @@ EW_API int ew_group_delete(ew_group *g, ew_slice key);
 EW_API int ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_drop_fn drop);
 EW_API int ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop);
 
-/* Commit only if `key` is still what it was in the state the group was evaluated on, without writing it. */
+/* Commit only if `key` is still what it was in the state that the group was *evaluated* on, without writing it. This
+ * protects what the group's own patches read. It does not protect what the tick read: a refused group is evaluated
+ * again on newer state, in which `key` may be another, or gone, and the guard accepts that. See ew_group_expect. */
 EW_API int ew_group_guard(ew_group *g, ew_slice key);
+
+/* Commit only if `key` is still as this *tick* saw it: at the same mod_revision, or absent, when the group commits. If
+ * it is not, the group is dropped: nothing of it is written, its patches are not run on newer state, its callback gets
+ * EW_ERR_STALE, the tick's other groups go on, and the reactor is ticked again. A change by an earlier group of the
+ * same tick counts too: put what belongs together into one group. `key` need not be written by the group; it takes the
+ * place of one key in a transaction. */
+EW_API int ew_group_expect(ew_group *g, ew_slice key);
 
 /* Tells `fn` what became of the group, once, on the reactor's thread, never inside the tick that made it:
  *   EW_OK, revision R    committed at R (for a group that changed nothing: the revision it was evaluated on)
+ *   EW_ERR_STALE         an expectation did not hold; nothing was written, the reactor is ticked again
+ *   EW_ERR_REFUSED       a patch answered EW_DROP; nothing was written, the run goes on
  *   EW_ERR_TOO_LARGE     over the transaction limits by itself; nothing was written, the run goes on
  *   EW_ERR_CANCELLED     the run ended first; nothing was written
  *   EW_ERR_UNKNOWN_OUTCOME  the run ended and nobody knows

@@ -14,26 +14,24 @@ extern "C" {
 
 typedef struct ew_tick ew_tick; /* one tick; valid until the tick function returns */
 
-/* What `tick` may answer beside EW_OK and a negative error (which ends the run with that error). */
-enum {
-    EW_FINISHED = 1, /* commit this tick's groups, then end the run with success; there is no tick after it */
-};
-
 /* The call table. `size` is sizeof(ew_reactor), so that members may be added behind the last one. */
 typedef struct ew_reactor {
     size_t size;
 
-    /* One round of logic. Required. */
+    /* One round of logic. Required. Answers EW_OK; EW_FINISHED to commit this tick's groups and then end the run with
+     * success, with no further tick; or a negative error, which ends the run (ew_tick_fail gives it a text). If one of
+     * the groups turns out EW_ERR_STALE, EW_FINISHED does not count: the reactor is ticked again. Any other positive
+     * answer ends the run with EW_ERR_REACTOR. */
     int (*tick)(void *self, ew_tick *t);
 
     /* One change of one key, in the order of etcd's history, never merged, before the tick that may depend on it.
      * The first snapshot arrives as puts in key order with `initial` set. The event is valid for the length of the
-     * call. Optional: leave it NULL to read the state through the tick alone, which costs nothing per event. A negative
-     * answer ends the run. */
+     * call. Optional: leave it NULL to read the state through the tick alone, which costs nothing per event. Any answer
+     * but EW_OK ends the run. */
     int (*update)(void *self, const ew_event *event);
 
     /* Forget the model that `update` built; the whole prefix follows as initial puts. Called before the first snapshot,
-     * and when undelivered events outgrew `max_pending_update_bytes`. Optional. A negative answer ends the run. */
+     * and when undelivered events outgrew `max_pending_update_bytes`. Optional. Any answer but EW_OK ends the run. */
     int (*reset)(void *self);
 } ew_reactor;
 
@@ -49,6 +47,18 @@ EW_API uint64_t ew_tick_number(const ew_tick *t);
 
 /* Milliseconds of a monotonic clock, taken when the tick began: the only clock a reactor needs, and the simulator's. */
 EW_API int64_t ew_tick_now_ms(const ew_tick *t);
+
+/* The prefix of the worker, in its normal form: one leading slash, no trailing one; empty for the whole keyspace. */
+EW_API ew_slice ew_tick_prefix(const ew_tick *t);
+
+/* Says why the tick fails, and answers `status`, so that a reactor can write `return ew_tick_fail(t, EW_ERR_REACTOR,
+ * "no member has capacity %d", n);`. The run ends with `status` and this text, whatever the tick answers. The first
+ * call counts. A `status` that is not negative is replaced by EW_ERR_INVALID. */
+EW_API int ew_tick_fail(ew_tick *t, int status, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
 
 /* Reads one key: EW_OK and `*out`, or EW_ERR_NOT_FOUND. What the entry points at is valid until the tick returns. */
 EW_API int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
@@ -69,7 +79,7 @@ EW_API ew_group *ew_tick_group(ew_tick *t);
 
 /* ---- plugins: a reactor in a shared object, for `etcdworkerd --reactor ./mine.so` ---- */
 
-#define EW_PLUGIN_ABI    1
+#define EW_PLUGIN_ABI    2
 #define EW_PLUGIN_SYMBOL "etcdworker_plugin"
 
 /* A plugin exports one `const ew_plugin etcdworker_plugin`. `abi` must be EW_PLUGIN_ABI of the program that loads it.

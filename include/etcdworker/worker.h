@@ -106,6 +106,7 @@ typedef struct ew_worker_stats {
     int64_t txn_waiting_ms;  /* how long the reactor has waited for the outcome of what it commits; 0 if it does not */
     uint64_t submits;        /* SUBMIT requests taken */
     uint64_t submit_repeats; /* of them, those of a submit that was sent before: answered with its outcome */
+    uint64_t groups_dropped; /* with EW_ERR_STALE, or by a patch's EW_DROP */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */

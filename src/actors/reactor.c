@@ -24,21 +24,29 @@ static void publish_tick(reactor_actor *r, uint64_t number, int64_t revision, ui
     publisher_send(r->ticks, (ew_slice){body, msg__tick_note__pack(&note, body)});
 }
 
-/* Shows the reactor what has changed and ticks it: the status of the first function that did not answer EW_OK. */
-static int call_reactor(reactor_actor *r, const ticking_effect *e, const char **what) {
+/* Shows the reactor what has changed and ticks it: the status of the first function that did not answer EW_OK. `detail`
+ * says which, if it failed. */
+static int call_reactor(reactor_actor *r, const ticking_effect *e, char *detail, size_t size) {
     int status = EW_OK;
-    *what = "reset";
+    const char *what = "reset";
     if (e->reset && r->table.reset != NULL)
         status = r->table.reset(r->self);
     ew_event event;
     if (status == EW_OK)
-        *what = "update";
+        what = "update";
     while (status == EW_OK && ticking_take_update(r->core, &event))
         status = r->table.update(r->self, &event);
-    if (status != EW_OK)
-        return status > 0 ? EW_ERR_REACTOR : status; /* only a tick may be finished */
-    *what = "tick";
-    return r->table.tick(r->self, e->tick);
+    if (status > 0) {
+        snprintf(detail, size, "the reactor's %s answered %s (%d), and it may only answer EW_OK or an error", what,
+                 ew_errname(status), status);
+        return EW_ERR_REACTOR;
+    }
+    if (status == EW_OK) {
+        what = "tick";
+        status = r->table.tick(r->self, e->tick);
+    }
+    snprintf(detail, size, "the reactor's %s failed", what);
+    return status;
 }
 
 static void set_time(_Atomic int64_t *time, int64_t now_ms) {
@@ -46,11 +54,11 @@ static void set_time(_Atomic int64_t *time, int64_t now_ms) {
 }
 
 static void tick(reactor_actor *r, const ticking_effect *e) {
-    const char *what;
+    char detail[128];
     uint64_t number = ew_tick_number(e->tick);
     int64_t revision = ew_tick_revision(e->tick), before_ms = etcd_now_ms();
     set_time(&r->counters.tick_began_ms, before_ms);
-    int status = call_reactor(r, e, &what);
+    int status = call_reactor(r, e, detail, sizeof detail);
     set_time(&r->counters.tick_began_ms, 0);
     int64_t took_ms = etcd_now_ms() - before_ms;
     if (took_ms > r->slow_tick_ms) {
@@ -58,8 +66,6 @@ static void tick(reactor_actor *r, const ticking_effect *e) {
         log_fields(EW_LOG_WARN, r->name, "reactor", "slow tick", {"ms", NULL, took_ms}, {"revision", NULL, revision});
     }
     uint32_t groups = ticking_tick_groups(e->tick);
-    char detail[64];
-    snprintf(detail, sizeof detail, "the reactor's %s failed", what);
     check_session(r);
     step(r, (ticking_event){.type = TICKING_TICKED, .status = status, .detail = status < 0 ? detail : NULL});
     if (r->ticks != NULL)
@@ -289,6 +295,7 @@ static void publish_counters(reactor_actor *r) {
     PUBLISH(events, s.events);
     PUBLISH(groups_committed, s.groups_committed);
     PUBLISH(groups_refused, s.groups_refused);
+    PUBLISH(groups_dropped, s.groups_dropped);
     PUBLISH(snapshots, s.snapshots);
     PUBLISH(audits, s.audits);
     PUBLISH(audit_repairs, s.audit_repairs);

@@ -14,7 +14,8 @@
 typedef struct reactor_counters {
     _Atomic bool ready;
     _Atomic int64_t revision, barrier_revision;
-    _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, txns, txns_resolved, snapshots;
+    _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, groups_dropped, txns, txns_resolved,
+        snapshots;
     _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs, submits, submit_repeats;
 
     /* Times of etcd_now_ms; 0: it does not run, no tick runs, nothing is out. */

@@ -291,6 +291,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .txn_waiting_ms = progress.txn_waiting_ms,
         .submits = read_counter(&c->submits),
         .submit_repeats = read_counter(&c->submit_repeats),
+        .groups_dropped = read_counter(&c->groups_dropped),
     };
     return EW_OK;
 }

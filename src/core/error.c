@@ -26,6 +26,11 @@ const char *ew_errname(int code) {
         return #name;
         EW_ERRORS(NAME_CASE)
 #undef NAME_CASE
+#define NAME_CASE(name, value)                                                                                         \
+    case name:                                                                                                         \
+        return #name;
+        EW_ANSWERS(NAME_CASE)
+#undef NAME_CASE
     default:
         return "EW_ERR_?";
     }

@@ -32,8 +32,9 @@ static int patch_error(ew_view *view, const ew_group *g, const group_patch *p, s
                        inner.detail);
     }
     if (status > 0)
-        return ew_fail(&view->error, EW_ERR_INVALID, "%s, patch %zu (%s) answered %d, which means nothing",
-                       group_title(g, title, sizeof title), number, at(p->key, key, sizeof key), status);
+        return ew_fail(&view->error, EW_ERR_INVALID, "%s, patch %zu (%s) answered %s (%d), which is not its to answer",
+                       group_title(g, title, sizeof title), number, at(p->key, key, sizeof key), ew_errname(status),
+                       status);
     return ew_fail(&view->error, status, "%s, patch %zu (%s): %s", group_title(g, title, sizeof title), number,
                    at(p->key, key, sizeof key), ew_strerror(status));
 }
@@ -61,16 +62,22 @@ static int run_modify(ew_view *view, const group_patch *p) {
 }
 
 /* A submit's compare: holds on the newest state, and is then a guard. EW_ERR_REFUSED if it does not. */
-static int run_compare(ew_view *view, const group_patch *p) {
+static int run_compare(ew_view *view, const group_patch *p, ew_error *refusal) {
     overlay_cell *cell = evaluate_touch(view, p->key, !EW_BUG(submit_not_compared));
     if (!cell)
         return EW_ERR_NO_MEMORY;
     bool holds = p->kind == GROUP_IF_ABSENT ? !cell->now.present
                                             : cell->now.present && ew_slice_equal(cell->now.value, p->value);
-    return holds ? EW_OK : EW_ERR_REFUSED;
+    char key[128];
+    return holds ? EW_OK
+                 : ew_fail(refusal, EW_ERR_REFUSED, "the compare of %s does not hold: the key %s",
+                           group_key_text(p->key, key, sizeof key),
+                           !cell->now.present           ? "is absent"
+                           : p->kind == GROUP_IF_ABSENT ? "exists"
+                                                        : "has another value");
 }
 
-static int run_patch(ew_view *view, const group_patch *p) {
+static int run_patch(ew_view *view, const group_patch *p, ew_error *refusal) {
     overlay_cell *cell;
     switch (p->kind) {
     case GROUP_PUT:
@@ -89,22 +96,35 @@ static int run_patch(ew_view *view, const group_patch *p) {
     case GROUP_IF_ABSENT:
         break;
     }
-    return run_compare(view, p);
+    return run_compare(view, p, refusal);
+}
+
+/* SEMANTICS 36. Looked at before any patch runs, so that whatever has been changed so far was changed by an earlier
+ * group, and compared in the transaction, so that it still holds then. */
+static evaluate_result check_expectations(ew_view *view, const ew_group *g) {
+    for (const group_expectation *e = g->expectations; e; e = e->next) {
+        const overlay_cell *cell = evaluate_touch(view, e->key, true);
+        if (!cell)
+            return EVALUATE_FAILED;
+        if ((cell->now.changed || cell->base != e->mod_revision) && !EW_BUG(expect_is_guard))
+            return EVALUATE_STALE;
+    }
+    return EVALUATE_ADDED;
 }
 
 /* SEMANTICS 20. */
-static evaluate_result run_group(ew_view *view, const ew_group *g) {
+static evaluate_result run_patches(ew_view *view, const ew_group *g, ew_error *refusal) {
     overlay *o = &view->batch->overlay;
     size_t number = 0;
     for (const group_patch *p = g->first; p; p = p->next) {
         size_t mark = overlay_mark(o);
-        int status = run_patch(view, p);
+        int status = run_patch(view, p, refusal);
         number++;
         if (view->error.code == EW_OK && status == EW_IGNORE) {
             overlay_undo_to(o, EW_BUG(ignored_not_undone) ? overlay_mark(o) : mark);
         } else if (view->error.code == EW_OK && status == EW_AGAIN) {
             return EVALUATE_AGAIN;
-        } else if (view->error.code == EW_OK && status == EW_ERR_REFUSED && g->submitted) {
+        } else if (view->error.code == EW_OK && (status == EW_DROP || (status == EW_ERR_REFUSED && g->submitted))) {
             return EVALUATE_REFUSED;
         } else if (view->error.code != EW_OK || status != EW_OK) {
             patch_error(view, g, p, number, status);
@@ -129,9 +149,9 @@ static evaluate_result add_record(ew_view *view, const group_record *record, ew_
 
 /* A refusal is believed only when its record is put: an earlier copy of the submit may have been committed, and may be
  * the very reason why a compare does not hold any more. */
-static evaluate_result run_submit(ew_view *view, const ew_group *g, size_t mark, bool *refused) {
+static evaluate_result run_submit(ew_view *view, const ew_group *g, size_t mark, bool *refused, ew_error *refusal) {
     const group_record *record = &g->submit->record;
-    evaluate_result result = run_group(view, g);
+    evaluate_result result = run_patches(view, g, refusal);
     if (result == EVALUATE_ADDED)
         return add_record(view, record, record->committed);
     *refused = result == EVALUATE_REFUSED && view->batch->unit_count == 0 && !EW_BUG(refusal_not_recorded);
@@ -147,7 +167,9 @@ evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *e
     size_t mark = overlay_mark(&b->overlay);
     bool recorded = g->submit && g->submit->record.key.len > 0, refused = false;
     b->scratch.count = 0;
-    evaluate_result result = recorded ? run_submit(&view, g, mark, &refused) : run_group(&view, g);
+    evaluate_result result = check_expectations(&view, g);
+    if (result == EVALUATE_ADDED)
+        result = recorded ? run_submit(&view, g, mark, &refused, err) : run_patches(&view, g, err);
     if (result == EVALUATE_FAILED)
         *err = view.error;
     else if (result == EVALUATE_ADDED)

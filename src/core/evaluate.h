@@ -50,8 +50,10 @@ typedef enum evaluate_result {
     EVALUATE_UNCHANGED, /* it writes nothing, and hangs on nothing that is undecided */
     EVALUATE_LATER,     /* the batch ends before it: it is to be evaluated again when the batch is decided */
     EVALUATE_AGAIN,     /* a patch wants newer state */
-    EVALUATE_RECORDED,  /* the same, but what is part of it is the refusal: a compare of a submit does not hold */
-    EVALUATE_REFUSED,   /* the same of a submit that leaves no record */
+    EVALUATE_RECORDED,  /* the same, but what is part of it is the refusal: a compare of a submit does not hold, as
+                           `err` says */
+    EVALUATE_REFUSED,   /* the same of a submit that leaves no record; or a patch answered EW_DROP */
+    EVALUATE_STALE,     /* a key that the group expects to be as its tick saw it is not */
     EVALUATE_FAILED,    /* `err` says why: EW_ERR_TOO_LARGE, or what a patch answered */
 } evaluate_result;
 
@@ -60,7 +62,7 @@ void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope,
 void evaluate_fini(evaluate_batch *b);
 
 /* Evaluates the next group. All results but ADDED and RECORDED leave nothing of it in the batch. UNCHANGED, AGAIN,
- * REFUSED and FAILED are final for this state: they are only answered while the batch is empty, since with units before
+ * REFUSED, STALE and FAILED are final for this state: they are only answered while the batch is empty, since with units before
  * it a group has been evaluated on work that may still be refused; it is LATER then. */
 evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err);
 

@@ -27,6 +27,10 @@ void group_free(ew_group *g) {
         free(c);
     }
     free(g->submit);
+    for (group_expectation *e = g->expectations, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
     free(g);
 }
 
@@ -105,6 +109,24 @@ int ew_group_delete(ew_group *g, ew_slice key) {
 
 int ew_group_guard(ew_group *g, ew_slice key) {
     return g ? add_key(g, GROUP_GUARD, key, nothing) : EW_ERR_NO_MEMORY;
+}
+
+int ew_group_expect(ew_group *g, ew_slice key) {
+    if (!g)
+        return EW_ERR_NO_MEMORY;
+    if (!group_scope_owns(g->scope, key))
+        return fail(g, EW_ERR_OUTSIDE_PREFIX, "outside the prefix, or reserved:", key);
+    if (!g->seen)
+        return fail(g, EW_ERR_STATE, "no tick has seen", key);
+    group_expectation *e = malloc(sizeof *e + key.len);
+    if (!e)
+        return fail(g, EW_ERR_NO_MEMORY, "out of memory at", key);
+    if (key.len)
+        memcpy(e + 1, key.data, key.len);
+    const mirror_entry *now = mirror_get(g->seen, key);
+    *e = (group_expectation){g->expectations, {e + 1, key.len}, now ? mirror_entry_view(now).mod_revision : 0};
+    g->expectations = e;
+    return EW_OK;
 }
 
 int group_if_value(ew_group *g, ew_slice key, ew_slice value) {

@@ -3,6 +3,7 @@
 #define CORE_GROUP_H
 
 #include "core/group_scope.h"
+#include "core/mirror.h"
 
 #include <etcdworker/group.h>
 
@@ -52,14 +53,24 @@ typedef struct group_submit {
     group_record record;
     uint8_t bytes[2][GROUP_RECORD_BYTES]; /* of the record's values */
     bool refused;                         /* what its unit holds is the refusal, */
-    int64_t refused_at;                   /* which was decided on this revision */
+    int64_t refused_at;                   /* which was decided on this revision, */
+    char refusal[160];                    /* and for this reason */
 } group_submit;
+
+/* A key that must be as the tick saw it; the key lies behind the struct. */
+typedef struct group_expectation {
+    struct group_expectation *next;
+    ew_slice key;
+    int64_t mod_revision; /* 0: absent */
+} group_expectation;
 
 struct ew_group {
     ew_group *next;
     const group_scope *scope;
     uint64_t number; /* for its name */
     char name[64];
+    const mirror *seen; /* by the tick that makes the group, which may expect keys to stay so; NULL: no tick does */
+    group_expectation *expectations;
     group_patch *first, *last;
     ew_error error; /* the first one sticks */
     ew_done_fn done;

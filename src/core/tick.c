@@ -1,6 +1,9 @@
 /* A tick, as the reactor sees it. */
 #include "core/ticking_private.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 int64_t ew_tick_revision(const ew_tick *t) {
     return t->revision;
 }
@@ -11,6 +14,24 @@ uint64_t ew_tick_number(const ew_tick *t) {
 
 int64_t ew_tick_now_ms(const ew_tick *t) {
     return t->now_ms;
+}
+
+ew_slice ew_tick_prefix(const ew_tick *t) {
+    return t->core->config.prefix;
+}
+
+int ew_tick_fail(ew_tick *t, int status, const char *format, ...) {
+    char text[sizeof t->error.detail];
+    va_list arguments;
+    if (t->error.code != EW_OK)
+        return status < 0 ? status : EW_ERR_INVALID;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (status >= 0)
+        return ew_fail(&t->error, EW_ERR_INVALID, "ew_tick_fail was given %s (%d), which is not an error: %s",
+                       ew_errname(status), status, length < 0 ? "" : text);
+    return ew_fail(&t->error, status, "%s", length < 0 ? "" : text);
 }
 
 int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
@@ -59,6 +80,7 @@ ew_group *ew_tick_group(ew_tick *t) {
         t->no_memory = true;
         return NULL;
     }
+    g->seen = t->core->mirror;
     if (t->last)
         t->last->next = g;
     else

@@ -145,7 +145,8 @@ bool ticking_uses_session(const ticking *t);
 
 typedef struct ticking_stats {
     int64_t revision, barrier_revision;
-    uint64_t ticks, events, groups_committed, groups_refused, snapshots, bad_messages, keys, mirror_bytes;
+    uint64_t ticks, events, groups_committed, groups_refused, groups_dropped, snapshots, bad_messages, keys,
+        mirror_bytes;
     uint64_t update_bytes; /* that wait for the reactor's update */
     uint64_t submits, submit_repeats;
     uint64_t audits;        /* completed */

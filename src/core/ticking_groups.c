@@ -4,6 +4,7 @@
 #include "core/bug.h"
 #include "core/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void ticking_append(ticking_list *list, ticking_list *behind) {
@@ -98,9 +99,25 @@ static void group_failed(ticking *t, const ew_error *err) {
     }
 }
 
-static void refuse_first(ticking *t) {
+/* SEMANTICS 20: a submit's compare, or a patch, says that the group is not wanted on this state. */
+static void group_refused(ticking *t, const ew_error *err) {
+    t->stats.groups_dropped += !t->pending.first->submitted;
     ticking_note_decision(t->pending.first, EW_ERR_REFUSED, t->observed);
-    decide_first(t, EW_ERR_REFUSED, t->observed, "a compare does not hold");
+    decide_first(t, EW_ERR_REFUSED, t->observed, err->detail);
+}
+
+/* SEMANTICS 36: what the tick decided on is no longer so, and that includes that it was the last one. */
+static void group_stale(ticking *t) {
+    t->stats.groups_dropped++;
+    t->dirty = true;
+    t->finished = false;
+    decide_first(t, EW_ERR_STALE, t->observed, NULL);
+}
+
+/* The refusal is decided when its record is committed. */
+static void submit_refused(ew_group *g, const ew_error *err) {
+    g->submit->refused = true;
+    snprintf(g->submit->refusal, sizeof g->submit->refusal, "%s", err->detail);
 }
 
 /* Evaluates from the first pending group on, until one must wait. Groups that are decided by that alone are done. */
@@ -129,9 +146,11 @@ static void evaluate_pending(ticking *t, evaluate_batch *b) {
         if (result == EVALUATE_UNCHANGED)
             decide_first(t, EW_OK, t->observed, NULL);
         else if (result == EVALUATE_RECORDED)
-            g->submit->refused = true;
+            submit_refused(g, &err);
         else if (result == EVALUATE_REFUSED)
-            refuse_first(t);
+            group_refused(t, &err);
+        else if (result == EVALUATE_STALE)
+            group_stale(t);
         else if (result == EVALUATE_FAILED)
             group_failed(t, &err);
     }

@@ -27,6 +27,7 @@ struct ew_tick {
     ew_group *first, *last;
     uint64_t groups;
     bool no_memory;
+    ew_error error;              /* ew_tick_fail's */
     const mirror_entry *scanned; /* the last one that a scan has shown: most scans go on from there */
 };
 

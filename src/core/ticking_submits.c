@@ -261,7 +261,7 @@ void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking
     }
     if (g->submit->refused)
         *out = (ticking_reply){.status = EW_ERR_REFUSED, .revision = g->submit->refused_at};
-    snprintf(out->detail, sizeof out->detail, "%s", words_of(out->status));
+    snprintf(out->detail, sizeof out->detail, "%s", g->submit->refused ? g->submit->refusal : "");
     t->stats.groups_committed += out->status == EW_OK;
     if (g->submit->record.key.len > 0)
         g->submit->client->record_revision = revision;

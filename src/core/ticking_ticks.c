@@ -99,10 +99,13 @@ void ticking_take_ticked(ticking *t, const ticking_event *event) {
     CHECK(t->state == TICKING_TICKING);
     ticking_show_end(t);
     const ew_group *bad = failed_group(t->tick.first);
-    if (event->status < 0)
+    if (t->tick.error.code != EW_OK)
+        ticking_end(t, t->tick.error.code, "%s", t->tick.error.detail);
+    else if (event->status < 0)
         ticking_end(t, event->status, "%s", event->detail && event->detail[0] ? event->detail : "the reactor failed");
-    else if (event->status > EW_FINISHED)
-        ticking_end(t, EW_ERR_REACTOR, "the reactor answered %d, which means nothing", event->status);
+    else if (event->status > 0 && event->status != EW_FINISHED)
+        ticking_end(t, EW_ERR_REACTOR, "the reactor's tick answered %s (%d), which is not an answer of a tick",
+                    ew_errname(event->status), event->status);
     else if (bad)
         ticking_end(t, bad->error.code, "%s", bad->error.detail);
     else if (t->tick.no_memory)

@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 27 };
+enum { METRICS = 28 };
 
 static void list(const pages_view *v, metric out[METRICS]) {
     const ew_worker_stats *s = &v->stats;
@@ -25,6 +25,8 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"groups_committed_total", "counter", "Patch groups committed.", (int64_t)s->groups_committed},
         {"groups_refused_total", "counter", "Refusals of patch groups, each followed by a retry.",
          (int64_t)s->groups_refused},
+        {"groups_dropped_total", "counter", "Patch groups dropped, stale or by a patch of their own.",
+         (int64_t)s->groups_dropped},
         {"txns_total", "counter", "Transactions sent.", (int64_t)s->txns},
         {"txns_resolved_total", "counter", "Transactions whose lost outcome was found out.", (int64_t)s->txns_resolved},
         {"snapshots_total", "counter", "Loads of the whole prefix: 1 plus re-syncs.", (int64_t)s->snapshots},

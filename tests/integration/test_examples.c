@@ -160,10 +160,46 @@ static void test_client(void **state) {
     assert_non_null(strstr(s.text, "taken"));
 }
 
+/* Oldest first; several claim at once, and no job is claimed twice. */
+static void test_claim(void **state) {
+    (void)state;
+    enum { AT_ONCE = 3, JOBS = 12 };
+    static const char *const members[AT_ONCE] = {"alice", "bob", "carol"};
+    show shows[AT_ONCE];
+    char key[64];
+    for (int i = 0; i < JOBS; i++) {
+        snprintf(key, sizeof key, "/claims/jobs/%c", 'z' - i);
+        hand_put(key, "");
+    }
+    start(&shows[0], "claim", scene_endpoint(), "nobody", NULL);
+    await_end(&shows[0]);
+    assert_non_null(strstr(shows[0].text, "the reactor failed: there is no member /claims/crew/nobody"));
+    hand_put("/claims/crew/alice", "");
+    hand_put("/claims/crew/bob", "");
+    hand_put("/claims/crew/carol", "");
+    for (int i = 0; i < AT_ONCE; i++)
+        start(&shows[i], "claim", scene_endpoint(), members[i], NULL);
+    int took = 0;
+    for (int i = 0; i < AT_ONCE; i++) {
+        await_end(&shows[i]);
+        for (const char *at = shows[i].text; (at = strstr(at, " took ")) != NULL; at++)
+            took++;
+    }
+    assert_int_equal(took, JOBS);
+    assert_int_equal(hand_count("/claims/taken/"), JOBS);
+    int64_t last = 0;
+    for (int i = 0; i < JOBS; i++) { /* in the order in which the jobs were created */
+        snprintf(key, sizeof key, "/claims/taken/%c", 'z' - i);
+        hand_kv kv = hand_get(key);
+        assert_true(kv.create_revision > last && kv.version == 1);
+        last = kv.create_revision;
+    }
+}
+
 /* Without an etcd each says so, and fails. */
 static void test_without_arguments_that_make_sense(void **state) {
     (void)state;
-    static const char *const names[] = {"counter", "nng_app"};
+    static const char *const names[] = {"counter", "nng_app", "claim"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char out[2048];
         char *path = program(names[i]);
@@ -182,6 +218,7 @@ int main(void) {
         scene_test(test_nng_app),
         scene_test(test_simulate),
         scene_test(test_client),
+        scene_test(test_claim),
         scene_test(test_without_arguments_that_make_sense),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);

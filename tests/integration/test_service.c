@@ -84,7 +84,7 @@ static void test_wrong_plugins(void **state) {
     expect(78, "no_such.so", ARGS("--reactor=./no_such.so"));
     expect(78, "a plugin's path has a slash: ./mine.so", ARGS("--reactor=mine.so"));
     expect(78, "no_symbol.so: it has no symbol etcdworker_plugin", ARGS(plugin("no_symbol")));
-    expect(78, "other_abi.so: it was built for plugin ABI 2, this etcdworkerd speaks 1", ARGS(plugin("other_abi")));
+    expect(78, "other_abi.so: it was built for plugin ABI 3, this etcdworkerd speaks 2", ARGS(plugin("other_abi")));
     expect(78, "no_tick.so: its table lacks", ARGS(plugin("no_tick")));
     expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
 }

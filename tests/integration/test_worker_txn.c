@@ -450,6 +450,48 @@ static void test_guard(void **state) {
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
 }
 
+static int claim_and_hold(stage *s, ew_tick *t) {
+    load *l = s->arg;
+    ew_entry e;
+    EXPECT(s, ew_tick_get(t, EW_STR("/guard/job"), &e) == EW_OK);
+    ew_group *g = ew_tick_group(t);
+    ew_group_expect(g, EW_STR("/guard/job"));
+    ew_group_put(g, EW_STR("/guard/claim"), EW_STR("mine"));
+    ew_group_on_done(g, judged, &l->v);
+    ew_group_put(ew_tick_group(t), EW_STR("/guard/beside"), EW_STR("1"));
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 36: a decision of the tick does not outlive what it stands on: the job is deleted while the tick runs, or
+ * deleted and made again. */
+static void test_expect(void **state) {
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        load l = {.callback = true};
+        stage s;
+        hand_delete_prefix("/guard/");
+        hand_put("/guard/job", "0");
+        stage_open(&s, "/guard");
+        s.arg = &l;
+        stage_start(&s);
+        stage_begin(&s, claim_and_hold);
+        stage_await_held(&s);
+        int64_t revision = round > 0 ? hand_delete("/guard/job") : 0;
+        if (round == 2)
+            revision = hand_put("/guard/job", "0");
+        stage_release(&s);
+        stage_await_ticks(&s, 1);
+        assert_int_equal(l.v.calls, 1);
+        assert_int_equal(l.v.status[0], round > 0 ? EW_ERR_STALE : EW_OK);
+        assert_true(l.v.revision[0] >= revision);
+        assert_int_equal(hand_get("/guard/claim").present, round == 0);
+        assert_true(hand_get("/guard/beside").present);
+        assert_int_equal(stage_stats(&s).groups_dropped, round > 0);
+        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    }
+}
+
 static void check_isolation(const char *isolation, const char *copied) {
     stage s;
     hand_put("/guard/read", "old");
@@ -906,6 +948,7 @@ int main(void) {
         scene_test(test_bytes_across_groups),
         scene_test(test_etcds_own_limit),
         scene_test(test_guard),
+        scene_test(test_expect),
         scene_test(test_isolation),
         scene_test(test_a_lost_outcome_is_resolved),
         scene_test(test_a_lost_answer_is_resolved),

@@ -185,6 +185,8 @@ static void round_of(ew_sim *sim, void *arg) {
     int64_t burst = sim_chance(&sc->random, 50) ? sim_between(&sc->random, 5, 60) : 1;
     while (burst-- > 0)
         write_something(sc);
+    if (sim_chance(&sc->random, 500))
+        claims_write(sc);
     if (sim_chance(&sc->random, 300))
         submit_some(sc);
     ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);

@@ -141,10 +141,17 @@ static int again(record *r, ew_view *v) {
     return EW_OK;
 }
 
+/* Whether the group drops itself, having written something. */
+static bool drops(const record *r) {
+    return r->kind == RECORD_DROP && r->dice >> 30 & 1;
+}
+
 static int patch(void *arg, ew_view *v) {
     record *r = arg;
     bool found;
     char key[32];
+    if (r->kind == RECORD_CLAIM)
+        return EW_OK; /* the tick has decided it all */
     r->touched_count = 0;
     r->writes = false;
     switch (r->kind) {
@@ -157,6 +164,9 @@ static int patch(void *arg, ew_view *v) {
     case RECORD_JUNK:
         junk(r, v);
         break;
+    case RECORD_DROP:
+        junk(r, v);
+        return drops(r) ? EW_DROP : EW_OK;
     case RECORD_PAIR:
         pair(r, v);
         break;
@@ -194,13 +204,14 @@ static record_kind draw_kind(scenario *sc) {
     static const record_kind kinds[] = {RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER,
                                         RECORD_TRANSFER,  RECORD_JUNK,      RECORD_JUNK,      RECORD_JUNK,
                                         RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY,
-                                        RECORD_MODIFY,    RECORD_GUARD,     RECORD_AGAIN,     RECORD_LEASE};
+                                        RECORD_MODIFY,    RECORD_GUARD,     RECORD_AGAIN,     RECORD_LEASE,
+                                        RECORD_CLAIM,     RECORD_CLAIM,     RECORD_DROP};
     if (sc->hot && sim_chance(&sc->random, 700))
         return RECORD_JUNK;
     return kinds[sim_between(&sc->random, 0, sizeof kinds / sizeof *kinds - 1)];
 }
 
-static void add_special(record *r, ew_group *g) {
+static void add_special(record *r, const ew_tick *t, ew_group *g) {
     scenario *sc = r->actor->scenario;
     char key[32], text[16];
     snprintf(text, sizeof text, "%u", r->number);
@@ -210,6 +221,8 @@ static void add_special(record *r, ew_group *g) {
     } else if (r->kind == RECORD_GUARD) {
         write_name(key, "cell", r->dice % CELLS);
         ew_group_guard(g, ew_str(key));
+    } else if (r->kind == RECORD_CLAIM) {
+        claims_decide(r, t, g);
     } else if (r->kind == RECORD_LEASE) {
         write_name(key, "lease", r->dice % LEASED);
         bool session = sc->sim->workers[r->actor->worker]->lease != 0;
@@ -235,7 +248,7 @@ static void make_group(actor *a, ew_tick *t) {
     if (sim_chance(&sc->random, 100))
         ew_group_patch(g, ignored, NULL, NULL);
     ew_group_patch(g, patch, r, NULL);
-    add_special(r, g);
+    add_special(r, t, g);
     if (sim_chance(&sc->random, 100))
         ew_group_patch(g, ignored, NULL, NULL);
     if (r->marked) {
@@ -290,6 +303,7 @@ static int tick(void *self, ew_tick *t) {
     if (a->pending)
         ew_sim_fail(sc->sim, "worker %d is ticked while %u of its groups are undecided", a->worker, a->pending);
     check_sums(a, t);
+    claims_check_tick(a, t);
     if (sc->quiet) {
         a->finished = sc->twins && a->worker == 1; /* or one of the two would be in the other's way for ever */
         return a->finished ? EW_FINISHED : EW_OK;
@@ -329,11 +343,13 @@ bool scenario_ended(void *self, int status, const char *detail, bool killed) {
     else if (a->pending)
         ew_sim_fail(a->scenario->sim, "worker %d ended (%s) without a word on %u of its groups", a->worker,
                     ew_strerror(status), a->pending);
+    if (!killed && !a->finished && status == EW_OK)
+        ew_sim_fail(a->scenario->sim, "worker %d ended with success, but its last tick does not count", a->worker);
     if (!killed && a->finished && status == EW_OK)
         for (size_t i = 0; i < a->scenario->record_count; i++) {
             const record *r = a->scenario->records[i];
             if (r->actor == a && r->life == a->life && r->kind != RECORD_SUBMIT && r->state != RECORD_COMMITTED &&
-                r->status != EW_ERR_TOO_LARGE)
+                r->status != EW_ERR_TOO_LARGE && r->status != EW_ERR_STALE && r->status != EW_ERR_REFUSED)
                 ew_sim_fail(a->scenario->sim, "worker %d finished with success, but group %u is not committed",
                             a->worker, r->number);
         }

@@ -195,8 +195,19 @@ static void check_size(const record *r, int status) {
                     status == EW_OK ? "committed" : "too large", limit);
 }
 
+/* Only a group that expects something is stale, and only one that asks for it is dropped. */
+static void check_dropped(const record *r, int status) {
+    bool drops = r->kind == RECORD_DROP && r->dice >> 30 & 1;
+    if (r->kind == RECORD_SUBMIT)
+        return;
+    if ((status == EW_ERR_STALE && r->seen_count == 0) || (status == EW_ERR_REFUSED && !drops) ||
+        (status == EW_OK && drops))
+        ew_sim_fail(r->actor->scenario->sim, "group %u: %s, which is not its", r->number, ew_errname(status));
+}
+
 static record_state state_of(const record *r, int status) {
     check_size(r, status);
+    check_dropped(r, status);
     if (status == EW_OK)
         return RECORD_COMMITTED;
     if (status == EW_ERR_TOO_LARGE && r->kind != RECORD_MANY && r->actor->scenario->sim->bend.max_txn_bytes == 0)
@@ -220,6 +231,8 @@ void record_decided(void *arg, int status, int64_t revision) {
     r->state = state_of(r, status);
     if (r->kind != RECORD_SUBMIT)
         r->actor->pending--;
+    if (status == EW_ERR_STALE)
+        r->actor->finished = false; /* SEMANTICS 36: it is ticked again */
     if (r->state != RECORD_COMMITTED || !(r->writes || r->marked))
         return;
     if (r->kind != RECORD_SUBMIT && revision < r->actor->last_revision)
@@ -228,6 +241,7 @@ void record_decided(void *arg, int status, int64_t revision) {
     r->actor->last_revision = revision;
     check_written(r);
     check_isolation(r);
+    claims_check(r);
     if (r->compares)
         check_compared(r);
     if (r->kind == RECORD_LEASE)

@@ -12,6 +12,7 @@ enum {
     PAIRS = 3,
     MARKS = 20,
     TOUCHED_MAX = 24,
+    EXPECTED_MAX = 3,
     WORKERS_MAX = 5,
     FLICKERS = 64,
     LEASED = 4,
@@ -28,6 +29,8 @@ typedef enum record_kind {
     RECORD_MODIFY,    /* one key through ew_group_modify */
     RECORD_GUARD,     /* writes one key only if another one is as it was */
     RECORD_AGAIN,     /* asks to be tried again, a few times */
+    RECORD_CLAIM,     /* stands on what its tick saw: claims.c */
+    RECORD_DROP,      /* its patch may drop the group */
     RECORD_LEASE,     /* binds a key to the worker's lease, or keeps what it has */
     RECORD_SUBMIT,    /* from outside */
     RECORD_KINDS,
@@ -47,6 +50,12 @@ typedef struct touched {
     int64_t mod_revision; /* as read */
 } touched;
 
+/* A key as a group's tick saw it. */
+typedef struct as_seen {
+    char key[32];
+    int64_t mod_revision; /* 0: absent */
+} as_seen;
+
 struct actor;
 
 /* One group. Lives as long as the scenario. */
@@ -63,6 +72,8 @@ typedef struct record {
     ew_put_lease lease;    /* RECORD_LEASE */
     bool compares, absent; /* RECORD_SUBMIT: that a key is absent, or has a value */
     char compared[40], expected[64];
+    as_seen seen[EXPECTED_MAX];
+    uint32_t seen_count;
     touched touched[TOUCHED_MAX];
     uint32_t touched_count;
     bool writes; /* the last evaluation changed something */
@@ -160,6 +171,11 @@ void clients_start(scenario *sc);
 void clients_replied(scenario *sc, uint32_t worker, uint64_t request, int status, int64_t revision);
 void clients_finish(scenario *sc); /* when nobody disturbs: each has its last errand decided */
 void clients_audit(scenario *sc);
+/* claims.c */
+void claims_decide(record *r, const ew_tick *t, ew_group *g);
+void claims_check(const record *r); /* that was committed */
+void claims_check_tick(const actor *a, const ew_tick *t);
+void claims_write(scenario *sc); /* what another client does */
 
 /* foreign.c */
 void foreign_start(scenario *sc);

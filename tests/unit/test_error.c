@@ -25,8 +25,30 @@ static void every_code_has_a_name_and_a_text(void **state) {
     assert_string_equal(ew_strerror(EW_OK), "no error");
 }
 
+/* One that is given in the wrong place can only be noticed if it is nothing there. */
+static void answers_are_apart(void **state) {
+    (void)state;
+    static const int answers[] = {
+#define LIST(name, value) name,
+        EW_ANSWERS(LIST)
+#undef LIST
+    };
+    enum { COUNT = sizeof answers / sizeof *answers };
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(answers[i] > 0);
+        for (int k = 0; k < i; k++)
+            assert_int_not_equal(answers[i], answers[k]);
+    }
+#define CHECK(name, value)                                                                                             \
+    assert_int_equal(name, value);                                                                                     \
+    assert_string_equal(ew_errname(name), #name);
+    EW_ANSWERS(CHECK)
+#undef CHECK
+}
+
 static void a_number_that_is_no_code_is_named_as_such(void **state) {
     (void)state;
+    assert_string_equal(ew_errname(9999), "EW_ERR_?");
     assert_string_equal(ew_errname(-9999), "EW_ERR_?");
     assert_string_equal(ew_strerror(7), "unknown error");
 }
@@ -122,6 +144,7 @@ static void the_library_tells_its_version(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_a_name_and_a_text),
+        cmocka_unit_test(answers_are_apart),
         cmocka_unit_test(a_number_that_is_no_code_is_named_as_such),
         cmocka_unit_test(only_what_surely_did_nothing_is_retryable),
         cmocka_unit_test(fail_fills_and_answers_the_code),

@@ -178,7 +178,7 @@ static void test_modify_answers(void **state) {
     assert_int_equal(l->commits, 0);
     modify_status = 99;
     again(modify_with_status);
-    assert_ended(l, EW_ERR_INVALID, "group 1, patch 2 (/a/x) answered 99");
+    assert_ended(l, EW_ERR_INVALID, "group 1, patch 2 (/a/x) answered EW_ERR_? (99)");
 }
 
 /* ---- patches over a view ---- */
@@ -241,7 +241,116 @@ static void test_ignore_undoes(void **state) {
     /* What only a modify may answer. */
     patch_status = EW_REMOVE;
     again(ignored_patch);
-    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered 2");
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_REMOVE (2)");
+    /* And what no patch may. */
+    patch_status = EW_FINISHED;
+    again(ignored_patch);
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_FINISHED (6)");
+    patch_status = 99;
+    again(ignored_patch);
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_ERR_? (99)");
+}
+
+static done_note dropped_note;
+
+static int dropped_group(life *self, ew_tick *t) {
+    (void)self;
+    memset(&dropped_note, 0, sizeof dropped_note);
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, s("/a/w"), s("1"));
+    ew_group_patch(g, change_then, &patch_status, NULL);
+    ew_group_on_done(g, note_done, &dropped_note);
+    ew_group_modify(ew_tick_group(t), s("/a/x"), look_at, NULL, NULL);
+    return EW_OK;
+}
+
+static int modify_drops(life *self, ew_tick *t) {
+    (void)self;
+    memset(&dropped_note, 0, sizeof dropped_note);
+    modify_status = EW_DROP;
+    ew_group *g = ew_tick_group(t);
+    ew_group_modify(g, s("/a/x"), answer_status, &modify_status, NULL);
+    ew_group_on_done(g, note_done, &dropped_note);
+    return EW_FINISHED;
+}
+
+/* SEMANTICS 20: drop gives up the whole group, for good; the others go on. */
+static void test_drop(void **state) {
+    (void)state;
+    seen[0] = '\0';
+    patch_status = EW_DROP;
+    run(dropped_group);
+    assert_done(&dropped_note, EW_ERR_REFUSED, 9);
+    assert_string_equal(seen, "[1]@5 ");
+    assert_units(1);
+    assert_string_equal(unit_text(l, 0), "/a/x?5 /a/x=-7 ");
+    committed(l, 10);
+    look(l);
+    events(l, {"/a/x", 10, "-7"});
+    settle(l);
+    assert_int_equal(l->ticks, 1); /* by the event alone: a group that drops itself brings no tick */
+    again(modify_drops);
+    assert_done(&dropped_note, EW_ERR_REFUSED, 9);
+    assert_ended(l, EW_OK, "");
+}
+
+/* ---- expectations ---- */
+
+static int expects(life *self, ew_tick *t) {
+    (void)self;
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, s("/a/w"), s("1"));
+    ew_group_expect(g, s("/a/x"));
+    ew_group_expect(g, s("/a/none"));
+    ew_group_expect(g, s("/a/w")); /* also one that the group itself writes */
+    return EW_OK;
+}
+
+/* SEMANTICS 36: each is compared, and only what is put is written. */
+static void test_expectations(void **state) {
+    (void)state;
+    run(expects);
+    assert_units(1);
+    assert_string_equal(unit_text(l, 0), "/a/w?0 /a/none?0 /a/x?5 /a/w=1 ");
+}
+
+static int expects_only(life *self, ew_tick *t) {
+    (void)self;
+    memset(&dropped_note, 0, sizeof dropped_note);
+    ew_group *g = ew_tick_group(t);
+    ew_group_expect(g, s("/a/x"));
+    ew_group_on_done(g, note_done, &dropped_note);
+    return EW_OK;
+}
+
+/* SEMANTICS 27. */
+static void test_only_expectations(void **state) {
+    (void)state;
+    run(expects_only);
+    assert_int_equal(l->commits, 0);
+    assert_done(&dropped_note, EW_OK, 9);
+}
+
+static int expects_many(life *self, ew_tick *t) {
+    (void)self;
+    memset(&dropped_note, 0, sizeof dropped_note);
+    ew_group *g = ew_tick_group(t);
+    char key[32];
+    for (int i = 0; i < 126; i++) {
+        snprintf(key, sizeof key, "/a/%d", i);
+        ew_group_expect(g, s(key));
+    }
+    ew_group_put(g, s("/a/w"), s("1"));
+    ew_group_on_done(g, note_done, &dropped_note);
+    return EW_OK;
+}
+
+/* SEMANTICS 26: what is expected takes the place of keys. */
+static void test_too_many_expectations(void **state) {
+    (void)state;
+    run(expects_many);
+    assert_int_equal(l->commits, 0);
+    assert_done(&dropped_note, EW_ERR_TOO_LARGE, 0);
 }
 
 /* SEMANTICS 20: again aborts the group; it and all behind it are retried when the state has moved, or in a while. */
@@ -741,6 +850,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_modify_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ignore_undoes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expectations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_only_expectations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_too_many_expectations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_again_backs_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_outside_in_a_patch, setup, teardown),

@@ -92,6 +92,32 @@ static void test_keys(void **state) {
     group_free(g);
 }
 
+/* A group expects what a tick saw, so one that no tick makes cannot. */
+static void test_expectations(void **state) {
+    (void)state;
+    mirror *m = mirror_new();
+    mirror_put(m, mirror_entry_new(&(ew_entry){.key = EW_STR("/a/x"), .mod_revision = 5}));
+    assert_int_equal(ew_group_expect(NULL, EW_STR("/a/x")), EW_ERR_NO_MEMORY);
+    ew_group *g = group_new(&scope, 1);
+    assert_int_equal(ew_group_expect(g, EW_STR("/a/x")), EW_ERR_STATE);
+    assert_non_null(strstr(g->error.detail, "/a/x"));
+    group_free(g);
+    g = group_new(&scope, 1);
+    g->seen = m;
+    char key[] = "/a/x";
+    assert_int_equal(ew_group_expect(g, (ew_slice){key, 4}), EW_OK);
+    key[3] = '?';
+    assert_int_equal(ew_group_expect(g, EW_STR("/a/none")), EW_OK);
+    assert_true(ew_slice_equal(g->expectations->key, EW_STR("/a/none")));
+    assert_int_equal(g->expectations->mod_revision, 0);
+    assert_true(ew_slice_equal(g->expectations->next->key, EW_STR("/a/x")));
+    assert_int_equal(g->expectations->next->mod_revision, 5);
+    assert_int_equal(ew_group_expect(g, EW_STR("/b")), EW_ERR_OUTSIDE_PREFIX);
+    assert_int_equal(g->error.code, EW_ERR_OUTSIDE_PREFIX);
+    group_free(g);
+    mirror_free(m);
+}
+
 static void test_leases(void **state) {
     (void)state;
     ew_group *g = group_new(&scope, 1);
@@ -162,7 +188,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_null_group), cmocka_unit_test(test_drops),  cmocka_unit_test(test_keys),
         cmocka_unit_test(test_leases),     cmocka_unit_test(test_copies), cmocka_unit_test(test_titles),
-        cmocka_unit_test(test_key_text),   cmocka_unit_test(test_scope),
+        cmocka_unit_test(test_key_text),   cmocka_unit_test(test_scope),  cmocka_unit_test(test_expectations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -659,10 +659,70 @@ static int fail_tick(life *self, ew_tick *t) {
     return EW_ERR_REACTOR;
 }
 
+static int odd_answer;
+
 static int odd_tick(life *self, ew_tick *t) {
     (void)self;
-    (void)t;
-    return 17;
+    ew_group_put(ew_tick_group(t), EW_STR("/a/x"), EW_STR("1"));
+    return odd_answer;
+}
+
+/* An answer that strays into a tick, say a scan's, is never taken for success. */
+static void test_answers_of_others(void **state) {
+    (void)state;
+    static const struct {
+        int answer;
+        const char *detail;
+    } cases[] = {{EW_UNCHANGED, "EW_UNCHANGED (1)"},
+                 {EW_REMOVE, "EW_REMOVE (2)"},
+                 {EW_IGNORE, "EW_IGNORE (3)"},
+                 {EW_AGAIN, "EW_AGAIN (4)"},
+                 {EW_DROP, "EW_DROP (5)"},
+                 {EW_END, "EW_END (7)"},
+                 {17, "EW_ERR_? (17)"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        use(&plain_config);
+        odd_answer = cases[i].answer;
+        l->on_tick = odd_tick;
+        load_empty(l, 9);
+        settle(l);
+        assert_ended(l, EW_ERR_REACTOR, cases[i].detail);
+        assert_int_equal(l->commits, 0);
+    }
+}
+
+static int explained_status, explained_answer;
+
+static int explained_tick(life *self, ew_tick *t) {
+    (void)self;
+    assert_true(ew_slice_equal(ew_tick_prefix(t), EW_STR("/a")));
+    const int wanted = explained_status < 0 ? explained_status : EW_ERR_INVALID;
+    assert_int_equal(ew_tick_fail(t, explained_status, "%d members, %s", 0, "which is not enough"), wanted);
+    assert_int_equal(ew_tick_fail(t, EW_ERR_STATE, "not the first"), EW_ERR_STATE);
+    assert_int_equal(ew_tick_fail(t, EW_OK, "not the first"), EW_ERR_INVALID);
+    return explained_answer;
+}
+
+/* A tick says why it fails, and it fails whatever it answers. */
+static void test_a_tick_says_why_it_fails(void **state) {
+    (void)state;
+    static const int answers[] = {EW_ERR_REACTOR, EW_OK, EW_FINISHED, EW_ERR_NOT_FOUND};
+    explained_status = EW_ERR_REACTOR;
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        use(&plain_config);
+        explained_answer = answers[i];
+        l->on_tick = explained_tick;
+        load_empty(l, 9);
+        settle(l);
+        assert_ended(l, EW_ERR_REACTOR, "");
+        assert_string_equal(l->end_detail, "0 members, which is not enough");
+    }
+    use(&plain_config);
+    explained_status = EW_FINISHED;
+    l->on_tick = explained_tick;
+    load_empty(l, 9);
+    settle(l);
+    assert_ended(l, EW_ERR_INVALID, "EW_FINISHED (6)");
 }
 
 static void test_reactor_fails(void **state) {
@@ -676,12 +736,6 @@ static void test_reactor_fails(void **state) {
     events(l, {"/a/x", 10, "1"});
     assert_int_equal(l->effects.count, 0);
     assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
-
-    use(&plain_config);
-    l->on_tick = odd_tick;
-    load_empty(l, 9);
-    settle(l);
-    assert_ended(l, EW_ERR_REACTOR, "17");
 
     use(&plain_config);
     l->update_status = EW_ERR_INVALID;
@@ -845,6 +899,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_event_before_outcome, setup, teardown),
         cmocka_unit_test_setup_teardown(test_updates_overflow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reactor_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answers_of_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_tick_says_why_it_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_inside_a_tick, setup, teardown),

@@ -486,6 +486,148 @@ static void test_free_tells(void **state) {
     assert_done(&notes[0], EW_ERR_CANCELLED, 0);
 }
 
+/* ---- expectations ---- */
+
+static done_note expecting, beside;
+static int expecting_answers;
+
+/* Three groups: one that expects /a/1, between two that do not. */
+static int expects_one(life *self, ew_tick *t) {
+    (void)self;
+    memset(&expecting, 0, sizeof expecting);
+    memset(&beside, 0, sizeof beside);
+    ew_group_put(ew_tick_group(t), s("/a/0"), s("x"));
+    ew_group *g = ew_tick_group(t);
+    ew_group_expect(g, s("/a/1"));
+    ew_group_put(g, s("/a/new"), s("x"));
+    ew_group_on_done(g, note_done, &expecting);
+    g = ew_tick_group(t);
+    ew_group_put(g, s("/a/2"), s("x"));
+    ew_group_on_done(g, note_done, &beside);
+    return expecting_answers;
+}
+
+static void assert_dropped(uint64_t count) {
+    ticking_stats stats;
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.groups_dropped, count);
+}
+
+/* SEMANTICS 36: refused, it is not evaluated on what is there then, but dropped; the others go on, and a tick follows.
+ */
+static void test_stale(void **state) {
+    (void)state;
+    expecting_answers = EW_OK;
+    start(expects_one);
+    assert_string_equal(unit_text(l, 1), "/a/1?3 /a/new?0 /a/new=x ");
+    refused(l, 1, 10, 11);
+    events(l, {"/a/0", 10, "x"}, {"/a/1", 11, NULL});
+    settle(l);
+    assert_done(&expecting, EW_ERR_STALE, 11);
+    assert_string_equal(unit_text(l, 0), "/a/2?4 /a/2=x ");
+    assert_dropped(1);
+    assert_int_equal(l->ticks, 0); /* not before all are decided */
+    committed(l, 12);
+    assert_done(&beside, EW_OK, 12);
+    progress(l, 12);
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 12);
+}
+
+/* It was deleted and created again, or absent and created: neither is as it was. */
+static void test_stale_whatever_happened(void **state) {
+    (void)state;
+    expecting_answers = EW_OK;
+    start(expects_one);
+    refused(l, 1, 10, 12);
+    events(l, {"/a/0", 10, "x"}, {"/a/1", 11, NULL}, {"/a/1", 12, "1"});
+    settle(l);
+    assert_done(&expecting, EW_ERR_STALE, 12);
+}
+
+/* What was refused for another reason is evaluated again while the expectation holds. */
+static void test_expectation_that_holds_is_kept(void **state) {
+    (void)state;
+    expecting_answers = EW_OK;
+    start(expects_one);
+    refused(l, 1, 10, 11);
+    events(l, {"/a/0", 10, "x"}, {"/a/new", 11, "another's"});
+    settle(l);
+    assert_int_equal(expecting.calls, 0);
+    assert_string_equal(unit_text(l, 0), "/a/1?3 /a/new?11 /a/new=x ");
+    committed(l, 12);
+    assert_done(&expecting, EW_OK, 12);
+    assert_dropped(0);
+}
+
+/* SEMANTICS 16, 36: the tick was decided on what is no longer so, and so was that it is the last one. */
+static void test_stale_after_finished(void **state) {
+    (void)state;
+    expecting_answers = EW_FINISHED;
+    start(expects_one);
+    refused(l, 1, 10, 11);
+    events(l, {"/a/0", 10, "x"}, {"/a/1", 11, "2"});
+    settle(l);
+    assert_done(&expecting, EW_ERR_STALE, 11);
+    committed(l, 12);
+    assert_false(l->ended);
+    l->on_tick = expects_one;
+    events(l, {"/a/2", 12, "x"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_string_equal(unit_text(l, 1), "/a/1?11 /a/new?0 /a/new=x ");
+    committed(l, 13);
+    assert_done(&expecting, EW_OK, 13);
+    assert_ended(l, EW_OK, "");
+}
+
+static int expects_an_own_write(life *self, ew_tick *t) {
+    (void)self;
+    memset(&expecting, 0, sizeof expecting);
+    ew_group_put(ew_tick_group(t), s("/a/1"), s("x"));
+    ew_group *g = ew_tick_group(t);
+    ew_group_expect(g, s("/a/1"));
+    ew_group_put(g, s("/a/1"), s("y"));
+    ew_group_on_done(g, note_done, &expecting);
+    return EW_OK;
+}
+
+/* An earlier group of the same tick counts like any other writer: never glued, never on top of it. If that one is
+ * refused, it is the later group's turn to be as the tick saw it, or not. */
+static void test_stale_by_an_earlier_group(void **state) {
+    (void)state;
+    start(expects_an_own_write);
+    assert_int_equal(l->patches->n_units, 1);
+    assert_string_equal(unit_text(l, 0), "/a/1?3 /a/1=x ");
+    committed(l, 10);
+    assert_int_equal(expecting.calls, 0); /* until its mirror shows it */
+    events(l, {"/a/1", 10, "x"});
+    settle(l);
+    assert_done(&expecting, EW_ERR_STALE, 10);
+    assert_int_equal(l->ticks, 1);
+}
+
+/* With coalesce off the mirror may be ahead of the tick when its groups are evaluated. */
+static void test_stale_before_it_was_sent(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    use(&config);
+    load(l, 9, {"/a/0", 2, "1"}, {"/a/1", 3, "1"}, {"/a/2", 4, "1"});
+    events(l, {"/a/9", 10, "1"}, {"/a/1", 11, "2"});
+    expecting_answers = EW_OK;
+    l->on_tick = expects_one;
+    step(l, (ticking_event){.type = TICKING_TIMER});
+    l->on_tick = NULL;
+    assert_int_equal(l->tick_revision, 9);
+    assert_int_equal(l->patches->n_units, 1); /* the one before it; it may still be refused */
+    committed(l, 12);
+    events(l, {"/a/0", 12, "x"});
+    settle(l);
+    assert_done(&expecting, EW_ERR_STALE, 12);
+}
+
 /* ---- submits ---- */
 
 static void give(uint64_t id, submit *u) {
@@ -571,16 +713,18 @@ static void test_submit_compares(void **state) {
     events(l, {"/a/0", 10, "changed"});
     settle(l);
     assert_reply(1, EW_ERR_REFUSED, 10);
+    assert_string_equal(l->reply_detail, "the compare of /a/0 does not hold: the key has another value");
     assert_int_equal(ticking_get_state(l->t), TICKING_READY);
 
     static const struct {
         const char *key, *value;
         bool holds;
-    } cases[] = {{"/a/1", "1", true},
-                 {"/a/1", "2", false},
-                 {"/a/1", NULL, false},
-                 {"/a/none", NULL, true},
-                 {"/a/none", "", false}};
+        const char *why;
+    } cases[] = {{"/a/1", "1", true, ""},
+                 {"/a/1", "2", false, "the compare of /a/1 does not hold: the key has another value"},
+                 {"/a/1", NULL, false, "the compare of /a/1 does not hold: the key exists"},
+                 {"/a/none", NULL, true, ""},
+                 {"/a/none", "", false, "the compare of /a/none does not hold: the key is absent"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         l->commits = 0;
         l->on_tick = NULL;
@@ -593,6 +737,7 @@ static void test_submit_compares(void **state) {
         } else {
             assert_reply(2, EW_ERR_REFUSED, 10);
         }
+        assert_string_equal(l->reply_detail, cases[i].why);
     }
 }
 
@@ -736,6 +881,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bad_outcomes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_free_tells, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_whatever_happened, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expectation_that_holds_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_after_finished, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_by_an_earlier_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_before_it_was_sent, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit_before_the_load, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit_behind_groups, setup, teardown),

@@ -263,7 +263,7 @@ static void test_refusal_is_recorded(void **state) {
     Msg__Outcome o = outcome_of(l, EW_OK, 1, 12);
     o.barrier_revision = 0; /* nothing below the prefix has changed */
     take_outcome(l, o);
-    assert_reply(1, EW_ERR_REFUSED, 9, "a compare does not hold");
+    assert_reply(1, EW_ERR_REFUSED, 9, "the compare of /a/0 does not hold: the key exists");
     ticking_stats stats;
     ticking_get_stats(l->t, &stats);
     assert_int_equal(stats.groups_committed, 0);
