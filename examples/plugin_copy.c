@@ -2,10 +2,11 @@
  * to <prefix>/out/, and what is gone from there goes from here.
  *
  *     cc -shared -fPIC -o copy.so plugin_copy.c
- *     etcdworkerd --dev --prefix=/app --reactor=./copy.so --reactor-args=/app
+ *     etcdworkerd --dev --prefix=/app --reactor=./copy.so
  *     etcdctl --endpoints=<as it logs> put /app/in/hello world
  *
  * It links nothing: etcdworkerd, which loads it, has the library inside. */
+#include <etcdworker/log.h>
 #include <etcdworker/reactor.h>
 
 #include <stdio.h>
@@ -42,16 +43,17 @@ static int tick(void *self, ew_tick *t) {
     return EW_OK; /* groups keep their first error, and the worker looks at it */
 }
 
-static int create(void **self, const char *args, ew_error *err) {
+static int create(void **self, const ew_plugin_env *env, ew_error *err) {
     copy *c = calloc(1, sizeof *c);
     if (!c)
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
-    if (args[0] != '/' || strlen(args) > 200) {
+    if (strlen(env->prefix) > 200) {
         free(c);
-        return ew_fail(err, EW_ERR_INVALID, "reactor_args must be the prefix, with a slash in front: '%s'", args);
+        return ew_fail(err, EW_ERR_INVALID, "the prefix is longer than 200 bytes: '%s'", env->prefix);
     }
-    snprintf(c->in, sizeof c->in, "%s/in/", args);
-    snprintf(c->out, sizeof c->out, "%s/out/", args);
+    snprintf(c->in, sizeof c->in, "%s/in/", env->prefix);
+    snprintf(c->out, sizeof c->out, "%s/out/", env->prefix);
+    ew_log(EW_LOG_INFO, "copying from %s to %s", c->in, c->out);
     *self = c;
     return EW_OK;
 }
@@ -62,6 +64,4 @@ static void destroy(void *self) {
 
 static const ew_reactor reactor = EW_REACTOR(.tick = tick);
 
-EW_API extern const ew_plugin etcdworker_plugin;
-const ew_plugin etcdworker_plugin = {
-    .abi = EW_PLUGIN_ABI, .name = "copy", .reactor = &reactor, .create = create, .destroy = destroy};
+EW_PLUGIN(.name = "copy", .reactor = &reactor, .create = create, .destroy = destroy);

@@ -373,11 +373,17 @@ EW_API int ew_client_members(ew_client *client, ew_members **out, ew_error *err)
 EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL behind the last */
 EW_API void ew_members_free(ew_members *m);                           /* NULL is fine */
 
-/* Initialisers that fill `size`. In C++, zero the struct and set it. */
-#define EW_GET_OPTIONS(...)   ((ew_get_options){.size = sizeof(ew_get_options), __VA_ARGS__})
-#define EW_PUT_OPTIONS(...)   ((ew_put_options){.size = sizeof(ew_put_options), __VA_ARGS__})
-#define EW_SCAN_OPTIONS(...)  ((ew_scan_options){.size = sizeof(ew_scan_options), __VA_ARGS__})
-#define EW_WATCH_OPTIONS(...) ((ew_watch_options){.size = sizeof(ew_watch_options), __VA_ARGS__})
+/* Initialisers that fill `size`, in C and in C++: &EW_GET_OPTIONS(.limit = 10, .keys_only = true). In C++ they may be
+ * used inside functions only. */
+#ifdef __cplusplus
+#define EW_OPTIONS_(type, ...) ew_cxx_lasting_(EW_CXX_FILLED_(type, [&], __VA_ARGS__))
+#else
+#define EW_OPTIONS_(type, ...) ((type){.size = sizeof(type), __VA_ARGS__})
+#endif
+#define EW_GET_OPTIONS(...)   EW_OPTIONS_(ew_get_options, __VA_ARGS__)
+#define EW_PUT_OPTIONS(...)   EW_OPTIONS_(ew_put_options, __VA_ARGS__)
+#define EW_SCAN_OPTIONS(...)  EW_OPTIONS_(ew_scan_options, __VA_ARGS__)
+#define EW_WATCH_OPTIONS(...) EW_OPTIONS_(ew_watch_options, __VA_ARGS__)
 
 #ifdef __cplusplus
 }

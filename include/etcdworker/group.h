@@ -55,7 +55,7 @@ typedef int (*ew_patch_fn)(void *arg, ew_view *view);
  * ew_view_get: EW_OK and `*out` filled, or EW_ERR_NOT_FOUND; the slices are valid until the patch returns or changes
  * that key. Put and delete of a key outside the prefix, or of a reserved one, answer EW_ERR_OUTSIDE_PREFIX and fail the
  * group. */
-EW_API int ew_view_get(ew_view *view, ew_slice key, ew_entry *out);
+EW_API int ew_view_get(ew_view *view, ew_slice key, ew_entry *out); /* `out` may be NULL */
 EW_API int ew_view_put(ew_view *view, ew_slice key, ew_slice value);
 EW_API int ew_view_delete(ew_view *view, ew_slice key);
 

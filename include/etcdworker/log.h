@@ -27,7 +27,7 @@ typedef struct ew_log_record {
     ew_log_level level;
     const char *worker;  /* the worker's name, or NULL */
     const char *area;    /* "watcher", "reactor", "committer", "etcd", ... */
-    const char *message; /* constant text, fit for counting */
+    const char *message; /* constant text, fit for counting, but for area "app": see ew_log */
     const ew_log_field *fields;
     size_t field_count;
 } ew_log_record;
@@ -39,6 +39,15 @@ typedef void (*ew_log_fn)(void *arg, const ew_log_record *record);
 /* Sends the records of the whole process up to `level` to `fn`; NULL turns them off. Call it before any other function
  * of the library, from one thread. */
 EW_API void ew_log_set(ew_log_fn fn, void *arg, ew_log_level level);
+
+/* Writes a record of the application's own, of area "app", with the name of the worker whose reactor's function, patch
+ * or completion callback is running (or whose plugin is being created), or else without one. The text is cut at 511
+ * bytes. Any thread. What is above the level that was set costs a comparison. */
+EW_API void ew_log(ew_log_level level, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 2, 3)))
+#endif
+    ;
 
 #ifdef __cplusplus
 }

@@ -35,9 +35,13 @@ typedef struct ew_reactor {
     int (*reset)(void *self);
 } ew_reactor;
 
-/* An initialiser that fills `size`: `static const ew_reactor mine = EW_REACTOR(.tick = my_tick);` */
+/* An initialiser that fills `size`, in C and in C++: `static const ew_reactor mine = EW_REACTOR(.tick = my_tick);` */
+#ifdef __cplusplus
+#define EW_REACTOR(...) EW_CXX_FILLED_(ew_reactor, [], __VA_ARGS__)
+#else
 #define EW_REACTOR(...)                                                                                                \
     { .size = sizeof(ew_reactor), __VA_ARGS__ }
+#endif
 
 /* The revision that this tick sees, and the ones that follow see at least. */
 EW_API int64_t ew_tick_revision(const ew_tick *t);
@@ -60,7 +64,8 @@ EW_API int ew_tick_fail(ew_tick *t, int status, const char *format, ...)
 #endif
     ;
 
-/* Reads one key: EW_OK and `*out`, or EW_ERR_NOT_FOUND. What the entry points at is valid until the tick returns. */
+/* Reads one key: EW_OK and `*out` (which may be NULL), or EW_ERR_NOT_FOUND. What the entry points at is valid until the
+ * tick returns. */
 EW_API int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
 
 /* Walks the keys that start with `prefix`, in byte order:
@@ -82,20 +87,47 @@ EW_API ew_group *ew_tick_group(ew_tick *t);
 #define EW_PLUGIN_ABI    2
 #define EW_PLUGIN_SYMBOL "etcdworker_plugin"
 
-/* A plugin exports one `const ew_plugin etcdworker_plugin`. `abi` must be EW_PLUGIN_ABI of the program that loads it.
- */
+/* What a plugin is told when it is created. Everything in it is valid until `destroy` returns. `size` is that of the
+ * struct that the loading program knows: members may be added behind the last one. */
+typedef struct ew_plugin_env {
+    size_t size;
+    const char *args;   /* the text of `reactor_args`, "" by default */
+    const char *prefix; /* the worker's, in its normal form: "/app"; "" for the whole keyspace */
+    const char *worker; /* its name */
+} ew_plugin_env;
+
+/* A plugin exports one `const ew_plugin etcdworker_plugin`, which EW_PLUGIN defines:
+ *
+ *     EW_PLUGIN(.name = "mine", .reactor = &mine, .create = create, .destroy = destroy);
+ *
+ * `abi` must be EW_PLUGIN_ABI of the program that loads it. A plugin may log with ew_log (<etcdworker/log.h>). */
 typedef struct ew_plugin {
     uint32_t abi;
     const char *name;
     const ew_reactor *reactor;
 
-    /* Makes the `self` of the reactor from the text of `reactor_args` ("" by default). On failure answers an error and
-     * fills `err`. */
-    int (*create)(void **self, const char *args, ew_error *err);
+    /* Makes the `self` of the reactor. On failure answers an error and fills `err`. */
+    int (*create)(void **self, const ew_plugin_env *env, ew_error *err);
     void (*destroy)(void *self);
 } ew_plugin;
 
 #ifdef __cplusplus
 }
+
+/* Without extern "C" a const of C++ is visible to its own file alone. */
+#define EW_PLUGIN_TABLE_(...)                                                                                          \
+    ([] {                                                                                                              \
+        ew_plugin ew_cxx_it{};                                                                                         \
+        ew_cxx_it.abi = EW_PLUGIN_ABI;                                                                                 \
+        EW_CXX_SET_(__VA_ARGS__, , , , , , , , , , , )                                                                 \
+        return ew_cxx_it;                                                                                              \
+    }())
+#define EW_PLUGIN(...)                                                                                                 \
+    extern "C" EW_API const ew_plugin etcdworker_plugin;                                                               \
+    const ew_plugin etcdworker_plugin = EW_PLUGIN_TABLE_(__VA_ARGS__)
+#else
+#define EW_PLUGIN(...)                                                                                                 \
+    EW_API extern const ew_plugin etcdworker_plugin;                                                                   \
+    const ew_plugin etcdworker_plugin = {.abi = EW_PLUGIN_ABI, __VA_ARGS__}
 #endif
 #endif

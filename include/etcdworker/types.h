@@ -26,7 +26,11 @@ typedef struct ew_slice {
 } ew_slice;
 
 /* A slice of a string literal, and of a C string. */
+#ifdef __cplusplus
+#define EW_STR(literal) (ew_slice{"" literal, sizeof(literal) - 1})
+#else
 #define EW_STR(literal) ((ew_slice){"" literal, sizeof(literal) - 1})
+#endif
 static inline ew_slice ew_str(const char *text) {
     ew_slice s = {text, text ? strlen(text) : 0};
     return s;
@@ -64,6 +68,27 @@ typedef struct ew_event {
 } ew_event;
 
 #ifdef __cplusplus
+}
+
+/* What the macros that fill a struct (EW_REACTOR, EW_GET_OPTIONS, ...) are made of in C++: C++17 has no designated
+ * initialisers, and C++20 wants them in order. So the members are assigned, in a function that is called on the spot;
+ * the capture is what that function may use of the place where it stands. At most 11 members. */
+#define EW_CXX_FILLED_(type, capture, ...)                                                                             \
+    (capture {                                                                                                         \
+        type ew_cxx_it{};                                                                                              \
+        ew_cxx_it.size = sizeof ew_cxx_it;                                                                             \
+        EW_CXX_SET_(__VA_ARGS__, , , , , , , , , , , )                                                                 \
+        return ew_cxx_it;                                                                                              \
+    }())
+#define EW_CXX_SET_(a, b, c, d, e, f, g, h, i, j, k, ...)                                                              \
+    EW_CXX_SET_ONE_(a)                                                                                                 \
+    EW_CXX_SET_ONE_(b) EW_CXX_SET_ONE_(c) EW_CXX_SET_ONE_(d) EW_CXX_SET_ONE_(e) EW_CXX_SET_ONE_(f) EW_CXX_SET_ONE_(g)  \
+        EW_CXX_SET_ONE_(h) EW_CXX_SET_ONE_(i) EW_CXX_SET_ONE_(j) EW_CXX_SET_ONE_(k)
+#define EW_CXX_SET_ONE_(assignment) (void)(ew_cxx_it assignment);
+
+/* A struct whose address may be taken, until the end of the expression: &EW_GET_OPTIONS(.limit = 10). */
+template <class T> constexpr const T &ew_cxx_lasting_(const T &value) noexcept {
+    return value;
 }
 #endif
 #endif

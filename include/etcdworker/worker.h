@@ -77,7 +77,7 @@ EW_API void ew_worker_destroy(ew_worker *w);
 
 /* What a worker has done so far. Counters only grow. Each number is exact; they are not read at one instant. */
 typedef struct ew_worker_stats {
-    size_t size;              /* set to sizeof(ew_worker_stats) before the call */
+    size_t size;              /* set to sizeof(ew_worker_stats) before the call; left as it is */
     bool ready;               /* synced, watching, and connected */
     int64_t revision;         /* the newest revision observed */
     int64_t barrier_revision; /* the last own commit's; -1 before the first */
@@ -109,7 +109,8 @@ typedef struct ew_worker_stats {
     uint64_t groups_dropped; /* with EW_ERR_STALE, or by a patch's EW_DROP */
 } ew_worker_stats;
 
-/* Any thread, any time between create and destroy. EW_ERR_INVALID if `size` is not set. */
+/* Any thread, any time between create and destroy. Fills the first `size` bytes: a program compiled with an older,
+ * shorter struct gets the members it knows. EW_ERR_INVALID if `size` is not set. */
 EW_API int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
 
 /* The URL at which the worker takes SUBMIT requests (option `submit = on`) and publishes ticks (`publish_ticks = on`),

@@ -1,5 +1,6 @@
 #include "actors/actor.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 #include "core/options_internal.h"
 #include "core/unpack.h"
@@ -36,6 +37,16 @@ static int64_t actor_round(etcd_task *t, int64_t now_ms) {
 static void wake(void *arg) {
     ew_actor *a = arg;
     etcd_task_wake(&a->task);
+}
+
+bool actor_arguments_missing(ew_actor **out, const ew_client *client, const ew_options *options,
+                             const char *mailbox_url, const char *peer_url, const char *function, ew_error *err) {
+    if (argument_missing(out, "out", function, err))
+        return true;
+    *out = NULL;
+    return argument_missing(client, "client", function, err) || argument_missing(options, "options", function, err) ||
+           argument_missing(mailbox_url, "mailbox_url", function, err) ||
+           argument_missing(peer_url, "peer_url", function, err);
 }
 
 int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
@@ -78,6 +89,8 @@ void actor_free(ew_actor *a) {
 }
 
 int ew_actor_stop(ew_actor *a, ew_error *err) {
+    if (ARGUMENT_MISSING(a, err))
+        return EW_ERR_INVALID;
     atomic_store(&a->stop_timeout_ms, 1000);
     a->ops->arrived(a);
     etcd_task_wait(&a->task);
@@ -88,6 +101,8 @@ int ew_actor_stop(ew_actor *a, ew_error *err) {
 }
 
 uint64_t ew_actor_bad_messages(const ew_actor *a) {
+    if (!a)
+        return 0;
     return atomic_load_explicit(&a->bad_messages, memory_order_relaxed);
 }
 

@@ -52,6 +52,12 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
                const char *peer_url, ew_error *err);
 
 /* Begins the rounds. */
+/* Of ew_watcher_start and ew_committer_start: whether one that must be given is NULL, named in `err`; `*out` is NULL
+ * then.
+ */
+bool actor_arguments_missing(ew_actor **out, const ew_client *client, const ew_options *options,
+                             const char *mailbox_url, const char *peer_url, const char *function, ew_error *err);
+
 void actor_launch(ew_actor *a);
 
 /* Takes apart and frees an actor that was not launched, or has had its last round. NULL is fine. */

@@ -272,5 +272,7 @@ bool committer_has_no_space(const ew_actor *a) {
 
 int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                        const char *peer_url, ew_error *err) {
+    if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
+        return EW_ERR_INVALID;
     return committer_start_bound(out, client, options, NULL, mailbox_url, peer_url, err);
 }

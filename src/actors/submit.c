@@ -1,5 +1,6 @@
 /* The messages of other nng applications, for programs that do not want to read a .proto (<etcdworker/nng.h>). */
 #include "actors/message.h"
+#include "core/argument.h"
 #include "core/unpack.h"
 
 #include <etcdworker/nng.h>
@@ -175,6 +176,8 @@ int ew_submit_if_absent(ew_submit *s, ew_slice key) {
 }
 
 int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
+    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(size, NULL))
+        return EW_ERR_INVALID;
     *body = NULL;
     *size = 0;
     int status = status_of(s);
@@ -189,6 +192,8 @@ int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
 }
 
 int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
+    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
+        return EW_ERR_INVALID;
     int status;
     Msg__SubmitReply *m = unpack_message(&msg__submit_reply__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)
@@ -200,6 +205,8 @@ int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) 
 }
 
 int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
+    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
+        return EW_ERR_INVALID;
     int status;
     Msg__TickNote *m = unpack_message(&msg__tick_note__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)

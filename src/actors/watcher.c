@@ -404,5 +404,7 @@ int watcher_start_joint(ew_actor **out, ew_client *client, const ew_options *opt
 
 int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                      const char *peer_url, ew_error *err) {
+    if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
+        return EW_ERR_INVALID;
     return watcher_start_joint(out, client, options, NULL, mailbox_url, peer_url, err);
 }

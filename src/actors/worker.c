@@ -1,4 +1,5 @@
 #include "actors/worker_private.h"
+#include "core/argument.h"
 #include "core/prefix.h"
 
 #include <inttypes.h>
@@ -23,7 +24,7 @@ static int check_transactions(const ew_options *o, ew_error *err) {
 }
 
 static int check_options(const ew_options *o, const ew_reactor *reactor, ew_error *err) {
-    if (reactor == NULL || reactor->size < offsetof(ew_reactor, update) || reactor->tick == NULL)
+    if (reactor->size < offsetof(ew_reactor, update) || reactor->tick == NULL)
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
     if (o->name[0] == '\0' || strchr(o->name, '/') != NULL)
         return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": a name, without '/'", o->name);
@@ -77,7 +78,11 @@ static bool make_names(ew_worker *w) {
 }
 
 int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(options, err) || ARGUMENT_MISSING(reactor, err))
+        return EW_ERR_INVALID;
     int status = check_options(options, reactor, err);
     if (status != EW_OK)
         return status;
@@ -107,6 +112,8 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
 }
 
 int ew_worker_set_client(ew_worker *w, ew_client *client) {
+    if (ARGUMENT_MISSING(w, NULL))
+        return EW_ERR_INVALID;
     if (w->started)
         return EW_ERR_STATE;
     w->client = client;
@@ -114,6 +121,8 @@ int ew_worker_set_client(ew_worker *w, ew_client *client) {
 }
 
 int ew_worker_set_session(ew_worker *w, ew_session *session) {
+    if (ARGUMENT_MISSING(w, NULL))
+        return EW_ERR_INVALID;
     if (w->started)
         return EW_ERR_STATE;
     w->session = session;
@@ -121,6 +130,8 @@ int ew_worker_set_session(ew_worker *w, ew_session *session) {
 }
 
 int ew_worker_set_election(ew_worker *w, ew_election *election) {
+    if (ARGUMENT_MISSING(w, NULL))
+        return EW_ERR_INVALID;
     if (w->started)
         return EW_ERR_STATE;
     w->election = election;
@@ -177,6 +188,8 @@ static void close_sockets(ew_worker *w) {
 }
 
 int ew_worker_start(ew_worker *w, ew_error *err) {
+    if (ARGUMENT_MISSING(w, err))
+        return EW_ERR_INVALID;
     if (w->started)
         return ew_fail(err, EW_ERR_STATE, "the worker has been started before");
     w->leader_revision = w->election != NULL ? ew_election_revision(w->election) : 0;
@@ -199,6 +212,8 @@ int ew_worker_start(ew_worker *w, ew_error *err) {
 }
 
 void ew_worker_stop(ew_worker *w) {
+    if (!w)
+        return;
     pthread_mutex_lock(&w->lock);
     if (w->control != NULL)
         send_stop(w->control);
@@ -208,6 +223,8 @@ void ew_worker_stop(ew_worker *w) {
 }
 
 int ew_worker_join(ew_worker *w, ew_error *err) {
+    if (ARGUMENT_MISSING(w, err))
+        return EW_ERR_INVALID;
     if (!w->started || w->joined)
         return ew_fail(err, EW_ERR_STATE,
                        w->joined ? "the worker has been joined before" : "the worker was not started");
@@ -218,6 +235,8 @@ int ew_worker_join(ew_worker *w, ew_error *err) {
 }
 
 int ew_worker_run(ew_worker *w, ew_error *err) {
+    if (ARGUMENT_MISSING(w, err))
+        return EW_ERR_INVALID;
     int status = ew_worker_start(w, err);
     return status == EW_OK ? ew_worker_join(w, err) : status;
 }
@@ -254,7 +273,9 @@ static uint64_t read_counter(const _Atomic uint64_t *counter) {
 }
 
 int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
-    if (out->size < sizeof *out)
+    if (ARGUMENT_MISSING(w, NULL) || ARGUMENT_MISSING(out, NULL))
+        return EW_ERR_INVALID;
+    if (out->size < sizeof out->size)
         return EW_ERR_INVALID;
     const reactor_counters *c = &w->reactor.counters;
     ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* the lock is no part of what a const worker promises */
@@ -265,7 +286,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     ew_worker_stats progress = {0};
     worker_read_progress(w, &progress);
     pthread_mutex_unlock(&unlocked->lock);
-    *out = (ew_worker_stats){
+    const ew_worker_stats all = {
         .size = out->size,
         .ready = atomic_load_explicit(&c->ready, memory_order_relaxed),
         .revision = atomic_load_explicit(&c->revision, memory_order_relaxed),
@@ -293,13 +314,18 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .submit_repeats = read_counter(&c->submit_repeats),
         .groups_dropped = read_counter(&c->groups_dropped),
     };
+    memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* the caller's may be older, and shorter */
     return EW_OK;
 }
 
 const char *ew_worker_submit_url(const ew_worker *w) {
+    if (!w)
+        return NULL;
     return w->submit_url;
 }
 
 const char *ew_worker_ticks_url(const ew_worker *w) {
+    if (!w)
+        return NULL;
     return w->ticks_url;
 }

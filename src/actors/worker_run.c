@@ -83,6 +83,7 @@ static void finish(ew_worker *w) {
 void *worker_main(void *arg) {
     ew_worker *w = arg;
     ew_error err = {0};
+    log_set_worker(w->options->name);
     int status = begin(w, &err);
     if (status == EW_OK) {
         log_write(EW_LOG_INFO, w->options->name, "worker", "started", NULL, 0);

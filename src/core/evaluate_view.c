@@ -1,6 +1,8 @@
 /* What a patch function can do: read and change the state that it sees. */
 #include "core/evaluate.h"
 
+#include "core/argument.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +68,8 @@ static int outside(ew_view *view, ew_slice key) {
 }
 
 int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
+    if (ARGUMENT_MISSING(view, NULL))
+        return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
         return EW_ERR_NOT_FOUND;
     const overlay_cell *cell = evaluate_touch(view, key, view->batch->limits.serializable);
@@ -73,11 +77,14 @@ int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
         return EW_ERR_NO_MEMORY;
     if (!cell->now.present)
         return EW_ERR_NOT_FOUND;
-    *out = overlay_view(cell);
+    if (out)
+        *out = overlay_view(cell);
     return EW_OK;
 }
 
 int ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
+    if (ARGUMENT_MISSING(view, NULL))
+        return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
         return outside(view, key);
     overlay_cell *cell = evaluate_touch(view, key, false);
@@ -88,6 +95,8 @@ int ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
 }
 
 int ew_view_delete(ew_view *view, ew_slice key) {
+    if (ARGUMENT_MISSING(view, NULL))
+        return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
         return outside(view, key);
     overlay_cell *cell = evaluate_touch(view, key, false);
@@ -95,12 +104,16 @@ int ew_view_delete(ew_view *view, ew_slice key) {
 }
 
 int ew_value_set(ew_value *next, ew_slice value) {
+    if (ARGUMENT_MISSING(next, NULL))
+        return EW_ERR_INVALID;
     next->bytes = overlay_copy(next->overlay, value);
     next->no_memory = !next->bytes.data;
     return next->no_memory ? EW_ERR_NO_MEMORY : EW_OK;
 }
 
 int ew_value_set_int(ew_value *next, int64_t number) {
+    if (ARGUMENT_MISSING(next, NULL))
+        return EW_ERR_INVALID;
     char text[24];
     int len = snprintf(text, sizeof text, "%" PRId64, number);
     return ew_value_set(next, (ew_slice){text, (size_t)len});

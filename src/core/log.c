@@ -1,11 +1,20 @@
 #include "core/log.h"
 
+#include <stdarg.h>
+#include <stdio.h>
+
 /* Set once, before any thread of the library exists (<etcdworker/log.h>): so it needs no lock. */
 static struct {
     ew_log_fn fn;
     void *arg;
     ew_log_level level;
 } sink;
+
+static _Thread_local const char *this_worker;
+
+void log_set_worker(const char *name) {
+    this_worker = name;
+}
 
 void ew_log_set(ew_log_fn fn, void *arg, ew_log_level level) {
     sink.fn = fn;
@@ -23,4 +32,20 @@ void log_write(ew_log_level level, const char *worker, const char *area, const c
         return;
     const ew_log_record record = {level, worker, area, message, fields, count};
     sink.fn(sink.arg, &record);
+}
+
+void ew_log(ew_log_level level, const char *format, ...) {
+    char text[512];
+    /* The callback may take the level for an index. */
+    if (level < EW_LOG_ERROR)
+        level = EW_LOG_ERROR;
+    if (level > EW_LOG_DEBUG)
+        level = EW_LOG_DEBUG;
+    if (!log_on(level))
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    log_write(level, this_worker, "app", length < 0 ? "" : text, NULL, 0);
 }

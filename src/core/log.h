@@ -6,6 +6,9 @@
 
 bool log_on(ew_log_level level);
 
+/* Whose records ew_log writes on the calling thread from now on; NULL: nobody's. The name is borrowed. */
+void log_set_worker(const char *name);
+
 /* `fields` is `count` fields; NULL if 0. */
 void log_write(ew_log_level level, const char *worker, const char *area, const char *message,
                const ew_log_field *fields, size_t count);

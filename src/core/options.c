@@ -1,5 +1,7 @@
 #include "core/options_internal.h"
 
+#include "core/argument.h"
+
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -165,6 +167,8 @@ static bool parse(const row *r, const char *value, int64_t *out) {
 }
 
 int ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err) {
+    if (ARGUMENT_MISSING(o, err))
+        return EW_ERR_INVALID;
     const row *r = find(name);
     if (!r)
         return ew_fail(err, EW_ERR_INVALID, "there is no option '%.100s'", name ? name : "");
@@ -186,6 +190,8 @@ int ew_options_set(ew_options *o, const char *name, const char *value, ew_error 
 }
 
 int ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err) {
+    if (ARGUMENT_MISSING(o, err))
+        return EW_ERR_INVALID;
     const row *r = find(name);
     if (!r)
         return ew_fail(err, EW_ERR_INVALID, "there is no option '%.100s'", name ? name : "");
@@ -201,11 +207,15 @@ int ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error 
 /* ---- reading ---- */
 
 int64_t ew_options_int(const ew_options *o, const char *name) {
+    if (!o)
+        return -1;
     const row *r = find(name);
     return r && r->info.kind != EW_OPTION_TEXT ? *number_of(o, r) : -1;
 }
 
 const char *ew_options_text(const ew_options *o, const char *name) {
+    if (!o)
+        return NULL;
     const row *r = find(name);
     return r && r->info.kind == EW_OPTION_TEXT ? *text_of(o, r) : NULL;
 }

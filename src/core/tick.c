@@ -1,26 +1,38 @@
 /* A tick, as the reactor sees it. */
 #include "core/ticking_private.h"
 
+#include "core/argument.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
 int64_t ew_tick_revision(const ew_tick *t) {
+    if (!t)
+        return 0;
     return t->revision;
 }
 
 uint64_t ew_tick_number(const ew_tick *t) {
+    if (!t)
+        return 0;
     return t->number;
 }
 
 int64_t ew_tick_now_ms(const ew_tick *t) {
+    if (!t)
+        return 0;
     return t->now_ms;
 }
 
 ew_slice ew_tick_prefix(const ew_tick *t) {
+    if (!t)
+        return (ew_slice){NULL, 0};
     return t->core->config.prefix;
 }
 
 int ew_tick_fail(ew_tick *t, int status, const char *format, ...) {
+    if (ARGUMENT_MISSING(t, NULL))
+        return EW_ERR_INVALID;
     char text[sizeof t->error.detail];
     va_list arguments;
     if (t->error.code != EW_OK)
@@ -35,10 +47,13 @@ int ew_tick_fail(ew_tick *t, int status, const char *format, ...) {
 }
 
 int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
+    if (ARGUMENT_MISSING(t, NULL))
+        return EW_ERR_INVALID;
     const mirror_entry *e = mirror_get(t->core->mirror, key);
     if (!e)
         return EW_ERR_NOT_FOUND;
-    *out = mirror_entry_view(e);
+    if (out)
+        *out = mirror_entry_view(e);
     return EW_OK;
 }
 
@@ -59,6 +74,8 @@ static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
 
 /* Reserved keys are not in the mirror, so nothing has to be skipped here. */
 bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
+    if (!t || !e)
+        return false;
     const mirror_entry *at = e->key.data ? behind(t, e->key) : mirror_seek(t->core->mirror, prefix);
     t->core->tick.scanned = at;
     if (!at)
@@ -71,10 +88,14 @@ bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
 }
 
 size_t ew_tick_count(const ew_tick *t) {
+    if (!t)
+        return 0;
     return mirror_count(t->core->mirror);
 }
 
 ew_group *ew_tick_group(ew_tick *t) {
+    if (!t)
+        return NULL;
     ew_group *g = group_new(&t->core->scope, ++t->core->group_number);
     if (!g) {
         t->no_memory = true;

@@ -1,6 +1,7 @@
 /* The client's life: from options to channels. */
 #include "etcd/connection.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 #include "core/options_internal.h"
 
@@ -28,7 +29,11 @@ static void redirect_log(void) {}
 #endif
 
 int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(options, err))
+        return EW_ERR_INVALID;
     if (!options)
         return ew_fail(err, EW_ERR_INVALID, "options: none are given");
     if (ew_options_int(options, "backoff_min_ms") > ew_options_int(options, "backoff_max_ms"))
@@ -81,6 +86,8 @@ void ew_client_close(ew_client *client) {
 }
 
 void ew_client_cancel(ew_client *client) {
+    if (!client)
+        return;
     waiters_cancel(&client->waiters);
     pthread_mutex_lock(&client->lock);
     if (client->trial)

@@ -1,11 +1,15 @@
 /* The cluster: a member's status, and who belongs to it. */
 #include "etcd/blocking.h"
 
+#include "core/argument.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
 int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
-    if (!out || out->size == 0)
+    if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
+    if (out->size == 0)
         return ew_fail(err, EW_ERR_INVALID, "ew_member_status: its size is not set");
     Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     Pb__StatusResponse *a;
@@ -74,6 +78,8 @@ static ew_members *make_members(Pb__MemberListResponse *a) {
 }
 
 int ew_client_members(ew_client *client, ew_members **out, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     Pb__MemberListRequest request = PB__MEMBER_LIST_REQUEST__INIT;
     Pb__MemberListResponse *a;
     *out = NULL;
@@ -88,6 +94,8 @@ int ew_client_members(ew_client *client, ew_members **out, ew_error *err) {
 }
 
 const ew_member *ew_members_at(const ew_members *m, size_t i) {
+    if (!m)
+        return NULL;
     return i < m->count ? &m->list[i] : NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "etcd/backoff.h"
 #include "etcd/waiter.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 
 #include <inttypes.h>
@@ -57,7 +58,11 @@ int election_check_name(ew_slice name, ew_error *err) {
 }
 
 int ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(session, err))
+        return EW_ERR_INVALID;
     if (!client || !session)
         return ew_fail(err, EW_ERR_INVALID, "election: no client, or no session");
     int status = election_check_name(name, err);
@@ -94,18 +99,26 @@ void ew_election_close(ew_election *e) {
 }
 
 ew_slice ew_election_key(const ew_election *e) {
+    if (!e)
+        return (ew_slice){NULL, 0};
     return ew_str(e->key);
 }
 
 int64_t ew_election_revision(const ew_election *e) {
+    if (!e)
+        return 0;
     return ew_session_is_done(e->session) ? 0 : atomic_load(&((ew_election *)(uintptr_t)e)->revision);
 }
 
 ew_session *ew_election_session(const ew_election *e) {
+    if (!e)
+        return NULL;
     return e->session;
 }
 
 void ew_election_cancel(ew_election *e) {
+    if (!e)
+        return;
     interruption_cancel(&e->interruption);
 }
 
@@ -283,6 +296,8 @@ static void give_up(ew_election *e) {
 }
 
 int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err) {
+    if (ARGUMENT_MISSING(e, err))
+        return EW_ERR_INVALID;
     int status;
     backoff again;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
@@ -311,6 +326,8 @@ static int lost(ew_election *e, ew_error *err) {
 }
 
 int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
+    if (ARGUMENT_MISSING(e, err))
+        return EW_ERR_INVALID;
     bool held;
     if (e->revision == 0)
         return ew_fail(err, EW_ERR_STATE, "election %s: not elected", e->prefix);
@@ -319,6 +336,8 @@ int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
 }
 
 int ew_election_resign(ew_election *e, ew_error *err) {
+    if (ARGUMENT_MISSING(e, err))
+        return EW_ERR_INVALID;
     bool held;
     int status = e->entered != 0 ? change_key(e, NULL, &held, err) : EW_OK;
     if (status == EW_OK) {
@@ -344,6 +363,8 @@ static int await_loss_once(ew_election *e, ew_error *err) {
 }
 
 int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
+    if (ARGUMENT_MISSING(e, err))
+        return EW_ERR_INVALID;
     int status;
     backoff again;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);

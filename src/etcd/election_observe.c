@@ -3,6 +3,8 @@
 #include "etcd/election.h"
 #include "etcd/waiter.h"
 
+#include "core/argument.h"
+
 #include <stdlib.h>
 
 struct ew_observer {
@@ -21,6 +23,8 @@ static int read_leader(ew_client *client, const char *prefix, ew_result **out, e
 }
 
 int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
     int status = election_check_name(name, err);
     if (status != EW_OK)
@@ -39,7 +43,11 @@ int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_err
 }
 
 int ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     int status = election_check_name(name, err);
     if (status != EW_OK)
         return status;
@@ -78,6 +86,8 @@ void ew_observer_close(ew_observer *o) {
 }
 
 void ew_observer_cancel(ew_observer *o) {
+    if (!o)
+        return;
     interruption_cancel(&o->interruption);
 }
 
@@ -143,6 +153,8 @@ static int next_step(ew_observer *o, int64_t timeout_ms, ew_kv *leader, bool *ne
 }
 
 int ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err) {
+    if (ARGUMENT_MISSING(o, err) || ARGUMENT_MISSING(leader, err))
+        return EW_ERR_INVALID;
     bool news = false;
     int64_t end_ms = waiter_deadline_ms(timeout_ms);
     *leader = (ew_kv){0};

@@ -2,7 +2,11 @@
 #include "etcd/request.h"
 #include "etcd/result.h"
 
+#include "core/argument.h"
+
 int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     range r;
     Pb__RangeRequest request;
     ProtobufCMessage *answer;
@@ -21,6 +25,8 @@ int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options
 
 int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options, ew_result **out,
                   ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     Pb__PutRequest request;
     ProtobufCMessage *answer;
     if (out)
@@ -32,6 +38,8 @@ int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_
 }
 
 int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     range r;
     Pb__DeleteRangeRequest request;
     ProtobufCMessage *answer;
@@ -48,6 +56,8 @@ int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result *
 }
 
 int ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     Pb__CompactionRequest request = PB__COMPACTION_REQUEST__INIT;
     Pb__CompactionResponse *answer;
     request.revision = revision;

@@ -3,6 +3,7 @@
 #include "etcd/keepalive.h"
 #include "etcd/result.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 #include "core/unpack.h"
 
@@ -10,6 +11,8 @@
 #include <stdlib.h>
 
 int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(lease, err))
+        return EW_ERR_INVALID;
     Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
     Pb__LeaseGrantResponse *answer;
     if (!lease || ttl_s < 1)
@@ -36,6 +39,8 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
 }
 
 int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
     Pb__LeaseRevokeResponse *answer;
     request.id = lease;
@@ -76,6 +81,8 @@ bool lease_revoke_soon(ew_client *client, int64_t lease) {
 
 int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
                          ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     Pb__LeaseTimeToLiveRequest request = PB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
     Pb__LeaseTimeToLiveResponse *answer;
     if (keys)
@@ -183,6 +190,8 @@ static bool is_worth_another(const once *o, int *refusals) {
 }
 
 int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     once o = {.client = client, .lease = lease};
     Pb__LeaseKeepAliveRequest request = PB__LEASE_KEEP_ALIVE_REQUEST__INIT;
     uint8_t bytes[32];

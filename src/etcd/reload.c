@@ -6,6 +6,7 @@
 #include "etcd/connection.h"
 #include "etcd/tls.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 
 #include <stdlib.h>
@@ -57,6 +58,8 @@ static void set_trial(ew_client *c, ew_client *next) {
 }
 
 int ew_client_reload(ew_client *c, ew_error *err) {
+    if (argument_missing(c, "client", __func__, err))
+        return EW_ERR_INVALID;
     if (!tls_is_wanted(c->options) && !auth_is_on(&c->auth))
         return EW_OK;
     pthread_mutex_lock(&c->reloading);

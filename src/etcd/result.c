@@ -171,29 +171,43 @@ void ew_result_free(ew_result *r) {
 }
 
 int64_t ew_result_revision(const ew_result *r) {
+    if (!r)
+        return 0;
     return r->revision;
 }
 
 size_t ew_result_count(const ew_result *r) {
+    if (!r)
+        return 0;
     return r->count;
 }
 
 const ew_kv *ew_result_at(const ew_result *r, size_t i) {
+    if (!r)
+        return NULL;
     return i < r->count ? &r->kvs[i] : NULL;
 }
 
 int64_t ew_result_total(const ew_result *r) {
+    if (!r)
+        return 0;
     return r->total;
 }
 
 bool ew_result_more(const ew_result *r) {
+    if (!r)
+        return false;
     return r->more;
 }
 
 bool ew_result_succeeded(const ew_result *r) {
+    if (!r)
+        return false;
     return r->succeeded;
 }
 
 const ew_result *ew_result_op(const ew_result *r, size_t i) {
+    if (!r)
+        return NULL;
     return i < r->op_count ? &r->ops[i] : NULL;
 }

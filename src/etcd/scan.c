@@ -3,6 +3,8 @@
 #include "etcd/request.h"
 #include "etcd/result.h"
 
+#include "core/argument.h"
+
 #include <stdlib.h>
 
 #define SCAN_FIRST_KEYS    1000
@@ -35,9 +37,13 @@ static bool copy_range(ew_scan *s, const range *r) {
 }
 
 int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
+    *out = NULL;
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     ew_scan_options o;
     range r;
-    *out = NULL;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
         return ew_fail(err, EW_ERR_INVALID, "ew_scan_options: its size is not set");
     if (o.revision < 0 || o.page_bytes < 0)
@@ -145,6 +151,8 @@ static int read_page(ew_scan *s, ew_error *err) {
 }
 
 int ew_scan_next(ew_scan *s, ew_kv *kv, ew_error *err) {
+    if (ARGUMENT_MISSING(s, err) || ARGUMENT_MISSING(kv, err))
+        return EW_ERR_INVALID;
     while (!s->page || s->next == s->page->n_kvs) {
         if (s->page && s->last)
             return EW_END;
@@ -157,6 +165,8 @@ int ew_scan_next(ew_scan *s, ew_kv *kv, ew_error *err) {
 }
 
 int64_t ew_scan_revision(const ew_scan *s) {
+    if (!s)
+        return 0;
     return s->request.revision;
 }
 

@@ -5,6 +5,7 @@
 #include "etcd/keepalive.h"
 #include "etcd/loop.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 #include "etcd.pb-c.h"
 
@@ -57,6 +58,8 @@ static void tell_listeners(ew_session *s) {
 }
 
 int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
+    if (ARGUMENT_MISSING(s, NULL) || ARGUMENT_MISSING(fn, NULL))
+        return EW_ERR_INVALID;
     if (!fn)
         return EW_ERR_INVALID;
     pthread_mutex_lock(&s->lock);
@@ -75,6 +78,8 @@ int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
+    if (!s)
+        return;
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
         if (s->listeners[i].fn == fn && s->listeners[i].arg == arg)
@@ -118,7 +123,11 @@ static void free_session(ew_session *s) {
 }
 
 int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     if (!client)
         return ew_fail(err, EW_ERR_INVALID, "session: no client");
     if (ttl_s < 1 || ttl_s > 9000000000)
@@ -153,10 +162,14 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
 }
 
 int64_t ew_session_lease(const ew_session *s) {
+    if (!s)
+        return 0;
     return s->lease;
 }
 
 bool ew_session_is_done(const ew_session *s) {
+    if (!s)
+        return false;
     return atomic_load(&((ew_session *)(uintptr_t)s)->done);
 }
 

@@ -3,6 +3,8 @@
 #include "etcd/request.h"
 #include "etcd/result.h"
 
+#include "core/argument.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -223,6 +225,8 @@ static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error
 }
 
 int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
     if (out)
         *out = NULL;
     if (!t)

@@ -5,6 +5,7 @@
 #include "etcd/request.h"
 #include "etcd/watch_response.h"
 
+#include "core/argument.h"
 #include "core/log.h"
 
 #include <stdio.h>
@@ -226,8 +227,12 @@ static int wait_until_created(ew_watch *w, ew_error *err) {
 }
 
 int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options, ew_error *err) {
-    ew_watch_options o;
+    if (ARGUMENT_MISSING(out, err))
+        return EW_ERR_INVALID;
     *out = NULL;
+    if (ARGUMENT_MISSING(client, err))
+        return EW_ERR_INVALID;
+    ew_watch_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
         return ew_fail(err, EW_ERR_INVALID, "ew_watch_options: its size is not set");
     if (o.start_revision < 0)
@@ -260,6 +265,8 @@ static void take_back(ew_watch *w) {
 }
 
 int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err) {
+    if (ARGUMENT_MISSING(w, err) || ARGUMENT_MISSING(batch, err))
+        return EW_ERR_INVALID;
     const bool never = false;
     if (w->given)
         take_back(w);
@@ -281,6 +288,8 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
 }
 
 int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err) {
+    if (ARGUMENT_MISSING(w, err) || ARGUMENT_MISSING(fn, err))
+        return EW_ERR_INVALID;
     ew_watch_batch batch;
     int status;
     do {
@@ -292,6 +301,8 @@ int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err) {
 }
 
 void ew_watch_cancel(ew_watch *w) {
+    if (!w)
+        return;
     atomic_store(&w->cancelled, true);
     etcd_queue_wake(w->waiter->queue);
 }

@@ -1,5 +1,10 @@
 #include "service/chosen.h"
 
+#include "core/log.h"
+#include "core/prefix.h"
+
+#include <stdlib.h>
+
 /* Nothing to do: for those who only submit groups to the worker, or listen to its ticks. */
 static int no_tick(void *self, ew_tick *t) {
     (void)self, (void)t;
@@ -26,9 +31,18 @@ static int find(plugin *p, const char *name, ew_error *err) {
     return plugin_load(p, name, err);
 }
 
-static int make(chosen *c, const char *args, ew_error *err) {
+static int make(chosen *c, const ew_options *o, ew_error *err) {
     ew_error why = {0};
-    int status = c->plugin.table->create(&c->self, args, &why);
+    c->prefix = prefix_normalise(ew_options_text(o, "prefix"));
+    if (!c->prefix)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+    const ew_plugin_env env = {.size = sizeof env,
+                               .args = ew_options_text(o, "reactor_args"),
+                               .prefix = c->prefix,
+                               .worker = ew_options_text(o, "name")};
+    log_set_worker(env.worker);
+    int status = c->plugin.table->create(&c->self, &env, &why);
+    log_set_worker(NULL);
     if (status != EW_OK)
         return ew_fail(err, status, "plugin %.60s: %.160s", c->plugin.table->name,
                        why.detail[0] ? why.detail : ew_strerror(status));
@@ -55,7 +69,7 @@ int chosen_init(chosen *c, const ew_options *o, ew_error *err) {
     }
     int status = find(&c->plugin, name, err);
     if (status == EW_OK)
-        status = make(c, ew_options_text(o, "reactor_args"), err);
+        status = make(c, o, err);
     if (status != EW_OK)
         chosen_fini(c);
     return status;
@@ -66,6 +80,7 @@ void chosen_fini(chosen *c) {
     if (c->plugin.handle && c->reactor)
         c->plugin.table->destroy(c->self);
     plugin_unload(&c->plugin);
+    free(c->prefix);
     *c = (chosen){0};
 }
 

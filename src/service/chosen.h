@@ -12,6 +12,7 @@ typedef struct chosen {
     void *self;
     assign *assign; /* one of these two, or neither */
     plugin plugin;
+    char *prefix; /* of the plugin's environment */
 } chosen;
 
 /* EW_ERR_INVALID when there is no such reactor; a plugin's own error, naming it, when it cannot be made. */

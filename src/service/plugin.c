@@ -19,7 +19,9 @@ int plugin_load(plugin *out, const char *path, ew_error *err) {
     out->table = dlsym(out->handle, EW_PLUGIN_SYMBOL);
     int status = out->table ? check(path, out->table, err)
                             : ew_fail(err, EW_ERR_INVALID,
-                                      "%s: it has no symbol " EW_PLUGIN_SYMBOL ", so it is no plugin of ours", path);
+                                      "%s: it has no symbol " EW_PLUGIN_SYMBOL ": define it with EW_PLUGIN(...), which "
+                                      "also adds the extern \"C\" that C++ needs",
+                                      path);
     if (status != EW_OK)
         plugin_unload(out);
     return status;

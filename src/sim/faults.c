@@ -31,6 +31,8 @@ void sim_faults_draw(ew_sim *s) {
 }
 
 void ew_sim_describe(const ew_sim *s, FILE *out) {
+    if (!s || !out)
+        return;
     fprintf(out, "seed %llu:", (unsigned long long)s->seed);
 #define DESCRIBE(name, most, help) fprintf(out, " %s %lld", #name, (long long)s->drawn.name);
     SIM_FAULTS(DESCRIBE)

@@ -1,5 +1,7 @@
 #include "sim/worker.h"
 
+#include "core/argument.h"
+
 #include "etcd.pb-c.h"
 
 #include <stdarg.h>
@@ -43,6 +45,8 @@ void ew_sim_free(ew_sim *s) {
 }
 
 int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reactor *reactor, void *self, ew_error *err) {
+    if (ARGUMENT_MISSING(s, err) || ARGUMENT_MISSING(options, err) || ARGUMENT_MISSING(reactor, err))
+        return EW_ERR_INVALID;
     if (!reactor || reactor->size < offsetof(ew_reactor, update) || !reactor->tick)
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
     sim_reserve(s->workers, s->worker_capacity, s->worker_count + 1);
@@ -56,14 +60,20 @@ int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reactor *re
 }
 
 void ew_sim_on_end(ew_sim *s, int worker, ew_sim_ended_fn fn) {
+    if (!s)
+        return;
     s->workers[worker]->ended = fn;
 }
 
 void ew_sim_stop_worker(ew_sim *s, int worker) {
+    if (!s)
+        return;
     sim_worker_stop(s->workers[worker]);
 }
 
 bool ew_sim_is_running(const ew_sim *s, int worker) {
+    if (!s)
+        return false;
     return s->workers[worker]->running;
 }
 
@@ -74,6 +84,8 @@ int64_t sim_now(const ew_sim *s) {
 }
 
 int64_t ew_sim_now_ms(const ew_sim *s) {
+    if (!s)
+        return 0;
     return sim_now(s);
 }
 
@@ -82,6 +94,8 @@ void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *own
 }
 
 int ew_sim_run(ew_sim *s, int64_t ms) {
+    if (ARGUMENT_MISSING(s, NULL))
+        return EW_ERR_INVALID;
     enum { STEPS_MAX = 20000 };
     int64_t until_ms = sim_now(s) + ms, before_ms = sim_now(s);
     while (!s->failed && sim_schedule_step(&s->schedule, until_ms)) {
@@ -94,6 +108,8 @@ int ew_sim_run(ew_sim *s, int64_t ms) {
 }
 
 void ew_sim_set_faults(ew_sim *s, bool on) {
+    if (!s)
+        return;
     if (s->faulty && !on)
         s->calm_since_ms = sim_now(s);
     s->faulty = on;
@@ -109,6 +125,8 @@ static bool settled(const ew_sim *s) {
 }
 
 int ew_sim_settle(ew_sim *s, int64_t limit_ms) {
+    if (ARGUMENT_MISSING(s, NULL))
+        return EW_ERR_INVALID;
     enum { LOOK_MS = 50 };
     ew_sim_set_faults(s, false);
     int64_t until_ms = sim_now(s) + limit_ms;
@@ -137,6 +155,8 @@ static void run_after(void *arg) {
 }
 
 void ew_sim_after(ew_sim *s, int64_t delay_ms, ew_sim_fn fn, void *arg) {
+    if (!s || !fn)
+        return;
     after *a = sim_alloc(sizeof *a);
     *a = (after){s, fn, arg};
     s->after = run_after;
@@ -144,16 +164,22 @@ void ew_sim_after(ew_sim *s, int64_t delay_ms, ew_sim_fn fn, void *arg) {
 }
 
 uint64_t ew_sim_random(ew_sim *s) {
+    if (!s)
+        return 0;
     return sim_next(&s->random);
 }
 
 /* ---- failures and notes ---- */
 
 const char *ew_sim_failure(const ew_sim *s) {
+    if (!s)
+        return NULL;
     return s->failed ? s->failure : NULL;
 }
 
 void ew_sim_fail(ew_sim *s, const char *format, ...) {
+    if (!s)
+        return;
     if (s->failed)
         return;
     s->failed = true;
@@ -192,10 +218,14 @@ void sim_trace(ew_sim *s, const char *format, ...) {
 }
 
 void ew_sim_trace(ew_sim *s, FILE *out) {
+    if (!s)
+        return;
     s->trace = out;
 }
 
 uint64_t ew_sim_digest(const ew_sim *s) {
+    if (!s)
+        return 0;
     return s->digest;
 }
 
@@ -219,10 +249,14 @@ int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease) {
 }
 
 int64_t ew_sim_put(ew_sim *s, ew_slice key, ew_slice value) {
+    if (!s)
+        return 0;
     return sim_put(s, key, value, 0);
 }
 
 int64_t ew_sim_delete(ew_sim *s, ew_slice key) {
+    if (!s)
+        return 0;
     Pb__DeleteRangeRequest r = PB__DELETE_RANGE_REQUEST__INIT;
     r.key = sim_binary(key);
     return call(s, ETCD_MODEL_DELETE_RANGE, &r.base);
@@ -251,6 +285,8 @@ void sim_compact(ew_sim *s, int64_t revision) {
 }
 
 int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {
+    if (ARGUMENT_MISSING(s, NULL) || ARGUMENT_MISSING(out, NULL))
+        return EW_ERR_INVALID;
     const etcd_model_record *r = etcd_model_get(s->etcd, key, etcd_model_revision(s->etcd));
     if (!r)
         return EW_ERR_NOT_FOUND;
@@ -259,5 +295,7 @@ int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {
 }
 
 int64_t ew_sim_revision(const ew_sim *s) {
+    if (!s)
+        return 0;
     return etcd_model_revision(s->etcd);
 }

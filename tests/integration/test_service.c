@@ -83,10 +83,19 @@ static void test_wrong_plugins(void **state) {
     (void)state;
     expect(78, "no_such.so", ARGS("--reactor=./no_such.so"));
     expect(78, "a plugin's path has a slash: ./mine.so", ARGS("--reactor=mine.so"));
-    expect(78, "no_symbol.so: it has no symbol etcdworker_plugin", ARGS(plugin("no_symbol")));
+    expect(78, "no_symbol.so: it has no symbol etcdworker_plugin: define it with EW_PLUGIN", ARGS(plugin("no_symbol")));
     expect(78, "other_abi.so: it was built for plugin ABI 3, this etcdworkerd speaks 2", ARGS(plugin("other_abi")));
     expect(78, "no_tick.so: its table lacks", ARGS(plugin("no_tick")));
     expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
+}
+
+/* A plugin knows where it is, logs like the library, and says why it fails. */
+static void test_what_a_plugin_says(void **state) {
+    (void)state;
+    expect(1, "detail=\"the oven is cold at revision one\"",
+           ARGS("--dev", plugin("one_tick"), "--reactor-args=tell", "--prefix=cake/", "--name=baker", "--seconds=60"));
+    assert_non_null(strstr(out, "level=info msg=\"created for baker below /cake\" worker=baker area=app\n"));
+    assert_non_null(strstr(out, "level=info msg=\"ticked below /cake\" worker=baker area=app\n"));
 }
 
 static void test_no_etcd_to_start(void **state) {
@@ -243,6 +252,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_command_line),
         cmocka_unit_test(test_wrong_config_file),
         cmocka_unit_test(test_wrong_plugins),
+        cmocka_unit_test(test_what_a_plugin_says),
         cmocka_unit_test(test_no_etcd_to_start),
         cmocka_unit_test(test_options_that_exclude_each_other),
         cmocka_unit_test(test_files_that_cannot_be_read),

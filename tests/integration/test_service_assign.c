@@ -431,7 +431,7 @@ static void test_the_example_plugin(void **state) {
         access(strchr(flag, '=') + 1, R_OK) != 0)
         skip(); /* built without the examples */
     hand_delete_prefix("/app/");
-    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", flag, "--reactor-args=/app"));
+    daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", flag));
     hand_put("/app/in/hello", "world");
     daemon_until(is_copied, "world", "a copy");
     hand_put("/app/in/hello", "etcd");

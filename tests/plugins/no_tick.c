@@ -3,5 +3,4 @@
 
 static const ew_reactor reactor = EW_REACTOR(.tick = NULL);
 
-EW_API extern const ew_plugin etcdworker_plugin;
-const ew_plugin etcdworker_plugin = {.abi = EW_PLUGIN_ABI, .name = "no tick", .reactor = &reactor};
+EW_PLUGIN(.name = "no tick", .reactor = &reactor);

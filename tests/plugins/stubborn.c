@@ -15,10 +15,10 @@ static int tick(void *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-static int create(void **self, const char *args, ew_error *err) {
+static int create(void **self, const ew_plugin_env *env, ew_error *err) {
     *self = NULL;
-    finish = strcmp(args, "finish") == 0;
-    if (strcmp(args, "fail") == 0)
+    finish = strcmp(env->args, "finish") == 0;
+    if (strcmp(env->args, "fail") == 0)
         return ew_fail(err, EW_ERR_REACTOR, "asked to fail");
     return EW_OK;
 }
@@ -29,6 +29,4 @@ static void destroy(void *self) {
 
 static const ew_reactor reactor = EW_REACTOR(.tick = tick);
 
-EW_API extern const ew_plugin etcdworker_plugin;
-const ew_plugin etcdworker_plugin = {
-    .abi = EW_PLUGIN_ABI, .name = "stubborn", .reactor = &reactor, .create = create, .destroy = destroy};
+EW_PLUGIN(.name = "stubborn", .reactor = &reactor, .create = create, .destroy = destroy);
