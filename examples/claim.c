@@ -9,7 +9,8 @@
  * commits, the job may be deleted, the member gone, or the job taken by another. ew_group_expect says that the group
  * stands on these three keys: if any of them has changed, etcd refuses the transaction, the group is dropped, and the
  * next tick decides on what is there then. So a claim always implies a job and a member. ew_group_guard would not do: a
- * refused group is evaluated again on the newer state, in which it would guard the job's absence. */
+ * refused group is evaluated again on the newer state, in which it would guard the job's absence. A tick that reads
+ * only little could say ew_group_expect_reads(g) instead, with `.track_reads = true` in its reactor. */
 #include <etcdworker/etcdworker.h>
 
 #include <stdio.h>

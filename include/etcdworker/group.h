@@ -13,8 +13,9 @@
  *  - in a patch function, from what it read through its view: `isolation = serializable` protects all of these reads,
  *    ew_group_guard one key. Both protect the state at the evaluation, which for a refused group is newer than the
  *    tick's.
- *  - in the tick, from ew_tick_get and ew_tick_scan: ew_group_expect, for each key that the decision depends on. A
- *    group whose expectation does not hold is dropped, never evaluated on newer state, and the reactor is ticked again.
+ *  - in the tick, from ew_tick_get and ew_tick_scan: ew_group_expect_reads, which protects all that the tick has read,
+ *    also the absence of keys; or ew_group_expect, for each key that the decision depends on. A group whose expectation
+ *    does not hold is dropped, never evaluated on newer state, and the reactor is ticked again.
  * A group with none of them stands on nothing: ew_group_put writes what it was given even if everything that the tick
  * read has changed since. examples/claim.c shows a decision of a tick.
  *
@@ -86,6 +87,18 @@ EW_API int ew_group_guard(ew_group *g, ew_slice key);
  * same tick counts too: put what belongs together into one group. `key` need not be written by the group; it takes the
  * place of one key in a transaction. */
 EW_API int ew_group_expect(ew_group *g, ew_slice key);
+
+/* Commit only if everything that the group's tick has read, before this call and after it, is still as the tick saw it:
+ * keys that ew_tick_get found or did not find, and what ew_tick_scan walked over, in which no key may have been added,
+ * changed or deleted (a scan that is broken off counts up to the last key it gave; ew_tick_count counts as a scan of
+ * the whole prefix). Otherwise the group is dropped, as by ew_group_expect. The reactor must have asked for it with
+ * `track_reads`; EW_ERR_STATE ends the run otherwise. What a reactor keeps in a model of its own (`update`) is not read
+ * in the tick: use ew_group_expect for it.
+ *
+ * Each key that was read and each range that was scanned takes the place of one key in a transaction. A tick that reads
+ * more than `max_txn_keys` of them makes the group EW_ERR_TOO_LARGE: name the keys that matter with ew_group_expect. A
+ * change by an earlier group of the same tick counts too, so one group should hold all that a tick decides. */
+EW_API int ew_group_expect_reads(ew_group *g);
 
 /* Tells `fn` what became of the group, once, on the reactor's thread, never inside the tick that made it:
  *   EW_OK, revision R    committed at R (for a group that changed nothing: the revision it was evaluated on)

@@ -33,6 +33,10 @@ typedef struct ew_reactor {
     /* Forget the model that `update` built; the whole prefix follows as initial puts. Called before the first snapshot,
      * and when undelivered events outgrew `max_pending_update_bytes`. Optional. Any answer but EW_OK ends the run. */
     int (*reset)(void *self);
+
+    /* Note what each tick reads, for ew_group_expect_reads. Costs some nanoseconds a read, and the memory of at most
+     * twice `max_txn_keys` of them. */
+    bool track_reads;
 } ew_reactor;
 
 /* An initialiser that fills `size`, in C and in C++: `static const ew_reactor mine = EW_REACTOR(.tick = my_tick);` */

@@ -62,6 +62,7 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .counter_key = ew_str(w->counter_key),
         .receipt_prefix = ew_str(o->receipt_prefix),
         .wants_updates = w->reactor.table.update != NULL,
+        .track_reads = w->reactor.table.track_reads,
         .tick_interval_ms = o->tick_interval_ms,
         .tick_on_load = o->tick_on_load,
         .coalesce = o->coalesce,

@@ -26,6 +26,7 @@
     X(record_left_out, "a submit leaves no record in etcd: who comes after its worker does not know it")               \
     X(refusal_not_recorded, "a submit is refused on the mirror alone, though a copy of it may have been committed")    \
     X(expect_is_guard, "a group that expects what its tick saw is evaluated on newer state, as if it only guarded it") \
+    X(phantoms_unseen, "a group that stands on what its tick read does not notice a key that was added to a scan")     \
     X(ignored_not_undone, "what an ignored patch has changed is written")                                              \
     X(blind_retry, "a transaction whose answer was lost is done again, though its receipt says that it was applied")   \
     X(no_fence, "a refusal is believed while a copy of the transaction may still be on its way")                       \

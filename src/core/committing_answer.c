@@ -20,6 +20,15 @@ static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const
     return !*kv || (same_key((*kv)->key, key) && (*kv)->mod_revision > 0);
 }
 
+/* The same for a read of the newest key of a range: none, or one that is newer than the compare allows. */
+static bool read_newest_at(const Pb__TxnResponse *answer, size_t i, const Pb__Compare *c, const Pb__KeyValue **kv) {
+    const Pb__ResponseOp *op = answer->responses[i];
+    if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
+        return false;
+    *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
+    return !*kv || (*kv)->mod_revision >= c->mod_revision;
+}
+
 static bool number_is(const Pb__KeyValue *kv, int64_t number) {
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, number);
@@ -98,14 +107,21 @@ static void judge_counter(const committing *c, const Pb__KeyValue *kv, committin
     out->conflict_revision = kv ? kv->mod_revision : 0;
 }
 
-/* Whether the compares are what a unit may have: each on the mod_revision of one key. */
+/* That one key has a mod_revision, or that a range has none above one. */
+static bool compare_is_sound(const Pb__Compare *c) {
+    const bool ranged = c->range_end.len > 0;
+    return c->target == PB__COMPARE__COMPARE_TARGET__MOD &&
+           c->result == (ranged ? PB__COMPARE__COMPARE_RESULT__LESS : PB__COMPARE__COMPARE_RESULT__EQUAL) &&
+           (!ranged || c->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION);
+}
+
+/* Whether the compares are what a unit may have. */
 static bool unit_is_sound(const committing_unit *u, const Pb__TxnRequest *txn) {
     if (txn->n_compare != u->compares || txn->n_failure != u->compares || txn->n_success != u->ops ||
         u->records > u->compares || u->records > u->ops)
         return false;
     for (size_t i = 0; i < txn->n_compare; i++) {
-        if (txn->compare[i]->target != PB__COMPARE__COMPARE_TARGET__MOD ||
-            txn->compare[i]->result != PB__COMPARE__COMPARE_RESULT__EQUAL)
+        if (!compare_is_sound(txn->compare[i]))
             return false;
     }
     return true;
@@ -140,12 +156,14 @@ static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *ans
     for (size_t i = 0; i < txn->n_compare; i++) {
         const Pb__Compare *compare = txn->compare[i];
         const Pb__KeyValue *kv;
-        if (!read_at(answer, reads->first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+        const bool ranged = compare->range_end.len > 0;
+        if (ranged ? !read_newest_at(answer, reads->first + i, compare, &kv)
+                   : !read_at(answer, reads->first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
             return false;
         int64_t expected =
             compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION ? compare->mod_revision : 0;
         int64_t found = kv ? kv->mod_revision : 0;
-        if (found == expected)
+        if (ranged ? !kv : found == expected)
             continue;
         verdict->conflict = true;
         if (i >= reads->plain) {

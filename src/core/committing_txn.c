@@ -250,7 +250,8 @@ int committing_build_claim(committing *c) {
 static bool deletes_existing(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {
     for (size_t i = 0; i < txn->n_compare; i++) {
         const Pb__Compare *compare = txn->compare[i];
-        if (compare->key.len == key.len && memcmp(compare->key.data, key.data, key.len) == 0 &&
+        if (compare->range_end.len == 0 && compare->key.len == key.len &&
+            memcmp(compare->key.data, key.data, key.len) == 0 &&
             compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION && compare->mod_revision > 0)
             return true;
     }

@@ -11,10 +11,13 @@ void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope,
 }
 
 void evaluate_fini(evaluate_batch *b) {
-    for (size_t i = 0; i < b->unit_count; i++)
+    for (size_t i = 0; i < b->unit_count; i++) {
         free(b->units[i].items);
+        free(b->units[i].ranges);
+    }
     free(b->units);
     free(b->scratch.items);
+    free(b->scratch.ranges);
     overlay_fini(&b->overlay);
     *b = (evaluate_batch){0};
 }
@@ -99,17 +102,47 @@ static int run_patch(ew_view *view, const group_patch *p, ew_error *refusal) {
     return run_compare(view, p, refusal);
 }
 
+/* SEMANTICS 36: the key is as it was, and compared in the transaction. */
+static evaluate_result expect(ew_view *view, ew_slice key, int64_t mod_revision) {
+    const overlay_cell *cell = evaluate_touch(view, key, true);
+    if (!cell)
+        return EVALUATE_FAILED;
+    const bool holds = !cell->now.changed && cell->base == mod_revision;
+    return holds || EW_BUG(expect_is_guard) ? EVALUATE_ADDED : EVALUATE_STALE;
+}
+
+static evaluate_result read_too_much(ew_view *view, const ew_group *g) {
+    char title[96];
+    ew_fail(&view->error, EW_ERR_TOO_LARGE,
+            "%s: its tick has read more than the %zu keys and ranges that fit a transaction",
+            group_title(g, title, sizeof title), g->reads->max);
+    return EVALUATE_FAILED;
+}
+
+/* SEMANTICS 37. */
+static evaluate_result expect_reads(ew_view *view, const ew_group *g) {
+    const reads *r = g->reads;
+    const overlay *o = &view->batch->overlay;
+    evaluate_result result = r->too_many ? read_too_much(view, g) : EVALUATE_ADDED;
+    for (size_t i = 0; i < r->key_count && result == EVALUATE_ADDED; i++)
+        result = expect(view, r->keys[i].key, r->keys[i].mod_revision);
+    for (size_t i = 0; i < r->range_count && result == EVALUATE_ADDED; i++) {
+        const reads_range *range = &r->ranges[i];
+        if (!reads_range_is_same(r, range, o->mirror) || overlay_changes_in(o, range))
+            result = EVALUATE_STALE;
+        else if (!EW_BUG(phantoms_unseen) && !evaluate_watch(view, range, r->revision))
+            result = EVALUATE_FAILED;
+    }
+    return result;
+}
+
 /* SEMANTICS 36. Looked at before any patch runs, so that whatever has been changed so far was changed by an earlier
  * group, and compared in the transaction, so that it still holds then. */
 static evaluate_result check_expectations(ew_view *view, const ew_group *g) {
-    for (const group_expectation *e = g->expectations; e; e = e->next) {
-        const overlay_cell *cell = evaluate_touch(view, e->key, true);
-        if (!cell)
-            return EVALUATE_FAILED;
-        if ((cell->now.changed || cell->base != e->mod_revision) && !EW_BUG(expect_is_guard))
-            return EVALUATE_STALE;
-    }
-    return EVALUATE_ADDED;
+    evaluate_result result = EVALUATE_ADDED;
+    for (const group_expectation *e = g->expectations; e && result == EVALUATE_ADDED; e = e->next)
+        result = expect(view, e->key, e->mod_revision);
+    return result == EVALUATE_ADDED && g->reads ? expect_reads(view, g) : result;
 }
 
 /* SEMANTICS 20. */
@@ -166,7 +199,7 @@ evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *e
     ew_view view = {.batch = b, .writer = ++b->group};
     size_t mark = overlay_mark(&b->overlay);
     bool recorded = g->submit && g->submit->record.key.len > 0, refused = false;
-    b->scratch.count = 0;
+    b->scratch.count = b->scratch.range_count = 0;
     evaluate_result result = check_expectations(&view, g);
     if (result == EVALUATE_ADDED)
         result = recorded ? run_submit(&view, g, mark, &refused, err) : run_patches(&view, g, err);

@@ -25,9 +25,17 @@ typedef struct evaluate_item {
     bool written;
 } evaluate_item;
 
+/* A range in which no key may be newer than `revision`. */
+typedef struct evaluate_range {
+    const reads_range *range; /* the group's */
+    int64_t revision;
+} evaluate_range;
+
 typedef struct evaluate_unit {
     evaluate_item *items;
     size_t count, capacity;
+    evaluate_range *ranges;
+    size_t range_count, range_capacity;
     uint32_t groups, ops;
     size_t bytes; /* of its fragment */
     bool has_delete;
@@ -62,8 +70,8 @@ void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope,
 void evaluate_fini(evaluate_batch *b);
 
 /* Evaluates the next group. All results but ADDED and RECORDED leave nothing of it in the batch. UNCHANGED, AGAIN,
- * REFUSED, STALE and FAILED are final for this state: they are only answered while the batch is empty, since with units before
- * it a group has been evaluated on work that may still be refused; it is LATER then. */
+ * REFUSED, STALE and FAILED are final for this state: they are only answered while the batch is empty, since with units
+ * before it a group has been evaluated on work that may still be refused; it is LATER then. */
 evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err);
 
 /* The batch as a message, with memory of its own. */
@@ -96,6 +104,8 @@ struct ew_value {
 /* The cell of a key that the group touches; `compared` if the unit must compare it even if it does not write it. NULL
  * when out of memory, which is the view's error then. */
 overlay_cell *evaluate_touch(ew_view *view, ew_slice key, bool compared);
+/* The unit must compare that nothing in the range is newer than `revision`; false when out of memory. */
+bool evaluate_watch(ew_view *view, const reads_range *range, int64_t revision);
 int evaluate_put(ew_view *view, overlay_cell *cell, ew_slice value, ew_put_lease lease);
 int evaluate_delete(ew_view *view, overlay_cell *cell);
 

@@ -79,6 +79,49 @@ static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_i
         fragment_write(f, b, cell, key);
 }
 
+/* SEMANTICS 37: no key of the range has been put since; what was deleted is found by the compare of its own key. The
+ * else branch reads the newest one that has been. */
+static void fragment_init_range(fragment *f, const evaluate_range *r) {
+    static const ew_slice no_end = {"\0", 1}; /* etcd's way to say so */
+    const ew_slice start = r->range->start, end = r->range->endless ? no_end : r->range->end;
+    pb__txn_request__init(&f->txn);
+    pb__compare__init(&f->compare);
+    f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    f->compare.result = PB__COMPARE__COMPARE_RESULT__LESS;
+    f->compare.key = (ProtobufCBinaryData){start.len, (uint8_t *)start.data};
+    f->compare.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)end.data};
+    f->compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    f->compare.mod_revision = r->revision + 1;
+    f->compares[0] = &f->compare;
+    f->txn.compare = f->compares;
+    f->txn.n_compare = 1;
+
+    pb__range_request__init(&f->range);
+    f->range.key = f->compare.key;
+    f->range.range_end = f->compare.range_end;
+    f->range.keys_only = true;
+    f->range.limit = 1;
+    f->range.min_mod_revision = r->revision + 1;
+    f->range.sort_order = PB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    f->range.sort_target = PB__RANGE_REQUEST__SORT_TARGET__MOD;
+    pb__request_op__init(&f->read);
+    f->read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    f->read.request_range = &f->range;
+    f->reads[0] = &f->read;
+    f->txn.failure = f->reads;
+    f->txn.n_failure = 1;
+}
+
+static size_t compares_of(const evaluate_unit *u) {
+    return u->count + u->range_count;
+}
+
+static size_t range_bytes(const evaluate_range *range) {
+    fragment f;
+    fragment_init_range(&f, range);
+    return pb__txn_request__get_packed_size(&f.txn);
+}
+
 static size_t item_bytes(const evaluate_batch *b, const evaluate_item *item) {
     fragment f;
     fragment_init(&f, b, item);
@@ -94,10 +137,12 @@ static void measure(const evaluate_batch *b, evaluate_unit *u) {
         u->has_delete |= u->items[i].written && !u->items[i].cell->now.present;
         u->bytes += item_bytes(b, &u->items[i]);
     }
+    for (size_t i = 0; i < u->range_count; i++)
+        u->bytes += range_bytes(&u->ranges[i]);
 }
 
 static bool fits(const evaluate_batch *b, const evaluate_unit *u) {
-    return u->count <= b->limits.max_keys && u->ops <= b->limits.max_keys &&
+    return compares_of(u) <= b->limits.max_keys && u->ops <= b->limits.max_keys &&
            (int64_t)u->bytes + b->limits.overhead_bytes <= b->limits.max_bytes;
 }
 
@@ -140,19 +185,44 @@ static void collect(evaluate_unit *into, uint64_t stamp, const evaluate_unit *fr
         }
         into->items[cell->place].written |= from->items[i].written;
     }
+    for (size_t i = 0; i < from->range_count; i++)
+        into->ranges[into->range_count++] = from->ranges[i];
     into->groups += from->groups;
+}
+
+static void unit_fini(evaluate_unit *u) {
+    free(u->items);
+    free(u->ranges);
+    u->items = NULL;
+    u->ranges = NULL;
+}
+
+/* Room for all that is to be merged; `items` NULL when out of memory. */
+static evaluate_unit reserve_merged(const evaluate_batch *b, size_t first) {
+    evaluate_unit merged = {.capacity = b->scratch.count, .range_capacity = b->scratch.range_count};
+    for (size_t i = first; i < b->unit_count; i++) {
+        merged.capacity += b->units[i].count;
+        merged.range_capacity += b->units[i].range_count;
+    }
+    merged.items = malloc((merged.capacity + 1) * sizeof *merged.items);
+    if (merged.range_capacity > 0)
+        merged.ranges = malloc(merged.range_capacity * sizeof *merged.ranges);
+    if (merged.range_capacity > 0 && !merged.ranges)
+        unit_fini(&merged);
+    return merged;
 }
 
 /* The units from `first` on and the scratch unit as one; `items` NULL when out of memory. */
 static evaluate_unit merge(evaluate_batch *b, size_t first) {
-    evaluate_unit merged = {.capacity = b->scratch.count};
-    for (size_t i = first; i < b->unit_count; i++)
-        merged.capacity += b->units[i].count;
-    merged.items = malloc((merged.capacity + 1) * sizeof *merged.items);
-    if (!merged.items)
+    evaluate_unit merged = reserve_merged(b, first);
+    if (!merged.items) {
+        unit_fini(&merged);
         return merged;
+    }
     if (first == b->unit_count) { /* a unit of its own, already measured */
         memcpy(merged.items, b->scratch.items, b->scratch.count * sizeof *merged.items);
+        for (size_t i = 0; i < b->scratch.range_count; i++)
+            merged.ranges[merged.range_count++] = b->scratch.ranges[i];
         merged.count = b->scratch.count;
         merged.groups = b->scratch.groups;
         merged.ops = b->scratch.ops;
@@ -183,13 +253,13 @@ static bool reserve_unit(evaluate_batch *b) {
 /* Puts `u` in place of the units from `first` on. */
 static void replace(evaluate_batch *b, size_t first, evaluate_unit u) {
     for (size_t i = first; i < b->unit_count; i++) {
-        b->compares -= b->units[i].count;
+        b->compares -= compares_of(&b->units[i]);
         b->bytes -= b->units[i].bytes;
-        free(b->units[i].items);
+        unit_fini(&b->units[i]);
     }
     b->units[first] = u;
     b->unit_count = first + 1;
-    b->compares += u.count;
+    b->compares += compares_of(&u);
     b->bytes += u.bytes;
     for (size_t i = 0; i < u.count; i++) {
         if (u.items[i].written)
@@ -203,7 +273,7 @@ static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_
     ew_fail(err, EW_ERR_TOO_LARGE,
             "%s: %zu keys%s and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
             " bytes fit a transaction (options max_txn_ops, max_txn_keys, max_txn_bytes)",
-            group_title(g, title, sizeof title), u->count,
+            group_title(g, title, sizeof title), compares_of(u),
             g->submit && g->submit->record.key.len > 0 ? " (one is its client's record)" : "",
             u->bytes + (size_t)b->limits.overhead_bytes, b->limits.overhead_bytes, b->limits.max_keys,
             b->limits.max_bytes);
@@ -224,17 +294,17 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
     size_t first = glue_point(b);
     if (first < b->unit_count && !b->limits.glue)
         return EVALUATE_LATER;
-    if (b->compares + b->scratch.count > (uint64_t)BATCH_TXNS_MAX * b->limits.max_keys ||
+    if (b->compares + compares_of(&b->scratch) > (uint64_t)BATCH_TXNS_MAX * b->limits.max_keys ||
         b->bytes + b->scratch.bytes > (uint64_t)BATCH_TXNS_MAX * (uint64_t)b->limits.max_bytes)
         return EVALUATE_LATER; /* never of an empty batch, since the group fits alone */
     evaluate_unit merged = merge(b, first);
     if (!merged.items || !reserve_unit(b)) {
-        free(merged.items);
+        unit_fini(&merged);
         ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
         return EVALUATE_FAILED;
     }
     if (!fits(b, &merged)) {
-        free(merged.items);
+        unit_fini(&merged);
         return EVALUATE_LATER;
     }
     replace(b, first, merged);
@@ -260,10 +330,15 @@ static uint8_t *pack_unit(const evaluate_batch *b, const evaluate_unit *u, Msg__
     out->txn.data = at;
     out->txn.len = u->bytes;
     out->groups = u->groups;
-    out->compares = (uint32_t)u->count;
+    out->compares = (uint32_t)compares_of(u);
     out->ops = u->ops;
     out->has_delete = u->has_delete;
     at = pack_items(b, u, false, at);
+    for (size_t i = 0; i < u->range_count; i++) {
+        fragment f;
+        fragment_init_range(&f, &u->ranges[i]);
+        at += pb__txn_request__pack(&f.txn, at);
+    }
     at = pack_items(b, u, true, at);
     for (size_t i = 0; i < u->count; i++)
         out->records += is_record(u->items[i].cell);

@@ -40,6 +40,22 @@ overlay_cell *evaluate_touch(ew_view *view, ew_slice key, bool compared) {
     return cell;
 }
 
+bool evaluate_watch(ew_view *view, const reads_range *range, int64_t revision) {
+    evaluate_unit *u = &view->batch->scratch;
+    if (u->range_count == u->range_capacity) {
+        size_t capacity = u->range_capacity ? 2 * u->range_capacity : 8;
+        evaluate_range *larger = realloc(u->ranges, capacity * sizeof *larger);
+        if (!larger) {
+            no_memory(view);
+            return false;
+        }
+        u->ranges = larger;
+        u->range_capacity = capacity;
+    }
+    u->ranges[u->range_count++] = (evaluate_range){range, revision};
+    return true;
+}
+
 /* KEEP asks etcd to keep the lease only where the key is known to exist there: on an absent key etcd would refuse the
  * whole transaction. A put on top of another put of the batch keeps what that one decided. */
 static overlay_lease lease_of(const overlay_cell *cell, ew_put_lease lease) {

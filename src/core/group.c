@@ -27,6 +27,7 @@ void group_free(ew_group *g) {
         free(c);
     }
     free(g->submit);
+    reads_unref(g->reads);
     for (group_expectation *e = g->expectations, *next; e; e = next) {
         next = e->next;
         free(e);
@@ -126,6 +127,15 @@ int ew_group_expect(ew_group *g, ew_slice key) {
     const mirror_entry *now = mirror_get(g->seen, key);
     *e = (group_expectation){g->expectations, {e + 1, key.len}, now ? mirror_entry_view(now).mod_revision : 0};
     g->expectations = e;
+    return EW_OK;
+}
+
+int ew_group_expect_reads(ew_group *g) {
+    if (!g)
+        return EW_ERR_NO_MEMORY;
+    if (!g->tracked)
+        return fail(g, EW_ERR_STATE, "its reactor does not set track_reads", nothing);
+    g->expects_reads = true;
     return EW_OK;
 }
 

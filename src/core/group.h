@@ -4,6 +4,7 @@
 
 #include "core/group_scope.h"
 #include "core/mirror.h"
+#include "core/reads.h"
 
 #include <etcdworker/group.h>
 
@@ -71,6 +72,9 @@ struct ew_group {
     char name[64];
     const mirror *seen; /* by the tick that makes the group, which may expect keys to stay so; NULL: no tick does */
     group_expectation *expectations;
+    bool tracked;       /* its tick's reads are noted */
+    bool expects_reads; /* and it stands on them: `reads`, once the tick is over */
+    reads *reads;
     group_patch *first, *last;
     ew_error error; /* the first one sticks */
     ew_done_fn done;

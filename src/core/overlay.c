@@ -113,6 +113,15 @@ ew_entry overlay_view(const overlay_cell *cell) {
     return (ew_entry){.key = cell->key, .value = cell->now.value};
 }
 
+bool overlay_changes_in(const overlay *o, const reads_range *range) {
+    if (o->log_len == 0)
+        return false;
+    for (const overlay_cell *cell = o->cells; cell; cell = cell->hh.next)
+        if (cell->now.changed && reads_range_holds(range, cell->key))
+            return true;
+    return false;
+}
+
 size_t overlay_mark(const overlay *o) {
     return o->log_len;
 }

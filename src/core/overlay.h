@@ -7,6 +7,7 @@
 #define CORE_OVERLAY_H
 
 #include "core/mirror.h"
+#include "core/reads.h"
 
 #include <uthash.h>
 
@@ -65,6 +66,9 @@ bool overlay_delete(overlay *o, overlay_cell *cell, uint32_t writer);
 
 /* The cell's key as a patch sees it; only while it is present. */
 ew_entry overlay_view(const overlay_cell *cell);
+
+/* Whether a key of the range has been changed. */
+bool overlay_changes_in(const overlay *o, const reads_range *range);
 
 /* Copies bytes into the overlay's own memory; NULL data when out of memory. */
 ew_slice overlay_copy(overlay *o, ew_slice bytes);

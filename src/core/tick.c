@@ -46,15 +46,23 @@ int ew_tick_fail(ew_tick *t, int status, const char *format, ...) {
     return ew_fail(&t->error, status, "%s", length < 0 ? "" : text);
 }
 
+static int entry_of(const mirror_entry *e, ew_entry *out) {
+    if (e && out)
+        *out = mirror_entry_view(e);
+    return e ? EW_OK : EW_ERR_NOT_FOUND;
+}
+
 int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
     const mirror_entry *e = mirror_get(t->core->mirror, key);
-    if (!e)
-        return EW_ERR_NOT_FOUND;
-    if (out)
-        *out = mirror_entry_view(e);
-    return EW_OK;
+    if (t->reads && group_scope_owns(&t->core->scope, key)) /* what is no key of the reactor's is always absent */
+        reads_note_key(t->reads, key, e);
+    return entry_of(e, out);
+}
+
+int ticking_peek(const ew_tick *t, ew_slice key, ew_entry *out) {
+    return entry_of(mirror_get(t->core->mirror, key), out);
 }
 
 /* The first entry behind the key. The mirror stands still while a reactor is ticked, so that a key at the very place
@@ -73,23 +81,34 @@ static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
 }
 
 /* Reserved keys are not in the mirror, so nothing has to be skipped here. */
-bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
-    if (!t || !e)
-        return false;
+static bool scan(const ew_tick *t, ew_slice prefix, ew_entry *e, reads *noted) {
     const mirror_entry *at = e->key.data ? behind(t, e->key) : mirror_seek(t->core->mirror, prefix);
+    const ew_entry view = at ? mirror_entry_view(at) : (ew_entry){0};
+    const bool shown =
+        at && view.key.len >= prefix.len && (prefix.len == 0 || memcmp(view.key.data, prefix.data, prefix.len) == 0);
     t->core->tick.scanned = at;
-    if (!at)
-        return false;
-    ew_entry view = mirror_entry_view(at);
-    if (view.key.len < prefix.len || (prefix.len && memcmp(view.key.data, prefix.data, prefix.len) != 0))
-        return false;
-    *e = view;
-    return true;
+    reads_note_step(noted, prefix, e->key, at, shown);
+    if (shown)
+        *e = view;
+    return shown;
+}
+
+bool ew_tick_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
+    return t && e && scan(t, prefix, e, t->reads);
+}
+
+bool ticking_peek_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
+    return scan(t, prefix, e, NULL);
 }
 
 size_t ew_tick_count(const ew_tick *t) {
     if (!t)
         return 0;
+    reads_note_all(t->reads, t->core->mirror);
+    return mirror_count(t->core->mirror);
+}
+
+size_t ticking_peek_count(const ew_tick *t) {
     return mirror_count(t->core->mirror);
 }
 
@@ -102,6 +121,7 @@ ew_group *ew_tick_group(ew_tick *t) {
         return NULL;
     }
     g->seen = t->core->mirror;
+    g->tracked = t->reads != NULL;
     if (t->last)
         t->last->next = g;
     else

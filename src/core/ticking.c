@@ -63,6 +63,8 @@ static void drop_groups(ticking *t) {
     }
     ticking_give_up(t, &t->pending);
     ticking_give_up(t, &of_tick);
+    reads_unref(t->tick.reads);
+    t->tick.reads = NULL;
     ticking_give_up(t, &t->submits);
 }
 
@@ -234,6 +236,8 @@ static void take_loss(ticking *t) {
     if (t->state == TICKING_TICKING) {
         ticking_list made = {t->tick.first, t->tick.last};
         t->tick.first = t->tick.last = NULL;
+        reads_unref(t->tick.reads);
+        t->tick.reads = NULL;
         ticking_append(&t->pending, &made);
         ticking_move(t, TICKING_AWAITING);
     } else if (t->batch_out) {

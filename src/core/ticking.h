@@ -39,6 +39,7 @@ typedef struct ticking_config {
     ew_slice counter_key;    /* hidden from the reactor, whether or not it counts */
     ew_slice receipt_prefix; /* reserved: no reactor sees or writes below it */
     bool wants_updates;      /* the reactor has an update function: keep events for it */
+    bool track_reads;        /* note what its ticks read */
     int64_t tick_interval_ms;
     bool tick_on_load;
     bool coalesce;
@@ -127,6 +128,11 @@ void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out);
 /* The next event for the reactor, in order: false when there is none. Only while TICKING_DO_TICK is handled. The event
  * is valid until the next call on the core. */
 bool ticking_take_update(ticking *t, ew_event *event);
+
+/* The reads of whoever only checks: they are not noted. */
+int ticking_peek(const ew_tick *tick, ew_slice key, ew_entry *out);
+bool ticking_peek_scan(const ew_tick *tick, ew_slice prefix, ew_entry *e);
+size_t ticking_peek_count(const ew_tick *tick);
 
 /* How many groups the tick has made so far. */
 uint32_t ticking_tick_groups(const ew_tick *tick);

@@ -28,6 +28,7 @@ struct ew_tick {
     uint64_t groups;
     bool no_memory;
     ew_error error;              /* ew_tick_fail's */
+    reads *reads;                /* NULL: they are not noted */
     const mirror_entry *scanned; /* the last one that a scan has shown: most scans go on from there */
 };
 

@@ -48,6 +48,10 @@ static void tick(ticking *t) {
     use_allowance(t);
     t->dirty = t->first_due = false;
     t->tick = (ew_tick){.core = t, .revision = t->observed, .number = t->stats.ticks++, .now_ms = t->now_ms};
+    if (t->config.track_reads) {
+        t->tick.reads = reads_new(t->config.max_txn_keys, t->observed);
+        t->tick.no_memory = !t->tick.reads;
+    }
     ticking_show_begin(t);
     ticking_move(t, TICKING_TICKING);
     ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last one: handling it steps the core again */
@@ -95,9 +99,27 @@ static const ew_group *failed_group(const ew_group *g) {
     return g;
 }
 
+/* The groups that stand on what the tick has read get it. */
+static void hand_out_reads(ticking *t) {
+    reads *r = t->tick.reads;
+    bool sealed = false;
+    for (ew_group *g = t->tick.first; r && g; g = g->next) {
+        if (!g->expects_reads)
+            continue;
+        if (!sealed)
+            reads_seal(r, &t->scope);
+        sealed = true;
+        t->tick.no_memory |= r->failed;
+        g->reads = reads_ref(r);
+    }
+    reads_unref(r);
+    t->tick.reads = NULL;
+}
+
 void ticking_take_ticked(ticking *t, const ticking_event *event) {
     CHECK(t->state == TICKING_TICKING);
     ticking_show_end(t);
+    hand_out_reads(t);
     const ew_group *bad = failed_group(t->tick.first);
     if (t->tick.error.code != EW_OK)
         ticking_end(t, t->tick.error.code, "%s", t->tick.error.detail);

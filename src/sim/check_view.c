@@ -158,7 +158,7 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const et
     ew_entry e = {0};
     for (;;) {
         const etcd_model_record *r = visible[count];
-        bool more = ew_tick_scan(tick, EW_STR(""), &e);
+        bool more = ticking_peek_scan(tick, EW_STR(""), &e);
         if (!r && !more)
             break;
         if (!r || !more || !same(r, &e)) {
@@ -168,8 +168,8 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const et
         count++;
         bytes += e.key.len + e.value.len;
     }
-    if (count != ew_tick_count(tick))
-        ew_sim_fail(w->sim, "worker %u: %zu keys, but the tick counts %zu", w->number, count, ew_tick_count(tick));
+    if (count != ticking_peek_count(tick))
+        ew_sim_fail(w->sim, "worker %u: %zu keys, but the tick counts %zu", w->number, count, ticking_peek_count(tick));
     /* Memory follows what exists: keys, values and a fixed overhead for each. */
     ticking_stats stats;
     ticking_get_stats(w->ticking, &stats);

@@ -85,6 +85,7 @@ void sim_worker_configure(sim_worker *w) {
         .counter_key = ew_str(w->counter_key),
         .receipt_prefix = ew_str(o->receipt_prefix),
         .wants_updates = w->table.update != NULL,
+        .track_reads = w->table.track_reads,
         .tick_interval_ms = o->tick_interval_ms,
         .tick_on_load = o->tick_on_load,
         .coalesce = o->coalesce,

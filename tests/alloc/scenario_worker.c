@@ -73,8 +73,21 @@ static void done(void *arg, int status, int64_t revision) {
     settle(&c->made, status);
 }
 
+/* A group that stands on what the tick has read, none of which changes. */
+static void stand_on_reads(ew_tick *t) {
+    ew_entry e = {0};
+    ew_tick_get(t, EW_STR("/work/none"), NULL);
+    ew_tick_scan(t, EW_STR("/work/none/"), &e);
+    ew_tick_get(t, EW_STR("/work/page/0"), NULL);
+    ew_group *g = ew_tick_group(t);
+    ew_group_expect(g, EW_STR("/work/page/0"));
+    ew_group_expect_reads(g);
+    ew_group_put(g, EW_STR("/work/claim"), EW_STR("1"));
+}
+
 static int tick(void *self, ew_tick *t) {
     crewman *c = self;
+    stand_on_reads(t);
     ew_group *counts = ew_tick_group(t), *contends = ew_tick_group(t);
     ew_group_modify(counts, EW_STR(TOTAL), one_more, NULL, NULL);
     ew_group_put_lease(counts, EW_STR("/work/mine"), EW_STR("1"), EW_LEASE_SESSION);
@@ -107,7 +120,7 @@ static int reset(void *self) {
     return EW_OK;
 }
 
-static const ew_reactor reactor = EW_REACTOR(.tick = tick, .update = update, .reset = reset);
+static const ew_reactor reactor = EW_REACTOR(.tick = tick, .update = update, .reset = reset, .track_reads = true);
 
 /* ---- submits ---- */
 

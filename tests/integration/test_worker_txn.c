@@ -492,6 +492,55 @@ static void test_expect(void **state) {
     }
 }
 
+static int take_and_hold(stage *s, ew_tick *t) {
+    load *l = s->arg;
+    ew_entry e = {0};
+    EXPECT(s, ew_tick_get(t, EW_STR("/reads/absent"), NULL) == EW_ERR_NOT_FOUND);
+    while (ew_tick_scan(t, EW_STR("/reads/seat/"), &e))
+        ;
+    ew_group *g = ew_tick_group(t);
+    ew_group_put(g, EW_STR("/reads/claim"), EW_STR("mine"));
+    ew_group_expect_reads(g);
+    ew_group_on_done(g, judged, &l->v);
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* SEMANTICS 37: what others do while the tick runs, and what it does to the decision. */
+static void test_expect_reads(void **state) {
+    (void)state;
+    static const struct {
+        const char *put, *deleted;
+        int status;
+    } cases[] = {{"/reads/beside", NULL, EW_OK},        {"/reads/seat/5", NULL, EW_ERR_STALE},
+                 {"/reads/seat/1", NULL, EW_ERR_STALE}, {NULL, "/reads/seat/1", EW_ERR_STALE},
+                 {"/reads/absent", NULL, EW_ERR_STALE}, {"/reads/seat0", NULL, EW_OK},
+                 {"/elsewhere", "/elsewhere", EW_OK}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        load l = {.callback = true};
+        stage s;
+        hand_delete_prefix("/reads/");
+        hand_put("/reads/seat/1", "0");
+        hand_put("/reads/seat/9", "0");
+        stage_open(&s, "/reads");
+        s.track_reads = true;
+        s.arg = &l;
+        stage_start(&s);
+        stage_begin(&s, take_and_hold);
+        stage_await_held(&s);
+        if (cases[i].put)
+            hand_put(cases[i].put, "1");
+        if (cases[i].deleted)
+            hand_delete(cases[i].deleted);
+        stage_release(&s);
+        stage_await_ticks(&s, 1);
+        assert_int_equal(l.v.calls, 1);
+        assert_string_equal(ew_errname(l.v.status[0]), ew_errname(cases[i].status));
+        assert_int_equal(hand_get("/reads/claim").present, cases[i].status == EW_OK);
+        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    }
+}
+
 static void check_isolation(const char *isolation, const char *copied) {
     stage s;
     hand_put("/guard/read", "old");
@@ -949,6 +998,7 @@ int main(void) {
         scene_test(test_etcds_own_limit),
         scene_test(test_guard),
         scene_test(test_expect),
+        scene_test(test_expect_reads),
         scene_test(test_isolation),
         scene_test(test_a_lost_outcome_is_resolved),
         scene_test(test_a_lost_answer_is_resolved),

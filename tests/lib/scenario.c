@@ -272,7 +272,7 @@ static void *stage_join(void *arg) {
 }
 
 void stage_start(stage *s) {
-    ew_reactor reactor = EW_REACTOR(.tick = stage_tick);
+    ew_reactor reactor = EW_REACTOR(.tick = stage_tick, .track_reads = s->track_reads);
     ew_error err = {0};
     if (s->updates) {
         reactor.update = stage_update;

@@ -72,6 +72,7 @@ typedef struct stage_event {
 struct stage {
     ew_options *options; /* the test's, until stage_start */
     bool updates;        /* set before stage_start: keep events */
+    bool track_reads;    /* set before stage_start */
     stage_act every;     /* runs in every tick, unless NULL; set before stage_start */
     void *arg;           /* the test's */
     ew_client *client;   /* set before stage_start; NULL: the worker's own */

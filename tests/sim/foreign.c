@@ -188,6 +188,8 @@ static void round_of(ew_sim *sim, void *arg) {
     if (sim_chance(&sc->random, 500))
         claims_write(sc);
     if (sim_chance(&sc->random, 300))
+        seats_write(sc);
+    if (sim_chance(&sc->random, 300))
         submit_some(sc);
     ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);
 }

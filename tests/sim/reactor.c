@@ -150,7 +150,7 @@ static int patch(void *arg, ew_view *v) {
     record *r = arg;
     bool found;
     char key[32];
-    if (r->kind == RECORD_CLAIM)
+    if (r->kind == RECORD_CLAIM || r->kind == RECORD_SEAT)
         return EW_OK; /* the tick has decided it all */
     r->touched_count = 0;
     r->writes = false;
@@ -201,11 +201,11 @@ static int ignored(void *arg, ew_view *v) {
 /* ---- groups ---- */
 
 static record_kind draw_kind(scenario *sc) {
-    static const record_kind kinds[] = {RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER,
-                                        RECORD_TRANSFER,  RECORD_JUNK,      RECORD_JUNK,      RECORD_JUNK,
-                                        RECORD_PAIR,      RECORD_PAIR,      RECORD_NOTHING,   RECORD_MANY,
-                                        RECORD_MODIFY,    RECORD_GUARD,     RECORD_AGAIN,     RECORD_LEASE,
-                                        RECORD_CLAIM,     RECORD_CLAIM,     RECORD_DROP};
+    static const record_kind kinds[] = {
+        RECORD_INCREMENT, RECORD_INCREMENT, RECORD_INCREMENT, RECORD_TRANSFER, RECORD_TRANSFER, RECORD_JUNK,
+        RECORD_JUNK,      RECORD_JUNK,      RECORD_PAIR,      RECORD_PAIR,     RECORD_NOTHING,  RECORD_MANY,
+        RECORD_MODIFY,    RECORD_GUARD,     RECORD_AGAIN,     RECORD_LEASE,    RECORD_CLAIM,    RECORD_CLAIM,
+        RECORD_DROP,      RECORD_SEAT,      RECORD_SEAT};
     if (sc->hot && sim_chance(&sc->random, 700))
         return RECORD_JUNK;
     return kinds[sim_between(&sc->random, 0, sizeof kinds / sizeof *kinds - 1)];
@@ -223,6 +223,8 @@ static void add_special(record *r, const ew_tick *t, ew_group *g) {
         ew_group_guard(g, ew_str(key));
     } else if (r->kind == RECORD_CLAIM) {
         claims_decide(r, t, g);
+    } else if (r->kind == RECORD_SEAT) {
+        seats_decide(r, t, g);
     } else if (r->kind == RECORD_LEASE) {
         write_name(key, "lease", r->dice % LEASED);
         bool session = sc->sim->workers[r->actor->worker]->lease != 0;
@@ -265,7 +267,7 @@ static void make_group(actor *a, ew_tick *t) {
 static int64_t sum_of(const ew_tick *t, ew_slice prefix) {
     int64_t sum = 0;
     ew_entry e = {0};
-    while (ew_tick_scan(t, prefix, &e))
+    while (ticking_peek_scan(t, prefix, &e))
         sum += number_of(e.value);
     return sum;
 }
@@ -278,14 +280,14 @@ static void check_sums(actor *a, const ew_tick *t) {
         ew_sim_fail(sc->sim, "worker %d sees balances that add up to %lld", a->worker,
                     (long long)sum_of(t, EW_STR("/app/bank/")));
     ew_entry e;
-    if (ew_tick_get(t, EW_STR("/app/ignored"), &e) == EW_OK)
+    if (ticking_peek(t, EW_STR("/app/ignored"), &e) == EW_OK)
         ew_sim_fail(sc->sim, "what an ignored patch wrote is there");
     for (int p = 0; p < PAIRS && sc->serializable_all; p++) {
         int64_t both = 0;
         for (int side = 0; side < 2; side++) {
             char key[32];
             write_name(key, "pair", (uint64_t)(2 * p + side));
-            if (ew_tick_get(t, ew_str(key), &e) == EW_OK)
+            if (ticking_peek(t, ew_str(key), &e) == EW_OK)
                 both += number_of(e.value);
         }
         if (both > 1)
@@ -304,6 +306,7 @@ static int tick(void *self, ew_tick *t) {
         ew_sim_fail(sc->sim, "worker %d is ticked while %u of its groups are undecided", a->worker, a->pending);
     check_sums(a, t);
     claims_check_tick(a, t);
+    seats_check_tick(a, t);
     if (sc->quiet) {
         a->finished = sc->twins && a->worker == 1; /* or one of the two would be in the other's way for ever */
         return a->finished ? EW_FINISHED : EW_OK;
@@ -330,8 +333,9 @@ static int reset(void *self) {
     return EW_OK;
 }
 
-const ew_reactor scenario_reactor = EW_REACTOR(.tick = tick);
-const ew_reactor scenario_reactor_with_updates = EW_REACTOR(.tick = tick, .update = update, .reset = reset);
+const ew_reactor scenario_reactor = EW_REACTOR(.tick = tick, .track_reads = true);
+const ew_reactor scenario_reactor_with_updates =
+    EW_REACTOR(.tick = tick, .update = update, .reset = reset, .track_reads = true);
 
 /* ---- a life's end ---- */
 

@@ -210,7 +210,8 @@ static record_state state_of(const record *r, int status) {
     check_dropped(r, status);
     if (status == EW_OK)
         return RECORD_COMMITTED;
-    if (status == EW_ERR_TOO_LARGE && r->kind != RECORD_MANY && r->actor->scenario->sim->bend.max_txn_bytes == 0)
+    bool large = r->kind == RECORD_MANY || r->kind == RECORD_SEAT; /* a seat's tick may have read too much */
+    if (status == EW_ERR_TOO_LARGE && !large && r->actor->scenario->sim->bend.max_txn_bytes == 0)
         ew_sim_fail(r->actor->scenario->sim, "group %u of a few keys is said to be too large", r->number);
     return status == EW_ERR_UNKNOWN_OUTCOME ? RECORD_UNKNOWN : RECORD_REFUSED;
 }

@@ -12,7 +12,7 @@ enum {
     PAIRS = 3,
     MARKS = 20,
     TOUCHED_MAX = 24,
-    EXPECTED_MAX = 3,
+    SEEN_MAX = 5,
     WORKERS_MAX = 5,
     FLICKERS = 64,
     LEASED = 4,
@@ -30,6 +30,7 @@ typedef enum record_kind {
     RECORD_GUARD,     /* writes one key only if another one is as it was */
     RECORD_AGAIN,     /* asks to be tried again, a few times */
     RECORD_CLAIM,     /* stands on what its tick saw: claims.c */
+    RECORD_SEAT,      /* stands on all that its tick read: seats.c */
     RECORD_DROP,      /* its patch may drop the group */
     RECORD_LEASE,     /* binds a key to the worker's lease, or keeps what it has */
     RECORD_SUBMIT,    /* from outside */
@@ -72,7 +73,7 @@ typedef struct record {
     ew_put_lease lease;    /* RECORD_LEASE */
     bool compares, absent; /* RECORD_SUBMIT: that a key is absent, or has a value */
     char compared[40], expected[64];
-    as_seen seen[EXPECTED_MAX];
+    as_seen seen[SEEN_MAX];
     uint32_t seen_count;
     touched touched[TOUCHED_MAX];
     uint32_t touched_count;
@@ -176,6 +177,11 @@ void claims_decide(record *r, const ew_tick *t, ew_group *g);
 void claims_check(const record *r); /* that was committed */
 void claims_check_tick(const actor *a, const ew_tick *t);
 void claims_write(scenario *sc); /* what another client does */
+
+/* seats.c */
+void seats_decide(record *r, const ew_tick *t, ew_group *g);
+void seats_check_tick(const actor *a, const ew_tick *t);
+void seats_write(scenario *sc); /* what another client does */
 
 /* foreign.c */
 void foreign_start(scenario *sc);

@@ -280,6 +280,33 @@ static inline void batch_record(batch *b, const char *key, int64_t mod, const ch
     u->txn.len += len;
 }
 
+/* Adds a compare of a range to the last unit: no key in it is as new as `mod`. `result` is LESS, or a mistake. */
+static inline void batch_range(batch *b, const char *from, const char *end, int64_t mod,
+                               Pb__Compare__CompareResult result) {
+    Msg__Unit *u = b->list[b->patches.n_units - 1];
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
+    Pb__RequestOp read = PB__REQUEST_OP__INIT, *reads[] = {&read};
+    Pb__RangeRequest range = PB__RANGE_REQUEST__INIT;
+    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
+    compare.result = result;
+    compare.key = range.key = (ProtobufCBinaryData){strlen(from), (uint8_t *)(uintptr_t)from};
+    compare.range_end = range.range_end = (ProtobufCBinaryData){strlen(end), (uint8_t *)(uintptr_t)end};
+    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
+    compare.mod_revision = range.min_mod_revision = mod;
+    range.keys_only = 1;
+    range.limit = 1;
+    read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
+    read.request_range = &range;
+    txn.compare = compares;
+    txn.failure = reads;
+    txn.n_compare = txn.n_failure = 1;
+    u->compares++;
+    size_t len = pb__txn_request__pack(&txn, b->bytes + b->used);
+    b->used += len;
+    u->txn.len += len;
+}
+
 static inline void batch_put(batch *b, const char *key, int64_t mod, const char *value) {
     batch_unit(b);
     batch_key(b, key, mod, value);

@@ -375,6 +375,44 @@ static void test_refusal_moves_forward(void **state) {
     assert_int_equal(w->outcome.txns, 3);
 }
 
+/* SEMANTICS 37: a unit may compare that nothing in a range is newer; its refusal tells what was added. */
+static void test_refusal_by_an_addition(void **state) {
+    (void)state;
+    for (int added = 0; added < 2; added++) {
+        committing_free(w->c);
+        w->c = committing_new(&w->config);
+        w->etcd = (tiny_etcd){.revision = 1};
+        tiny_put(&w->etcd, "/a/b/1", "1");
+        batch *b = batch_new(1, 0);
+        batch_put(b, "/a/0", 0, "1");
+        batch_unit(b);
+        batch_range(b, "/a/b/", "/a/b0", 3, PB__COMPARE__COMPARE_RESULT__LESS);
+        batch_key(b, "/a/x", 0, "1");
+        tiny_put(&w->etcd, added ? "/a/b/2" : "/a/b0", "foreign"); /* at 3 */
+        give(w, b);
+        applied(w);
+        if (added)
+            applied(w);
+        assert_outcome(w, added ? EW_ERR_REFUSED : EW_OK, added ? 1 : 2);
+        assert_int_equal(w->outcome.conflict_revision, added ? 3 : 0);
+        assert_int_equal(tiny_mod(&w->etcd, "/a/0"), 4);
+        assert_int_equal(tiny_mod(&w->etcd, "/a/x"), added ? 0 : 4);
+    }
+}
+
+/* Of a range nothing else may be compared, and its read is of what the compare forbids. */
+static void test_ranges_that_are_wrong(void **state) {
+    (void)state;
+    batch *b = batch_new(1, 0);
+    batch_unit(b);
+    batch_range(b, "/a/b/", "/a/b0", 2, PB__COMPARE__COMPARE_RESULT__EQUAL);
+    batch_key(b, "/a/x", 0, "1");
+    tiny_put(&w->etcd, "/a/b/1", "1");
+    give(w, b);
+    applied(w);
+    assert_outcome(w, EW_ERR_BAD_MESSAGE, 0);
+}
+
 /* A key that is gone has no revision to wait for. */
 static void test_refusal_by_deletion(void **state) {
     (void)state;
@@ -1165,6 +1203,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refusal_finds_the_unit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_moves_forward, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_by_deletion, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refusal_by_an_addition, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ranges_that_are_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(test_invisible_commit_sets_no_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backs_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_space, setup, teardown),

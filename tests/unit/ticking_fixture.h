@@ -389,8 +389,28 @@ static inline void append_record(char *text, size_t size, const Pb__PutRequest *
     msg__submit_record__free_unpacked(r, NULL);
 }
 
-/* Unit `i` as text: "key?mod" for a compare, then "key=value" for a put ("!keep", "!lease" behind it) and "-key" for a
- * deletion. */
+/* Bytes of a key, a NUL as "\\0". */
+static inline void append_key(char *text, size_t size, ProtobufCBinaryData key) {
+    for (size_t i = 0; i < key.len; i++)
+        append(text, size, key.data[i] ? "%c" : "\\0", key.data[i]);
+}
+
+/* "[start..end)<revision": nothing in the range is as new as that. */
+static inline void append_range(char *text, size_t size, const Pb__Compare *c, const Pb__RangeRequest *read) {
+    assert_int_equal(c->result, PB__COMPARE__COMPARE_RESULT__LESS);
+    assert_int_equal(read->range_end.len, c->range_end.len);
+    assert_memory_equal(read->range_end.data, c->range_end.data, c->range_end.len);
+    assert_int_equal(read->min_mod_revision, c->mod_revision);
+    assert_int_equal(read->limit, 1);
+    append(text, size, "[");
+    append_key(text, size, c->key);
+    append(text, size, "..");
+    append_key(text, size, c->range_end);
+    append(text, size, ")<%" PRId64 " ", c->mod_revision);
+}
+
+/* Unit `i` as text: "key?mod" for a compare of a key, "[start..end)<mod" for one of a range, then "key=value" for a put
+ * ("!keep", "!lease" behind it) and "-key" for a deletion. */
 static inline const char *unit_text(life *l, size_t i) {
     static char text[4096];
     text[0] = '\0';
@@ -410,6 +430,10 @@ static inline const char *unit_text(life *l, size_t i) {
         assert_int_equal(!read->request_range->keys_only, k + u->records >= txn->n_compare);
         assert_int_equal(read->request_range->key.len, c->key.len);
         assert_memory_equal(read->request_range->key.data, c->key.data, c->key.len);
+        if (c->range_end.len > 0) {
+            append_range(text, sizeof text, c, read->request_range);
+            continue;
+        }
         append(text, sizeof text, "%.*s?%" PRId64 " ", (int)c->key.len, (char *)c->key.data, c->mod_revision);
     }
     for (size_t k = 0; k < txn->n_success; k++) {

@@ -86,7 +86,28 @@ static inline int64_t tiny_delete(tiny_etcd *e, const char *key) {
     return e->revision;
 }
 
+static inline int tiny_order(const char *key, ProtobufCBinaryData other) {
+    size_t len = strlen(key), common = len < other.len ? len : other.len;
+    int order = memcmp(key, other.data, common);
+    return order != 0 ? order : (len > other.len) - (len < other.len);
+}
+
+/* The newest key of a range that is not older than `min`; NULL if there is none. */
+static inline const tiny_kv *tiny_newest(const tiny_etcd *e, ProtobufCBinaryData from, ProtobufCBinaryData end,
+                                         int64_t min) {
+    const tiny_kv *newest = NULL;
+    for (size_t i = 0; i < e->count; i++) {
+        const tiny_kv *kv = &e->kvs[i];
+        if (tiny_order(kv->key, from) >= 0 && tiny_order(kv->key, end) < 0 && kv->mod >= min &&
+            (!newest || kv->mod > newest->mod))
+            newest = kv;
+    }
+    return newest;
+}
+
 static inline bool tiny_holds(tiny_etcd *e, const Pb__Compare *c) {
+    if (c->range_end.len > 0) /* only this is asked of a range: nothing in it is as new */
+        return !tiny_newest(e, c->key, c->range_end, c->mod_revision);
     const tiny_kv *kv = tiny_find(e, c->key.data, c->key.len);
     switch (c->target) {
     case PB__COMPARE__COMPARE_TARGET__MOD:
@@ -131,7 +152,10 @@ static inline void tiny_run(tiny_etcd *e, int64_t revision, bool *changed, const
         r->op.response_delete_range = &r->removed;
     } else {
         pb__range_response__init(&r->range);
-        const tiny_kv *kv = tiny_find(e, op->request_range->key.data, op->request_range->key.len);
+        const Pb__RangeRequest *range = op->request_range;
+        const tiny_kv *kv = range->range_end.len > 0
+                                ? tiny_newest(e, range->key, range->range_end, range->min_mod_revision)
+                                : tiny_find(e, range->key.data, range->key.len);
         if (kv) {
             pb__key_value__init(&r->kv);
             r->kv.key = (ProtobufCBinaryData){strlen(kv->key), (uint8_t *)kv->key};
