@@ -147,6 +147,7 @@ static void test_count(void **state) {
          "[/a/meta/ticdc-delete-etcd-key-count\\0../b)<10 /a/own=1 ");
     tracking.textual = false;
     tracking.prefix = (ew_slice){"", 0};
+    tracking.counter_key = EW_STR("/meta/ticdc-delete-etcd-key-count");
     use(&tracking);
     run(count);
     UNIT("/a/b/1?2 /a/b/2?3 /a/c?4 /a/own?0 [\\0../meta/ticdc-delete-etcd-key-count)<10 "
