@@ -27,13 +27,13 @@ static inline void witness_event(witness *w, const watching_event *e) {
 static inline void witness_snapshot(witness *w, const watching_effect *e) {
     if (e->first) {
         CHECK(e->epoch > w->epoch);
-        CHECK(e->revision >= w->revision); /* ETCD P7 */
+        CHECK(e->revision >= w->revision || e->rewritten); /* ETCD P7 */
         w->epoch = e->epoch;
         w->loading = true;
     }
     CHECK(w->loading && e->epoch == w->epoch && e->revision > 0);
-    CHECK(e->first || e->revision == w->revision);  /* SEMANTICS 3: all pages at one revision */
-    CHECK(!e->last || w->connected || !w->watches); /* what is told to be complete is watched */
+    CHECK(e->first || e->revision == w->revision);                   /* SEMANTICS 3: all pages at one revision */
+    CHECK(!e->last || (w->stream_out && !w->closed) || !w->watches); /* what is told to be complete is watched */
     w->revision = e->revision;
     w->loading = !e->last;
 }
@@ -69,8 +69,9 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->revision = e->revision;
         break;
     case WATCHING_DO_SEND_HEALTH:
-        /* Something new each time: connected or not, or one more load that was interrupted. */
-        CHECK(w->connected != e->connected || (!e->connected && e->interruptions == w->interruptions + 1));
+        /* Something new each time: connected or not, unsure, or one more load that was interrupted. */
+        CHECK(w->connected != e->connected || (e->connected && e->unsure) ||
+              (!e->connected && e->interruptions == w->interruptions + 1));
         w->connected = e->connected;
         w->interruptions = e->interruptions;
         break;

@@ -106,7 +106,10 @@ typedef struct ew_worker_stats {
     int64_t txn_waiting_ms;  /* how long the reactor has waited for the outcome of what it commits; 0 if it does not */
     uint64_t submits;        /* SUBMIT requests taken */
     uint64_t submit_repeats; /* of them, those of a submit that was sent before: answered with its outcome */
-    uint64_t groups_dropped; /* with EW_ERR_STALE, or by a patch's EW_DROP */
+    uint64_t histories_rewritten; /* times that etcd turned out to have another history than the one that was seen, as
+                                     after a restore from a snapshot: the prefix was loaded again, and revisions may
+                                     have fallen */
+    uint64_t groups_dropped;      /* with EW_ERR_STALE, or by a patch's EW_DROP */
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. Fills the first `size` bytes: a program compiled with an older,

@@ -106,12 +106,13 @@ void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revis
     mailbox_reply(r->mailbox, request, (ew_slice){body, msg__submit_reply__pack(&answer, body)});
 }
 
-static void ask_watcher(reactor_actor *r, uint64_t number, int64_t revision, bool resync) {
+static void ask_watcher(reactor_actor *r, const ticking_effect *e) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = number;
-    audit.revision = revision;
-    audit.resync = resync;
+    audit.number = e->audit;
+    audit.revision = e->revision;
+    audit.resync = e->type == TICKING_DO_RESYNC;
+    audit.rewritten = e->rewritten;
     m.audit = &audit;
     if (outbox_send(r->to_watcher, &m) != EW_OK)
         out_of_memory(r, "asking for an audit");
@@ -126,10 +127,8 @@ static void carry_out(reactor_actor *r, const ticking_effect *e) {
         commit(r, e->patches);
         break;
     case TICKING_DO_AUDIT:
-        ask_watcher(r, e->audit, e->revision, false);
-        break;
     case TICKING_DO_RESYNC:
-        ask_watcher(r, 0, 0, true);
+        ask_watcher(r, e);
         break;
     case TICKING_DO_REPLY:
         reactor_reply(r, e->submit_id, e->status, e->revision, e->detail);
@@ -209,7 +208,8 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
 static void take_message(reactor_actor *r, const Msg__Message *m) {
     if (m->outcome != NULL) /* before the step, which may send the next batch */
         set_time(&r->counters.batch_sent_ms, 0);
-    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->outcome != NULL || m->audited != NULL)
+    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->health != NULL || m->outcome != NULL ||
+        m->audited != NULL)
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->snapshot != NULL && m->snapshot->last)
         r->loaded = true;
@@ -288,7 +288,7 @@ static void publish_counters(reactor_actor *r) {
     ticking_get_stats(r->core, &s);
     reactor_counters *c = &r->counters;
 #define PUBLISH(name, value) atomic_store_explicit(&c->name, value, memory_order_relaxed)
-    PUBLISH(ready, r->connected && r->loaded && !r->over);
+    PUBLISH(ready, r->connected && r->loaded && !s.unsure && !r->over);
     PUBLISH(revision, s.revision);
     PUBLISH(barrier_revision, s.barrier_revision);
     PUBLISH(ticks, s.ticks);
@@ -301,6 +301,7 @@ static void publish_counters(reactor_actor *r) {
     PUBLISH(audit_repairs, s.audit_repairs);
     PUBLISH(submits, s.submits);
     PUBLISH(submit_repeats, s.submit_repeats);
+    PUBLISH(histories_rewritten, s.rewritten);
     PUBLISH(bad_messages, s.bad_messages + r->bad_messages);
     PUBLISH(keys, s.keys);
     PUBLISH(mirror_bytes, s.mirror_bytes);

@@ -16,7 +16,8 @@ typedef struct reactor_counters {
     _Atomic int64_t revision, barrier_revision;
     _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, groups_dropped, txns, txns_resolved,
         snapshots;
-    _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs, submits, submit_repeats;
+    _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs, submits, submit_repeats,
+        histories_rewritten;
 
     /* Times of etcd_now_ms; 0: it does not run, no tick runs, nothing is out. */
     _Atomic int64_t turned_ms;     /* when the thread last came round: every REACTOR_TURN_MS at least */

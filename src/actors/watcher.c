@@ -246,7 +246,7 @@ static void watcher_room(void *arg) {
 
 static void take_audit(watcher *w, const Msg__Audit *asked) {
     if (asked->resync)
-        step(w, (watching_event){.type = WATCHING_RESYNC});
+        step(w, (watching_event){.type = WATCHING_RESYNC, .revision = asked->revision, .rewritten = asked->rewritten});
     else if (!w->over)
         audit_start(&w->audit, asked);
 }

@@ -312,6 +312,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .txn_waiting_ms = progress.txn_waiting_ms,
         .submits = read_counter(&c->submits),
         .submit_repeats = read_counter(&c->submit_repeats),
+        .histories_rewritten = read_counter(&c->histories_rewritten),
         .groups_dropped = read_counter(&c->groups_dropped),
     };
     memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* the caller's may be older, and shorter */

@@ -78,6 +78,7 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .session_lease = worker_session_lease(w),
         .record_lease = w->receipt_lease,
         .audit_interval_ms = o->audit_interval_s * 1000,
+        .barrier_patience_ms = o->watch_silence_ms,
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,
     };
 }

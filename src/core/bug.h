@@ -11,6 +11,8 @@
     X(progress_overtakes, "a requested progress reply raises the observed revision, before its events (ETCD P2)")      \
     X(fragment_is_whole, "a fragment is taken for a whole response (ETCD P3)")                                         \
     X(resume_in_revision, "a broken stream is resumed behind a revision of which only a half has come")                \
+    X(resume_late,                                                                                                     \
+      "a broken stream is resumed behind what was seen, and nothing shows that it is still the same history")          \
     X(watch_from_now, "the watch starts now, not behind the snapshot: what happened between is lost")                  \
     X(unpinned_pages, "the pages of a snapshot are read at different revisions")                                       \
     X(vanished_keys_stay, "a re-sync does not report keys that are gone")                                              \

@@ -177,6 +177,8 @@ static void in_flight_understood(committing *c, const committing_answer *a) {
         in_flight_unknown(c, "etcd's answer to a transaction makes no sense");
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_TXN)
         committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt, after all */
+    else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_OLDER)
+        committing_older_receipt(c, a);
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_FOREIGN)
         committing_fenced(c, a, false);
     else if (c->config.exactly_once && a->receipt != COMMITTING_RECEIPT_LAST)

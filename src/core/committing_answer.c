@@ -76,9 +76,13 @@ static bool is_ours(const committing *c, int64_t lease) {
            (lease == c->own.lease || lease == c->config.lease || lease == c->receipt_lease || lease == c->former_lease);
 }
 
-static void understand_receipt(const committing *c, const Pb__KeyValue *kv, committing_answer *out) {
+/* `revision`: the answer's. A key's mod_revision never falls, nor does the store's. */
+static void understand_receipt(const committing *c, const Pb__KeyValue *kv, int64_t revision, committing_answer *out) {
     if (!kv) {
-        out->receipt = c->own.receipt_mod == 0 ? COMMITTING_RECEIPT_LAST : COMMITTING_RECEIPT_MISSING;
+        bool fell = revision > 0 && revision < c->own.receipt_mod;
+        out->receipt = c->own.receipt_mod == 0 ? COMMITTING_RECEIPT_LAST
+                       : fell                  ? COMMITTING_RECEIPT_OLDER
+                                               : COMMITTING_RECEIPT_MISSING;
         return;
     }
     out->receipt_revision = kv->mod_revision;
@@ -89,6 +93,8 @@ static void understand_receipt(const committing *c, const Pb__KeyValue *kv, comm
     bool newer = kv->lease == c->own.lease && kv->mod_revision > c->own.receipt_mod;
     if (kv->mod_revision == c->own.receipt_mod)
         out->receipt = COMMITTING_RECEIPT_LAST;
+    else if (kv->mod_revision < c->own.receipt_mod)
+        out->receipt = COMMITTING_RECEIPT_OLDER;
     else if (newer && number_is(kv, c->own.sequence))
         out->receipt = COMMITTING_RECEIPT_TXN;
     else if (newer && c->fencing && number_is(kv, c->fence_sequence))
@@ -289,7 +295,7 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
     if (c->config.exactly_once) {
         if (!read_at(answer, receipt_at, c->config.receipt_key, &kv))
             return;
-        understand_receipt(c, kv, out);
+        understand_receipt(c, kv, answer->header ? answer->header->revision : 0, out);
         out->untouched = out->receipt == COMMITTING_RECEIPT_MISSING && is_untouched(c, answer);
     }
     if (!judge_standing(c, answer, compares, out))
@@ -332,7 +338,7 @@ void committing_understand_fence(const committing *c, ew_slice bytes, committing
         out->revision = answer->header->revision;
         out->verdict = COMMITTING_SUCCEEDED;
     } else if (!answer->succeeded && answer->n_responses == 1 && read_at(answer, 0, c->config.receipt_key, &kv)) {
-        understand_receipt(c, kv, out);
+        understand_receipt(c, kv, answer->header ? answer->header->revision : 0, out);
         if (out->receipt != COMMITTING_RECEIPT_LAST)
             out->verdict = COMMITTING_REFUSED;
     }

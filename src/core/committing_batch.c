@@ -46,6 +46,7 @@ void committing_take(committing *c, const Msg__Patches *patches) {
     }
     c->batch = patches->batch;
     c->barrier_revision = c->conflict_revision = 0;
+    c->rewritten = false;
     c->limit_status = EW_OK;
     c->found_count = 0;
     c->txns = c->resolved = c->failures = 0;
@@ -209,6 +210,7 @@ void committing_finish(committing *c, int status, bool unknown, const char *deta
     o->txns = c->txns;
     o->resolved = c->resolved;
     o->unknown = unknown;
+    o->rewritten = c->rewritten;
     o->n_revisions = c->next;
     o->revisions = c->revisions;
     if (status == EW_ERR_REFUSED)

@@ -45,6 +45,7 @@ typedef enum committing_receipt {
     COMMITTING_RECEIPT_MISSING, /* gone, though we wrote it */
     COMMITTING_RECEIPT_STRAY,   /* on a lease of ours, and none of the above: a late copy of an earlier claim */
     COMMITTING_RECEIPT_FOREIGN, /* another worker's */
+    COMMITTING_RECEIPT_OLDER,   /* older than the one we wrote: etcd was restored from an older state */
 } committing_receipt;
 
 typedef enum committing_verdict {
@@ -106,6 +107,7 @@ struct committing {
     committing_record found[COMMITTING_RECORDS_MAX]; /* by the refusal at `limit` */
     size_t found_count;
     Msg__FoundRecord records[COMMITTING_RECORDS_MAX], *record_list[COMMITTING_RECORDS_MAX]; /* of the outcome */
+    bool rewritten; /* the receipt was found to be older than it was */
     int64_t counter;
     int64_t barrier_revision;
     uint32_t txns, resolved;
@@ -178,6 +180,7 @@ void committing_resolve(committing *c, const char *why);
 void committing_resolve_again(committing *c);
 void committing_resolving_answer(committing *c, const committing_event *event);
 void committing_fenced(committing *c, const committing_answer *answer, bool unknown); /* ends the batch */
+void committing_older_receipt(committing *c, const committing_answer *answer);
 
 /* committing_claim.c */
 void committing_claim(committing *c);                         /* puts the receipt, then goes on with the batch */

@@ -49,6 +49,11 @@
  * 8. m is 0 only where the core was started without a receipt. Absence is the normal case then: (3), and F creates the
  *    receipt. The worker does not start so: it claims the receipt before the first transaction.
  *
+ * 9. The receipt is older than m, or missing while etcd's revision is below m: neither ever falls, so etcd was restored
+ *    from an older state. There T has not been applied, or the receipt would say so, and no copy can be, since m is of
+ *    another history. T is refused, for good; the receipt is claimed as it is now before the next batch, and the reactor
+ *    loads the prefix again before it evaluates anything.
+ *
  * A first attempt whose answer did arrive needs none of this: gRPC's own retries are off, so one attempt is one copy,
  * and an answered copy is not on its way any more. That is why a plain refusal puts no bump.
  */
@@ -98,10 +103,25 @@ static void lost_receipt(committing *c, const committing_answer *a) {
     } else {
         snprintf(detail, sizeof detail,
                  "the receipt %.*s vanished while the outcome of a transaction was unknown: its lease was lost "
-                 "(receipt_ttl_s), or the key was deleted",
+                 "(receipt_ttl_s), the key was deleted, or etcd was restored from an older state",
                  key_len(c), (const char *)c->config.receipt_key.data);
         committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, detail);
     }
+}
+
+/* Case 9. What the session or the leadership has lost with the restore ends the run as it does otherwise. */
+void committing_older_receipt(committing *c, const committing_answer *a) {
+    committing_answer refusal = *a;
+    committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
+    log->status = EW_LOG_ERROR;
+    log->detail = "the receipt is older than it was: etcd was restored from an older state";
+    if (a->status == EW_OK || a->status == EW_ERR_BAD_ANSWER)
+        refusal.status = EW_ERR_REFUSED;
+    refusal.conflict = c->next;
+    refusal.conflict_revision = 0;
+    c->receipt_mod = a->receipt_revision;
+    c->claim = c->rewritten = true; /* its lease may be another one, or none */
+    committing_refused(c, &refusal);
 }
 
 /* Case 3: the refusal is kept, and holds as soon as the fence is there. */
@@ -132,6 +152,8 @@ static void fence_answer(committing *c, const committing_event *event) {
     } else if (answer.receipt == COMMITTING_RECEIPT_MISSING) {
         c->fencing = false; /* T's own refusal reads its keys too */
         committing_resolve_again(c);
+    } else if (answer.receipt == COMMITTING_RECEIPT_OLDER) {
+        committing_older_receipt(c, &answer);
     } else {
         lost_receipt(c, &answer);
     }
@@ -155,6 +177,9 @@ static void txn_answer(committing *c, const committing_event *event) {
         committing_refused(c, &answer);
     } else if (answer.receipt == COMMITTING_RECEIPT_LAST) {
         put_fence(c, event, &answer);
+    } else if (answer.receipt == COMMITTING_RECEIPT_OLDER) {
+        c->resolved++;
+        committing_older_receipt(c, &answer);
     } else {
         lost_receipt(c, &answer);
     }

@@ -108,6 +108,7 @@ void ticking_get_stats(const ticking *t, ticking_stats *out) {
     out->keys = mirror_count(t->mirror);
     out->mirror_bytes = mirror_bytes(t->mirror);
     out->update_bytes = t->updates_bytes;
+    out->unsure = t->unsure;
 }
 
 uint64_t ticking_random(ticking *t) {
@@ -200,6 +201,8 @@ static void take_message(ticking *t, const Msg__Message *m) {
         ticking_take_events(t, m->epoch, m->events);
     if (m->progress && !t->ending)
         ticking_take_progress(t, m->epoch, m->progress);
+    if (m->health && !t->ending)
+        ticking_take_health(t, m->epoch, m->health);
     if (m->outcome)
         ticking_take_outcome(t, m->outcome);
     if (m->session && !m->session->done)

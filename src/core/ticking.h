@@ -51,16 +51,18 @@ typedef struct ticking_config {
                                      committing_overhead() */
     int64_t conflict_backoff_min_ms, conflict_backoff_max_ms;
     int64_t max_pending_update_bytes;
-    uint32_t max_submits;      /* that may wait */
-    int64_t session_lease;     /* for EW_LEASE_SESSION; 0: none */
-    int64_t record_lease;      /* the lease of idempotency records, the receipt's; 0: none */
-    int64_t audit_interval_ms; /* 0: no audits */
+    uint32_t max_submits;        /* that may wait */
+    int64_t session_lease;       /* for EW_LEASE_SESSION; 0: none */
+    int64_t record_lease;        /* the lease of idempotency records, the receipt's; 0: none */
+    int64_t audit_interval_ms;   /* 0: no audits, but those that the watcher asks for */
+    int64_t barrier_patience_ms; /* load the prefix again when a connected watch has not shown the own last commit for
+                                    so long; 0: never */
     uint64_t seed;
 } ticking_config;
 
 typedef enum ticking_event_type {
-    TICKING_MESSAGE, /* `message`: its snapshot, events, progress, outcome, session's leases and page of an audit are
-                        taken, in this order; other fields are not looked at */
+    TICKING_MESSAGE, /* `message`: its snapshot, events, progress, health, outcome, session's leases and page of an
+                        audit are taken, in this order; other fields are not looked at */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
     TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
@@ -83,7 +85,8 @@ typedef enum ticking_effect_type {
     TICKING_DO_COMMIT, /* send `patches` to the committer */
     TICKING_DO_AUDIT,  /* have the keys read as of `revision`, under the number `audit`: a message with `audited` of
                           that number follows, or several */
-    TICKING_DO_RESYNC, /* have the prefix loaded again: a snapshot of a later epoch follows */
+    TICKING_DO_RESYNC, /* have the prefix loaded again: a snapshot of a later epoch follows. `revision` was seen (0:
+                          none), `rewritten`: and etcd's history is another one since */
     TICKING_DO_REPLY,  /* answer the submit `submit_id`: status, revision, detail */
     TICKING_DO_END,    /* the run is over with `status`, `detail`; the last effect */
     TICKING_DO_LOG,    /* level in `status`, text in `detail`, revision */
@@ -92,7 +95,7 @@ typedef enum ticking_effect_type {
 typedef struct ticking_effect {
     ticking_effect_type type;
     ew_tick *tick;
-    bool reset;
+    bool reset, rewritten;
     const Msg__Patches *patches; /* borrowed: the core's, until its next step */
     uint64_t submit_id;
     uint64_t audit;
@@ -157,6 +160,8 @@ typedef struct ticking_stats {
     uint64_t submits, submit_repeats;
     uint64_t audits;        /* completed */
     uint64_t audit_repairs; /* keys that an audit found to differ */
+    uint64_t rewritten;     /* snapshots of another history than the one before */
+    bool unsure;            /* the keys are still to be compared with etcd's, since the watch was lost */
 } ticking_stats;
 void ticking_get_stats(const ticking *t, ticking_stats *out);
 

@@ -22,7 +22,13 @@
 
 int64_t ticking_audit_due_ms(const ticking *t) {
     /* After EW_FINISHED too: the groups that are undecided are evaluated on the mirror until they are committed. */
-    if (t->config.audit_interval_ms <= 0 || t->auditing || !t->loaded || t->ending)
+    if (t->auditing || !t->loaded || t->ending)
+        return INT64_MAX;
+    if (t->audit_wanted && t->unsure && t->observed < t->unsure_revision)
+        return INT64_MAX; /* with `coalesce` off ticks are still to come to it */
+    if (t->audit_wanted)
+        return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_wanted_ms;
+    if (t->config.audit_interval_ms <= 0)
         return INT64_MAX;
     return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_due_ms;
 }
@@ -38,6 +44,20 @@ static void end_audit(ticking *t) {
 void ticking_drop_audit(ticking *t) {
     end_audit(t);
     t->audit_newer_than = 0;
+    t->audit_wanted = false;
+}
+
+void ticking_want_audit(ticking *t, int64_t in_ms) {
+    t->audit_wanted = true;
+    t->audit_wanted_ms = t->now_ms + in_ms;
+}
+
+/* The next one is an interval away, or soon, if one is still needed. */
+static void give_up(ticking *t) {
+    enum { AGAIN_MS = 1000 };
+    ticking_drop_audit(t);
+    if (t->unsure)
+        ticking_want_audit(t, AGAIN_MS);
 }
 
 static void log_text(ticking *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -50,18 +70,14 @@ static void log_text(ticking *t, const char *format, ...) {
     ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
 }
 
-static void load_again(ticking *t) {
-    ticking_drop_audit(t);
-    ticking_emit(t, TICKING_DO_RESYNC);
-}
-
 void ticking_take_audit_time(ticking *t) {
     if (t->audit_newer_than > 0 && t->audit_newer_than >= t->observed) {
         ticking_log(t, EW_LOG_WARN, "nothing new was observed for an audit; loading the prefix again");
-        load_again(t);
+        ticking_load_again(t, 0, false);
         return;
     }
     t->audit_newer_than = 0;
+    t->audit_wanted = false;
     t->audit_deleted = mirror_new();
     if (!t->audit_deleted) {
         ticking_no_memory(t);
@@ -86,7 +102,7 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
     }
     mirror_put(t->audit_deleted, e);
     if ((int64_t)mirror_bytes(t->audit_deleted) > t->config.max_pending_update_bytes) {
-        ticking_drop_audit(t);
+        give_up(t);
         ticking_log(t, EW_LOG_WARN, "an audit is given up: deletions outgrew max_pending_update_bytes");
     }
 }
@@ -159,19 +175,23 @@ static void complete(ticking *t) {
     t->stats.audit_repairs += t->audit_found;
     if (t->audit_found > 0) {
         log_text(t, "the audit found %" PRIu64 " keys that differ; loading the prefix again", t->audit_found);
-        load_again(t);
+        ticking_load_again(t, t->observed, t->unsure);
         return;
     }
-    ticking_drop_audit(t);
+    if (t->audit_revision >= t->unsure_revision)
+        t->unsure = false;
+    give_up(t);
 }
 
 static void failed(ticking *t, const Msg__Audited *a) {
     int64_t revision = t->audit_revision;
-    ticking_drop_audit(t);
+    give_up(t);
     if (a->status == EW_ERR_COMPACTED)
         t->audit_newer_than = revision;
     else
         log_text(t, "an audit failed: %s", ew_strerror(a->status));
+    if (a->status == EW_ERR_FUTURE_REVISION)
+        ticking_load_again(t, t->observed, false); /* one member is behind, or etcd's revision fell: the load tells */
 }
 
 void ticking_take_audited(ticking *t, const Msg__Audited *a) {
@@ -190,7 +210,7 @@ void ticking_take_audited(ticking *t, const Msg__Audited *a) {
         ticking_no_memory(t);
     } else if (!sound) {
         t->stats.bad_messages++;
-        ticking_drop_audit(t);
+        give_up(t);
     } else if (a->last && !t->ending) {
         complete(t);
     }

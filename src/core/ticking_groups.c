@@ -206,10 +206,24 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
             decide_first(t, reply.status, reply.revision, reply.detail);
         }
     }
-    if (o->barrier_revision > t->barrier && !EW_BUG(no_barrier))
+    if (o->barrier_revision > t->barrier && !EW_BUG(no_barrier)) {
         t->barrier = o->barrier_revision;
+        t->barrier_since_ms = t->now_ms;
+    }
     if (o->units > 0)
         t->refusals = 0;
+}
+
+/* A refusal by a change that the mirror had when the group was evaluated: it has something else than etcd. One by a key
+ * that is not there may be newer; again and again, an audit tells. */
+static void doubt_mirror(ticking *t, const Msg__Outcome *o) {
+    enum { ABSENT_MAX = 5 };
+    if (o->rewritten)
+        ticking_load_again(t, t->observed, true);
+    else if (o->conflict_revision > 0 && o->conflict_revision <= t->base_revision)
+        ticking_load_again(t, t->observed, false);
+    else if (o->conflict_revision <= 0 && t->refusals % ABSENT_MAX == 0 && !t->auditing && t->loaded)
+        ticking_want_audit(t, 0);
 }
 
 /* SEMANTICS 21: again on newer state, and with backoff when it is refused again, so that nobody starves. */
@@ -222,6 +236,7 @@ static void unit_refused(ticking *t, const Msg__Outcome *o) {
     if (o->conflict_revision <= 0) /* by a deletion, which is newer than what it was evaluated on */
         t->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : t->base_revision + 1;
     t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
+    doubt_mirror(t, o);
 }
 
 /* The server takes less than we were told. Groups that were glued are judged one by one first. */

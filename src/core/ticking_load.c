@@ -6,6 +6,7 @@
 #include "core/bug.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
@@ -23,7 +24,7 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     }
     ticking_drop_audit(t); /* the snapshot is as good as one */
     ticking_apply_all(t);
-    if (s->revision < t->received) {
+    if (s->revision < t->received && !s->rewritten) {
         ticking_end(t, EW_ERR_REVISION_FELL, "a snapshot at revision %" PRId64 " after revision %" PRId64, s->revision,
                     t->received);
         return false;
@@ -31,6 +32,7 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     t->epoch = epoch;
     t->loaded = false;
     t->load_revision = s->revision;
+    t->load_rewritten = s->rewritten;
     t->load_at = mirror_seek(t->mirror, (ew_slice){"", 0});
     t->load_counter = false;
     t->load_key_len = 0;
@@ -74,7 +76,10 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     mirror_entry *known = t->load_at && mirror_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
     if (known)
         t->load_at = mirror_next(t->mirror, known);
-    if (!known || mirror_entry_view(known).mod_revision != kv->mod_revision)
+    /* In another history the same key may have been put at the same revision, with another value. */
+    bool same = known && mirror_entry_view(known).mod_revision == kv->mod_revision &&
+                (!t->load_rewritten || ew_slice_equal(mirror_entry_view(known).value, value));
+    if (!same)
         ticking_put_change(t, known, &now, !t->loaded_once);
 }
 
@@ -94,6 +99,25 @@ static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
     return true;
 }
 
+static void forget_history(ticking *t) {
+    char text[160];
+    t->load_rewritten = false;
+    t->stats.rewritten++;
+    snprintf(text, sizeof text, "etcd's history was rewritten: the prefix is as of revision %" PRId64 " now",
+             t->load_revision);
+    ticking_log(t, EW_LOG_ERROR, ticking_keep_text(t, text));
+    if (t->barrier <= t->load_revision)
+        return;
+    /* The commit may be of the lost history; or of this one, and newer than what was read. So the watcher is asked to
+     * load it, which it does unless etcd is below it. */
+    if (t->state == TICKING_READY)
+        ticking_move(t, TICKING_AWAITING);
+    if (t->barrier_asked == t->barrier)
+        t->barrier = t->load_revision;
+    else
+        ticking_load_again(t, t->barrier_asked = t->barrier, false);
+}
+
 static void complete(ticking *t) {
     delete_up_to(t, NULL);
     if (!t->load_counter)
@@ -103,7 +127,11 @@ static void complete(ticking *t) {
     t->loaded = true;
     t->observed = t->received = t->load_revision;
     t->stats.snapshots++;
+    t->unsure = false;
+    t->barrier_since_ms = t->now_ms;
     ticking_drop_audit(t);
+    if (t->load_rewritten)
+        forget_history(t);
     /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. The
      * refusal may also come yet, of a batch that was evaluated before. */
     t->wait_revision = t->base_revision = 0;

@@ -5,6 +5,7 @@
  *   ticking_load.c     snapshots: the first load, and re-syncs in place
  *   ticking_changes.c  events: what they do to the mirror
  *   ticking_audit.c    audits: the mirror compared with etcd
+ *   ticking_history.c  signs that the mirror is wrong: another history, a change that never came
  *   ticking_updates.c  what waits to be shown to the reactor
  *   ticking_groups.c   pending groups: evaluating, committing, outcomes, the end
  *   ticking_submits.c  groups from other applications */
@@ -70,6 +71,7 @@ struct ticking {
     bool loaded;      /* the snapshot of this epoch is complete */
     bool loaded_once; /* one ever was */
     int64_t load_revision;
+    bool load_rewritten;   /* it is of another history */
     mirror_entry *load_at; /* the first entry of the mirror that the pages have not come to */
     bool load_counter;     /* the pages held the delete counter */
     uint8_t *load_key;     /* the last key of the pages */
@@ -86,6 +88,15 @@ struct ticking {
     uint64_t audit_found;     /* differences */
     int64_t audit_due_ms;     /* the next one */
     int64_t audit_newer_than; /* 0, or it waits for something newer to be observed */
+    bool audit_wanted;        /* one is due at `audit_wanted_ms`, whatever the interval */
+    int64_t audit_wanted_ms;
+    bool unsure; /* until a snapshot, or an audit of `unsure_revision` or newer, it is not known whether the history is
+                    still the one that was seen */
+    int64_t unsure_revision;
+
+    /* The watch. */
+    bool connected;
+    int64_t barrier_since_ms; /* since when a connected watch could have shown the barrier */
 
     /* Changes that wait to be applied, from `changes_head` on. */
     ticking_change *changes;
@@ -186,6 +197,11 @@ void ticking_take_audit_time(ticking *t);
 void ticking_take_audited(ticking *t, const Msg__Audited *a);
 void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision);
 void ticking_drop_audit(ticking *t); /* the next one is an interval away */
+void ticking_want_audit(ticking *t, int64_t in_ms);
+void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h);
+void ticking_load_again(ticking *t, int64_t revision, bool rewritten); /* what is in the mirror is wrong */
+int64_t ticking_barrier_due_ms(const ticking *t);
+void ticking_take_barrier_time(ticking *t);
 
 /* ticking_groups.c */
 void ticking_append(ticking_list *list, ticking_list *behind); /* leaves `behind` empty */

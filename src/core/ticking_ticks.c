@@ -76,8 +76,9 @@ int64_t ticking_deadline_ms(const ticking *t) {
         return 0;
     if (t->state == TICKING_DONE || t->state == TICKING_TICKING)
         return INT64_MAX;
-    int64_t work = work_due_ms(t), audit = ticking_audit_due_ms(t);
-    return work < audit ? work : audit;
+    int64_t work = work_due_ms(t), audit = ticking_audit_due_ms(t), barrier = ticking_barrier_due_ms(t);
+    work = work < audit ? work : audit;
+    return work < barrier ? work : barrier;
 }
 
 /* A tick that is due goes before submitted groups, which are then put behind the tick's own: so neither can keep the
@@ -85,6 +86,8 @@ int64_t ticking_deadline_ms(const ticking *t) {
 void ticking_take_time(ticking *t) {
     if (t->now_ms >= ticking_audit_due_ms(t))
         ticking_take_audit_time(t);
+    if (t->now_ms >= ticking_barrier_due_ms(t))
+        ticking_take_barrier_time(t);
     if (t->ending || t->now_ms < work_due_ms(t))
         return;
     if (t->state == TICKING_READY && t->now_ms >= tick_due_ms(t))

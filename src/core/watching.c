@@ -6,7 +6,8 @@
 
 static const char *const state_names[] = {
     [WATCHING_IDLE] = "idle",     [WATCHING_SYNCING] = "syncing", [WATCHING_WATCHING] = "watching",
-    [WATCHING_BROKEN] = "broken", [WATCHING_STOPPED] = "stopped", [WATCHING_FAILED] = "failed",
+    [WATCHING_BROKEN] = "broken", [WATCHING_ASKING] = "asking",   [WATCHING_STOPPED] = "stopped",
+    [WATCHING_FAILED] = "failed",
 };
 
 /* The moves that the diagram in watching.h allows. */
@@ -14,8 +15,9 @@ static const char *const state_names[] = {
 static const unsigned moves[] = {
     [WATCHING_IDLE] = TO(SYNCING) | TO(STOPPED),
     [WATCHING_SYNCING] = TO(SYNCING) | TO(WATCHING) | TO(STOPPED) | TO(FAILED),
-    [WATCHING_WATCHING] = TO(BROKEN) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_WATCHING] = TO(BROKEN) | TO(ASKING) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
     [WATCHING_BROKEN] = TO(WATCHING) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
+    [WATCHING_ASKING] = TO(BROKEN) | TO(SYNCING) | TO(STOPPED) | TO(FAILED),
     [WATCHING_STOPPED] = 0,
     [WATCHING_FAILED] = 0,
 };
@@ -26,12 +28,13 @@ static bool is_over(const watching *w) {
 
 /* What holds after each step. A core that broke one of these could send a revision twice or skip one. */
 static void check_invariant(const watching *w) {
-    CHECK(!w->range_out || w->state == WATCHING_SYNCING || is_over(w));
+    CHECK(!w->range_out || w->state == WATCHING_SYNCING || w->state == WATCHING_ASKING || is_over(w));
     CHECK(!w->closing || w->stream_out);
     CHECK(!w->stream_out || w->closing || w->state == WATCHING_WATCHING);
     CHECK(w->state != WATCHING_WATCHING || w->stream_out);
     CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
-    CHECK(!w->created || w->connected);
+    CHECK(!w->created || w->connected || !w->confirmed);
+    CHECK(w->last <= w->seen);
     CHECK(w->joined_len == 0 || w->joined_sent || w->created);
     CHECK(w->pinned > 0 || w->next_len == 0);
     CHECK(w->bound_len == 0 || w->next_len > 0);
@@ -133,9 +136,9 @@ static uint64_t next_random(watching *w) { /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-/* The wait before try number `tries` + 2: between a half and the whole of a time that doubles, so that many workers
+/* Between a half and the whole of a time that doubles, so that many workers
  * that lost the same etcd do not all come back at once. */
-static int64_t backoff_ms(watching *w, unsigned tries) {
+int64_t watching_backoff_ms(watching *w, unsigned tries) {
     int64_t most = w->config.backoff_min_ms;
     while (tries-- > 0 && most < w->config.backoff_max_ms)
         most = most > INT64_MAX / 2 ? INT64_MAX : most * 2;
@@ -148,6 +151,7 @@ static int64_t backoff_ms(watching *w, unsigned tries) {
 int64_t watching_deadline_ms(const watching *w) {
     switch (w->state) {
     case WATCHING_SYNCING:
+    case WATCHING_ASKING:
         return w->range_out ? INT64_MAX : w->retry_at_ms;
     case WATCHING_BROKEN:
         return w->stream_out ? INT64_MAX : w->retry_at_ms;
@@ -161,7 +165,7 @@ int64_t watching_deadline_ms(const watching *w) {
 /* ---- what goes wrong ---- */
 
 void watching_settle(watching *w) {
-    w->failures = w->resyncs = w->bad_answers = w->falls = w->behind = w->denials = w->refusals = 0;
+    w->failures = w->resyncs = w->bad_answers = w->falls = w->denials = w->refusals = 0;
     watching_reset_pages(w);
 }
 
@@ -185,12 +189,13 @@ void watching_finish(watching *w, watching_effects *out) {
 }
 
 void watching_resync(watching *w, watching_effects *out, const char *why) {
-    watching_say(w, out, EW_LOG_WARN, "loading the prefix anew: %s", why);
+    watching_say(w, out, EW_LOG_WARN, "loading the prefix again: %s", why);
     watching_drop(w, out);
     w->epoch++;
+    w->last = 0;
     watching_start_pages(w);
     /* The first time at once; if that did not help, etcd is given time. */
-    w->retry_at_ms = w->resyncs == 0 ? w->now_ms : watching_after(w->now_ms, backoff_ms(w, w->resyncs - 1));
+    w->retry_at_ms = w->resyncs == 0 ? w->now_ms : watching_after(w->now_ms, watching_backoff_ms(w, w->resyncs - 1));
     w->resyncs++;
     watching_move(w, out, WATCHING_SYNCING);
 }
@@ -199,10 +204,14 @@ static void retry(watching *w, watching_effects *out, int status, const char *de
     if (w->state == WATCHING_WATCHING)
         watching_drop(w, out);
     ew_log_level level = w->failures == 0 ? EW_LOG_WARN : EW_LOG_DEBUG; /* the worker says how long it lasts */
-    int64_t wait_ms = backoff_ms(w, w->failures++);
+    int64_t wait_ms = watching_backoff_ms(w, w->failures++);
     watching_say(w, out, level, "%s, again in %lld ms: %s: %s",
-                 w->state == WATCHING_SYNCING ? "loading the prefix" : "the watch broke", (long long)wait_ms,
-                 ew_strerror(status), detail ? detail : "");
+                 w->state == WATCHING_SYNCING  ? "loading the prefix"
+                 : w->state == WATCHING_ASKING ? "asking for the revision"
+                                               : "the watch broke",
+                 (long long)wait_ms, ew_strerror(status), detail ? detail : "");
+    if (w->state != WATCHING_SYNCING || w->pinned > 0)
+        w->fresh = false;
     w->retry_at_ms = watching_after(w->now_ms, wait_ms);
     if (w->state == WATCHING_WATCHING)
         watching_move(w, out, WATCHING_BROKEN);
@@ -242,9 +251,11 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
         count = &w->bad_answers;
         break;
     case EW_ERR_REVISION_FELL: /* one member may be stale (ETCD P7), all of them cannot */
-        most = WATCHING_FALLS_MAX;
-        count = &w->falls;
-        break;
+        if (w->falls++ < WATCHING_FALLS_MAX)
+            break;
+        w->last = w->seen = w->highest = 0;
+        watching_find_rewritten(w, out, detail);
+        return;
     }
     if (count != &w->failures && (*count)++ == most)
         watching_fail(w, out, status, detail);
@@ -257,8 +268,9 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
 static void take_page_failed(watching *w, const watching_event *event, watching_effects *out) {
     if (!w->range_out)
         return;
-    w->range_out = false;
-    if (!is_over(w))
+    bool late = w->range_asks && w->state != WATCHING_ASKING;
+    w->range_out = w->range_asks = false;
+    if (!late && !is_over(w))
         watching_trouble(w, out, event->status, event->detail);
 }
 
@@ -276,6 +288,8 @@ static void pursue(watching *w, watching_effects *out) {
     bool due = w->now_ms >= w->retry_at_ms;
     if (w->state == WATCHING_SYNCING && !w->range_out && due)
         watching_send_range(w, out);
+    else if (w->state == WATCHING_ASKING && !w->range_out && due)
+        watching_ask(w, out);
     else if (w->state == WATCHING_WATCHING && !w->stream_out)
         watching_open(w, out); /* now only, if the stream before this epoch took its time to end */
     else if (w->state == WATCHING_BROKEN && !w->stream_out && due)
@@ -286,6 +300,17 @@ static void pursue(watching *w, watching_effects *out) {
         effect->status = w->end_status;
         effect->detail = w->end_detail;
     }
+}
+
+static void take_resync(watching *w, const watching_event *event, watching_effects *out) {
+    if (w->state != WATCHING_WATCHING && w->state != WATCHING_BROKEN && w->state != WATCHING_ASKING)
+        return;
+    if (w->highest < event->revision)
+        w->highest = event->revision;
+    if (event->rewritten)
+        watching_find_rewritten(w, out, "the reactor has found out");
+    else
+        watching_resync(w, out, "asked to");
 }
 
 static void handle(watching *w, const watching_event *event, watching_effects *out) {
@@ -317,8 +342,7 @@ static void handle(watching *w, const watching_event *event, watching_effects *o
         watching_read_on(w);
         break;
     case WATCHING_RESYNC:
-        if (w->state == WATCHING_WATCHING || w->state == WATCHING_BROKEN)
-            watching_resync(w, out, "asked to");
+        take_resync(w, event, out);
         break;
     case WATCHING_STOP:
         if (!is_over(w))

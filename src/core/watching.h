@@ -6,13 +6,21 @@
  *   IDLE ---> SYNCING-'----- last page ---> WATCHING -----------------> BROKEN
  *               ^                              |    ended, silent      |
  *               '------------------------------'---------------------'
- *                  compacted, answer too large, asked to
+ *                  compacted, answer too large, asked to, history rewritten
  *
- *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, revision fell, answers that stay senseless)
+ *   WATCHING --- a revision below what was seen ---> ASKING --- etcd is at it ---> BROKEN
+ *                                                      '------- etcd is not -----> SYNCING
+ *
+ *   every state ---> STOPPED (asked to) or FAILED (denied, wrong cluster, answers that stay invalid)
  *
  * SYNCING loads the prefix page by page at one revision. WATCHING has a stream on which the watch is being made, or is;
  * when it is, the snapshot is told to be complete. BROKEN waits for the next stream. Whatever still comes from a call
- * or a stream that was given up is dropped.
+ * or a stream that was given up is dropped. ASKING has no stream: a linearizable read tells whether the revision fell
+ * or one member was behind.
+ *
+ * A store that was restored from an older state goes on under the same cluster id, and its revisions may have passed
+ * what was seen before anybody looks. So a stream is resumed at the last revision that had events, which must come
+ * again as it was; see watching_history.c.
  *
  * With `audit_revision` set, a core does no more than read: the keys of that revision, without their values, and then
  * SYNCING ---> STOPPED; it FAILS where another would load anew.
@@ -27,6 +35,7 @@ typedef enum watching_state {
     WATCHING_SYNCING,
     WATCHING_WATCHING,
     WATCHING_BROKEN,
+    WATCHING_ASKING,
     WATCHING_STOPPED,
     WATCHING_FAILED,
 } watching_state;
@@ -53,7 +62,8 @@ typedef enum watching_event_type {
                               WATCHING_DO_CLOSE */
     WATCHING_TIMER,        /* the deadline has passed; not to be told while the stream is not read */
     WATCHING_READ_ON,      /* the stream is read again, after a while in which it was not: silence counts from here */
-    WATCHING_RESYNC,       /* load the prefix again, if it is not being loaded: what was sent of it is wrong */
+    WATCHING_RESYNC,       /* load the prefix again, if it is not being loaded: what was sent of it is wrong. `revision`
+                              was seen elsewhere (0: none), `rewritten`: and etcd's history is another one since */
     WATCHING_STOP,
 } watching_event_type;
 
@@ -63,6 +73,8 @@ typedef struct watching_event {
     ew_slice bytes; /* the caller's, for the length of the step and of the handling of its effects */
     int status;
     const char *detail;
+    int64_t revision;
+    bool rewritten;
 } watching_event;
 
 typedef enum watching_effect_type {
@@ -72,10 +84,11 @@ typedef enum watching_effect_type {
     WATCHING_DO_CLOSE,         /* cancel the stream; WATCHING_STREAM_ENDED follows */
     WATCHING_DO_CANCEL_RANGE,  /* cancel the range call; WATCHING_PAGE_FAILED follows */
     WATCHING_DO_SEND_SNAPSHOT, /* epoch, revision, bytes (RangeResponse), first, last; the last one, without keys,
-                                  when the watch behind it stands */
+                                  when the watch behind it stands. `rewritten`: it may be older than what was sent */
     WATCHING_DO_SEND_EVENTS,   /* epoch, revision, bytes (WatchResponse, whole revisions) */
     WATCHING_DO_SEND_PROGRESS, /* epoch, revision */
-    WATCHING_DO_SEND_HEALTH,   /* connected, interruptions */
+    WATCHING_DO_SEND_HEALTH,   /* connected, interruptions; `unsure`: whether the history is still the one that was seen is
+                                  not known, and only the keys themselves can tell */
     WATCHING_DO_END, /* status, detail: EW_OK after a stop. Given once no call and no stream is left; the last effect */
     WATCHING_DO_LOG, /* level in `status`, text in `detail`, revision */
 } watching_effect_type;
@@ -85,7 +98,7 @@ typedef struct watching_effect {
     uint64_t epoch;
     int64_t revision;
     ew_slice bytes; /* borrowed: from the event, or from the core until its next step */
-    bool first, last, connected;
+    bool first, last, connected, rewritten, unsure;
     unsigned interruptions;
     int status;
     const char *detail; /* like `bytes` */

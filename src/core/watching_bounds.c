@@ -20,7 +20,7 @@ int watching_compare(ew_slice a, ew_slice b) {
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-static bool is_behind_range(const watching *w, ew_slice key) {
+bool watching_is_behind_range(const watching *w, ew_slice key) {
     ew_slice end = w->config.range_end;
     bool open = end.len == 1 && *(const char *)end.data == '\0'; /* etcd's sign for the end of the keyspace */
     return !open && watching_compare(key, end) >= 0;
@@ -37,7 +37,7 @@ bool watching_set_bound(watching *w) {
     size_t level = w->level < w->next_len ? w->level : w->next_len;
     memcpy(bound, w->next_key, level);
     size_t len = prefix_successor(bound, level);
-    if (len > 0 && !is_behind_range(w, (ew_slice){bound, len}))
+    if (len > 0 && !watching_is_behind_range(w, (ew_slice){bound, len}))
         w->bound_len = len;
     return true;
 }

@@ -1,5 +1,5 @@
 /* The watching core's inside, shared by its files: watching.c (the life), watching_pages.c and watching_bounds.c (the
- * snapshot), watching_stream.c (the watch).
+ * snapshot), watching_stream.c (the watch), watching_history.c (whether it is still the same history).
  *
  * Handlers only change the state. What the new state wants and is not out yet (a range call, a stream, the end) is
  * started in one place, pursue in watching.c, at the end of each step. */
@@ -24,7 +24,9 @@
 #define WATCHING_BAD_ANSWERS_MAX 10
 #define WATCHING_DENIALS_MAX     3
 #define WATCHING_FALLS_MAX       5
-#define WATCHING_BEHIND_MAX      5
+
+/* So many streams may be silent before they have shown again what was seen: then it is taken for missing. */
+#define WATCHING_SILENT_MAX 2
 
 /* A silent stream is given at most so many times silence_ms: 2 to the power of this. */
 #define WATCHING_RENEWALS_MAX 4
@@ -39,6 +41,7 @@ struct watching {
     uint64_t random;
 
     bool range_out;  /* a range call is under way */
+    bool range_asks; /* and it asks for etcd's revision only */
     bool stream_out; /* a stream is open, opening or ending */
     bool closing;    /* that stream has been told to end: whatever it still says is late */
     bool ended;      /* WATCHING_DO_END was given */
@@ -46,7 +49,16 @@ struct watching {
     uint64_t cluster_id; /* of the first answer */
     uint64_t epoch;
     int64_t seen;    /* the newest whole revision that was sent on: the watch goes on behind it */
-    int64_t highest; /* the newest revision that any snapshot or event showed: no snapshot may be older (ETCD P7) */
+    int64_t highest; /* the newest revision that any snapshot or event showed: an older snapshot is one member's (ETCD
+                        P7), or etcd has lost it */
+
+    /* The history; see watching_history.c. */
+    int64_t last;         /* the newest revision whose events the watch has shown since the snapshot; 0: none */
+    uint64_t last_digest; /* of these events */
+    bool confirmed;       /* this stream has shown them again, or has nothing to show */
+    bool fresh;           /* no stream has been lost since the snapshot was read in one go */
+    bool rewritten;       /* the next whole snapshot is of another history */
+    int64_t loaded_at_ms;
 
     /* The snapshot under way. */
     int64_t pinned; /* its revision; 0 before its first page */
@@ -79,7 +91,7 @@ struct watching {
     bool joined_sent; /* the step before sent `joined`: it is free now */
 
     /* What went wrong since something last went well. */
-    unsigned failures, resyncs, bad_answers, falls, behind;
+    unsigned failures, resyncs, bad_answers, falls;
     unsigned denials;  /* calls and streams that were not authenticated */
     unsigned refusals; /* watches that were not permitted, though range calls were */
     int64_t retry_at_ms;
@@ -123,6 +135,9 @@ void *watching_unpack(watching *w, watching_effects *out, arena *memory, const P
 
 bool watching_revision_ok(int64_t revision);
 
+/* The wait before try number `tries` + 2. */
+int64_t watching_backoff_ms(watching *w, unsigned tries);
+
 /* Whether an answer's header can be: if not, that has been dealt with. */
 bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header);
 
@@ -141,11 +156,36 @@ bool watching_shrink_page(watching *w, watching_effects *out);     /* false if i
 bool watching_set_bound(watching *w); /* for the next page; false when out of memory */
 void watching_learn_bound(watching *w, const Pb__RangeResponse *page);
 int watching_compare(ew_slice a, ew_slice b); /* etcd's order of keys */
+bool watching_is_behind_range(const watching *w, ew_slice key);
+
+/* ---- watching_history.c ---- */
+
+/* The response is whole, and the newest of its events, at `revision`, begin at `newest`: they may have to come again.
+ */
+void watching_keep_last(watching *w, ew_slice newest, int64_t revision);
+
+/* A stream that is resumed gives `bytes`, whole and with events: true once all that was seen has come again. Otherwise
+ * it is still to come, or the history is another one, which has been dealt with. */
+bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out);
+
+/* All that was seen should have come again by now, and has not. */
+void watching_miss_last(watching *w, watching_effects *out);
+
+/* Etcd's history is not the one that was seen: loads the prefix again. */
+void watching_find_rewritten(watching *w, watching_effects *out, const char *why);
+
+/* A linearizable read was answered at `revision`, which is below what was seen. */
+void watching_fall(watching *w, watching_effects *out, int64_t revision);
+
+/* A response says `revision`, which is below what was seen: leaves the stream and asks etcd. */
+void watching_doubt(watching *w, watching_effects *out, int64_t revision);
+void watching_ask(watching *w, watching_effects *out);
+void watching_take_revision(watching *w, const watching_event *event, watching_effects *out);
 
 /* ---- watching_stream.c ---- */
 
 void watching_open(watching *w, watching_effects *out);
-void watching_send_health(watching *w, watching_effects *out, bool connected);
+watching_effect *watching_send_health(watching *w, watching_effects *out, bool connected);
 void watching_drop(watching *w, watching_effects *out); /* leave the stream, whatever it is doing */
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out);
 void watching_forget_sent(watching *w); /* what the step before lent to its effects */

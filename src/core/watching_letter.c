@@ -14,6 +14,7 @@ void watching_letter_write(watching_letter *letter, const watching_effect *effec
         letter->snapshot.page = binary(effect->bytes);
         letter->snapshot.first = effect->first;
         letter->snapshot.last = effect->last;
+        letter->snapshot.rewritten = effect->rewritten;
         letter->message.snapshot = &letter->snapshot;
         break;
     case WATCHING_DO_SEND_EVENTS:
@@ -31,6 +32,7 @@ void watching_letter_write(watching_letter *letter, const watching_effect *effec
         msg__health__init(&letter->health);
         letter->health.connected = effect->connected;
         letter->health.interruptions = effect->interruptions;
+        letter->health.unsure = effect->unsure;
         letter->message.health = &letter->health;
         break;
     }

@@ -10,6 +10,7 @@ void watching_start_pages(watching *w) {
     w->pinned = w->config.audit_revision;
     w->next_len = w->bound_len = w->level = 0;
     w->from_bound = w->unfinished = false;
+    w->fresh = true;
 }
 
 /* ---- compaction ---- */
@@ -167,6 +168,7 @@ static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes
     watching_effect *effect = emit_page(w, bytes, out);
     effect->first = first;
     effect->last = last;
+    effect->rewritten = w->rewritten;
     if (w->highest < w->pinned)
         w->highest = w->pinned;
     w->failures = w->bad_answers = w->denials = w->falls = 0;
@@ -180,6 +182,7 @@ void watching_finish_snapshot(watching *w, watching_effects *out) {
         return;
     w->unfinished = false;
     w->unproved = true;
+    w->rewritten = false;
     emit_page(w, (ew_slice){0}, out)->last = true;
 }
 
@@ -199,6 +202,7 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
     } else if (last) {
         w->seen = w->pinned;
         w->unfinished = true;
+        w->loaded_at_ms = w->now_ms;
         watching_move(w, out, WATCHING_WATCHING);
     } else if (page->n_kvs > 0) {
         adapt_limit(w, page->n_kvs, bytes.len);
@@ -208,8 +212,11 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
 void watching_take_page(watching *w, const watching_event *event, watching_effects *out) {
     if (!w->range_out)
         return;
-    w->range_out = false;
-    if (w->state != WATCHING_SYNCING)
+    bool asks = w->range_asks;
+    w->range_out = w->range_asks = false;
+    if (asks && w->state == WATCHING_ASKING)
+        watching_take_revision(w, event, out);
+    if (asks || w->state != WATCHING_SYNCING)
         return; /* it was cancelled, too late */
     arena memory;
     arena_init(&memory);
@@ -220,7 +227,7 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
         if (wrong)
             watching_trouble(w, out, EW_ERR_BAD_ANSWER, wrong);
         else if (pinned < w->highest)
-            watching_trouble(w, out, EW_ERR_REVISION_FELL, "the snapshot is older than what was seen");
+            watching_fall(w, out, pinned);
         else
             accept_page(w, page, event->bytes, out);
     }

@@ -8,11 +8,12 @@
 
 /* ---- the stream's life ---- */
 
-void watching_send_health(watching *w, watching_effects *out, bool connected) {
+watching_effect *watching_send_health(watching *w, watching_effects *out, bool connected) {
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_HEALTH);
     effect->epoch = w->epoch;
-    effect->connected = connected;
+    effect->connected = w->connected = connected;
     effect->interruptions = w->interrupted;
+    return effect;
 }
 
 /* A connection and a token may have to be made for it first. */
@@ -24,7 +25,8 @@ void watching_open(watching *w, watching_effects *out) {
     Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
     create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
     create.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
-    create.start_revision = EW_BUG(watch_from_now) ? 0 : w->seen + 1;
+    w->confirmed = w->last == 0 || EW_BUG(resume_late);
+    create.start_revision = EW_BUG(watch_from_now) ? 0 : w->confirmed ? w->seen + 1 : w->last;
     create.progress_notify = true;
     create.fragment = true;
     Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
@@ -45,7 +47,7 @@ static void drop_stream(watching *w, watching_effects *out) {
     /* A watch that stood this long was a good one: its end is no part of what went wrong before it. */
     if (w->created && w->now_ms >= watching_after(w->created_at_ms, w->config.backoff_max_ms))
         w->failures = w->resyncs = 0;
-    w->created = w->asked = false;
+    w->created = w->asked = w->fresh = false;
     if (EW_BUG(resume_in_revision) && w->joined_len > 0)
         w->seen = w->highest = w->joined_revision;
     w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
@@ -56,10 +58,8 @@ static void drop_stream(watching *w, watching_effects *out) {
 }
 
 void watching_drop(watching *w, watching_effects *out) {
-    if (w->connected) {
+    if (w->connected)
         watching_send_health(w, out, false);
-        w->connected = false;
-    }
     drop_stream(w, out);
 }
 
@@ -89,7 +89,10 @@ void watching_check_silence(watching *w, watching_effects *out) {
         return;
     }
     if (w->asked) {
-        renew(w, out);
+        if (!w->confirmed && w->renewals >= WATCHING_SILENT_MAX)
+            watching_miss_last(w, out);
+        else
+            renew(w, out);
         return;
     }
     Pb__WatchProgressRequest progress = PB__WATCH_PROGRESS_REQUEST__INIT;
@@ -120,6 +123,15 @@ static bool says(const char *reason, const char *words) {
  * so a refusal is believed after a few tries, each with a new snapshot: its range call makes the client authenticate
  * again, and tells a permission that is really missing. */
 static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
+    if (!w->confirmed && r->compact_revision > 0 && r->compact_revision <= w->seen) {
+        /* Only what was seen has been compacted: nothing is lost, but the history is not confirmed by its events. */
+        watching_say(w, out, EW_LOG_INFO, "revision %lld has been compacted and cannot come again", (long long)w->last);
+        w->last = 0;
+        watching_drop(w, out);
+        w->retry_at_ms = w->now_ms;
+        watching_move(w, out, WATCHING_BROKEN);
+        return;
+    }
     if (r->compact_revision > 0) { /* ETCD P4, SEMANTICS 13 */
         watching_compacted(w, out, "the watch's revision has been compacted");
         return;
@@ -135,29 +147,21 @@ static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effect
         watching_resync(w, out, r->cancel_reason);
 }
 
+/* The watch stands, and is known to go on where the one before it ended; or only the keys can tell. */
+static void connect(watching *w, watching_effects *out, bool unsure) {
+    watching_finish_snapshot(w, out); /* first, since a snapshot is as good as an audit */
+    if (!w->connected || unsure)
+        watching_send_health(w, out, true)->unsure = unsure;
+}
+
 static void take_created(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
     w->created = true;
     w->created_at_ms = w->now_ms;
     w->watch_id = r->watch_id;
     w->denials = w->refusals = 0;
-    if (!w->connected)
-        watching_send_health(w, out, true);
-    w->connected = true;
-    watching_finish_snapshot(w, out);
-}
-
-/* What a member calls its newest revision is no measure of what was sent (ETCD P1, P2). But a member that stays behind
- * what was seen here would leave the worker waiting for ever: then a snapshot tells whether the revision fell (P7). */
-static bool stays_behind(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
-    if (r->header->revision >= w->seen) {
-        w->behind = 0;
-        return false;
-    }
-    if (r->header->revision == 0 || ++w->behind <= WATCHING_BEHIND_MAX)
-        return false;
-    w->behind = 0;
-    watching_resync(w, out, "the member that is watched stays behind what was seen");
-    return true;
+    bool late = w->now_ms >= watching_after(w->loaded_at_ms, w->config.backoff_max_ms);
+    if (w->confirmed)
+        connect(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
 }
 
 /* ---- events ---- */
@@ -166,38 +170,61 @@ static bool stays_behind(watching *w, const Pb__WatchResponse *r, watching_effec
 typedef struct events_seen {
     size_t count;
     int64_t highest; /* mod_revision, the only one that counts (ETCD P1); -1 if they cannot be true */
+    int64_t lowest;
+    ew_slice newest; /* from the first event at `highest` on */
     size_t rest;     /* bytes of the response that are no events */
 } events_seen;
 
+static bool is_possible(const watching *w, const watch_event *e) {
+    const bool known = e->type == PB__EVENT__EVENT_TYPE__PUT || e->type == PB__EVENT__EVENT_TYPE__DELETE;
+    return known && e->has_kv && e->mod_revision > 0 && watching_revision_ok(e->mod_revision) &&
+           watching_compare(e->key, w->config.key) >= 0 && !watching_is_behind_range(w, e->key);
+}
+
 /* False for what is no WatchResponse. */
-static bool look_at_events(ew_slice bytes, events_seen *out) {
+static bool look_at_events(const watching *w, ew_slice bytes, events_seen *out) {
     watch_event e;
     watch_events s = watch_events_of(bytes);
-    for (*out = (events_seen){0}; watch_events_next(&s, &e); out->count++) {
-        const bool known = e.type == PB__EVENT__EVENT_TYPE__PUT || e.type == PB__EVENT__EVENT_TYPE__DELETE;
-        if (!known || !e.has_kv || e.key.len == 0 || e.mod_revision == 0 || !watching_revision_ok(e.mod_revision))
-            out->highest = -1;
-        else if (out->highest >= 0 && e.mod_revision > out->highest)
+    const uint8_t *from = s.at;
+    for (*out = (events_seen){0}; watch_events_next(&s, &e); out->count++, from = s.at) {
+        if (out->count == 0)
+            out->lowest = e.mod_revision;
+        if (!is_possible(w, &e) || out->highest < 0 || e.mod_revision < out->highest) {
+            out->highest = -1; /* etcd gives them in the order of their revisions */
+        } else if (e.mod_revision > out->highest) {
             out->highest = e.mod_revision;
+            out->newest = (ew_slice){from, (size_t)(s.end - from)};
+        }
     }
     out->rest = s.rest;
     return !s.malformed;
 }
 
-static void send_events(watching *w, ew_slice bytes, int64_t revision, watching_effects *out) {
-    if (revision <= w->seen) {
-        /* ETCD P5: the past again, all of it. */
-        watching_say(w, out, EW_LOG_DEBUG, "events up to revision %lld were seen before", (long long)revision);
-        return;
-    }
+static void send_events(watching *w, ew_slice bytes, const events_seen *e, watching_effects *out) {
+    if (e->highest <= w->seen)
+        return; /* it has only shown what was seen */
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_EVENTS);
     effect->epoch = w->epoch;
-    effect->revision = revision;
+    effect->revision = w->seen = e->highest;
     effect->bytes = bytes;
-    w->seen = revision;
-    if (w->highest < revision)
-        w->highest = revision;
+    watching_keep_last(w, e->newest, e->highest);
+    if (w->highest < w->seen)
+        w->highest = w->seen;
     watching_settle(w);
+}
+
+/* A whole response, with events. What has been seen comes again at the beginning of a stream; later it is the past
+ * again (ETCD P5), or a revision that was changed on the way: the next stream tells. */
+static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watching_effects *out) {
+    bool sure = w->confirmed;
+    if (!sure && !watching_confirm(w, bytes, out))
+        return;
+    if (!sure)
+        connect(w, out, false);
+    if (sure && e->lowest <= w->seen && !EW_BUG(replay_believed))
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch shows again what was seen");
+    else
+        send_events(w, bytes, e, out);
 }
 
 /* Adds a piece to those before it. protobuf merges by concatenation: of a field that stands twice the last one counts,
@@ -231,6 +258,7 @@ void watching_forget_sent(watching *w) {
 /* ETCD P3: a revision may be cut anywhere; only what ends with fragment == false is whole. */
 static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, int64_t revision,
                        watching_effects *out) {
+    events_seen e;
     static const uint8_t whole[] = {0x38,
                                     0x00}; /* fragment = false, said aloud: an absent field would not undo a true */
     if (w->joined_len == 0)
@@ -248,55 +276,78 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
     if (r->fragment && !EW_BUG(fragment_is_whole))
         return;
     w->joined_sent = true; /* it stays untouched until the next step */
-    send_events(w, (ew_slice){w->joined, w->joined_len}, w->joined_revision, out);
+    const ew_slice joined = {w->joined, w->joined_len};
+    if (!look_at_events(w, joined, &e) || e.highest < 0)
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "fragments whose revisions fall");
+    else if (e.count > 0)
+        take_whole(w, joined, &e, out);
+}
+
+/* ETCD P2, SEMANTICS 12: the watch's own notification comes after the events it speaks of. */
+static void take_progress(watching *w, int64_t revision, watching_effects *out) {
+    if (!w->confirmed) {
+        watching_miss_last(w, out);
+        return;
+    }
+    if (revision == w->seen)
+        return;
+    w->seen = revision;
+    if (w->highest < w->seen)
+        w->highest = w->seen;
+    watching_settle(w);
+    watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_PROGRESS);
+    effect->epoch = w->epoch;
+    effect->revision = w->seen;
 }
 
 /* A response of our own watch. */
 static void take_own(watching *w, const Pb__WatchResponse *r, const events_seen *e, ew_slice bytes,
                      watching_effects *out) {
-    int64_t revision = EW_BUG(header_revision) && e->count > 0 ? r->header->revision : e->highest;
-    if (revision < 0) {
+    events_seen seen = *e;
+    if (EW_BUG(header_revision) && e->count > 0)
+        seen.highest = r->header->revision;
+    if (e->highest < 0)
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event without its key or revision");
-    } else if (r->fragment || w->joined_len > 0) {
-        take_piece(w, r, bytes, revision, out);
-    } else if (e->count > 0) {
-        send_events(w, bytes, revision, out);
-    } else if (!r->created && r->header->revision > w->seen) {
-        /* ETCD P2, SEMANTICS 12: the watch's own notification comes behind the events it speaks of. */
-        w->seen = r->header->revision;
-        if (w->highest < w->seen)
-            w->highest = w->seen;
-        watching_settle(w);
-        watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_PROGRESS);
-        effect->epoch = w->epoch;
-        effect->revision = w->seen;
-    }
+    else if (e->highest > r->header->revision)
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event that is newer than etcd");
+    else if (r->fragment || w->joined_len > 0)
+        take_piece(w, r, bytes, seen.highest, out);
+    else if (e->count > 0)
+        take_whole(w, bytes, &seen, out);
+    else if (!r->created)
+        take_progress(w, r->header->revision, out);
+}
+
+/* Whether the response is of the watch that was asked for: there is only one on a stream. */
+static bool is_own(const watching *w, const Pb__WatchResponse *r) {
+    return w->created ? r->watch_id == w->watch_id : r->created && r->watch_id >= 0;
 }
 
 static void take_watch_response(watching *w, const Pb__WatchResponse *r, const events_seen *e, ew_slice bytes,
                                 watching_effects *out) {
-    bool own = w->created && r->watch_id == w->watch_id;
+    bool own = is_own(w, r), was_asked = w->asked;
     w->asked = false;
-    if (!r->created && !r->canceled && !r->fragment)
+    if (!r->created && !r->canceled && !r->fragment && w->confirmed)
         w->renewals = 0;
     expect_sign(w);
     if (r->canceled && (own || !w->created)) {
         take_cancel(w, r, out);
-        return;
+    } else if (!own && (r->watch_id != -1 || e->count > 0)) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a response that is not of this watch");
+    } else if (r->header->revision > 0 && r->header->revision < w->seen) {
+        watching_doubt(w, out, r->header->revision);
+    } else if (own || EW_BUG(progress_overtakes)) {
+        if (!w->created)
+            take_created(w, r, out);
+        if (w->state == WATCHING_WATCHING)
+            take_own(w, r, e, bytes, out);
+    } else if (w->joined_len > 0) {
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a response in the middle of a revision");
+    } else if (was_asked && w->created && !w->confirmed) {
+        /* ETCD P2: a requested progress reply may have overtaken events, and is a sign of life only. But what must come
+         * again has had the time to. */
+        watching_miss_last(w, out);
     }
-    if (r->created && !r->canceled && !w->created && r->watch_id >= 0) {
-        take_created(w, r, out);
-        own = true;
-    }
-    if (!own && r->watch_id != -1) {
-        watching_say(w, out, EW_LOG_WARN, "a response for watch %lld, which is not ours", (long long)r->watch_id);
-        return;
-    }
-    /* ETCD P2: a requested progress reply (watch -1) may have overtaken events: a sign of life, nothing more. */
-    if (e->count == 0 && stays_behind(w, r, out))
-        return;
-    if (own || EW_BUG(progress_overtakes))
-        take_own(w, r, e, bytes, out);
 }
 
 /* All of the response but its events. NULL: said, or without memory told. */
@@ -315,7 +366,7 @@ void watching_take_response(watching *w, const watching_event *event, watching_e
     if (w->state != WATCHING_WATCHING || w->closing)
         return; /* from a stream that has been left */
     events_seen e;
-    if (!look_at_events(event->bytes, &e)) {
+    if (!look_at_events(w, event->bytes, &e)) {
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");
         return;
     }

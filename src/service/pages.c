@@ -36,6 +36,8 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"mirror_bytes", "gauge", "Bytes of the mirror: keys, values and overhead.", (int64_t)s->mirror_bytes},
         {"audits_total", "counter", "Comparisons of the mirror with etcd.", (int64_t)s->audits},
         {"audit_repairs_total", "counter", "Keys that audits found to differ.", (int64_t)s->audit_repairs},
+        {"histories_rewritten_total", "counter", "Loads because etcd's history was not the one that was seen.",
+         (int64_t)s->histories_rewritten},
         {"no_space", "gauge", "1 while transactions wait because etcd is out of space.", s->no_space},
         {"alive", "gauge", "1 unless a tick does not end or a thread hangs.", v->health.alive},
         {"progress_age_ms", "gauge", "Since the slowest thread came round; each does every 5 s.", s->progress_age_ms},

@@ -291,6 +291,8 @@ void check_end(sim_worker *w) {
     if (stats.audit_repairs > 0 && s->drawn.lose_events == 0)
         ew_sim_fail(s, "worker %u: an audit found %llu differences where nothing was lost", w->number,
                     (unsigned long long)stats.audit_repairs);
+    if (stats.rewritten > 0 && s->drawn.lose_events == 0 && s->drawn.bad_answer == 0)
+        ew_sim_fail(s, "worker %u found another history, though nothing was restored", w->number);
     if (w->range || w->audit || w->txn || w->stream)
         ew_sim_fail(s, "worker %u ended with %s under way", w->number,
                     w->range || w->audit ? "a read"

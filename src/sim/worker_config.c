@@ -102,6 +102,7 @@ void sim_worker_configure(sim_worker *w) {
         .session_lease = w->lease,
         .record_lease = sim_record_lease(w->sim),
         .audit_interval_ms = bend->audit_interval_ms,
+        .barrier_patience_ms = o->watch_silence_ms,
         .seed = sim_next(&w->sim->random),
     };
 }

@@ -72,12 +72,13 @@ static void commit(sim_worker *w, const Msg__Patches *patches) {
     sim_send(&w->reactor_to_committer, &m, true, false);
 }
 
-static void ask_audit(sim_worker *w, uint64_t number, int64_t revision, bool resync) {
+static void ask_watcher(sim_worker *w, const ticking_effect *e) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = number;
-    audit.revision = revision;
-    audit.resync = resync;
+    audit.number = e->audit;
+    audit.revision = e->revision;
+    audit.resync = e->type == TICKING_DO_RESYNC;
+    audit.rewritten = e->rewritten;
     m.audit = &audit;
     sim_send(&w->reactor_to_watcher, &m, true, false);
 }
@@ -91,10 +92,8 @@ static void carry_out(sim_worker *w, const ticking_effect *e) {
         commit(w, e->patches);
         break;
     case TICKING_DO_AUDIT:
-        ask_audit(w, e->audit, e->revision, false);
-        break;
     case TICKING_DO_RESYNC:
-        ask_audit(w, 0, 0, true);
+        ask_watcher(w, e);
         break;
     case TICKING_DO_REPLY:
         sim_worker_replied(w, e->submit_id, e->status, e->revision);
@@ -176,7 +175,7 @@ static void take_session(sim_worker *w, const Msg__Message *m) {
 
 static void take_message(sim_worker *w, const Msg__Message *m) {
     check_message(w, m);
-    if (m->snapshot || m->events || m->progress || m->outcome || m->audited)
+    if (m->snapshot || m->events || m->progress || m->health || m->outcome || m->audited)
         step(w, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->stop) {
         stop_peers(w);

@@ -167,7 +167,8 @@ void sim_watcher_round(void *actor) {
         if (m && m->stop)
             step(w, (watching_event){.type = WATCHING_STOP});
         else if (m && m->audit && m->audit->resync)
-            step(w, (watching_event){.type = WATCHING_RESYNC});
+            step(w, (watching_event){
+                        .type = WATCHING_RESYNC, .revision = m->audit->revision, .rewritten = m->audit->rewritten});
         else if (m && m->audit && !w->watcher_down)
             sim_audit_start(w, m->audit);
         else if (!m || !m->audit)

@@ -362,6 +362,40 @@ void etcd_server_wipe(etcd_server *s) {
         remove_data(s);
 }
 
+void etcd_server_save(const etcd_server *s, const char *path) {
+    etcd_server first = *s;
+    char out[1024] = "";
+    first.next = NULL; /* a snapshot is of one member */
+    if (etcdctl(&first, out, sizeof out, "snapshot", "save", path, NULL) != 0)
+        process_die("etcdctl snapshot save: %s", out);
+}
+
+static char *flag_of(const etcd_server *s, const char *head) {
+    for (char **a = s->argv; *a; a++)
+        if (strncmp(*a, head, strlen(head)) == 0)
+            return *a;
+    process_die("etcd was started without %s", head);
+}
+
+void etcd_server_restore(etcd_server *s, const char *path) {
+    remove_data(s);
+    char out[2048] = "";
+    char *argv[] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"),
+                    "snapshot",
+                    "restore",
+                    (char *)(uintptr_t)path,
+                    flag_of(s, "--name="),
+                    flag_of(s, "--data-dir="),
+                    flag_of(s, "--initial-cluster="),
+                    flag_of(s, "--initial-cluster-token="),
+                    flag_of(s, "--initial-advertise-peer-urls="),
+                    NULL};
+    if (process_run(argv, out, sizeof out) != 0)
+        process_die("etcdctl snapshot restore: %s", out);
+    if (s->next)
+        etcd_server_restore(s->next, path);
+}
+
 void etcd_server_pause(etcd_server *s) {
     for (; s; s = s->next) {
         kill(s->pid, SIGSTOP);

@@ -43,8 +43,11 @@ void etcd_server_restart(etcd_server *s);                 /* after one of these:
 void etcd_server_restart_without_waiting(etcd_server *s); /* for a member that needs another one to be ready */
 void etcd_server_replace(etcd_server *s);                 /* by a new, empty cluster on the same ports */
 void etcd_server_wipe(etcd_server *s);                    /* while it is down: removes its data */
-void etcd_server_pause(etcd_server *s);                   /* SIGSTOP: connections stay open, nothing answers */
-void etcd_server_resume(etcd_server *s);                  /* SIGCONT */
+void etcd_server_save(const etcd_server *s, const char *path); /* etcdctl snapshot save, of the first node */
+void etcd_server_restore(etcd_server *s, const char *path);    /* while it is down: etcdctl snapshot restore, by the
+                                                                  same names and token, so of the same cluster id */
+void etcd_server_pause(etcd_server *s);                        /* SIGSTOP: connections stay open, nothing answers */
+void etcd_server_resume(etcd_server *s);                       /* SIGCONT */
 
 /* One of its metrics, of all nodes together: `name` with its labels, as it stands in /metrics; -1 if no node has it.
  */

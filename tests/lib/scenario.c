@@ -72,6 +72,21 @@ void scene_wipe_etcd(void) {
     etcd_server_wipe(server);
 }
 
+static const char *saved_path(void) {
+    static char path[160];
+    snprintf(path, sizeof path, "%s/saved", server->dir);
+    return path;
+}
+
+void scene_save_etcd(void) {
+    remove(saved_path());
+    etcd_server_save(server, saved_path());
+}
+
+void scene_restore_etcd(void) {
+    etcd_server_restore(server, saved_path());
+}
+
 void scene_pause_etcd(void) {
     server_was_away = true;
     etcd_server_pause(server);

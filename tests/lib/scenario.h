@@ -41,7 +41,9 @@ int64_t scene_now_ms(void);
 /* Faults of the server. The hand must not be used before it is back. */
 void scene_kill_etcd(void);
 void scene_start_etcd(void);
-void scene_wipe_etcd(void); /* between the two: it has lost its data */
+void scene_wipe_etcd(void);    /* between the two: it has lost its data */
+void scene_save_etcd(void);    /* its state as of now, which */
+void scene_restore_etcd(void); /* between the two replaces the one it had, under the same cluster id */
 void scene_pause_etcd(void);
 void scene_resume_etcd(void);
 

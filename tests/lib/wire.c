@@ -253,6 +253,13 @@ void wire_tear(wire *w, wire_way way) {
     given(w);
 }
 
+void wire_flip(wire *w, wire_way way, unsigned at) {
+    relay_faults *f = give(w);
+    f->flip |= way;
+    f->flip_at = at;
+    given(w);
+}
+
 void wire_mend(wire *w) {
     give(w);
     w->mending = true;

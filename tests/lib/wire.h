@@ -28,13 +28,16 @@ void wire_deliver(wire *w, wire_way way);   /* what was kept goes through now: r
 void wire_delay(wire *w, int ms);           /* latency, each way */
 void wire_throttle(wire *w, int bytes_a_s); /* each way */
 void wire_tear(wire *w, wire_way way);      /* once: of the next bytes, half passes, then the connection is reset */
-void wire_mend(wire *w);                    /* ends all of them */
+void wire_flip(wire *w, wire_way way, unsigned at); /* once: of the next bytes, enough for a message, bit number `at`,
+                                                       counted from their end, is another one */
+void wire_mend(wire *w);                            /* ends all of them */
 
 /* What has happened so far; numbers only grow. `up` is 0 and `down` is 1 in each pair. */
 typedef struct wire_counts {
     uint64_t made;         /* connections */
     uint64_t broken;       /* by the relay, not by their ends; refused ones as well */
     uint64_t torn;         /* of these, in the middle of something */
+    uint64_t flipped;      /* bits */
     uint64_t passed[2];    /* bytes, on time or not */
     uint64_t swallowed[2]; /* bytes */
     uint64_t held[2];      /* bytes that waited for a mend */

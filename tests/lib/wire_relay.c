@@ -142,6 +142,11 @@ static relay_end take(relay_pair *p, relay_faults *f, int way, int64_t now_us, w
     }
     if ((f->tear & bit(way)) != 0 && len >= WORTH_TEARING && from->first == NULL)
         return tear(p, f, way, bytes, len);
+    if ((f->flip & bit(way)) != 0 && len >= WORTH_TEARING) {
+        f->flip &= ~bit(way);
+        bytes[len - 1 - f->flip_at / 8 % len] ^= (char)(1u << f->flip_at % 8);
+        counts->flipped++;
+    }
     counts->late[way] += f->delay_us > 0 ? len : 0;
     push(from, bytes, len, now_us + f->delay_us);
     return RELAY_GOES_ON;

@@ -10,7 +10,8 @@
 /* What is wrong with the wire; sets of wire_way where they are no number. */
 typedef struct relay_faults {
     bool cut;
-    unsigned hold, keep, swallow, tear;
+    unsigned hold, keep, swallow, tear, flip;
+    unsigned flip_at;
     int64_t delay_us;
     int bytes_a_s;     /* 0: no limit */
     int64_t credit[2]; /* bytes that may be read each way, with a limit */

@@ -731,6 +731,40 @@ static void test_receipt_taken_over(void **state) {
     assert_null(tiny_value(&w->etcd, "/a/y"));
 }
 
+/* etcd was restored from a state in which the receipt was older, or not there yet: nothing is applied, nobody else is
+ * blamed, and the next transaction goes on from what is there. */
+static void test_receipt_is_older(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 3; kind++) {
+        use(&plain_config);
+        w->etcd.revision = 20;
+        commit_one("/a/x");
+        commit_one("/a/z");
+        tiny_delete(&w->etcd, "/a/x");
+        tiny_delete(&w->etcd, "/a/z");
+        w->etcd.revision = kind == 0 ? 40 : 15; /* others may have passed the old revision */
+        if (kind < 2)
+            tiny_set(&w->etcd, 14, RECEIPT, strlen(RECEIPT), kind ? "7" : "1", 1, kind ? 5 : LEASE);
+        else
+            tiny_remove(&w->etcd, RECEIPT, strlen(RECEIPT));
+        batch *b = batch_new(2, 0);
+        batch_put(b, "/a/y", 0, "1");
+        give(w, b);
+        applied(w);
+        assert_outcome(w, EW_ERR_REFUSED, 0);
+        assert_true(w->outcome.rewritten);
+        assert_false(w->outcome.unknown);
+        assert_int_equal(w->outcome.conflict_revision, 0);
+        assert_null(tiny_value(&w->etcd, "/a/y"));
+        b = batch_new(3, 0);
+        batch_put(b, "/a/y", 0, "1");
+        give(w, b);
+        applied(w);
+        assert_outcome(w, EW_OK, 1);
+        assert_false(w->outcome.rewritten);
+    }
+}
+
 static void test_receipt_is_gone(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -1216,6 +1250,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_fence_of_another_kind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_of_another, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_taken_over, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_is_older, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_is_gone_at_the_start, setup, teardown),

@@ -333,7 +333,37 @@ static void test_foreign_receipt_while_resolving(void **state) {
     }
 }
 
-/* Case 6: whatever says nothing is asked again, later and later, for as long as it takes. */
+/* Case 6: etcd was restored from an older state while the outcome was unknown; also while the fence was being put. */
+static void test_older_receipt_while_resolving(void **state) {
+    (void)state;
+    for (int fencing = 0; fencing < 2; fencing++) {
+        world_free(w);
+        w = world_new(&plain_config);
+        w->etcd.revision = 20;
+        give_one("/a/w", 0, "1");
+        applied(w);
+        give_one("/a/x", 0, "1");
+        if (fencing)
+            tiny_put(&w->etcd, "/a/x", "another's");
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+        if (fencing) { /* refused, but a copy may be on its way */
+            applied(w);
+            assert_true(w->txn);
+        }
+        tiny_set(&w->etcd, 9, RECEIPT, strlen(RECEIPT), "7", 1, LEASE);
+        tiny_delete(&w->etcd, "/a/x");
+        w->etcd.revision = 10;
+        applied(w);
+        assert_outcome(w, EW_ERR_REFUSED, 0);
+        assert_true(w->outcome.rewritten);
+        assert_false(w->outcome.unknown);
+        give_one("/a/x", 0, "1");
+        applied(w);
+        assert_outcome(w, EW_OK, 1);
+    }
+}
+
+/* Case 7: whatever says nothing is asked again, later and later, for as long as it takes. */
 static void test_resolving_takes_long(void **state) {
     (void)state;
     static const int statuses[] = {EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE, EW_ERR_BUSY, EW_ERR_TIMEOUT,
@@ -778,6 +808,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lease_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_of_a_put_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_foreign_receipt_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_older_receipt_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_takes_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_answers, setup, teardown),

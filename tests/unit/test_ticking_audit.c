@@ -319,6 +319,8 @@ static void test_after_finished(void **state) {
     load(l, 9, {"/a/b", 2, "1"});
     settle(l);
     refused(l, 0, 0, 8); /* by a key that was lost before the load: all there is to observe is observed */
+    assert_int_equal(l->resyncs, 1);
+    look(l);
     settle(l);
     assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
     uint64_t number = audit_begins(9);

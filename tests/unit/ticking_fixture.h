@@ -43,6 +43,9 @@ struct life {
     int audits, resyncs;
     uint64_t audit_number;
     int64_t audit_revision;
+    int64_t resync_revision;
+    bool resync_rewritten;
+    bool rewritten; /* the next snapshots are of another history */
     char logs[4096];
 
     bool ended;
@@ -155,6 +158,8 @@ static inline void take_effect(life *l, const ticking_effect *e) {
         break;
     case TICKING_DO_RESYNC:
         l->resyncs++;
+        l->resync_revision = e->revision;
+        l->resync_rewritten = e->rewritten;
         break;
     case TICKING_DO_REPLY:
         l->replies++;
@@ -246,6 +251,7 @@ static inline void page(life *l, int64_t revision, bool first, bool last, const 
     snapshot.revision = revision;
     snapshot.first = first;
     snapshot.last = last;
+    snapshot.rewritten = l->rewritten;
     snapshot.page.len = pb__range_response__get_packed_size(&response);
     snapshot.page.data = malloc(snapshot.page.len + 1);
     pb__range_response__pack(&response, snapshot.page.data);
@@ -338,6 +344,16 @@ static inline void progress(life *l, int64_t revision) {
     p.revision = revision;
     m.epoch = l->epoch;
     m.progress = &p;
+    send_message(l, &m);
+}
+
+static inline void health(life *l, bool connected, bool unsure) {
+    Msg__Health h = MSG__HEALTH__INIT;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    h.connected = connected;
+    h.unsure = unsure;
+    m.epoch = l->epoch;
+    m.health = &h;
     send_message(l, &m);
 }
 

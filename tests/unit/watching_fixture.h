@@ -185,6 +185,7 @@ typedef struct change {
     int64_t revision;
     int type;
     bool without_kv;
+    const char *value;
 } change;
 
 typedef struct response {
@@ -218,6 +219,7 @@ static inline void response_comes(fixture *f, response from) {
         e->kv = c->without_kv ? NULL : &kvs[r.n_events];
         kvs[r.n_events].key = text_bytes(c->key);
         kvs[r.n_events].mod_revision = c->revision;
+        kvs[r.n_events].value = text_bytes(c->value ? c->value : "");
     }
     assert_true(pb__watch_response__get_packed_size(&r) <= sizeof f->bytes);
     size_t size = pb__watch_response__pack(&r, f->bytes);
@@ -259,15 +261,29 @@ static inline void watches(fixture *f, int64_t revision) {
     connects(f);
 }
 
-/* The stream breaks, the time passes, and another one is opened; `revision` is the last whole one. */
-static inline void reopens_behind(fixture *f, int64_t revision) {
+/* The stream breaks, the time passes, and another one is opened, which starts at `revision`. */
+static inline void reopens_at(fixture *f, int64_t revision) {
     if (f->witness.stream_out)
         failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
     is_in(f, WATCHING_BROKEN);
     deadline_passes(f, 1000);
     is_in(f, WATCHING_WATCHING);
     assert_non_null(wants(f, WATCHING_DO_OPEN));
-    assert_int_equal(f->watch->create_request->start_revision, revision + 1);
+    assert_int_equal(f->watch->create_request->start_revision, revision);
+}
+
+/* The same without events since the snapshot: it starts behind what was seen. */
+static inline void reopens_behind(fixture *f, int64_t revision) {
+    reopens_at(f, revision + 1);
+}
+
+/* A stream that is resumed is created; etcd is at `revision`. It is not told to be connected before the last events
+ * have come again. */
+static inline void is_created(fixture *f, int64_t revision) {
+    bool connected = f->witness.connected;
+    response_comes(f, (response){.header = {revision}, .watch_id = 7, .created = true});
+    assert_int_equal(effects(f), 0);
+    assert_int_equal(f->witness.connected, connected);
 }
 
 static inline void ends_with(fixture *f, int status) {

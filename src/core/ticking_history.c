@@ -1,0 +1,49 @@
+/* Signs that the mirror is wrong: etcd was restored from an older state, or an answer was changed on its way to us.
+ *
+ * The watcher finds a history that was rewritten when it resumes its stream (watching_history.c), and asks for an audit
+ * where it cannot. Here is what it cannot see:
+ *  - a commit that the watch never shows: a revision that is not of this history, an event that was lost;
+ *  - a refusal by a change that the mirror should have, or again and again by a key that is not there: the mirror has
+ *    something else than etcd.
+ * All of them lead to a load, or to an audit first where the sign alone proves nothing. */
+#include "core/ticking_private.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+void ticking_load_again(ticking *t, int64_t revision, bool rewritten) {
+    ticking_drop_audit(t);
+    ticking_effect *e = ticking_emit(t, TICKING_DO_RESYNC);
+    e->revision = revision;
+    e->rewritten = rewritten;
+}
+
+void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h) {
+    if (h->connected && !t->connected)
+        t->barrier_since_ms = t->now_ms;
+    t->connected = h->connected;
+    if (!h->unsure || epoch != t->epoch || !t->loaded)
+        return;
+    t->unsure = true;
+    t->unsure_revision = t->received;
+    ticking_drop_audit(t); /* one that has begun says nothing of what came after it */
+    ticking_want_audit(t, 0);
+}
+
+int64_t ticking_barrier_due_ms(const ticking *t) {
+    bool waits = t->connected && t->loaded && !t->batch_out && !t->ending && t->observed < t->barrier;
+    if (!waits || t->config.barrier_patience_ms <= 0)
+        return INT64_MAX;
+    return t->barrier_since_ms + t->config.barrier_patience_ms;
+}
+
+void ticking_take_barrier_time(ticking *t) {
+    char text[160];
+    snprintf(text, sizeof text,
+             "the watch is at revision %" PRId64 " and does not show the own commit at %" PRId64
+             ": loading the prefix again",
+             t->observed, t->barrier);
+    ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
+    t->barrier_since_ms = t->now_ms;
+    ticking_load_again(t, t->barrier, false);
+}

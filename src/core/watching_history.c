@@ -1,0 +1,139 @@
+/* Whether etcd's history is still the one that was seen.
+ *
+ * After a restore from an older state (etcdctl snapshot restore, an older data directory, an empty one with the same
+ * cluster token) etcd goes on under the same cluster id. Its revision falls first, and may have passed what was seen by
+ * the time that a stream is opened again: what was written in between lies at revisions that count as seen, and would
+ * never be noticed. So nothing that was seen is believed after a stream was lost, unless it is shown again:
+ *
+ *  1. A stream is resumed at the last revision whose events were shown. These must come again as they were, which their
+ *     digest tells, and nothing between them and what was seen: a progress notification said that there is nothing.
+ *     Only then is the watch reported as connected. If they differ, or do not come, the prefix is loaded again.
+ *  2. Without such events (none since the snapshot, or compacted meanwhile) the stream is resumed behind what was seen,
+ *     and the reactor compares its keys with etcd's (`unsure`; see ticking_audit.c).
+ *  3. A response that says a revision below what was seen comes from a member that is behind, or from an etcd that has
+ *     lost it. Linearizable reads tell which; several, since a read may be stale as well (ETCD P7). */
+#include "core/watching_internal.h"
+
+#include "core/event_digest.h"
+#include "core/watch_events.h"
+
+#include <stdio.h>
+
+/* ---- what comes again ---- */
+
+static uint64_t digest_event(const watch_event *e) {
+    return event_digest(e->type, e->key, e->value, e->mod_revision);
+}
+
+void watching_keep_last(watching *w, ew_slice newest, int64_t revision) {
+    watch_event e;
+    watch_events s = watch_events_of(newest);
+    w->last = revision;
+    w->last_digest = 0;
+    while (watch_events_next(&s, &e))
+        if (e.mod_revision == revision)
+            w->last_digest += digest_event(&e);
+}
+
+typedef enum comparison { THE_SAME, DIFFERENT, MISSING, NOT_YET } comparison;
+
+static comparison compare(const watching *w, ew_slice bytes) {
+    watch_event e;
+    watch_events s = watch_events_of(bytes);
+    uint64_t digest = 0;
+    bool newer = false;
+    while (watch_events_next(&s, &e)) {
+        if (e.mod_revision == w->last)
+            digest += digest_event(&e);
+        else if (e.mod_revision > w->last && e.mod_revision <= w->seen)
+            return DIFFERENT;
+        newer |= e.mod_revision > w->seen;
+    }
+    if (digest != 0)
+        return digest == w->last_digest ? THE_SAME : DIFFERENT;
+    return newer ? MISSING : NOT_YET; /* older ones may be the past, told again (ETCD P5) */
+}
+
+bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out) {
+    char why[128];
+    switch (compare(w, bytes)) {
+    case THE_SAME:
+        w->confirmed = true;
+        return true;
+    case DIFFERENT:
+        snprintf(why, sizeof why, "revisions %lld to %lld do not come again as they were seen", (long long)w->last,
+                 (long long)w->seen);
+        watching_find_rewritten(w, out, why);
+        return false;
+    case MISSING:
+        watching_miss_last(w, out);
+        return false;
+    case NOT_YET:
+        return false;
+    }
+    return false;
+}
+
+void watching_miss_last(watching *w, watching_effects *out) {
+    char why[128];
+    snprintf(why, sizeof why, "revision %lld, the last one that was seen below the prefix, does not come again",
+             (long long)w->last);
+    watching_find_rewritten(w, out, why);
+}
+
+void watching_find_rewritten(watching *w, watching_effects *out, const char *why) {
+    char text[256];
+    snprintf(text, sizeof text,
+             "etcd's history is not the one that was seen, as after a restore from an older state: %s", why);
+    watching_say(w, out, EW_LOG_ERROR, "%s", text);
+    w->rewritten = true;
+    watching_resync(w, out, "etcd's history was rewritten");
+}
+
+/* ---- a revision below what was seen ---- */
+
+void watching_fall(watching *w, watching_effects *out, int64_t revision) {
+    char why[128];
+    snprintf(why, sizeof why, "etcd is at revision %lld, and revision %lld was seen", (long long)revision,
+             (long long)w->highest);
+    watching_trouble(w, out, EW_ERR_REVISION_FELL, why);
+}
+
+void watching_doubt(watching *w, watching_effects *out, int64_t revision) {
+    watching_say(w, out, EW_LOG_WARN, "the member that is watched is at revision %lld, below %lld: asking etcd",
+                 (long long)revision, (long long)w->seen);
+    watching_drop(w, out);
+    w->retry_at_ms = w->now_ms;
+    watching_move(w, out, WATCHING_ASKING);
+}
+
+/* The header of a linearizable read. Of one key, since etcd 3.4 counts a whole range; it need not exist. */
+void watching_ask(watching *w, watching_effects *out) {
+    Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
+    request.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
+    request.limit = 1;
+    request.keys_only = true;
+    ew_slice bytes;
+    if (!watching_pack(w, out, &request.base, &bytes))
+        return;
+    watching_emit(out, WATCHING_DO_RANGE)->bytes = bytes;
+    w->range_out = w->range_asks = true;
+}
+
+void watching_take_revision(watching *w, const watching_event *event, watching_effects *out) {
+    arena memory;
+    arena_init(&memory);
+    const Pb__RangeResponse *r = watching_unpack(w, out, &memory, &pb__range_response__descriptor, event->bytes);
+    if (r && watching_header_ok(w, out, r->header)) {
+        if (r->header->revision < w->seen) {
+            watching_fall(w, out, r->header->revision);
+        } else {
+            watching_say(w, out, EW_LOG_INFO, "etcd is at revision %lld: only the member was behind",
+                         (long long)r->header->revision);
+            w->falls = 0;
+            w->retry_at_ms = watching_after(w->now_ms, watching_backoff_ms(w, w->failures++));
+            watching_move(w, out, WATCHING_BROKEN);
+        }
+    }
+    arena_fini(&memory);
+}

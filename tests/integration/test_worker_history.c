@@ -1,0 +1,313 @@
+/* A worker under which etcd is restored from an older state, by the same names and token, and so under the same cluster
+ * id (SEMANTICS 14): what it saw of the lost history vanishes, what others wrote since is there, and it goes on. Its
+ * wire is cut until others have passed the old revision, or not, as each test wants. */
+#include "lib/scenario.h"
+#include "lib/wire.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { PHANTOMS = 20 };
+
+static void open_history(stage *s, wire *w) {
+    stage_open(s, "/history");
+    stage_set(s, "endpoints", wire_endpoint(w));
+    stage_set(s, "session_ttl_s", "60");
+    s->updates = true;
+}
+
+static void put_many(const char *head, int count) {
+    char key[64];
+    for (int i = 0; i < count; i++) {
+        snprintf(key, sizeof key, "%s%d", head, i);
+        hand_put(key, "1");
+    }
+}
+
+/* etcd goes on from what was saved, and others write until the old revision is passed. */
+static void restore_and_pass(int64_t seen) {
+    scene_kill_etcd();
+    scene_restore_etcd();
+    scene_start_etcd();
+    assert_true(hand_revision() < seen);
+    put_many("/history/missing", PHANTOMS);
+    while (hand_revision() <= seen)
+        hand_put("/elsewhere", "1");
+}
+
+static bool is_rewritten(void *arg) {
+    ew_worker_stats stats = stage_stats(arg);
+    return stats.histories_rewritten == 1 && stats.ready;
+}
+
+/* As etcd has it: every key, and no key more. */
+static int compare_all(stage *s, ew_tick *t) {
+    ew_result *r;
+    ew_entry e = {0};
+    size_t n = 0;
+    int status = ew_client_get(s->arg, ew_keys_prefix(EW_STR("/history/")), NULL, &r, NULL);
+    EXPECT(s, status == EW_OK);
+    if (status != EW_OK)
+        return EW_OK;
+    for (; ew_tick_scan(t, EW_STR(""), &e); n++) {
+        const ew_kv *kv = n < ew_result_count(r) ? ew_result_at(r, n) : NULL;
+        EXPECT(s, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
+                      kv->mod_revision == e.mod_revision);
+    }
+    EXPECT(s, n == ew_result_count(r));
+    ew_result_free(r);
+    return EW_OK;
+}
+
+static void has_it_all(stage *s) {
+    s->arg = hand_client();
+    stage_await_tick(s, hand_put("/history/last", "1"));
+    stage_do(s, compare_all);
+    s->arg = NULL;
+}
+
+static int put_own(stage *s, ew_tick *t) {
+    (void)s;
+    return ew_group_put(ew_tick_group(t), EW_STR("/history/own"), EW_STR("1"));
+}
+
+static void goes_on(stage *s) {
+    has_it_all(s);
+    stage_do(s, put_own);
+    stage_do(s, put_own);
+    assert_true(hand_get("/history/own").version >= 2);
+    assert_int_equal(stage_stats(s).histories_rewritten, 1);
+    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/history/");
+}
+
+/* The last event that was seen is of the lost history: it does not come again. */
+static void test_others_have_passed_the_old_revision(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    hand_put("/history/kept", "1");
+    hand_put("/history/changed", "before");
+    open_history(&s, w);
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_do(&s, put_own);
+    scene_save_etcd();
+    put_many("/history/phantom", PHANTOMS);
+    int64_t seen = hand_put("/history/changed", "after");
+    stage_await_tick(&s, seen);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    restore_and_pass(seen);
+    wire_mend(w);
+    assert_true(scene_until(is_rewritten, &s));
+    goes_on(&s);
+    wire_close(w);
+}
+
+/* The last event that was seen is in both histories, and what came after it is not. */
+static void test_the_last_event_is_in_both(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    open_history(&s, w);
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    int64_t seen = hand_put("/history/both", "1");
+    stage_await_tick(&s, seen);
+    scene_save_etcd();
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    for (int i = 0; i < 100; i++)
+        hand_put("/elsewhere", "2");
+    restore_and_pass(hand_revision());
+    wire_mend(w);
+    stage_await_ready(&s, true);
+    has_it_all(&s); /* nothing that was seen is lost, so it just goes on */
+    assert_int_equal(stage_stats(&s).snapshots, 1);
+    assert_int_equal(stage_stats(&s).histories_rewritten, 0);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/history/");
+    wire_close(w);
+}
+
+/* Nobody has written since: the revision is below what was seen. */
+static void test_the_revision_fell(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    hand_put("/history/kept", "1");
+    open_history(&s, w);
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    stage_do(&s, put_own);
+    scene_save_etcd();
+    put_many("/history/phantom", PHANTOMS);
+    int64_t seen = hand_put("/history/kept", "2");
+    stage_await_tick(&s, seen);
+    scene_kill_etcd();
+    stage_await_ready(&s, false);
+    scene_restore_etcd();
+    scene_start_etcd();
+    assert_true(scene_until(is_rewritten, &s));
+    assert_true(stage_stats(&s).revision < seen);
+    goes_on(&s);
+    wire_close(w);
+}
+
+/* Nothing has happened since the load that could come again: the keys are compared. */
+static void test_nothing_was_seen_since_the_load(void **state) {
+    (void)state;
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    hand_put("/history/kept", "1");
+    scene_save_etcd();
+    put_many("/history/phantom", PHANTOMS);
+    for (int i = 0; i < 50; i++)
+        hand_put("/elsewhere", "3");
+    open_history(&s, w);
+    stage_set(&s, "exactly_once", "off"); /* or its lease would be younger than the restored state */
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    restore_and_pass(hand_revision());
+    wire_mend(w);
+    assert_true(scene_until(is_rewritten, &s));
+    assert_true(stage_stats(&s).audit_repairs >= PHANTOMS);
+    goes_on(&s);
+    wire_close(w);
+}
+
+/* Its data directory is gone, and its token the same. */
+static void wiped(bool pass) {
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    put_many("/history/phantom", PHANTOMS);
+    open_history(&s, w);
+    stage_set(&s, "exactly_once", "off");
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    int64_t seen = hand_put("/history/kept", "1");
+    stage_await_tick(&s, seen);
+    wire_cut(w);
+    stage_await_ready(&s, false);
+    scene_kill_etcd();
+    scene_wipe_etcd();
+    scene_start_etcd();
+    hand_put("/history/new", "1");
+    while (pass && hand_revision() <= seen)
+        hand_put("/elsewhere", "1");
+    wire_mend(w);
+    assert_true(scene_until(is_rewritten, &s));
+    goes_on(&s);
+    wire_close(w);
+}
+
+static void test_wiped(void **state) {
+    (void)state;
+    wiped(false);
+}
+
+static void test_wiped_and_passed(void **state) {
+    (void)state;
+    wiped(true);
+}
+
+/* ---- with groups under way ---- */
+
+static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t number = 0;
+    if (current != NULL && !ew_slice_int(current->value, &number))
+        return EW_ERR_REACTOR;
+    return ew_value_set_int(next, number + 1);
+}
+
+/* What was committed, by the mod_revision it was reported with. */
+typedef struct counting {
+    _Atomic int64_t committed; /* the newest revision */
+    _Atomic bool wrong;
+} counting;
+
+static void counted(void *arg, int status, int64_t revision) {
+    counting *c = arg;
+    if (status == EW_OK)
+        c->committed = revision;
+    else if (status != EW_ERR_CANCELLED && status != EW_ERR_UNKNOWN_OUTCOME)
+        c->wrong = true;
+}
+
+static int count_on(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_on_done(g, counted, s->arg);
+    return ew_group_modify(g, EW_STR("/history/n"), raise_by_one, NULL, NULL);
+}
+
+static bool has_committed_again(void *arg) {
+    stage *s = arg;
+    return stage_stats(s).ready && stage_stats(s).histories_rewritten > 0 &&
+           ((counting *)s->arg)->committed == hand_get("/history/n").mod_revision;
+}
+
+/* It commits in every tick, with a receipt that is older after the restore: it takes it over, and blames nobody. Each
+ * commit since is there once. */
+static void test_groups_go_on(void **state) {
+    (void)state;
+    counting c = {0};
+    stage s;
+    wire *w = wire_open(scene_endpoint());
+    open_history(&s, w);
+    s.every = count_on;
+    s.arg = &c;
+    stage_start(&s);
+    for (int round = 1; round <= 3; round++) {
+        stage_await_ready(&s, true);
+        stage_await_ticks(&s, 20);
+        scene_save_etcd();
+        stage_await_ticks(&s, 50);
+        wire_cut(w);
+        int64_t seen = hand_revision();
+        scene_kill_etcd();
+        scene_restore_etcd();
+        scene_start_etcd();
+        int64_t restored = hand_get("/history/n").mod_revision;
+        assert_true(restored < seen);
+        while (round != 2 && hand_revision() <= seen)
+            hand_put("/elsewhere", "1");
+        wire_mend(w);
+        while (stage_stats(&s).histories_rewritten < (uint64_t)round)
+            stage_await_ticks(&s, 1);
+        stage_await_ticks(&s, 20);
+    }
+    stage_await_ready(&s, true);
+    int64_t before = 0, after = 0;
+    assert_true(scene_until(has_committed_again, &s));
+    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &before));
+    hand_kv kv = hand_get("/history/n");
+    stage_await_ticks(&s, 20);
+    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &after));
+    assert_true(after > before);
+    hand_kv later = hand_get("/history/n");
+    int64_t raised = 0, was = 0;
+    assert_true(ew_slice_int(ew_str(later.value), &raised) && ew_slice_int(ew_str(kv.value), &was));
+    assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
+    assert_false(c.wrong);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+    hand_delete_prefix("/history/");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_others_have_passed_the_old_revision),
+        scene_test(test_the_last_event_is_in_both),
+        scene_test(test_the_revision_fell),
+        scene_test(test_nothing_was_seen_since_the_load),
+        scene_test(test_wiped),
+        scene_test(test_wiped_and_passed),
+        scene_test(test_groups_go_on),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}

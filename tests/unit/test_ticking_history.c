@@ -1,0 +1,379 @@
+/* The ticking core: another history, and signs that the mirror is wrong. */
+#include "unit/ticking_fixture.h"
+
+static life *l;
+
+static int setup(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.barrier_patience_ms = 5000;
+    config.tick_interval_ms = 86400000;
+    l = life_new(&config);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    life_free(l);
+    return 0;
+}
+
+static ticking_stats stats(void) {
+    ticking_stats s;
+    ticking_get_stats(l->t, &s);
+    return s;
+}
+
+static done_note note;
+
+static int put_y(life *life_, ew_tick *t) {
+    life_->on_tick = NULL;
+    ew_group *g = ew_tick_group(t);
+    note = (done_note){0};
+    assert_int_equal(ew_group_put(g, EW_STR("/a/y"), EW_STR("1")), EW_OK);
+    ew_group_on_done(g, note_done, &note);
+    return EW_OK;
+}
+
+static void loaded(void) {
+    load(l, 50, {"/a/b", 20, "1"}, {"/a/d", 30, "1"}, {"/a/x", 50, "1"});
+    health(l, true, false);
+    settle(l);
+    l->shown[0] = l->logs[0] = '\0';
+    l->ticks = 0;
+}
+
+/* ---- a snapshot of another history ---- */
+
+/* Revisions fall, keys of the lost future are deletions, and a key of the same revision with another value is a change.
+ */
+static void test_the_future_is_forgotten(void **state) {
+    (void)state;
+    loaded();
+    events(l, {"/a/future", 60, "phantom"}, {"/a/d", 70, "phantom"});
+    settle(l);
+    look(l);
+    l->rewritten = true;
+    load(l, 40, {"/a/b", 20, "2"}, {"/a/d", 30, "1"}, {"/a/n", 40, "1"});
+    settle(l);
+    assert_int_equal(l->ticks, 1);
+    assert_int_equal(l->tick_revision, 40);
+    assert_string_equal(l->shown, "+/a/b=2@20 +/a/d=1@30 -/a/future@40 +/a/n=1@40 -/a/x@40 ");
+    assert_non_null(strstr(l->logs, "rewritten"));
+    assert_int_equal(stats().rewritten, 1);
+    assert_int_equal(stats().revision, 40);
+    look(l);
+    l->rewritten = false;
+    events(l, {"/a/b", 41, "3"}); /* what is new there is new, though 70 was seen */
+    settle(l);
+    assert_string_equal(l->shown, "+/a/b=3@41 ");
+    load(l, 41, {"/a/b", 41, "3"}, {"/a/d", 30, "1"}, {"/a/n", 40, "1"});
+    settle(l);
+    assert_int_equal(stats().rewritten, 1);
+    assert_int_equal(stats().snapshots, 3);
+}
+
+/* Above the old revision it is another history all the same. */
+static void test_a_rewritten_history_that_has_grown(void **state) {
+    (void)state;
+    loaded();
+    l->rewritten = true;
+    load(l, 90, {"/a/b", 20, "1"}, {"/a/d", 30, "2"}, {"/a/x", 80, "1"});
+    settle(l);
+    assert_string_equal(l->shown, "+/a/d=2@30 +/a/x=1@80 ");
+    assert_int_equal(stats().rewritten, 1);
+}
+
+/* The own last commit is lost: nothing waits for it. */
+static void test_the_barrier_falls(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    committed(l, 60);
+    assert_done(&note, EW_OK, 60);
+    assert_int_equal(stats().barrier_revision, 60);
+    settle(l);
+    assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
+    l->rewritten = true;
+    load(l, 55, {"/a/b", 20, "1"});
+    settle(l);
+    assert_int_equal(stats().barrier_revision, 55);
+    assert_int_equal(l->tick_revision, 55);
+}
+
+/* A batch is out: its groups are refused, and evaluated on what there is. */
+static void test_a_batch_is_out(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    assert_string_equal(unit_text(l, 0), "/a/y?0 /a/y=1 ");
+    l->rewritten = true;
+    load(l, 40, {"/a/y", 35, "another's"});
+    settle(l);
+    look(l);
+    l->rewritten = false;
+    refused(l, 0, 0, 35);
+    assert_int_equal(l->resyncs, 0); /* it was evaluated on the other history */
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    assert_string_equal(unit_text(l, 0), "/a/y?35 /a/y=1 ");
+    committed(l, 41);
+    assert_done(&note, EW_OK, 41);
+}
+
+/* The committer has found the receipt to be older. */
+static void test_the_receipt_is_older(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    Msg__Outcome o = outcome_of(l, EW_ERR_REFUSED, 0, 0);
+    o.rewritten = true;
+    take_outcome(l, o);
+    assert_int_equal(l->resyncs, 1);
+    assert_true(l->resync_rewritten);
+    assert_int_equal(l->resync_revision, 50);
+    settle(l);
+    look(l);
+    l->rewritten = true;
+    load(l, 40, {"/a/b", 20, "1"});
+    settle(l);
+    assert_int_equal(l->commits, 1);
+    assert_int_equal(l->patches->base_revision, 40);
+}
+
+/* ---- a commit that is never shown ---- */
+
+static void test_a_barrier_that_is_not_reached(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    committed(l, 9000000000);
+    settle(l);
+    assert_int_equal(ticking_deadline_ms(l->t), l->now + 5000);
+    wait_ms(l, 2000);
+    events(l, {"/a/y", 51, "1"}); /* what others write goes on, and does not come to it */
+    wait_ms(l, 2999);
+    assert_int_equal(l->resyncs, 0);
+    wait_ms(l, 1);
+    assert_int_equal(l->resyncs, 1);
+    assert_int_equal(l->resync_revision, 9000000000);
+    assert_false(l->resync_rewritten);
+    assert_non_null(strstr(l->logs, "9000000000"));
+    wait_ms(l, 5000); /* again, as long as nothing comes of it */
+    assert_int_equal(l->resyncs, 2);
+}
+
+/* A watch that is not connected shows nothing, and a load shows nothing before its end. */
+static void test_patience_is_for_a_connected_watch(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    committed(l, 60);
+    health(l, false, false);
+    wait_ms(l, 20000);
+    health(l, true, false);
+    wait_ms(l, 4999);
+    health(l, true, false); /* no news */
+    assert_int_equal(l->resyncs, 0);
+    l->epoch++;
+    page(l, 55, true, false, NULL, 0);
+    wait_ms(l, 20000);
+    assert_int_equal(l->resyncs, 0);
+    page(l, 55, false, true, NULL, 0);
+    wait_ms(l, 4999);
+    assert_int_equal(l->resyncs, 0);
+    events(l, {"/a/y", 60, "1"});
+    wait_ms(l, 20000);
+    assert_int_equal(l->resyncs, 0);
+}
+
+/* ---- refusals that contradict the mirror ---- */
+
+static void test_a_refusal_by_what_the_mirror_should_have(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    refused(l, 0, 0, 51); /* newer than what it was evaluated on */
+    assert_int_equal(l->resyncs, 0);
+    events(l, {"/a/y", 51, "another's"});
+    settle(l);
+    refused(l, 0, 0, 51); /* it was evaluated on that */
+    assert_int_equal(l->resyncs, 1);
+    assert_false(l->resync_rewritten);
+}
+
+static void test_refusals_by_what_is_absent(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    for (int64_t i = 1; i <= 5; i++) {
+        assert_int_equal(l->audits, 0);
+        assert_int_equal(l->commits, (int)i);
+        refused(l, 0, 0, 0);
+        events(l, {"/a/b", 50 + i, "2"});
+        wait_ms(l, 100);
+    }
+    assert_int_equal(l->audits, 1); /* five of them: the mirror may have what etcd has not */
+    assert_int_equal(l->audit_revision, 55);
+    assert_int_equal(l->resyncs, 0);
+}
+
+/* ---- unsure ---- */
+
+#define page_of(number, last, ...)                                                                                     \
+    do {                                                                                                               \
+        const kv page_list_[] = {__VA_ARGS__};                                                                         \
+        send_audited(l, (number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                \
+    } while (0)
+
+static void is_unsure(void) {
+    loaded();
+    health(l, false, false);
+    health(l, true, true);
+    assert_true(stats().unsure);
+    settle(l);
+    assert_int_equal(l->audits, 1);
+}
+
+static void test_the_keys_are_the_same(void **state) {
+    (void)state;
+    is_unsure();
+    assert_int_equal(l->audit_revision, 50);
+    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
+    assert_false(stats().unsure);
+    assert_int_equal(stats().audits, 1);
+    assert_int_equal(l->resyncs, 0);
+    assert_true(ticking_deadline_ms(l->t) > l->now + 80000000); /* and there is no other one */
+}
+
+static void test_the_keys_are_others(void **state) {
+    (void)state;
+    is_unsure();
+    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/n", 45, ""});
+    assert_int_equal(l->resyncs, 1);
+    assert_true(l->resync_rewritten);
+    assert_true(stats().unsure);
+    l->rewritten = true;
+    load(l, 60, {"/a/b", 20, "1"}, {"/a/d", 30, "1"}, {"/a/n", 45, "1"});
+    assert_false(stats().unsure);
+    settle(l);
+    assert_int_equal(l->audits, 1);
+    assert_string_equal(l->shown, "+/a/n=1@45 -/a/x@60 ");
+}
+
+/* One that had begun before says nothing of what came later. */
+static void test_an_audit_under_way(void **state) {
+    (void)state;
+    is_unsure();
+    uint64_t first = l->audit_number;
+    health(l, true, true);
+    settle(l);
+    assert_int_equal(l->audits, 2);
+    page_of(first, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
+    assert_true(stats().unsure);
+    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
+    assert_false(stats().unsure);
+}
+
+static void test_the_revision_is_compacted(void **state) {
+    for (int newer = 0; newer < 2; newer++) {
+        if (newer) {
+            teardown(state);
+            setup(state);
+        }
+        is_unsure();
+        send_audited(l, l->audit_number, true, EW_ERR_COMPACTED, NULL, 0);
+        assert_true(stats().unsure);
+        if (newer)
+            progress(l, 51);
+        else
+            wait_ms(l, 999);
+        assert_int_equal(l->resyncs, 0);
+        wait_ms(l, 1);
+        assert_int_equal(l->audits, newer ? 2 : 1);
+        assert_int_equal(l->resyncs, newer ? 0 : 1); /* nothing newer came: a load needs no revision */
+    }
+}
+
+/* The revision that was observed is not there: a member that is behind, or one that was lost. */
+static void test_the_revision_is_in_the_future(void **state) {
+    (void)state;
+    is_unsure();
+    send_audited(l, l->audit_number, true, EW_ERR_FUTURE_REVISION, NULL, 0);
+    assert_int_equal(l->resyncs, 1);
+    assert_int_equal(l->resync_revision, 50);
+    assert_false(l->resync_rewritten); /* the load tells */
+}
+
+static void test_an_audit_that_fails(void **state) {
+    (void)state;
+    is_unsure();
+    send_audited(l, l->audit_number, true, EW_ERR_BAD_ANSWER, NULL, 0);
+    wait_ms(l, 1000);
+    assert_int_equal(l->audits, 2);
+    page_of(l->audit_number, true, {"/a/d", 20, ""}, {"/a/b", 30, ""}); /* out of order */
+    assert_true(stats().unsure);
+    wait_ms(l, 1000);
+    assert_int_equal(l->audits, 3);
+}
+
+/* With `coalesce` off the mirror may be behind what was received, and only that can be compared. */
+static void test_changes_that_wait(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.coalesce = false;
+    config.tick_interval_ms = 86400000;
+    config.max_ticks_per_second = 1;
+    life_free(l);
+    l = life_new(&config);
+    loaded();
+    events(l, {"/a/b", 51, "2"}, {"/a/d", 52, "2"});
+    health(l, true, true);
+    settle(l);
+    assert_int_equal(stats().revision, 50);
+    assert_int_equal(l->audits, 0);
+    wait_ms(l, 1000);
+    assert_int_equal(stats().revision, 51);
+    assert_int_equal(l->audits, 0);
+    wait_ms(l, 1000);
+    assert_int_equal(l->audits, 1);
+    assert_int_equal(l->audit_revision, 52);
+}
+
+static void test_health_of_before(void **state) {
+    (void)state;
+    health(l, true, true); /* before the first snapshot */
+    assert_false(stats().unsure);
+    loaded();
+    l->epoch--;
+    health(l, true, true);
+    assert_false(stats().unsure);
+    l->epoch++;
+    settle(l);
+    assert_int_equal(l->audits, 0);
+}
+
+#define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        test(test_the_future_is_forgotten),
+        test(test_a_rewritten_history_that_has_grown),
+        test(test_the_barrier_falls),
+        test(test_a_batch_is_out),
+        test(test_the_receipt_is_older),
+        test(test_a_barrier_that_is_not_reached),
+        test(test_patience_is_for_a_connected_watch),
+        test(test_a_refusal_by_what_the_mirror_should_have),
+        test(test_refusals_by_what_is_absent),
+        test(test_the_keys_are_the_same),
+        test(test_the_keys_are_others),
+        test(test_an_audit_under_way),
+        test(test_the_revision_is_compacted),
+        test(test_the_revision_is_in_the_future),
+        test(test_an_audit_that_fails),
+        test(test_changes_that_wait),
+        test(test_health_of_before),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
