@@ -308,9 +308,12 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
  *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
  * and these, which end the watch and are answered again by every later call:
  *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has
- *   EW_ERR_TOO_LARGE   a single revision does not fit into `max_receive_bytes`
- *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch), EW_ERR_UNSUPPORTED,
- *   EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
+ *   EW_ERR_REVISION_FELL  etcd was restored from an older state under the same cluster id: its revision is below what
+ * was given, or what was given last does not come again after a reconnect. The text names the revisions. Read
+ * everything again. A watch that has given no events yet, or whose last one was compacted before the reconnect, cannot
+ * tell where etcd's revision has passed what was seen EW_ERR_TOO_LARGE   a single revision does not fit into
+ * `max_receive_bytes` EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch),
+ * EW_ERR_UNSUPPORTED, EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
 EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
 
 /* Is given one batch after the other, which is valid until it returns. EW_OK: go on; anything else ends the run. */

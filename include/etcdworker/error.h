@@ -29,7 +29,7 @@ extern "C" {
     X(EW_ERR_COMPACTED, -14, "the revision has been compacted")                                                        \
     X(EW_ERR_FUTURE_REVISION, -15, "the revision is in the future")                                                    \
     X(EW_ERR_WRONG_CLUSTER, -16, "another cluster answered") /* the cluster id changed */                              \
-    X(EW_ERR_REVISION_FELL, -17, "etcd's revision fell")     /* below what was seen: data was lost */                  \
+    X(EW_ERR_REVISION_FELL, -17, "etcd's revision fell")     /* below what was seen, or history was rewritten */       \
     X(EW_ERR_BAD_ANSWER, -18, "etcd sent an answer that makes no sense")                                               \
     X(EW_ERR_BAD_COUNTER, -19, "the delete counter is corrupt") /* rule 4: the detail names the key */                 \
     X(EW_ERR_OUTSIDE_PREFIX, -20, "the key is outside the prefix, or reserved")                                        \

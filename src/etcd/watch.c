@@ -3,6 +3,7 @@
 #include "etcd/backoff.h"
 #include "etcd/denied.h"
 #include "etcd/request.h"
+#include "etcd/revision_check.h"
 #include "etcd/watch_response.h"
 
 #include "core/argument.h"
@@ -13,6 +14,9 @@
 
 /* A silent stream is given at most so many times watch_silence_ms: 2 to the power of this. */
 #define RENEWALS_MAX 4
+
+/* So many streams may be silent before they have shown again what was given last: then it is taken for missing. */
+#define SILENT_MAX 2
 
 struct ew_watch {
     ew_client *client;
@@ -30,6 +34,7 @@ struct ew_watch {
     bool asked;        /* for a sign of life */
     int renewals;      /* streams left for their silence, one after the other */
     int refusals;      /* of its token, one after the other */
+    revision_check check;
     backoff backoff;
     atomic_bool cancelled;
 };
@@ -54,6 +59,7 @@ static void leave_stream(ew_watch *w) {
 
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
+    w->reader.asked = w->asked;
     heard(w);
     w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
@@ -81,6 +87,11 @@ static void on_message(void *arg, ew_slice bytes) {
             etcd_stream_refuse_token(w->stream);
         else
             w->news = news;
+        break;
+    case WATCH_DOUBTED:
+        log_fields(EW_LOG_WARN, NULL, "etcd", "a member is behind what was watched: asking etcd",
+                   {"revision", NULL, w->reader.revision}, {"seen", NULL, w->reader.seen});
+        revision_check_want(&w->check, w->reader.seen);
         break;
     case WATCH_BROKEN:
         break;
@@ -114,8 +125,8 @@ static int send_request(ew_watch *w, const Pb__WatchRequest *request) {
 
 static void open_stream(ew_watch *w) {
     etcd_stream_callbacks callbacks = {on_message, on_ended};
-    w->ended_by_us = w->reader.created = false;
-    w->request->create_request->start_revision = w->reader.next_revision;
+    w->ended_by_us = false;
+    w->request->create_request->start_revision = watch_reader_begin(&w->reader);
     heard(w);
     w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only looked at if this fails for want of memory */
     w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
@@ -141,6 +152,8 @@ static void check_silence(ew_watch *w) {
         w->asked = true;
         return;
     }
+    if (w->reader.created && w->reader.unconfirmed && w->renewals >= SILENT_MAX)
+        w->news = watch_reader_miss(&w->reader);
     log_fields(EW_LOG_INFO, NULL, "etcd", "the watch stream is silent, opening it anew",
                {"ms", NULL, w->client->watch_silence_ms << w->renewals});
     if (w->renewals < RENEWALS_MAX)
@@ -158,6 +171,25 @@ static int64_t absence_ms(const ew_watch *w) {
     return away_ms > short_ms ? away_ms - short_ms : 0;
 }
 
+/* Starts what is due: a stream, or first the question whether what was seen is still there. Answers when to look again.
+ */
+static int64_t pursue(ew_watch *w) {
+    if (w->check.wanted && !w->stream)
+        return revision_check_run(&w->check);
+    if (!w->stream && etcd_now_ms() >= w->retry_ms)
+        open_stream(w);
+    return !w->stream ? w->retry_ms : w->ended_by_us ? INT64_MAX : w->silent_ms;
+}
+
+/* Only a lost revision, or an etcd that refuses to tell, ends the watch. */
+static void take_verdict(ew_watch *w) {
+    if (w->check.wanted || w->check.status == EW_OK || w->news != WATCH_NOTHING)
+        return;
+    w->news = WATCH_OVER;
+    w->reader.status = w->check.status;
+    snprintf(w->reader.detail, sizeof w->reader.detail, "%s", w->check.detail);
+}
+
 /* Runs the watch until `*until` is true, there is something to give, or the deadline; at least once, so that a deadline
  * in the past takes what is there. */
 static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
@@ -165,11 +197,10 @@ static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
     waiter_begin(&w->client->waiters, w->waiter);
     w->silent_ms += absence_ms(w);
     while (!late && w->news == WATCH_NOTHING && !*until && !is_cancelled(w)) {
-        if (!w->stream && etcd_now_ms() >= w->retry_ms)
-            open_stream(w);
-        int64_t due_ms = !w->stream ? w->retry_ms : w->ended_by_us ? INT64_MAX : w->silent_ms;
+        int64_t due_ms = pursue(w);
         etcd_queue_run(w->waiter->queue, due_ms < deadline_ms ? due_ms : deadline_ms);
         check_silence(w);
+        take_verdict(w);
         late = etcd_now_ms() >= deadline_ms;
     }
     w->away_ms = etcd_now_ms();
@@ -247,6 +278,12 @@ int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watc
     w->reader.max_bytes = client->max_receive_bytes;
     backoff_init(&w->backoff, client->backoff_min_ms, client->backoff_max_ms);
     int status = pack_request(w, keys, &o, err);
+    w->check = (revision_check){.client = client, .queue = w->waiter->queue, .timeout_ms = client->call_timeout_ms};
+    backoff_init(&w->check.backoff, client->backoff_min_ms, client->backoff_max_ms);
+    if (status == EW_OK) {
+        const ProtobufCBinaryData key = w->request->create_request->key;
+        w->check.key = (ew_slice){key.data, key.len};
+    }
     if (status == EW_OK)
         status = wait_until_created(w, err);
     if (status == EW_OK)
@@ -315,6 +352,7 @@ void ew_watch_close(ew_watch *w) {
         etcd_stream_cancel(w->stream);
     while (w->stream)
         etcd_queue_run(w->waiter->queue, INT64_MAX);
+    revision_check_end(&w->check);
     waiter_give(&w->client->waiters, w->waiter);
     watch_reader_fini(&w->reader);
     if (w->request)

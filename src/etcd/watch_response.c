@@ -1,6 +1,7 @@
 #include "etcd/watch_response.h"
 #include "etcd/result.h"
 
+#include "core/event_digest.h"
 #include "core/unpack.h"
 
 #include <stdio.h>
@@ -36,7 +37,31 @@ bool watch_is_final(int status) {
            status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID;
 }
 
+/* Whatever was seen last comes again at the beginning of a stream: under the same cluster id etcd may have been
+ * restored from an older state, and its revision have passed what was seen (core/watching_history.c). */
+int64_t watch_reader_begin(watch_reader *r) {
+    r->created = r->asked = false;
+    r->unconfirmed = r->last > 0;
+    return r->unconfirmed ? r->last : r->next_revision;
+}
+
+static watch_news rewritten(watch_reader *r, const char *how) {
+    char detail[192];
+    snprintf(detail, sizeof detail,
+             "etcd's history was rewritten, as by a restore from an older state: revisions %lld to %lld %s",
+             (long long)r->last, (long long)r->seen, how);
+    return end(r, WATCH_OVER, EW_ERR_REVISION_FELL, detail);
+}
+
+watch_news watch_reader_miss(watch_reader *r) {
+    return rewritten(r, "were seen, and do not come again");
+}
+
 static watch_news on_canceled(watch_reader *r, const Pb__WatchResponse *m) {
+    if (r->unconfirmed && m->compact_revision > r->last && m->compact_revision <= r->seen) {
+        r->last = 0; /* nothing of what is to come is gone, but nothing shows any more that it is the same history */
+        return end(r, WATCH_BROKEN, EW_ERR_UNAVAILABLE, "what was seen last has been compacted");
+    }
     /* P4: a compacted start is told by compact_revision alone; header.revision is 0 and no rollback. */
     if (m->compact_revision > 0) {
         r->revision = m->compact_revision;
@@ -61,14 +86,15 @@ static watch_news on_created(watch_reader *r, const Pb__WatchResponse *m) {
         if (m->header->revision <= 0)
             return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "created without a revision");
         r->next_revision = m->header->revision + 1;
+        r->seen = m->header->revision;
     }
     return WATCH_CREATED;
 }
 
 /* One event. False: no server can mean it. What is older than asked for is left out: after a restore from a snapshot a
  * watch may replay the past, and one that starts in the future may begin too early (P5). */
-static bool take_event(watch_reader *r, const Pb__Event *event, int64_t *highest) {
-    if (!event->kv || event->kv->key.len == 0 || event->kv->mod_revision <= 0 || event->kv->mod_revision == INT64_MAX ||
+static bool take_event(watch_reader *r, const Pb__Event *event, int64_t newest, int64_t *highest) {
+    if (!event->kv || event->kv->key.len == 0 || event->kv->mod_revision <= 0 || event->kv->mod_revision > newest ||
         (event->type != PB__EVENT__EVENT_TYPE__PUT && event->type != PB__EVENT__EVENT_TYPE__DELETE))
         return false;
     if (event->kv->mod_revision < r->next_revision)
@@ -97,6 +123,41 @@ static int64_t leave_out_newest(watch_reader *r, int64_t newest) {
     return r->event_count > 0 ? r->events[r->event_count - 1].kv.mod_revision : 0;
 }
 
+static uint64_t digest_kv(ew_event_kind kind, const ew_kv *kv) {
+    return event_digest(kind, kv->key, kv->value, kv->mod_revision);
+}
+
+static void keep_last(watch_reader *r) {
+    r->last = r->revision;
+    r->last_digest = 0;
+    for (size_t i = r->event_count; i > 0 && r->events[i - 1].kv.mod_revision == r->last; i--)
+        r->last_digest += digest_kv(r->events[i - 1].kind, &r->events[i - 1].kv);
+}
+
+/* The first batch of a stream that goes on: WATCH_EVENTS when what was seen has come again, WATCH_NOTHING when all of
+ * it is older. */
+static watch_news confirm(watch_reader *r) {
+    uint64_t digest = 0;
+    for (size_t i = 0; i < r->part_count; i++) {
+        for (size_t j = 0; j < r->parts[i]->n_events; j++) {
+            const Pb__Event *e = r->parts[i]->events[j];
+            ew_kv kv = {0};
+            result_kv(&kv, e->kv); /* a deletion has only a key and a revision */
+            ew_event_kind kind = e->type == PB__EVENT__EVENT_TYPE__PUT ? EW_EVENT_PUT : EW_EVENT_DELETE;
+            if (kv.mod_revision == r->last)
+                digest += digest_kv(kind, &kv);
+            else if (kv.mod_revision > r->last && kv.mod_revision <= r->seen)
+                return rewritten(r, "do not come again as they were");
+        }
+    }
+    if (digest == 0)
+        return r->event_count > 0 ? watch_reader_miss(r) : WATCH_NOTHING;
+    if (digest != r->last_digest)
+        return rewritten(r, "do not come again as they were");
+    r->unconfirmed = false;
+    return WATCH_EVENTS;
+}
+
 /* The batch is whole, or cut: its parts become one list. */
 static watch_news join(watch_reader *r) {
     size_t count = 0;
@@ -107,10 +168,13 @@ static watch_news join(watch_reader *r) {
         return end(r, WATCH_OVER, EW_ERR_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < r->part_count; i++) {
         for (size_t j = 0; j < r->parts[i]->n_events; j++) {
-            if (!take_event(r, r->parts[i]->events[j], &highest))
+            if (!take_event(r, r->parts[i]->events[j], r->parts[i]->header->revision, &highest))
                 return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "an event makes no sense");
         }
     }
+    watch_news news = r->unconfirmed ? confirm(r) : WATCH_EVENTS;
+    if (news == WATCH_OVER)
+        return news;
     if (r->event_count == 0) { /* all of it was old */
         watch_reader_clear(r);
         return WATCH_NOTHING;
@@ -119,8 +183,9 @@ static watch_news join(watch_reader *r) {
     if (r->cut && (highest = leave_out_newest(r, highest)) == 0)
         return only_one ? end(r, WATCH_OVER, EW_ERR_TOO_LARGE, "one revision is over max_receive_bytes")
                         : end(r, WATCH_BROKEN, EW_ERR_UNAVAILABLE, "too much of the past");
-    r->revision = highest;
+    r->revision = r->seen = highest;
     r->next_revision = highest + 1;
+    keep_last(r);
     return WATCH_EVENTS;
 }
 
@@ -138,15 +203,19 @@ static watch_news on_events(watch_reader *r, Pb__WatchResponse *m, size_t size) 
 
 /* Of no watch: a progress reply that was requested, which may have overtaken events (P2). */
 static watch_news on_notice(watch_reader *r, const Pb__WatchResponse *m) {
-    return m->n_events == 0 && !m->fragment ? WATCH_NOTHING
-                                            : end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "events of no watch");
+    if (m->n_events > 0 || m->fragment)
+        return end(r, WATCH_OVER, EW_ERR_BAD_ANSWER, "events of no watch");
+    /* One that was asked for after a silence: what must come again has had the time to. */
+    return r->asked && r->created && r->unconfirmed ? watch_reader_miss(r) : WATCH_NOTHING;
 }
 
 /* A notification of the watch's own (progress_notify) comes in order with its events. */
 static watch_news on_progress(watch_reader *r, const Pb__WatchResponse *m) {
+    if (r->unconfirmed)
+        return watch_reader_miss(r);
     if (r->next_revision == 0 || m->header->revision < r->next_revision)
         return WATCH_NOTHING;
-    r->revision = m->header->revision;
+    r->revision = r->seen = m->header->revision;
     r->next_revision = m->header->revision + 1;
     return WATCH_PROGRESS;
 }
@@ -171,6 +240,9 @@ watch_news watch_reader_take(watch_reader *r, ew_slice bytes) {
         news = end(r, WATCH_OVER, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
     } else if (m->canceled && (!r->created || m->watch_id == r->watch_id || m->watch_id < 0)) {
         news = on_canceled(r, m);
+    } else if (m->header->revision > 0 && m->header->revision < r->seen) {
+        r->revision = m->header->revision;
+        news = end(r, WATCH_DOUBTED, EW_ERR_UNAVAILABLE, "a member is behind what was seen");
     } else if (m->created) {
         news = on_created(r, m);
     } else if (m->watch_id < 0) {

@@ -152,7 +152,7 @@ static void test_watch_ids(void **state) {
         assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
     }
     good_message(1);
-    kvs[0].mod_revision = kvs[0].create_revision = 21;
+    kvs[0].mod_revision = kvs[0].create_revision = header.revision = 21;
     message.watch_id = 3;
     assert_int_equal(take(&r), WATCH_EVENTS);
     watch_reader_clear(&r);
@@ -217,7 +217,7 @@ static void test_fragments(void **state) {
 
     good_message(4); /* a stream that ends in the middle gives nothing, and the next one all of it */
     for (int i = 0; i < 4; i++)
-        kvs[i].mod_revision = kvs[i].create_revision = 30;
+        kvs[i].mod_revision = kvs[i].create_revision = header.revision = 30;
     message.fragment = true;
     assert_int_equal(take(&r), WATCH_NOTHING);
     watch_reader_clear(&r);
@@ -238,6 +238,7 @@ static void test_fragments_without_end(void **state) {
         good_message(3); /* revisions 10 10 10, 11 11 11, ... */
         for (int i = 0; i < 3; i++)
             kvs[i].mod_revision = kvs[i].create_revision = 10 + fragments;
+        header.revision = 200;
         message.fragment = true;
         news = take(&r);
         fragments++;
@@ -255,6 +256,7 @@ static void test_fragments_without_end(void **state) {
     good_message(4);
     for (int i = 0; i < 4; i++)
         kvs[i].mod_revision = kvs[i].create_revision = 100;
+    header.revision = 200;
     message.fragment = true;
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_TOO_LARGE);
@@ -325,6 +327,135 @@ static void test_messages_without_events(void **state) {
     header.cluster_id = 2;
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_WRONG_CLUSTER);
+    watch_reader_fini(&r);
+}
+
+/* ---- another history ---- */
+
+/* A reader that has given revisions 10 and 11, and been told that nothing happened up to `seen`; its stream was opened
+ * again. */
+static watch_reader resumed(int64_t seen) {
+    watch_reader r = standing(1);
+    good_message(2);
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    watch_reader_clear(&r);
+    good_message(0);
+    header.revision = seen;
+    assert_int_equal(take(&r), WATCH_PROGRESS);
+    watch_reader_clear(&r);
+    assert_int_equal(watch_reader_begin(&r), 11);
+    good_message(0);
+    header.revision = seen;
+    message.created = true;
+    assert_int_equal(take(&r), WATCH_CREATED);
+    return r;
+}
+
+/* Message of two events: the one that was given last, at revision 11, and one at `revision`. */
+static void message_again(int64_t revision) {
+    good_message(3);
+    message.events = list + 1;
+    message.n_events = 2;
+    kvs[2].mod_revision = kvs[2].create_revision = revision;
+    header.revision = 40;
+}
+
+static void ends_rewritten(watch_reader *r) {
+    assert_int_equal(take(r), WATCH_OVER);
+    assert_int_equal(r->status, EW_ERR_REVISION_FELL);
+    assert_non_null(strstr(r->detail, "11 to 20"));
+    watch_reader_fini(r);
+}
+
+static void test_what_was_given_comes_again(void **state) {
+    (void)state;
+    watch_reader r = resumed(20);
+    good_message(1); /* P5: all of it older */
+    header.revision = 40;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    message_again(21);
+    assert_int_equal(take(&r), WATCH_EVENTS);
+    assert_int_equal(r.event_count, 1); /* which is not given twice */
+    assert_int_equal(r.events[0].kv.mod_revision, 21);
+    watch_reader_clear(&r);
+    assert_int_equal(watch_reader_begin(&r), 21);
+    watch_reader_fini(&r);
+
+    r = resumed(20);
+    message_again(21);
+    message.n_events = 1;
+    assert_int_equal(take(&r), WATCH_NOTHING);
+    assert_false(r.unconfirmed);
+    watch_reader_fini(&r);
+}
+
+static void test_another_history(void **state) {
+    (void)state;
+    watch_reader r = resumed(20); /* another value */
+    message_again(21);
+    kvs[1].value = (ProtobufCBinaryData){1, (uint8_t *)"v"};
+    ends_rewritten(&r);
+    r = resumed(20); /* a deletion */
+    message_again(21);
+    events[1].type = PB__EVENT__EVENT_TYPE__DELETE;
+    ends_rewritten(&r);
+    r = resumed(20); /* one where nothing was */
+    message_again(20);
+    ends_rewritten(&r);
+    r = resumed(20); /* not at all, but newer ones */
+    message_again(21);
+    message.events = list + 2;
+    message.n_events = 1;
+    ends_rewritten(&r);
+    r = resumed(20); /* a notification in its place */
+    good_message(0);
+    ends_rewritten(&r);
+    r = resumed(20); /* silence, and an answer to the question whether anybody is there */
+    good_message(0);
+    message.watch_id = -1;
+    assert_int_equal(take(&r), WATCH_NOTHING); /* not asked: it may have overtaken it (P2) */
+    r.asked = true;
+    ends_rewritten(&r);
+}
+
+static void test_what_was_given_is_compacted(void **state) {
+    (void)state;
+    watch_reader r = resumed(20);
+    good_message(0);
+    message.canceled = true;
+    message.compact_revision = 20;
+    header.revision = 0;
+    assert_int_equal(take(&r), WATCH_BROKEN);
+    assert_int_equal(watch_reader_begin(&r), 21);
+    assert_false(r.unconfirmed);
+    watch_reader_fini(&r);
+    r = resumed(20); /* and what is new */
+    good_message(0);
+    message.canceled = true;
+    message.compact_revision = 21;
+    header.revision = 0;
+    assert_int_equal(take(&r), WATCH_OVER);
+    assert_int_equal(r.status, EW_ERR_COMPACTED);
+    watch_reader_fini(&r);
+}
+
+static void test_a_revision_below_what_was_seen(void **state) {
+    (void)state;
+    watch_reader r = resumed(20);
+    good_message(0);
+    header.revision = 19;
+    assert_int_equal(take(&r), WATCH_DOUBTED);
+    assert_int_equal(r.revision, 19);
+    watch_reader_begin(&r);
+    good_message(0);
+    message.created = true;
+    header.revision = 12;
+    assert_int_equal(take(&r), WATCH_DOUBTED);
+    watch_reader_fini(&r);
+    r = standing(12); /* of a start in the future nothing was seen */
+    good_message(0);
+    header.revision = 5;
+    assert_int_equal(take(&r), WATCH_NOTHING);
     watch_reader_fini(&r);
 }
 
@@ -450,6 +581,10 @@ int main(void) {
         cmocka_unit_test(test_fragments_without_end),
         cmocka_unit_test(test_watch_ids),
         cmocka_unit_test(test_messages_without_events),
+        cmocka_unit_test(test_what_was_given_comes_again),
+        cmocka_unit_test(test_another_history),
+        cmocka_unit_test(test_what_was_given_is_compacted),
+        cmocka_unit_test(test_a_revision_below_what_was_seen),
         cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_status_of_writes_and_reads),
     };

@@ -499,6 +499,96 @@ static void test_refused(void **state) {
     ew_client_close(nobody);
 }
 
+/* ---- another history ---- */
+
+/* Its own etcd and wire, whose client has watched up to `*seen`; then etcd is restored from what it was before. */
+typedef struct restored {
+    etcd_server *server;
+    ew_client *client, *past; /* over the wire, and past it */
+    wire *wire;
+    ew_watch *watch;
+    int64_t seen;
+} restored;
+
+static int64_t put_past(restored *r, const char *key) {
+    ew_result *result;
+    must(ew_client_put(r->past, ew_str(key), EW_STR("x"), NULL, &result, &err));
+    int64_t revision = ew_result_revision(result);
+    ew_result_free(result);
+    return revision;
+}
+
+static void restore(restored *r) {
+    char path[192];
+    *r = (restored){.server = etcd_server_start(NULL)};
+    snprintf(path, sizeof path, "%s/saved", r->server->dir);
+    r->wire = wire_open(r->server->address);
+    r->client = open_client_at(wire_endpoint(r->wire), "", 10000);
+    r->past = etcd_server_client(r->server);
+    put_past(r, "/h/before");
+    must(ew_watch_open(&r->watch, r->client, ew_keys_prefix(EW_STR("/h/")), NULL, &err));
+    etcd_server_save(r->server, path);
+    for (int i = 0; i < 5; i++)
+        r->seen = put_past(r, "/h/phantom");
+    while (next(r->watch).revision < r->seen)
+        continue;
+    wire_cut(r->wire);
+    ew_client_close(r->past);
+    etcd_server_kill(r->server);
+    etcd_server_restore(r->server, path);
+    etcd_server_restart(r->server);
+    r->past = etcd_server_client(r->server);
+}
+
+static void ends_fallen(restored *r) {
+    char seen[32];
+    ew_watch_batch b;
+    snprintf(seen, sizeof seen, "%lld", (long long)r->seen);
+    for (int i = 0; i < 2; i++) { /* and it stays so */
+        assert_int_equal(ew_watch_next(r->watch, 30000, &b, &err), EW_ERR_REVISION_FELL);
+        if (strstr(err.detail, seen) == NULL || strstr(err.detail, "older state") == NULL)
+            fail_msg("%s", err.detail);
+    }
+    ew_watch_close(r->watch);
+    ew_client_close(r->client);
+    ew_client_close(r->past);
+    wire_close(r->wire);
+    etcd_server_free(r->server);
+}
+
+static void test_the_revision_fell(void **state) {
+    (void)state;
+    restored r;
+    restore(&r);
+    wire_mend(r.wire);
+    ends_fallen(&r);
+}
+
+static void test_the_history_was_rewritten(void **state) {
+    (void)state;
+    restored r;
+    restore(&r);
+    while (put_past(&r, "/h/other") <= r.seen)
+        continue;
+    wire_mend(r.wire);
+    ends_fallen(&r);
+}
+
+/* It is closed while it asks. */
+static void test_closed_while_asking(void **state) {
+    (void)state;
+    restored r;
+    ew_watch_batch b;
+    restore(&r);
+    wire_mend(r.wire);
+    assert_int_equal(ew_watch_next(r.watch, 20, &b, &err), EW_ERR_TIMEOUT);
+    ew_watch_close(r.watch);
+    ew_client_close(r.client);
+    ew_client_close(r.past);
+    wire_close(r.wire);
+    etcd_server_free(r.server);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events),
@@ -519,6 +609,9 @@ int main(void) {
         cmocka_unit_test(test_a_large_message_on_a_slow_wire),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_the_revision_fell),
+        cmocka_unit_test(test_the_history_was_rewritten),
+        cmocka_unit_test(test_closed_while_asking),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
