@@ -12,6 +12,7 @@ static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
     [TICKING_LOADING] = {[TICKING_READY] = "loading -> ready", [TICKING_DONE] = "loading -> done"},
     [TICKING_READY] = {[TICKING_TICKING] = "ready -> ticking",
                        [TICKING_COMMITTING] = "ready -> committing",
+                       [TICKING_AWAITING] = "ready -> awaiting",
                        [TICKING_DONE] = "ready -> done"},
     [TICKING_TICKING] = {[TICKING_READY] = "ticking -> ready",
                          [TICKING_COMMITTING] = "ticking -> committing",

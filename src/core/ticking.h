@@ -11,7 +11,8 @@
  *                         |                               '-- they wait ------> AWAITING
  *                         '--------- observed >= barrier, nothing pending --------'
  *
- *   after EW_FINISHED: the same with FINISHING in place of READY, then DONE. A stop or an error: DONE once no batch is
+ *   A snapshot of another history that is older than the own last commit moves READY to AWAITING.
+ *   After EW_FINISHED: the same with FINISHING in place of READY, then DONE. A stop or an error: DONE once no batch is
  * out. A re-sync sets LOADING's flag (`loaded` false) in any state: no tick, no evaluation until the last page.
  */
 #ifndef CORE_TICKING_H

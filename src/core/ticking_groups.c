@@ -165,6 +165,7 @@ static void commit(ticking *t, const evaluate_batch *b) {
     Msg__Patches *message = &t->patches.message;
     message->batch = ++t->batch;
     message->base_revision = t->observed;
+    t->base_rewritten = t->stats.rewritten;
     t->base_revision = t->observed < INT64_MAX ? t->observed : INT64_MAX - 1;
     message->delete_counter = t->counter;
     t->batch_out = true;
@@ -218,7 +219,7 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
  * that is not there may be newer; again and again, an audit tells. */
 static void doubt_mirror(ticking *t, const Msg__Outcome *o) {
     enum { ABSENT_MAX = 5 };
-    if (o->rewritten)
+    if (o->rewritten && t->base_rewritten == t->stats.rewritten)
         ticking_load_again(t, t->observed, true);
     else if (o->conflict_revision > 0 && o->conflict_revision <= t->base_revision)
         ticking_load_again(t, t->observed, false);

@@ -45,5 +45,5 @@ void ticking_take_barrier_time(ticking *t) {
              t->observed, t->barrier);
     ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
     t->barrier_since_ms = t->now_ms;
-    ticking_load_again(t, t->barrier, false);
+    ticking_load_again(t, t->barrier_asked = t->barrier, false);
 }

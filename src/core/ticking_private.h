@@ -96,6 +96,7 @@ struct ticking {
 
     /* The watch. */
     bool connected;
+    int64_t barrier_asked;    /* the last one that was looked for in another history */
     int64_t barrier_since_ms; /* since when a connected watch could have shown the barrier */
 
     /* Changes that wait to be applied, from `changes_head` on. */
@@ -128,10 +129,11 @@ struct ticking {
     bool batch_out;
     uint64_t batch;
     evaluate_patches patches;
-    int64_t base_revision; /* that it was evaluated on; 0 if the mirror was loaded anew since */
-    int64_t wait_revision; /* evaluate again when this has been observed */
-    int64_t retry_ms;      /* and not before */
-    bool again;            /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */
+    uint64_t base_rewritten; /* stats.rewritten when the batch was evaluated */
+    int64_t base_revision;   /* that it was evaluated on; 0 if the mirror was loaded anew since */
+    int64_t wait_revision;   /* evaluate again when this has been observed */
+    int64_t retry_ms;        /* and not before */
+    bool again;              /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */
     int64_t again_revision, again_ms;
     uint32_t refusals, agains; /* in a row */
     bool no_glue;              /* the next batch is a retry */

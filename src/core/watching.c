@@ -303,7 +303,10 @@ static void pursue(watching *w, watching_effects *out) {
 }
 
 static void take_resync(watching *w, const watching_event *event, watching_effects *out) {
-    if (w->state != WATCHING_WATCHING && w->state != WATCHING_BROKEN && w->state != WATCHING_ASKING)
+    bool loads = w->state == WATCHING_SYNCING && w->config.audit_revision == 0;
+    if (loads && event->revision > w->highest)
+        w->range_asks = w->range_out; /* the answer that is on its way may be older: it does not count */
+    else if (w->state != WATCHING_WATCHING && w->state != WATCHING_BROKEN && w->state != WATCHING_ASKING)
         return;
     if (w->highest < event->revision)
         w->highest = event->revision;

@@ -63,7 +63,8 @@ typedef enum watching_event_type {
     WATCHING_TIMER,        /* the deadline has passed; not to be told while the stream is not read */
     WATCHING_READ_ON,      /* the stream is read again, after a while in which it was not: silence counts from here */
     WATCHING_RESYNC,       /* load the prefix again, if it is not being loaded: what was sent of it is wrong. `revision`
-                              was seen elsewhere (0: none), `rewritten`: and etcd's history is another one since */
+                              was seen elsewhere (0: none), so that no older load will do; `rewritten`: and etcd's
+                              history is another one since */
     WATCHING_STOP,
 } watching_event_type;
 

@@ -41,7 +41,7 @@ struct watching {
     uint64_t random;
 
     bool range_out;  /* a range call is under way */
-    bool range_asks; /* and it asks for etcd's revision only */
+    bool range_asks; /* and it asks for etcd's revision only, or is of a load that was given up: no page */
     bool stream_out; /* a stream is open, opening or ending */
     bool closing;    /* that stream has been told to end: whatever it still says is late */
     bool ended;      /* WATCHING_DO_END was given */

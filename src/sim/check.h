@@ -25,6 +25,10 @@ void check_update(sim_worker *w, const ew_event *event);
 void check_tick(sim_worker *w, ew_tick *tick);
 void check_ticked(sim_worker *w, ew_tick *tick); /* the reactor has answered */
 
+/* etcd was restored from an older state. What a worker is shown may be of the lost history until it has found out, and
+ * is strictly etcd's again from the first tick on that shows it. */
+void check_restored(sim_worker *w);
+
 void check_stop_asked(sim_worker *w);
 void check_end(sim_worker *w); /* the run is over: in time, for a reason, and nothing is left under way */
 void check_forget(sim_worker *w);

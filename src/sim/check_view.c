@@ -65,6 +65,12 @@ void check_reset(sim_worker *w) {
     w->seen.wrote = true; /* too much had waited: what is shown now is not step by step */
 }
 
+void check_restored(sim_worker *w) {
+    w->seen.adrift = w->running;
+    w->seen.adrift_epoch = w->seen.epoch;
+    w->seen.own_revision = 0;
+}
+
 /* ---- one event ---- */
 
 /* The record of history that an event tells of; NULL for a deletion that a re-sync found out by itself. */
@@ -83,6 +89,8 @@ static const etcd_model_record *record_of(const sim_worker *w, const ew_event *e
 static void check_order(sim_worker *w, const ew_event *e, const etcd_model_record *r) {
     bool found;
     size_t i = find(&w->seen, e->entry.key, &found);
+    if (w->seen.adrift)
+        return;
     int64_t last = found ? w->seen.keys[i].mod_revision : 0;
     if (found && e->entry.mod_revision <= last)
         ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld", w->number, PRINT(e->entry.key),
@@ -109,8 +117,10 @@ void check_update(sim_worker *w, const ew_event *e) {
         ew_sim_fail(s, "worker %u is shown %.*s, which is not its own", w->number, PRINT(e->entry.key));
     const etcd_model_record *r = record_of(w, e);
     bool deleted = e->kind == EW_EVENT_DELETE;
-    if (!r ? !(deleted && w->seen.resynced)
-           : r->deleted != deleted || (!deleted && !ew_slice_equal(r->value, e->entry.value)))
+    if (w->seen.adrift)
+        sim_trace(s, "  of another history, perhaps");
+    else if (!r ? !(deleted && w->seen.resynced)
+                : r->deleted != deleted || (!deleted && !ew_slice_equal(r->value, e->entry.value)))
         ew_sim_fail(s, "worker %u is shown %.*s (%s) at %lld, which history does not know", w->number,
                     PRINT(e->entry.key), deleted ? "deleted" : "put", (long long)e->entry.mod_revision);
     check_order(w, e, r);
@@ -122,7 +132,7 @@ void check_update(sim_worker *w, const ew_event *e) {
 /* A difference; not a breach where events are lost by etcd itself, as long as it passes. */
 static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r, const ew_entry *e, const char *where) {
     w->seen.wrong = true;
-    if (w->sim->drawn.lose_events > 0)
+    if (w->sim->drawn.lose_events > 0 || w->seen.adrift)
         return;
     if (r && e && ew_slice_equal(r->key, e->key))
         ew_sim_fail(w->sim, "worker %u, tick at %lld: %s has %.*s as of %lld, etcd as of %lld", w->number,
@@ -208,11 +218,11 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     sim_note(s, "tick", w->number, revision);
     sim_trace(s, "worker %u tick %llu at revision %lld", w->number, (unsigned long long)ew_tick_number(tick),
               (long long)revision);
-    if (revision > etcd_model_revision(s->etcd) || revision < 1) {
+    if ((revision > etcd_model_revision(s->etcd) && !w->seen.adrift) || revision < 1) {
         ew_sim_fail(s, "worker %u: a tick at revision %lld, which does not exist", w->number, (long long)revision);
         return;
     }
-    if (revision < w->seen.tick_revision)
+    if (revision < w->seen.tick_revision && !w->seen.adrift)
         ew_sim_fail(s, "worker %u: a tick at %lld after one at %lld", w->number, (long long)revision,
                     (long long)w->seen.tick_revision);
     if (revision < w->seen.own_revision)
@@ -234,8 +244,10 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     check_state(w, tick, revision, visible);
     if (w->table.update)
         check_updates_state(w, revision, visible);
+    if (!w->seen.wrong && (w->seen.epoch > w->seen.adrift_epoch || revision > s->lost_up_to))
+        w->seen.adrift = false;
     bool bounded = w->options->max_ticks_per_second > 0 || w->sim->bend.max_pending_update_bytes > 0;
-    bounded |= w->sim->drawn.lose_events > 0;
+    bounded |= w->sim->drawn.lose_events > 0 || w->sim->restores > 0;
     if (!w->options->coalesce && !bounded && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
         check_single_steps(w, revision);
     w->seen.tick_revision = revision;

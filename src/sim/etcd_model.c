@@ -65,6 +65,20 @@ etcd_model_answer etcd_model_call(etcd_model *m, etcd_model_method method, ew_sl
     return model_fail(EW_ERR_UNSUPPORTED, "unknown method");
 }
 
+void etcd_model_restore(etcd_model *m, int64_t revision) {
+    assert(revision >= 1 && revision <= m->revision && !m->writing);
+    const size_t kept = m->firsts[revision + 1];
+    for (size_t i = 0; i < m->key_count; i++)
+        while (m->keys[i].last > kept)
+            m->keys[i].last = m->records[m->keys[i].last - 1].previous;
+    while (m->record_count > kept)
+        free(sim_unconst(m->records[--m->record_count].value.data));
+    m->revision = revision;
+    if (m->compacted > revision)
+        m->compacted = revision;
+    model_restore_leases(m);
+}
+
 etcd_model_answer etcd_model_stale_range(etcd_model *m, ew_slice request, int64_t revision) {
     sim_arena_reset(&m->arena);
     return model_range_call(m, request, revision);

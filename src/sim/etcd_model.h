@@ -60,6 +60,10 @@ etcd_model_answer etcd_model_stale_range(etcd_model *m, ew_slice request, int64_
 /* The quota is used up: from now on what puts or grants is refused, as under etcd's NOSPACE alarm. */
 void etcd_model_set_full(etcd_model *m, bool full);
 
+/* etcd was restored from what it was at `revision`, under the same cluster id: what came later has never been, and its
+ * revisions are given out again. The streams must be cut, and what is under way lost. */
+void etcd_model_restore(etcd_model *m, int64_t revision);
+
 /* Time passes: leases expire. The revision rises by one for each lease that had keys. */
 void etcd_model_advance(etcd_model *m, int64_t now_ms);
 int64_t etcd_model_next_expiry_ms(const etcd_model *m); /* INT64_MAX: none */

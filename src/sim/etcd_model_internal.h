@@ -13,6 +13,7 @@ typedef struct model_key {
 
 typedef struct model_lease {
     int64_t id, ttl_s, expires_ms;
+    int64_t granted; /* the revision then */
 } model_lease;
 
 struct etcd_model {
@@ -77,6 +78,7 @@ Pb__RangeResponse *model_do_range(etcd_model *m, const Pb__RangeRequest *r, int6
 Pb__PutResponse *model_do_put(etcd_model *m, const Pb__PutRequest *r);
 Pb__DeleteRangeResponse *model_do_delete(etcd_model *m, const Pb__DeleteRangeRequest *r);
 
+void model_restore_leases(etcd_model *m); /* those that were granted later have never been */
 model_lease *model_lease_find(const etcd_model *m, int64_t id);
 
 /* ---- watches (etcd_model_watch.c) ---- */

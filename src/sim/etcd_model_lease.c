@@ -43,6 +43,16 @@ int64_t etcd_model_next_expiry_ms(const etcd_model *m) {
     return next;
 }
 
+void model_restore_leases(etcd_model *m) {
+    size_t kept = 0;
+    for (size_t i = 0; i < m->lease_count; i++)
+        if (m->leases[i].granted <= m->revision)
+            m->leases[kept++] = m->leases[i];
+    m->lease_count = kept;
+    for (size_t i = 0; i < kept; i++)
+        m->leases[i].expires_ms = m->now_ms + m->leases[i].ttl_s * 1000;
+}
+
 void etcd_model_advance(etcd_model *m, int64_t now_ms) {
     m->now_ms = now_ms;
     for (;;) {
@@ -68,7 +78,7 @@ static etcd_model_answer grant(etcd_model *m, const Pb__LeaseGrantRequest *r) {
     int64_t ttl_s = r->ttl < m->config.min_lease_ttl_s ? m->config.min_lease_ttl_s : r->ttl;
     sim_reserve(m->leases, m->lease_capacity, m->lease_count + 1);
     model_lease *lease = &m->leases[m->lease_count++];
-    *lease = (model_lease){r->id ? r->id : m->next_lease++, ttl_s, m->now_ms + ttl_s * 1000};
+    *lease = (model_lease){r->id ? r->id : m->next_lease++, ttl_s, m->now_ms + ttl_s * 1000, m->revision};
     Pb__LeaseGrantResponse response = PB__LEASE_GRANT_RESPONSE__INIT;
     response.header = model_header(m, m->revision);
     response.id = lease->id;

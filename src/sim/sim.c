@@ -1,3 +1,4 @@
+#include "sim/check.h"
 #include "sim/worker.h"
 
 #include "core/argument.h"
@@ -282,6 +283,21 @@ void sim_compact(ew_sim *s, int64_t revision) {
     Pb__CompactionRequest r = PB__COMPACTION_REQUEST__INIT;
     r.revision = revision;
     call(s, ETCD_MODEL_COMPACT, &r.base);
+}
+
+void sim_restore(ew_sim *s, int64_t revision, int64_t away_ms) {
+    int64_t newest = etcd_model_revision(s->etcd);
+    sim_note(s, "restore", revision, newest);
+    sim_trace(s, "etcd is restored from revision %lld, at %lld", (long long)revision, (long long)newest);
+    s->away_until_ms = sim_now(s) + away_ms;
+    s->restores++;
+    s->lost_up_to = newest > s->lost_up_to ? newest : s->lost_up_to;
+    sim_wire_lose_all(s);
+    etcd_model_restore(s->etcd, revision);
+    s->authored = revision;
+    for (size_t i = 0; i < s->worker_count; i++)
+        check_restored(s->workers[i]);
+    sim_wire_changed(s, (sim_author){0});
 }
 
 int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {

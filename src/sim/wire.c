@@ -26,6 +26,11 @@ void sim_wire_changed(ew_sim *s, sim_author author) {
         sim_at(s, next, lease_expiry, s, &s->etcd);
 }
 
+void sim_wire_lose_all(ew_sim *s) {
+    sim_wire_break_all(s);
+    sim_calls_lose(s);
+}
+
 void sim_wire_forget(sim_worker *w) {
     sim_calls_forget(w);
     sim_streams_forget(w);

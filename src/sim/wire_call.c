@@ -16,6 +16,7 @@ struct sim_call {
     unsigned tasks; /* scheduled ones that know the call */
     bool timed;     /* its deadline is one of them */
     bool swallow, corrupt, applied;
+    bool lost;   /* with the etcd that it was for */
     bool coming; /* the first copy is on its way */
     bool heard;  /* etcd's answer to it was */
     int status;
@@ -82,6 +83,10 @@ static void call_refused(void *arg) {
 
 static void call_answered(void *arg) {
     sim_call *c = arg;
+    if (c->lost) {
+        call_lost(c);
+        return;
+    }
     c->heard = !c->answered;
     call_answer(c, c->status, c->detail, c->bytes);
     call_left(c);
@@ -113,7 +118,7 @@ static void call_repeated(void *arg) {
      * that: one attempt is one copy, gRPC's own retries are off. */
     bool told = c->answered ? c->heard : !c->swallow;
     bool refused = told && !c->applied && (c->status != EW_OK || c->bytes.data);
-    if (!sim_away(c->sim) && !refused && !c->coming) {
+    if (!sim_away(c->sim) && !c->lost && !refused && !c->coming) {
         sim_note(c->sim, "repeated", c->method, 0);
         bool again;
         apply(c, &again);
@@ -137,7 +142,7 @@ static void call_arrived(void *arg) {
     sim_call *c = arg;
     ew_sim *s = c->sim;
     c->coming = false;
-    if (sim_away(s)) {
+    if (sim_away(s) || c->lost) {
         if (!c->answered)
             call_after(c, sim_now(s) + sim_delay(s), call_lost);
         call_left(c);
@@ -218,6 +223,11 @@ void sim_calls_forget(sim_worker *w) {
     for (sim_call *c = w->sim->calls; c; c = c->next)
         if (c->worker == w)
             c->worker = NULL;
+}
+
+void sim_calls_lose(ew_sim *s) {
+    for (sim_call *c = s->calls; c; c = c->next)
+        c->lost = true;
 }
 
 void sim_calls_free(ew_sim *s) {

@@ -166,7 +166,8 @@ static void maybe_start_again(sim_worker *w, bool killed) {
 
 void sim_worker_over(sim_worker *w, int status, const char *detail) {
     w->status = status;
-    snprintf(w->detail, sizeof w->detail, "%s", detail ? detail : "");
+    if (detail != w->detail)
+        snprintf(w->detail, sizeof w->detail, "%s", detail ? detail : "");
     sim_note(w->sim, "end", w->number, status);
     sim_trace(w->sim, "worker %u ended: %s (%s)", w->number, ew_strerror(status), w->detail);
     check_end(w);
@@ -207,7 +208,8 @@ bool sim_worker_settled(const sim_worker *w) {
         return !w->starting;
     return w->ticking && !w->busy && ticking_get_state(w->ticking) == TICKING_READY &&
            sim_fifo_count(&w->reactor.box) == 0 && sim_fifo_count(&w->watcher_to_reactor.passing) == 0 &&
-           committing_get_state(w->committing) == COMMITTING_IDLE && check_is_up_to_date(w) && !w->seen.wrong;
+           committing_get_state(w->committing) == COMMITTING_IDLE && check_is_up_to_date(w) && !w->seen.wrong &&
+           !w->seen.adrift;
 }
 
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision) {

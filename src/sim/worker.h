@@ -71,6 +71,8 @@ typedef struct sim_seen {
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
     bool resynced;         /* since the last tick: events may be made from two snapshots */
     bool wrong;            /* the last tick was not what etcd had, which may be where events are lost (ETCD P6) */
+    bool adrift;           /* etcd was restored, and no tick has shown its state since the worker found out */
+    uint64_t adrift_epoch; /* of the snapshot that it had then */
     bool wrote;            /* groups were made in the last tick, or decided since */
     ew_entry *keys;        /* what update has built, in byte order; it owns the bytes */
     size_t key_count, key_capacity;

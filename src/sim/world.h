@@ -79,6 +79,8 @@ struct ew_sim {
     sim_schedule schedule;
     sim_faults drawn;
     bool faulty;
+    unsigned restores;     /* from an older state */
+    int64_t lost_up_to;    /* the newest revision of a lost history */
     int64_t may_lose;      /* drawn for lose_events, should it be wanted */
     int64_t calm_since_ms; /* when the faults were switched off */
     etcd_model_config etcd_config;
@@ -120,6 +122,7 @@ int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease);
 void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn); /* somebody else's transaction, at once */
 int64_t sim_record_lease(ew_sim *s);
 void sim_compact(ew_sim *s, int64_t revision);
+void sim_restore(ew_sim *s, int64_t revision, int64_t away_ms); /* as it was then; away for so long */
 void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *owner);
 
 /* ---- faults.c ---- */
@@ -154,5 +157,6 @@ void sim_wire_forget(sim_worker *w);                 /* the worker is no more; w
 void sim_wire_free(ew_sim *s);
 void sim_wire_fault(sim_worker *w); /* what may befall its stream now */
 void sim_wire_break_all(ew_sim *s);
+void sim_wire_lose_all(ew_sim *s); /* and every call that is under way */
 
 #endif

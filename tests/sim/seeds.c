@@ -1,5 +1,6 @@
 #include "seeds.h"
 
+#include "restored.h"
 #include "scenario.h"
 
 #include <inttypes.h>
@@ -20,6 +21,8 @@ double seeds_clock(void) {
 seed_result seeds_run_one(uint64_t seed, FILE *described, FILE *trace) {
     scenario sc;
     seed_result r = {0};
+    if (restored_is_for(seed))
+        return restored_run(seed, described, trace);
     scenario_init(&sc, seed);
     if (described)
         scenario_describe(&sc, described);
@@ -113,6 +116,12 @@ static void run_here(const seeds_plan *plan, seeds_tally *t) {
 
 static void describe(uint64_t seed) {
     scenario sc;
+    if (restored_is_for(seed)) {
+        ew_sim *s = ew_sim_new(seed);
+        ew_sim_describe(s, stdout);
+        ew_sim_free(s);
+        return;
+    }
     scenario_init(&sc, seed);
     scenario_describe(&sc, stdout);
     scenario_fini(&sc);

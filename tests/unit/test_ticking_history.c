@@ -95,10 +95,35 @@ static void test_the_barrier_falls(void **state) {
     settle(l);
     assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
     l->rewritten = true;
+    look(l);
     load(l, 55, {"/a/b", 20, "1"});
     settle(l);
-    assert_int_equal(stats().barrier_revision, 55);
-    assert_int_equal(l->tick_revision, 55);
+    assert_int_equal(l->ticks, 0); /* it may also be newer than this load */
+    assert_int_equal(l->resyncs, 1);
+    assert_int_equal(l->resync_revision, 60);
+    load(l, 56, {"/a/b", 20, "1"});
+    settle(l);
+    assert_int_equal(l->resyncs, 1);
+    assert_int_equal(stats().barrier_revision, 56);
+    assert_int_equal(l->tick_revision, 56);
+}
+
+/* The own commit is of the new history, and was made after the load was read. */
+static void test_the_barrier_is_newer_than_the_load(void **state) {
+    (void)state;
+    l->on_tick = put_y;
+    loaded();
+    l->rewritten = true;
+    committed(l, 42);
+    look(l);
+    load(l, 41, {"/a/b", 20, "1"});
+    settle(l);
+    assert_int_equal(stats().barrier_revision, 42);
+    assert_int_equal(l->ticks, 0);
+    l->rewritten = false;
+    load(l, 43, {"/a/b", 20, "1"}, {"/a/y", 42, "1"});
+    settle(l);
+    assert_int_equal(l->tick_revision, 43);
 }
 
 /* A batch is out: its groups are refused, and evaluated on what there is. */
@@ -139,6 +164,13 @@ static void test_the_receipt_is_older(void **state) {
     settle(l);
     assert_int_equal(l->commits, 1);
     assert_int_equal(l->patches->base_revision, 40);
+    l->epoch++; /* found by the watcher, too, while the batch was out: it is loaded only once */
+    page(l, 41, true, true, NULL, 0);
+    look(l);
+    o = outcome_of(l, EW_ERR_REFUSED, 0, 0);
+    o.rewritten = true;
+    take_outcome(l, o);
+    assert_int_equal(l->resyncs, 0);
 }
 
 /* ---- a commit that is never shown ---- */
@@ -360,6 +392,7 @@ int main(void) {
         test(test_the_future_is_forgotten),
         test(test_a_rewritten_history_that_has_grown),
         test(test_the_barrier_falls),
+        test(test_the_barrier_is_newer_than_the_load),
         test(test_a_batch_is_out),
         test(test_the_receipt_is_older),
         test(test_a_barrier_that_is_not_reached),

@@ -405,6 +405,26 @@ static void the_reactor_may_have_seen_more(void **state) {
     loads_rewritten(f, "etcd is at revision 31, and revision 77 was seen", 31);
 }
 
+/* It asks while the prefix is being loaded: what was read before does not count. */
+static void the_reactor_has_seen_more_than_is_being_loaded(void **state) {
+    fixture *f = *state;
+    has_seen(f, 30);
+    told(f, WATCHING_RESYNC);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    page_comes(f, (page){.header = {31}, .keys = {"/a/1"}, .more = true});
+    happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 31}); /* it is no newer */
+    assert_int_equal(effects(f), 0);
+    happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 32});
+    page_comes(f, (page){.header = {31}, .keys = {"/a/2"}}); /* of the load before */
+    assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
+    if (!f->witness.range_out)
+        deadline_passes(f, 1000);
+    assert_int_equal(f->range->revision, 0);
+    page_comes(f, (page){.header = {32}});
+    assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->first);
+    completes(f);
+}
+
 /* ---- changed on the way ---- */
 
 /* Between the pieces of one revision etcd says nothing else: a flag was changed, and the piece was the last. */
@@ -459,6 +479,7 @@ int main(void) {
         TEST(a_resync_while_asking),
         TEST(the_reactor_may_have_found_it),
         TEST(the_reactor_may_have_seen_more),
+        TEST(the_reactor_has_seen_more_than_is_being_loaded),
         TEST(a_reply_in_the_middle_of_a_revision),
         TEST(pieces_whose_revisions_fall),
     };
