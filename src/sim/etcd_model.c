@@ -39,6 +39,7 @@ void etcd_model_free(etcd_model *m) {
     free(m->firsts);
     free(m->keys);
     free(m->leases);
+    free(m->past_leases);
     sim_arena_fini(&m->arena);
     free(m);
 }

@@ -13,7 +13,7 @@ typedef struct model_key {
 
 typedef struct model_lease {
     int64_t id, ttl_s, expires_ms;
-    int64_t granted; /* the revision then */
+    int64_t granted, ended; /* the revision then */
 } model_lease;
 
 struct etcd_model {
@@ -33,6 +33,8 @@ struct etcd_model {
 
     model_lease *leases;
     size_t lease_count, lease_capacity;
+    model_lease *past_leases; /* that have ended, for a restore of the time before */
+    size_t past_lease_count, past_lease_capacity;
     int64_t next_lease;
 
     etcd_model_stream *streams;
@@ -78,7 +80,7 @@ Pb__RangeResponse *model_do_range(etcd_model *m, const Pb__RangeRequest *r, int6
 Pb__PutResponse *model_do_put(etcd_model *m, const Pb__PutRequest *r);
 Pb__DeleteRangeResponse *model_do_delete(etcd_model *m, const Pb__DeleteRangeRequest *r);
 
-void model_restore_leases(etcd_model *m); /* those that were granted later have never been */
+void model_restore_leases(etcd_model *m);
 model_lease *model_lease_find(const etcd_model *m, int64_t id);
 
 /* ---- watches (etcd_model_watch.c) ---- */

@@ -17,6 +17,9 @@ bool etcd_model_lease_alive(const etcd_model *m, int64_t lease) {
 /* A lease's keys go in one transaction, in key order. */
 static void end_lease(etcd_model *m, model_lease *lease) {
     int64_t id = lease->id;
+    sim_reserve(m->past_leases, m->past_lease_capacity, m->past_lease_count + 1);
+    model_lease *past = &m->past_leases[m->past_lease_count++];
+    *past = *lease;
     *lease = m->leases[--m->lease_count];
     model_begin(m);
     for (size_t i = 0; i < m->key_count; i++) {
@@ -25,6 +28,7 @@ static void end_lease(etcd_model *m, model_lease *lease) {
             model_delete_range(m, kv->key, (ew_slice){0});
     }
     model_commit(m);
+    past->ended = m->revision;
 }
 
 bool etcd_model_lease_lose(etcd_model *m, int64_t lease) {
@@ -43,11 +47,21 @@ int64_t etcd_model_next_expiry_ms(const etcd_model *m) {
     return next;
 }
 
+/* Those that were granted later have never been, those that have ended since are back. */
 void model_restore_leases(etcd_model *m) {
     size_t kept = 0;
     for (size_t i = 0; i < m->lease_count; i++)
         if (m->leases[i].granted <= m->revision)
             m->leases[kept++] = m->leases[i];
+    for (size_t i = m->past_lease_count; i-- > 0;) {
+        model_lease past = m->past_leases[i];
+        if (past.ended <= m->revision)
+            continue;
+        m->past_leases[i] = m->past_leases[--m->past_lease_count];
+        sim_reserve(m->leases, m->lease_capacity, kept + 1);
+        if (past.granted <= m->revision)
+            m->leases[kept++] = past;
+    }
     m->lease_count = kept;
     for (size_t i = 0; i < kept; i++)
         m->leases[i].expires_ms = m->now_ms + m->leases[i].ttl_s * 1000;
