@@ -76,9 +76,10 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     mirror_entry *known = t->load_at && mirror_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
     if (known)
         t->load_at = mirror_next(t->mirror, known);
-    /* In another history the same key may have been put at the same revision, with another value. */
+    /* In another history the same key may have been put at the same revision, with another value. That the history is
+     * another one is not always known: the watch may have been away, and the old one compacted. */
     bool same = known && mirror_entry_view(known).mod_revision == kv->mod_revision &&
-                (!t->load_rewritten || ew_slice_equal(mirror_entry_view(known).value, value));
+                ew_slice_equal(mirror_entry_view(known).value, value);
     if (!same)
         ticking_put_change(t, known, &now, !t->loaded_once);
 }

@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 28 };
+enum { METRICS = 29 };
 
 static void list(const pages_view *v, metric out[METRICS]) {
     const ew_worker_stats *s = &v->stats;
