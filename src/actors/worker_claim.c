@@ -267,9 +267,9 @@ static void on_deleted(void *arg, int status, const char *detail, ew_slice bytes
     *(int *)arg = status;
 }
 
-/* Deletes the receipt, if it is still this worker's. As patient as lease_revoke_soon. Whether etcd answered. */
-static bool delete_receipt(ew_worker *w, int64_t lease) {
-    enum { DELETE_MS = 2000, OPEN = 1 };
+/* Deletes the receipt, if it is still this worker's. Whether etcd answered. */
+static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
+    enum { OPEN = 1 };
     Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     Pb__DeleteRangeRequest delete = PB__DELETE_RANGE_REQUEST__INIT;
@@ -287,7 +287,7 @@ static bool delete_receipt(ew_worker *w, int64_t lease) {
     etcd_queue *queue = etcd_queue_new();
     uint8_t *bytes = malloc(pb__txn_request__get_packed_size(&txn));
     if (queue != NULL && bytes != NULL &&
-        etcd_call_start(w->client, queue, ETCD_TXN, (ew_slice){bytes, pb__txn_request__pack(&txn, bytes)}, DELETE_MS,
+        etcd_call_start(w->client, queue, ETCD_TXN, (ew_slice){bytes, pb__txn_request__pack(&txn, bytes)}, timeout_ms,
                         on_deleted, &answer) != NULL)
         while (answer == OPEN)
             etcd_queue_run(queue, INT64_MAX);
@@ -298,8 +298,11 @@ static bool delete_receipt(ew_worker *w, int64_t lease) {
 }
 
 /* Records of submits outlive the worker, on the receipt's lease; without them the lease goes with the receipt. An etcd
- * that does not answer is asked once. */
+ * that does not answer is asked once, and for a moment only where that is to be expected. */
 void worker_release(ew_worker *w) {
+    enum { MOMENT_MS = 200 };
+    bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !w->reactor.connected;
+    int64_t timeout_ms = doubtful ? MOMENT_MS : LEASE_REVOKE_MS;
     int64_t records = w->records != NULL ? lasting_lease(w->records) : 0;
     int64_t presence = w->presence != NULL ? lasting_lease(w->presence) : 0;
     lasting_close(w->records);
@@ -307,7 +310,8 @@ void worker_release(ew_worker *w) {
     w->records = w->presence = NULL;
     bool answers = true;
     if (records != 0)
-        answers = w->options->submit ? delete_receipt(w, records) : lease_revoke_soon(w->client, records);
+        answers = w->options->submit ? delete_receipt(w, records, timeout_ms)
+                                     : lease_revoke_soon(w->client, records, timeout_ms);
     if (presence != 0 && answers)
-        lease_revoke_soon(w->client, presence);
+        lease_revoke_soon(w->client, presence, timeout_ms);
 }

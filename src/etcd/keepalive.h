@@ -27,9 +27,10 @@ bool keepalive_step(keepalive *k);                 /* does what is due; true: th
 /* Whether `r`, which may be NULL, is an answer to a keepalive of that lease, with a header that makes sense. */
 bool keepalive_answers(const Pb__LeaseKeepAliveResponse *r, int64_t lease);
 
-/* Revokes a lease, and waits for the answer for 2 s at most: without it the lease ends at its TTL, and whoever stops
+/* Revokes a lease, and waits for the answer for so long at most: without it the lease ends at its TTL, and a stop
  * should not wait for an etcd that is away. Whether etcd answered. */
-bool lease_revoke_soon(ew_client *client, int64_t lease);
+enum { LEASE_REVOKE_MS = 2000 };
+bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms);
 
 void keepalive_stop(keepalive *k); /* ends the stream; it has stopped when that has ended */
 bool keepalive_stopped(const keepalive *k);

@@ -238,7 +238,7 @@ int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn,
     }
     if (status != EW_OK) {
         if (lease != 0)
-            lease_revoke_soon(client, lease);
+            lease_revoke_soon(client, lease, LEASE_REVOKE_MS);
         etcd_loop_give(l->task.loop);
         free(l);
         return status;

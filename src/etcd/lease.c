@@ -61,8 +61,8 @@ static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes
                    {"detail", detail});
 }
 
-bool lease_revoke_soon(ew_client *client, int64_t lease) {
-    enum { REVOKE_MS = 2000, OPEN = 1 };
+bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms) {
+    enum { OPEN = 1 };
     etcd_queue *queue = etcd_queue_new();
     if (!queue)
         return false;
@@ -71,7 +71,7 @@ bool lease_revoke_soon(ew_client *client, int64_t lease) {
     int answer = OPEN;
     request.id = lease;
     ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
-    if (!etcd_call_start(client, queue, ETCD_LEASE_REVOKE, packed, REVOKE_MS, on_revoked, &answer))
+    if (!etcd_call_start(client, queue, ETCD_LEASE_REVOKE, packed, timeout_ms, on_revoked, &answer))
         answer = EW_ERR_NO_MEMORY;
     while (answer == OPEN)
         etcd_queue_run(queue, INT64_MAX);

@@ -149,7 +149,7 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
         s->keepalive = keepalive_new(client, &s->task, s->lease, granted_s, sent_ms);
         if (!s->keepalive) {
             status = ew_fail(err, EW_ERR_NO_MEMORY, "session");
-            lease_revoke_soon(client, s->lease);
+            lease_revoke_soon(client, s->lease, LEASE_REVOKE_MS);
         }
     }
     if (status != EW_OK) {
@@ -180,6 +180,6 @@ void ew_session_close(ew_session *s, bool keep_lease) {
     etcd_task_wake(&s->task);
     etcd_task_wait(&s->task);
     if (!keep_lease)
-        lease_revoke_soon(s->client, s->lease);
+        lease_revoke_soon(s->client, s->lease, LEASE_REVOKE_MS);
     free_session(s);
 }
