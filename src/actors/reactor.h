@@ -2,7 +2,7 @@
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
-#include "actors/absence.h"
+#include "core/absence.h"
 #include "actors/mailbox.h"
 #include "core/ticking.h"
 

@@ -1,4 +1,5 @@
 #include "service/campaign.h"
+#include "core/absence.h"
 #include "core/log.h"
 #include "core/options_internal.h"
 
@@ -23,6 +24,7 @@ struct campaign {
     int changed, cancelled; /* file descriptors */
     pthread_t thread;
     bool running;
+    absence absence; /* of etcd; the thread's own */
 
     pthread_mutex_t lock; /* all below */
     ew_session *session;
@@ -91,16 +93,17 @@ static int open_candidate(campaign *c, ew_error *err) {
     return status;
 }
 
-/* As patient as a worker's start. */
-static int await_candidate(campaign *c, ew_error *err) {
-    int64_t end_ms = c->start_timeout_ms > 0 ? now_ms() + c->start_timeout_ms : INT64_MAX;
+/* The first time as patient as a worker's start; later an outage is waited out (SEMANTICS 14). */
+static int await_candidate(campaign *c, bool first, ew_error *err) {
+    int64_t end_ms = first && c->start_timeout_ms > 0 ? now_ms() + c->start_timeout_ms : INT64_MAX;
     for (;;) {
         int status = is_stopped(c) ? ew_fail(err, EW_ERR_CANCELLED, "stopped") : open_candidate(c, err);
         /* A lease whose grant was not answered is nobody's, and ends by itself. */
         bool passing = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
+        if (passing || status == EW_OK)
+            absence_note(&c->absence, c->worker, passing, now_ms(), passing ? err->detail : NULL);
         if (!passing || now_ms() >= end_ms)
             return status;
-        log_fields(EW_LOG_WARN, c->worker, "election", "no session yet", {"error", ew_strerror(status), 0});
         poll(&(struct pollfd){.fd = c->cancelled, .events = POLLIN}, 1, (int)c->backoff_max_ms);
     }
 }
@@ -111,9 +114,11 @@ static int await_candidate(campaign *c, ew_error *err) {
  * and nothing else. */
 static int stand(campaign *c, ew_error *err) {
     int status;
+    bool first = true;
     do {
         close_candidate(c);
-        status = await_candidate(c, err);
+        status = await_candidate(c, first, err);
+        first = false;
         if (status != EW_OK)
             return status;
         log_fields(EW_LOG_INFO, c->worker, "election", "standing for election", {"name", c->name, 0},

@@ -33,15 +33,19 @@ static int tear_down(void **state) {
     return daemon_close(state);
 }
 
-/* One of several, called `value`. */
-static daemon_process start(const char *value) {
+/* One of several, called `value`, with one more option or NULL. */
+static daemon_process start_with(const char *value, char *option) {
     char endpoints[160], elect_value[64], name[64], ttl[64];
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
     snprintf(elect_value, sizeof elect_value, "--elect-value=%s", value);
     snprintf(name, sizeof name, "--name=worker-%s", value);
     snprintf(ttl, sizeof ttl, "--session-ttl-s=%d", TTL_S);
-    char *arguments[] = {endpoints, name, "--elect=" NAME, elect_value, "--prefix=/app", ttl, NULL};
+    char *arguments[] = {endpoints, name, "--elect=" NAME, elect_value, "--prefix=/app", ttl, option, NULL};
     return daemon_start(arguments);
+}
+
+static daemon_process start(const char *value) {
+    return start_with(value, NULL);
 }
 
 static bool is_leading(void *value) {
@@ -193,6 +197,32 @@ static void test_a_standbys_session_ends(void **state) {
     end(&b);
 }
 
+static bool is_past(void *ms) {
+    return etcd_now_ms() >= *(int64_t *)ms;
+}
+
+/* SEMANTICS 14: an outage ends the leader, whose session is lost, and no standby, however long it is. It is logged
+ * once. */
+static void test_a_standby_outlives_an_outage(void **state) {
+    (void)state;
+    daemon_process a = start("a");
+    daemon_await(&a, "msg=started");
+    daemon_process b = start_with("b", "--start-timeout-ms=3000");
+    daemon_await(&b, "standing for election");
+    etcd_server_pause(server);
+    assert_int_equal(daemon_wait(&a), 75);
+    daemon_await(&b, "the session ended while standing");
+    daemon_await(&b, "etcd is missing");
+    int64_t until_ms = etcd_now_ms() + 7000;
+    daemon_until(is_past, &until_ms, "seven seconds");
+    assert_null(strstr(strstr(daemon_log(&b), "etcd is missing") + 1, "etcd is missing"));
+    etcd_server_resume(server);
+    daemon_await(&b, "etcd is back");
+    daemon_await(&b, "msg=started");
+    end(&b);
+    assert_true(nobody_stands(NULL));
+}
+
 /* A signal while etcd is away, and the time that is given to a start. */
 static void test_etcd_is_away(void **state) {
     (void)state;
@@ -233,10 +263,15 @@ static void test_the_default_value(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_stop_hands_over),    cmocka_unit_test(test_a_kill_is_taken_over),
-        cmocka_unit_test(test_a_lost_leadership),    cmocka_unit_test(test_a_lost_session),
-        cmocka_unit_test(test_a_standby_is_stopped), cmocka_unit_test(test_a_standbys_session_ends),
-        cmocka_unit_test(test_etcd_is_away),         cmocka_unit_test(test_the_default_value),
+        cmocka_unit_test(test_a_stop_hands_over),
+        cmocka_unit_test(test_a_kill_is_taken_over),
+        cmocka_unit_test(test_a_lost_leadership),
+        cmocka_unit_test(test_a_lost_session),
+        cmocka_unit_test(test_a_standby_is_stopped),
+        cmocka_unit_test(test_a_standbys_session_ends),
+        cmocka_unit_test(test_a_standby_outlives_an_outage),
+        cmocka_unit_test(test_etcd_is_away),
+        cmocka_unit_test(test_the_default_value),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "actors/absence.h"
+#include "core/absence.h"
 
 #include <etcdworker/log.h>
 

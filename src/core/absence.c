@@ -1,4 +1,4 @@
-#include "actors/absence.h"
+#include "core/absence.h"
 
 #include "core/log.h"
 

@@ -1,7 +1,7 @@
 /* Saying that etcd is missing: once when it begins, then every 30 s, and once when it is over, by the clock and not by
  * the retry. One thread. */
-#ifndef ACTORS_ABSENCE_H
-#define ACTORS_ABSENCE_H
+#ifndef CORE_ABSENCE_H
+#define CORE_ABSENCE_H
 
 #include <stdbool.h>
 #include <stdint.h>
