@@ -24,9 +24,15 @@
  * it cannot be looked up, the addresses it had are kept. Names are looked up as getaddrinfo(3) does, so /etc/hosts and
  * nsswitch.conf count.
  *
+ * ONE CLUSTER. The endpoints must belong to one cluster. Each new connection is asked for its cluster before anything
+ * else is sent on it. The client's cluster is that of the endpoints that answer the first question (those that do not
+ * answer are waited for, for 2 s at most). If these name different clusters, it is the one that more than half of them
+ * name; if there is none, nothing is sent and calls fail with EW_ERR_WRONG_CLUSTER, which names each endpoint with its
+ * cluster. An endpoint of another cluster is not used, the log names it once, and it is asked again every 30 s.
+ *
  * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, `server_name`, or https:// in front of the endpoints,
- * make it TLS. A server's certificate must carry the host of the first endpoint, as it is written there, or
- * `server_name`. With `user`, and `password_file` or `password`, the client gets itself a token, and another before
+ * make it TLS. A server's certificate must carry the host of its own endpoint, as it is written there, or `server_name`
+ * if that is set. With `user`, and `password_file` or `password`, the client gets itself a token, and another before
  * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
  * line.
  *
@@ -36,12 +42,13 @@
  * `backoff_max_ms`, with jitter. Everything else is answered at once:
  *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its answer lost: it may have been applied, or still may be. It is
  *    never repeated here; whether to is the caller's decision.
- *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time.
+ *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time. The detail lists each with its own reason.
+ *    Where waiting does not help, because all of them have refused the TLS handshake, it comes at once.
  *  - EW_ERR_TIMEOUT: a read was not answered in time.
  *  - EW_ERR_DENIED: the user may not; the detail names the keys and ranges, or else the method.
  *  - EW_ERR_UNAUTHENTICATED: etcd does not know the user, or wants one.
  *  - EW_ERR_NO_SPACE: etcd's quota is used up; it takes deletes only until its alarm is taken back.
- *  - EW_ERR_WRONG_CLUSTER: what answers is not the cluster that answered first.
+ *  - EW_ERR_WRONG_CLUSTER: nothing was done: the endpoints belong to another cluster than before, or to different ones.
  *  - EW_ERR_BAD_ANSWER: what answers is no etcd, or out of its mind.
  *
  * ew_is_retryable tells which of them may be gone by themselves (<etcdworker/error.h>).

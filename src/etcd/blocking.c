@@ -99,7 +99,8 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
     do {
         attempt_call(client, w, method, request, deadline_ms, a);
         /* UNAVAILABLE is what surely did not happen; for a write, everything doubtful has another code (ETCD P11). */
-    } while (a->status == EW_ERR_UNAVAILABLE && blocking_wait(w, &pause, deadline_ms));
+    } while (a->status == EW_ERR_UNAVAILABLE && !atomic_load(&client->refused) &&
+             blocking_wait(w, &pause, deadline_ms));
     if (a->status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))
         a->status = EW_ERR_CANCELLED;
 }

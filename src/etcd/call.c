@@ -1,16 +1,20 @@
 /* One unary call: a single batch of six operations and one completion.
  *
- *             .--- no token ---> FETCHING ---.  the token was refused
+ *             .--- not asked ---> ASKING ----.
+ *             |                              |
+ *             .--- no token ----> FETCHING --'  the token was refused
  *             |                              v  .----------.
- *   CONNECTING '--- the channel is ready ---> SENT --------'---> answered
+ *   CONNECTING '--- connected and verified --> SENT -------'---> answered
  *        '--- deadline ---> EXPLAINING --------------------------^
  *
  * A call is given to gRPC only once there is a connection. gRPC would wait for one itself, but then nobody could tell
- * whether a call that ran out of time had been sent; so what ends while CONNECTING or FETCHING was surely not applied
- * (ETCD P11). With a connection and a token at hand, which is nearly always, the checks cost next to nothing. */
+ * whether a call that ran out of time had been sent; so what ends while CONNECTING, ASKING or FETCHING was surely not
+ * applied (ETCD P11). Nor is it sent before the endpoint has said that it belongs to the client's cluster (identity.h).
+ * With a verified connection and a token at hand, which is nearly always, the checks cost next to nothing. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
 #include "etcd/denied.h"
+#include "etcd/identity.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,31 +22,32 @@
 
 /* How often to look whether another call's token has come. */
 #define TOKEN_WAIT_MS 10
-/* How long the question why there is no connection may take. */
-#define EXPLAIN_MS 500
-/* Calls of gRPC's that one of ours may make: token and request, each again for every refusal, and an explanation. */
-#define ATTEMPTS_MAX 10
+/* Tokens that one call may fetch. */
+#define TOKENS_MAX 8
 
 struct etcd_call {
     queue_tag tag; /* first */
     ew_client *client;
     connection_set *set;
-    int way; /* in the set */
+    int which; /* backend of the set */
     etcd_queue *queue;
     etcd_method method;
     int64_t deadline_ms;
     etcd_answer_fn fn;
     void *arg;
     grpc_slice request;
-    atomic_bool cancelled;
+    pthread_mutex_t lock; /* the next three, because a cancel comes from any thread */
+    bool cancelled;
+    grpc_call *call; /* the attempt under way, or the last one */
+    inquiry *asking;
     grpc_slice token;
     uint64_t generation; /* of the token */
     int refusals;        /* of tokens */
+    int tokens;          /* fetched */
+    bool ask_with_token; /* the endpoint says to nobody else who it is */
+    int64_t why_ms;      /* when to ask again why there is no connection */
 
     /* The attempt under way. */
-    _Atomic(grpc_call *) call;         /* for whoever cancels */
-    grpc_call *attempts[ATTEMPTS_MAX]; /* all of them are kept to the end, because a cancel may be looking at one */
-    int attempt_count;
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *sending, *answer;
@@ -66,19 +71,33 @@ static void clear_attempt(etcd_call *c) {
     grpc_metadata_array_init(&c->trailing);
 }
 
-static void attempt(etcd_call *c, etcd_method method, grpc_slice request, uint32_t flags, int64_t deadline_ms,
-                    void (*done)(queue_tag *, bool)) {
+/* For whoever cancels; if somebody has, before there was a call, it ends at once. */
+static void show_call(etcd_call *c, grpc_call *call) {
+    pthread_mutex_lock(&c->lock);
+    grpc_call *before = c->call;
+    c->call = call;
+    if (c->cancelled)
+        grpc_call_cancel(call, NULL);
+    pthread_mutex_unlock(&c->lock);
+    if (before)
+        grpc_call_unref(before);
+}
+
+static bool is_cancelled(etcd_call *c) {
+    pthread_mutex_lock(&c->lock);
+    bool cancelled = c->cancelled;
+    pthread_mutex_unlock(&c->lock);
+    return cancelled;
+}
+
+static void attempt(etcd_call *c, etcd_method method, grpc_slice request, void (*done)(queue_tag *, bool)) {
     clear_attempt(c);
     c->tag.done = done;
     c->sending = grpc_raw_byte_buffer_create(&request, 1);
-    etcd_must(c->attempt_count < ATTEMPTS_MAX);
-    grpc_call *call = connection_call(c->set, c->way, c->queue, method, deadline_ms);
-    c->attempts[c->attempt_count++] = call;
-    atomic_store(&c->call, call);
-    if (atomic_load(&c->cancelled)) /* by somebody who did not see the call yet */
-        grpc_call_cancel(call, NULL);
+    grpc_call *call = connection_call(c->set, c->which, c->queue, method, c->deadline_ms);
+    show_call(c, call);
     grpc_op ops[6] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = flags},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->sending},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &c->initial},
@@ -97,8 +116,9 @@ static void attempt(etcd_call *c, etcd_method method, grpc_slice request, uint32
 
 static void free_call(etcd_call *c) {
     clear_attempt(c);
-    for (int i = 0; i < c->attempt_count; i++)
-        grpc_call_unref(c->attempts[i]);
+    if (c->call)
+        grpc_call_unref(c->call);
+    pthread_mutex_destroy(&c->lock);
     grpc_slice_unref(c->request);
     grpc_slice_unref(c->token);
     connection_give(c->set);
@@ -125,40 +145,21 @@ static void finish_with_answer(etcd_call *c) {
 
 static method_end end_of(etcd_call *c, char *text, size_t size) {
     bytes_text(c->text, text, size);
-    bool sent = connection_may_have_sent(c->set, c->way, atomic_load(&c->call));
-    return (method_end){.code = c->code, .text = text, .sent = sent, .cancelled = atomic_load(&c->cancelled)};
+    return (method_end){.code = c->code, .text = text, .cancelled = is_cancelled(c)};
 }
 
 /* ---- without a connection ---- */
 
-static void on_explained(queue_tag *tag, bool ok) {
-    (void)ok;
-    etcd_call *c = (etcd_call *)tag;
-    char text[256], detail[512];
-    const char *unknown = c->set->targets.unknown;
-    bytes_text(c->text, text, sizeof text);
-    if (unknown[0])
-        snprintf(detail, sizeof detail, "no connection to %s: %s", c->client->endpoints, unknown);
-    else
-        snprintf(detail, sizeof detail, "no connection to %s%s%s", c->client->endpoints, text[0] ? ": " : "", text);
-    finish(c, EW_ERR_UNAVAILABLE, detail);
-}
-
-/* There was no connection in time. Only a call can ask gRPC why: one that does not wait, and is harmless if it happens
- * to find a connection now. */
-static void explain(etcd_call *c) {
-    c->way = 0;
-    attempt(c, ETCD_STATUS, grpc_empty_slice(), 0, etcd_now_ms() + EXPLAIN_MS, on_explained);
-}
-
 static void proceed(etcd_call *c);
+static void explain(etcd_call *c);
 
 static void on_waited(queue_tag *tag, bool ok) {
     (void)ok;
     etcd_call *c = (etcd_call *)tag;
-    if (atomic_load(&c->cancelled))
+    int64_t now_ms = etcd_now_ms();
+    if (is_cancelled(c))
         finish(c, EW_ERR_CANCELLED, "cancelled before it was sent");
-    else if (etcd_now_ms() >= c->deadline_ms)
+    else if (now_ms >= c->deadline_ms || (now_ms >= c->why_ms && connection_fails(c->set, c->method)))
         explain(c);
     else
         proceed(c);
@@ -170,6 +171,77 @@ static void wait_by(etcd_call *c, wait_fn wait, int64_t wait_ms) {
     int64_t until_ms = etcd_now_ms() + wait_ms;
     c->tag.done = on_waited;
     wait(c->set, c->queue, c->method, until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
+}
+
+/* Shows it to whoever cancels; false when somebody has. */
+static bool show_inquiry(etcd_call *c, inquiry *asking) {
+    pthread_mutex_lock(&c->lock);
+    c->asking = asking;
+    bool cancelled = c->cancelled;
+    pthread_mutex_unlock(&c->lock);
+    return !cancelled;
+}
+
+static void begin_inquiry(etcd_call *c, inquiry *asking, inquiry_fn fn) {
+    if (!show_inquiry(c, asking))
+        inquiry_cancel(asking);
+    inquiry_start(asking, fn, c);
+}
+
+static void on_explained(void *arg, int status, const char *detail) {
+    etcd_call *c = arg;
+    show_inquiry(c, NULL);
+    if (is_cancelled(c))
+        finish(c, EW_ERR_CANCELLED, "cancelled before it was sent");
+    else if (etcd_now_ms() >= c->deadline_ms || atomic_load(&c->client->refused))
+        finish(c, status, detail);
+    else
+        proceed(c);
+}
+
+/* Why is there no connection? Only calls can ask gRPC: some that do not wait, and are harmless if they happen to find a
+ * connection now. What waiting does not heal ends the call at once. */
+static void explain(etcd_call *c) {
+    inquiry *why = inquiry_new_why(c->client, c->set, c->method, c->queue);
+    c->why_ms = etcd_now_ms() + WHY_INTERVAL_MS;
+    if (why) {
+        begin_inquiry(c, why, on_explained);
+    } else {
+        char detail[256];
+        snprintf(detail, sizeof detail, "no connection to %s: %s", c->client->endpoints, c->set->targets.unknown);
+        finish(c, EW_ERR_UNAVAILABLE, detail);
+    }
+}
+
+/* ---- whose the endpoint is ---- */
+
+static void go_on(etcd_call *c);
+
+static void on_asked(void *arg, int status, const char *detail) {
+    etcd_call *c = arg;
+    show_inquiry(c, NULL);
+    if (is_cancelled(c))
+        finish(c, EW_ERR_CANCELLED, "cancelled before it was sent");
+    else if (status == EW_OK && connection_is_verified(c->set, c->which, c->method))
+        go_on(c);
+    else if (status == EW_OK)
+        proceed(c);
+    else if (status == EW_ERR_UNAVAILABLE)
+        wait_by(c, connection_pause, CONNECT_WAIT_MS);
+    else if (status == EW_ERR_UNAUTHENTICATED && auth_is_on(&c->client->auth) && !c->ask_with_token) {
+        c->ask_with_token = true;
+        go_on(c);
+    } else {
+        finish(c, status, detail);
+    }
+}
+
+static void ask(etcd_call *c) {
+    inquiry *i = inquiry_new(c->client, c->set, c->which, c->method, c->queue, c->token, c->deadline_ms);
+    if (i)
+        begin_inquiry(c, i, on_asked);
+    else
+        wait_by(c, connection_pause, CONNECT_WAIT_MS); /* for memory */
 }
 
 /* ---- the token ---- */
@@ -200,7 +272,7 @@ static void on_token(queue_tag *tag, bool ok) {
 }
 
 static void fetch_token(etcd_call *c) {
-    if (c->attempt_count >= ATTEMPTS_MAX - 2) {
+    if (c->tokens++ >= TOKENS_MAX) {
         auth_failed(&c->client->auth);
         finish(c, EW_ERR_UNAUTHENTICATED, "authentication: every token is refused at once");
         return;
@@ -213,7 +285,7 @@ static void fetch_token(etcd_call *c) {
     }
     grpc_slice request = grpc_slice_from_copied_buffer(bytes.data, bytes.len);
     free((void *)(uintptr_t)bytes.data);
-    attempt(c, ETCD_AUTHENTICATE, request, connection_flags(c->set), c->deadline_ms, on_token);
+    attempt(c, ETCD_AUTHENTICATE, request, on_token);
     grpc_slice_unref(request);
 }
 
@@ -250,15 +322,14 @@ static void on_answered(queue_tag *tag, bool ok) {
         finish(c, status, text);
 }
 
-/* What can be done now: wait for a connection, make a token, or send. */
-static void proceed(etcd_call *c) {
+/* With a connection: ask whose it is, make a token, or send. */
+static void go_on(etcd_call *c) {
     auth *a = &c->client->auth;
-    int way = connection_find(c->client, &c->set, c->method);
-    if (way == NO_WAY) {
-        wait_by(c, connection_wait, CONNECT_WAIT_MS);
+    bool verified = connection_is_verified(c->set, c->which, c->method);
+    if (!verified && !c->ask_with_token) {
+        ask(c);
         return;
     }
-    c->way = way;
     if (auth_is_on(a) && !method_get(c->method)->authenticates) {
         grpc_slice_unref(c->token);
         c->token = grpc_empty_slice();
@@ -273,7 +344,19 @@ static void proceed(etcd_call *c) {
             return;
         }
     }
-    attempt(c, c->method, c->request, connection_flags(c->set), c->deadline_ms, on_answered);
+    if (verified)
+        attempt(c, c->method, c->request, on_answered);
+    else
+        ask(c);
+}
+
+/* What can be done now: wait for a connection, or go on with one. */
+static void proceed(etcd_call *c) {
+    c->which = connection_find(c->client, &c->set, c->method);
+    if (c->which == NO_BACKEND)
+        wait_by(c, connection_wait, CONNECT_WAIT_MS);
+    else
+        go_on(c);
 }
 
 etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
@@ -286,6 +369,7 @@ etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method,
     c->queue = q;
     c->method = method;
     c->deadline_ms = etcd_now_ms() + timeout_ms;
+    pthread_mutex_init(&c->lock, NULL);
     c->fn = fn;
     c->arg = arg;
     c->token = grpc_empty_slice();
@@ -296,8 +380,11 @@ etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method,
 }
 
 void etcd_call_cancel(etcd_call *call) {
-    atomic_store(&call->cancelled, true);
-    grpc_call *sent = atomic_load(&call->call);
-    if (sent)
-        grpc_call_cancel(sent, NULL);
+    pthread_mutex_lock(&call->lock);
+    call->cancelled = true;
+    if (call->call)
+        grpc_call_cancel(call->call, NULL);
+    if (call->asking)
+        inquiry_cancel(call->asking);
+    pthread_mutex_unlock(&call->lock);
 }

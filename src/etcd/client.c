@@ -95,11 +95,6 @@ void ew_client_cancel(ew_client *client) {
     pthread_mutex_unlock(&client->lock);
 }
 
-bool connection_is_same_cluster(ew_client *client, uint64_t id) {
-    uint64_t first = 0;
-    return atomic_compare_exchange_strong(&client->cluster_id, &first, id) || first == id;
-}
-
 size_t connection_metadata(etcd_method method, grpc_slice token, grpc_metadata *list) {
     size_t n = 0;
     if (method_get(method)->needs_leader) {

@@ -6,57 +6,7 @@
 
 #include <grpc/grpc_security.h>
 
-#include <grpc/support/alloc.h>
-
-#include <limits.h>
 #include <stdlib.h>
-
-/* How long one attempt to connect may take, TLS handshake included. */
-#define CONNECT_TIMEOUT_MS 3000
-/* How far gRPC reads ahead of a stream's reader. */
-#define READ_AHEAD_BYTES (1 << 20)
-
-static int as_int(int64_t n) {
-    return n > INT_MAX ? INT_MAX : (int)n;
-}
-
-static grpc_arg arg_int(const char *key, int64_t value) {
-    return (grpc_arg){.type = GRPC_ARG_INTEGER, .key = (char *)(uintptr_t)key, .value.integer = as_int(value)};
-}
-
-static grpc_arg arg_text(const char *key, const char *value) {
-    return (grpc_arg){.type = GRPC_ARG_STRING, .key = (char *)(uintptr_t)key, .value.string = (char *)(uintptr_t)value};
-}
-
-static grpc_channel *make_channel(const char *target, const connection_makings *m, const ew_options *o) {
-    const char *name = ew_options_text(o, "server_name");
-    grpc_arg args[] = {
-        /* A retry that we do not see would break exactly once (ETCD P11). */
-        arg_int(GRPC_ARG_ENABLE_RETRIES, 0),
-        arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
-        arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
-        arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
-        arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-        /* Without this, the channels would find each other's connection and share it. */
-        arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
-        /* A member that has lost its leader refuses at once; the next attempt must go to another one. */
-        arg_text(GRPC_ARG_LB_POLICY_NAME, "round_robin"),
-        /* Left alone, the authority is the whole list, which no certificate carries. */
-        arg_text(GRPC_ARG_DEFAULT_AUTHORITY, name[0] ? name : m->names.known.authority),
-        arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_min_ms")),
-        arg_int(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_max_ms")),
-        arg_int(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, CONNECT_TIMEOUT_MS),
-        arg_int(GRPC_ARG_KEEPALIVE_TIME_MS, ew_options_int(o, "keepalive_time_ms")),
-        arg_int(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, ew_options_int(o, "keepalive_timeout_ms")),
-        arg_int(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 0),
-        arg_int(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
-        arg_int(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, READ_AHEAD_BYTES),
-        arg_int(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, ew_options_int(o, "max_receive_bytes")),
-        arg_int(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, -1),
-    };
-    grpc_channel_args list = {.num_args = sizeof args / sizeof args[0], .args = args};
-    return grpc_channel_create(target, m->credentials, &list);
-}
 
 int makings_init(connection_makings *m, const ew_options *o, const char *text, ew_error *err) {
     *m = (connection_makings){0};
@@ -74,26 +24,29 @@ void makings_fini(connection_makings *m) {
     names_fini(&m->names);
 }
 
-static connection connection_of(etcd_method method) {
-    if (!method_get(method)->streams)
-        return CONNECTION_CALLS;
-    return method == ETCD_WATCH ? CONNECTION_WATCHES : CONNECTION_KEEPALIVES;
+static void free_set(connection_set *set) {
+    for (size_t i = 0; set->backends && i < set->targets.count; i++)
+        backend_close(&set->backends[i]);
+    if (set->nowhere)
+        grpc_channel_destroy(set->nowhere);
+    targets_fini(&set->targets);
+    free(set->backends);
+    free(set);
 }
 
 connection_set *connection_open(const connection_makings *m, const ew_options *o) {
     connection_set *set = calloc(1, sizeof *set);
-    if (!set || !targets_init(&set->targets, &m->names.known)) {
-        free(set);
+    if (!set)
+        return NULL;
+    if (targets_init(&set->targets, &m->names.known))
+        set->backends = calloc(set->targets.count + 1, sizeof *set->backends);
+    if (!set->backends) {
+        free_set(set);
         return NULL;
     }
-    for (size_t way = 0; way < set->targets.count; way++) {
-        for (int i = 0; i < CONNECTIONS; i++)
-            set->channels[i][way] = make_channel(set->targets.ways[way], m, o);
-        for (int i = 0; i < ETCD_METHODS; i++) {
-            grpc_channel *channel = set->channels[connection_of((etcd_method)i)][way];
-            set->handles[i][way] = grpc_channel_register_call(channel, method_get((etcd_method)i)->path, NULL, NULL);
-        }
-    }
+    for (size_t i = 0; i < set->targets.count; i++)
+        backend_open(&set->backends[i], &set->targets.list[i], m->credentials, o);
+    set->nowhere = grpc_channel_create("ipv4:///", m->credentials, NULL);
     atomic_init(&set->users, 1);
     return set;
 }
@@ -109,37 +62,21 @@ static grpc_connectivity_state state_of(grpc_channel *channel) {
     return grpc_channel_check_connectivity_state(channel, 0);
 }
 
-static size_t channels_of(const connection_set *set, grpc_channel **list) {
-    size_t count = 0;
-    for (int i = 0; i < CONNECTIONS; i++) {
-        for (size_t way = 0; way < set->targets.count; way++)
-            list[count++] = set->channels[i][way];
-    }
-    return count;
-}
-
 /* A connection that is being made when its channel goes, and that no thread polls any more, is never freed by gRPC
- * 1.51, nor is its socket. So it gets a moment to come about, or to fail. With several endpoints a channel that has
- * one connection may still be making the others, and does not tell: it is given time in any case. */
+ * 1.51, nor is its socket. So it gets a moment to come about, or to fail. */
 static void settle(const connection_set *set) {
-    enum { MOMENT_MS = 500, OTHERS_MS = 50 };
-    int64_t now_ms = etcd_now_ms();
+    enum { MOMENT_MS = 500 };
     grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
-    gpr_timespec until = queue_time(now_ms + MOMENT_MS), soon = queue_time(now_ms + OTHERS_MS);
-    grpc_channel *all[CONNECTIONS * WAYS_MAX];
-    size_t count = channels_of(set, all);
-    for (size_t i = 0; i < count; i++) {
+    gpr_timespec until = queue_time(etcd_now_ms() + MOMENT_MS);
+    for (size_t i = 0; i < set->targets.count * CONNECTIONS; i++) {
+        grpc_channel *channel = set->backends[i / CONNECTIONS].channels[i % CONNECTIONS];
         bool in_time = true;
-        while (in_time && state_of(all[i]) == GRPC_CHANNEL_CONNECTING) {
-            watch_until(cq, all[i], GRPC_CHANNEL_CONNECTING, until);
+        while (in_time && state_of(channel) == GRPC_CHANNEL_CONNECTING) {
+            watch_until(cq, channel, GRPC_CHANNEL_CONNECTING, until);
             in_time = grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).success;
         }
     }
-    for (size_t i = 0; set->targets.addresses > 1 && i < count; i++) {
-        if (state_of(all[i]) == GRPC_CHANNEL_READY)
-            watch_until(cq, all[i], GRPC_CHANNEL_READY, soon);
-    }
-    grpc_completion_queue_shutdown(cq); /* which waits for the watches */
+    grpc_completion_queue_shutdown(cq);
     while (grpc_completion_queue_next(cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL).type != GRPC_QUEUE_SHUTDOWN) {
     }
     grpc_completion_queue_destroy(cq);
@@ -156,12 +93,8 @@ connection_set *connection_take(ew_client *client) {
 void connection_give(connection_set *set) {
     if (!set || atomic_fetch_sub(&set->users, 1) > 1)
         return;
-    grpc_channel *all[CONNECTIONS * WAYS_MAX];
     settle(set);
-    for (size_t i = 0, count = channels_of(set, all); i < count; i++)
-        grpc_channel_destroy(all[i]);
-    targets_fini(&set->targets);
-    free(set);
+    free_set(set);
 }
 
 connection_set *connection_exchange(ew_client *client, connection_set *next) {
@@ -214,31 +147,35 @@ static void seek(ew_client *client) {
     pthread_mutex_unlock(&client->reloading);
 }
 
-/* ---- channels ---- */
-
-static int find_ready(connection_set *set, etcd_method method) {
-    size_t count = set->targets.count, turn = count > 1 ? atomic_fetch_add(&set->turn, 1) : 0;
-    int found = NO_WAY;
-    for (size_t i = 0; i < count && found == NO_WAY; i++) {
-        size_t way = (turn + i) % count;
-        if (grpc_channel_check_connectivity_state(set->channels[connection_of(method)][way], 1) == GRPC_CHANNEL_READY)
-            found = (int)way;
-    }
-    return found;
-}
+/* ---- backends ---- */
 
 int connection_find(ew_client *client, connection_set **set, etcd_method method) {
     follow(client, set);
-    int way = find_ready(*set, method);
-    if (way == NO_WAY || names_are_in_doubt(&client->makings.names))
+    size_t count = (*set)->targets.count, turn = count > 1 ? atomic_fetch_add(&(*set)->turn, 1) % count : 0;
+    int found = backends_find((*set)->backends, count, turn, backend_connection(method));
+    if (found == NO_BACKEND || names_are_in_doubt(&client->makings.names))
         seek(client);
-    return way;
+    return found;
 }
 
-/* One after the other, since it is by being watched that a channel moves. */
+bool connection_is_verified(const connection_set *set, int which, etcd_method method) {
+    return backend_membership(&set->backends[which], backend_connection(method)) == MEMBERSHIP_OURS;
+}
+
+bool connection_fails(connection_set *set, etcd_method method) {
+    return backends_fail(set->backends, set->targets.count, backend_connection(method));
+}
+
+/* One after the other, since it is by being watched that a channel moves. One that is connected has nothing to move. */
 static grpc_channel *any_channel(connection_set *set, etcd_method method) {
-    size_t count = set->targets.count, way = count > 1 ? atomic_fetch_add(&set->watch_turn, 1) % count : 0;
-    return set->channels[connection_of(method)][way];
+    size_t count = set->targets.count, turn = count > 1 ? atomic_fetch_add(&set->watch_turn, 1) : 0;
+    grpc_channel *channel = set->nowhere;
+    for (size_t i = 0; i < count; i++) {
+        channel = set->backends[(turn + i) % count].channels[backend_connection(method)];
+        if (state_of(channel) != GRPC_CHANNEL_READY)
+            break;
+    }
+    return channel;
 }
 
 void connection_wait(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag) {
@@ -254,23 +191,19 @@ void connection_pause(connection_set *set, etcd_queue *q, etcd_method method, in
     queue_watch(q, channel, state_of(channel), until_ms, tag);
 }
 
-grpc_call *connection_call(connection_set *set, int way, etcd_queue *q, etcd_method method, int64_t deadline_ms) {
-    return grpc_channel_create_registered_call(set->channels[connection_of(method)][way], NULL, 0, queue_of(q),
-                                               set->handles[method][way], queue_time(deadline_ms), NULL);
+grpc_call *connection_call(connection_set *set, int which, etcd_queue *q, etcd_method method, int64_t deadline_ms) {
+    const backend *b = &set->backends[which];
+    return grpc_channel_create_registered_call(b->channels[backend_connection(method)], NULL, 0, queue_of(q),
+                                               b->handles[method], queue_time(deadline_ms), NULL);
 }
 
-uint32_t connection_flags(const connection_set *set) {
-    return set->targets.count == 1
-               ? GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET
-               : 0;
-}
-
-/* A call has no peer before it is on a connection: then gRPC answers the target in its place. */
-bool connection_may_have_sent(const connection_set *set, int way, grpc_call *call) {
-    if (set->targets.count == 1)
+bool connection_is_same_cluster(ew_client *client, uint64_t id) {
+    uint64_t first = 0;
+    if (atomic_compare_exchange_strong(&client->cluster_id, &first, id) || first == id)
         return true;
-    char *peer = grpc_call_get_peer(call);
-    bool sent = !peer || strcmp(peer, set->targets.ways[way]) != 0;
-    gpr_free(peer);
-    return sent;
+    connection_set *set = connection_take(client);
+    for (size_t i = 0; i < set->targets.count; i++)
+        backend_doubt(&set->backends[i]);
+    connection_give(set);
+    return false;
 }

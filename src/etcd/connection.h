@@ -7,26 +7,20 @@
 #define ETCD_CONNECTION_H
 
 #include "etcd/auth.h"
+#include "etcd/backend.h"
 #include "etcd/method.h"
 #include "etcd/names.h"
 #include "etcd/queue.h"
 #include "etcd/waiter.h"
 
-#include <grpc/grpc.h>
-
 #include <pthread.h>
 #include <stdatomic.h>
 
-typedef enum connection { CONNECTION_CALLS, CONNECTION_WATCHES, CONNECTION_KEEPALIVES, CONNECTIONS } connection;
-
 typedef struct connection_set {
-    /* Calls, watches and keepalives have a connection each, so that a long answer on one is not in the way of the
-     * others, and so that what comes in on a connection wakes only the thread that waits for it: gRPC lets every thread
-     * that has used a connection poll it. */
-    grpc_channel *channels[CONNECTIONS][WAYS_MAX];
-    void *handles[ETCD_METHODS][WAYS_MAX]; /* gRPC's registered method of each, on its channel */
+    backend *backends; /* one for each of the targets */
     targets targets;
-    atomic_uint turn, watch_turn; /* which of several ways to look at first, and which to wait at */
+    grpc_channel *nowhere;        /* never connects: what is waited at while there are no backends */
+    atomic_uint turn, watch_turn; /* which of several backends to look at first, and which to wait at */
     atomic_int users;
 } connection_set;
 
@@ -51,7 +45,8 @@ struct ew_client {
     auth auth;
     waiters waiters;
     _Atomic(int64_t) last_answer_ms; /* when a blocking call last saw the connection work */
-    _Atomic(uint64_t) cluster_id;    /* of the first answer; 0 before */
+    _Atomic(uint64_t) cluster_id;    /* that the endpoints were found to belong to; 0 before */
+    atomic_bool refused;             /* no endpoint can be used, for reasons that waiting does not heal */
 };
 
 /* Checks everything that can be checked without connecting, and looks up names. What failed is to be given to
@@ -69,28 +64,29 @@ void connection_give(connection_set *set); /* NULL is fine */
 /* Makes `next` the client's newest set, which streams go over to; answers the one before, to be given back. */
 connection_set *connection_exchange(ew_client *client, connection_set *next);
 
-/* Gives `*set` back and takes a newer one, if there is one; then looks for a channel of it that is connected, for that
- * method. Answers its way, or NO_WAY: then all of them have been told to connect, and connection_wait is the way to
- * wait for a change. */
-#define NO_WAY (-1)
+/* Gives `*set` back and takes a newer one, if there is one; then looks for a backend that is connected, for that
+ * method: NO_BACKEND if there is none, and then connection_wait waits for a change. Before anything is sent to a
+ * backend that is not verified, it must be asked for its cluster (identity.h). */
 int connection_find(ew_client *client, connection_set **set, etcd_method method);
+bool connection_is_verified(const connection_set *set, int which, etcd_method method);
+
+/* Whether there is nothing to wait for at the moment: every endpoint has refused, or belongs to another cluster. */
+bool connection_fails(connection_set *set, etcd_method method);
 
 /* Completes `tag` at that time, or earlier: connection_wait when there may be a connection now, connection_pause when
  * a connection is lost. */
 void connection_wait(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag);
 void connection_pause(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag);
 
-/* A new call of gRPC's, and the flags of its initial metadata. With one way, a call whose connection has just gone
- * waits for the next. With several it ends at once, since the other way may be open; whether it had been sent can be
- * asked. */
-grpc_call *connection_call(connection_set *set, int way, etcd_queue *q, etcd_method method, int64_t deadline_ms);
-uint32_t connection_flags(const connection_set *set);
-bool connection_may_have_sent(const connection_set *set, int way, grpc_call *call);
+/* A new call of gRPC's. One whose connection has just gone ends at once instead of waiting for the next, which nobody
+ * has asked whose it is. gRPC does not say whether such a call had been sent. */
+grpc_call *connection_call(connection_set *set, int which, etcd_queue *q, etcd_method method, int64_t deadline_ms);
 
 /* How long to wait for a connection at a time: the wait cannot be taken back, so a cancel takes as long. */
 #define CONNECT_WAIT_MS 50
 
-/* A client speaks to one cluster for its life: whether an answer with that id is from it. The first one decides. */
+/* A client speaks to one cluster for its life: whether an answer with that id is from it. If not, every endpoint is
+ * asked again who it is before anything else is sent. */
 bool connection_is_same_cluster(ew_client *client, uint64_t id);
 
 /* Whether it was sent: it has had a connection, and a token if there is a user. The queue's thread only. */

@@ -25,14 +25,13 @@ typedef struct endpoint {
 typedef struct endpoints {
     endpoint *list;
     size_t count;
-    char *authority; /* the first one, "127.0.0.1:2379"; what the requests name as their host */
-    bool tls;        /* https:// was said */
-    bool plain;      /* http:// was said */
-    bool named;      /* some are host names */
+    bool tls;   /* https:// was said */
+    bool plain; /* http:// was said */
+    bool named; /* some are host names */
 } endpoints;
 
 /* `text`: separated by commas, in any mixture: host:port, where the host is an IPv4 address, an [IPv6] address or a
- * name, with http:// or https:// allowed in front; and unix:/path. No I/O. */
+ * name, with http:// or https:// allowed in front and then one slash behind; and unix:/path. No I/O. */
 int endpoints_init(endpoints *e, const char *text, ew_error *err);
 void endpoints_fini(endpoints *e);
 

@@ -1,5 +1,6 @@
 /* Leases: grant, revoke, one keepalive, info. */
 #include "etcd/blocking.h"
+#include "etcd/identity.h"
 #include "etcd/keepalive.h"
 #include "etcd/result.h"
 
@@ -162,10 +163,11 @@ static void wait_for_end(once *o, waiter *w, int64_t deadline_ms) {
     }
     if (late && !o->here) {
         o->status = begun ? EW_ERR_TIMEOUT : EW_ERR_UNAVAILABLE;
-        snprintf(o->detail, sizeof o->detail,
-                 begun ? "keepalive of lease %llx: no answer from %s"
-                       : "keepalive of lease %llx: not sent to %s in time",
-                 (unsigned long long)o->lease, o->client->endpoints);
+        char why[256];
+        snprintf(why, sizeof why, "no answer from %s", o->client->endpoints);
+        if (!begun)
+            identity_explain(o->client, w->queue, ETCD_LEASE_KEEP_ALIVE, why, sizeof why);
+        snprintf(o->detail, sizeof o->detail, "keepalive of lease %llx: %s", (unsigned long long)o->lease, why);
     }
 }
 
@@ -185,8 +187,9 @@ static void keep_alive_once(once *o, waiter *w, ew_slice request, int64_t deadli
 
 /* The next stream asks for another token if this one's was not known. */
 static bool is_worth_another(const once *o, int *refusals) {
-    return o->status == EW_ERR_UNAVAILABLE || (o->status == EW_ERR_UNAUTHENTICATED &&
-                                               method_token_is_stale(o->detail) && (*refusals)++ < AUTH_REFUSALS_MAX);
+    if (o->status == EW_ERR_UNAVAILABLE)
+        return !atomic_load(&o->client->refused);
+    return o->status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(o->detail) && (*refusals)++ < AUTH_REFUSALS_MAX;
 }
 
 int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {

@@ -83,8 +83,6 @@ int method_status(etcd_method method, const method_end *end) {
     int status = known_text(end->text);
     if (status != EW_OK)
         return status;
-    if (!end->sent) /* there was no connection to send it on, so nothing was applied, whatever the method */
-        return end->cancelled ? EW_ERR_CANCELLED : EW_ERR_UNAVAILABLE;
     status = known_code(end->code);
     if (status != EW_OK)
         return status;

@@ -18,11 +18,10 @@ typedef struct method_info {
 
 const method_info *method_get(etcd_method method);
 
-/* How a call ended, as gRPC tells it. */
+/* How a call ended that was given to gRPC, which may or may not have sent it. */
 typedef struct method_end {
     grpc_status_code code;
     const char *text;
-    bool sent;      /* it was given to gRPC, which may or may not have sent it */
     bool cancelled; /* by ourselves */
 } method_end;
 

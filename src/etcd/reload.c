@@ -17,9 +17,9 @@
 static bool has_connection(ew_client *c) {
     connection_set *set = connection_take(c);
     bool ready = false;
-    for (int i = 0; i < CONNECTIONS; i++) {
-        for (size_t way = 0; way < set->targets.count; way++)
-            ready |= grpc_channel_check_connectivity_state(set->channels[i][way], 0) == GRPC_CHANNEL_READY;
+    for (size_t i = 0; i < set->targets.count * CONNECTIONS; i++) {
+        grpc_channel *channel = set->backends[i / CONNECTIONS].channels[i % CONNECTIONS];
+        ready |= grpc_channel_check_connectivity_state(channel, 0) == GRPC_CHANNEL_READY;
     }
     connection_give(set);
     return ready;
@@ -33,8 +33,8 @@ static int try_new(ew_client *c, ew_client *next, ew_error *err) {
     bool away = ew_is_retryable(status) && !has_connection(c);
     if (status != EW_OK && status != EW_ERR_DENIED && !away) /* who is denied was let in */
         return ew_fail(err, status, "the old connections stay, because new ones do not work: %s", why.detail);
-    uint64_t ours = atomic_load(&c->cluster_id), theirs = atomic_load(&next->cluster_id);
-    if (ours && theirs && ours != theirs)
+    uint64_t theirs = atomic_load(&next->cluster_id);
+    if (theirs && !connection_is_same_cluster(c, theirs))
         return ew_fail(err, EW_ERR_WRONG_CLUSTER, "the new connections lead to another cluster");
     if (status != EW_OK)
         log_fields(EW_LOG_WARN, NULL, "etcd", "reloaded certificates could not be tried", {"error", ew_errname(status)},
@@ -68,6 +68,7 @@ int ew_client_reload(ew_client *c, ew_error *err) {
     if (status == EW_OK) {
         if (next->call_timeout_ms > TRY_MS)
             next->call_timeout_ms = TRY_MS;
+        atomic_store(&next->cluster_id, atomic_load(&c->cluster_id)); /* which theirs must be */
         set_trial(c, next);
         status = try_new(c, next, err);
         set_trial(c, NULL);

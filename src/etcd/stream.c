@@ -10,6 +10,7 @@
  * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
+#include "etcd/identity.h"
 #include "etcd/queue.h"
 
 #include <stdio.h>
@@ -42,6 +43,10 @@ struct etcd_stream {
     etcd_stream_callbacks callbacks;
     void *arg;
     etcd_call *fetching; /* a token */
+    inquiry *asking;     /* whose the endpoint is, or why there is no connection */
+    int64_t why_ms;      /* when to ask again why */
+    bool ask_with_token; /* it says so to nobody else */
+    int which;           /* backend of the set */
     grpc_slice token;
     uint64_t generation; /* of the token */
     grpc_call *call;     /* NULL while there is no connection or no token */
@@ -120,7 +125,7 @@ static void tell_end(etcd_stream *s) {
         names_doubt(&s->client->makings.names);
     char text[256];
     bytes_text(s->text, text, sizeof text);
-    method_end end = {.code = s->code, .text = text, .sent = true, .cancelled = s->cancelled};
+    method_end end = {.code = s->code, .text = text, .cancelled = s->cancelled};
     int status = method_status(s->method, &end);
     if (status == EW_OK) { /* the server closed it; a stream that is over is never a success */
         status = s->cancelled ? EW_ERR_CANCELLED : EW_ERR_UNAVAILABLE;
@@ -217,7 +222,7 @@ static void start_batches(etcd_stream *s) {
     /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
      * message, so it may stay out for long. */
     grpc_op ops[2] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = connection_flags(s->set)},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
     };
     ops[0].data.send_initial_metadata.count = connection_metadata(s->method, s->token, s->metadata);
@@ -239,10 +244,14 @@ static void start_batches(etcd_stream *s) {
 
 /* It has ended before it began. */
 static void end_early(etcd_stream *s, int status, const char *detail) {
+    s->callbacks.ended(s->arg, status, s->cancelled ? "cancelled" : detail);
+    free_stream(s);
+}
+
+static void end_with_token(etcd_stream *s, int status, const char *detail) {
     char text[300];
     snprintf(text, sizeof text, "authentication: %s", detail);
-    s->callbacks.ended(s->arg, status, s->cancelled ? "cancelled" : text);
-    free_stream(s);
+    end_early(s, status, text);
 }
 
 static void prepare(etcd_stream *s);
@@ -264,7 +273,28 @@ static void on_token(void *arg, int status, const char *detail, ew_slice bytes) 
     else if (status == EW_OK)
         prepare(s);
     else
+        end_with_token(s, status, detail);
+}
+
+static void on_explained(void *arg, int status, const char *detail) {
+    etcd_stream *s = arg;
+    s->asking = NULL;
+    if (s->cancelled)
+        end_early(s, EW_ERR_CANCELLED, "");
+    else if (atomic_load(&s->client->refused))
         end_early(s, status, detail);
+    else
+        prepare(s);
+}
+
+/* A stream waits for its connection without end, but not for what waiting does not heal. */
+static void explain(etcd_stream *s) {
+    s->why_ms = etcd_now_ms() + WHY_INTERVAL_MS;
+    s->asking = inquiry_new_why(s->client, s->set, s->method, s->queue);
+    if (s->asking)
+        inquiry_start(s->asking, on_explained, s);
+    else
+        prepare(s);
 }
 
 static void on_waited(queue_tag *tag, bool ok) {
@@ -272,6 +302,8 @@ static void on_waited(queue_tag *tag, bool ok) {
     etcd_stream *s = take(tag);
     if (s->cancelled)
         end_early(s, EW_ERR_CANCELLED, "");
+    else if (etcd_now_ms() >= s->why_ms && connection_fails(s->set, s->method))
+        explain(s);
     else
         prepare(s);
 }
@@ -283,16 +315,45 @@ static void wait_for_connection(etcd_stream *s) {
     connection_wait(s->set, s->queue, s->method, etcd_now_ms() + CONNECT_WAIT_MS, &s->started.tag);
 }
 
-static void wait_for_token(etcd_stream *s) {
+static void pause_for(etcd_stream *s, int64_t ms) {
     s->out++;
     s->started.tag.done = on_waited;
-    connection_pause(s->set, s->queue, s->method, etcd_now_ms() + TOKEN_WAIT_MS, &s->started.tag);
+    connection_pause(s->set, s->queue, s->method, etcd_now_ms() + ms, &s->started.tag);
 }
 
-static void begin(etcd_stream *s, int way) {
+static void go_on(etcd_stream *s);
+
+static void on_asked(void *arg, int status, const char *detail) {
+    etcd_stream *s = arg;
+    s->asking = NULL;
+    if (s->cancelled) {
+        end_early(s, EW_ERR_CANCELLED, "");
+    } else if (status == EW_OK && connection_is_verified(s->set, s->which, s->method)) {
+        go_on(s);
+    } else if (status == EW_OK) {
+        prepare(s);
+    } else if (status == EW_ERR_UNAVAILABLE) {
+        pause_for(s, CONNECT_WAIT_MS);
+    } else if (status == EW_ERR_UNAUTHENTICATED && auth_is_on(&s->client->auth) && !s->ask_with_token) {
+        s->ask_with_token = true;
+        go_on(s);
+    } else {
+        end_early(s, status, detail);
+    }
+}
+
+static void ask(etcd_stream *s) {
+    s->asking = inquiry_new(s->client, s->set, s->which, s->method, s->queue, s->token, INT64_MAX);
+    if (s->asking)
+        inquiry_start(s->asking, on_asked, s);
+    else
+        pause_for(s, CONNECT_WAIT_MS); /* for memory */
+}
+
+static void begin(etcd_stream *s) {
     bool to_send = s->first != NULL;
     s->started.tag.done = on_started;
-    s->call = connection_call(s->set, way, s->queue, s->method, INT64_MAX);
+    s->call = connection_call(s->set, s->which, s->queue, s->method, INT64_MAX);
     list(s);
     start_batches(s);
     if (to_send)
@@ -307,18 +368,20 @@ static void fetch_token(etcd_stream *s) {
     free((void *)(uintptr_t)request.data);
     if (!s->fetching) {
         auth_failed(&s->client->auth);
-        wait_for_token(s); /* for memory, too */
+        pause_for(s, TOKEN_WAIT_MS); /* for memory, too */
     }
 }
 
-/* What can be done now: wait for a connection, make a token, or begin. */
-static void prepare(etcd_stream *s) {
-    int way = connection_find(s->client, &s->set, s->method);
-    if (way == NO_WAY) {
-        wait_for_connection(s);
+/* With a connection: ask whose it is, make a token, or begin. */
+static void go_on(etcd_stream *s) {
+    bool verified = connection_is_verified(s->set, s->which, s->method);
+    if (!verified && !s->ask_with_token) {
+        ask(s);
         return;
     }
     if (auth_is_on(&s->client->auth)) {
+        grpc_slice_unref(s->token);
+        s->token = grpc_empty_slice();
         switch (auth_get(&s->client->auth, TOKEN_MAX_AGE_MS, &s->token, &s->generation)) {
         case AUTH_READY:
             break;
@@ -326,11 +389,23 @@ static void prepare(etcd_stream *s) {
             fetch_token(s);
             return;
         case AUTH_WAIT:
-            wait_for_token(s);
+            pause_for(s, TOKEN_WAIT_MS);
             return;
         }
     }
-    begin(s, way);
+    if (verified)
+        begin(s);
+    else
+        ask(s);
+}
+
+/* What can be done now: wait for a connection, or go on with one. */
+static void prepare(etcd_stream *s) {
+    s->which = connection_find(s->client, &s->set, s->method);
+    if (s->which == NO_BACKEND)
+        wait_for_connection(s);
+    else
+        go_on(s);
 }
 
 etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method, etcd_stream_callbacks callbacks,
@@ -391,6 +466,8 @@ void etcd_stream_cancel(etcd_stream *s) {
     s->cancelled = true;
     if (s->fetching)
         etcd_call_cancel(s->fetching);
+    if (s->asking)
+        inquiry_cancel(s->asking);
     if (s->call)
         grpc_call_cancel(s->call, NULL);
 }

@@ -1,80 +1,113 @@
 #include "etcd/targets.h"
 
 #include <netdb.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* As a part of a URI's path. */
-static void write_escaped(FILE *out, const char *text) {
+/* A formatted copy; NULL when out of memory. */
+static char *print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *print(const char *format, ...) {
+    char *text;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&text, format, args);
+    va_end(args);
+    return n < 0 ? NULL : text;
+}
+
+/* `text` as a part of a URI's path; NULL when out of memory. */
+static char *escape(const char *text) {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/";
-    for (; *text; text++)
-        fprintf(out, strchr(plain, *text) ? "%c" : "%%%02X", (unsigned char)*text);
-}
-
-typedef struct tcp_list {
-    FILE *out;
-    size_t count;
-    bool ipv6; /* the scheme: one IPv6 address makes all of them IPv6 */
-} tcp_list;
-
-static void write_address(tcp_list *l, const char *text, bool ipv6, int port) {
-    fputs(l->count++ > 0 ? "," : "", l->out);
-    if (!l->ipv6) {
-        fprintf(l->out, "%s:%d", text, port);
-        return;
+    char *out = malloc(3 * strlen(text) + 1), *to = out;
+    for (; out && *text; text++) {
+        if (strchr(plain, *text))
+            *to++ = *text;
+        else
+            to += sprintf(to, "%%%02X", (unsigned char)*text);
     }
-    /* gRPC's URIs do not take bare brackets. An IPv4 address is written as the IPv6 address that stands for it: gRPC's
-     * sockets serve both, and where there is no IPv6 they are IPv4's. */
-    fputs(ipv6 ? "%5B" : "%5B::ffff:", l->out);
-    write_escaped(l->out, text);
-    fprintf(l->out, "%%5D:%d", port);
+    if (out)
+        *to = '\0';
+    return out;
 }
 
-static void write_endpoint(tcp_list *l, const endpoint *e) {
-    if (e->kind == ENDPOINT_IPV4 || e->kind == ENDPOINT_IPV6)
-        write_address(l, e->host, e->kind == ENDPOINT_IPV6, e->port);
-    for (size_t i = 0; i < e->address_count; i++)
-        write_address(l, e->addresses[i].text, e->addresses[i].ipv6, e->port);
+static bool is_whole(const target *t) {
+    return t->uri && t->shown && t->authority && t->address;
 }
 
-static bool has_ipv6(const endpoints *e) {
-    bool any = false;
-    for (size_t i = 0; i < e->count; i++) {
-        any |= e->list[i].kind == ENDPOINT_IPV6;
-        for (size_t k = 0; k < e->list[i].address_count; k++)
-            any |= e->list[i].addresses[k].ipv6;
+static bool write_unix(target *t, const endpoint *e) {
+    char *path = escape(e->host);
+    *t = (target){.uri = path ? print("unix://%s", path) : NULL,
+                  .shown = print("unix:%s", e->host),
+                  .authority = strdup("localhost"),
+                  .address = strdup(e->host)};
+    free(path);
+    return is_whole(t);
+}
+
+/* gRPC's URIs do not take bare brackets. */
+static char *tcp_uri(const char *address, bool ipv6, int port) {
+    char *host = escape(address);
+    char *uri = host ? print(ipv6 ? "ipv6:///%%5B%s%%5D:%d" : "ipv4:///%s:%d", host, port) : NULL;
+    free(host);
+    return uri;
+}
+
+/* The endpoint as it was written, and the address where that is a name. */
+static bool write_tcp(target *t, const endpoint *e, const char *address, bool ipv6) {
+    const char *format = e->kind == ENDPOINT_IPV6 ? "[%s]:%d" : "%s:%d";
+    bool named = e->kind == ENDPOINT_NAME;
+    *t = (target){.uri = tcp_uri(address, ipv6, e->port),
+                  .shown = named ? print("%s:%d (%s)", e->host, e->port, address) : print(format, e->host, e->port),
+                  .authority = print(format, e->host, e->port),
+                  .address = strdup(address),
+                  .port = e->port};
+    return is_whole(t);
+}
+
+/* The same address twice is one target, unless a certificate must carry another name for the second. */
+static void keep_if_new(targets *out) {
+    target *last = &out->list[out->count];
+    for (size_t i = 0; i < out->count; i++) {
+        if (strcmp(out->list[i].uri, last->uri) == 0 && strcmp(out->list[i].authority, last->authority) == 0)
+            return;
     }
-    return any;
+    out->count++;
 }
 
-static bool write_tcp(const endpoints *e, targets *t) {
-    size_t size;
-    tcp_list l = {.ipv6 = has_ipv6(e), .out = open_memstream(&t->ways[t->count], &size)};
-    if (!l.out)
-        return false;
-    t->count++;
-    fputs(l.ipv6 ? "ipv6:///" : "ipv4:///", l.out);
+static void free_target(target *t) {
+    free(t->uri);
+    free(t->shown);
+    free(t->authority);
+    free(t->address);
+    *t = (target){0};
+}
+
+static bool add(targets *out, const endpoint *e, const char *address, bool ipv6) {
+    target *t = &out->list[out->count];
+    bool good = e->kind == ENDPOINT_UNIX ? write_unix(t, e) : write_tcp(t, e, address, ipv6);
+    size_t before = out->count;
+    if (good)
+        keep_if_new(out);
+    if (out->count == before)
+        free_target(t);
+    return good;
+}
+
+static bool add_endpoint(targets *out, const endpoint *e) {
+    bool good = true;
+    if (e->kind != ENDPOINT_NAME)
+        return add(out, e, e->host, e->kind == ENDPOINT_IPV6);
+    for (size_t i = 0; i < e->address_count && good; i++)
+        good = add(out, e, e->addresses[i].text, e->addresses[i].ipv6);
+    return good;
+}
+
+static size_t count_addresses(const endpoints *e) {
+    size_t count = 0;
     for (size_t i = 0; i < e->count; i++)
-        write_endpoint(&l, &e->list[i]);
-    t->addresses += l.count;
-    return fclose(l.out) == 0;
-}
-
-static bool write_unix(const endpoints *e, targets *t) {
-    size_t size, count = 0;
-    FILE *out = open_memstream(&t->ways[t->count], &size);
-    if (!out)
-        return false;
-    t->count++;
-    fputs("unix://", out);
-    for (size_t i = 0; i < e->count; i++) {
-        if (e->list[i].kind != ENDPOINT_UNIX)
-            continue;
-        fputs(count++ > 0 ? "," : "", out);
-        write_escaped(out, e->list[i].host);
-    }
-    t->addresses += count;
-    return fclose(out) == 0;
+        count += e->list[i].kind == ENDPOINT_NAME ? e->list[i].address_count : 1;
+    return count;
 }
 
 static bool write_unknown(const endpoints *e, targets *t) {
@@ -92,13 +125,11 @@ static bool write_unknown(const endpoints *e, targets *t) {
 }
 
 bool targets_init(targets *out, const endpoints *e) {
-    bool tcp = false, unix_sockets = false;
-    *out = (targets){0};
-    for (size_t i = 0; i < e->count; i++) {
-        tcp |= e->list[i].kind != ENDPOINT_UNIX;
-        unix_sockets |= e->list[i].kind == ENDPOINT_UNIX;
-    }
-    if ((!tcp || write_tcp(e, out)) && (!unix_sockets || write_unix(e, out)) && write_unknown(e, out))
+    *out = (targets){.list = calloc(count_addresses(e) + 1, sizeof *out->list)};
+    bool good = out->list != NULL;
+    for (size_t i = 0; i < e->count && good; i++)
+        good = add_endpoint(out, &e->list[i]);
+    if (good && write_unknown(e, out))
         return true;
     targets_fini(out);
     return false;
@@ -107,13 +138,14 @@ bool targets_init(targets *out, const endpoints *e) {
 bool targets_equal(const targets *a, const targets *b) {
     bool equal = a->count == b->count;
     for (size_t i = 0; equal && i < a->count; i++)
-        equal = strcmp(a->ways[i], b->ways[i]) == 0;
+        equal = strcmp(a->list[i].uri, b->list[i].uri) == 0;
     return equal;
 }
 
 void targets_fini(targets *t) {
-    for (size_t i = 0; i < WAYS_MAX; i++)
-        free(t->ways[i]);
+    for (size_t i = 0; i < t->count; i++)
+        free_target(&t->list[i]);
+    free(t->list);
     free(t->unknown);
     *t = (targets){0};
 }

@@ -1,18 +1,24 @@
-/* From endpoints to what gRPC takes: targets. */
+/* From endpoints to what gRPC takes: one target for each address, so that each has its own connections, its own name in
+ * the TLS handshake and its own reason when it cannot be used. */
 #ifndef ETCD_TARGETS_H
 #define ETCD_TARGETS_H
 
 #include "etcd/endpoints.h"
 
-/* A target of gRPC's is a list of addresses of one scheme. One is enough for all TCP addresses, since an IPv4 address
- * can be written as an IPv6 one; sockets of the file system need another. Each target is a way to reach etcd. */
-#define WAYS_MAX 2
+#include <stddef.h>
+
+typedef struct target {
+    char *uri;       /* for gRPC: "ipv4:///127.0.0.1:2379" */
+    char *shown;     /* for logs and errors: "127.0.0.1:2379", "etcd.example:2379 (10.0.0.1)", "unix:/path" */
+    char *authority; /* the host that requests name, and that a certificate must carry: "etcd.example:2379" */
+    char *address;   /* to connect to without gRPC: "127.0.0.1", or the path of a socket */
+    int port;        /* 0 for a socket */
+} target;
 
 typedef struct targets {
-    char *ways[WAYS_MAX]; /* "ipv4:///127.0.0.1:2379,127.0.0.1:22379" */
-    size_t count;         /* at least one, which is without addresses if no name has any */
-    size_t addresses;     /* of all of them */
-    char *unknown;        /* the names without an address, each with its reason; "" when there is none */
+    target *list;
+    size_t count;  /* 0 while no name has an address */
+    char *unknown; /* the names without an address, each with its reason; "" when there are none */
 } targets;
 
 bool targets_init(targets *out, const endpoints *e); /* false when out of memory */

@@ -2,6 +2,7 @@
  * batch is there, so a slow user holds etcd back instead of filling memory. */
 #include "etcd/backoff.h"
 #include "etcd/denied.h"
+#include "etcd/identity.h"
 #include "etcd/request.h"
 #include "etcd/revision_check.h"
 #include "etcd/watch_response.h"
@@ -105,7 +106,8 @@ static void on_ended(void *arg, int status, const char *detail) {
     w->retry_ms = etcd_now_ms() + backoff_next_ms(&w->backoff);
     if (w->news == WATCH_NOTHING) {
         watch_reader_clear(&w->reader); /* what is not whole comes again */
-        if (watch_is_final(status) && !token_may_be_new(w, status, detail)) {
+        bool refused = !w->created && atomic_load(&w->client->refused);
+        if ((watch_is_final(status) || refused) && !token_may_be_new(w, status, detail)) {
             w->news = WATCH_OVER;
             w->reader.status = status;
             snprintf(w->reader.detail, sizeof w->reader.detail, "watch: %s", detail);
@@ -254,7 +256,11 @@ static int wait_until_created(ew_watch *w, ew_error *err) {
         return fail_with_its_end(w, err);
     if (is_cancelled(w))
         return ew_fail(err, EW_ERR_CANCELLED, "watch");
-    return ew_fail(err, EW_ERR_UNAVAILABLE, "watch: no answer from %s", w->client->endpoints);
+    if (w->stream && stream_has_begun(w->stream))
+        return ew_fail(err, EW_ERR_UNAVAILABLE, "watch: no answer from %s", w->client->endpoints);
+    char why[256];
+    identity_explain(w->client, w->waiter->queue, ETCD_WATCH, why, sizeof why);
+    return ew_fail(err, EW_ERR_UNAVAILABLE, "watch: %s", why);
 }
 
 int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options, ew_error *err) {

@@ -34,7 +34,8 @@ static bool grow(void *array, size_t *capacity, size_t need, size_t size) {
 
 bool watch_is_final(int status) {
     return status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED ||
-           status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID;
+           status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID ||
+           status == EW_ERR_WRONG_CLUSTER;
 }
 
 /* Whatever was seen last comes again at the beginning of a stream: under the same cluster id etcd may have been

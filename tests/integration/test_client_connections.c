@@ -98,6 +98,11 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     enum { TIMES = 20 };
     char both[128];
     scripted *alone = scripted_start();
+    ew_member_status member = {.size = sizeof member};
+    ew_client *direct = etcd_server_client(server);
+    must(ew_client_status(direct, &member, &err));
+    ew_client_close(direct);
+    scripted_belong_to(alone, member.cluster_id);
     snprintf(both, sizeof both, "%s,%s", scripted_endpoint(alone), server->address);
     ew_client *c = open_client_at(both, "", 10000);
     scripted_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
@@ -112,8 +117,6 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     assert_int_equal(calls.with_hasleader, calls.count);
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
     Pb__RangeResponse answer = PB__RANGE_RESPONSE__INIT;
-    ew_member_status member = {.size = sizeof member};
-    must(ew_client_status(c, &member, &err));
     header.cluster_id = member.cluster_id;
     header.revision = 1;
     answer.header = &header;
@@ -131,12 +134,27 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     scripted_stop(alone);
 }
 
+/* ETCD P11: of a write that was sent, and not answered in time, nobody knows what it did, whatever else is in the list.
+ * It is not sent again. */
+static void test_a_write_without_an_answer_is_not_repeated(void **state) {
+    (void)state;
+    char both[128];
+    scripted *silent = scripted_start();
+    snprintf(both, sizeof both, "%s,unix:/no/such/socket", scripted_endpoint(silent));
+    ew_client *c = open_client_at(both, "", 500);
+    assert_int_equal(put(c), EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(scripted_take_calls(silent).count, 1);
+    ew_client_close(c);
+    scripted_stop(silent);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
         TEST(test_one_connection_of_each_kind),
         TEST(test_pings_are_within_etcds_limits),
         TEST(test_a_member_without_a_leader_is_left),
+        TEST(test_a_write_without_an_answer_is_not_repeated),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -112,40 +112,54 @@ static bool has_ipv6(void) {
 
 static void test_what_is_taken(void **state) {
     (void)state;
-    static const char *const bad[] = {"",
-                                      ",",
-                                      "localhost",
-                                      "127.0.0.1",
-                                      "127.0.0.1:0",
-                                      "a:b",
-                                      ":2379",
-                                      "127.0.0.1:99999",
-                                      "::1:2379",
-                                      "[::1:2379",
-                                      "[x]:1",
-                                      "unix:rel",
-                                      "a b:1",
-                                      "http://",
-                                      "http://:1",
-                                      "127.0.0.1:2379/",
-                                      "user@host:1",
-                                      "127.0.0.1:12x",
-                                      "unix:/a,b:x",
-                                      "127.0.0.1:1,[::1]",
-                                      "http://[::1]:1,https://127.0.0.1:1"};
+    static const char *const bad[][2] = {{"", "none is given"},
+                                         {",", "entry 1 is empty"},
+                                         {"127.0.0.1:1,,", "entry 2 is empty"},
+                                         {"127.0.0.1:1, ,127.0.0.1:2", "entry 2 is empty"},
+                                         {"127.0.0.1:1 127.0.0.1:2", "separated by commas"},
+                                         {"localhost", "there is no port"},
+                                         {"127.0.0.1", "there is no port"},
+                                         {"127.0.0.1:0", "port 0"},
+                                         {"a:b", "the port is not a number"},
+                                         {"127.0.0.1:12x", "the port is not a number"},
+                                         {"127.0.0.1:-1", "the port is not a number"},
+                                         {"127.0.0.1:99999", "port above 65535"},
+                                         {"127.0.0.1:65536", "port above 65535"},
+                                         {"127.0.0.1:18446744073709551617", "port above 65535"},
+                                         {":2379", "there is no host"},
+                                         {"::1:2379", "IPv6 addresses are written"},
+                                         {"[::1:2379", "IPv6 addresses are written"},
+                                         {"[::1]", "there is no port"},
+                                         {"127.0.0.1:1,[::1]", "there is no port"},
+                                         {"[x]:1", "this is no IPv6 address"},
+                                         {"unix:rel", "unix:/absolute/path"},
+                                         {"unix:/a,b:x", "the port is not a number"},
+                                         {"a b:1", "separated by commas"},
+                                         {"http://", "there is no port"},
+                                         {"http://:1", "there is no host"},
+                                         {"http://h:1/v3", "a path is of no use"},
+                                         {"http://h:1//", "a path is of no use"},
+                                         {"127.0.0.1:2379/", "the port is not a number"},
+                                         {"ftp://h", "unknown scheme"},
+                                         {"ftp://h:1", "unknown scheme"},
+                                         {"httpss://h:1", "unknown scheme"},
+                                         {"user@host:1", "credentials belong in user and password"},
+                                         {"https://user:hush@host:1", "credentials belong in user and password"},
+                                         {"http://[::1]:1,https://127.0.0.1:1", "cannot be mixed"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ew_options *o = ew_options_new();
         ew_client *c = (ew_client *)&state;
-        must(ew_options_set(o, "endpoints", bad[i], &err));
+        must(ew_options_set(o, "endpoints", bad[i][0], &err));
         err.detail[0] = '\0';
         if (ew_client_open(&c, o, &err) != EW_ERR_INVALID)
-            fail_msg("\"%s\" was taken", bad[i]);
+            fail_msg("\"%s\" was taken", bad[i][0]);
         assert_null(c);
-        assert_true(strlen(err.detail) > 0);
+        if (!strstr(err.detail, bad[i][1]) || strstr(err.detail, "hush"))
+            fail_msg("\"%s\": \"%s\" instead of \"%s\"", bad[i][0], err.detail, bad[i][1]);
         ew_options_free(o);
     }
     static const char *const good[] = {
-        "127.0.0.1:2379",          " 127.0.0.1:1 , 127.0.0.1:2,", "http://localhost:2379",
+        "127.0.0.1:2379",          " 127.0.0.1:1 , 127.0.0.1:2,", "http://localhost:2379/",
         "localhost:1,127.0.0.1:2", "[::1]:2379,[fe80::1]:2379",   "unix:/run/etcd.sock",
         "unix:///run/etcd.sock",   "unix:/a,unix:/b,127.0.0.1:1", "127.0.0.1:1,[::1]:1,etcd.test:1"};
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -155,34 +169,41 @@ static void test_what_is_taken(void **state) {
     ew_client_close(NULL);
 }
 
-static void expect_targets(const char *text, const char *first, const char *second) {
+/* `expected`: for each target its URI and the name that a certificate must carry; ended by NULL. */
+static void expect_targets(const char *text, const char *const *expected) {
     endpoints e;
     targets t;
+    size_t i = 0;
     must(endpoints_init(&e, text, &err));
     endpoints_look_up(&e);
     assert_true(targets_init(&t, &e));
-    assert_string_equal(t.ways[0], first);
-    assert_int_equal(t.count, second ? 2 : 1);
-    if (second)
-        assert_string_equal(t.ways[1], second);
+    for (; expected[2 * i]; i++) {
+        assert_true(i < t.count);
+        assert_string_equal(t.list[i].uri, expected[2 * i]);
+        assert_string_equal(t.list[i].authority, expected[2 * i + 1]);
+    }
+    assert_int_equal(t.count, i);
     targets_fini(&t);
     endpoints_fini(&e);
 }
+#define expect_targets(text, ...) expect_targets(text, (const char *const[]){__VA_ARGS__, NULL, NULL})
 
 static void test_targets(void **state) {
     (void)state;
-    expect_targets("127.0.0.1:1,127.0.0.2:2", "ipv4:///127.0.0.1:1,127.0.0.2:2", NULL);
-    expect_targets("[::1]:1,[::2]:2", "ipv6:///%5B::1%5D:1,%5B::2%5D:2", NULL);
-    expect_targets("127.0.0.1:1,[::1]:2", "ipv6:///%5B::ffff:127.0.0.1%5D:1,%5B::1%5D:2", NULL);
-    expect_targets("unix:/a%b,127.0.0.1:1,unix:/c", "ipv4:///127.0.0.1:1", "unix:///a%25b,/c");
-    expect_targets("unix:/a,unix:/c", "unix:///a,/c", NULL);
+    expect_targets("127.0.0.1:1,127.0.0.2:2", "ipv4:///127.0.0.1:1", "127.0.0.1:1", "ipv4:///127.0.0.2:2",
+                   "127.0.0.2:2");
+    expect_targets("127.0.0.1:1,[::1]:2", "ipv4:///127.0.0.1:1", "127.0.0.1:1", "ipv6:///%5B::1%5D:2", "[::1]:2");
+    expect_targets("unix:/a%b,127.0.0.1:1", "unix:///a%25b", "localhost", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
+    expect_targets("127.0.0.1:1,127.0.0.1:1", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
+    expect_targets("http://127.0.0.1:1/", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
     name_leads_to("127.0.0.9", "127.0.0.3"); /* in order, whatever the name server says */
-    expect_targets("etcd.test:1,127.0.0.1:2", "ipv4:///127.0.0.3:1,127.0.0.9:1,127.0.0.1:2", NULL);
+    expect_targets("etcd.test:1,127.0.0.3:1", "ipv4:///127.0.0.3:1", "etcd.test:1", "ipv4:///127.0.0.9:1",
+                   "etcd.test:1", "ipv4:///127.0.0.3:1", "127.0.0.3:1");
     name_leads_to("::1", "127.0.0.3");
-    expect_targets("etcd.test:1", "ipv6:///%5B::ffff:127.0.0.3%5D:1,%5B::1%5D:1", NULL);
+    expect_targets("etcd.test:1", "ipv4:///127.0.0.3:1", "etcd.test:1", "ipv6:///%5B::1%5D:1", "etcd.test:1");
     name_leads_to(NULL, NULL);
-    expect_targets("etcd.test:1", "ipv4:///", NULL);
-    expect_targets("etcd.test:1,127.0.0.1:2", "ipv4:///127.0.0.1:2", NULL);
+    expect_targets("etcd.test:1,127.0.0.1:2", "ipv4:///127.0.0.1:2", "127.0.0.1:2");
+    expect_targets("etcd.test:1", NULL);
 }
 
 /* ---- one kind ---- */

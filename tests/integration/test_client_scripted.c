@@ -97,7 +97,10 @@ static int info(ew_error *err) {
 }
 static int member_status(ew_error *err) {
     ew_member_status s = {.size = sizeof s};
-    return ew_client_status(client, &s, err);
+    scripted_script_status(server, true);
+    int status = ew_client_status(client, &s, err);
+    scripted_script_status(server, false);
+    return status;
 }
 static int members(ew_error *err) {
     ew_members *m;

@@ -85,11 +85,11 @@ int etcd_free_port(void) {
     return ntohs(address.sin_port);
 }
 
-static void choose_ports(etcd_server *s) {
+static void choose_ports(etcd_server *s, int host) {
     s->client_port = etcd_free_port();
     s->peer_port = etcd_free_port();
     s->health_port = etcd_free_port();
-    snprintf(s->address, sizeof s->address, "127.0.0.1:%d", s->client_port);
+    snprintf(s->address, sizeof s->address, "127.0.0.%d:%d", host, s->client_port);
     snprintf(s->endpoint, sizeof s->endpoint, "%s", s->address);
 }
 
@@ -122,6 +122,14 @@ static const char *extra_value(const char *const *extra, const char *head) {
     return NULL;
 }
 
+/* Puts the number of the node in its place. */
+static char *number(char *flag, char digit) {
+    char *at = strchr(flag, '#');
+    if (at)
+        *at = digit;
+    return flag;
+}
+
 static void make_args(etcd_server *s, const char *members, const char *token, const char *const *extra, bool first) {
     free_args(s);
     s->argv = calloc(ARGS_MAX, sizeof *s->argv);
@@ -144,8 +152,8 @@ static void make_args(etcd_server *s, const char *members, const char *token, co
     for (const char *const *e = extra; e && *e; e++) {
         if (n == ARGS_MAX - 1)
             process_die("too many flags for etcd");
-        if (strncmp(*e, ETCD_ALSO_AT, strlen(ETCD_ALSO_AT)) != 0)
-            s->argv[n++] = text("%s", *e);
+        if (strncmp(*e, ETCD_ALSO_AT, strlen(ETCD_ALSO_AT)) != 0 && strcmp(*e, ETCD_EACH_HOST) != 0)
+            s->argv[n++] = number(text("%s", *e), s->address[strlen("127.0.0.")]);
     }
 }
 
@@ -249,8 +257,9 @@ static char *member_list(etcd_server *const *nodes, int count) {
 }
 
 static bool launch_nodes(etcd_server *const *nodes, int count, const char *const *extra) {
+    bool each_host = extra_value(extra, ETCD_EACH_HOST) != NULL;
     for (int i = 0; i < count; i++)
-        choose_ports(nodes[i]);
+        choose_ports(nodes[i], each_host ? i + 1 : 1);
     char *members = member_list(nodes, count);
     for (int i = 0; i < count; i++) {
         make_args(nodes[i], members, nodes[0]->name, extra, i == 0);

@@ -34,6 +34,10 @@ int etcd_server_nodes(void);
 /* A flag of this fixture's own: a further URL for clients, ETCD_ALSO_AT "unix://name:1" or "http://[::1]:40001". */
 #define ETCD_ALSO_AT "also-at="
 
+/* Another one: the nodes of a cluster listen for clients on 127.0.0.1, 127.0.0.2 and 127.0.0.3. In all flags a '#'
+ * stands for the last number of the node's address, so that each can have files of its own. */
+#define ETCD_EACH_HOST "each-host"
+
 /* Kills it, if it is up, and removes its data. NULL is fine. */
 void etcd_server_free(etcd_server *s);
 

@@ -32,7 +32,8 @@ struct scripted {
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t came;
     grpc_slice message;
-    bool has_message, silent, gives_tokens;
+    bool has_message, silent, gives_tokens, scripts_status;
+    uint64_t cluster;
     int status, refusals, refusal_status, token;
     char text[128], refusal_text[128];
     scripted_calls calls;
@@ -117,6 +118,23 @@ static void give_token(incoming *c) {
     grpc_slice_unref(message);
 }
 
+/* The question whose endpoint it is, which a client asks on each new connection. */
+static bool wants_identity(const incoming *c) {
+    return !c->server->scripts_status && grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Maintenance/Status") == 0;
+}
+
+static void identify(incoming *c) {
+    uint8_t bytes[64];
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__StatusResponse response = PB__STATUS_RESPONSE__INIT;
+    header.cluster_id = c->server->cluster;
+    header.revision = 1;
+    response.header = &header;
+    grpc_slice message = grpc_slice_from_copied_buffer((char *)bytes, pb__status_response__pack(&response, bytes));
+    answer_with(c, &message, GRPC_STATUS_OK, "");
+    grpc_slice_unref(message);
+}
+
 static void refuse(incoming *c) {
     scripted *s = c->server;
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
@@ -168,6 +186,8 @@ static void go_on(incoming *c, bool ok) {
     pthread_mutex_lock(&s->lock);
     if (wants_token(c)) {
         give_token(c);
+    } else if (wants_identity(c)) {
+        identify(c);
     } else {
         count_call(c);
         answer(c);
@@ -195,6 +215,7 @@ scripted *scripted_start(void) {
     pthread_cond_init(&s->came, NULL);
     s->message = grpc_empty_slice();
     s->silent = true;
+    s->cluster = 1;
     s->queue = grpc_completion_queue_create_for_next(NULL);
     s->server = grpc_server_create(NULL, NULL);
     grpc_server_register_completion_queue(s->server, s->queue, NULL);
@@ -242,6 +263,18 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
 void scripted_give_tokens(scripted *s) {
     pthread_mutex_lock(&s->lock);
     s->gives_tokens = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_belong_to(scripted *s, uint64_t cluster) {
+    pthread_mutex_lock(&s->lock);
+    s->cluster = cluster;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void scripted_script_status(scripted *s, bool on) {
+    pthread_mutex_lock(&s->lock);
+    s->scripts_status = on;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -1,0 +1,362 @@
+#include "etcd/identity.h"
+#include "etcd/bytes.h"
+#include "etcd/reason.h"
+
+#include "core/log.h"
+#include "core/unpack.h"
+
+#include "etcd.pb-c.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* How long an endpoint has to say who it is. */
+#define ASK_MS 2000
+/* How long those that neither answer nor refuse can keep the first call waiting, which is never more than half of its
+ * time. */
+#define ASK_ALL_MS 2000
+/* How long the question why there is no connection may take. */
+#define WHY_MS 500
+
+/* One status call. */
+typedef struct question {
+    queue_tag tag; /* first */
+    inquiry *all;
+    backend *to;
+    const target *target;
+    unsigned seen; /* of the connection before the question */
+    grpc_call *call;
+    grpc_metadata metadata[CONNECTION_METADATA_MAX];
+    grpc_metadata_array initial, trailing;
+    grpc_byte_buffer *sending, *answer;
+    grpc_status_code code;
+    grpc_slice text;
+    uint64_t cluster; /* 0: it has not said */
+} question;
+
+struct inquiry {
+    ew_client *client;
+    connection_set *set;
+    connection kind;
+    etcd_queue *queue;
+    grpc_slice token;
+    bool why; /* or whose they are */
+    inquiry_fn fn;
+    void *arg;
+    size_t count;
+    atomic_size_t open;
+    question *asked; /* the one that it is about */
+    question list[];
+};
+
+/* ---- the answers ---- */
+
+/* Of the answer only the header is looked at, which every response has; this is the one that has nothing else. */
+static uint64_t read_cluster(question *q) {
+    bytes_view view;
+    int status;
+    uint64_t id = 0;
+    if (q->code != GRPC_STATUS_OK || !q->answer || !bytes_view_init(&view, q->answer))
+        return 0;
+    Pb__CompactionResponse *r = unpack_message(&pb__compaction_response__descriptor, view.bytes, &status);
+    if (r && r->header)
+        id = r->header->cluster_id;
+    if (r)
+        pb__compaction_response__free_unpacked(r, NULL);
+    bytes_view_fini(&view);
+    return id;
+}
+
+static size_t count_of(const inquiry *i, uint64_t cluster) {
+    size_t n = 0;
+    for (size_t k = 0; k < i->count; k++)
+        n += i->list[k].cluster != 0 && (cluster == 0 || i->list[k].cluster == cluster);
+    return n;
+}
+
+/* The cluster of more than half of those that answered; 0 if there is none. */
+static uint64_t majority(const inquiry *i) {
+    uint64_t found = 0;
+    for (size_t k = 0; k < i->count && found == 0; k++) {
+        if (i->list[k].cluster != 0 && 2 * count_of(i, i->list[k].cluster) > count_of(i, 0))
+            found = i->list[k].cluster;
+    }
+    return found;
+}
+
+static void log_foreign(const inquiry *i, const question *q, uint64_t ours) {
+    char theirs[20], expected[20];
+    snprintf(theirs, sizeof theirs, "%llx", (unsigned long long)q->cluster);
+    snprintf(expected, sizeof expected, "%llx", (unsigned long long)ours);
+    log_fields(EW_LOG_ERROR, NULL, "etcd", "the endpoint belongs to another cluster and is not used",
+               {"endpoint", q->target->shown}, {"cluster", theirs}, {"expected", expected},
+               {"endpoints", i->client->endpoints});
+}
+
+static void judge(const inquiry *i, question *q, uint64_t ours) {
+    if (q->cluster == ours) {
+        atomic_store(&q->to->foreign, 0);
+        atomic_store(&i->client->refused, false);
+    } else if (atomic_exchange(&q->to->foreign, q->cluster) != q->cluster) {
+        log_foreign(i, q, ours);
+    }
+    backend_settle(q->to, i->kind, q->seen, q->cluster == ours ? MEMBERSHIP_OURS : MEMBERSHIP_FOREIGN);
+}
+
+/* ---- the result ---- */
+
+static void add_clusters(const inquiry *i, reason_list *l) {
+    for (size_t k = 0; k < i->count; k++) {
+        char text[48];
+        snprintf(text, sizeof text, "cluster %llx", (unsigned long long)i->list[k].cluster);
+        if (i->list[k].cluster != 0)
+            reason_add(l, i->list[k].target->shown, text);
+    }
+}
+
+/* The client's cluster; 0 if it cannot be told. */
+static uint64_t decide(const inquiry *i) {
+    uint64_t ours = 0, found = majority(i);
+    if (found == 0 || atomic_compare_exchange_strong(&i->client->cluster_id, &ours, found))
+        return found;
+    return ours; /* another thread was faster */
+}
+
+static int fail_unanswered(const question *q, char *text, size_t size) {
+    bytes_text(q->text, text, size);
+    if (q->code == GRPC_STATUS_OK) {
+        snprintf(text, size, "status: the answer does not name its cluster");
+        return EW_ERR_BAD_ANSWER;
+    }
+    method_end end = {.code = q->code, .text = text};
+    int status = method_status(ETCD_STATUS, &end);
+    return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
+}
+
+static int conclude(const inquiry *i, char *text, size_t size) {
+    uint64_t ours = atomic_load(&i->client->cluster_id);
+    reason_list reasons = {.out = text, .size = size};
+    text[0] = '\0';
+    if (ours == 0)
+        ours = decide(i);
+    if (ours == 0 && count_of(i, 0) > 0) {
+        reason_begin(&reasons, "the endpoints belong to different clusters");
+        add_clusters(i, &reasons);
+        return EW_ERR_WRONG_CLUSTER;
+    }
+    for (size_t k = 0; k < i->count; k++) {
+        if (i->list[k].cluster != 0)
+            judge(i, (question *)(uintptr_t)&i->list[k], ours);
+    }
+    if (i->asked->cluster == 0)
+        return fail_unanswered(i->asked, text, size);
+    if (!backends_are_foreign(i->set->backends, i->set->targets.count))
+        return EW_OK;
+    snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, (unsigned long long)i->asked->cluster,
+             (unsigned long long)ours);
+    return EW_ERR_WRONG_CLUSTER;
+}
+
+/* ---- why there is no connection ---- */
+
+static bool add_reason(const inquiry *i, const question *q, reason_list *l) {
+    char text[512];
+    uint64_t foreign = atomic_load(&q->to->foreign);
+    if (q->cluster != 0 && q->cluster == atomic_load(&i->client->cluster_id)) {
+        reason_add(l, q->target->shown, "answers now");
+        return false;
+    }
+    if (foreign != 0 || q->cluster != 0) {
+        snprintf(text, sizeof text, "cluster %llx, not %llx", (unsigned long long)(q->cluster ? q->cluster : foreign),
+                 (unsigned long long)atomic_load(&i->client->cluster_id));
+        reason_add(l, q->target->shown, text);
+        return true;
+    }
+    bytes_text(q->text, text, sizeof text);
+    bool final = reason_is_final(text);
+    reason_add(l, q->target->shown, reason_shorten(text));
+    return final;
+}
+
+static void explain(const inquiry *i, char *text, size_t size) {
+    reason_list l = {.out = text, .size = size};
+    bool final = i->count > 0 && i->set->targets.unknown[0] == '\0';
+    reason_begin(&l, "no connection");
+    for (size_t k = 0; k < i->count; k++)
+        final &= add_reason(i, &i->list[k], &l);
+    if (i->set->targets.unknown[0])
+        reason_add(&l, NULL, i->set->targets.unknown);
+    atomic_store(&i->client->refused, final);
+}
+
+/* ---- asking ---- */
+
+static void free_question(question *q) {
+    grpc_call_unref(q->call);
+    if (q->sending)
+        grpc_byte_buffer_destroy(q->sending);
+    if (q->answer)
+        grpc_byte_buffer_destroy(q->answer);
+    grpc_metadata_array_destroy(&q->initial);
+    grpc_metadata_array_destroy(&q->trailing);
+    grpc_slice_unref(q->text);
+}
+
+static void free_inquiry(inquiry *i) {
+    for (size_t k = 0; k < i->count; k++)
+        free_question(&i->list[k]);
+    grpc_slice_unref(i->token);
+    connection_give(i->set);
+    free(i);
+}
+
+static void finish(inquiry *i) {
+    char text[256];
+    int status = EW_ERR_UNAVAILABLE;
+    if (i->why)
+        explain(i, text, sizeof text);
+    else
+        status = conclude(i, text, sizeof text);
+    i->fn(i->arg, status, text);
+    free_inquiry(i);
+}
+
+static void on_answered(queue_tag *tag, bool ok) {
+    (void)ok; /* the status says more */
+    question *q = (question *)tag;
+    inquiry *i = q->all;
+    q->cluster = read_cluster(q);
+    if (atomic_fetch_sub(&i->open, 1) == 1)
+        finish(i);
+}
+
+static void prepare(inquiry *i, question *q, size_t which, int64_t until_ms) {
+    q->tag.done = on_answered;
+    q->all = i;
+    q->to = &i->set->backends[which];
+    q->target = &i->set->targets.list[which];
+    q->seen = backend_seen(q->to, i->kind);
+    q->text = grpc_empty_slice();
+    grpc_metadata_array_init(&q->initial);
+    grpc_metadata_array_init(&q->trailing);
+    q->call = grpc_channel_create_registered_call(q->to->channels[i->kind], NULL, 0, queue_of(i->queue),
+                                                  q->to->questions[i->kind], queue_time(until_ms), NULL);
+}
+
+static inquiry *make(ew_client *client, connection_set *set, etcd_method method, etcd_queue *q, size_t count) {
+    inquiry *i = calloc(1, sizeof *i + count * sizeof i->list[0]);
+    if (!i)
+        return NULL;
+    atomic_fetch_add(&set->users, 1);
+    i->client = client;
+    i->set = set;
+    i->kind = backend_connection(method);
+    i->queue = q;
+    i->token = grpc_empty_slice();
+    i->count = count;
+    return i;
+}
+
+static inquiry *make_for_all(ew_client *client, connection_set *set, etcd_method method, etcd_queue *q,
+                             int64_t until_ms) {
+    inquiry *i = make(client, set, method, q, set->targets.count);
+    for (size_t k = 0; i && k < i->count; k++)
+        prepare(i, &i->list[k], k, until_ms);
+    return i;
+}
+
+static int64_t earlier(int64_t until_ms, int64_t most_ms) {
+    int64_t end_ms = etcd_now_ms() + most_ms;
+    return until_ms < end_ms ? until_ms : end_ms;
+}
+
+static int64_t half_way(int64_t until_ms) {
+    int64_t now_ms = etcd_now_ms();
+    return now_ms + (until_ms - now_ms) / 2;
+}
+
+inquiry *inquiry_new(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q,
+                     grpc_slice token, int64_t until_ms) {
+    bool all = set->targets.count > 1 && atomic_load(&client->cluster_id) == 0;
+    inquiry *i = all ? make_for_all(client, set, method, q, earlier(half_way(until_ms), ASK_ALL_MS))
+                     : make(client, set, method, q, 1);
+    if (!i)
+        return NULL;
+    if (!all)
+        prepare(i, &i->list[0], (size_t)which, earlier(until_ms, ASK_MS));
+    i->asked = &i->list[all ? which : 0];
+    i->token = grpc_slice_ref(token);
+    return i;
+}
+
+inquiry *inquiry_new_why(ew_client *client, connection_set *set, etcd_method method, etcd_queue *q) {
+    if (set->targets.count == 0)
+        return NULL;
+    inquiry *i = make_for_all(client, set, method, q, etcd_now_ms() + WHY_MS);
+    if (i)
+        i->why = true;
+    return i;
+}
+
+static void start(inquiry *i, question *q) {
+    grpc_slice empty = grpc_empty_slice();
+    q->sending = grpc_raw_byte_buffer_create(&empty, 1);
+    grpc_op ops[6] = {
+        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = q->sending},
+        {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
+        {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &q->initial},
+        {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &q->answer},
+        {.op = GRPC_OP_RECV_STATUS_ON_CLIENT},
+    };
+    ops[0].data.send_initial_metadata.count = connection_metadata(ETCD_STATUS, i->token, q->metadata);
+    ops[0].data.send_initial_metadata.metadata = q->metadata;
+    ops[5].data.recv_status_on_client.trailing_metadata = &q->trailing;
+    ops[5].data.recv_status_on_client.status = &q->code;
+    ops[5].data.recv_status_on_client.status_details = &q->text;
+    queue_start(q->call, ops, 6, &q->tag);
+}
+
+/* The queue's thread may already be taking the first answers while the last question is being asked; with the last
+ * answer the inquiry is gone. */
+void inquiry_start(inquiry *i, inquiry_fn fn, void *arg) {
+    size_t count = i->count;
+    i->fn = fn;
+    i->arg = arg;
+    atomic_store(&i->open, count);
+    for (size_t k = 0; k < count; k++)
+        start(i, &i->list[k]);
+}
+
+void inquiry_cancel(inquiry *i) {
+    for (size_t k = 0; k < i->count; k++)
+        grpc_call_cancel(i->list[k].call, NULL);
+}
+
+/* ---- for who waits ---- */
+
+typedef struct explanation {
+    bool here;
+    char *out;
+    size_t size;
+} explanation;
+
+static void on_explained(void *arg, int status, const char *detail) {
+    (void)status;
+    explanation *e = arg;
+    snprintf(e->out, e->size, "%s", detail);
+    e->here = true;
+}
+
+void identity_explain(ew_client *client, etcd_queue *q, etcd_method method, char *out, size_t size) {
+    explanation e = {.out = out, .size = size};
+    connection_set *set = connection_take(client);
+    inquiry *i = inquiry_new_why(client, set, method, q);
+    if (i)
+        inquiry_start(i, on_explained, &e);
+    else
+        snprintf(out, size, "no connection to %s: %s", client->endpoints, set->targets.unknown);
+    while (i && !e.here)
+        etcd_queue_run(q, INT64_MAX);
+    connection_give(set);
+}

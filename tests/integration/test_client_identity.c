@@ -1,0 +1,331 @@
+/* What belongs to one endpoint and not to the list: the name in its certificate, the cluster that answers there, and
+ * the reason why it cannot be used. */
+#include "etcd/etcd.h"
+#include "lib/certs.h"
+#include "lib/client_test.h"
+#include "lib/etcd_server.h"
+#include "lib/scripted.h"
+
+#include <etcdworker/log.h>
+#include <etcdworker/session.h>
+
+#include <grpc/status.h>
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static certs *files;
+
+static int set_up(void **state) {
+    (void)state;
+    files = certs_new();
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    certs_free(files);
+    return 0;
+}
+
+static int put(ew_client *c, const char *key) {
+    err.detail[0] = '\0';
+    return ew_client_put(c, ew_str(key), EW_STR("x"), NULL, NULL, &err);
+}
+
+static void expect_put(ew_client *c, int status, const char *words) {
+    int got = put(c, "/a");
+    if (got != status || !strstr(err.detail, words))
+        fail_msg("%s instead of %s, with \"%s\" instead of \"%s\"", ew_errname(got), ew_errname(status), err.detail,
+                 words);
+}
+
+static void expect_words(const char *words) {
+    if (!strstr(err.detail, words))
+        fail_msg("\"%s\" instead of \"%s\"", err.detail, words);
+}
+
+/* ---- the log ---- */
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char odd_endpoint[64]; /* that was reported last */
+static int odd_reports;
+
+static void on_log(void *arg, const ew_log_record *r) {
+    (void)arg;
+    if (!strstr(r->message, "belongs to another cluster"))
+        return;
+    pthread_mutex_lock(&log_lock);
+    odd_reports++;
+    for (size_t i = 0; i < r->field_count; i++) {
+        if (strcmp(r->fields[i].name, "endpoint") == 0)
+            snprintf(odd_endpoint, sizeof odd_endpoint, "%s", r->fields[i].text);
+    }
+    pthread_mutex_unlock(&log_lock);
+}
+
+static void begin_log(void) {
+    odd_reports = 0;
+    odd_endpoint[0] = '\0';
+    ew_log_set(on_log, NULL, EW_LOG_WARN);
+}
+
+static void expect_one_report(const char *endpoint) {
+    ew_log_set(NULL, NULL, EW_LOG_WARN);
+    assert_int_equal(odd_reports, 1);
+    assert_string_equal(odd_endpoint, endpoint);
+}
+
+/* ---- certificates ---- */
+
+static etcd_cluster *start_with_certificates(const char *const names[ETCD_CLUSTER_NODES]) {
+    char cert[256], key[256];
+    cert_paths p;
+    for (int i = 0; i < ETCD_CLUSTER_NODES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "node%d", i + 1);
+        p = certs_make(files, name, names[i], -1, 1);
+    }
+    snprintf(cert, sizeof cert, "--cert-file=%s", p.cert);
+    snprintf(key, sizeof key, "--key-file=%s", p.key);
+    *strrchr(cert, '3') = *strrchr(key, '3') = '#';
+    return etcd_cluster_start((const char *const[]){ETCD_EACH_HOST, cert, key, NULL});
+}
+
+/* Each member has a certificate for its own address alone. Whichever dies, the others do the work. */
+static void test_a_certificate_for_each_member(void **state) {
+    (void)state;
+    static const char *const names[] = {"IP:127.0.0.1", "IP:127.0.0.2", "IP:127.0.0.3"};
+    etcd_cluster *cluster = start_with_certificates(names);
+    ew_client *c = open_client_at(cluster->endpoints, certs_authority(files), 20000);
+    ew_watch *w;
+    ew_session *s;
+    int written = 0, seen = 0;
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/m/")), NULL, &err));
+    must(ew_session_open(&s, c, 60, &err));
+    for (int node = 0; node < ETCD_CLUSTER_NODES; node++) {
+        etcd_server_kill(cluster->nodes[node]);
+        for (int i = 0; i < 10; i++) {
+            char key[32];
+            snprintf(key, sizeof key, "/m/%d", written);
+            int status = put(c, key); /* may have been on its way to the member that died */
+            if (status != EW_OK && status != EW_ERR_UNKNOWN_OUTCOME)
+                fail_msg("%s: %s", ew_errname(status), err.detail);
+            written += status == EW_OK;
+        }
+        while (seen < written) {
+            ew_watch_batch b;
+            must(ew_watch_next(w, 30000, &b, &err));
+            for (size_t i = 0; i < b.count; i++)
+                seen += b.events[i].kv.version == 1; /* a put whose outcome was unknown is repeated */
+        }
+        etcd_server_restart(cluster->nodes[node]);
+    }
+    assert_false(ew_session_is_done(s));
+    ew_session_close(s, true);
+    ew_watch_close(w);
+    ew_client_close(c);
+    etcd_cluster_free(cluster);
+}
+
+/* A member whose certificate is for another address is not used, and named when it is missed. `server_name` is for all
+ * of them. */
+static void test_one_certificate_is_for_another_address(void **state) {
+    (void)state;
+    static const char *const names[] = {"IP:127.0.0.1,DNS:etcd.example", "IP:127.0.0.9,DNS:etcd.example",
+                                        "IP:127.0.0.3,DNS:etcd.example"};
+    etcd_cluster *cluster = start_with_certificates(names);
+    char two[96];
+    ew_client *c = open_client_at(cluster->endpoints, certs_authority(files), 10000);
+    for (int i = 0; i < 20; i++)
+        must(put(c, "/a"));
+    ew_client_close(c);
+    snprintf(two, sizeof two, "127.0.0.1:%d,%s", etcd_free_port(), cluster->nodes[1]->address);
+    c = open_client_at(two, certs_authority(files), 1000);
+    expect_put(c, EW_ERR_UNAVAILABLE, "Connection refused");
+    expect_words(cluster->nodes[1]->address);
+    expect_words("certificate");
+    ew_client_close(c);
+
+    ew_options *o = ew_options_new();
+    must(ew_options_set(o, "endpoints", cluster->nodes[1]->address, &err));
+    must(ew_options_set(o, "ca_file", certs_authority(files), &err));
+    must(ew_options_set(o, "server_name", "etcd.example", &err));
+    must(ew_client_open(&c, o, &err));
+    ew_options_free(o);
+    must(put(c, "/a"));
+    ew_client_close(c);
+    etcd_cluster_free(cluster);
+}
+
+/* ---- clusters ---- */
+
+static int64_t revision_of(const etcd_server *s) {
+    ew_client *c = open_client_at(s->address, "", 10000);
+    ew_member_status m = {.size = sizeof m};
+    must(ew_client_status(c, &m, &err));
+    ew_client_close(c);
+    return m.revision;
+}
+
+/* One of two is another cluster: nobody can tell which is meant, so nothing is done to either. */
+static void test_two_endpoints_of_two_clusters(void **state) {
+    (void)state;
+    etcd_server *a = etcd_server_start(NULL), *b = etcd_server_start(NULL);
+    char both[128];
+    ew_watch *w;
+    snprintf(both, sizeof both, "%s,%s", a->address, b->address);
+    for (int i = 0; i < 4; i++) {
+        ew_client *c = open_client_at(both, "", 10000);
+        expect_put(c, EW_ERR_WRONG_CLUSTER, "different clusters");
+        expect_words(a->address);
+        expect_words(b->address);
+        assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/")), NULL, &err), EW_ERR_WRONG_CLUSTER);
+        ew_client_close(c);
+    }
+    assert_int_equal(revision_of(a), 1);
+    assert_int_equal(revision_of(b), 1);
+    etcd_server_free(a);
+    etcd_server_free(b);
+}
+
+static void work(ew_client *c, const char *key) {
+    ew_watch *w;
+    ew_watch_batch b;
+    int64_t lease = 0;
+    must(ew_watch_open(&w, c, ew_keys_one(ew_str(key)), NULL, &err));
+    must(put(c, key));
+    must(ew_watch_next(w, 30000, &b, &err));
+    must(ew_client_lease_grant(c, 60, &lease, NULL, &err));
+    must(ew_client_lease_keepalive(c, lease, NULL, &err));
+    ew_watch_close(w);
+}
+
+/* One of four is another cluster: it is left and named, once, and nothing is ever written to it. */
+static void test_the_odd_endpoint_is_left(void **state) {
+    (void)state;
+    etcd_cluster *cluster = etcd_cluster_start(NULL);
+    etcd_server *odd = etcd_server_start(NULL);
+    char all[200];
+    snprintf(all, sizeof all, "%s,%s", odd->address, cluster->endpoints);
+    begin_log();
+    ew_client *c = open_client_at(all, "", 10000);
+    for (int i = 0; i < 12; i++)
+        work(c, "/a");
+    ew_client_close(c);
+    expect_one_report(odd->address);
+    assert_int_equal(revision_of(odd), 1);
+    etcd_server_free(odd);
+    etcd_cluster_free(cluster);
+}
+
+/* A member is replaced by another cluster on the same port, under a client that has worked with it: the first thing
+ * that is sent there is a question, and the others do the work. When they are gone, the error says who is left. */
+static void test_an_endpoint_becomes_another_cluster(void **state) {
+    (void)state;
+    etcd_cluster *cluster = etcd_cluster_start(NULL);
+    etcd_server *alone = etcd_server_start(NULL);
+    char two[128];
+    ew_client *c = open_client_at(cluster->endpoints, "", 10000);
+    for (int i = 0; i < 6; i++)
+        work(c, "/a");
+    etcd_server_kill(cluster->nodes[1]);
+    for (char **a = alone->argv; *a; a++) { /* the stranger takes its address */
+        char *port = strstr(*a, alone->address);
+        if (port && strlen(alone->address) == strlen(cluster->nodes[1]->address))
+            memcpy(port, cluster->nodes[1]->address, strlen(alone->address));
+    }
+    etcd_server_kill(alone);
+    alone->client_port = cluster->nodes[1]->client_port;
+    etcd_server_restart(alone);
+    begin_log();
+    for (int i = 0; i < 12; i++)
+        work(c, "/a");
+    expect_one_report(cluster->nodes[1]->address);
+    assert_int_equal(revision_of(cluster->nodes[1]), 1);
+    ew_client_close(c);
+
+    snprintf(two, sizeof two, "%s,127.0.0.1:%d", cluster->nodes[1]->address, etcd_free_port());
+    c = open_client_at(two, "", 1000);
+    must(put(c, "/b")); /* it is all that this one knows */
+    ew_client_close(c);
+    etcd_server_free(alone);
+    etcd_cluster_free(cluster);
+}
+
+/* The only endpoint becomes another cluster: not even the first write goes there. */
+static void test_no_write_reaches_another_cluster(void **state) {
+    (void)state;
+    etcd_server *s = etcd_server_start(NULL);
+    ew_client *c = open_client_at(s->address, "", 10000);
+    ew_watch *w;
+    must(put(c, "/a"));
+    etcd_server_replace(s);
+    int status = put(c, "/a");
+    if (status == EW_ERR_UNKNOWN_OUTCOME) /* it went to the old one as that died */
+        status = put(c, "/a");
+    assert_string_equal(ew_errname(status), "EW_ERR_WRONG_CLUSTER");
+    expect_words(s->address);
+    assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/")), NULL, &err), EW_ERR_WRONG_CLUSTER);
+    assert_int_equal(revision_of(s), 1);
+    ew_client_close(c);
+    etcd_server_free(s);
+}
+
+/* The refusal lasts no longer than its reason: once the endpoints agree, both are used. */
+static void test_endpoints_agree_in_the_end(void **state) {
+    (void)state;
+    etcd_server *good = etcd_server_start(NULL);
+    scripted *odd = scripted_start();
+    ew_member_status m = {.size = sizeof m};
+    char both[128];
+    ew_client *direct = etcd_server_client(good);
+    must(ew_client_status(direct, &m, &err));
+    ew_client_close(direct);
+    scripted_belong_to(odd, m.cluster_id + 1);
+    scripted_refuse(odd, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    snprintf(both, sizeof both, "%s,%s", good->address, scripted_endpoint(odd));
+    ew_client *c = open_client_at(both, "", 10000);
+    expect_put(c, EW_ERR_WRONG_CLUSTER, scripted_endpoint(odd));
+    assert_int_equal(scripted_take_calls(odd).count, 0);
+    scripted_belong_to(odd, m.cluster_id);
+    int64_t end_ms = etcd_now_ms() + 30000;
+    while (scripted_take_calls(odd).count == 0 && etcd_now_ms() < end_ms)
+        must(put(c, "/a"));
+    assert_true(etcd_now_ms() < end_ms);
+    ew_client_close(c);
+    scripted_stop(odd);
+    etcd_server_free(good);
+}
+
+/* ---- reasons ---- */
+
+static void test_each_endpoint_has_its_own_reason(void **state) {
+    (void)state;
+    char list[128], expected[160];
+    int port = etcd_free_port();
+    snprintf(list, sizeof list, "127.0.0.1:%d,unix:/no/such/socket,nowhere.invalid:1", port);
+    snprintf(expected, sizeof expected,
+             "no connection: 127.0.0.1:%d: Connection refused; unix:/no/such/socket: No such file or directory; "
+             "nowhere.invalid: ",
+             port);
+    ew_client *c = open_client_at(list, "", 500);
+    expect_put(c, EW_ERR_UNAVAILABLE, expected);
+    ew_client_close(c);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_certificate_for_each_member),       TEST(test_one_certificate_is_for_another_address),
+        TEST(test_two_endpoints_of_two_clusters),       TEST(test_the_odd_endpoint_is_left),
+        TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
+        TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
