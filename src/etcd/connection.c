@@ -15,6 +15,7 @@ int makings_init(connection_makings *m, const ew_options *o, const char *text, e
         return status;
     if (m->names.known.plain && tls_is_on(o))
         return ew_fail(err, EW_ERR_INVALID, "endpoints say http, but there are options for TLS");
+    m->tls = m->names.known.tls || tls_is_on(o);
     return tls_credentials(&m->credentials, o, m->names.known.tls, err);
 }
 

@@ -1,6 +1,7 @@
 #include "etcd/endpoint_text.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,14 @@ static int parse_unix(endpoint *e, const char *text, ew_error *err) {
     return EW_OK;
 }
 
+/* The host is named in every request, whose headers take nothing else. */
+static bool is_printable(const char *text) {
+    bool printable = true;
+    for (; *text; text++)
+        printable &= isgraph((unsigned char)*text) != 0;
+    return printable;
+}
+
 static int parse_host(endpoint *e, const char *text, const char *host, size_t len, ew_error *err) {
     bool brackets = len > 2 && host[0] == '[' && host[len - 1] == ']';
     if (brackets) {
@@ -55,7 +64,7 @@ static int parse_host(endpoint *e, const char *text, const char *host, size_t le
     e->kind = kind_of(e->host, brackets);
     if (e->kind == ENDPOINT_NAME && strpbrk(e->host, ":[]"))
         return malformed(text, "this is no host name; IPv6 addresses are written [::1]:2379", err);
-    if (e->kind == ENDPOINT_NAME && strpbrk(e->host, "/?#%"))
+    if (e->kind == ENDPOINT_NAME && (strpbrk(e->host, "/?#%\\\"<>") || !is_printable(e->host)))
         return malformed(text, "this is no host name", err);
     if (e->kind == ENDPOINT_IPV6 && inet_pton(AF_INET6, e->host, &(struct in6_addr){0}) != 1)
         return malformed(text, "this is no IPv6 address", err);

@@ -1,5 +1,6 @@
 #include "etcd/identity.h"
 #include "etcd/bytes.h"
+#include "etcd/handshake.h"
 #include "etcd/reason.h"
 
 #include "core/log.h"
@@ -17,6 +18,9 @@
 #define ASK_ALL_MS 2000
 /* How long the question why there is no connection may take. */
 #define WHY_MS 500
+/* And how long what is tried without gRPC, looked at this often. */
+#define HANDSHAKES_MS      1000
+#define HANDSHAKES_LOOK_MS 10
 
 /* One status call. */
 typedef struct question {
@@ -35,6 +39,7 @@ typedef struct question {
 } question;
 
 struct inquiry {
+    queue_tag tag; /* first: of the wait for handshakes */
     ew_client *client;
     connection_set *set;
     connection kind;
@@ -46,6 +51,8 @@ struct inquiry {
     size_t count;
     atomic_size_t open;
     question *asked; /* the one that it is about */
+    handshakes *handshakes;
+    int64_t handshakes_ms; /* when they have taken too long */
     question list[];
 };
 
@@ -173,6 +180,9 @@ static bool add_reason(const inquiry *i, const question *q, reason_list *l) {
         return true;
     }
     bytes_text(q->text, text, sizeof text);
+    const char *found = i->handshakes ? handshakes_result(i->handshakes, (size_t)(q - i->list)) : "";
+    if (found[0])
+        snprintf(text, sizeof text, "%s", found);
     bool final = reason_is_final(text);
     reason_add(l, q->target->shown, reason_shorten(text));
     return final;
@@ -203,6 +213,7 @@ static void free_question(question *q) {
 }
 
 static void free_inquiry(inquiry *i) {
+    handshakes_give(i->handshakes);
     for (size_t k = 0; k < i->count; k++)
         free_question(&i->list[k]);
     grpc_slice_unref(i->token);
@@ -221,12 +232,52 @@ static void finish(inquiry *i) {
     free_inquiry(i);
 }
 
+/* ---- what gRPC does not say ---- */
+
+static void look_at_handshakes(inquiry *i);
+
+static void on_looked(queue_tag *tag, bool ok) {
+    (void)ok;
+    inquiry *i = (inquiry *)tag;
+    if (handshakes_are_done(i->handshakes) || etcd_now_ms() >= i->handshakes_ms)
+        finish(i);
+    else
+        look_at_handshakes(i);
+}
+
+static void look_at_handshakes(inquiry *i) {
+    grpc_channel *nowhere = i->set->nowhere; /* a timer, as nothing happens there */
+    i->tag.done = on_looked;
+    queue_watch(i->queue, nowhere, grpc_channel_check_connectivity_state(nowhere, 0),
+                etcd_now_ms() + HANDSHAKES_LOOK_MS, &i->tag);
+}
+
+/* Whether there is something to be tried. */
+static bool start_handshakes(inquiry *i) {
+    bool any = false, *wanted = calloc(i->count, sizeof *wanted);
+    for (size_t k = 0; wanted && k < i->count; k++) {
+        char text[512];
+        bytes_text(i->list[k].text, text, sizeof text);
+        wanted[k] = i->list[k].cluster == 0 && reason_is_unclear(text);
+        any |= wanted[k];
+    }
+    if (any)
+        i->handshakes = handshakes_start(&i->set->targets, wanted, i->client->makings.tls, i->client->options);
+    free(wanted);
+    i->handshakes_ms = etcd_now_ms() + HANDSHAKES_MS;
+    return i->handshakes != NULL;
+}
+
 static void on_answered(queue_tag *tag, bool ok) {
     (void)ok; /* the status says more */
     question *q = (question *)tag;
     inquiry *i = q->all;
     q->cluster = read_cluster(q);
-    if (atomic_fetch_sub(&i->open, 1) == 1)
+    if (atomic_fetch_sub(&i->open, 1) > 1)
+        return;
+    if (i->why && start_handshakes(i))
+        look_at_handshakes(i);
+    else
         finish(i);
 }
 

@@ -73,5 +73,14 @@ const char *reason_shorten(const char *text) {
 }
 
 bool reason_is_final(const char *text) {
-    return has(text, "certificate") || has(text, "Ssl handshake failed") || has(text, "TLS: ");
+    return has(text, "peer certificate") || has(text, "Ssl handshake failed") || has(text, "TLS: ");
+}
+
+bool reason_is_unclear(const char *text) {
+    static const char *const words[] = {"Socket closed",    "Endpoint read failed", "Ssl handshake failed",
+                                        "peer certificate", "Connection reset",     "Broken pipe"};
+    bool unclear = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        unclear |= has(text, words[i]);
+    return unclear;
 }

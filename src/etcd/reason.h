@@ -17,6 +17,9 @@ void reason_add(reason_list *l, const char *who, const char *why); /* `who` may 
 /* The part of gRPC's text that says something to people. It points into `text` or is a constant. */
 const char *reason_shorten(const char *text);
 
+/* Whether the connection came about and was closed again, or was not to be trusted: gRPC does not say more. */
+bool reason_is_unclear(const char *text);
+
 /* Whether it is one that time does not heal: the two sides do not agree on TLS. */
 bool reason_is_final(const char *text);
 

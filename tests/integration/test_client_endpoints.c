@@ -145,6 +145,7 @@ static void test_what_is_taken(void **state) {
                                          {"httpss://h:1", "unknown scheme"},
                                          {"user@host:1", "credentials belong in user and password"},
                                          {"https://user:hush@host:1", "credentials belong in user and password"},
+                                         {"a\nb:1", "this is no host name"},
                                          {"http://[::1]:1,https://127.0.0.1:1", "cannot be mixed"}};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         ew_options *o = ew_options_new();

@@ -149,7 +149,7 @@ static void test_one_certificate_is_for_another_address(void **state) {
     c = open_client_at(two, certs_authority(files), 1000);
     expect_put(c, EW_ERR_UNAVAILABLE, "Connection refused");
     expect_words(cluster->nodes[1]->address);
-    expect_words("certificate");
+    expect_words(": TLS: its certificate is for 127.0.0.9, etcd.example, not for 127.0.0.2");
     ew_client_close(c);
 
     ew_options *o = ew_options_new();
