@@ -13,7 +13,8 @@
  *
  * CAVEATS
  *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
- * posix_spawn.
+ * posix_spawn. In a child, a worker that its parent has started is refused with EW_ERR_STATE, and stopping or
+ * destroying it does nothing.
  *  - An outage of etcd ends no run, except that of a worker whose session was asked for and is lost in it: given, an
  * election's, fenced (`fence_session`), or with a key bound to it (EW_LEASE_SESSION).
  *  - None of these functions may be called from a signal handler. Block the signals and wait for them (sigwait,

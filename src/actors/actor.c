@@ -51,11 +51,14 @@ bool actor_arguments_missing(ew_actor **out, const ew_client *client, const ew_o
 
 int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_options *options, const char *mailbox_url,
                const char *peer_url, ew_error *err) {
+    int status = etcd_check_process(client, err);
+    if (status != EW_OK)
+        return status;
     a->ops = ops;
     a->client = client;
     a->task.round = actor_round;
     a->worker = strdup(options->name);
-    int status = a->worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
+    status = a->worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
     if (status == EW_OK) {
         a->queue = etcd_loop_queue(a->task.loop);
         status = outbox_open(&a->outbox, peer_url, 2, ops->room != NULL ? ops->room : wake, a, err);
@@ -91,6 +94,8 @@ void actor_free(ew_actor *a) {
 int ew_actor_stop(ew_actor *a, ew_error *err) {
     if (ARGUMENT_MISSING(a, err))
         return EW_ERR_INVALID;
+    if (etcd_check_process(a->client, err) != EW_OK)
+        return EW_ERR_STATE;
     atomic_store(&a->stop_timeout_ms, 1000);
     a->ops->arrived(a);
     etcd_task_wait(&a->task);

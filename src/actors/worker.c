@@ -140,6 +140,11 @@ int ew_worker_set_election(ew_worker *w, ew_election *election) {
 
 /* ---- start, stop, join ---- */
 
+/* A worker that was started belongs to its process, as its client does. */
+static int check_process(const ew_worker *w, ew_error *err) {
+    return w->client != NULL ? etcd_check_process(w->client, err) : EW_OK;
+}
+
 static void send_stop(outbox *control) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Stop stop = MSG__STOP__INIT;
@@ -190,6 +195,8 @@ static void close_sockets(ew_worker *w) {
 int ew_worker_start(ew_worker *w, ew_error *err) {
     if (ARGUMENT_MISSING(w, err))
         return EW_ERR_INVALID;
+    if (check_process(w, err) != EW_OK)
+        return EW_ERR_STATE;
     if (w->started)
         return ew_fail(err, EW_ERR_STATE, "the worker has been started before");
     w->leader_revision = w->election != NULL ? ew_election_revision(w->election) : 0;
@@ -212,7 +219,7 @@ int ew_worker_start(ew_worker *w, ew_error *err) {
 }
 
 void ew_worker_stop(ew_worker *w) {
-    if (!w)
+    if (!w || check_process(w, NULL) != EW_OK)
         return;
     pthread_mutex_lock(&w->lock);
     if (w->control != NULL)
@@ -225,6 +232,8 @@ void ew_worker_stop(ew_worker *w) {
 int ew_worker_join(ew_worker *w, ew_error *err) {
     if (ARGUMENT_MISSING(w, err))
         return EW_ERR_INVALID;
+    if (check_process(w, err) != EW_OK)
+        return EW_ERR_STATE;
     if (!w->started || w->joined)
         return ew_fail(err, EW_ERR_STATE,
                        w->joined ? "the worker has been joined before" : "the worker was not started");
@@ -242,7 +251,7 @@ int ew_worker_run(ew_worker *w, ew_error *err) {
 }
 
 void ew_worker_destroy(ew_worker *w) {
-    if (w == NULL)
+    if (w == NULL || check_process(w, NULL) != EW_OK)
         return;
     if (w->started && !w->joined) {
         ew_worker_stop(w);
@@ -277,6 +286,8 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         return EW_ERR_INVALID;
     if (out->size < sizeof out->size)
         return EW_ERR_INVALID;
+    if (check_process(w, NULL) != EW_OK)
+        return EW_ERR_STATE;
     const reactor_counters *c = &w->reactor.counters;
     ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* the lock is no part of what a const worker promises */
     pthread_mutex_lock(&unlocked->lock);

@@ -108,6 +108,9 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
 int blocking_call(ew_client *client, etcd_method method, ew_slice request, const ProtobufCMessageDescriptor *type,
                   void *answered, ew_error *err) {
     answer a = {.type = type};
+    int status = etcd_check_process(client, err);
+    if (status != EW_OK)
+        return status;
     waiter *w = waiter_take(&client->waiters);
     if (!w)
         return ew_fail(err, EW_ERR_NO_MEMORY, "%s", type->short_name);

@@ -1,5 +1,6 @@
 /* The client's life: from options to channels. */
 #include "etcd/connection.h"
+#include "etcd/forked.h"
 
 #include "core/argument.h"
 #include "core/log.h"
@@ -7,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #ifdef HAVE_GPR_SET_LOG_FUNCTION
 #include <grpc/support/log.h>
@@ -38,9 +40,15 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
         return ew_fail(err, EW_ERR_INVALID, "options: none are given");
     if (ew_options_int(options, "backoff_min_ms") > ew_options_int(options, "backoff_max_ms"))
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is above backoff_max_ms");
+    int status = forked_open(err);
+    if (status != EW_OK)
+        return status;
     ew_client *c = calloc(1, sizeof *c);
-    if (!c)
+    if (!c) {
+        forked_closed();
         return ew_fail(err, EW_ERR_NO_MEMORY, "client");
+    }
+    c->owner = getpid();
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, redirect_log);
     grpc_init();
@@ -54,7 +62,7 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     c->backoff_max_ms = ew_options_int(options, "backoff_max_ms");
     c->watch_silence_ms = ew_options_int(options, "watch_silence_ms");
     c->max_receive_bytes = ew_options_int(options, "max_receive_bytes");
-    int status = auth_init(&c->auth, options, err);
+    status = auth_init(&c->auth, c->options ? c->options : options, err);
     if (status == EW_OK && (!c->endpoints || !c->options))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
     if (status == EW_OK)
@@ -70,7 +78,7 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
 }
 
 void ew_client_close(ew_client *client) {
-    if (!client)
+    if (!client || etcd_check_process(client, NULL) != EW_OK)
         return;
     waiters_fini(&client->waiters);
     etcd_must(!client->streams);
@@ -83,10 +91,11 @@ void ew_client_close(ew_client *client) {
     free(client->endpoints);
     free(client);
     grpc_shutdown();
+    forked_closed();
 }
 
 void ew_client_cancel(ew_client *client) {
-    if (!client)
+    if (!client || etcd_check_process(client, NULL) != EW_OK)
         return;
     waiters_cancel(&client->waiters);
     pthread_mutex_lock(&client->lock);

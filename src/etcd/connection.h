@@ -27,12 +27,14 @@ typedef struct connection_set {
 /* What a set is made of, beside options. */
 typedef struct connection_makings {
     grpc_channel_credentials *credentials;
+    bool tls; /* whether these are for TLS */
     names names;
 } connection_makings;
 
 struct etcd_stream;
 
 struct ew_client {
+    pid_t owner;                 /* the process that may use it */
     ew_options *options;         /* a copy, to make another set from */
     connection_makings makings;  /* as well; under `reloading` */
     pthread_mutex_t lock;        /* the next three */

@@ -65,7 +65,9 @@ int ew_election_open(ew_election **out, ew_client *client, ew_session *session, 
         return EW_ERR_INVALID;
     if (!client || !session)
         return ew_fail(err, EW_ERR_INVALID, "election: no client, or no session");
-    int status = election_check_name(name, err);
+    int status = etcd_check_process(client, err);
+    if (status == EW_OK)
+        status = election_check_name(name, err);
     if (status != EW_OK)
         return status;
     ew_election *e = calloc(1, sizeof *e);
@@ -91,7 +93,7 @@ int ew_election_open(ew_election **out, ew_client *client, ew_session *session, 
 }
 
 void ew_election_close(ew_election *e) {
-    if (!e)
+    if (!e || etcd_check_process(e->client, NULL) != EW_OK)
         return;
     ew_session_forget(e->session, on_session_done, e);
     interruption_fini(&e->interruption);
@@ -117,7 +119,7 @@ ew_session *ew_election_session(const ew_election *e) {
 }
 
 void ew_election_cancel(ew_election *e) {
-    if (!e)
+    if (!e || etcd_check_process(e->client, NULL) != EW_OK)
         return;
     interruption_cancel(&e->interruption);
 }
@@ -298,8 +300,10 @@ static void give_up(ew_election *e) {
 int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
-    int status;
+    int status = etcd_check_process(e->client, err);
     backoff again;
+    if (status != EW_OK)
+        return status;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
     e->deadline_ms = waiter_deadline_ms(timeout_ms);
     leave(e); /* what an earlier campaign has left is looked for */
@@ -365,8 +369,10 @@ static int await_loss_once(ew_election *e, ew_error *err) {
 int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
-    int status;
+    int status = etcd_check_process(e->client, err);
     backoff again;
+    if (status != EW_OK)
+        return status;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
     if (e->revision == 0)
         return ew_fail(err, EW_ERR_STATE, "election %s: not elected", e->prefix);

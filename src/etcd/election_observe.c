@@ -48,7 +48,9 @@ int ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_err
     *out = NULL;
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
-    int status = election_check_name(name, err);
+    int status = etcd_check_process(client, err);
+    if (status == EW_OK)
+        status = election_check_name(name, err);
     if (status != EW_OK)
         return status;
     ew_observer *o = calloc(1, sizeof *o);
@@ -77,7 +79,7 @@ static void forget(ew_observer *o) {
 }
 
 void ew_observer_close(ew_observer *o) {
-    if (!o)
+    if (!o || etcd_check_process(o->client, NULL) != EW_OK)
         return;
     forget(o);
     interruption_fini(&o->interruption);
@@ -86,7 +88,7 @@ void ew_observer_close(ew_observer *o) {
 }
 
 void ew_observer_cancel(ew_observer *o) {
-    if (!o)
+    if (!o || etcd_check_process(o->client, NULL) != EW_OK)
         return;
     interruption_cancel(&o->interruption);
 }
@@ -158,8 +160,11 @@ int ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error
     bool news = false;
     int64_t end_ms = waiter_deadline_ms(timeout_ms);
     *leader = (ew_kv){0};
+    int status = etcd_check_process(o->client, err);
+    if (status != EW_OK)
+        return status;
     while (!news) {
-        int status = interruption_status(&o->interruption);
+        status = interruption_status(&o->interruption);
         if (status != EW_OK)
             return ew_fail(err, status, "observer");
         int64_t now_ms = etcd_now_ms();

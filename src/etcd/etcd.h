@@ -8,6 +8,10 @@
 
 #include <etcdworker/client.h>
 
+/* EW_ERR_STATE in a process that was forked off from the one that opened the client: it must not be used there, nor
+ * closed, nor what is made from it. */
+int etcd_check_process(const ew_client *client, ew_error *err);
+
 /* Milliseconds of the monotonic clock that every deadline here is measured by. */
 int64_t etcd_now_ms(void);
 

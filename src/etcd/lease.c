@@ -200,6 +200,9 @@ int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, 
     uint8_t bytes[32];
     backoff pause;
     int refusals = 0;
+    int status = etcd_check_process(client, err);
+    if (status != EW_OK)
+        return status;
     request.id = lease;
     ew_slice packed = {bytes, pb__lease_keep_alive_request__pack(&request, bytes)};
     int64_t deadline_ms = waiter_deadline_ms(client->call_timeout_ms);

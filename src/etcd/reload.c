@@ -60,11 +60,14 @@ static void set_trial(ew_client *c, ew_client *next) {
 int ew_client_reload(ew_client *c, ew_error *err) {
     if (argument_missing(c, "client", __func__, err))
         return EW_ERR_INVALID;
+    int status = etcd_check_process(c, err);
+    if (status != EW_OK)
+        return status;
     if (!tls_is_wanted(c->options) && !auth_is_on(&c->auth))
         return EW_OK;
     pthread_mutex_lock(&c->reloading);
     ew_client *next = NULL;
-    int status = ew_client_open(&next, c->options, err);
+    status = ew_client_open(&next, c->options, err);
     if (status == EW_OK) {
         if (next->call_timeout_ms > TRY_MS)
             next->call_timeout_ms = TRY_MS;

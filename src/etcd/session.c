@@ -62,6 +62,8 @@ int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
         return EW_ERR_INVALID;
     if (!fn)
         return EW_ERR_INVALID;
+    if (etcd_check_process(s->client, NULL) != EW_OK)
+        return EW_ERR_STATE;
     pthread_mutex_lock(&s->lock);
     bool told = s->told;
     bool kept = false;
@@ -78,7 +80,7 @@ int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
-    if (!s)
+    if (!s || etcd_check_process(s->client, NULL) != EW_OK)
         return;
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
@@ -130,10 +132,13 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
         return EW_ERR_INVALID;
     if (!client)
         return ew_fail(err, EW_ERR_INVALID, "session: no client");
+    int status = etcd_check_process(client, err);
+    if (status != EW_OK)
+        return status;
     if (ttl_s < 1 || ttl_s > 9000000000)
         return ew_fail(err, EW_ERR_INVALID, "session: a TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
     ew_session *s = calloc(1, sizeof *s);
-    int status = s ? etcd_loop_take(&s->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
+    status = s ? etcd_loop_take(&s->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
     if (status != EW_OK) {
         free(s);
         return ew_fail(err, status, "session");
@@ -174,7 +179,7 @@ bool ew_session_is_done(const ew_session *s) {
 }
 
 void ew_session_close(ew_session *s, bool keep_lease) {
-    if (!s)
+    if (!s || etcd_check_process(s->client, NULL) != EW_OK)
         return;
     atomic_store(&s->closing, true);
     etcd_task_wake(&s->task);

@@ -269,6 +269,9 @@ int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watc
     *out = NULL;
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
+    int status = etcd_check_process(client, err);
+    if (status != EW_OK)
+        return status;
     ew_watch_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
         return ew_fail(err, EW_ERR_INVALID, "ew_watch_options: its size is not set");
@@ -283,7 +286,7 @@ int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watc
     w->reader.next_revision = o.start_revision;
     w->reader.max_bytes = client->max_receive_bytes;
     backoff_init(&w->backoff, client->backoff_min_ms, client->backoff_max_ms);
-    int status = pack_request(w, keys, &o, err);
+    status = pack_request(w, keys, &o, err);
     w->check = (revision_check){.client = client, .queue = w->waiter->queue, .timeout_ms = client->call_timeout_ms};
     backoff_init(&w->check.backoff, client->backoff_min_ms, client->backoff_max_ms);
     if (status == EW_OK) {
@@ -311,10 +314,13 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
     if (ARGUMENT_MISSING(w, err) || ARGUMENT_MISSING(batch, err))
         return EW_ERR_INVALID;
     const bool never = false;
+    *batch = (ew_watch_batch){0};
+    int status = etcd_check_process(w->client, err);
+    if (status != EW_OK)
+        return status;
     if (w->given)
         take_back(w);
     run(w, waiter_deadline_ms(timeout_ms), &never);
-    *batch = (ew_watch_batch){0};
     if (w->news != WATCH_OVER && is_cancelled(w))
         return ew_fail(err, EW_ERR_CANCELLED, "watch");
     if (w->news == WATCH_NOTHING)
@@ -344,14 +350,14 @@ int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err) {
 }
 
 void ew_watch_cancel(ew_watch *w) {
-    if (!w)
+    if (!w || etcd_check_process(w->client, NULL) != EW_OK)
         return;
     atomic_store(&w->cancelled, true);
     etcd_queue_wake(w->waiter->queue);
 }
 
 void ew_watch_close(ew_watch *w) {
-    if (!w)
+    if (!w || etcd_check_process(w->client, NULL) != EW_OK)
         return;
     w->ended_by_us = true;
     if (w->stream)
