@@ -34,7 +34,9 @@
  * make it TLS. A server's certificate must carry the host of its own endpoint, as it is written there, or `server_name`
  * if that is set. With `user`, and `password_file` or `password`, the client gets itself a token, and another before
  * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
- * line.
+ * line. When etcd refuses the password, password_file is read again. A client that has been let in before goes on
+ * trying for a minute if the file has not changed (EW_ERR_UNAVAILABLE), because the file may be renewed a little after
+ * the server; then, and at the first try of a client, it is EW_ERR_UNAUTHENTICATED.
  *
  * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is
  * no connection, finding out why may take half a second more. What surely did not happen because no member answered or
@@ -63,7 +65,9 @@
  * OPTION STRUCTS start zeroed, with `size` set by their macro: `&EW_GET_OPTIONS(.limit = 10)`. NULL is all defaults.
  *
  * CAVEATS
- *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn.
+ *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn. In a
+ *    child, everything that its parent made from a client is refused with EW_ERR_STATE, closing it does nothing, and
+ *    while the parent had a client open, the child cannot open one.
  *  - Nothing here may be called from a signal handler.
  *  - A value may hold up to 1.5 MiB less the request's overhead, and a transaction 128 operations: those are etcd's
  *    defaults, and EW_ERR_TOO_LARGE is what is beyond them. */

@@ -2,23 +2,25 @@
 #include "etcd/blocking.h"
 #include "etcd/file.h"
 
+#include "core/log.h"
 #include "core/unpack.h"
 
 #include <stdlib.h>
 
-static int read_password(auth *a, const char *path, ew_error *err) {
-    int status = file_read(&a->password, "password_file", path, err);
+static int read_password(char **password, const char *path, ew_error *err) {
+    int status = file_read(password, "password_file", path, err);
     if (status != EW_OK)
         return status;
-    size_t len = strcspn(a->password, "\r\n");
-    if (a->password[len + strspn(a->password + len, "\r\n")] != '\0')
+    char *text = *password;
+    size_t len = strcspn(text, "\r\n");
+    if (text[len + strspn(text + len, "\r\n")] != '\0')
         return ew_fail(err, EW_ERR_INVALID, "password_file %s: it holds more than one line", path);
-    a->password[len] = '\0';
+    text[len] = '\0';
     return EW_OK;
 }
 
 static int take_user(auth *a, const char *user, const char *password, const char *path, ew_error *err) {
-    int status = path[0] ? read_password(a, path, err) : EW_OK;
+    int status = path[0] ? read_password(&a->password, path, err) : EW_OK;
     if (status != EW_OK)
         return status;
     if (!path[0])
@@ -30,7 +32,7 @@ static int take_user(auth *a, const char *user, const char *password, const char
 int auth_init(auth *a, const ew_options *o, ew_error *err) {
     const char *user = ew_options_text(o, "user"), *password = ew_options_text(o, "password");
     const char *path = ew_options_text(o, "password_file");
-    *a = (auth){.token = grpc_empty_slice()};
+    *a = (auth){.token = grpc_empty_slice(), .path = path};
     pthread_mutex_init(&a->lock, NULL);
     a->renew_ms = ew_options_int(o, "auth_token_ttl_s") * 1000 / 3 * 2;
     if (path[0] && password[0])
@@ -103,6 +105,13 @@ static void set(auth *a, grpc_slice token, bool known) {
     pthread_mutex_unlock(&a->lock);
 }
 
+static void note_success(auth *a) {
+    pthread_mutex_lock(&a->lock);
+    a->ever = true;
+    a->refused_ms = 0;
+    pthread_mutex_unlock(&a->lock);
+}
+
 int auth_made(auth *a, ew_slice answer) {
     int status;
     Pb__AuthenticateResponse *r = unpack_message(&pb__authenticate_response__descriptor, answer, &status);
@@ -113,6 +122,7 @@ int auth_made(auth *a, ew_slice answer) {
         /* gRPC ends the process over metadata that it does not take. */
         if (grpc_header_nonbin_value_is_legal(token)) {
             set(a, token, true);
+            note_success(a);
             status = EW_OK;
         } else {
             grpc_slice_unref(token);
@@ -131,6 +141,55 @@ void auth_not_wanted(auth *a) {
 
 void auth_failed(auth *a) {
     set(a, grpc_empty_slice(), false);
+}
+
+/* Takes another password over from the file, if there is one. */
+static bool reread(auth *a) {
+    char *password = NULL;
+    if (!a->path[0] || read_password(&password, a->path, NULL) != EW_OK) {
+        file_free(password); /* it may be about to be replaced */
+        return false;
+    }
+    pthread_mutex_lock(&a->lock);
+    bool changed = password[0] && strcmp(a->password, password) != 0; /* an empty file is being written */
+    if (changed) {
+        char *before = a->password;
+        a->password = password;
+        password = before;
+    }
+    pthread_mutex_unlock(&a->lock);
+    file_free(password);
+    return changed;
+}
+
+/* Whether to go on trying, and since when it has been; the first refusal begins it. */
+static bool may_be_renewed(auth *a, bool *first) {
+    int64_t now_ms = etcd_now_ms();
+    pthread_mutex_lock(&a->lock);
+    *first = a->ever && a->refused_ms == 0;
+    if (*first)
+        a->refused_ms = now_ms;
+    bool may = a->ever && a->path[0] && now_ms - a->refused_ms < AUTH_RENEWAL_MS;
+    pthread_mutex_unlock(&a->lock);
+    return may;
+}
+
+auth_verdict auth_refuse_password(auth *a, const char *text) {
+    bool first;
+    auth_failed(a);
+    if (!strstr(text, "etcdserver: authentication failed"))
+        return AUTH_WRONG;
+    if (reread(a)) {
+        log_fields(EW_LOG_INFO, NULL, "etcd", "etcd refused the password; its file holds another one now",
+                   {"password_file", a->path});
+        return AUTH_CHANGED;
+    }
+    if (!may_be_renewed(a, &first))
+        return AUTH_WRONG;
+    if (first)
+        log_fields(EW_LOG_WARN, NULL, "etcd", "etcd refuses the password; waiting for its file to be renewed",
+                   {"password_file", a->path}, {"ms", NULL, AUTH_RENEWAL_MS});
+    return AUTH_LATER;
 }
 
 void auth_refused(auth *a, uint64_t generation) {

@@ -12,6 +12,7 @@
 typedef struct auth {
     char *user;           /* NULL: calls go without a token */
     int64_t renew_ms;     /* the age at which a token is replaced */
+    const char *path;     /* of password_file, "" for none; the options' */
     pthread_mutex_t lock; /* of what follows */
     char *password;
     grpc_slice token;    /* empty: etcd said that it wants none */
@@ -20,6 +21,8 @@ typedef struct auth {
     bool known;          /* `token` is what etcd wants, as far as we know */
     bool fetching;       /* somebody is making a new one */
     int64_t fetching_ms; /* since then */
+    bool ever;           /* etcd has taken a password of this client's */
+    int64_t refused_ms;  /* since when it does not take the one there is; 0: it does */
 } auth;
 
 int auth_init(auth *a, const ew_options *options, ew_error *err);
@@ -47,6 +50,13 @@ ew_slice auth_request(auth *a);
 int auth_made(auth *a, ew_slice answer); /* EW_ERR_BAD_ANSWER if there is no token in it */
 void auth_not_wanted(auth *a);           /* etcd has its authentication switched off */
 void auth_failed(auth *a);
+
+/* Instead of auth_failed, when etcd has refused the password. The file is read again: AUTH_CHANGED, and the next
+ * request has another password. Otherwise it may still be renewed: a client that has been let in before goes on trying
+ * for AUTH_RENEWAL_MS (AUTH_LATER). AUTH_WRONG is an answer. `text` is etcd's. */
+typedef enum auth_verdict { AUTH_WRONG, AUTH_CHANGED, AUTH_LATER } auth_verdict;
+#define AUTH_RENEWAL_MS 60000
+auth_verdict auth_refuse_password(auth *a, const char *text);
 
 /* Tokens of a call or a watch that may be refused, one after the other, each for a newer one: somebody may be changing
  * roles all the time. */

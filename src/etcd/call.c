@@ -259,6 +259,9 @@ static void on_token(queue_tag *tag, bool ok) {
     } else if (method_wants_no_token(text)) {
         auth_not_wanted(&c->client->auth);
         status = EW_OK;
+    } else if (status == EW_ERR_UNAUTHENTICATED) {
+        auth_verdict verdict = auth_refuse_password(&c->client->auth, text);
+        status = verdict == AUTH_CHANGED ? EW_OK : verdict == AUTH_LATER ? EW_ERR_UNAVAILABLE : status;
     } else {
         auth_failed(&c->client->auth);
         status = status == EW_OK ? EW_ERR_BAD_ANSWER : status;

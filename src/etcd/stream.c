@@ -265,6 +265,9 @@ static void on_token(void *arg, int status, const char *detail, ew_slice bytes) 
     } else if (method_wants_no_token(detail)) {
         auth_not_wanted(a);
         status = EW_OK;
+    } else if (status == EW_ERR_UNAUTHENTICATED) {
+        auth_verdict verdict = auth_refuse_password(a, detail);
+        status = verdict == AUTH_CHANGED ? EW_OK : verdict == AUTH_LATER ? EW_ERR_UNAVAILABLE : status;
     } else {
         auth_failed(a);
     }

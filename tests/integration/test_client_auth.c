@@ -4,6 +4,7 @@
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
+#include <etcdworker/log.h>
 #include <etcdworker/session.h>
 
 #include <pthread.h>
@@ -243,6 +244,84 @@ static void test_a_password_without_a_file(void **state) {
     }
 }
 
+/* ---- a password that changes ---- */
+
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t logged = PTHREAD_COND_INITIALIZER;
+static int waits; /* for a file, that have been reported */
+
+static void on_log(void *arg, const ew_log_record *r) {
+    (void)arg;
+    pthread_mutex_lock(&log_lock);
+    waits += strstr(r->message, "waiting for its file to be renewed") != NULL;
+    pthread_cond_broadcast(&logged);
+    pthread_mutex_unlock(&log_lock);
+}
+
+static void await_wait(void) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 30;
+    pthread_mutex_lock(&log_lock);
+    while (waits == 0) {
+        if (pthread_cond_timedwait(&logged, &log_lock, &until) != 0)
+            fail_msg("nothing has been reported within 30 s");
+    }
+    pthread_mutex_unlock(&log_lock);
+}
+
+/* What "user passwd" does, which wants a terminal. */
+static void set_password(const char *password) {
+    char user[64];
+    snprintf(user, sizeof user, "rotated:%s", password);
+    etcdctl(server, NULL, 0, "--user=root:rootpw", "user", "delete", "rotated", NULL);
+    assert_int_equal(etcdctl(server, NULL, 0, "--user=root:rootpw", "user", "add", user, NULL), 0);
+    assert_int_equal(etcdctl(server, NULL, 0, "--user=root:rootpw", "user", "grant-role", "rotated", "apps", NULL), 0);
+}
+
+/* The file is renewed, then etcd: calls, a watch and a session go on, without a reload. */
+static void test_a_renewed_password(void **state) {
+    (void)state;
+    ew_watch *w;
+    ew_session *s;
+    set_password("first");
+    ew_client *c = open_client(server, "rotated", "first\n");
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/app/")), NULL, &err));
+    must(ew_session_open(&s, c, 60, &err));
+    must(put(c, "/app/a"));
+    expect_next(w, "/app/a");
+    certs_write(files, "password", "second\n");
+    must(put(c, "/app/b"));
+    set_password("second");
+    must(put(c, "/app/c"));
+    expect_next(w, "/app/b");
+    expect_next(w, "/app/c");
+    assert_false(ew_session_is_done(s));
+    ew_session_close(s, true);
+    ew_watch_close(w);
+    ew_client_close(c);
+}
+
+/* etcd first, then the file: a client that has been let in before waits for it, and says so once. */
+static void test_a_password_that_is_renewed_late(void **state) {
+    (void)state;
+    writer me = {0};
+    set_password("first");
+    me.client = open_client(server, "rotated", "first\n");
+    must(put(me.client, "/app/a"));
+    waits = 0;
+    ew_log_set(on_log, NULL, EW_LOG_WARN);
+    set_password("second");
+    assert_int_equal(pthread_create(&me.thread, NULL, write_some, &me), 0);
+    await_wait();
+    certs_write(files, "password", "second\n");
+    pthread_join(me.thread, NULL);
+    must(me.status);
+    ew_log_set(NULL, NULL, EW_LOG_WARN);
+    assert_int_equal(waits, 1);
+    ew_client_close(me.client);
+}
+
 static void test_bad_options(void **state) {
     (void)state;
     ew_client *c;
@@ -274,6 +353,8 @@ int main(void) {
         TEST(test_tokens_are_renewed_before_their_end),
         TEST(test_many_threads_renew_once),
         TEST(test_a_password_without_a_file),
+        TEST(test_a_renewed_password),
+        TEST(test_a_password_that_is_renewed_late),
         TEST(test_bad_options),
         TEST(test_authentication_switched_off),
     };
