@@ -36,7 +36,8 @@
  * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
  * line. When etcd refuses the password, password_file is read again. A client that has been let in before goes on
  * trying for a minute if the file has not changed (EW_ERR_UNAVAILABLE), because the file may be renewed a little after
- * the server; then, and at the first try of a client, it is EW_ERR_UNAUTHENTICATED.
+ * the server; then, and at the first try of a client, it is EW_ERR_UNAUTHENTICATED. Certificates are read again while
+ * there is no connection and an endpoint refuses the handshake.
  *
  * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is
  * no connection, finding out why may take half a second more. What surely did not happen because no member answered or

@@ -134,6 +134,10 @@ static bool is_ready(backend *b, connection kind) {
     return false;
 }
 
+bool backend_is_missing(backend *b, connection kind) {
+    return !is_left(b, kind) && (!is_ready(b, kind) || backend_membership(b, kind) != MEMBERSHIP_OURS);
+}
+
 bool backends_are_foreign(const backend *backends, size_t count) {
     bool all = count > 0;
     for (size_t i = 0; i < count; i++)

@@ -51,6 +51,10 @@ int backends_find(backend *backends, size_t count, size_t turn, connection kind)
 bool backends_fail(backend *backends, size_t count, connection kind);
 bool backends_are_foreign(const backend *backends, size_t count);
 
+/* Whether there is something to be done before it can be used: a connection, which it is told to make, or the question
+ * whose it is. */
+bool backend_is_missing(backend *b, connection kind);
+
 membership backend_membership(const backend *b, connection kind);
 
 /* What was found out about a connection counts only if it is still the same: `seen` is backend_seen of before the

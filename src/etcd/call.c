@@ -347,10 +347,12 @@ static void go_on(etcd_call *c) {
             return;
         }
     }
-    if (verified)
-        attempt(c, c->method, c->request, on_answered);
-    else
+    if (!verified) {
         ask(c);
+        return;
+    }
+    identity_greet(c->client, c->set, c->which, c->method, c->queue);
+    attempt(c, c->method, c->request, on_answered);
 }
 
 /* What can be done now: wait for a connection, or go on with one. */

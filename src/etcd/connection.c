@@ -16,12 +16,11 @@ int makings_init(connection_makings *m, const ew_options *o, const char *text, e
     if (m->names.known.plain && tls_is_on(o))
         return ew_fail(err, EW_ERR_INVALID, "endpoints say http, but there are options for TLS");
     m->tls = m->names.known.tls || tls_is_on(o);
-    return tls_credentials(&m->credentials, o, m->names.known.tls, err);
+    return tls_credentials_init(&m->credentials, o, m->tls, err);
 }
 
 void makings_fini(connection_makings *m) {
-    if (m->credentials)
-        grpc_channel_credentials_release(m->credentials);
+    tls_credentials_fini(&m->credentials);
     names_fini(&m->names);
 }
 
@@ -46,8 +45,8 @@ connection_set *connection_open(const connection_makings *m, const ew_options *o
         return NULL;
     }
     for (size_t i = 0; i < set->targets.count; i++)
-        backend_open(&set->backends[i], &set->targets.list[i], m->credentials, o);
-    set->nowhere = grpc_channel_create("ipv4:///", m->credentials, NULL);
+        backend_open(&set->backends[i], &set->targets.list[i], m->credentials.channel, o);
+    set->nowhere = grpc_channel_create("ipv4:///", m->credentials.channel, NULL);
     atomic_init(&set->users, 1);
     return set;
 }
@@ -122,13 +121,15 @@ static bool leads_there(ew_client *client, const targets *t) {
     return equal;
 }
 
-/* Puts a set for the addresses that are known now in place of the client's. */
-static void move(ew_client *client) {
+/* Puts a set for the addresses and certificates that are known now in place of the client's; false when out of memory.
+ */
+static bool move(ew_client *client, const char *why) {
     connection_set *next = connection_open(&client->makings, client->options);
     if (!next)
-        return; /* the next lookup tries again */
-    log_fields(EW_LOG_INFO, NULL, "etcd", "the endpoints have other addresses", {"endpoints", client->endpoints});
+        return false;
+    log_fields(EW_LOG_INFO, NULL, "etcd", why, {"endpoints", client->endpoints});
     connection_give(connection_exchange(client, next));
+    return true;
 }
 
 static void move_if_needed(ew_client *client) {
@@ -136,7 +137,7 @@ static void move_if_needed(ew_client *client) {
     if (!targets_init(&t, &client->makings.names.known))
         return;
     if (!leads_there(client, &t))
-        move(client);
+        move(client, "the endpoints have other addresses"); /* or the next lookup tries again */
     targets_fini(&t);
 }
 
@@ -157,6 +158,29 @@ int connection_find(ew_client *client, connection_set **set, etcd_method method)
     if (found == NO_BACKEND || names_are_in_doubt(&client->makings.names))
         seek(client);
     return found;
+}
+
+static bool renew(ew_client *client) {
+    connection_makings *m = &client->makings;
+    tls_credentials next;
+    bool other = tls_credentials_init(&next, client->options, m->tls, NULL) == EW_OK &&
+                 !tls_credentials_equal(&next, &m->credentials);
+    if (other) {
+        tls_credentials before = m->credentials;
+        m->credentials = next;
+        next = before;
+        other = move(client, "a handshake was refused; the certificates have changed and are taken over");
+    }
+    tls_credentials_fini(&next);
+    return other;
+}
+
+bool connection_renew(ew_client *client) {
+    if (!client->makings.tls || pthread_mutex_trylock(&client->reloading) != 0)
+        return false; /* a reload reads them, too */
+    bool renewed = renew(client);
+    pthread_mutex_unlock(&client->reloading);
+    return renewed;
 }
 
 bool connection_is_verified(const connection_set *set, int which, etcd_method method) {

@@ -11,6 +11,7 @@
 #include "etcd/method.h"
 #include "etcd/names.h"
 #include "etcd/queue.h"
+#include "etcd/tls.h"
 #include "etcd/waiter.h"
 
 #include <pthread.h>
@@ -19,14 +20,15 @@
 typedef struct connection_set {
     backend *backends; /* one for each of the targets */
     targets targets;
-    grpc_channel *nowhere;        /* never connects: what is waited at while there are no backends */
-    atomic_uint turn, watch_turn; /* which of several backends to look at first, and which to wait at */
+    grpc_channel *nowhere;                  /* never connects: what is waited at while there are no backends */
+    _Atomic(int64_t) greet_ms[CONNECTIONS]; /* when to look after those that are not connected (identity_greet) */
+    atomic_uint turn, watch_turn;           /* which of several backends to look at first, and which to wait at */
     atomic_int users;
 } connection_set;
 
 /* What a set is made of, beside options. */
 typedef struct connection_makings {
-    grpc_channel_credentials *credentials;
+    tls_credentials credentials;
     bool tls; /* whether these are for TLS */
     names names;
 } connection_makings;
@@ -71,6 +73,10 @@ connection_set *connection_exchange(ew_client *client, connection_set *next);
  * backend that is not verified, it must be asked for its cluster (identity.h). */
 int connection_find(ew_client *client, connection_set **set, etcd_method method);
 bool connection_is_verified(const connection_set *set, int which, etcd_method method);
+
+/* Reads the certificates again, because a handshake was refused: true if they have changed, and then the client has
+ * other channels. */
+bool connection_renew(ew_client *client);
 
 /* Whether there is nothing to wait for at the moment: every endpoint has refused, or belongs to another cluster. */
 bool connection_fails(connection_set *set, etcd_method method);

@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,23 +18,31 @@
 
 /* ---- a socket ---- */
 
+/* The socket, or -1 and errno. */
+static int connect_or_close(int fd, const struct sockaddr *address, socklen_t size) {
+    if (connect(fd, address, size) == 0)
+        return fd;
+    int problem = errno;
+    close(fd);
+    errno = problem;
+    return -1;
+}
+
 static int connect_unix(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    errno = ENAMETOOLONG;
     if (strlen(path) >= sizeof address.sun_path)
         return -1;
     strcpy(address.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return fd;
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    return fd >= 0 ? connect_or_close(fd, (struct sockaddr *)&address, sizeof address) : -1;
 }
 
 static int connect_tcp(const target *t) {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)t->port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)t->port)};
     bool is_v4 = inet_pton(AF_INET, t->address, &v4.sin_addr) == 1;
+    errno = EAFNOSUPPORT;
     if (!is_v4 && inet_pton(AF_INET6, t->address, &v6.sin6_addr) != 1)
         return -1; /* with a zone */
     const struct timeval limit = {.tv_usec = STEP_MS * 1000};
@@ -42,10 +51,7 @@ static int connect_tcp(const target *t) {
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* of connect, too */
     const struct sockaddr *address = is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
-    if (connect(fd, address, is_v4 ? sizeof v4 : sizeof v6) == 0)
-        return fd;
-    close(fd);
-    return -1;
+    return connect_or_close(fd, address, is_v4 ? sizeof v4 : sizeof v6);
 }
 
 static int connect_to(const target *t) {
@@ -230,6 +236,8 @@ void handshake_try(const target *t, bool tls, const ew_options *options, char *o
     attempt a = {.target = t, .options = options, .out = out, .size = size};
     out[0] = '\0';
     int fd = connect_to(t);
+    if (fd < 0)
+        snprintf(out, size, "%s", errno == EINPROGRESS ? "no answer" : strerror(errno));
     SSL_CTX *context = fd >= 0 ? SSL_CTX_new(TLS_client_method()) : NULL;
     find_host(&a);
     if (context)

@@ -8,7 +8,8 @@
 #include <etcdworker/options.h>
 
 /* Tries the handshake with that endpoint, over TLS or in plain text as the client would. Writes what does not fit
- * together, beginning with "TLS: "; "" if nothing was found. Blocks, for about a second at most. */
+ * together, beginning with "TLS: ", or why there is no connection; "" if nothing was found. Blocks, for about a second
+ * at most. */
 void handshake_try(const target *t, bool tls, const ew_options *options, char *out, size_t size);
 
 typedef struct handshakes handshakes;

@@ -8,6 +8,7 @@
 
 #include "etcd.pb-c.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -21,6 +22,8 @@
 /* And how long what is tried without gRPC, looked at this often. */
 #define HANDSHAKES_MS      1000
 #define HANDSHAKES_LOOK_MS 10
+/* How often those that are not connected are greeted, and how long that takes at most. */
+#define GREET_MS 1000
 
 /* One status call. */
 typedef struct question {
@@ -39,7 +42,8 @@ typedef struct question {
 } question;
 
 struct inquiry {
-    queue_tag tag; /* first: of the wait for handshakes */
+    queue_tag tag;               /* first: of the wait for handshakes */
+    queue_background background; /* of a greeting */
     ew_client *client;
     connection_set *set;
     connection kind;
@@ -196,7 +200,9 @@ static void explain(const inquiry *i, char *text, size_t size) {
         final &= add_reason(i, &i->list[k], &l);
     if (i->set->targets.unknown[0])
         reason_add(&l, NULL, i->set->targets.unknown);
-    atomic_store(&i->client->refused, final);
+    /* Where a connection came about and was closed, renewed certificates may do. */
+    bool renewed = i->handshakes && connection_renew(i->client);
+    atomic_store(&i->client->refused, final && !renewed);
 }
 
 /* ---- asking ---- */
@@ -228,7 +234,10 @@ static void finish(inquiry *i) {
         explain(i, text, sizeof text);
     else
         status = conclude(i, text, sizeof text);
-    i->fn(i->arg, status, text);
+    if (i->fn)
+        i->fn(i->arg, status, text);
+    else
+        queue_leave_background(i->queue, &i->background);
     free_inquiry(i);
 }
 
@@ -349,11 +358,11 @@ inquiry *inquiry_new_why(ew_client *client, connection_set *set, etcd_method met
     return i;
 }
 
-static void start(inquiry *i, question *q) {
+static void start(inquiry *i, question *q, uint32_t flags) {
     grpc_slice empty = grpc_empty_slice();
     q->sending = grpc_raw_byte_buffer_create(&empty, 1);
     grpc_op ops[6] = {
-        {.op = GRPC_OP_SEND_INITIAL_METADATA},
+        {.op = GRPC_OP_SEND_INITIAL_METADATA, .flags = flags},
         {.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = q->sending},
         {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &q->initial},
@@ -376,7 +385,37 @@ void inquiry_start(inquiry *i, inquiry_fn fn, void *arg) {
     i->arg = arg;
     atomic_store(&i->open, count);
     for (size_t k = 0; k < count; k++)
-        start(i, &i->list[k]);
+        start(i, &i->list[k], 0);
+}
+
+static void cancel_greeting(queue_background *work) {
+    inquiry_cancel((inquiry *)(void *)((char *)work - offsetof(inquiry, background)));
+}
+
+/* It waits for the connection, because it is there to make it. */
+static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q) {
+    enum { WAIT = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET };
+    inquiry *i = make(client, set, method, q, 1);
+    if (!i)
+        return;
+    prepare(i, &i->list[0], which, etcd_now_ms() + GREET_MS);
+    i->asked = &i->list[0];
+    i->background.cancel = cancel_greeting;
+    atomic_store(&i->open, 1);
+    queue_enter_background(q, &i->background);
+    start(i, &i->list[0], WAIT);
+}
+
+void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q) {
+    connection kind = backend_connection(method);
+    int64_t now_ms = etcd_now_ms(), due_ms = atomic_load(&set->greet_ms[kind]);
+    if (set->targets.count == 1 || now_ms < due_ms || atomic_load(&client->cluster_id) == 0 ||
+        !atomic_compare_exchange_strong(&set->greet_ms[kind], &due_ms, now_ms + GREET_MS))
+        return;
+    for (size_t k = 0; k < set->targets.count; k++) {
+        if (k != (size_t)which && backend_is_missing(&set->backends[k], kind))
+            greet(client, set, k, method, q);
+    }
 }
 
 void inquiry_cancel(inquiry *i) {

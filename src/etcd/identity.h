@@ -31,6 +31,11 @@ inquiry *inquiry_new_why(ew_client *client, connection_set *set, etcd_method met
 /* Begins. A step of its own, so that the pointer is known before the answer comes, on the queue's thread. */
 void inquiry_start(inquiry *i, inquiry_fn fn, void *arg);
 
+/* With a connection to `which`: asks those that are not connected or verified, too, now and then, without anybody
+ * waiting for it. A channel moves only while a thread is in a queue that knows it, so without this a member that has
+ * come back would not be used before the others are gone. Not before the client's cluster is decided. */
+void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q);
+
 /* Asks it to end early. Any thread, until its function has been called. */
 void inquiry_cancel(inquiry *i);
 

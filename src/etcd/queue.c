@@ -1,6 +1,7 @@
 /* The completion queue: where a thread sleeps, and where every callback of this room runs. */
 #include "etcd/queue.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,9 @@ struct etcd_queue {
     grpc_completion_queue *cq;
     grpc_channel *nowhere; /* a channel that never connects, because only a call can post an empty batch */
     grpc_call *waker;
-    atomic_bool woken; /* an empty batch is on its way */
+    atomic_bool woken;    /* an empty batch is on its way */
+    pthread_mutex_t lock; /* of the list */
+    queue_background *background;
 };
 
 void etcd_must_failed(const char *condition, const char *file, int line) {
@@ -68,6 +71,7 @@ etcd_queue *etcd_queue_new(void) {
         return NULL;
     grpc_init();
     q->wake.done = on_wake;
+    pthread_mutex_init(&q->lock, NULL);
     q->cq = grpc_completion_queue_create_for_next(NULL);
     q->nowhere = grpc_lame_client_channel_create("nowhere", GRPC_STATUS_UNAVAILABLE, "no call is made here");
     q->waker = grpc_channel_create_call(q->nowhere, NULL, 0, q->cq, grpc_slice_from_static_string("/wake"), NULL,
@@ -75,9 +79,39 @@ etcd_queue *etcd_queue_new(void) {
     return q;
 }
 
+void queue_enter_background(etcd_queue *q, queue_background *work) {
+    pthread_mutex_lock(&q->lock);
+    work->previous = NULL;
+    work->next = q->background;
+    if (work->next)
+        work->next->previous = work;
+    q->background = work;
+    pthread_mutex_unlock(&q->lock);
+}
+
+void queue_leave_background(etcd_queue *q, queue_background *work) {
+    pthread_mutex_lock(&q->lock);
+    if (work->previous)
+        work->previous->next = work->next;
+    else
+        q->background = work->next;
+    if (work->next)
+        work->next->previous = work->previous;
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* Nobody else uses the queue any more. */
+static void end_background(etcd_queue *q) {
+    for (queue_background *w = q->background; w; w = w->next)
+        w->cancel(w);
+    while (q->background)
+        etcd_queue_run(q, INT64_MAX);
+}
+
 void etcd_queue_free(etcd_queue *q) {
     if (!q)
         return;
+    end_background(q);
     grpc_completion_queue_shutdown(q->cq);
     for (;;) { /* a wake may still be queued; anything else would be a caller's call that lost its owner */
         grpc_event e = grpc_completion_queue_next(q->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
@@ -86,6 +120,7 @@ void etcd_queue_free(etcd_queue *q) {
         etcd_must(e.type == GRPC_OP_COMPLETE && e.tag == &q->wake);
         tag_taken(e.tag);
     }
+    pthread_mutex_destroy(&q->lock);
     grpc_call_unref(q->waker);
     grpc_channel_destroy(q->nowhere);
     grpc_completion_queue_destroy(q->cq);

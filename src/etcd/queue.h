@@ -18,6 +18,16 @@ struct queue_tag {
 
 grpc_completion_queue *queue_of(etcd_queue *q);
 
+/* Work that nobody waits for. It moves while the queue runs, and etcd_queue_free cancels what has not come back, and
+ * waits for it. */
+typedef struct queue_background {
+    struct queue_background *next, *previous;
+    void (*cancel)(struct queue_background *work); /* makes its tags come back soon */
+} queue_background;
+
+void queue_enter_background(etcd_queue *q, queue_background *work); /* before it is started */
+void queue_leave_background(etcd_queue *q, queue_background *work); /* before it is freed */
+
 /* Starts a batch whose completion runs `tag`. The tag must stay where it is until then. */
 void queue_start(grpc_call *call, const grpc_op *ops, size_t count, queue_tag *tag);
 

@@ -77,8 +77,13 @@ bool reason_is_final(const char *text) {
 }
 
 bool reason_is_unclear(const char *text) {
-    static const char *const words[] = {"Socket closed",    "Endpoint read failed", "Ssl handshake failed",
-                                        "peer certificate", "Connection reset",     "Broken pipe"};
+    static const char *const words[] = {"Socket closed",
+                                        "Endpoint read failed",
+                                        "Ssl handshake failed",
+                                        "peer certificate",
+                                        "Connection reset",
+                                        "Broken pipe",
+                                        /* of a refused connection, when gRPC polls with poll: */ "FD shutdown"};
     bool unclear = false;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         unclear |= has(text, words[i]);

@@ -396,10 +396,12 @@ static void go_on(etcd_stream *s) {
             return;
         }
     }
-    if (verified)
-        begin(s);
-    else
+    if (!verified) {
         ask(s);
+        return;
+    }
+    identity_greet(s->client, s->set, s->which, s->method, s->queue);
+    begin(s);
 }
 
 /* What can be done now: wait for a connection, or go on with one. */

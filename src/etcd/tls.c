@@ -5,6 +5,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -101,20 +102,50 @@ bool tls_is_wanted(const ew_options *o) {
     return tls_is_on(o) || strstr(ew_options_text(o, "endpoints"), "https://");
 }
 
-int tls_credentials(grpc_channel_credentials **out, const ew_options *o, bool wanted, ew_error *err) {
-    *out = NULL;
-    if (!wanted && !tls_is_on(o)) {
-        *out = grpc_insecure_credentials_create();
+/* With its end, so that two cannot run together. */
+static void add_to_digest(EVP_MD_CTX *md, const char *text) {
+    EVP_DigestUpdate(md, text ? text : "", text ? strlen(text) + 1 : 1);
+}
+
+static bool digest_files(unsigned char *digest, const tls_files *f) {
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool good = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    if (good) {
+        add_to_digest(md, f->ca);
+        add_to_digest(md, f->cert);
+        add_to_digest(md, f->key);
+        good = EVP_DigestFinal_ex(md, digest, NULL) == 1;
+    }
+    EVP_MD_CTX_free(md);
+    return good;
+}
+
+int tls_credentials_init(tls_credentials *c, const ew_options *o, bool wanted, ew_error *err) {
+    *c = (tls_credentials){0};
+    if (!wanted) {
+        c->channel = grpc_insecure_credentials_create();
         return EW_OK;
     }
     tls_files f;
     int status = read_files(&f, o, err);
+    if (status == EW_OK && !digest_files(c->digest, &f))
+        status = ew_fail(err, EW_ERR_NO_MEMORY, "TLS");
     if (status == EW_OK) {
         grpc_ssl_pem_key_cert_pair pair = {.private_key = f.key, .cert_chain = f.cert};
-        *out = grpc_ssl_credentials_create_ex(f.ca, f.cert ? &pair : NULL, NULL, NULL);
-        if (!*out)
+        c->channel = grpc_ssl_credentials_create_ex(f.ca, f.cert ? &pair : NULL, NULL, NULL);
+        if (!c->channel)
             status = ew_fail(err, EW_ERR_INVALID, "TLS: the certificates are of no use to gRPC");
     }
     free_files(&f);
     return status;
+}
+
+void tls_credentials_fini(tls_credentials *c) {
+    if (c->channel)
+        grpc_channel_credentials_release(c->channel);
+    *c = (tls_credentials){0};
+}
+
+bool tls_credentials_equal(const tls_credentials *a, const tls_credentials *b) {
+    return memcmp(a->digest, b->digest, sizeof a->digest) == 0;
 }

@@ -194,14 +194,27 @@ static void test_two_endpoints_of_two_clusters(void **state) {
     etcd_server_free(b);
 }
 
+/* A write may be on its way to a member as that dies. */
+static int grant(ew_client *c, int64_t *lease) {
+    *lease = 0;
+    return ew_client_lease_grant(c, 60, lease, NULL, &err);
+}
+
 static void work(ew_client *c, const char *key) {
+    enum { TRIES = 5 };
     ew_watch *w;
     ew_watch_batch b;
-    int64_t lease = 0;
+    int64_t lease;
+    int status = EW_ERR_UNKNOWN_OUTCOME;
     must(ew_watch_open(&w, c, ew_keys_one(ew_str(key)), NULL, &err));
-    must(put(c, key));
+    for (int i = 0; i < TRIES && status == EW_ERR_UNKNOWN_OUTCOME; i++)
+        status = put(c, key);
+    must(status);
     must(ew_watch_next(w, 30000, &b, &err));
-    must(ew_client_lease_grant(c, 60, &lease, NULL, &err));
+    status = EW_ERR_UNKNOWN_OUTCOME;
+    for (int i = 0; i < TRIES && status == EW_ERR_UNKNOWN_OUTCOME; i++)
+        status = grant(c, &lease);
+    must(status);
     must(ew_client_lease_keepalive(c, lease, NULL, &err));
     ew_watch_close(w);
 }
@@ -327,5 +340,7 @@ int main(void) {
         TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
         TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
     };
+    /* As the daemon has it: then a channel moves only while a thread is in a queue that knows it. */
+    setenv("GRPC_POLL_STRATEGY", "poll", 0);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

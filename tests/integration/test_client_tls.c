@@ -173,6 +173,45 @@ static void test_client_certificate(void **state) {
     etcd_server_free(strict);
 }
 
+static void copy_file(const char *from, const char *to) {
+    char text[8192];
+    FILE *in = fopen(from, "r");
+    assert_non_null(in);
+    size_t size = fread(text, 1, sizeof text, in);
+    fclose(in);
+    FILE *out = fopen(to, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(text, 1, size, out), size);
+    fclose(out);
+}
+
+/* A certificate that the server refuses is read again: once its file is renewed, calls and a watch work without a
+ * reload. */
+static void test_a_renewed_certificate(void **state) {
+    (void)state;
+    ew_client *c;
+    ew_watch *w;
+    ew_watch_batch b;
+    char ca[256];
+    const char *ca_file = certs_authority(ours);
+    snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
+    cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1), good = certs_make(ours, "renewed", NULL, -1, 1);
+    cert_paths used = certs_make(foreign, "used", NULL, -1, 1);
+    etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
+    must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", used.cert, "key_file", used.key, NULL));
+    assert_int_equal(put(c), EW_ERR_UNAVAILABLE);
+    copy_file(good.cert, used.cert); /* not yet the key of it */
+    assert_int_equal(put(c), EW_ERR_UNAVAILABLE);
+    copy_file(good.key, used.key);
+    must(put(c));
+    must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/tls/")), NULL, &err));
+    must(put(c));
+    must(ew_watch_next(w, 10000, &b, &err));
+    ew_watch_close(w);
+    ew_client_close(c);
+    etcd_server_free(strict);
+}
+
 /* `c` is where the client would be. */
 static void expect_refused(int status, int expected, const char *words, ew_client *const *c) {
     if (status != expected || !strstr(err.detail, words) || *c)
@@ -269,8 +308,9 @@ static void test_bad_files(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_encrypted),          TEST(test_whom_to_trust), TEST(test_server_name), TEST(test_expired_server),
-        TEST(test_client_certificate), TEST(test_user),          TEST(test_bad_files),
+        TEST(test_encrypted),      TEST(test_whom_to_trust),      TEST(test_server_name),
+        TEST(test_expired_server), TEST(test_client_certificate), TEST(test_a_renewed_certificate),
+        TEST(test_user),           TEST(test_bad_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
