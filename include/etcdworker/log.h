@@ -32,8 +32,9 @@ typedef struct ew_log_record {
     size_t field_count;
 } ew_log_record;
 
-/* Called on whichever thread has something to say, several at once: it must be thread safe, must not block for long,
- * and must not call back into the library. */
+/* Called on whichever thread has something to say, several at once: it must be thread safe, and must not call back into
+ * the library. It must not block: while it waits for a pipe that nobody reads, a tick, a watch or a lease waits for it.
+ * Queue the record, with a bound, and write it on a thread of its own, as etcdworkerd does. */
 typedef void (*ew_log_fn)(void *arg, const ew_log_record *record);
 
 /* Sends the records of the whole process up to `level` to `fn`; NULL turns them off. Call it before any other function

@@ -22,6 +22,8 @@ EW_API int ew_process_check_limits(ew_error *err);
  *  - ew_process_check_limits, and its errors.
  *  - gRPC polls with `poll` (environment variable GRPC_POLL_STRATEGY, unless it is set): its default wakes one thread
  * for another's events when several wait, as they do here.
+ *  - gRPC 1.67 and later, whose log cannot be redirected, is silent (GRPC_VERBOSITY, unless it is set): it would wait
+ * for a stderr that nobody reads.
  *  - glibc's malloc keeps up to 16 MiB of freed memory at the top of a heap, as it does by itself from the first large
  * page of keys on: messages would otherwise be new pages each. It still does as its environment variables say.
  *  - The threads are scheduled as SCHED_BATCH: a thread that is woken does not interrupt the one that wakes it, which

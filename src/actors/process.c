@@ -20,6 +20,10 @@ int ew_process_prepare(int cpu, ew_error *err) {
     keep_freed_memory();
     if (setenv("GRPC_POLL_STRATEGY", "poll", 0) != 0)
         return ew_fail(err, EW_ERR_NO_MEMORY, "GRPC_POLL_STRATEGY");
+#ifndef HAVE_GPR_SET_LOG_FUNCTION
+    if (setenv("GRPC_VERBOSITY", "NONE", 0) != 0)
+        return ew_fail(err, EW_ERR_NO_MEMORY, "GRPC_VERBOSITY");
+#endif
     struct sched_param none = {0};
     if (sched_setscheduler(0, SCHED_BATCH, &none) != 0)
         return ew_fail(err, EW_ERR_SYSTEM, "SCHED_BATCH: %s", strerror(errno));
