@@ -1,5 +1,6 @@
 #include "service/settings_check.h"
 #include "core/prefix.h"
+#include "service/assign_change.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,12 @@ static bool is_in(const char *path, const char *folder) {
     return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
+/* The same, of a folder that ends in a slash. */
+static bool is_in_folder(const char *path, const char *folder) {
+    size_t len = strlen(folder) - 1;
+    return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
 static int refuse_name(const char *name, const char *what, const char *keys, ew_error *err) {
     return ew_fail(err, EW_ERR_INVALID,
                    "option elect: '%.80s' cannot be an election's name: %s '%.80s' would be taken for each other's; "
@@ -68,7 +75,7 @@ static int refuse_name(const char *name, const char *what, const char *keys, ew_
 /* Whoever has a key below the name counts as a candidate, and one that is older is waited for: so no other keys may be
  * there. (A name inside the prefix is fine: reactors see the candidates.) */
 static int check_name(const ew_options *o, const char *name, const char *prefix, ew_error *err) {
-    static const char *const places[] = {"/members", "/tasks", "/assignments"};
+    static const char *const folders[] = {ASSIGN_MEMBERS, ASSIGN_TASKS, ASSIGN_ASSIGNMENTS, ASSIGN_BY_MEMBER};
     const char *receipts = ew_options_text(o, "receipt_prefix");
     if (prefix[0] != '\0' && is_in(prefix, name))
         return refuse_name(name, "the candidates and the keys of the prefix", prefix, err);
@@ -76,10 +83,10 @@ static int check_name(const ew_options *o, const char *name, const char *prefix,
         return refuse_name(name, "the candidates and the receipts below", receipts, err);
     if (strcmp(ew_options_text(o, "reactor"), "assign") != 0)
         return EW_OK;
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        size_t len = strlen(prefix);
-        if (strncmp(name, prefix, len) == 0 && is_in(name + len, places[i]))
-            return refuse_name(name, "the candidates and what assign keeps below", places[i], err);
+    size_t len = strlen(prefix);
+    for (size_t i = 0; strncmp(name, prefix, len) == 0 && i < sizeof folders / sizeof folders[0]; i++) {
+        if (is_in_folder(name + len, folders[i]))
+            return refuse_name(name, "the candidates and what assign keeps below", folders[i], err);
     }
     return EW_OK;
 }

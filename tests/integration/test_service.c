@@ -115,6 +115,7 @@ static void test_options_that_exclude_each_other(void **state) {
         {"--elect=/app", "--prefix=/app", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app", "--prefix=app/below/", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app/members", "--prefix=/app", NULL, "option elect: '/app/members' cannot"},
+        {"--elect=/app/by-member", "--prefix=/app", NULL, "option elect: '/app/by-member' cannot"},
         {"--elect=/tasks/x", "--prefix=", NULL, "option elect: '/tasks/x' cannot"},
         {"--elect=/etcdworker", "--prefix=/app", NULL, "option elect: '/etcdworker' cannot"},
     };

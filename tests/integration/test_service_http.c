@@ -228,14 +228,25 @@ static void test_a_tick_that_does_not_end(void **state) {
     assert_int_equal(daemon_wait(&p.d), 128 + SIGKILL);
 }
 
-/* Nothing that a restart could mend. */
+static int64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Nothing that a restart could mend, however long it takes: longer than a thread may sleep, and than the receipt's
+ * lease lives. */
 static void test_etcd_is_away(void **state) {
     (void)state;
-    page_server p = start_here("--liveness-ms=1000", "--session-ttl-s=60");
+    enum { AWAY_MS = 12000 };
+    page_server p = start_here("--liveness-ms=1000", "--receipt-ttl-s=5");
     await_page(&p, "/readyz", " 200 OK");
     etcd_server_pause(server);
+    int64_t until_ms = now_ms() + AWAY_MS;
     await_page(&p, "/readyz", "not ready: not connected to etcd");
-    expect(p.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "\r\n\r\nalive: not connected to etcd\n");
+    do
+        expect(p.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "\r\n\r\nalive: not connected to etcd");
+    while (now_ms() < until_ms && usleep(100000) == 0);
     etcd_server_resume(server);
     await_page(&p, "/readyz", " 200 OK");
     end(&p);
