@@ -158,6 +158,8 @@ static change *new_change(const char *prefix, const assign_change *plan) {
 
 /* What the change rests on and does not write. */
 static void guard(ew_group *g, const change *c) {
+    if (c->index.len > 0) /* present, it is not written, and may be deleted by another daemon at this moment */
+        ew_group_guard(g, c->index);
     if (c->mends) {
         ew_group_guard(g, c->assignment);
         return;
