@@ -204,7 +204,11 @@ static void retry(watching *w, watching_effects *out, int status, const char *de
     if (w->state == WATCHING_WATCHING)
         watching_drop(w, out);
     ew_log_level level = w->failures == 0 ? EW_LOG_WARN : EW_LOG_DEBUG; /* the worker says how long it lasts */
-    int64_t wait_ms = watching_backoff_ms(w, w->failures++);
+    /* Etcd has answered a read that was below what was seen: it is asked again soon, however long it was away before.
+     */
+    bool fell = status == EW_ERR_REVISION_FELL;
+    int64_t wait_ms = watching_backoff_ms(w, fell ? 0 : w->failures);
+    w->failures += !fell;
     watching_say(w, out, level, "%s, again in %lld ms: %s: %s",
                  w->state == WATCHING_SYNCING  ? "loading the prefix"
                  : w->state == WATCHING_ASKING ? "asking for the revision"
@@ -253,8 +257,10 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     case EW_ERR_REVISION_FELL: /* one member may be stale (ETCD P7), all of them cannot */
         if (w->falls++ < WATCHING_FALLS_MAX)
             break;
+        w->falls = 0;
         w->last = w->seen = w->highest = 0;
         watching_find_rewritten(w, out, detail);
+        w->retry_at_ms = w->now_ms; /* it has been waited for */
         return;
     }
     if (count != &w->failures && (*count)++ == most)

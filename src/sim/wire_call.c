@@ -92,6 +92,16 @@ static void call_answered(void *arg) {
     call_left(c);
 }
 
+/* One member may be behind; that many reads in a row are not answered by it (ETCD P7). */
+static bool is_stale(sim_call *c) {
+    enum { STALE_MAX = 4 };
+    ew_sim *s = c->sim;
+    bool stale = sim_happens(s, s->drawn.stale_read) && (!c->worker || c->worker->stale_reads < STALE_MAX);
+    if (c->worker)
+        c->worker->stale_reads = stale ? c->worker->stale_reads + 1 : 0;
+    return stale;
+}
+
 /* `wrote`: the call itself did, not a lease that ran out before it. */
 static etcd_model_answer apply(sim_call *c, bool *wrote) {
     ew_sim *s = c->sim;
@@ -99,7 +109,7 @@ static etcd_model_answer apply(sim_call *c, bool *wrote) {
     sim_wire_changed(s, (sim_author){0});
     int64_t before = etcd_model_revision(s->etcd);
     *wrote = false;
-    if (c->method == ETCD_MODEL_RANGE && sim_happens(s, s->drawn.stale_read)) {
+    if (c->method == ETCD_MODEL_RANGE && is_stale(c)) {
         int64_t newest = etcd_model_revision(s->etcd), oldest = newest - 20;
         if (oldest < etcd_model_compacted(s->etcd))
             oldest = etcd_model_compacted(s->etcd);

@@ -133,9 +133,10 @@ struct sim_worker {
     int64_t leader_revision; /* that it was created at */
     ew_slice fence;
     sim_lease own, given, records;
-    int64_t lease;     /* the session's, as the reactor knows it; 0: none */
-    bool session_lost; /* that one was */
-    bool records_lost; /* a lease of the receipt was */
+    int64_t lease;        /* the session's, as the reactor knows it; 0: none */
+    unsigned stale_reads; /* in a row */
+    bool session_lost;    /* that one was */
+    bool records_lost;    /* a lease of the receipt was */
     bool lender_gone;
     char *owner_key, *holder; /* worker_id: the key that is held, and what it holds */
     bool holds_id;

@@ -15,7 +15,7 @@ typedef struct page {
     bool made, done, written;
     group_kind kind;
     int from, to, amount;
-    int64_t made_us, tick_revision;
+    int64_t made_us, done_us, tick_revision;
     uint64_t tick_state;
     int status;
     int64_t told_revision;
@@ -36,11 +36,20 @@ typedef struct moment {
     uint64_t state;
 } moment;
 
+/* A history that was lost, from `kept` on. */
+typedef struct lost_history {
+    int64_t kept, away_us;
+    moment *moments;
+    size_t moment_count;
+} lost_history;
+
 struct books {
     page *pages;
     run_page *runs;
     moment *moments; /* by revision */
     size_t moment_count, moment_capacity;
+    lost_history *lost;
+    size_t lost_count;
     int64_t balances[ACCOUNTS], cells[ROWS][WORKERS];
 };
 
@@ -64,6 +73,9 @@ void books_close(books *b) {
         HASH_DEL(b->runs, r);
         free(r);
     }
+    for (size_t i = 0; i < b->lost_count; i++)
+        free(b->lost[i].moments);
+    free(b->lost);
     free(b->moments);
     free(b);
 }
@@ -97,6 +109,7 @@ void books_record(books *b, const record *r) {
     } else {
         p->done = true;
         p->dones++;
+        p->done_us = r->now_us;
         p->status = r->status;
         p->told_revision = r->revision;
         p->written = r->amount != 0;
@@ -124,6 +137,20 @@ void books_state(books *b, int64_t revision, uint64_t state) {
             process_die("out of memory");
     }
     b->moments[b->moment_count++] = (moment){revision, state};
+}
+
+void books_rewrite(books *b, int64_t kept, int64_t away_us) {
+    page *p, *next;
+    b->lost = realloc(b->lost, (b->lost_count + 1) * sizeof *b->lost);
+    if (b->lost == NULL)
+        process_die("out of memory");
+    b->lost[b->lost_count++] = (lost_history){kept, away_us, b->moments, b->moment_count};
+    b->moments = NULL;
+    b->moment_count = b->moment_capacity = 0;
+    HASH_ITER(hh, b->pages, p, next) {
+        p->appearances = 0;
+        p->revisions[0] = p->revisions[1] = 0;
+    }
 }
 
 void books_run_over(books *b, group_id run, bool in_order) {
@@ -173,6 +200,13 @@ static void wrong(verdict *v, const page *p, const char *what) {
              (long long)p->revisions[0]);
 }
 
+static bool is_undone(const books *b, const page *p) {
+    for (size_t i = 0; i < b->lost_count; i++)
+        if (p->done_us < b->lost[i].away_us && p->told_revision > b->lost[i].kept)
+            return true;
+    return false;
+}
+
 /* What <etcdworker/group.h> promises at ew_group_on_done. */
 static void judge_promise(books *b, verdict *v, const page *p) {
     if (!p->done) {
@@ -193,7 +227,9 @@ static void judge_promise(books *b, verdict *v, const page *p) {
             wrong(v, p, "was told to have had nothing to write");
     } else {
         v->committed++;
-        if (p->appearances == 0) {
+        if (p->appearances == 0 && is_undone(b, p)) {
+            v->undone++;
+        } else if (p->appearances == 0) {
             v->lost++;
             complain(v, "group %u.%u.%u is lost: committed at %lld", p->id.worker, p->id.run, p->id.number,
                      (long long)p->told_revision);
@@ -203,19 +239,31 @@ static void judge_promise(books *b, verdict *v, const page *p) {
     }
 }
 
-/* SEMANTICS 15: what the tick saw is what etcd held at that revision. */
-static void judge_tick(const books *b, verdict *v, const page *p) {
-    size_t low = 0, high = b->moment_count; /* the last moment that is not behind the tick's */
+/* What etcd held at that revision. */
+static uint64_t state_at(const moment *moments, size_t count, int64_t revision) {
+    size_t low = 0, high = count; /* the last moment that is not after it */
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (b->moments[middle].revision <= p->tick_revision)
+        if (moments[middle].revision <= revision)
             low = middle + 1;
         else
             high = middle;
     }
     const model nothing = {0};
-    uint64_t state = low > 0 ? b->moments[low - 1].state : model_hash(&nothing);
-    if (state != p->tick_state)
+    return low > 0 ? moments[low - 1].state : model_hash(&nothing);
+}
+
+/* SEMANTICS 15: what the tick saw is what etcd held at that revision; in a history that is lost, if the worker could
+ * not have found that out. */
+static void judge_tick(const books *b, verdict *v, const page *p) {
+    enum { FOUND_OUT_US = 20000000 };
+    bool was = state_at(b->moments, b->moment_count, p->tick_revision) == p->tick_state;
+    for (size_t i = 0; i < b->lost_count && !was; i++) {
+        const lost_history *l = &b->lost[i];
+        was = p->made_us < l->away_us + FOUND_OUT_US &&
+              state_at(l->moments, l->moment_count, p->tick_revision) == p->tick_state;
+    }
+    if (!was)
         wrong(v, p, "was made by a tick that saw what never was");
 }
 

@@ -46,7 +46,7 @@ typedef struct fault {
 } fault;
 
 extern const fault faults_of_members[], faults_of_wires[], faults_of_time[], faults_of_workers[], faults_of_users[],
-    faults_of_clients[], faults_of_tests[]; /* ended by one without a name */
+    faults_of_clients[], faults_of_history[], faults_of_tests[]; /* ended by one without a name */
 
 /* Whether the run of which the record tells the end may have ended so; `newest` of the round, NULL before the first. */
 bool fault_may_end(injection *newest, const record *end);

@@ -14,6 +14,7 @@ typedef struct teller {
     char prefix[64];
     int64_t last_revision; /* of the last tick */
     int64_t barrier;       /* the last own commit */
+    unsigned restores;     /* of etcd, after which a tick was older */
     unsigned undecided;    /* groups made and not done */
     bool troubled;         /* a problem was recorded */
     uint64_t state;        /* hash of what the tick sees */

@@ -31,7 +31,7 @@ int teller_update(void *self, const ew_event *event) {
     model_key *k = model_find(&b->model, b->prefix, e->key);
     if (k == NULL)
         return EW_OK;
-    if (e->mod_revision <= k->mod_revision)
+    if (e->mod_revision <= k->mod_revision && b->control->restores == 0)
         teller_problem(b, "%.*s: revision %lld after %lld", (int)e->key.len, (const char *)e->key.data,
                        (long long)e->mod_revision, (long long)k->mod_revision);
     model_set(k, event->kind, e->value, e->mod_revision);
@@ -79,7 +79,11 @@ void teller_check(teller *b, const ew_tick *t) {
     ew_slice first = {0};
     if (b->undecided != 0)
         teller_problem(b, "a tick with %u groups undecided", b->undecided);
-    if (revision < b->last_revision || revision < b->barrier) /* SEMANTICS 15 */
+    bool fell = revision < b->last_revision || revision < b->barrier; /* SEMANTICS 15 */
+    if (fell && b->restores < b->control->restores) {                 /* SEMANTICS 14 */
+        b->restores = b->control->restores;
+        b->barrier = 0;
+    } else if (fell)
         teller_problem(b, "a tick at %lld after one at %lld, own commit at %lld", (long long)revision,
                        (long long)b->last_revision, (long long)b->barrier);
     b->last_revision = revision;

@@ -107,7 +107,8 @@ static void *record_all(void *arg) {
     }
 }
 
-recorder *recorder_open(const ew_options *client, const char *prefix) {
+recorder *recorder_open(const ew_options *client, const char *prefix, int64_t revision) {
+    const ew_watch_options from = EW_WATCH_OPTIONS(.start_revision = revision);
     recorder *r = calloc(1, sizeof *r);
     ew_error err = {0};
     if (r == NULL)
@@ -116,7 +117,7 @@ recorder *recorder_open(const ew_options *client, const char *prefix) {
     snprintf(r->name, sizeof r->name, "%s", prefix);
     pthread_mutex_init(&r->lock, NULL);
     if (ew_client_open(&r->client, client, &err) != EW_OK ||
-        ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), NULL, &err) != EW_OK)
+        ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), &from, &err) != EW_OK)
         process_die("the recorder: %s: %s", ew_errname(err.code), err.detail);
     if (pthread_create(&r->thread, NULL, record_all, r) != 0)
         process_die("no thread");

@@ -8,8 +8,8 @@
 
 typedef struct recorder recorder;
 
-/* Watches everything below `prefix` from now on. */
-recorder *recorder_open(const ew_options *client, const char *prefix);
+/* Watches everything below `prefix`, from `revision` on. */
+recorder *recorder_open(const ew_options *client, const char *prefix, int64_t revision);
 void recorder_close(recorder *r);
 
 /* Moves what was seen since the last call to the books. */

@@ -103,6 +103,7 @@ static void add_verdict(verdict *sum, const verdict *v) {
     sum->idle += v->idle;
     sum->unknown += v->unknown;
     sum->given_up += v->given_up;
+    sum->undone += v->undone;
     sum->lost += v->lost;
     sum->doubled += v->doubled;
     sum->wrong += v->wrong;

@@ -90,6 +90,7 @@ static void report(const run *r, control *c) {
     c->txns = s.txns;
     c->resolved = s.txns_resolved;
     c->repeats = s.submit_repeats;
+    c->rewritten = s.histories_rewritten;
 }
 
 static void run_worker(run *r, teller *b) {

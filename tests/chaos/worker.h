@@ -20,14 +20,15 @@ enum { SLOTS = 128 }; /* more than groups of one worker can be undecided at once
 /* A page of shared memory for each worker, kept from run to run. */
 typedef struct control {
     /* The harness's orders. */
-    _Atomic int slow_ms;     /* how long each tick takes */
-    _Atomic bool seats_only; /* make one group each tick, which takes a seat */
-    _Atomic bool clearing;   /* clear seats in each tick */
+    _Atomic int slow_ms;       /* how long each tick takes */
+    _Atomic bool seats_only;   /* make one group each tick, which takes a seat */
+    _Atomic bool clearing;     /* clear seats in each tick */
+    _Atomic unsigned restores; /* of etcd, from an older state: after each a tick may be older than the one before */
 
     /* What the worker says of itself, every few milliseconds. */
     _Atomic unsigned run;
     _Atomic bool ready, no_space;
-    _Atomic uint64_t ticks, slow_ticks, snapshots, reconnects, refused, txns, resolved, repeats;
+    _Atomic uint64_t ticks, slow_ticks, snapshots, reconnects, refused, txns, resolved, repeats, rewritten;
 } control;
 
 control *control_open(const char *directory, unsigned worker);

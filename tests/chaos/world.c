@@ -110,6 +110,38 @@ bool world_until_back(world *w, unsigned set, int limit_ms) {
 
 /* ---- a round ---- */
 
+static bool answers(world *w, void *arg) {
+    ew_result *result = NULL;
+    int64_t *revision = arg;
+    if (ew_client_get(w->client, ew_keys_one(EW_STR("/chaos-revision")), NULL, &result, NULL) != EW_OK)
+        return false;
+    *revision = ew_result_revision(result);
+    ew_result_free(result);
+    return true;
+}
+
+int64_t world_revision(world *w) {
+    int64_t revision = 0;
+    if (!world_until(w, answers, &revision, SEEN_LIMIT_MS))
+        world_problem(w, "etcd does not tell its revision");
+    return revision;
+}
+
+static void open_recorder(world *w) {
+    ew_options *o = world_options(w);
+    w->recorder = recorder_open(o, w->prefix, w->first_revision);
+    ew_options_free(o);
+}
+
+void world_rewrite(world *w, int64_t kept, int64_t away_us) {
+    recorder_drain(w->recorder, w->books);
+    recorder_close(w->recorder);
+    books_rewrite(w->books, kept, away_us);
+    if (w->first_revision > kept)
+        w->first_revision = 1;
+    open_recorder(w);
+}
+
 void world_begin(world *w, const char *const *extra) {
     size_t n = 0;
     w->round++;
@@ -122,9 +154,8 @@ void world_begin(world *w, const char *const *extra) {
     if (mkdir(w->directory, 0700) != 0)
         process_die("%s: %s", w->directory, strerror(errno));
     w->books = books_open();
-    ew_options *o = world_options(w);
-    w->recorder = recorder_open(o, w->prefix);
-    ew_options_free(o);
+    w->first_revision = world_revision(w);
+    open_recorder(w);
     w->working = true;
     w->injection = NULL;
     crew_open(w);

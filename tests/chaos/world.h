@@ -58,7 +58,8 @@ typedef struct world {
     struct injection *injection; /* the newest; NULL before the first */
     books *books;
     recorder *recorder;
-    char problem[400]; /* what must never be; the first one */
+    int64_t first_revision; /* of the round's history */
+    char problem[400];      /* what must never be; the first one */
 } world;
 
 /* Starts etcd. */
@@ -77,6 +78,11 @@ void world_begin(world *w, const char *const *extra);
 
 /* Ends it: stops the workers in order and closes the books. */
 void world_end(world *w, verdict *out);
+
+/* etcd's history is another one from now on, from `kept` on, and the books tell it from the round's beginning. What was
+ * reported later than that, and before etcd was taken away at `away_us`, may be lost with the history. */
+void world_rewrite(world *w, int64_t kept, int64_t away_us);
+int64_t world_revision(world *w); /* of a linearizable read; waits until etcd answers */
 
 /* Looks again and again until `holds` does, for at most `limit_ms`: whether it did. */
 typedef bool (*world_condition)(world *w, void *arg);

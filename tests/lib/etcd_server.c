@@ -405,6 +405,26 @@ void etcd_server_restore(etcd_server *s, const char *path) {
         etcd_server_restore(s->next, path);
 }
 
+static void copy_data(const char *from, const char *to) {
+    char out[512] = "";
+    if (process_run((char *[]){"cp", "-a", (char *)(uintptr_t)from, (char *)(uintptr_t)to, NULL}, out, sizeof out) != 0)
+        process_die("cp -a %s %s: %s", from, to, out);
+}
+
+void etcd_server_keep_data(const etcd_server *s, const char *path) {
+    char *data = text("%s/data", s->dir);
+    remove_dir(path);
+    copy_data(data, path);
+    free(data);
+}
+
+void etcd_server_age(etcd_server *s, const char *path) {
+    char *data = text("%s/data", s->dir);
+    remove_data(s);
+    copy_data(path, data);
+    free(data);
+}
+
 void etcd_server_pause(etcd_server *s) {
     for (; s; s = s->next) {
         kill(s->pid, SIGSTOP);

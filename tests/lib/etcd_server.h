@@ -50,8 +50,10 @@ void etcd_server_wipe(etcd_server *s);                    /* while it is down: r
 void etcd_server_save(const etcd_server *s, const char *path); /* etcdctl snapshot save, of the first node */
 void etcd_server_restore(etcd_server *s, const char *path);    /* while it is down: etcdctl snapshot restore, by the
                                                                   same names and token, so of the same cluster id */
-void etcd_server_pause(etcd_server *s);                        /* SIGSTOP: connections stay open, nothing answers */
-void etcd_server_resume(etcd_server *s);                       /* SIGCONT */
+void etcd_server_keep_data(const etcd_server *s, const char *path); /* while it is down: copies its data directory, */
+void etcd_server_age(etcd_server *s, const char *path);             /* and later puts the copy in its place */
+void etcd_server_pause(etcd_server *s);  /* SIGSTOP: connections stay open, nothing answers */
+void etcd_server_resume(etcd_server *s); /* SIGCONT */
 
 /* One of its metrics, of all nodes together: `name` with its labels, as it stands in /metrics; -1 if no node has it.
  */
