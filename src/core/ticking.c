@@ -44,6 +44,7 @@ ticking *ticking_new(const ticking_config *config) {
                              .session_lease = config->session_lease,
                              .session_used = &t->session_used};
     t->barrier = -1; /* SEMANTICS 1 */
+    t->committed_here = true;
     t->random = config->seed;
     t->tick.core = t;
     return t;

@@ -165,7 +165,6 @@ static void commit(ticking *t, const evaluate_batch *b) {
     Msg__Patches *message = &t->patches.message;
     message->batch = ++t->batch;
     message->base_revision = t->observed;
-    t->base_rewritten = t->stats.rewritten;
     t->base_revision = t->observed < INT64_MAX ? t->observed : INT64_MAX - 1;
     message->delete_counter = t->counter;
     t->batch_out = true;
@@ -211,16 +210,20 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
         t->barrier = o->barrier_revision;
         t->barrier_since_ms = t->now_ms;
     }
-    if (o->units > 0)
+    if (o->units > 0) {
         t->refusals = 0;
+        t->committed_here = true;
+    }
 }
 
 /* A refusal by a change that the mirror had when the group was evaluated: it has something else than etcd. One by a key
  * that is not there may be newer; again and again, an audit tells. */
 static void doubt_mirror(ticking *t, const Msg__Outcome *o) {
     enum { ABSENT_MAX = 5 };
-    if (o->rewritten && t->base_rewritten == t->stats.rewritten)
+    if (o->rewritten && t->committed_here)
         ticking_load_again(t, t->observed, true);
+    else if (o->rewritten) /* the load came first: what it was evaluated on is of this history */
+        t->wait_revision = 0;
     else if (o->conflict_revision > 0 && o->conflict_revision <= t->base_revision)
         ticking_load_again(t, t->observed, false);
     else if (o->conflict_revision <= 0 && t->refusals % ABSENT_MAX == 0 && !t->auditing && t->loaded)

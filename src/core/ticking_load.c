@@ -102,7 +102,7 @@ static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
 
 static void forget_history(ticking *t) {
     char text[160];
-    t->load_rewritten = false;
+    t->load_rewritten = t->committed_here = false;
     t->stats.rewritten++;
     snprintf(text, sizeof text, "etcd's history was rewritten: the prefix is as of revision %" PRId64 " now",
              t->load_revision);

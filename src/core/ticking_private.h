@@ -129,11 +129,11 @@ struct ticking {
     bool batch_out;
     uint64_t batch;
     evaluate_patches patches;
-    uint64_t base_rewritten; /* stats.rewritten when the batch was evaluated */
-    int64_t base_revision;   /* that it was evaluated on; 0 if the mirror was loaded anew since */
-    int64_t wait_revision;   /* evaluate again when this has been observed */
-    int64_t retry_ms;        /* and not before */
-    bool again;              /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */
+    bool committed_here;   /* something since the history was found to be another one, or ever */
+    int64_t base_revision; /* that it was evaluated on; 0 if the mirror was loaded anew since */
+    int64_t wait_revision; /* evaluate again when this has been observed */
+    int64_t retry_ms;      /* and not before */
+    bool again;            /* a patch asked for newer state than `again_revision`; without one, try at `again_ms` */
     int64_t again_revision, again_ms;
     uint32_t refusals, agains; /* in a row */
     bool no_glue;              /* the next batch is a retry */

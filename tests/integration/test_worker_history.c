@@ -167,7 +167,6 @@ static void test_nothing_was_seen_since_the_load(void **state) {
     for (int i = 0; i < 50; i++)
         hand_put("/elsewhere", "3");
     open_history(&s, w);
-    stage_set(&s, "exactly_once", "off"); /* or its lease would be younger than the restored state */
     stage_start(&s);
     stage_await_ready(&s, true);
     wire_cut(w);
@@ -186,7 +185,6 @@ static void wiped(bool pass) {
     wire *w = wire_open(scene_endpoint());
     put_many("/history/phantom", PHANTOMS);
     open_history(&s, w);
-    stage_set(&s, "exactly_once", "off");
     stage_start(&s);
     stage_await_ready(&s, true);
     int64_t seen = hand_put("/history/kept", "1");
@@ -223,6 +221,15 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     if (current != NULL && !ew_slice_int(current->value, &number))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, number + 1);
+}
+
+/* What is no number counts as none: a flipped bit may have made it so. */
+static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) {
+    (void)arg;
+    int64_t number = 0;
+    if (current != NULL && !ew_slice_int(current->value, &number))
+        number = 0;
+    return ew_value_set_int(next, number < 1000000 ? number + 1 : 0);
 }
 
 /* What was committed, by the mod_revision it was reported with. */
@@ -299,6 +306,94 @@ static void test_groups_go_on(void **state) {
     hand_delete_prefix("/history/");
 }
 
+/* ---- bits that flip ---- */
+
+enum { FLIPS = 60 };
+
+typedef struct flipping {
+    stage stage;
+    wire *wire;
+    _Atomic uint64_t commits;
+    uint64_t before; /* the flip */
+    int ended, stuck;
+} flipping;
+
+static void flip_counted(void *arg, int status, int64_t revision) {
+    (void)revision;
+    ((flipping *)arg)->commits += status == EW_OK;
+}
+
+static int flip_count_on(stage *s, ew_tick *t) {
+    ew_group *g = ew_tick_group(t);
+    ew_group_on_done(g, flip_counted, s->arg);
+    return ew_group_modify(g, EW_STR("/flips/n"), raise_what_it_is, NULL, NULL);
+}
+
+static void flip_start(flipping *f) {
+    stage_open(&f->stage, "/flips");
+    stage_set(&f->stage, "endpoints", wire_endpoint(f->wire));
+    stage_set(&f->stage, "watch_silence_ms", "1000");
+    f->stage.every = flip_count_on;
+    f->stage.arg = f;
+    stage_start(&f->stage);
+}
+
+static bool flip_is_over(flipping *f) {
+    pthread_mutex_lock(&f->stage.lock);
+    bool over = f->stage.over;
+    pthread_mutex_unlock(&f->stage.lock);
+    return over;
+}
+
+static bool flip_is_done(void *arg) {
+    flipping *f = arg;
+    return wire_count(f->wire).flipped > f->before;
+}
+
+static bool flip_is_survived(void *arg) {
+    flipping *f = arg;
+    hand_put("/flips/other", "1"); /* so that it has something to hear of, too */
+    return flip_is_over(f) || f->commits >= f->before + 3;
+}
+
+static void flip_one(flipping *f, unsigned at) {
+    f->before = wire_count(f->wire).flipped;
+    wire_flip(f->wire, WIRE_DOWN, at);
+    assert_true(scene_until(flip_is_done, f));
+    f->before = f->commits;
+    if (!scene_until(flip_is_survived, f)) {
+        ew_worker_stats s = stage_stats(&f->stage);
+        print_message("stuck: ready %d, revision %" PRId64 ", barrier %" PRId64 "\n", s.ready, s.revision,
+                      s.barrier_revision);
+        f->stuck++;
+    } else if (!flip_is_over(f)) {
+        return;
+    }
+    f->ended++;
+    print_message("ended: %s\n", ew_errname(stage_close(&f->stage)));
+    flip_start(f);
+}
+
+/* What etcd says is changed by a bit, without TLS: in the last bytes of what it sends, where messages are. A worker may
+ * see a value that never was, or end; it never stands still and says that it is ready. */
+static void test_bits_that_flip(void **state) {
+    (void)state;
+    flipping f = {.wire = wire_open(scene_endpoint())};
+    uint64_t random = 88172645463325252u;
+    flip_start(&f);
+    for (int i = 0; i < FLIPS; i++) {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        flip_one(&f, (unsigned)(random % 800));
+    }
+    print_message("%d flips: %d ended the run, %d stuck\n", FLIPS, f.ended, f.stuck);
+    assert_int_equal(f.stuck, 0);
+    stage_close(&f.stage);
+    wire_close(f.wire);
+    hand_delete_prefix("/flips/");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_others_have_passed_the_old_revision),
@@ -308,6 +403,7 @@ int main(void) {
         scene_test(test_wiped),
         scene_test(test_wiped_and_passed),
         scene_test(test_groups_go_on),
+        scene_test(test_bits_that_flip),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);
 }
