@@ -508,7 +508,7 @@ static void test_bad_results(void **state) {
     assert_int_equal(take_result(&txn), EW_ERR_BAD_ANSWER);
 
     /* Nested without end. */
-    enum { DEPTH = EW_TXN_DEPTH_MAX + 2 };
+    enum { DEPTH = EW_TXN_DEPTH_MAX + 8 };
     Pb__TxnResponse deep[DEPTH];
     Pb__ResponseOp inner[DEPTH], *one[DEPTH];
     for (int i = 0; i < DEPTH; i++) {
