@@ -2,8 +2,8 @@
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
-#include "core/absence.h"
 #include "actors/mailbox.h"
+#include "core/absence.h"
 #include "core/ticking.h"
 
 #include <etcdworker/worker.h>

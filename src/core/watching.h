@@ -88,8 +88,8 @@ typedef enum watching_effect_type {
                                   when the watch behind it stands. `rewritten`: it may be older than what was sent */
     WATCHING_DO_SEND_EVENTS,   /* epoch, revision, bytes (WatchResponse, whole revisions) */
     WATCHING_DO_SEND_PROGRESS, /* epoch, revision */
-    WATCHING_DO_SEND_HEALTH,   /* connected, interruptions; `unsure`: whether the history is still the one that was seen is
-                                  not known, and only the keys themselves can tell */
+    WATCHING_DO_SEND_HEALTH,   /* connected, interruptions; `unsure`: whether the history is still the one that was seen
+                                  is   not known, and only the keys themselves can tell */
     WATCHING_DO_END, /* status, detail: EW_OK after a stop. Given once no call and no stream is left; the last effect */
     WATCHING_DO_LOG, /* level in `status`, text in `detail`, revision */
 } watching_effect_type;
