@@ -39,6 +39,7 @@ typedef struct question {
     grpc_status_code code;
     grpc_slice text;
     uint64_t cluster; /* 0: it has not said */
+    bool starved;     /* or there was no memory for what it said */
 } question;
 
 struct inquiry {
@@ -65,11 +66,12 @@ struct inquiry {
 /* Of the answer only the header is looked at, which every response has; this is the one that has nothing else. */
 static uint64_t read_cluster(question *q) {
     bytes_view view;
-    int status;
+    int status = EW_OK;
     uint64_t id = 0;
     if (q->code != GRPC_STATUS_OK || !q->answer || !bytes_view_init(&view, q->answer))
         return 0;
     Pb__CompactionResponse *r = unpack_message(&pb__compaction_response__descriptor, view.bytes, &status);
+    q->starved = status == EW_ERR_NO_MEMORY;
     if (r && r->header)
         id = r->header->cluster_id;
     if (r)
@@ -135,6 +137,8 @@ static uint64_t decide(const inquiry *i) {
 
 static int fail_unanswered(const question *q, char *text, size_t size) {
     bytes_text(q->text, text, size);
+    if (q->starved)
+        return EW_ERR_UNAVAILABLE; /* for the moment */
     if (q->code == GRPC_STATUS_OK) {
         snprintf(text, size, "status: the answer does not name its cluster");
         return EW_ERR_BAD_ANSWER;

@@ -74,6 +74,12 @@ void __wrap_etcd_stream_pause(etcd_stream *s);
 void __wrap_etcd_stream_resume(etcd_stream *s);
 void __wrap_etcd_stream_cancel(etcd_stream *s);
 etcd_queue *__wrap_etcd_loop_queue(const etcd_loop *l);
+bool __wrap_stream_has_begun(const etcd_stream *s);
+
+bool __wrap_stream_has_begun(const etcd_stream *s) {
+    CHECK(s == &stream && s->open);
+    return true;
+}
 
 etcd_queue *__wrap_etcd_loop_queue(const etcd_loop *l) {
     (void)l;

@@ -49,7 +49,7 @@ static void test_help_and_version(void **state) {
 static void test_check_config(void **state) {
     (void)state;
     expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
-    expect(78, "want host:port", ARGS("--check-config", "--endpoints=not an endpoint at all"));
+    expect(78, "endpoints are separated by commas", ARGS("--check-config", "--endpoints=not an endpoint at all"));
     expect(78, "option http_listen: 'nowhere' is not host:port,", ARGS("--check-config", "--http-listen=nowhere"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
     expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
