@@ -148,7 +148,7 @@ static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effect
 }
 
 /* The watch stands, and is known to go on where the one before it ended; or only the keys can tell. */
-static void connect(watching *w, watching_effects *out, bool unsure) {
+static void tell_connected(watching *w, watching_effects *out, bool unsure) {
     watching_finish_snapshot(w, out); /* first, since a snapshot is as good as an audit */
     if (!w->connected || unsure)
         watching_send_health(w, out, true)->unsure = unsure;
@@ -161,7 +161,7 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->denials = w->refusals = 0;
     bool late = w->now_ms >= watching_after(w->loaded_at_ms, w->config.backoff_max_ms);
     if (w->confirmed)
-        connect(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
+        tell_connected(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
 }
 
 /* ---- events ---- */
@@ -220,7 +220,7 @@ static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watchi
     if (!sure && !watching_confirm(w, bytes, out))
         return;
     if (!sure)
-        connect(w, out, false);
+        tell_connected(w, out, false);
     if (sure && e->lowest <= w->seen && !EW_BUG(replay_believed))
         watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch shows again what was seen");
     else
