@@ -1,69 +1,16 @@
 #include "etcd/tls.h"
 #include "etcd/file.h"
+#include "etcd/pem.h"
 
 #include <grpc/grpc_security.h>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include <stdlib.h>
 
 typedef struct tls_files {
     char *ca, *cert, *key;
 } tls_files;
-
-static X509 *read_certificate(BIO *bio) {
-    X509 *x = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-    ERR_clear_error();
-    return x;
-}
-
-static int check_dates(const X509 *x, const char *option, const char *path, ew_error *err) {
-    if (X509_cmp_current_time(X509_get0_notAfter(x)) <= 0)
-        return ew_fail(err, EW_ERR_INVALID, "%s %s: the certificate has expired", option, path);
-    if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0)
-        return ew_fail(err, EW_ERR_INVALID, "%s %s: the certificate is not valid yet", option, path);
-    return EW_OK;
-}
-
-/* At least one of the authorities must be of use; a bundle may hold old ones beside it. */
-static int check_authorities(const char *pem, const char *path, ew_error *err) {
-    BIO *bio = BIO_new_mem_buf(pem, -1);
-    int status = ew_fail(err, EW_ERR_INVALID, "ca_file %s: it holds no certificate", path);
-    for (X509 *x; bio && status != EW_OK && (x = read_certificate(bio)) != NULL; X509_free(x))
-        status = check_dates(x, "ca_file", path, err);
-    BIO_free(bio);
-    return status;
-}
-
-static int no_password(char *buffer, int size, int writing, void *arg) {
-    (void)buffer, (void)size, (void)writing, (void)arg;
-    return -1; /* rather than asking on the terminal */
-}
-
-static int check_pair(const tls_files *f, const char *cert_path, const char *key_path, ew_error *err) {
-    BIO *cert_bio = BIO_new_mem_buf(f->cert, -1), *key_bio = BIO_new_mem_buf(f->key, -1);
-    X509 *x = cert_bio ? read_certificate(cert_bio) : NULL;
-    EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, no_password, NULL) : NULL;
-    int status = EW_OK;
-    if (!x)
-        status = ew_fail(err, EW_ERR_INVALID, "cert_file %s: it holds no certificate", cert_path);
-    else if (!key)
-        status = ew_fail(err, EW_ERR_INVALID, "key_file %s: it holds no key, or an encrypted one", key_path);
-    else if (X509_check_private_key(x, key) != 1)
-        status = ew_fail(err, EW_ERR_INVALID, "key_file %s: this is not the key of cert_file %s", key_path, cert_path);
-    else
-        status = check_dates(x, "cert_file", cert_path, err);
-    ERR_clear_error();
-    EVP_PKEY_free(key);
-    X509_free(x);
-    BIO_free(key_bio);
-    BIO_free(cert_bio);
-    return status;
-}
 
 static void free_files(tls_files *f) {
     file_free(f->ca);
@@ -81,14 +28,14 @@ static int read_files(tls_files *f, const ew_options *o, ew_error *err) {
     if (ca[0]) {
         status = file_read(&f->ca, "ca_file", ca, err);
         if (status == EW_OK)
-            status = check_authorities(f->ca, ca, err);
+            status = pem_check_authorities(f->ca, &(pem_file){"ca_file", ca}, err);
     }
     if (status == EW_OK && cert[0]) {
         status = file_read(&f->cert, "cert_file", cert, err);
         if (status == EW_OK)
             status = file_read(&f->key, "key_file", key, err);
         if (status == EW_OK)
-            status = check_pair(f, cert, key, err);
+            status = pem_check_pair(f->cert, &(pem_file){"cert_file", cert}, f->key, &(pem_file){"key_file", key}, err);
     }
     return status;
 }
