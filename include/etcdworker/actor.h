@@ -1,7 +1,14 @@
 /* Single actors, for nng applications that want only the watcher or only the committer.
  *
+ * SECURITY: who can connect to a mailbox can do what its actor can. Whoever reaches the committer's mailbox writes to
+ * etcd below `prefix` with the rights of the client; whoever reaches the watcher's stops it; whoever listens at
+ * `peer_url` reads the keys. There is no check of who sends a message. So the URLs can only be inproc:// (this process)
+ * or ipc:// (who may open the socket file: it is made with mode 0660, in a directory that belongs to this process's
+ * user or to root, and that others cannot write unless it is sticky). For programs elsewhere there are a worker's
+ * `submit_url` and `ticks_url`.
+ *
  * An actor is a thread with one PULL mailbox at a URL of the caller's choosing; it pushes to the URL it is given. The
- * messages are those of proto/actors.proto, one `Message` a body. Any nng transport will do: inproc://, ipc://, tcp://.
+ * messages are those of proto/actors.proto, one `Message` a body, of at most 64 MiB over ipc.
  *
  * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It takes STOP,
  * and AUDIT, which it answers with AUDITED or with a new SNAPSHOT. The committer takes PATCHES (without receipts: a
@@ -21,8 +28,8 @@ extern "C" {
 typedef struct ew_actor ew_actor;
 
 /* Listens at `mailbox_url`, dials `peer_url` (whose PULL socket may come later), and starts. Of the options the
- * worker's prefix and limits are read, and the client's timeouts and waits. The client must outlive the actor. On
- * failure `*out` is NULL. */
+ * worker's prefix and limits are read, and the client's timeouts and waits. The client must outlive the actor.
+ * EW_ERR_INVALID names the URL that cannot be used, and why. On failure `*out` is NULL. */
 EW_API int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                             const char *peer_url, ew_error *err);
 EW_API int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,

@@ -51,7 +51,8 @@ EW_API int ew_submit_pack(const ew_submit *s, void **body, size_t *size);
  *   EW_OK                   committed, once, at `revision`
  *   EW_ERR_REFUSED          nothing was written, nor will be: a compare did not hold, at `revision`
  *   EW_ERR_OUTSIDE_PREFIX, EW_ERR_TOO_LARGE, EW_ERR_BAD_MESSAGE
- *                           the same: no worker with these options takes it; the detail says why. EW_ERR_BAD_MESSAGE
+ *                           the same: no worker with these options takes it; the detail says why. EW_ERR_TOO_LARGE
+ *                           also for more than `max_submit_bytes`, which another worker may take. EW_ERR_BAD_MESSAGE
  *                           also for a client and sequence that a submit of other content had
  *   EW_ERR_TOO_OLD          a later submit of the client was sent: what became of this one is not kept
  * Not taken; nothing of this copy was written, nor will be. Send the same submit again:

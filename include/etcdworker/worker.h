@@ -7,9 +7,9 @@
  *     }
  *
  * A worker has three threads (watcher, reactor, committer), which exchange messages over nng sockets named
- * `<url_prefix>/<name>/<actor>`. Workers that share a client share the threads of its watchers and of its committers,
- * and the one that keeps its sessions alive: each more worker is one thread more. Names must be unique among the
- * workers that share an url_prefix.
+ * `<url_prefix>/<name>/<actor>`, always inproc. Other programs reach it at `submit_url` and `ticks_url` alone. Workers
+ * that share a client share the threads of its watchers and of its committers, and the one that keeps its sessions
+ * alive: each more worker is one thread more. Names must be unique among the workers that share an url_prefix.
  *
  * CAVEATS
  *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
@@ -36,9 +36,9 @@ extern "C" {
 
 typedef struct ew_worker ew_worker;
 
-/* Makes a worker. No I/O, no thread. `options` is copied, and so is `reactor`; `self` is handed to each of its
- * functions and stays the caller's. EW_ERR_INVALID when an option does not fit the others. On failure `*out` is NULL.
- */
+/* Makes a worker. No thread, no connection; reads the directories and certificates that `submit_url` and `ticks_url`
+ * need. `options` is copied, and so is `reactor`; `self` is handed to each of its functions and stays the caller's.
+ * EW_ERR_INVALID when an option does not fit the others. On failure `*out` is NULL. */
 EW_API int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
                             ew_error *err);
 
@@ -111,6 +111,15 @@ typedef struct ew_worker_stats {
                                      after a restore from a snapshot: the prefix was loaded again, and revisions may
                                      have fallen */
     uint64_t groups_dropped;      /* with EW_ERR_STALE, or by a patch's EW_DROP */
+
+    /* Of the requests at submit_url, how many were answered with an error, were no Submit message, and had more than
+     * max_submit_bytes. `submits` counts neither of the last two. */
+    uint64_t submits_refused, submits_malformed, submits_too_large;
+
+    /* Of the connections to submit_url and ticks_url, how many to submit_url ended without a request: so does one whose
+     * request is far over max_submit_bytes. Refused ones are not among them: they had no valid client certificate, or
+     * were opened by a web page. */
+    uint64_t connections, connections_silent, connections_refused;
 } ew_worker_stats;
 
 /* Any thread, any time between create and destroy. Fills the first `size` bytes: a program compiled with an older,
@@ -119,7 +128,8 @@ EW_API int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
 
 /* The URL at which the worker takes SUBMIT requests (option `submit = on`) and publishes ticks (`publish_ticks = on`),
  * for nng applications: dial it with a REQ or a SUB socket and speak the messages of <etcdworker/nng.h>. NULL if off.
- * Valid as long as the worker. */
+ * `submit_url` and `ticks_url` set them. ew_worker_start replaces a port 0 by the port that was chosen, and makes what
+ * was returned before invalid; after that, valid as long as the worker. */
 EW_API const char *ew_worker_submit_url(const ew_worker *w);
 EW_API const char *ew_worker_ticks_url(const ew_worker *w);
 

@@ -119,7 +119,10 @@ void actor_end(ew_actor *a, int status, const char *detail) {
 
 void actor_count_bad(ew_actor *a, const char *why) {
     atomic_fetch_add_explicit(&a->bad_messages, 1, memory_order_relaxed);
-    log_fields(EW_LOG_WARN, a->worker, a->ops->name, "message dropped", {"why", why, 0});
+    uint64_t left_out;
+    if (log_limit_passes(&a->bad_limit, etcd_now_ms(), &left_out))
+        log_fields(EW_LOG_WARN, a->worker, a->ops->name, "message dropped", {"why", why, 0},
+                   {"not_logged", NULL, (int64_t)left_out});
 }
 
 Msg__Message *actor_take(ew_actor *a) {

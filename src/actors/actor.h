@@ -6,6 +6,7 @@
 
 #include "actors/mailbox.h"
 #include "core/committing.h"
+#include "core/log_limit.h"
 #include "etcd/loop.h"
 
 #include <etcdworker/actor.h>
@@ -40,6 +41,7 @@ struct ew_actor {
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
     _Atomic uint64_t bad_messages;
+    log_limit bad_limit; /* of whoever takes */
 
     /* The end: written on the loop's thread, read after the last round. */
     bool ended, told; /* told: DOWN has been sent */

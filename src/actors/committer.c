@@ -4,6 +4,7 @@
  * time. */
 #include "actors/actor.h"
 #include "actors/message.h"
+#include "actors/sockets.h"
 #include "core/committing.h"
 #include "core/log.h"
 #include "core/options_internal.h"
@@ -274,5 +275,7 @@ int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *opti
                        const char *peer_url, ew_error *err) {
     if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
         return EW_ERR_INVALID;
-    return committer_start_bound(out, client, options, NULL, mailbox_url, peer_url, err);
+    *out = NULL;
+    int status = sockets_check_actor(mailbox_url, peer_url, err);
+    return status == EW_OK ? committer_start_bound(out, client, options, NULL, mailbox_url, peer_url, err) : status;
 }

@@ -1,9 +1,9 @@
 #include "actors/mailbox.h"
 
+#include "actors/mailbox_listening.h"
 #include "actors/message.h"
 #include "etcd/etcd.h"
 
-#include <nng/nng.h>
 #include <nng/protocol/pipeline0/pull.h>
 #include <nng/protocol/pipeline0/push.h>
 #include <nng/protocol/pubsub0/pub.h>
@@ -14,6 +14,7 @@
 typedef struct item {
     nng_msg *msg;
     uint64_t request;
+    size_t too_large;
     bool urgent;
 } item;
 
@@ -28,6 +29,7 @@ typedef struct responder {
 
 struct mailbox {
     nng_socket pull;
+    listening *listening;
     nng_aio *aio;
     void (*arrived)(void *arg);
     void *arg;
@@ -42,15 +44,11 @@ struct mailbox {
 
     bool serving;
     nng_socket rep;
+    listening *served;
+    size_t max_request; /* bytes */
     responder *responders;
     size_t responder_count;
 };
-
-static int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
-    bool bad_url = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
-    int code = rv == NNG_ENOMEM ? EW_ERR_NO_MEMORY : bad_url ? EW_ERR_INVALID : EW_ERR_SYSTEM;
-    return ew_fail(err, code, "%s %s: %s", what, url, nng_strerror(rv));
-}
 
 static int monotonic_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attr;
@@ -77,11 +75,11 @@ static bool has_room(const mailbox *mb) {
 
 /* Under the lock: queues a message. Answers whether the actor that waits has something to wake up for. The ring has
  * room for `bound` messages and one request of each responder. */
-static bool enqueue(mailbox *mb, nng_msg *msg, uint64_t request) {
-    bool urgent = request == 0 && message_is_urgent((ew_slice){nng_msg_body(msg), nng_msg_len(msg)});
-    mb->ring[(mb->head + mb->count++) % mb->capacity] = (item){msg, request, urgent};
-    mb->urgent += urgent;
-    mb->bytes += nng_msg_len(msg);
+static bool enqueue(mailbox *mb, item it) {
+    it.urgent = it.request == 0 && message_is_urgent((ew_slice){nng_msg_body(it.msg), nng_msg_len(it.msg)});
+    mb->ring[(mb->head + mb->count++) % mb->capacity] = it;
+    mb->urgent += it.urgent;
+    mb->bytes += nng_msg_len(it.msg);
     return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || !has_room(mb));
 }
 
@@ -90,7 +88,7 @@ static void pull_done(void *arg) {
     if (nng_aio_result(mb->aio) != 0)
         return; /* the mailbox is being closed */
     pthread_mutex_lock(&mb->lock);
-    bool wake = enqueue(mb, nng_aio_get_msg(mb->aio), 0);
+    bool wake = enqueue(mb, (item){.msg = nng_aio_get_msg(mb->aio)});
     bool again = has_room(mb);
     mb->receiving = again;
     pthread_mutex_unlock(&mb->lock);
@@ -110,7 +108,7 @@ bool mailbox_take(mailbox *mb, mailbox_message *out) {
         mb->head = (mb->head + 1) % mb->capacity;
         mb->count--;
         mb->urgent -= it.urgent;
-        *out = (mailbox_message){{nng_msg_body(it.msg), nng_msg_len(it.msg)}, it.request, it.msg};
+        *out = (mailbox_message){{nng_msg_body(it.msg), nng_msg_len(it.msg)}, it.request, it.too_large, it.msg};
         mb->bytes -= out->body.len;
         again = !mb->receiving && has_room(mb);
         mb->receiving |= again;
@@ -161,11 +159,15 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
         free(mb);
         return nng_failed(err, "mailbox", url, rv);
     }
-    if ((rv = nng_aio_alloc(&mb->aio, pull_done, mb)) != 0 ||
-        (rv = nng_socket_set_size(mb->pull, NNG_OPT_RECVMAXSZ, 0)) != 0 ||
-        (rv = nng_listen(mb->pull, url, NULL, 0)) != 0) {
+    if ((rv = nng_aio_alloc(&mb->aio, pull_done, mb)) != 0) {
         mailbox_close(mb);
         return nng_failed(err, "mailbox", url, rv);
+    }
+    int status =
+        listening_open(&mb->listening, mb->pull, &(mailbox_place){.url = url}, false, MAILBOX_MESSAGE_BYTES, err);
+    if (status != EW_OK) {
+        mailbox_close(mb);
+        return status;
     }
     *out = mb; /* before the first message can call `arrived` */
     nng_recv_aio(mb->pull, mb->aio);
@@ -173,6 +175,16 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
 }
 
 /* ---- requests ---- */
+
+/* The body of a request over the limit is not kept while the request waits. False when out of memory: it is gone. */
+static bool drop_if_too_large(const mailbox *mb, item *it) {
+    size_t size = nng_msg_len(it->msg);
+    if (size <= mb->max_request)
+        return true;
+    nng_msg_free(it->msg);
+    it->too_large = size;
+    return nng_msg_alloc(&it->msg, 0) == 0;
+}
 
 static void responder_done(void *arg) {
     responder *r = arg;
@@ -187,8 +199,14 @@ static void responder_done(void *arg) {
         nng_ctx_recv(r->ctx, r->aio);
         return;
     }
+    item it = {.msg = nng_aio_get_msg(r->aio), .request = r->number};
+    listening_heard(mb->served, nng_msg_get_pipe(it.msg));
+    if (!drop_if_too_large(mb, &it)) {
+        nng_ctx_recv(r->ctx, r->aio); /* gives the request up: there is no memory to answer it */
+        return;
+    }
     pthread_mutex_lock(&mb->lock);
-    bool wake = enqueue(mb, nng_aio_get_msg(r->aio), r->number);
+    bool wake = enqueue(mb, it);
     pthread_mutex_unlock(&mb->lock);
     if (wake)
         pthread_cond_signal(&mb->filled);
@@ -196,7 +214,8 @@ static void responder_done(void *arg) {
         mb->arrived(mb->arg);
 }
 
-int mailbox_serve(mailbox *mb, const char *url, size_t bound, ew_error *err) {
+int mailbox_serve(mailbox *mb, const mailbox_place *place, size_t bound, ew_error *err) {
+    const char *url = place->url;
     pthread_mutex_lock(&mb->lock);
     item *ring = realloc(mb->ring, (mb->bound + bound) * sizeof *ring);
     bool moved = ring != NULL && mb->head + mb->count <= mb->capacity;
@@ -222,8 +241,10 @@ int mailbox_serve(mailbox *mb, const char *url, size_t bound, ew_error *err) {
             return nng_failed(err, "requests at", url, rv);
         }
     }
-    if ((rv = nng_listen(mb->rep, url, NULL, 0)) != 0)
-        return nng_failed(err, "requests at", url, rv);
+    mb->max_request = place->max_bytes;
+    int status = listening_open(&mb->served, mb->rep, place, true, MAILBOX_GRACE * place->max_bytes, err);
+    if (status != EW_OK)
+        return status;
     for (size_t i = 0; i < bound; i++)
         nng_ctx_recv(mb->responders[i].ctx, mb->responders[i].aio);
     return EW_OK;
@@ -256,6 +277,11 @@ static void stop_serving(mailbox *mb) {
         nng_ctx_close(mb->responders[i].ctx);
     }
     nng_close(mb->rep);
+    listening_free(mb->served);
+}
+
+listening *mailbox_served(const mailbox *mb) {
+    return mb->served;
 }
 
 void mailbox_close(mailbox *mb) {
@@ -269,6 +295,7 @@ void mailbox_close(mailbox *mb) {
         nng_aio_free(mb->aio);
     }
     nng_close(mb->pull);
+    listening_free(mb->listening);
     mailbox_message m;
     mb->receiving = true; /* the socket is gone: do not ask it for more */
     while (mailbox_take(mb, &m))
@@ -517,24 +544,31 @@ void outbox_close(outbox *ob) {
 
 struct publisher {
     nng_socket pub;
+    listening *served;
 };
 
-int publisher_open(publisher **out, const char *url, ew_error *err) {
+int publisher_open(publisher **out, const mailbox_place *place, ew_error *err) {
+    enum { SUBSCRIBERS_SAY_BYTES = 64 }; /* nothing, that is */
     *out = NULL;
     publisher *p = calloc(1, sizeof *p);
     if (p == NULL)
-        return ew_fail(err, EW_ERR_NO_MEMORY, "publisher at %s", url);
+        return ew_fail(err, EW_ERR_NO_MEMORY, "publisher at %s", place->url);
     int rv = nng_pub0_open(&p->pub);
     if (rv != 0) {
         free(p);
-        return nng_failed(err, "publisher at", url, rv);
+        return nng_failed(err, "publisher at", place->url, rv);
     }
-    if ((rv = nng_listen(p->pub, url, NULL, 0)) != 0) {
+    int status = listening_open(&p->served, p->pub, place, false, SUBSCRIBERS_SAY_BYTES, err);
+    if (status != EW_OK) {
         publisher_close(p);
-        return nng_failed(err, "publisher at", url, rv);
+        return status;
     }
     *out = p;
     return EW_OK;
+}
+
+listening *publisher_served(const publisher *p) {
+    return p != NULL ? p->served : NULL;
 }
 
 void publisher_send(publisher *p, ew_slice body) {
@@ -550,5 +584,6 @@ void publisher_close(publisher *p) {
     if (p == NULL)
         return;
     nng_close(p->pub);
+    listening_free(p->served);
     free(p);
 }

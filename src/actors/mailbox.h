@@ -19,16 +19,31 @@ typedef struct mailbox mailbox;
 typedef struct mailbox_message {
     ew_slice body;
     uint64_t request; /* 0: a message; otherwise what mailbox_reply wants */
+    size_t too_large; /* of a request over the limit: its length; its body was dropped. 0: it was not */
     void *owner;
 } mailbox_message;
+
+/* Where a socket for other programs listens. A socket file is made with mode 0660. */
+typedef struct mailbox_place {
+    const char *url;
+    const char *worker;                         /* the worker's name, for logs; NULL: none */
+    size_t max_bytes;                           /* of a request */
+    const char *cert_file, *key_file, *ca_file; /* of tls+tcp, which asks for a client certificate; else not used */
+} mailbox_place;
+
+/* A message to a mailbox over a transport other than inproc may have so many bytes. A longer one ends its connection.
+ */
+enum { MAILBOX_MESSAGE_BYTES = 64 << 20 };
 
 /* Listens at `url` and starts to receive, holding at most `bound` messages and about 32 MiB (beyond that the senders
  * wait). `arrived`, if not NULL, is called on nng's thread after each message is queued, one call at a time. */
 int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(void *arg), void *arg, ew_error *err);
 
-/* Also takes requests (REP) at `url`, at most `bound` at once: they arrive in the mailbox as messages with `request`
- * set. */
-int mailbox_serve(mailbox *mb, const char *url, size_t bound, ew_error *err);
+/* Also takes requests (REP) at `place`, at most `bound` at once: they arrive in the mailbox as messages with `request`
+ * set. A request over `max_bytes` arrives without its body; one over MAILBOX_GRACE times that ends its connection
+ * (inproc excepted, whose messages are in this process already). */
+enum { MAILBOX_GRACE = 4 };
+int mailbox_serve(mailbox *mb, const mailbox_place *place, size_t bound, ew_error *err);
 
 /* Answers a request; the body is copied. What cannot be sent is dropped: the requester asks again. */
 void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body);
@@ -76,8 +91,32 @@ void outbox_close(outbox *ob); /* NULL is fine */
 
 /* A PUB socket: whoever is behind loses messages. */
 typedef struct publisher publisher;
-int publisher_open(publisher **out, const char *url, ew_error *err);
+int publisher_open(publisher **out, const mailbox_place *place, ew_error *err);
 void publisher_send(publisher *p, ew_slice body);
 void publisher_close(publisher *p); /* NULL is fine */
+
+/* The listening socket of one of these, to look at; NULL if there is none. Valid until it is closed. */
+typedef struct listening listening;
+listening *mailbox_served(const mailbox *mb);
+listening *publisher_served(const publisher *p);
+
+/* The URL that is listened at, with the port that was chosen for a port 0. */
+const char *listening_url(const listening *l);
+
+typedef struct mailbox_connections {
+    uint64_t accepted;
+    uint64_t refused; /* in the handshake: without a valid certificate, or from a web page */
+    uint64_t silent;  /* ended without a request that could be taken */
+} mailbox_connections;
+
+/* Adds the counts of `l` to `*sum`. Any thread. */
+void listening_count(listening *l, mailbox_connections *sum);
+
+/* Counts the handshakes that nng has refused, and logs them; does nothing if that was done less than a second ago. One
+ * thread. NULL is fine for both. */
+void listening_look(listening *l, int64_t now_ms);
+
+/* Whether the files of a tls+tcp place can be used. */
+int mailbox_check_tls(const mailbox_place *place, ew_error *err);
 
 #endif

@@ -95,7 +95,11 @@ static void commit(reactor_actor *r, const Msg__Patches *patches) {
     set_time(&r->counters.batch_sent_ms, etcd_now_ms());
 }
 
-void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
+static void count(_Atomic uint64_t *counter) {
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static void reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
     char cut[256];
     snprintf(cut, sizeof cut, "%s", detail != NULL ? detail : "");
     Msg__SubmitReply answer = MSG__SUBMIT_REPLY__INIT;
@@ -104,6 +108,22 @@ void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revis
     answer.detail = cut;
     uint8_t body[sizeof cut + 64]; /* the detail, and two varints with their tags */
     mailbox_reply(r->mailbox, request, (ew_slice){body, msg__submit_reply__pack(&answer, body)});
+}
+
+void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
+    if (status != EW_OK)
+        count(&r->counters.submits_refused);
+    reply(r, request, status, revision, detail);
+}
+
+/* What cannot be read is answered, counted and, now and then, logged: others may send it as often as they like. */
+static void refuse_request(reactor_actor *r, uint64_t request, _Atomic uint64_t *counter, int status, const char *why) {
+    uint64_t left_out;
+    count(counter);
+    reply(r, request, status, 0, why);
+    if (log_limit_passes(&r->submit_limit, etcd_now_ms(), &left_out))
+        log_fields(EW_LOG_WARN, r->name, "sockets", "submit refused", {"why", why, 0},
+                   {"not_logged", NULL, (int64_t)left_out});
 }
 
 static void ask_watcher(reactor_actor *r, const ticking_effect *e) {
@@ -234,12 +254,24 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
         r->bad_messages++;
 }
 
+static void refuse_too_large(reactor_actor *r, const mailbox_message *raw) {
+    char why[96];
+    snprintf(why, sizeof why, "the request has %zu bytes; max_submit_bytes is %lld", raw->too_large,
+             (long long)r->max_submit_bytes);
+    refuse_request(r, raw->request, &r->counters.submits_too_large, EW_ERR_TOO_LARGE, why);
+}
+
 static void take_request(reactor_actor *r, const mailbox_message *raw) {
     int status;
+    if (raw->too_large > 0) {
+        refuse_too_large(r, raw);
+        return;
+    }
     Msg__Submit *submit = unpack_message(&msg__submit__descriptor, raw->body, &status);
-    if (submit == NULL)
-        reactor_reply(r, raw->request, status, 0,
-                      status == EW_ERR_NO_MEMORY ? "out of memory" : "the request is no Submit message");
+    if (submit == NULL && status == EW_ERR_NO_MEMORY)
+        reactor_reply(r, raw->request, status, 0, "out of memory");
+    else if (submit == NULL)
+        refuse_request(r, raw->request, &r->counters.submits_malformed, status, "the request is no Submit message");
     else if (r->over)
         reactor_reply(r, raw->request,
                       submit->client.len > 0 || submit->sequence > 0 ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED, 0,
@@ -308,6 +340,22 @@ static void publish_counters(reactor_actor *r) {
 #undef PUBLISH
 }
 
+static bool has_outward_sockets(const reactor_actor *r) {
+    return mailbox_served(r->mailbox) != NULL || r->ticks != NULL;
+}
+
+void reactor_look_at_sockets(reactor_actor *r) {
+    mailbox_connections sum = {0};
+    listening *submit = r->mailbox != NULL ? mailbox_served(r->mailbox) : NULL, *ticks = publisher_served(r->ticks);
+    listening_look(submit, etcd_now_ms());
+    listening_look(ticks, etcd_now_ms());
+    listening_count(submit, &sum);
+    listening_count(ticks, &sum);
+    atomic_store_explicit(&r->counters.connections, sum.accepted, memory_order_relaxed);
+    atomic_store_explicit(&r->counters.connections_refused, sum.refused, memory_order_relaxed);
+    atomic_store_explicit(&r->counters.connections_silent, sum.silent, memory_order_relaxed);
+}
+
 static int64_t start_deadline_ms(const reactor_actor *r) {
     bool waiting = !r->loaded && r->start_timeout_ms > 0;
     return waiting ? r->started_ms + r->start_timeout_ms : INT64_MAX;
@@ -354,6 +402,8 @@ static void round_once(reactor_actor *r) {
     }
     absence_note(&r->absence, r->name, !r->connected && r->told_health, now_ms, NULL);
     publish_counters(r);
+    if (has_outward_sockets(r))
+        reactor_look_at_sockets(r);
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
         return;
     sleep_until(r, now_ms, next_deadline_ms(r), ticking_wants_outcome_only(r->core));

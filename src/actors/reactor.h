@@ -4,6 +4,7 @@
 
 #include "actors/mailbox.h"
 #include "core/absence.h"
+#include "core/log_limit.h"
 #include "core/ticking.h"
 
 #include <etcdworker/worker.h>
@@ -18,6 +19,8 @@ typedef struct reactor_counters {
         snapshots;
     _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs, submits, submit_repeats,
         histories_rewritten;
+    _Atomic uint64_t submits_refused, submits_malformed, submits_too_large;
+    _Atomic uint64_t connections, connections_refused, connections_silent;
 
     /* Times of etcd_now_ms; 0: it does not run, no tick runs, nothing is out. */
     _Atomic int64_t turned_ms;     /* when the thread last came round: every REACTOR_TURN_MS at least */
@@ -39,7 +42,7 @@ typedef struct reactor_actor {
     bool (*session_is_lost)(void *arg); /* of the session that the run must not outlive */
     void *session_arg;
     absence absence; /* how long etcd has been missing */
-    int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms;
+    int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms, max_submit_bytes;
 
     reactor_counters counters;
 
@@ -51,6 +54,7 @@ typedef struct reactor_actor {
     unsigned peers;         /* that are not down */
     uint64_t bad_messages;
     int64_t started_ms;
+    log_limit submit_limit, message_limit; /* of logs about what others sent */
     bool over;
     int status;
     char detail[256];
@@ -58,6 +62,9 @@ typedef struct reactor_actor {
 
 /* Runs until the run is over and both peers are down; `status` and `detail` say how it ended. */
 void reactor_run(reactor_actor *r);
+
+/* Brings the counters of connections up to date. On the reactor's thread, or when that is over. */
+void reactor_look_at_sockets(reactor_actor *r);
 
 /* Answers a SUBMIT request. */
 void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail);

@@ -1,6 +1,7 @@
 #include "actors/actor.h"
 #include "actors/audit.h"
 #include "actors/message.h"
+#include "actors/sockets.h"
 #include "core/log.h"
 #include "core/options_internal.h"
 #include "core/prefix.h"
@@ -406,5 +407,7 @@ int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *option
                      const char *peer_url, ew_error *err) {
     if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
         return EW_ERR_INVALID;
-    return watcher_start_joint(out, client, options, NULL, mailbox_url, peer_url, err);
+    *out = NULL;
+    int status = sockets_check_actor(mailbox_url, peer_url, err);
+    return status == EW_OK ? watcher_start_joint(out, client, options, NULL, mailbox_url, peer_url, err) : status;
 }

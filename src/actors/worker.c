@@ -1,3 +1,4 @@
+#include "actors/sockets.h"
 #include "actors/worker_private.h"
 #include "core/argument.h"
 #include "core/prefix.h"
@@ -28,14 +29,12 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
     if (o->name[0] == '\0' || strchr(o->name, '/') != NULL)
         return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": a name, without '/'", o->name);
-    if (strstr(o->url_prefix, "://") == NULL)
-        return ew_fail(err, EW_ERR_INVALID, "url_prefix = \"%s\": an nng URL, such as inproc://etcdworker",
-                       o->url_prefix);
     if (o->backoff_min_ms > o->backoff_max_ms)
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is larger than backoff_max_ms");
     if (o->conflict_backoff_min_ms > o->conflict_backoff_max_ms)
         return ew_fail(err, EW_ERR_INVALID, "conflict_backoff_min_ms is larger than conflict_backoff_max_ms");
-    return check_transactions(o, err);
+    int status = check_transactions(o, err);
+    return status == EW_OK ? sockets_check(o, err) : status;
 }
 
 /* A receipt inside the prefix would be seen by other workers of the prefix as a key of their application. */
@@ -62,6 +61,13 @@ static char *random_id(void) {
     return id;
 }
 
+static bool name_socket(char **out, const char *url, const char *worker_url, const char *name) {
+    if (url[0] == '\0')
+        return asprintf(out, "%s/%s", worker_url, name) >= 0;
+    *out = strdup(url);
+    return *out != NULL;
+}
+
 static bool make_names(ew_worker *w) {
     const ew_options *o = w->options;
     w->prefix = prefix_normalise(o->prefix);
@@ -73,8 +79,8 @@ static bool make_names(ew_worker *w) {
         asprintf(&w->owner_key, "%s/owner", w->receipt_key) < 0 || (w->holder = random_id()) == NULL ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)
         return false;
-    return (!o->submit || asprintf(&w->submit_url, "%s/submit", w->url) >= 0) &&
-           (!o->publish_ticks || asprintf(&w->ticks_url, "%s/ticks", w->url) >= 0);
+    return (!o->submit || name_socket(&w->submit_url, o->submit_url, w->url, "submit")) &&
+           (!o->publish_ticks || name_socket(&w->ticks_url, o->ticks_url, w->url, "ticks"));
 }
 
 int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self, ew_error *err) {
@@ -103,6 +109,7 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     w->reactor.slow_tick_ms = w->options->slow_tick_ms;
     w->reactor.stop_timeout_ms = w->options->stop_timeout_ms;
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
+    w->reactor.max_submit_bytes = w->options->max_submit_bytes;
     w->reactor.counters.barrier_revision = -1;
     w->reactor.session_is_lost = worker_session_is_lost;
     w->reactor.session_arg = w;
@@ -161,16 +168,53 @@ static void take_control(ew_worker *w, outbox *control) {
     pthread_mutex_unlock(&w->lock);
 }
 
-static int open_sockets(ew_worker *w, ew_error *err) {
+static mailbox_place place_of(const ew_worker *w, const char *url) {
     const ew_options *o = w->options;
+    return (mailbox_place){.url = url,
+                           .worker = o->name,
+                           .max_bytes = (size_t)o->max_submit_bytes,
+                           .cert_file = o->listen_cert_file,
+                           .key_file = o->listen_key_file,
+                           .ca_file = o->listen_ca_file};
+}
+
+/* The URL that is really listened at, if it is another one than was asked for. */
+static bool take_url(char **url, const listening *l) {
+    if (strcmp(*url, listening_url(l)) == 0)
+        return true;
+    char *copy = strdup(listening_url(l));
+    if (copy == NULL)
+        return false;
+    free(*url);
+    *url = copy;
+    return true;
+}
+
+/* The sockets for other programs. */
+static int open_outward(ew_worker *w, ew_error *err) {
+    reactor_actor *r = &w->reactor;
+    bool named = true;
+    int status = sockets_check(w->options, err); /* directories and files may have changed since the worker was made */
+    if (status == EW_OK && w->submit_url != NULL) {
+        const mailbox_place place = place_of(w, w->submit_url);
+        status = mailbox_serve(r->mailbox, &place, (size_t)w->options->max_submits, err);
+        named = status != EW_OK || take_url(&w->submit_url, mailbox_served(r->mailbox));
+    }
+    if (status == EW_OK && w->ticks_url != NULL) {
+        const mailbox_place place = place_of(w, w->ticks_url);
+        status = publisher_open(&r->ticks, &place, err);
+        named = named && (status != EW_OK || take_url(&w->ticks_url, publisher_served(r->ticks)));
+    }
+    return named ? status : worker_out_of_memory(err);
+}
+
+static int open_sockets(ew_worker *w, ew_error *err) {
     char *url = worker_url(w, "reactor");
     int status = url != NULL ? EW_OK : worker_out_of_memory(err);
     if (status == EW_OK)
-        status = mailbox_open(&w->reactor.mailbox, url, (size_t)o->mailbox_messages, NULL, NULL, err);
-    if (status == EW_OK && w->submit_url != NULL)
-        status = mailbox_serve(w->reactor.mailbox, w->submit_url, (size_t)o->max_submits, err);
-    if (status == EW_OK && w->ticks_url != NULL)
-        status = publisher_open(&w->reactor.ticks, w->ticks_url, err);
+        status = mailbox_open(&w->reactor.mailbox, url, (size_t)w->options->mailbox_messages, NULL, NULL, err);
+    if (status == EW_OK)
+        status = open_outward(w, err);
     outbox *control = NULL;
     if (status == EW_OK)
         status = outbox_open(&control, url, 2, NULL, NULL, err);
@@ -186,6 +230,7 @@ static void close_sockets(ew_worker *w) {
     w->control = NULL;
     pthread_mutex_unlock(&w->lock);
     outbox_close(control);
+    reactor_look_at_sockets(&w->reactor);
     publisher_close(w->reactor.ticks);
     w->reactor.ticks = NULL;
     mailbox_close(w->reactor.mailbox);
@@ -325,6 +370,12 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .submit_repeats = read_counter(&c->submit_repeats),
         .histories_rewritten = read_counter(&c->histories_rewritten),
         .groups_dropped = read_counter(&c->groups_dropped),
+        .submits_refused = read_counter(&c->submits_refused),
+        .submits_malformed = read_counter(&c->submits_malformed),
+        .submits_too_large = read_counter(&c->submits_too_large),
+        .connections = read_counter(&c->connections),
+        .connections_refused = read_counter(&c->connections_refused),
+        .connections_silent = read_counter(&c->connections_silent),
     };
     memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* the caller's may be older, and shorter */
     return EW_OK;

@@ -10,7 +10,7 @@ typedef struct metric {
     int64_t value;
 } metric;
 
-enum { METRICS = 29 };
+enum { METRICS = 35 };
 
 static void list(const pages_view *v, metric out[METRICS]) {
     const ew_worker_stats *s = &v->stats;
@@ -48,6 +48,15 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"http_connections", "gauge", "Open connections of the HTTP server.", (int64_t)v->connections},
         {"submits_total", "counter", "Submitted groups taken.", (int64_t)s->submits},
         {"submit_repeats_total", "counter", "Of them, those that were sent before.", (int64_t)s->submit_repeats},
+        {"submits_refused_total", "counter", "Requests that were answered with an error.", (int64_t)s->submits_refused},
+        {"submits_malformed_total", "counter", "Requests that were no Submit message.", (int64_t)s->submits_malformed},
+        {"submits_too_large_total", "counter", "Requests of more than max_submit_bytes.",
+         (int64_t)s->submits_too_large},
+        {"connections_total", "counter", "Connections to submit_url and ticks_url.", (int64_t)s->connections},
+        {"connections_silent_total", "counter", "Connections that ended without a request.",
+         (int64_t)s->connections_silent},
+        {"connections_refused_total", "counter", "Connections without a valid certificate, or of web pages.",
+         (int64_t)s->connections_refused},
     };
     memcpy(out, all, sizeof all);
 }

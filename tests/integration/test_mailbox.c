@@ -352,7 +352,7 @@ static void test_requests_are_answered_in_any_order(void **state) {
     mailbox *mb;
     assert_int_equal(mailbox_open(&mb, new_url(), 4, NULL, NULL, NULL), EW_OK);
     snprintf(url, sizeof url, "%s", new_url());
-    assert_int_equal(mailbox_serve(mb, url, 2, NULL), EW_OK);
+    assert_int_equal(mailbox_serve(mb, &(mailbox_place){.url = url, .max_bytes = 1024}, 2, NULL), EW_OK);
     for (int round = 0; round < SOME; round++) {
         nng_socket a = ask(url, "a"), b = ask(url, "b"), c = ask(url, "c"); /* the third waits for a free place */
         mailbox_message first = take_request(mb), second = take_request(mb);
@@ -378,7 +378,7 @@ static void test_a_requester_that_is_gone_does_no_harm(void **state) {
     mailbox *mb;
     assert_int_equal(mailbox_open(&mb, new_url(), 4, NULL, NULL, NULL), EW_OK);
     snprintf(url, sizeof url, "%s", new_url());
-    assert_int_equal(mailbox_serve(mb, url, 1, NULL), EW_OK);
+    assert_int_equal(mailbox_serve(mb, &(mailbox_place){.url = url, .max_bytes = 1024}, 1, NULL), EW_OK);
     ignore_leaks(true);
     for (int round = 0; round < SOME; round++) {
         nng_socket gone = ask(url, "gone");
@@ -466,14 +466,14 @@ static void test_urls_that_cannot_be(void **state) {
     assert_non_null(strstr(err.detail, "nonsense"));
     assert_int_not_equal(outbox_open(&ob, "nonsense", 4, NULL, NULL, &err), EW_OK);
     assert_null(ob);
-    assert_int_not_equal(publisher_open(&p, "nonsense", &err), EW_OK);
+    assert_int_not_equal(publisher_open(&p, &(mailbox_place){.url = "nonsense"}, &err), EW_OK);
     assert_null(p);
     snprintf(url, sizeof url, "%s", new_url());
     assert_int_equal(mailbox_open(&mb, url, 4, NULL, NULL, &err), EW_OK);
     assert_int_equal(mailbox_open(&other, url, 4, NULL, NULL, &err), EW_ERR_SYSTEM); /* somebody listens there */
     assert_null(other);
     assert_non_null(strstr(err.detail, url));
-    assert_int_not_equal(mailbox_serve(mb, "nonsense", 4, &err), EW_OK);
+    assert_int_not_equal(mailbox_serve(mb, &(mailbox_place){.url = "nonsense"}, 4, &err), EW_OK);
     mailbox_close(mb);
 }
 

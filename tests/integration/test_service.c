@@ -51,6 +51,12 @@ static void test_check_config(void **state) {
     expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
     expect(78, "endpoints are separated by commas", ARGS("--check-config", "--endpoints=not an endpoint at all"));
     expect(78, "option http_listen: 'nowhere' is not host:port,", ARGS("--check-config", "--http-listen=nowhere"));
+    expect(78, "url_prefix = \"ipc:///tmp/x\": must begin with inproc://",
+           ARGS("--check-config", "--url-prefix=ipc:///tmp/x"));
+    expect(78, "use tls+tcp://", ARGS("--check-config", "--submit", "--submit-url=tcp://0.0.0.0:1"));
+    expect(78, "ticks_url is set, but publish_ticks is off", ARGS("--check-config", "--ticks-url=inproc://x"));
+    expect(0, "\nsubmit_url = tcp://127.0.0.1:1  ; flag\n",
+           ARGS("--check-config", "--submit", "--submit-url=tcp://127.0.0.1:1"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
     expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
     expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));

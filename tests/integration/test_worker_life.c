@@ -357,21 +357,6 @@ static void test_two_workers_of_one_name(void **state) {
     ew_options_free(o);
 }
 
-/* Any transport of nng's will do for a worker's sockets. */
-static void test_sockets_of_another_transport(void **state) {
-    (void)state;
-    stage s;
-    char prefix[64];
-    snprintf(prefix, sizeof prefix, "abstract://etcdworker-life-%d", (int)getpid());
-    stage_open(&s, "/life");
-    stage_set(&s, "url_prefix", prefix);
-    stage_set(&s, "submit", "on");
-    stage_start(&s);
-    stage_do(&s, put_one);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/life/");
-}
-
 /* ---- the rest ---- */
 
 static int fail_update(void *self, const ew_event *event) {
@@ -442,7 +427,6 @@ int main(void) {
         scene_test(test_two_workers_with_one_client),
         scene_test(test_twenty_workers_in_one_process),
         scene_test(test_two_workers_of_one_name),
-        scene_test(test_sockets_of_another_transport),
         scene_test(test_errors_of_the_reactor),
         scene_test(test_an_older_call_table),
     };

@@ -57,17 +57,8 @@ void submitters_serve(ew_options *o, const char *directory, char *url, size_t si
     ew_error err = {0};
     mkdir(directory, 0700);
     snprintf(url, size, "ipc://%s/submit", directory);
-    if (ew_options_set(o, "submit", "on", &err) != EW_OK)
+    if (ew_options_set(o, "submit", "on", &err) != EW_OK || ew_options_set(o, "submit_url", url, &err) != EW_OK)
         process_die("%s", err.detail);
-    if (ew_options_set(o, "submit_url", url, NULL) == EW_OK)
-        return;
-    char path[160], prefix[168];
-    snprintf(path, sizeof path, "%s/worker", directory);
-    snprintf(prefix, sizeof prefix, "ipc://%s", directory);
-    mkdir(path, 0700);
-    if (ew_options_set(o, "url_prefix", prefix, &err) != EW_OK || ew_options_set(o, "name", "worker", &err) != EW_OK)
-        process_die("%s", err.detail);
-    snprintf(url, size, "ipc://%s/submit", path);
 }
 
 /* ---- a client ---- */

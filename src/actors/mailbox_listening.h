@@ -1,0 +1,25 @@
+/* What the listening sockets of mailbox.c have in common: limits, file modes, certificates, and a count of who
+ * connects. Only mailbox*.c may include this header, since it includes nng's. */
+#ifndef ACTORS_MAILBOX_LISTENING_H
+#define ACTORS_MAILBOX_LISTENING_H
+
+#include "actors/mailbox.h"
+
+#include <nng/nng.h>
+
+/* A failure of nng as an error. */
+int nng_failed(ew_error *err, const char *what, const char *url, int rv);
+
+/* Listens with `s` at the place. With `requests`, each connection is expected to send some: one that ends without is
+ * counted. Messages of more than `most_bytes` close their connection (0: no limit; inproc has none). Whatever it
+ * answers, `*out` is to be freed after the socket has been closed. */
+int listening_open(listening **out, nng_socket s, const mailbox_place *place, bool requests, size_t most_bytes,
+                   ew_error *err);
+
+/* A message came over this connection. */
+void listening_heard(listening *l, nng_pipe pipe);
+
+/* After its socket has been closed. NULL is fine. */
+void listening_free(listening *l);
+
+#endif

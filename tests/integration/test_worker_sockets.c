@@ -1,0 +1,588 @@
+/* The sockets of a worker that other programs reach: each transport that may be used, those that may not, and what
+ * comes over them that is too large or malformed (docs/architecture.md, Who may reach a socket). */
+#include "lib/certs.h"
+#include "lib/scenario.h"
+
+#include <etcdworker/actor.h>
+#include <etcdworker/log.h>
+
+#include <nng/nng.h>
+#include <nng/protocol/pubsub0/sub.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/tls/tls.h>
+#include <nng/supplemental/util/platform.h>
+
+#include <arpa/inet.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LIMIT = 4096 }; /* of a submit, where a test is about that */
+
+/* ---- requests ---- */
+
+static nng_socket open_req(void) {
+    nng_socket req;
+    assert_int_equal(nng_req0_open(&req), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    return req;
+}
+
+static nng_socket dial(const char *url) {
+    nng_socket req = open_req();
+    int rv = nng_dial(req, url, NULL, 0);
+    if (rv != 0)
+        fail_msg("%s: %s", url, nng_strerror(rv));
+    return req;
+}
+
+static ew_submit_reply receive(nng_socket req) {
+    nng_msg *m;
+    ew_submit_reply reply;
+    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
+    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
+    nng_msg_free(m);
+    return reply;
+}
+
+static void send_put(nng_socket req, const char *key, ew_slice value) {
+    void *body;
+    size_t size;
+    ew_submit *s = ew_submit_new();
+    ew_submit_put(s, ew_str(key), value);
+    assert_int_equal(ew_submit_pack(s, &body, &size), EW_OK);
+    ew_submit_free(s);
+    assert_int_equal(nng_send(req, body, size, 0), 0);
+    free(body);
+}
+
+static void expect_put(nng_socket req, const char *key, const char *value) {
+    send_put(req, key, ew_str(value));
+    ew_submit_reply r = receive(req);
+    if (r.status != EW_OK)
+        fail_msg("%s: %s", ew_errname(r.status), r.detail);
+    assert_int_equal(hand_get(key).mod_revision, r.revision);
+    assert_string_equal(hand_get(key).value, value);
+}
+
+static void put_at(stage *s, const char *value) {
+    nng_socket req = dial(ew_worker_submit_url(s->worker));
+    expect_put(req, "/sockets/a", value);
+    nng_close(req);
+}
+
+static void expect_tick(stage *s) {
+    nng_socket sub;
+    nng_msg *m;
+    ew_tick_note note;
+    assert_int_equal(nng_sub0_open(&sub), 0);
+    assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
+    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(s->worker), NULL, 0), 0);
+    assert_int_equal(nng_recvmsg(sub, &m, 0), 0);
+    assert_int_equal(ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note), EW_OK);
+    assert_true(note.number > 0);
+    nng_msg_free(m);
+    nng_close(sub);
+}
+
+/* ---- stages ---- */
+
+static void open_at(stage *s, const char *submit_url, const char *ticks_url) {
+    stage_open(s, "/sockets");
+    stage_set(s, "submit", "on");
+    stage_set(s, "submit_url", submit_url);
+    if (ticks_url == NULL)
+        return;
+    stage_set(s, "publish_ticks", "on");
+    stage_set(s, "ticks_url", ticks_url);
+}
+
+static void end_stage(stage *s) {
+    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/sockets/");
+}
+
+static int nothing(void *self, ew_tick *t) {
+    (void)self, (void)t;
+    return EW_OK;
+}
+
+/* A worker with these options cannot be made; the text names `reason`. */
+static void refused(const ew_options *o, const char *reason) {
+    static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
+    ew_worker *w;
+    ew_error err = {0};
+    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_ERR_INVALID);
+    if (strstr(err.detail, reason) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", err.detail, reason);
+}
+
+static void set(ew_options *o, const char *name, const char *value) {
+    assert_int_equal(ew_options_set(o, name, value, NULL), EW_OK);
+}
+
+static void refused_url(const char *url, const char *reason) {
+    ew_options *o = scene_options("/sockets");
+    set(o, "submit", "on");
+    set(o, "submit_url", url);
+    refused(o, reason);
+    ew_options_free(o);
+}
+
+/* ---- ipc ---- */
+
+typedef struct folder {
+    char path[64], url[96], file[96], ticks_url[96];
+} folder;
+
+static void folder_make(folder *f) {
+    snprintf(f->path, sizeof f->path, "/tmp/etcdworker-sockets-XXXXXX");
+    assert_non_null(mkdtemp(f->path));
+    snprintf(f->file, sizeof f->file, "%s/submit", f->path);
+    snprintf(f->url, sizeof f->url, "ipc://%s", f->file);
+    snprintf(f->ticks_url, sizeof f->ticks_url, "ipc://%s/ticks", f->path);
+}
+
+static void folder_remove(folder *f) {
+    unlink(f->file);
+    assert_int_equal(rmdir(f->path), 0); /* nothing else was left in it */
+}
+
+static void expect_socket_file(const char *path) {
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISSOCK(info.st_mode));
+    assert_int_equal(info.st_mode & 07777, 0660);
+}
+
+static void test_ipc(void **state) {
+    (void)state;
+    stage s;
+    folder f;
+    folder_make(&f);
+    mode_t before = umask(0);
+    open_at(&s, f.url, f.ticks_url);
+    stage_start(&s);
+    umask(before);
+    assert_string_equal(ew_worker_submit_url(s.worker), f.url);
+    expect_socket_file(f.file);
+    put_at(&s, "over ipc");
+    expect_tick(&s);
+    end_stage(&s);
+    assert_int_equal(access(f.file, F_OK), -1);
+    before = umask(0777); /* the mode does not depend on it */
+    open_at(&s, f.url, NULL);
+    stage_start(&s);
+    umask(before);
+    expect_socket_file(f.file);
+    end_stage(&s);
+    folder_remove(&f);
+}
+
+/* A socket that a killed process has left. */
+static void leave_socket(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    close(fd);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
+static void test_ipc_files_that_are_there(void **state) {
+    (void)state;
+    static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
+    stage s;
+    folder f;
+    ew_worker *second;
+    ew_error err = {0};
+    folder_make(&f);
+    leave_socket(f.file);
+    open_at(&s, f.url, NULL);
+    stage_start(&s);
+    put_at(&s, "in place of a stale one");
+    ew_options *o = scene_options("/sockets");
+    set(o, "submit", "on");
+    set(o, "submit_url", f.url);
+    assert_int_equal(ew_worker_create(&second, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_start(second, &err), EW_ERR_SYSTEM); /* the first one listens there */
+    assert_non_null(strstr(err.detail, f.url));
+    assert_non_null(strstr(err.detail, "another socket listens there"));
+    ew_worker_destroy(second);
+    put_at(&s, "the first one goes on");
+    end_stage(&s);
+    fclose(fopen(f.file, "w"));
+    refused(o, "is not a socket");
+    assert_int_equal(access(f.file, F_OK), 0);
+    ew_options_free(o);
+    folder_remove(&f);
+}
+
+static void test_ipc_directories(void **state) {
+    (void)state;
+    stage s;
+    folder f;
+    folder_make(&f);
+    assert_int_equal(chmod(f.path, 0777), 0);
+    refused_url(f.url, "every user may write");
+    assert_int_equal(chmod(f.path, 01777), 0);
+    open_at(&s, f.url, NULL);
+    stage_start(&s);
+    put_at(&s, "in a sticky directory");
+    end_stage(&s);
+    if (geteuid() == 0) {
+        assert_int_equal(chmod(f.path, 0755), 0);
+        assert_int_equal(chown(f.path, 65534, 65534), 0);
+        refused_url(f.url, "must belong to this process's user or to root");
+    }
+    folder_remove(&f);
+    refused_url(f.url, "No such file or directory");
+    refused_url("ipc:///etc/passwd/submit", "is not a directory");
+}
+
+/* ---- tcp, ws ---- */
+
+static void check_loopback(const char *submit_url, const char *ticks_url) {
+    stage s;
+    open_at(&s, submit_url, ticks_url);
+    stage_start(&s);
+    const char *url = ew_worker_submit_url(s.worker);
+    assert_null(strstr(url, ":0")); /* the real port */
+    put_at(&s, url);
+    expect_tick(&s);
+    ew_worker_stats stats = stage_stats(&s);
+    assert_int_equal(stats.submits, 1);
+    assert_int_equal(stats.submits_refused + stats.submits_malformed + stats.submits_too_large, 0);
+    end_stage(&s);
+}
+
+static void test_tcp_and_ws_on_loopback(void **state) {
+    (void)state;
+    check_loopback("tcp://127.0.0.1:0", "tcp://127.0.0.1:0");
+    check_loopback("ws://127.0.0.1:0/submit", "ws://127.0.0.1:0/ticks");
+    check_loopback("inproc://sockets-test/submit", "tcp://127.0.0.1:0");
+}
+
+static void test_refused_urls(void **state) {
+    (void)state;
+    refused_url("tcp://0.0.0.0:0", "use tls+tcp://");
+    refused_url("tcp://localhost:0", "not a name");
+    refused_url("ws://192.0.2.1:80/x", "loopback");
+    refused_url("abstract://sockets", "no file mode");
+    refused_url("tls+tcp://127.0.0.1:0", "listen_cert_file, listen_key_file and listen_ca_file");
+    refused_url("nonsense", "an nng URL is needed");
+    ew_options *o = scene_options("/sockets");
+    static const char *const prefixes[] = {"ipc:///tmp/x", "tcp://127.0.0.1:1", "ws://127.0.0.1:1", "abstract://x",
+                                           "tls+tcp://127.0.0.1:1"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        set(o, "url_prefix", prefixes[i]);
+        refused(o, "url_prefix = ");
+    }
+    set(o, "url_prefix", "inproc://etcdworker");
+    set(o, "submit_url", "inproc://x");
+    refused(o, "submit is off");
+    set(o, "submit_url", "");
+    set(o, "ticks_url", "inproc://x");
+    refused(o, "publish_ticks is off");
+    set(o, "publish_ticks", "on");
+    set(o, "submit", "on");
+    set(o, "submit_url", "inproc://x");
+    refused(o, "the same");
+    set(o, "submit_url", "");
+    set(o, "listen_cert_file", "/nowhere");
+    refused(o, "there is none");
+    ew_options_free(o);
+}
+
+static bool has_refused(void *arg) {
+    return stage_stats(arg).connections_refused > 0;
+}
+
+/* A page in a browser may open a WebSocket to the loopback address; the browser adds Origin. */
+static void test_a_web_page_is_refused(void **state) {
+    (void)state;
+    static const char request[] = "GET /submit HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+                                  "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                                  "Origin: http://page.example\r\nSec-WebSocket-Version: 13\r\n"
+                                  "Sec-WebSocket-Protocol: rep.sp.nanomsg.org\r\n\r\n";
+    stage s;
+    open_at(&s, "ws://127.0.0.1:0/submit", NULL);
+    stage_start(&s);
+    int port = atoi(strrchr(ew_worker_submit_url(s.worker), ':') + 1);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(write(fd, request, sizeof request - 1), (ssize_t)sizeof request - 1);
+    assert_true(scene_until(has_refused, &s));
+    close(fd);
+    assert_int_equal(stage_stats(&s).connections, 0);
+    put_at(&s, "who is no page");
+    end_stage(&s);
+}
+
+/* ---- TLS ---- */
+
+typedef struct tls_world {
+    certs *ours, *theirs;
+    cert_paths server, client, stranger;
+} tls_world;
+
+static void make_certs(tls_world *w) {
+    w->ours = certs_new();
+    w->theirs = certs_new();
+    w->server = certs_make(w->ours, "server", "IP:127.0.0.1,DNS:localhost", -1, 5);
+    w->client = certs_make(w->ours, "client", NULL, -1, 5);
+    w->stranger = certs_make(w->theirs, "stranger", NULL, -1, 5);
+}
+
+static char *read_text(const char *path) {
+    FILE *f = fopen(path, "r");
+    char *text = calloc(1, 65536);
+    assert_non_null(f);
+    assert_true(fread(text, 1, 65535, f) > 0);
+    fclose(f);
+    return text;
+}
+
+/* Dials with this certificate (NULL: none): 0, or nng's error. */
+static int dial_tls(nng_socket *req, const char *url, const tls_world *w, const cert_paths *own) {
+    nng_tls_config *tls;
+    nng_dialer d;
+    *req = open_req();
+    assert_int_equal(nng_tls_config_alloc(&tls, NNG_TLS_MODE_CLIENT), 0);
+    char *ca = read_text(certs_authority(w->ours));
+    assert_int_equal(nng_tls_config_ca_chain(tls, ca, NULL), 0);
+    assert_int_equal(nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED), 0);
+    assert_int_equal(nng_tls_config_server_name(tls, "localhost"), 0);
+    free(ca);
+    if (own != NULL) {
+        char *cert = read_text(own->cert), *key = read_text(own->key);
+        assert_int_equal(nng_tls_config_own_cert(tls, cert, key, NULL), 0);
+        free(cert);
+        free(key);
+    }
+    assert_int_equal(nng_dialer_create(&d, *req, url), 0);
+    assert_int_equal(nng_dialer_set_ptr(d, NNG_OPT_TLS_CONFIG, tls), 0);
+    nng_tls_config_free(tls);
+    return nng_dialer_start(d, 0);
+}
+
+static void expect_tls_refusal(stage *s, const tls_world *w, const cert_paths *own) {
+    nng_socket req;
+    uint64_t before = stage_stats(s).connections, refused_before = stage_stats(s).connections_refused;
+    int rv = dial_tls(&req, ew_worker_submit_url(s->worker), w, own);
+    print_message("dialing: %s\n", nng_strerror(rv));
+    assert_int_not_equal(rv, 0);
+    for (int64_t deadline_ms = scene_now_ms() + SCENE_WAIT_MS; stage_stats(s).connections_refused == refused_before;) {
+        assert_true(scene_now_ms() < deadline_ms);
+        nng_msleep(1);
+    }
+    assert_int_equal(stage_stats(s).connections, before);
+    nng_close(req);
+}
+
+static void set_files(ew_options *o, const char *cert, const char *key, const char *ca) {
+    set(o, "listen_cert_file", cert);
+    set(o, "listen_key_file", key);
+    set(o, "listen_ca_file", ca);
+}
+
+static void test_tls(void **state) {
+    (void)state;
+    stage s;
+    tls_world w;
+    nng_socket req;
+    make_certs(&w);
+    open_at(&s, "tls+tcp://127.0.0.1:0", NULL);
+    set_files(s.options, w.server.cert, w.server.key, certs_authority(w.ours));
+    stage_start(&s);
+    const char *url = ew_worker_submit_url(s.worker);
+    assert_null(strstr(url, ":0"));
+    assert_int_equal(dial_tls(&req, url, &w, &w.client), 0);
+    expect_put(req, "/sockets/a", "with a certificate");
+    nng_close(req);
+    expect_tls_refusal(&s, &w, NULL);
+    expect_tls_refusal(&s, &w, &w.stranger);
+    assert_int_equal(dial_tls(&req, url, &w, &w.client), 0);
+    expect_put(req, "/sockets/a", "again");
+    nng_close(req);
+    end_stage(&s);
+    certs_free(w.ours);
+    certs_free(w.theirs);
+}
+
+static void test_tls_files(void **state) {
+    (void)state;
+    tls_world w;
+    make_certs(&w);
+    ew_options *o = scene_options("/sockets");
+    set(o, "submit", "on");
+    set(o, "submit_url", "tls+tcp://127.0.0.1:0");
+    char ca[192];
+    snprintf(ca, sizeof ca, "%s", certs_authority(w.ours));
+    set_files(o, w.server.cert, w.server.key, "");
+    refused(o, "tls+tcp:// needs");
+    set_files(o, w.server.cert, ca, ca);
+    refused(o, "listen_key_file");
+    set_files(o, w.server.cert, w.client.key, ca);
+    refused(o, "this is not the key of listen_cert_file");
+    set_files(o, w.server.cert, w.server.key, w.server.key);
+    refused(o, "listen_ca_file");
+    certs_free(w.ours);
+    ew_worker *none;
+    static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
+    ew_error err = {0};
+    set_files(o, w.server.cert, w.server.key, ca);
+    assert_int_equal(ew_worker_create(&none, o, &reactor, NULL, &err), EW_ERR_SYSTEM);
+    assert_non_null(strstr(err.detail, "listen_cert_file"));
+    ew_options_free(o);
+    certs_free(w.theirs);
+}
+
+/* ---- what is too large, what is malformed ---- */
+
+static bool has_silent(void *arg) {
+    return stage_stats(arg).connections_silent > 0;
+}
+
+static void expect_too_large(nng_socket req, size_t bytes) {
+    char *value = calloc(1, bytes), number[32];
+    send_put(req, "/sockets/large", (ew_slice){value, bytes});
+    free(value);
+    ew_submit_reply r = receive(req);
+    assert_int_equal(r.status, EW_ERR_TOO_LARGE);
+    snprintf(number, sizeof number, "%d", LIMIT);
+    assert_non_null(strstr(r.detail, number));
+    assert_non_null(strstr(r.detail, "max_submit_bytes"));
+}
+
+static void check_too_large(const char *url) {
+    static char value[64 * LIMIT];
+    stage s;
+    open_at(&s, url, NULL);
+    stage_set(&s, "max_submit_bytes", "4096");
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    expect_too_large(req, LIMIT);
+    expect_too_large(req, 3 * LIMIT);
+    memset(value, 'x', sizeof value);
+    value[LIMIT - 100] = '\0';
+    expect_put(req, "/sockets/a", "small");
+    send_put(req, "/sockets/largest", (ew_slice){value, LIMIT - 100});
+    assert_int_equal(receive(req).status, EW_OK);
+    nng_close(req);
+    req = dial(ew_worker_submit_url(s.worker));
+    if (strncmp(url, "inproc", 6) == 0) {
+        expect_too_large(req, sizeof value);
+    } else {
+        send_put(req, "/sockets/huge", (ew_slice){value, sizeof value});
+        assert_true(scene_until(has_silent, &s));
+    }
+    nng_close(req);
+    put_at(&s, "it goes on");
+    ew_worker_stats stats = stage_stats(&s);
+    assert_int_equal(stats.submits_too_large, strncmp(url, "inproc", 6) == 0 ? 3 : 2);
+    assert_int_equal(hand_count("/sockets/l"), 1);
+    assert_int_equal(hand_count("/sockets/h"), 0);
+    end_stage(&s);
+}
+
+static void test_too_large(void **state) {
+    (void)state;
+    folder f;
+    folder_make(&f);
+    check_too_large("inproc://sockets-test/large");
+    check_too_large("tcp://127.0.0.1:0");
+    check_too_large("ws://127.0.0.1:0/submit");
+    check_too_large(f.url);
+    folder_remove(&f);
+}
+
+static atomic_uint lines;
+
+static void count_lines(void *arg, const ew_log_record *record) {
+    (void)arg;
+    if (strcmp(record->area, "sockets") == 0)
+        atomic_fetch_add(&lines, 1);
+}
+
+static void test_a_thousand_malformed_requests(void **state) {
+    (void)state;
+    enum { REQUESTS = 1000, MOST_LINES = 9 };
+    stage s;
+    ew_log_set(count_lines, NULL, EW_LOG_DEBUG);
+    open_at(&s, "tcp://127.0.0.1:0", NULL);
+    stage_start(&s);
+    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    for (int i = 0; i < REQUESTS; i++) {
+        assert_int_equal(nng_send(req, "\x12\xff", 2, 0), 0);
+        assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
+    }
+    nng_close(req);
+    put_at(&s, "it goes on");
+    assert_int_equal(stage_stats(&s).submits, 1);
+    assert_int_equal(stage_stats(&s).submits_malformed, REQUESTS);
+    end_stage(&s);
+    ew_log_set(NULL, NULL, EW_LOG_ERROR);
+    print_message("%u lines\n", atomic_load(&lines));
+    assert_in_range(atomic_load(&lines), 1, MOST_LINES); /* three each half a minute */
+}
+
+/* ---- single actors ---- */
+
+static void refused_actor(const char *mailbox_url, const char *peer_url, const char *named) {
+    ew_actor *a;
+    ew_error err = {0};
+    ew_options *o = scene_options("/sockets");
+    assert_int_equal(ew_watcher_start(&a, hand_client(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_null(a);
+    assert_memory_equal(err.detail, named, strlen(named));
+    err = (ew_error){0};
+    assert_int_equal(ew_committer_start(&a, hand_client(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_null(a);
+    assert_memory_equal(err.detail, named, strlen(named));
+    ew_options_free(o);
+}
+
+static void test_mailboxes_of_single_actors(void **state) {
+    (void)state;
+    folder f;
+    ew_actor *a;
+    refused_actor("tcp://127.0.0.1:0", "inproc://sockets-test/peer", "mailbox_url");
+    refused_actor("ws://127.0.0.1:0", "inproc://sockets-test/peer", "mailbox_url");
+    refused_actor("abstract://sockets", "inproc://sockets-test/peer", "mailbox_url");
+    refused_actor("inproc://sockets-test/actor", "tcp://127.0.0.1:1", "peer_url");
+    folder_make(&f);
+    ew_options *o = scene_options("/sockets");
+    assert_int_equal(ew_committer_start(&a, hand_client(), o, f.url, "inproc://sockets-test/peer", NULL), EW_OK);
+    expect_socket_file(f.file);
+    assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
+    assert_int_equal(chmod(f.path, 0777), 0);
+    refused_actor(f.url, "inproc://sockets-test/peer", "mailbox_url");
+    ew_options_free(o);
+    folder_remove(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        scene_test(test_ipc),
+        scene_test(test_ipc_files_that_are_there),
+        scene_test(test_ipc_directories),
+        scene_test(test_tcp_and_ws_on_loopback),
+        scene_test(test_refused_urls),
+        scene_test(test_a_web_page_is_refused),
+        scene_test(test_tls),
+        scene_test(test_tls_files),
+        scene_test(test_too_large),
+        scene_test(test_a_thousand_malformed_requests),
+        scene_test(test_mailboxes_of_single_actors),
+    };
+    return cmocka_run_group_tests(tests, scene_open, scene_close);
+}
