@@ -1,17 +1,21 @@
 /* An nng application that embeds a worker, submits patch groups to it over a REQ socket, and subscribes to its ticks.
  *
- *     nng_app [ENDPOINTS]
+ *     nng_app [ENDPOINTS]               worker and orders in one process, over inproc://
+ *     nng_app serve DIR [ENDPOINTS]     the worker alone, until SIGINT or SIGTERM; it listens in the directory DIR
+ *     nng_app order DIR                 the orders alone, from another process, over ipc://DIR/...
  *
- * The sockets are the application's own: the worker only listens at the URLs it names. Here both sides live in one
- * process (inproc://); with url_prefix = ipc:///run/app or tcp://..., the requests may come from anywhere. */
+ * The sockets are the application's own: the worker only listens at the URLs it names. Who may open the socket files in
+ * DIR (mode 0660) may order. From other hosts, requests come over tls+tcp:// with a client certificate. */
 #include <etcdworker/etcdworker.h>
 
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/sub.h>
 #include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/util/platform.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { ORDERS = 5, TIMEOUT_MS = 10000, TRIES = 1000 };
 
@@ -88,7 +92,7 @@ static int await_tick(nng_socket sub, int64_t revision) {
     }
 }
 
-static int shop(ew_worker *w) {
+static int shop(const char *submit_url, const char *ticks_url) {
     nng_socket req, sub;
     ew_submit_reply reply = {0};
     int status = EW_ERR_SYSTEM;
@@ -101,7 +105,7 @@ static int shop(ew_worker *w) {
     nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, TIMEOUT_MS);
     nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, TIMEOUT_MS);
     nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0);
-    if (nng_dial(req, ew_worker_submit_url(w), NULL, 0) == 0 && nng_dial(sub, ew_worker_ticks_url(w), NULL, 0) == 0)
+    if (nng_dial(req, submit_url, NULL, 0) == 0 && nng_dial(sub, ticks_url, NULL, 0) == 0)
         status = EW_OK;
     for (int i = 1; status == EW_OK && i <= ORDERS; i++) {
         status = order(req, i, &reply);
@@ -114,31 +118,77 @@ static int shop(ew_worker *w) {
     return status;
 }
 
-int main(int argc, char **argv) {
+typedef struct urls {
+    char submit[256], ticks[256];
+} urls;
+
+static urls urls_in(const char *directory) {
+    urls u;
+    snprintf(u.submit, sizeof u.submit, "ipc://%s/submit", directory);
+    snprintf(u.ticks, sizeof u.ticks, "ipc://%s/ticks", directory);
+    return u;
+}
+
+/* The worker, at `u`; NULL: at its default URLs. */
+static int make_worker(ew_worker **w, const char *endpoints, const urls *u, ew_error *err) {
     static const ew_reactor reactor = EW_REACTOR(.tick = bill);
+    ew_options *o = ew_options_new();
+    int status = ew_options_set(o, "prefix", "/shop", err);
+    if (status == EW_OK && endpoints != NULL)
+        status = ew_options_set(o, "endpoints", endpoints, err);
+    if (status == EW_OK)
+        status = ew_options_set(o, "submit", "on", err);
+    if (status == EW_OK)
+        status = ew_options_set(o, "publish_ticks", "on", err);
+    if (status == EW_OK && u != NULL)
+        status = ew_options_set(o, "submit_url", u->submit, err);
+    if (status == EW_OK && u != NULL)
+        status = ew_options_set(o, "ticks_url", u->ticks, err);
+    if (status == EW_OK)
+        status = ew_worker_create(w, o, &reactor, NULL, err);
+    ew_options_free(o);
+    return status;
+}
+
+static int await_signal(const sigset_t *signals) {
+    int number;
+    printf("serving\n");
+    fflush(stdout);
+    return sigwait(signals, &number) == 0 ? EW_OK : EW_ERR_SYSTEM;
+}
+
+/* Runs the worker while the orders, or others', are taken. */
+static int run(ew_worker *w, const sigset_t *signals, ew_error *err) {
+    int status = ew_worker_start(w, err);
+    if (status != EW_OK)
+        return status;
+    status = signals != NULL ? await_signal(signals) : shop(ew_worker_submit_url(w), ew_worker_ticks_url(w));
+    ew_worker_stop(w);
+    int ended = ew_worker_join(w, err);
+    return status == EW_OK && ended != EW_ERR_CANCELLED ? ended : status;
+}
+
+int main(int argc, char **argv) {
+    bool serve = argc > 2 && strcmp(argv[1], "serve") == 0, order_only = argc > 2 && strcmp(argv[1], "order") == 0;
+    const urls u = serve || order_only ? urls_in(argv[2]) : (urls){""};
+    const char *endpoints = serve ? argv[3] : argc > 1 ? argv[1] : NULL;
     ew_error err = {0};
     ew_worker *w = NULL;
-    ew_options *o = ew_options_new();
-    int status = ew_options_set(o, "prefix", "/shop", &err);
-    if (status == EW_OK && argc > 1)
-        status = ew_options_set(o, "endpoints", argv[1], &err);
-    if (status == EW_OK)
-        status = ew_options_set(o, "submit", "on", &err);
-    if (status == EW_OK)
-        status = ew_options_set(o, "publish_ticks", "on", &err);
-    if (status == EW_OK)
-        status = ew_worker_create(&w, o, &reactor, NULL, &err);
-    if (status == EW_OK)
-        status = ew_worker_start(w, &err);
-    if (status == EW_OK) {
-        status = shop(w);
-        ew_worker_stop(w);
-        int ended = ew_worker_join(w, &err);
-        status = status == EW_OK && ended != EW_ERR_CANCELLED ? ended : status;
-    }
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    if (serve)
+        pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread */
+    int status;
+    if (order_only)
+        status = shop(u.submit, u.ticks);
+    else
+        status = make_worker(&w, endpoints, serve ? &u : NULL, &err);
+    if (w != NULL)
+        status = run(w, serve ? &signals : NULL, &err);
     if (status != EW_OK)
         fprintf(stderr, "nng_app: %s: %s\n", ew_strerror(status), err.detail);
     ew_worker_destroy(w);
-    ew_options_free(o);
     return status == EW_OK ? 0 : 1;
 }

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- running them ---- */
@@ -128,6 +129,10 @@ static void test_simulate(void **state) {
         fail_msg("%d: %s", code, out);
 }
 
+static bool is_there(void *arg) {
+    return hand_get(arg).present;
+}
+
 static void test_nng_app(void **state) {
     (void)state;
     char out[8192];
@@ -140,6 +145,37 @@ static void test_nng_app(void **state) {
     assert_non_null(strstr(out, "order 5: "));
     assert_int_equal(hand_count("/shop/orders/") + hand_count("/shop/bills/"), 5);
     assert_true(hand_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
+}
+
+/* Worker and orders in two processes, over socket files. */
+static void test_nng_app_over_ipc(void **state) {
+    (void)state;
+    show server;
+    char out[8192], directory[] = "/tmp/etcdworker-shop-XXXXXX", submit[64], key[32];
+    hand_delete_prefix("/shop/");
+    assert_non_null(mkdtemp(directory));
+    start(&server, "nng_app", "serve", directory, scene_endpoint());
+    await_text(&server, "serving");
+    snprintf(submit, sizeof submit, "%s/submit", directory);
+    struct stat info;
+    assert_int_equal(stat(submit, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0660);
+    char *path = program("nng_app");
+    char *const argv[] = {path, (char *)(uintptr_t) "order", directory, NULL};
+    int code = process_run(argv, out, sizeof out);
+    if (code != 0)
+        fail_msg("%d: %s", code, out);
+    assert_non_null(strstr(out, "order 5: "));
+    for (int i = 1; i <= 5; i++) { /* the worker goes on, and bills all of them */
+        snprintf(key, sizeof key, "/shop/bills/%d", i);
+        assert_true(scene_until(is_there, key));
+    }
+    kill(server.pid, SIGTERM);
+    await_end(&server);
+    assert_null(strstr(server.text, "nng_app:"));
+    assert_int_not_equal(process_run(argv, out, sizeof out), 0); /* nobody listens */
+    free(path);
+    assert_int_equal(rmdir(directory), 0);
 }
 
 static void test_client(void **state) {
@@ -216,6 +252,7 @@ int main(void) {
         scene_test(test_leader_view),
         scene_test(test_leader_view_is_stopped),
         scene_test(test_nng_app),
+        scene_test(test_nng_app_over_ipc),
         scene_test(test_simulate),
         scene_test(test_client),
         scene_test(test_claim),
