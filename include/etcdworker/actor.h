@@ -13,8 +13,9 @@
  * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It takes STOP,
  * and AUDIT, which it answers with AUDITED or with a new SNAPSHOT. The committer takes PATCHES (without receipts: a
  * lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a receipt needs is the worker's), at most one batch at a
- * time, answers each with an OUTCOME to `peer_url`, and sends DOWN last. It takes STOP. Whatever else arrives on a
- * mailbox is counted and dropped. */
+ * time, answers each with an OUTCOME to `peer_url`, and sends DOWN last. It takes STOP. A unit that writes outside
+ * `prefix`, or has other operations than puts and deletes of single keys, is not sent, nor are those behind it: the
+ * OUTCOME says EW_ERR_BAD_MESSAGE, and which. Whatever else arrives on a mailbox is counted and dropped. */
 #ifndef ETCDWORKER_ACTOR_H
 #define ETCDWORKER_ACTOR_H
 

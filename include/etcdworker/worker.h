@@ -91,7 +91,8 @@ typedef struct ew_worker_stats {
     uint64_t txns_resolved;  /* transactions whose lost outcome was found out */
     uint64_t snapshots;      /* times the prefix was loaded: 1 plus re-syncs */
     uint64_t reconnects;     /* watch streams opened after the first */
-    uint64_t bad_messages;   /* messages of a wrong type, epoch or form that were dropped */
+    uint64_t bad_messages;   /* messages of a wrong type, epoch or form. Those of an earlier epoch are dropped; after
+                                others the prefix is loaded again, or the run ends */
     uint64_t keys;           /* in the mirror now */
     uint64_t mirror_bytes;   /* of the mirror now, keys, values and overhead */
     uint64_t audits;         /* comparisons of the mirror with etcd that were completed (audit_interval_s) */

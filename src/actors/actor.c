@@ -125,10 +125,18 @@ void actor_count_bad(ew_actor *a, const char *why) {
                    {"not_logged", NULL, (int64_t)left_out});
 }
 
+static void take_malformed(ew_actor *a, size_t len) {
+    char why[64];
+    snprintf(why, sizeof why, "a body of %zu bytes is no Message", len);
+    a->malformed = true;
+    actor_count_bad(a, why);
+}
+
 Msg__Message *actor_take(ew_actor *a) {
     mailbox_message raw;
     while (mailbox_take(a->mailbox, &raw)) {
         int status;
+        size_t len = raw.body.len;
         Msg__Message *m = unpack_message(&msg__message__descriptor, raw.body, &status);
         mailbox_message_free(&raw);
         if (m != NULL)
@@ -136,7 +144,7 @@ Msg__Message *actor_take(ew_actor *a) {
         if (status == EW_ERR_NO_MEMORY)
             a->out_of_memory = true;
         else
-            actor_count_bad(a, "malformed");
+            take_malformed(a, len);
     }
     return NULL;
 }

@@ -37,6 +37,7 @@ struct ew_actor {
     outbox *outbox;
     outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
     bool started;        /* `start` was called */
+    bool malformed;      /* a body that is no message was dropped. Of whoever takes */
     bool out_of_memory;  /* a message is lost: the actor must end. Of whoever takes and sends */
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */

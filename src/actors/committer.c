@@ -15,9 +15,10 @@
 #include <stdlib.h>
 
 typedef struct committer {
-    ew_actor base;     /* first: an ew_actor is a committer */
-    char *counter_key; /* of a committer by itself */
-    joint *joint;      /* NULL for a committer by itself, as the next two */
+    ew_actor base;              /* first: an ew_actor is a committer */
+    char *prefix, *counter_key; /* of a committer by itself */
+    int64_t stop_timeout_ms;
+    joint *joint; /* NULL for a committer by itself, as the next two */
     void (*check_lease)(void *arg);
     void *check_arg;
     atomic_bool no_space;
@@ -27,6 +28,7 @@ typedef struct committer {
     etcd_call *call;        /* the transaction that waits for its answer */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
+    char broken[128];       /* a message of a worker's that breaks the protocol: the end is for it; empty: none came */
     bool over;
     int over_status;
     char over_detail[256];
@@ -61,8 +63,11 @@ static void end(committer *c, int status, const char *detail) {
     c->over = true;
     if (c->call != NULL)
         etcd_call_cancel(c->call); /* the queue cannot go before its answer has come */
-    c->over_status = status;
-    snprintf(c->over_detail, sizeof c->over_detail, "%s", detail != NULL ? detail : "");
+    c->over_status = c->broken[0] != '\0' ? EW_ERR_BAD_MESSAGE : status;
+    snprintf(c->over_detail, sizeof c->over_detail, "%s",
+             c->broken[0] != '\0' ? c->broken
+             : detail != NULL     ? detail
+                                  : "");
 }
 
 /* A commit waits for its event if that has not come yet; whatever else became of the batch is told at once, with the
@@ -129,6 +134,34 @@ static void take_batch(committer *c, const Msg__Patches *patches) {
     step(c, (committing_event){.type = COMMITTING_BATCH, .patches = patches});
 }
 
+/* Of a second batch one is not the reactor's, and which one nobody knows: what is in flight is decided, and then this
+ * committer ends. A committer by itself drops the second one. */
+static void take_second_batch(committer *c, const Msg__Patches *patches) {
+    char why[sizeof c->broken];
+    snprintf(why, sizeof why, "PATCHES: batch %llu, while another one is undecided",
+             (unsigned long long)patches->batch);
+    actor_count_bad(&c->base, why);
+    if (c->joint == NULL)
+        return;
+    snprintf(c->broken, sizeof c->broken, "%s", why);
+    atomic_store(&c->base.stop_timeout_ms, c->stop_timeout_ms);
+}
+
+/* The reactor of a worker is told: it may have been a batch, whose outcome it waits for. */
+static void report_malformed(committer *c) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Outcome o = MSG__OUTCOME__INIT;
+    static char detail[] = "the committer has got a body that is no Message";
+    if (!c->base.malformed || c->joint == NULL || c->over)
+        return;
+    c->base.malformed = false;
+    o.status = EW_ERR_BAD_MESSAGE;
+    o.detail = detail;
+    m.outcome = &o;
+    if (outbox_send(c->joint->watcher->outbox, &m) != EW_OK)
+        end(c, EW_ERR_NO_MEMORY, "sending an outcome");
+}
+
 static void take_message(committer *c, const Msg__Message *m) {
     if (m->stop != NULL)
         atomic_store(&c->base.stop_timeout_ms, m->stop->timeout_ms > 0 ? m->stop->timeout_ms : 1);
@@ -137,7 +170,7 @@ static void take_message(committer *c, const Msg__Message *m) {
     else if (m->patches == NULL)
         actor_count_bad(&c->base, "not for a committer");
     else if (committing_get_state(c->core) != COMMITTING_IDLE)
-        actor_count_bad(&c->base, "a second batch");
+        take_second_batch(c, m->patches);
     else
         take_batch(c, m->patches);
 }
@@ -151,6 +184,7 @@ static void committer_arrived(void *arg) {
         take_message(c, m);
         msg__message__free_unpacked(m, NULL);
     }
+    report_malformed(c);
     if (c->base.out_of_memory)
         end(c, EW_ERR_NO_MEMORY, "taking a message");
     bool wake = wants_thread(c);
@@ -187,6 +221,7 @@ static void committer_start(ew_actor *a) {
 
 static void take_apart(committer *c) {
     committing_free(c->core);
+    free(c->prefix);
     free(c->counter_key);
     pthread_mutex_destroy(&c->lock);
 }
@@ -199,6 +234,7 @@ committing_config committer_config(const ew_options *o) {
     return (committing_config){
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
         .max_ops = (uint32_t)o->max_txn_ops,
+        .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
         .max_keys = (uint32_t)o->max_txn_keys,
         .max_bytes = o->max_txn_bytes,
         .call_timeout_ms = o->call_timeout_ms,
@@ -210,10 +246,10 @@ committing_config committer_config(const ew_options *o) {
 
 /* A committer by itself has the counter, and no worker's receipt and fence. */
 static bool configure_alone(committer *c, const ew_options *o, committing_config *config) {
-    char *prefix = prefix_normalise(o->prefix);
-    c->counter_key = prefix != NULL ? prefix_join(prefix, o->delete_counter_key) : NULL;
-    free(prefix);
+    c->prefix = prefix_normalise(o->prefix);
+    c->counter_key = c->prefix != NULL ? prefix_join(c->prefix, o->delete_counter_key) : NULL;
     *config = committer_config(o);
+    config->prefix = ew_str(c->prefix);
     config->counter_key = ew_str(c->counter_key);
     return c->counter_key != NULL;
 }
@@ -246,6 +282,7 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     }
     c->slept_until_ms = INT64_MAX;
+    c->stop_timeout_ms = options->stop_timeout_ms;
     if (binding != NULL) {
         c->joint = binding->joint;
         c->check_lease = binding->check_lease;

@@ -46,18 +46,28 @@ bool message_is_urgent(ew_slice body) {
     return false;
 }
 
-static bool has_field(ew_slice body, uint64_t wanted) {
+/* The number of a varint field of a message without others of that number; 0 if it is absent. */
+static uint64_t number_in(ew_slice body, uint64_t wanted) {
     size_t at = 0;
-    uint64_t field = 1;
-    while (at < body.len && field != 0 && field != wanted)
+    for (uint64_t field = 1; at < body.len && field != 0;) {
+        size_t value_at = at;
+        uint64_t tag, value;
         field = next_field(body, &at);
-    return field == wanted;
+        if (field == wanted && varint(body, &value_at, &tag) && varint(body, &value_at, &value))
+            return value;
+    }
+    return 0;
 }
 
-bool message_is_down(ew_slice body) {
-    return has_field(body, 10);
-}
-
-bool message_is_stop(ew_slice body) {
-    return has_field(body, 9);
+Msg__Actor message_down_actor(ew_slice body) {
+    enum { DOWN = 10, ACTOR = 1 };
+    size_t at = 0, len_at;
+    for (uint64_t field = 1; at < body.len && field != 0;) {
+        uint64_t tag, len;
+        len_at = at;
+        field = next_field(body, &at);
+        if (field == DOWN && varint(body, &len_at, &tag) && varint(body, &len_at, &len))
+            return (Msg__Actor)number_in((ew_slice){(const uint8_t *)body.data + len_at, at - len_at}, ACTOR);
+    }
+    return MSG__ACTOR__NONE;
 }

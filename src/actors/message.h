@@ -11,9 +11,9 @@
  * at the top level only. A body that is no message is urgent too, so that it is dropped soon. */
 bool message_is_urgent(ew_slice body);
 
-/* Whether a packed Message tells an actor's end: found without memory, for whoever waits for it and has none. */
-bool message_is_down(ew_slice body);
-bool message_is_stop(ew_slice body); /* likewise, whether it asks for a stop */
+/* Whose end a packed Message tells (DOWN), 0 if it tells none: found without memory, for a receiver that waits for it
+ * and has none. */
+Msg__Actor message_down_actor(ew_slice body);
 
 static inline ProtobufCBinaryData message_bytes(ew_slice s) {
     return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */

@@ -8,9 +8,10 @@
 
 #include <stdio.h>
 
-enum { PEERS = 2, DOWN_MARGIN_MS = 2000 };
+enum { PEERS = 1 << MSG__ACTOR__WATCHER | 1 << MSG__ACTOR__COMMITTER, DOWN_MARGIN_MS = 2000 };
 
 static void step(reactor_actor *r, ticking_event event);
+static void stop_peers(reactor_actor *r);
 static void check_session(reactor_actor *r);
 
 /* ---- the core's effects ---- */
@@ -150,6 +151,9 @@ static void carry_out(reactor_actor *r, const ticking_effect *e) {
     case TICKING_DO_RESYNC:
         ask_watcher(r, e);
         break;
+    case TICKING_DO_STOP:
+        stop_peers(r);
+        break;
     case TICKING_DO_REPLY:
         reactor_reply(r, e->submit_id, e->status, e->revision, e->detail);
         break;
@@ -208,7 +212,7 @@ static void take_session(reactor_actor *r, const Msg__Message *m) {
         fail(r, EW_ERR_FENCED,
              "another worker has taken this worker_id while this one was away from etcd for longer than session_ttl_s");
     } else if (session->done || ((session->lost || session->session_lease != 0) && ticking_uses_session(r->core))) {
-        end_session(r);
+        check_session(r); /* the session itself says whether it is so */
     } else {
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
         if (session->lease != 0 && !r->stopping)
@@ -216,13 +220,52 @@ static void take_session(reactor_actor *r, const Msg__Message *m) {
     }
 }
 
+/* A message that breaks the protocol: the core says what becomes of the run. */
+static void broken(reactor_actor *r, const char *why) {
+    if (r->over)
+        r->bad_messages++;
+    else
+        step(r, (ticking_event){.type = TICKING_BROKEN, .detail = why});
+}
+
+/* A message that is not for a reactor, or asks for what is not so: nothing is lost by dropping it. */
+static void drop(reactor_actor *r, const char *why) {
+    uint64_t left_out;
+    r->bad_messages++;
+    if (log_limit_passes(&r->message_limit, etcd_now_ms(), &left_out))
+        log_fields(EW_LOG_WARN, r->name, "reactor", "message dropped", {"why", why, 0},
+                   {"not_logged", NULL, (int64_t)left_out});
+}
+
+static unsigned bit_of(int actor) {
+    return actor == MSG__ACTOR__WATCHER || actor == MSG__ACTOR__COMMITTER ? 1U << actor : 0;
+}
+
 static void take_down(reactor_actor *r, const Msg__Down *down) {
-    if (r->peers > 0)
-        r->peers--;
+    char text[128];
+    const unsigned bit = bit_of(down->actor);
+    if ((r->peers & bit) == 0) {
+        snprintf(text, sizeof text, "DOWN: actor %d is %s", (int)down->actor, bit == 0 ? "no peer" : "down already");
+        broken(r, text);
+        return;
+    }
+    r->peers &= ~bit;
     if (r->stopping)
         return;
+    snprintf(text, sizeof text, "DOWN: the %s ended, and nobody had asked it to",
+             down->actor == MSG__ACTOR__WATCHER ? "watcher" : "committer");
     stop_peers(r);
-    fail(r, down->status != EW_OK ? down->status : EW_ERR_STATE, down->detail);
+    fail(r, down->status < 0 ? down->status : EW_ERR_STATE, down->status < 0 ? down->detail : text);
+}
+
+/* ew_worker_stop says it twice, so that a message alone stops nobody. */
+static void take_stop(reactor_actor *r) {
+    if (!atomic_load(&r->stop_wanted)) {
+        drop(r, "STOP: nobody has asked this worker to stop");
+        return;
+    }
+    stop_peers(r);
+    fail(r, EW_ERR_CANCELLED, "stopped");
 }
 
 static void take_message(reactor_actor *r, const Msg__Message *m) {
@@ -242,16 +285,14 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
         r->interruptions = m->health->interruptions;
         r->told_health = true;
     }
-    if (m->stop != NULL) {
-        stop_peers(r);
-        fail(r, EW_ERR_CANCELLED, "stopped");
-    }
+    if (m->stop != NULL)
+        take_stop(r);
     if (m->session != NULL)
         take_session(r, m);
     if (m->down != NULL)
         take_down(r, m->down);
-    if (m->patches != NULL)
-        r->bad_messages++;
+    if (m->patches != NULL || m->audit != NULL)
+        drop(r, m->patches != NULL ? "PATCHES: not for a reactor" : "AUDIT: not for a reactor");
 }
 
 static void refuse_too_large(reactor_actor *r, const mailbox_message *raw) {
@@ -292,13 +333,13 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     Msg__Message *m = unpack_message(&msg__message__descriptor, raw->body, &status);
     if (status == EW_ERR_NO_MEMORY) {
         out_of_memory(r, "taking a message"); /* whatever it told is lost, except for the end that is waited for */
-        if (message_is_down(raw->body) && r->peers > 0)
-            r->peers--;
+        r->peers &= ~bit_of(message_down_actor(raw->body));
         return;
     }
     if (m == NULL) {
-        r->bad_messages++;
-        log_fields(EW_LOG_WARN, r->name, "reactor", "message dropped", {"why", "malformed", 0});
+        char why[64];
+        snprintf(why, sizeof why, "a body of %zu bytes is no Message", raw->body.len);
+        broken(r, why);
         return;
     }
     take_message(r, m);
@@ -320,7 +361,7 @@ static void publish_counters(reactor_actor *r) {
     ticking_get_stats(r->core, &s);
     reactor_counters *c = &r->counters;
 #define PUBLISH(name, value) atomic_store_explicit(&c->name, value, memory_order_relaxed)
-    PUBLISH(ready, r->connected && r->loaded && !s.unsure && !r->over);
+    PUBLISH(ready, r->connected && r->loaded && s.synced && !s.unsure && !r->over);
     PUBLISH(revision, s.revision);
     PUBLISH(barrier_revision, s.barrier_revision);
     PUBLISH(ticks, s.ticks);

@@ -48,10 +48,11 @@ typedef struct reactor_actor {
 
     /* The reactor's own. */
     bool connected, loaded;
-    uint32_t interruptions; /* of the load, by compactions */
-    bool told_health;       /* the watcher has said whether it is connected */
-    bool stopping;          /* STOP has been sent to the peers */
-    unsigned peers;         /* that are not down */
+    uint32_t interruptions;   /* of the load, by compactions */
+    bool told_health;         /* the watcher has said whether it is connected */
+    bool stopping;            /* STOP has been sent to the peers */
+    unsigned peers;           /* that are not down: one bit each */
+    _Atomic bool stop_wanted; /* by ew_worker_stop, which then sends STOP */
     uint64_t bad_messages;
     int64_t started_ms;
     log_limit submit_limit, message_limit; /* of logs about what others sent */

@@ -263,6 +263,10 @@ static void take_messages(watcher *w) {
             actor_count_bad(&w->base, "not for a watcher");
         msg__message__free_unpacked(m, NULL);
     }
+    if (w->base.malformed &&
+        w->joint != NULL) /* it may have asked for a load, or for an audit, which a load replaces */
+        step(w, (watching_event){.type = WATCHING_RESYNC});
+    w->base.malformed = false;
 }
 
 /* A message is lost, so nothing that is said from here on is true. The core is not asked any more. */

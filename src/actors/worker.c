@@ -266,6 +266,7 @@ int ew_worker_start(ew_worker *w, ew_error *err) {
 void ew_worker_stop(ew_worker *w) {
     if (!w || check_process(w, NULL) != EW_OK)
         return;
+    atomic_store(&w->reactor.stop_wanted, true);
     pthread_mutex_lock(&w->lock);
     if (w->control != NULL)
         send_stop(w->control);

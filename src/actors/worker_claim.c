@@ -16,18 +16,16 @@ typedef int (*attempt_fn)(ew_worker *w, ew_error *err);
 
 /* ---- patience ---- */
 
-/* Before the peers run, requests are answered that it is too early. What a lease has to say is asked for again when the
- * run begins. */
+/* Before the peers run, requests are answered that it is too early, and messages only wake this thread: a stop is in
+ * `stop_wanted`, and what a lease has to say is asked for again when the run begins. */
 static bool stop_was_asked(ew_worker *w) {
-    bool asked = false;
     mailbox_message m;
-    while (!asked && mailbox_take(w->reactor.mailbox, &m)) {
-        asked = m.request == 0 && message_is_stop(m.body);
+    while (mailbox_take(w->reactor.mailbox, &m)) {
         if (m.request != 0)
             reactor_reply(&w->reactor, m.request, EW_ERR_UNAVAILABLE, 0, "the worker has not reached etcd yet");
         mailbox_message_free(&m);
     }
-    return asked;
+    return atomic_load(&w->reactor.stop_wanted);
 }
 
 /* Waits so long, unless a stop is asked for. */

@@ -45,6 +45,9 @@ static bool make_fence(ew_worker *w) {
 bool worker_configure_committing(ew_worker *w) {
     w->committing = committer_config(w->options);
     w->committing.counter_key = ew_str(w->counter_key);
+    w->committing.prefix = ew_str(w->prefix);
+    w->committing.receipt_prefix = ew_str(w->options->receipt_prefix);
+    w->committing.numbered = true;
     w->committing.exactly_once = w->options->exactly_once;
     w->committing.receipt_key = ew_str(w->receipt_key);
     w->committing.lease = w->receipt_lease;

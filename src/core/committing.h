@@ -45,6 +45,12 @@ typedef struct committing_config {
     int64_t backoff_min_ms;  /* before sending again what surely did not happen; doubles, with jitter */
     int64_t backoff_max_ms;
     uint64_t seed;
+
+    ew_slice prefix; /* normalised: units may write below it alone */
+    bool textual;    /* prefix_match = textual */
+    ew_slice
+        receipt_prefix; /* reserved: units may put there what clients' records are, and nothing else; may be empty */
+    bool numbered;      /* batches are numbered 1, 2, 3, ...: another number is refused */
 } committing_config;
 
 typedef enum committing_event_type {

@@ -37,6 +37,34 @@ static bool copy_units(committing *c, const Msg__Patches *patches) {
     return true;
 }
 
+/* The units before the first one that may not be sent are committed; nothing of the others is. */
+static int check_units(committing *c) {
+    for (size_t i = 0; i < c->unit_count; i++) {
+        int status = committing_check_unit(&c->config, c->units[i].txn, i, c->limit_detail, sizeof c->limit_detail);
+        if (status == EW_ERR_BAD_MESSAGE) {
+            c->limit = i;
+            c->limit_status = status;
+            return EW_OK;
+        }
+        if (status != EW_OK)
+            return status;
+    }
+    return EW_OK;
+}
+
+/* A batch of another number is not the reactor's next one: nothing of it is written, and the number stays. */
+static bool refuse_number(committing *c, const Msg__Patches *patches) {
+    if (!c->config.numbered || patches->batch == c->batch + 1)
+        return false;
+    snprintf(c->detail, sizeof c->detail, "PATCHES: batch %" PRIu64 " after batch %" PRIu64, patches->batch, c->batch);
+    Msg__Outcome *o = &committing_emit(c, COMMITTING_DO_OUTCOME)->outcome;
+    msg__outcome__init(o);
+    o->batch = patches->batch;
+    o->status = EW_ERR_BAD_MESSAGE;
+    o->detail = c->detail;
+    return true;
+}
+
 void committing_take(committing *c, const Msg__Patches *patches) {
     if (c->state != COMMITTING_IDLE || c->stopping) {
         committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
@@ -44,7 +72,10 @@ void committing_take(committing *c, const Msg__Patches *patches) {
         log->detail = "a batch came while another one is undecided; dropped";
         return;
     }
+    if (refuse_number(c, patches))
+        return;
     c->batch = patches->batch;
+    c->limit_detail[0] = '\0';
     c->barrier_revision = c->conflict_revision = 0;
     c->rewritten = false;
     c->limit_status = EW_OK;
@@ -53,7 +84,7 @@ void committing_take(committing *c, const Msg__Patches *patches) {
     c->counter = patches->delete_counter;
     c->batch_lease = c->config.lease;
     c->base_revision = patches->base_revision;
-    if (!copy_units(c, patches))
+    if (!copy_units(c, patches) || check_units(c) != EW_OK)
         committing_finish(c, EW_ERR_NO_MEMORY, false, NULL);
     else if (c->config.counter && (c->counter < 0 || c->counter > INT64_MAX - 1 - (int64_t)patches->n_units))
         committing_finish(c, EW_ERR_BAD_COUNTER, false, "the batch's delete counter is out of range");
@@ -63,8 +94,8 @@ void committing_take(committing *c, const Msg__Patches *patches) {
 
 void committing_advance(committing *c) {
     if (c->next == c->limit) {
-        committing_finish(c, c->limit_status, false,
-                          c->limit_status == EW_ERR_BAD_MESSAGE ? "a unit is malformed" : NULL);
+        const char *why = c->limit_detail[0] != '\0' ? c->limit_detail : "a unit is malformed";
+        committing_finish(c, c->limit_status, false, c->limit_status == EW_ERR_BAD_MESSAGE ? why : NULL);
         return;
     }
     if (c->stopping) {
@@ -131,6 +162,7 @@ void committing_refused(committing *c, const committing_answer *answer) {
     }
     c->limit = answer->conflict;
     c->limit_status = answer->status;
+    c->limit_detail[0] = '\0'; /* of a unit after this one */
     c->conflict_revision = answer->conflict_revision;
     memcpy(c->found, answer->records, sizeof c->found);
     c->found_count = answer->record_count;

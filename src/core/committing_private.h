@@ -140,6 +140,7 @@ struct committing {
     char detail[256];
     bool limits_said; /* that the server takes less than the options promise: said once */
     char limits_text[256];
+    char limit_detail[128]; /* why the unit at `limit` is not sent; empty: it says nothing more than limit_status */
 
     committing_effects *out; /* the step's */
 };
@@ -187,5 +188,8 @@ void committing_claim(committing *c);                         /* puts the receip
 void committing_claim_on(committing *c, int64_t receipt_mod); /* as it was found; 0: missing */
 void committing_claim_answer(committing *c, const committing_event *event);
 void committing_replace_lease(committing *c, int64_t lease);
+
+/* committing_check.c: EW_ERR_BAD_MESSAGE, with `detail`, if a unit may not be sent. EW_ERR_NO_MEMORY. */
+int committing_check_unit(const committing_config *config, ew_slice unit, size_t number, char *detail, size_t size);
 
 #endif

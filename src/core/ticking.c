@@ -111,6 +111,7 @@ void ticking_get_stats(const ticking *t, ticking_stats *out) {
     out->mirror_bytes = mirror_bytes(t->mirror);
     out->update_bytes = t->updates_bytes;
     out->unsure = t->unsure;
+    out->synced = ticking_is_synced(t);
 }
 
 uint64_t ticking_random(ticking *t) {
@@ -217,6 +218,9 @@ static void take(ticking *t, const ticking_event *event) {
     switch (event->type) {
     case TICKING_MESSAGE:
         take_message(t, event->message);
+        break;
+    case TICKING_BROKEN:
+        ticking_breach_outcome(t, "%s", event->detail);
         break;
     case TICKING_TICKED:
         ticking_take_ticked(t, event);

@@ -64,6 +64,7 @@ typedef struct ticking_config {
 typedef enum ticking_event_type {
     TICKING_MESSAGE, /* `message`: its snapshot, events, progress, health, outcome, session's leases and page of an
                         audit are taken, in this order; other fields are not looked at */
+    TICKING_BROKEN,  /* a message came that is malformed, or that nobody may send; `detail` names it */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
     TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
@@ -86,6 +87,7 @@ typedef enum ticking_effect_type {
     TICKING_DO_COMMIT, /* send `patches` to the committer */
     TICKING_DO_AUDIT,  /* have the keys read as of `revision`, under the number `audit`: a message with `audited` of
                           that number follows, or several */
+    TICKING_DO_STOP,   /* have watcher and committer stop: the run ends, and an outcome may be lost */
     TICKING_DO_RESYNC, /* have the prefix loaded again: a snapshot of a later epoch follows. `revision` was seen (0:
                           none), `rewritten`: and etcd's history is another one since */
     TICKING_DO_REPLY,  /* answer the submit `submit_id`: status, revision, detail */
@@ -163,6 +165,8 @@ typedef struct ticking_stats {
     uint64_t audit_repairs; /* keys that an audit found to differ */
     uint64_t rewritten;     /* snapshots of another history than the one before */
     bool unsure;            /* the keys are still to be compared with etcd's, since the watch was lost */
+    uint64_t breaches;      /* messages that broke the protocol; among bad_messages */
+    bool synced;            /* the mirror is complete, and nothing says that it may be wrong */
 } ticking_stats;
 void ticking_get_stats(const ticking *t, ticking_stats *out);
 

@@ -195,6 +195,8 @@ static void failed(ticking *t, const Msg__Audited *a) {
 }
 
 void ticking_take_audited(ticking *t, const Msg__Audited *a) {
+    if (a->number > t->audit)
+        ticking_breach(t, "AUDITED: of audit %" PRIu64 ", but the last one is %" PRIu64, a->number, t->audit);
     if (!t->auditing || a->number != t->audit)
         return; /* of one that was given up */
     if (a->status != EW_OK) {

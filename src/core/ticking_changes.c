@@ -182,17 +182,36 @@ static void take_event(ticking *t, const watch_event *e, int64_t before) {
         keep(t, &now, deleted);
 }
 
+/* What belongs to an earlier epoch is dropped. A later one, or changes before the last page, means that a snapshot was
+ * lost. */
+static bool epoch_holds(ticking *t, uint64_t epoch, const char *message) {
+    if (epoch == t->epoch && t->loaded)
+        return true;
+    if (epoch < t->epoch && EW_BUG(epoch_ignored))
+        return t->loaded;
+    if (epoch < t->epoch)
+        ticking_breach_stale(t, message, epoch);
+    else
+        ticking_breach(t, "%s: of epoch %" PRIu64 ", whose snapshot is not complete", message, epoch);
+    return false;
+}
+
 void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
-    if ((epoch != t->epoch && !EW_BUG(epoch_ignored)) || !t->loaded) {
-        t->stats.bad_messages++;
+    if (!epoch_holds(t, epoch, "EVENTS"))
+        return;
+    if (e->revision <= t->received && !EW_BUG(replay_believed)) {
+        ticking_breach(t, "EVENTS: revision %" PRId64 " is not above %" PRId64 ", which was seen before", e->revision,
+                       t->received);
         return;
     }
     const int64_t before = t->received;
+    int64_t highest = 0;
     watch_events s = watch_events_of(ticking_slice(e->response));
     watch_event event;
     bool sound = true;
     while (sound && watch_events_next(&s, &event)) {
         sound = event.has_kv && event.mod_revision > 0;
+        highest = event.mod_revision > highest ? event.mod_revision : highest;
         if (sound)
             take_event(t, &event, before);
     }
@@ -201,6 +220,11 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
          * what was taken of it is shown to nobody. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);
+    } else if (highest != e->revision) {
+        t->stats.bad_messages++;
+        ticking_end(t, EW_ERR_BAD_MESSAGE,
+                    "EVENTS: revision %" PRId64 ", but the highest mod_revision of its events is %" PRId64, e->revision,
+                    highest);
     } else if (t->config.coalesce) {
         t->observed = t->received;
     } else {
@@ -210,10 +234,11 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
 
 /* SEMANTICS 12. */
 void ticking_take_progress(ticking *t, uint64_t epoch, const Msg__Progress *p) {
-    if (epoch != t->epoch || !t->loaded) {
-        t->stats.bad_messages++;
+    if (!epoch_holds(t, epoch, "PROGRESS"))
         return;
-    }
+    if (p->revision < t->received)
+        ticking_breach(t, "PROGRESS: revision %" PRId64 " is below %" PRId64 ", which was seen before", p->revision,
+                       t->received);
     if (p->revision <= t->received)
         return;
     t->received = p->revision;

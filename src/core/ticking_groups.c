@@ -4,6 +4,7 @@
 #include "core/bug.h"
 #include "core/check.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -269,26 +270,32 @@ static void unit_failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
     }
 }
 
-static void contradicts(ticking *t) {
+static void contradicts(ticking *t, const Msg__Outcome *o) {
+    char detail[128];
+    snprintf(detail, sizeof detail,
+             "OUTCOME: %" PRIu32 " of %zu units with status %" PRId32 " and %zu revisions contradicts itself", o->units,
+             t->patches.message.n_units, o->status, o->n_revisions);
     Msg__Outcome answer = MSG__OUTCOME__INIT;
     answer.status = EW_ERR_BAD_MESSAGE;
     answer.unknown = true;
-    answer.detail = "an outcome that contradicts itself";
+    answer.detail = detail;
     t->stats.bad_messages++;
     unit_failed(t, &answer, 0);
 }
 
 void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
     if (!t->batch_out || o->batch != t->batch) {
-        t->stats.bad_messages++;
+        ticking_breach_outcome(t, "OUTCOME: of batch %" PRIu64 ", but %s: %s", o->batch,
+                               t->batch_out ? "another one is out" : "none is out", o->detail ? o->detail : "");
         return;
     }
     const size_t units = t->patches.message.n_units;
     t->batch_out = false;
     t->wait_revision = t->retry_ms = 0;
     ticking_move(t, TICKING_AWAITING);
-    if (o->units > units || (o->units == units) != (o->status == EW_OK) || o->status > 0) {
-        contradicts(t);
+    if (o->units > units || (o->units == units) != (o->status == EW_OK) || o->status > 0 ||
+        (o->n_revisions != o->units && o->n_revisions != 0)) {
+        contradicts(t, o);
         return;
     }
     units_committed(t, o);

@@ -24,11 +24,15 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     }
     ticking_drop_audit(t); /* the snapshot is as good as one */
     ticking_apply_all(t);
-    if (s->revision < t->received && !s->rewritten) {
+    /* After a breach what was received may be nobody's; a fall of etcd's own is the watcher's to find (ETCD P7). */
+    if (s->revision < t->received && !s->rewritten && !t->resync_asked) {
         ticking_end(t, EW_ERR_REVISION_FELL, "a snapshot at revision %" PRId64 " after revision %" PRId64, s->revision,
                     t->received);
         return false;
     }
+    if (s->revision < t->received && t->resync_asked)
+        t->observed = t->received = s->revision;
+    ticking_breach_load_begins(t);
     t->epoch = epoch;
     t->loaded = false;
     t->load_revision = s->revision;
@@ -136,6 +140,7 @@ static void complete(ticking *t) {
     /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. The
      * refusal may also come yet, of a batch that was evaluated before. */
     t->wait_revision = t->base_revision = 0;
+    ticking_breach_load_ends(t);
     if (t->loaded_once)
         return;
     t->loaded_once = t->reset = true;
@@ -144,14 +149,23 @@ static void complete(ticking *t) {
     ticking_move(t, TICKING_READY);
 }
 
+static void does_not_fit(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
+    if (epoch < t->epoch)
+        ticking_breach_stale(t, "SNAPSHOT", epoch);
+    else
+        ticking_breach(t, "SNAPSHOT: a page of epoch %" PRIu64 ", revision %" PRId64 ", does not follow epoch %" PRIu64,
+                       epoch, s->revision, t->epoch);
+}
+
 void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     bool fits = EW_BUG(epoch_ignored) ? s->first || !t->loaded
                 : s->first            ? epoch > t->epoch || (epoch == t->epoch && epoch > 0 && !t->loaded)
                                       : epoch == t->epoch && !t->loaded && s->revision == t->load_revision && epoch > 0;
     if (!fits || s->revision <= 0) {
-        t->stats.bad_messages++;
+        does_not_fit(t, epoch, s);
         return;
     }
+    t->page_ms = t->now_ms;
     if (s->first && !begin(t, epoch, s))
         return;
     arena memory;

@@ -8,7 +8,8 @@
  *   ticking_history.c  signs that the mirror is wrong: another history, a change that never came
  *   ticking_updates.c  what waits to be shown to the reactor
  *   ticking_groups.c   pending groups: evaluating, committing, outcomes, the end
- *   ticking_submits.c  groups from other applications */
+ *   ticking_submits.c  groups from other applications
+ *   ticking_breach.c   messages that break the protocol */
 #ifndef CORE_TICKING_PRIVATE_H
 #define CORE_TICKING_PRIVATE_H
 
@@ -76,6 +77,11 @@ struct ticking {
     bool load_counter;     /* the pages held the delete counter */
     uint8_t *load_key;     /* the last key of the pages */
     size_t load_key_len;
+
+    /* After a message that broke the protocol. */
+    bool resync_asked;      /* a load is to follow: until it begins the mirror may be wrong */
+    bool resync_after_load; /* it is asked for when the load under way is complete */
+    int64_t page_ms;        /* when the last page came */
 
     /* Audits; see ticking_audit.c. */
     bool auditing;
@@ -171,6 +177,15 @@ ticking_effect *ticking_emit(ticking *t, ticking_effect_type type);
 void ticking_log(ticking *t, ew_log_level level, const char *text);
 const char *ticking_keep_text(ticking *t, const char *text); /* until the next step */
 void ticking_drop_texts(ticking *t);
+
+/* ticking_breach.c: a message that breaks the protocol; the text names the message and the field. */
+void ticking_breach(ticking *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ticking_breach_outcome(ticking *t, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* in which the outcome of the batch that is out may be lost */
+void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch); /* it is dropped */
+void ticking_breach_load_begins(ticking *t);
+void ticking_breach_load_ends(ticking *t);
+bool ticking_is_synced(const ticking *t);
 
 /* ticking_load.c */
 void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s);

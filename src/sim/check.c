@@ -180,6 +180,8 @@ void check_stepped(sim_worker *w) {
     if ((int64_t)stats.update_bytes > w->ticking_config.max_pending_update_bytes)
         ew_sim_fail(w->sim, "worker %u: %llu bytes of updates wait, at most %lld may", w->number,
                     (unsigned long long)stats.update_bytes, (long long)w->ticking_config.max_pending_update_bytes);
+    if (stats.breaches > 0)
+        ew_sim_fail(w->sim, "worker %u: a message of its own actors broke their protocol", w->number);
 }
 
 void check_txn(sim_worker *w, ew_slice request) {

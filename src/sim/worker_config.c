@@ -76,6 +76,10 @@ void sim_worker_configure(sim_worker *w) {
         .backoff_min_ms = o->backoff_min_ms,
         .backoff_max_ms = o->backoff_max_ms,
         .seed = sim_next(&w->sim->random),
+        .prefix = ew_str(w->prefix),
+        .textual = o->prefix_match == OPTIONS_PREFIX_TEXTUAL,
+        .receipt_prefix = ew_str(o->receipt_prefix),
+        .numbered = true,
     };
     make_fence(w);
     w->ticking_config = (ticking_config){

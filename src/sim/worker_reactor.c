@@ -95,6 +95,9 @@ static void carry_out(sim_worker *w, const ticking_effect *e) {
     case TICKING_DO_RESYNC:
         ask_watcher(w, e);
         break;
+    case TICKING_DO_STOP:
+        stop_peers(w);
+        break;
     case TICKING_DO_REPLY:
         sim_worker_replied(w, e->submit_id, e->status, e->revision);
         break;

@@ -16,17 +16,17 @@ static bool has_urgent(const Msg__Message *m) {
 
 static void read_message(ew_slice body) {
     int status;
-    bool urgent = message_is_urgent(body), down = message_is_down(body);
-    CHECK(!down || urgent);
+    bool urgent = message_is_urgent(body);
+    Msg__Actor down = message_down_actor(body);
+    CHECK(down == MSG__ACTOR__NONE || urgent);
     Msg__Message *m = unpack_message(&msg__message__descriptor, body, &status);
     CHECK((m != NULL) == (status == EW_OK));
     if (!m)
         return;
     CHECK(urgent || !has_urgent(m));
-    CHECK(!down || m->down);
+    CHECK(down == MSG__ACTOR__NONE || m->down);
     if (m->base.n_unknown_fields == 0) { /* a newer program's may have any form */
         CHECK(urgent == has_urgent(m));
-        CHECK(down == (m->down != NULL));
     }
     msg__message__free_unpacked(m, NULL);
 }

@@ -224,6 +224,9 @@ static void take_effect(const ticking_effect *e, ticking_event_type cause, ticki
     case TICKING_DO_AUDIT:
         CHECK(e->audit > 0 && e->revision > 0);
         break;
+    case TICKING_DO_STOP:
+        CHECK(now->batch_out);
+        break;
     case TICKING_DO_RESYNC:
         break;
     case TICKING_DO_REPLY:

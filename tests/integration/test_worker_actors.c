@@ -437,7 +437,26 @@ static void send_message(nng_socket push, const Msg__Message *m) {
     send_raw(push, body, msg__message__pack(m, body));
 }
 
-/* What strangers send to a worker's mailboxes is counted and dropped; the run goes on. */
+static bool has_bad_and_is_ready(void *arg) {
+    const void *const *both = arg;
+    return has_bad(arg) && stage_stats((stage *)(uintptr_t)both[0]).ready;
+}
+
+static void await_bad_count(stage *s, uint64_t count) {
+    const void *both[] = {s, &count};
+    assert_true(scene_until(has_bad, both));
+}
+
+/* Waits until so many are counted, and the worker is ready again. */
+static void await_healed(stage *s, uint64_t count) {
+    const void *both[] = {s, &count};
+    if (!scene_until(has_bad_and_is_ready, both))
+        fail_msg("%u of %u counted, ready %d", (unsigned)stage_stats(s).bad_messages, (unsigned)count,
+                 stage_stats(s).ready);
+}
+
+/* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
+ * a load of the prefix. The run goes on. */
 static void test_foreign_messages(void **state) {
     (void)state;
     stage s;
@@ -445,19 +464,19 @@ static void test_foreign_messages(void **state) {
     stage_start(&s);
     stage_await_ready(&s, true);
     const char *const actors[] = {"reactor", "watcher", "committer"};
-    uint64_t sent = 0;
+    uint64_t counted = 0;
     for (size_t a = 0; a < 3; a++) {
         char url[96];
+        uint64_t snapshots = stage_stats(&s).snapshots;
         mailbox_of(&s, actors[a], url, sizeof url);
         nng_socket push = push_to(url);
-        for (size_t i = 0; i < NONSENSE; i++, sent++)
+        for (size_t i = 0; i < NONSENSE; i++, counted++)
             send_raw(push, nonsense[i], strlen(nonsense[i]));
-        if (a == 0) { /* of a wrong type, of an old snapshot, about an unknown batch */
+        if (a == 0) { /* of a wrong type, of an old snapshot */
             Msg__Message m = MSG__MESSAGE__INIT;
             Msg__Patches patches = MSG__PATCHES__INIT;
             Msg__Events events = MSG__EVENTS__INIT;
             Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
-            Msg__Outcome outcome = MSG__OUTCOME__INIT;
             Msg__Progress progress = MSG__PROGRESS__INIT;
             m.patches = &patches;
             send_message(push, &m);
@@ -470,27 +489,263 @@ static void test_foreign_messages(void **state) {
             m.snapshot = &snapshot;
             send_message(push, &m);
             m.snapshot = NULL;
-            outcome.batch = 77;
-            outcome.barrier_revision = 1000000;
-            m.outcome = &outcome;
-            send_message(push, &m);
-            m.outcome = NULL;
             progress.revision = 1000000;
             m.progress = &progress;
             send_message(push, &m);
-            sent += 5;
+            counted += 4;
         }
-        const void *both[] = {&s, &sent};
-        if (!scene_until(has_bad, both))
-            fail_msg("%s: %u of %u counted", actors[a], (unsigned)stage_stats(&s).bad_messages, (unsigned)sent);
+        await_healed(&s, counted);
+        assert_true(stage_stats(&s).snapshots > snapshots);
         nng_close(push);
+        counted = stage_stats(&s).bad_messages; /* the committer's are told to the reactor, which counts them too */
     }
-    assert_int_equal(stage_stats(&s).bad_messages, sent);
     stage_do(&s, put_one);
     assert_int_equal(hand_get("/foreign/a").version, 1);
     assert_true(stage_stats(&s).revision < 1000000);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete("/foreign/a");
+}
+
+/* ---- forged messages ---- */
+
+typedef struct forging {
+    stage s;
+    nng_socket push;
+} forging;
+
+static void forge_begin(forging *f, const char *actor) {
+    char url[96];
+    stage_open(&f->s, "/foreign");
+    stage_start(&f->s);
+    stage_await_ready(&f->s, true);
+    mailbox_of(&f->s, actor, url, sizeof url);
+    f->push = push_to(url);
+}
+
+static void forge_end(forging *f, int status, const char *detail) {
+    int ended = stage_await_end(&f->s);
+    if (ended != status || strstr(f->s.err.detail, detail) == NULL)
+        fail_msg("%s: \"%s\" in place of %s: \"%s\"", ew_errname(ended), f->s.err.detail, ew_errname(status), detail);
+    nng_close(f->push);
+    assert_int_equal(stage_close(&f->s), status);
+    hand_delete_prefix("/foreign/");
+}
+
+/* The run goes on, ready, and writes. */
+static void forge_survives(forging *f) {
+    stage_do(&f->s, put_one);
+    assert_int_equal(hand_get("/foreign/a").version, 1);
+    stage_await_ready(&f->s, true);
+    nng_close(f->push);
+    assert_int_equal(stage_close(&f->s), EW_ERR_CANCELLED);
+    hand_delete_prefix("/foreign/");
+}
+
+/* A key outside the prefix, put without a compare: 57 bytes. */
+static size_t pack_forged_put(uint8_t *out, size_t size, uint64_t batch, const char *key) {
+    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
+    Pb__RequestOp op = PB__REQUEST_OP__INIT, *ops[] = {&op};
+    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
+    uint8_t bytes[128];
+    put.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)(uintptr_t)key};
+    op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
+    op.request_put = &put;
+    txn.success = ops;
+    txn.n_success = 1;
+    Msg__Unit unit = MSG__UNIT__INIT, *units[] = {&unit};
+    unit.txn = (ProtobufCBinaryData){pb__txn_request__pack(&txn, bytes), bytes};
+    unit.groups = unit.ops = 1;
+    Msg__Patches patches = MSG__PATCHES__INIT;
+    patches.batch = batch;
+    patches.units = units;
+    patches.n_units = 1;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    m.patches = &patches;
+    assert_true(msg__message__get_packed_size(&m) <= size);
+    return msg__message__pack(&m, out);
+}
+
+static void test_forged_patches(void **state) {
+    (void)state;
+    static const uint64_t batches[] = {1, 7, 0};
+    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
+        forging f;
+        uint8_t body[256];
+        forge_begin(&f, "committer");
+        send_raw(f.push, body, pack_forged_put(body, sizeof body, batches[i], "/outside/a"));
+        await_healed(&f.s, 1); /* the reactor is told: an outcome of a batch that it did not send */
+        assert_false(hand_get("/outside/a").present);
+        if (batches[i] == 1) { /* that number is used now, so the reactor's own is refused */
+            stage_begin(&f.s, put_one);
+            forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1 after batch 1");
+        } else {
+            forge_survives(&f);
+        }
+        assert_false(hand_get("/outside/a").present);
+    }
+}
+
+/* The same to a committer by itself, whose prefix is /alone. */
+static void test_forged_patches_for_a_single_committer(void **state) {
+    (void)state;
+    peer p;
+    uint8_t body[256];
+    peer_open(&p);
+    start_committer(&p, "off");
+    send_raw(p.push, body, pack_forged_put(body, sizeof body, 1, "/outside/a"));
+    assert_int_equal(expect_outcome(&p, 1).status, EW_ERR_BAD_MESSAGE);
+    assert_false(hand_get("/outside/a").present);
+    ew_actor_stop(p.actor, NULL);
+    peer_close(&p);
+}
+
+static int hold(stage *s, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
+    stage_hold(s);
+    return EW_OK;
+}
+
+/* A second batch, while one is in flight: that one is decided, and then the run ends. */
+static void test_forged_patches_while_a_batch_is_out(void **state) {
+    (void)state;
+    forging f;
+    uint8_t body[256];
+    forge_begin(&f, "committer");
+    stage_begin(&f.s, hold);
+    stage_await_held(&f.s);
+    scene_pause_etcd();
+    stage_release(&f.s);
+    /* The reactor's own batch comes before this one or after it: either way there are two. */
+    send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/foreign/b"));
+    await_bad_count(&f.s, 1);
+    scene_resume_etcd();
+    forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
+}
+
+/* Two bytes that ask for an end: nobody of the worker's has asked. */
+static void test_two_bytes_to_the_reactor(void **state) {
+    (void)state;
+    static const char *const bodies[] = {"\x4a\x00", "\x42\x00",         "\x42\x02\x10\x01",
+                                         "\x52\x00", "\x52\x02\x08\x02", "\x52\x02\x08\x07"};
+    static const size_t sizes[] = {2, 2, 4, 2, 4, 4}; /* STOP, SESSION, and DOWN of nobody */
+    forging f;
+    forge_begin(&f, "reactor");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        send_raw(f.push, bodies[i], sizes[i]);
+    await_healed(&f.s, 4);
+    forge_survives(&f);
+}
+
+/* DOWN of a peer that lives: the run ends, saying so. */
+static void test_forged_down(void **state) {
+    (void)state;
+    forging f;
+    forge_begin(&f, "reactor");
+    send_raw(f.push, "\x52\x02\x08\x01", 4);
+    forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
+    forge_begin(&f, "reactor");
+    send_raw(f.push, "\x52\x02\x08\x03\x52\x02\x08\x01", 8); /* protobuf: the last one counts */
+    forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
+    forge_begin(&f, "watcher");
+    send_raw(f.push, "\x4a\x00", 2); /* STOP, which a watcher must believe */
+    forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
+}
+
+static void send_progress(nng_socket push, int64_t revision) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Progress progress = MSG__PROGRESS__INIT;
+    m.epoch = 1;
+    progress.revision = revision;
+    m.progress = &progress;
+    send_message(push, &m);
+}
+
+/* A revision that is not etcd's would hide every later event: the first of them is below it. */
+static void test_forged_progress(void **state) {
+    (void)state;
+    forging f;
+    forge_begin(&f, "reactor");
+    send_progress(f.push, INT64_C(1) << 60);
+    hand_put("/foreign/x", "1");
+    await_healed(&f.s, 1);
+    assert_true(stage_stats(&f.s).revision < INT64_C(1) << 60);
+    forge_survives(&f);
+    forge_begin(&f, "reactor");
+    send_progress(f.push, 1); /* the past */
+    await_healed(&f.s, 1);
+    forge_survives(&f);
+}
+
+static void send_events(nng_socket push, int64_t revision, int64_t mod_revision) {
+    Pb__KeyValue kv = PB__KEY_VALUE__INIT;
+    Pb__Event event = PB__EVENT__INIT, *events[] = {&event};
+    Pb__WatchResponse r = PB__WATCH_RESPONSE__INIT;
+    uint8_t bytes[128];
+    static uint8_t key[] = "/foreign/phantom";
+    kv.key = (ProtobufCBinaryData){sizeof key - 1, key};
+    kv.mod_revision = mod_revision;
+    event.kv = &kv;
+    r.events = events;
+    r.n_events = 1;
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Events e = MSG__EVENTS__INIT;
+    e.revision = revision;
+    e.response = (ProtobufCBinaryData){pb__watch_response__pack(&r, bytes), bytes};
+    m.epoch = 1;
+    m.events = &e;
+    send_message(push, &m);
+}
+
+static int look_for_phantom(stage *s, ew_tick *t) {
+    ew_entry e;
+    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/phantom"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/x"), &e) == EW_OK);
+    return EW_OK;
+}
+
+static void test_forged_events(void **state) {
+    (void)state;
+    forging f;
+    forge_begin(&f, "reactor");
+    send_events(f.push, 1000000, 2000000); /* contradict themselves */
+    forge_end(&f, EW_ERR_BAD_MESSAGE,
+              "EVENTS: revision 1000000, but the highest mod_revision of its events is 2000000");
+    forge_begin(&f, "reactor");
+    send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
+    hand_put("/foreign/x", "1");
+    await_healed(&f.s, 1);
+    stage_do(&f.s, look_for_phantom);
+    forge_survives(&f);
+    forge_begin(&f, "reactor");
+    send_events(f.push, 2, 2); /* the past */
+    await_healed(&f.s, 1);
+    forge_survives(&f);
+}
+
+static void send_outcome(nng_socket push, uint64_t batch, uint32_t units) {
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Outcome o = MSG__OUTCOME__INIT;
+    o.batch = batch;
+    o.units = units;
+    m.outcome = &o;
+    send_message(push, &m);
+}
+
+static void test_forged_outcomes(void **state) {
+    (void)state;
+    forging f;
+    forge_begin(&f, "reactor");
+    send_outcome(f.push, 77, 1);
+    await_healed(&f.s, 1);
+    forge_survives(&f);
+    forge_begin(&f, "reactor");
+    stage_begin(&f.s, hold);
+    stage_await_held(&f.s);
+    scene_pause_etcd();
+    send_outcome(f.push, 1, 9); /* taken after the tick, when batch 1 is out: it has one unit */
+    stage_release(&f.s);
+    scene_resume_etcd();
+    forge_end(&f, EW_ERR_BAD_MESSAGE, "OUTCOME: 9 of 1 units");
 }
 
 /* A message of an old epoch, cut off at every length and with every byte changed: some are still messages, none may do
@@ -523,10 +778,9 @@ static void test_mutilated_messages(void **state) {
         for (int bit = 0; bit < 8; bit++) {
             memcpy(copy, body, size);
             copy[at] ^= (uint8_t)(1 << bit);
-            /* A changed tag may make it a stop, a session's end or an actor's: those it would have to believe. */
+            /* A changed tag may make it an actor's end: that it would have to believe. */
             Msg__Message *changed = msg__message__unpack(NULL, size, copy);
-            bool harmless = changed == NULL || (changed->stop == NULL && changed->down == NULL &&
-                                                changed->session == NULL && changed->epoch == 0);
+            bool harmless = changed == NULL || (changed->down == NULL && changed->epoch == 0);
             if (changed != NULL)
                 msg__message__free_unpacked(changed, NULL);
             if (harmless)
@@ -552,6 +806,14 @@ int main(void) {
         scene_test(test_stop_without_an_answer),
         scene_test(test_two_actors_at_one_url),
         scene_test(test_foreign_messages),
+        scene_test(test_forged_patches),
+        scene_test(test_forged_patches_for_a_single_committer),
+        scene_test(test_forged_patches_while_a_batch_is_out),
+        scene_test(test_two_bytes_to_the_reactor),
+        scene_test(test_forged_down),
+        scene_test(test_forged_progress),
+        scene_test(test_forged_events),
+        scene_test(test_forged_outcomes),
         scene_test(test_mutilated_messages),
     };
     return cmocka_run_group_tests(tests, scene_open, scene_close);

@@ -67,17 +67,22 @@ static void an_actors_end_is_seen_without_unpacking(void **state) {
     m.epoch = 3;
     m.events = &events;
     events.response = message_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
-    assert_false(message_is_down(packed(&m)));
+    assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__NONE);
     Msg__Down down = MSG__DOWN__INIT;
+    down.status = -3;
     m.down = &down; /* behind the events */
-    assert_true(message_is_down(packed(&m)));
+    assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__NONE);
+    down.actor = MSG__ACTOR__COMMITTER;
+    assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__COMMITTER);
     Msg__Message alone = MSG__MESSAGE__INIT;
     alone.down = &down;
     down.detail = (char *)(uintptr_t) "the end";
-    assert_true(message_is_down(packed(&alone)));
-    assert_false(message_is_down(EW_STR("")));
-    assert_false(message_is_down(EW_STR("\x1a\xff\x52\x00"))); /* events longer than the body */
-    assert_false(message_is_down(EW_STR("\x52\x05")));         /* an end longer than the body */
+    assert_int_equal(message_down_actor(packed(&alone)), MSG__ACTOR__COMMITTER);
+    assert_int_equal(message_down_actor(EW_STR("")), MSG__ACTOR__NONE);
+    assert_int_equal(message_down_actor(EW_STR("\x1a\xff\x52\x00")),
+                     MSG__ACTOR__NONE); /* events longer than the body */
+    assert_int_equal(message_down_actor(EW_STR("\x52\x02\x10\x01")), MSG__ACTOR__NONE); /* a status alone */
+    assert_int_equal(message_down_actor(EW_STR("\x52\x05")), MSG__ACTOR__NONE); /* an end longer than the body */
 }
 
 static void a_submit_carries_all_that_was_put_into_it(void **state) {

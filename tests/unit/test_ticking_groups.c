@@ -433,27 +433,61 @@ static void test_too_large_for_the_server(void **state) {
     assert_ended(l, EW_ERR_TOO_LARGE, "group 1: ");
 }
 
-/* Outcomes that are nobody's are dropped; one that contradicts itself ends the run, and says that nobody knows. */
-static void test_bad_outcomes(void **state) {
+/* An outcome of a batch that is not out says that something is lost: while one is out, the peers are stopped, so that
+ * its outcome comes or never will. */
+static void test_outcomes_of_other_batches(void **state) {
     (void)state;
     ticking_stats stats;
     start(three);
     Msg__Outcome o = outcome_of(l, EW_OK, 3, 12);
     o.batch = 9;
+    o.detail = "why";
     take_outcome(l, o);
     assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
+    assert_int_equal(l->peer_stops, 1);
+    assert_int_equal(l->resyncs, 0);
+    take_outcome(l, o); /* one end is enough */
+    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body"});
+    assert_int_equal(l->peer_stops, 1);
     committed(l, 12);
-    committed(l, 12);
-    ticking_get_stats(l->t, &stats);
-    assert_int_equal(stats.bad_messages, 2);
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: of batch 9, but another one is out: why");
+    assert_done(&notes[0], EW_OK, 12);
 
-    static const int statuses[] = {EW_OK, EW_ERR_REFUSED, EW_OK, 5};
-    static const uint32_t units[] = {2, 3, 4, 1};
-    for (int i = 0; i < 4; i++) {
+    use(&plain_config);
+    start(three);
+    committed(l, 12);
+    committed(l, 12); /* again */
+    ticking_get_stats(l->t, &stats);
+    assert_int_equal(stats.breaches, 1);
+    assert_int_equal(l->resyncs, 1);
+    assert_false(l->ended);
+}
+
+/* A message that cannot be read may have been the outcome. */
+static void test_an_outcome_may_be_lost(void **state) {
+    (void)state;
+    start(three);
+    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is no Message"});
+    assert_int_equal(l->peer_stops, 1);
+    assert_false(l->ended);
+    committed(l, 12);
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "a body of 2 bytes is no Message");
+    assert_done(&notes[0], EW_OK, 12);
+}
+
+/* One that contradicts itself ends the run, and says that nobody knows. */
+static void test_bad_outcomes(void **state) {
+    (void)state;
+    static const int statuses[] = {EW_OK, EW_ERR_REFUSED, EW_OK, 5, EW_OK};
+    static const uint32_t units[] = {2, 3, 4, 1, 3};
+    for (int i = 0; i < 5; i++) {
         use(&plain_config);
         start(three);
-        take_outcome(l, outcome_of(l, statuses[i], units[i], 12));
-        assert_ended(l, EW_ERR_BAD_MESSAGE, "contradicts");
+        Msg__Outcome o = outcome_of(l, statuses[i], units[i], 12);
+        o.n_revisions -= i == 4;
+        take_outcome(l, o);
+        assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: ");
+        assert_ended(l, EW_ERR_BAD_MESSAGE, "contradicts itself");
         assert_done(&notes[0], EW_ERR_UNKNOWN_OUTCOME, 0);
     }
 }
@@ -879,6 +913,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_failed_outcome, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_large_for_the_server, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_outcomes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outcomes_of_other_batches, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_outcome_may_be_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_group, setup, teardown),
         cmocka_unit_test_setup_teardown(test_free_tells, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale, setup, teardown),

@@ -40,7 +40,7 @@ struct life {
     int64_t reply_revision;
     char reply_detail[256];
     uint64_t replied_mask; /* of all ids below 64 */
-    int audits, resyncs;
+    int audits, resyncs, peer_stops;
     uint64_t audit_number;
     int64_t audit_revision;
     int64_t resync_revision;
@@ -90,7 +90,7 @@ static inline void life_free(life *l) {
 }
 
 static inline void look(life *l) {
-    l->ticks = l->resets = l->commits = l->replies = l->audits = l->resyncs = 0;
+    l->ticks = l->resets = l->commits = l->replies = l->audits = l->resyncs = l->peer_stops = 0;
     l->replied_mask = 0;
     l->shown[0] = l->logs[0] = '\0';
 }
@@ -155,6 +155,9 @@ static inline void take_effect(life *l, const ticking_effect *e) {
         l->audits++;
         l->audit_number = e->audit;
         l->audit_revision = e->revision;
+        break;
+    case TICKING_DO_STOP:
+        l->peer_stops++;
         break;
     case TICKING_DO_RESYNC:
         l->resyncs++;

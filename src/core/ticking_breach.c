@@ -1,0 +1,78 @@
+/* Messages that break the protocol of the actors. Only this process can send any (docs/architecture.md, Who may reach a
+ * socket), so one is a mistake of ours or of the application. What it stood for may be lost: the prefix is loaded
+ * again, or the run ends. It is never ignored while the worker calls itself ready. */
+#include "core/ticking_private.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+static const char *count_breach(ticking *t, const char *format, va_list args) {
+    char text[192];
+    vsnprintf(text, sizeof text, format, args);
+    t->stats.bad_messages++;
+    t->stats.breaches++;
+    return ticking_keep_text(t, text);
+}
+
+/* One load heals all breaches before it. One that is under way may have lost a page: then another follows it. */
+static void load_again(ticking *t, const char *why) {
+    if (t->resync_asked)
+        return;
+    t->resync_asked = true;
+    t->resync_after_load = !t->loaded;
+    ticking_log(t, EW_LOG_ERROR, why);
+    if (t->loaded)
+        ticking_load_again(t, 0, false);
+}
+
+void ticking_breach(ticking *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *why = count_breach(t, format, args);
+    va_end(args);
+    if (!t->ending)
+        load_again(t, why);
+}
+
+void ticking_breach_outcome(ticking *t, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    const char *why = count_breach(t, format, args);
+    va_end(args);
+    if (t->ending)
+        return;
+    if (!t->batch_out) {
+        load_again(t, why);
+        return;
+    }
+    ticking_end(t, EW_ERR_BAD_MESSAGE, "%s", why);
+    ticking_emit(t, TICKING_DO_STOP);
+}
+
+/* What belongs to an earlier epoch may come late. If it still comes when this epoch has had no page for long, the page
+ * that began this one was not the watcher's, and no later page of the watcher's will fit. */
+void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch) {
+    enum { STALE_MS = 60000 };
+    t->stats.bad_messages++;
+    if (!t->loaded && epoch > 0 && t->now_ms - t->page_ms > STALE_MS)
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "%s: of epoch %" PRIu64 ", while epoch %" PRIu64 " is never loaded", message,
+                    epoch, t->epoch);
+}
+
+/* ---- loads ---- */
+
+void ticking_breach_load_begins(ticking *t) {
+    t->resync_asked = t->resync_after_load = false;
+}
+
+void ticking_breach_load_ends(ticking *t) {
+    if (!t->resync_after_load)
+        return;
+    t->resync_after_load = false;
+    ticking_load_again(t, 0, false);
+}
+
+bool ticking_is_synced(const ticking *t) {
+    return t->loaded && !t->resync_asked;
+}
