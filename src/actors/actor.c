@@ -27,8 +27,9 @@ static int64_t actor_round(etcd_task *t, int64_t now_ms) {
         a->ops->start(a);
     a->started = true;
     int64_t deadline_ms = a->ended ? INT64_MAX : a->ops->round(a, now_ms);
+    int64_t look_ms = listening_look(mailbox_listened(a->mailbox), now_ms);
     if (!a->ended)
-        return deadline_ms;
+        return deadline_ms < look_ms ? deadline_ms : look_ms;
     if (!a->told)
         tell_end(a);
     return a->ops->needed != NULL && a->ops->needed(a) ? INT64_MAX : ETCD_TASK_OVER;

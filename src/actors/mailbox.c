@@ -280,6 +280,10 @@ static void stop_serving(mailbox *mb) {
     listening_free(mb->served);
 }
 
+listening *mailbox_listened(const mailbox *mb) {
+    return mb->listening;
+}
+
 listening *mailbox_served(const mailbox *mb) {
     return mb->served;
 }

@@ -97,7 +97,8 @@ void publisher_close(publisher *p); /* NULL is fine */
 
 /* The listening socket of one of these, to look at; NULL if there is none. Valid until it is closed. */
 typedef struct listening listening;
-listening *mailbox_served(const mailbox *mb);
+listening *mailbox_listened(const mailbox *mb); /* for messages */
+listening *mailbox_served(const mailbox *mb);   /* for requests */
 listening *publisher_served(const publisher *p);
 
 /* The URL that is listened at, with the port that was chosen for a port 0. */
@@ -112,9 +113,10 @@ typedef struct mailbox_connections {
 /* Adds the counts of `l` to `*sum`. Any thread. */
 void listening_count(listening *l, mailbox_connections *sum);
 
-/* Counts the handshakes that nng has refused, and logs them; does nothing if that was done less than a second ago. One
- * thread. NULL is fine for both. */
-void listening_look(listening *l, int64_t now_ms);
+/* Counts the handshakes that nng has refused, logs them, and replaces a listener that has stopped to accept. Does
+ * nothing if that was done less than a second ago. Answers when to call it again; INT64_MAX for inproc, which needs
+ * none of this. One thread. NULL is fine for both. */
+int64_t listening_look(listening *l, int64_t now_ms);
 
 /* Whether the files of a tls+tcp place can be used. */
 int mailbox_check_tls(const mailbox_place *place, ew_error *err);

@@ -4,14 +4,14 @@
 #include "core/log_limit.h"
 #include "core/socket_url.h"
 #include "etcd/etcd.h"
-#include "etcd/file.h"
-#include "etcd/pem.h"
 
-#include <nng/supplemental/tls/tls.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 enum { FILE_MODE = 0660, LOOK_EVERY_MS = 1000 };
 
@@ -23,6 +23,7 @@ typedef struct connection {
 
 struct listening {
     char *worker, *url; /* the URL that is listened at, with its real port; both owned */
+    nng_socket socket;
     nng_listener listener;
     bool requests;
     size_t most_bytes;
@@ -31,9 +32,16 @@ struct listening {
     connection *open;
     size_t open_count, open_capacity;
     mailbox_connections counts;
-    uint64_t refused_by_nng; /* what nng's statistics said last */
-    int64_t look_ms;         /* when they are read again */
     log_limit limit;
+    bool seen; /* a connection has come since the probe was sent */
+
+    /* Of listening_look. */
+    int64_t look_ms;         /* when nng's statistics are read again */
+    uint64_t refused_by_nng; /* what they said last */
+    uint64_t failed;         /* and of failures of other kinds */
+    int probe;               /* the socket of a probe that is out; -1: none is */
+    int64_t replaced_ms;     /* when the listener was replaced; 0: it was not */
+    int64_t wait_ms;         /* and how long after that the next one may be */
 };
 
 int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
@@ -106,9 +114,17 @@ static void remove_connection(listening *l, int id) {
     log_dropped(l, why);
 }
 
+static void note_seen(listening *l) {
+    pthread_mutex_lock(&l->lock);
+    l->seen = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg) {
     listening *l = arg;
     int id = nng_pipe_id(pipe);
+    if (event == NNG_PIPE_EV_ADD_PRE)
+        note_seen(l);
     if (event == NNG_PIPE_EV_ADD_PRE && is_browser(pipe)) {
         pthread_mutex_lock(&l->lock);
         l->counts.refused++;
@@ -128,6 +144,63 @@ void listening_heard(listening *l, nng_pipe pipe) {
     if (c != NULL)
         c->heard = true;
     pthread_mutex_unlock(&l->lock);
+}
+
+static bool is_scheme(const char *url, const char *scheme) {
+    return strncmp(url, scheme, strlen(scheme)) == 0;
+}
+
+/* ---- listening ---- */
+
+static int set_tls(listening *l, const mailbox_place *place, ew_error *err) {
+    nng_tls_config *tls;
+    int status = mailbox_make_tls(&tls, place, err);
+    if (status != EW_OK)
+        return status;
+    int rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, tls);
+    nng_tls_config_free(tls); /* the listener has its own reference */
+    return rv == 0 ? EW_OK : nng_failed(err, "TLS for", place->url, rv);
+}
+
+/* The port that the kernel chose, if it was left to it. */
+static bool resolve_url(listening *l, const char *url) {
+    char resolved[512];
+    int port;
+    bool has_port = nng_listener_get_int(l->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0 &&
+                    socket_url_with_port(url, port, resolved, sizeof resolved);
+    l->url = strdup(has_port ? resolved : url);
+    return l->url != NULL;
+}
+
+static int notify(listening *l) {
+    int rv = 0;
+    for (int event = NNG_PIPE_EV_ADD_PRE; rv == 0 && event < NNG_PIPE_EV_NUM; event++)
+        rv = nng_pipe_notify(l->socket, (nng_pipe_ev)event, pipe_event, l);
+    return rv;
+}
+
+static int start_listener(listening *l, const mailbox_place *place, ew_error *err) {
+    int rv = nng_listener_create(&l->listener, l->socket, place->url);
+    if (rv == 0)
+        rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
+    if (rv == 0 && is_scheme(place->url, "ipc://"))
+        rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
+    if (rv != 0)
+        return nng_failed(err, "listening at", place->url, rv);
+    int status = is_scheme(place->url, "tls+tcp://") ? set_tls(l, place, err) : EW_OK;
+    if (status == EW_OK && (rv = nng_listener_start(l->listener, 0)) != 0)
+        return nng_failed(err, "listening at", place->url, rv);
+    return status;
+}
+
+static int listen_at(listening *l, const mailbox_place *place, ew_error *err) {
+    int rv = notify(l);
+    if (rv != 0)
+        return nng_failed(err, "listening at", place->url, rv);
+    int status = start_listener(l, place, err);
+    if (status == EW_OK && !resolve_url(l, place->url))
+        status = ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
+    return status;
 }
 
 /* ---- what nng alone knows ---- */
@@ -150,29 +223,121 @@ static nng_stat *find_listener(nng_stat *all, nng_listener listener) {
     return NULL;
 }
 
-/* Handshakes that failed: of TLS (`auth`), and of nng's protocols (`proto`). Such a connection raises no event. */
-static uint64_t count_refused(const listening *l) {
+typedef struct failures {
+    uint64_t refused; /* handshakes that failed: of TLS, and of nng's protocols. Such a connection raises no event */
+    uint64_t others;
+} failures;
+
+static bool read_failures(const listening *l, failures *out) {
     nng_stat *all;
     if (nng_stats_get(&all) != 0)
-        return l->refused_by_nng;
+        return false;
     nng_stat *own = find_listener(all, l->listener);
-    uint64_t n = own != NULL ? stat_of(own, "auth") + stat_of(own, "proto") : l->refused_by_nng;
+    if (own != NULL)
+        *out = (failures){stat_of(own, "auth") + stat_of(own, "proto"), stat_of(own, "other")};
     nng_stats_free(all);
-    return n;
+    return own != NULL;
 }
 
-void listening_look(listening *l, int64_t now_ms) {
-    if (l == NULL || now_ms < l->look_ms)
-        return;
-    l->look_ms = now_ms + LOOK_EVERY_MS;
-    uint64_t n = count_refused(l);
-    bool more = n > l->refused_by_nng;
+static void count_refused(listening *l, uint64_t refused) {
+    bool more = refused > l->refused_by_nng;
     pthread_mutex_lock(&l->lock);
-    l->counts.refused += n - l->refused_by_nng;
-    l->refused_by_nng = n;
+    l->counts.refused += refused - l->refused_by_nng;
+    l->refused_by_nng = refused;
     pthread_mutex_unlock(&l->lock);
     if (more)
         log_dropped(l, "its handshake failed: no valid client certificate, or not an nng socket of the right kind");
+}
+
+/* ---- listeners that are deaf ----
+ *
+ * A client of ipc that is gone before nng 1.5 has written its greeting (EPIPE) ends the accepting of its listener for
+ * good; the kernel goes on to take connections, which nobody serves. Any program that looks whether somebody listens
+ * does that, nng itself before it removes a stale socket file. So after a failed connection a probe is sent, and a
+ * listener that does not see it is replaced. tcp, TLS and ws report other errors and go on. */
+
+/* Connects, and greets as nng does, with a protocol that no socket has: it is seen, and refused. */
+static int send_probe(const char *path) {
+    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0, 0, 0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    if (fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+                    send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting)) {
+        close(fd);
+        fd = -1;
+    }
+    return fd;
+}
+
+static void end_probe(listening *l) {
+    if (l->probe >= 0)
+        close(l->probe);
+    l->probe = -1;
+}
+
+/* nng loses some kilobytes with each listener that is closed while connections wait to be accepted: in a minute no more
+ * than one is replaced, if it happens again and again. */
+static bool may_replace(listening *l, int64_t now_ms) {
+    enum { QUIET_MS = 600000, FIRST_WAIT_MS = 1000, WAIT_MS_MAX = 60000 };
+    if (now_ms < l->replaced_ms + l->wait_ms)
+        return false;
+    bool again = l->replaced_ms != 0 && now_ms < l->replaced_ms + QUIET_MS;
+    l->wait_ms = again ? 2 * l->wait_ms : FIRST_WAIT_MS;
+    if (l->wait_ms > WAIT_MS_MAX)
+        l->wait_ms = WAIT_MS_MAX;
+    l->replaced_ms = now_ms;
+    return true;
+}
+
+/* Its connections break with it; clients of nng connect again and send again. */
+static void listen_again(listening *l) {
+    ew_error err = {0};
+    const mailbox_place place = {.url = l->url};
+    nng_listener_close(l->listener);
+    l->refused_by_nng = l->failed = 0;
+    if (start_listener(l, &place, &err) == EW_OK)
+        log_fields(EW_LOG_WARN, l->worker, "sockets", "listener replaced: it had stopped accepting connections",
+                   {"url", l->url, 0});
+    else
+        log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener cannot be replaced", {"url", l->url, 0},
+                   {"detail", err.detail, 0});
+}
+
+static bool was_seen(listening *l) {
+    pthread_mutex_lock(&l->lock);
+    bool seen = l->seen;
+    l->seen = false;
+    pthread_mutex_unlock(&l->lock);
+    return seen;
+}
+
+static void check_alive(listening *l, uint64_t failed, int64_t now_ms) {
+    if (l->probe < 0 && failed != l->failed) {
+        was_seen(l);
+        l->failed = failed;
+        l->probe = send_probe(socket_url_path(l->url));
+    } else if (l->probe >= 0 && was_seen(l)) {
+        end_probe(l);
+    } else if (l->probe >= 0 && may_replace(l, now_ms)) {
+        end_probe(l);
+        listen_again(l);
+    }
+}
+
+int64_t listening_look(listening *l, int64_t now_ms) {
+    failures f;
+    if (l == NULL || is_scheme(l->url, "inproc://"))
+        return INT64_MAX;
+    if (now_ms < l->look_ms)
+        return l->look_ms;
+    l->look_ms = now_ms + LOOK_EVERY_MS;
+    if (!read_failures(l, &f))
+        return l->look_ms;
+    count_refused(l, f.refused);
+    if (is_scheme(l->url, "ipc://"))
+        check_alive(l, f.others, now_ms);
+    return l->look_ms;
 }
 
 void listening_count(listening *l, mailbox_connections *sum) {
@@ -189,111 +354,7 @@ const char *listening_url(const listening *l) {
     return l != NULL ? l->url : NULL;
 }
 
-/* ---- listening ---- */
-
-/* TLS 1.2 and newer; where the engine has no 1.3, 1.2 alone. */
-static int set_versions(nng_tls_config *tls) {
-    int rv = nng_tls_config_version(tls, NNG_TLS_1_2, NNG_TLS_1_3);
-    return rv == 0 ? 0 : nng_tls_config_version(tls, NNG_TLS_1_2, NNG_TLS_1_2);
-}
-
-/* Texts of files that are checked already: what nng refuses now is a kind of key that its TLS does not know. */
-static int use_texts(nng_tls_config *tls, const char *cert, const char *key, const char *ca, ew_error *err) {
-    int rv = nng_tls_config_own_cert(tls, cert, key, NULL);
-    if (rv != 0)
-        return nng_failed(err, "TLS:", "listen_cert_file, listen_key_file", rv);
-    rv = nng_tls_config_ca_chain(tls, ca, NULL);
-    return rv == 0 ? EW_OK : nng_failed(err, "TLS:", "listen_ca_file", rv);
-}
-
-static int use_files(nng_tls_config *tls, const mailbox_place *place, ew_error *err) {
-    const pem_file cert_file = {"listen_cert_file", place->cert_file}, key_file = {"listen_key_file", place->key_file},
-                   ca_file = {"listen_ca_file", place->ca_file};
-    char *cert = NULL, *key = NULL, *ca = NULL;
-    int status = file_read(&cert, cert_file.option, cert_file.path, err);
-    if (status == EW_OK)
-        status = file_read(&key, key_file.option, key_file.path, err);
-    if (status == EW_OK)
-        status = file_read(&ca, ca_file.option, ca_file.path, err);
-    if (status == EW_OK)
-        status = pem_check_pair(cert, &cert_file, key, &key_file, err);
-    if (status == EW_OK)
-        status = pem_check_authorities(ca, &ca_file, err);
-    if (status == EW_OK)
-        status = use_texts(tls, cert, key, ca, err);
-    file_free(cert);
-    file_free(key);
-    file_free(ca);
-    return status;
-}
-
-static int make_tls(nng_tls_config **out, const mailbox_place *place, ew_error *err) {
-    int rv = nng_tls_config_alloc(out, NNG_TLS_MODE_SERVER);
-    if (rv == NNG_ENOTSUP)
-        return ew_fail(err, EW_ERR_INVALID, "%s: this libnng was built without TLS", place->url);
-    if (rv != 0)
-        return nng_failed(err, "TLS for", place->url, rv);
-    int status = use_files(*out, place, err);
-    if (status == EW_OK &&
-        ((rv = nng_tls_config_auth_mode(*out, NNG_TLS_AUTH_MODE_REQUIRED)) != 0 || (rv = set_versions(*out)) != 0))
-        status = nng_failed(err, "TLS for", place->url, rv);
-    if (status != EW_OK)
-        nng_tls_config_free(*out);
-    return status;
-}
-
-int mailbox_check_tls(const mailbox_place *place, ew_error *err) {
-    nng_tls_config *tls;
-    int status = make_tls(&tls, place, err);
-    if (status == EW_OK)
-        nng_tls_config_free(tls);
-    return status;
-}
-
-static int set_tls(listening *l, const mailbox_place *place, ew_error *err) {
-    nng_tls_config *tls;
-    int status = make_tls(&tls, place, err);
-    if (status != EW_OK)
-        return status;
-    int rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, tls);
-    nng_tls_config_free(tls); /* the listener has its own reference */
-    return rv == 0 ? EW_OK : nng_failed(err, "TLS for", place->url, rv);
-}
-
-/* The port that the kernel chose, if it was left to it. */
-static bool resolve_url(listening *l, const char *url) {
-    char resolved[512];
-    int port;
-    bool has_port = nng_listener_get_int(l->listener, NNG_OPT_TCP_BOUND_PORT, &port) == 0 &&
-                    socket_url_with_port(url, port, resolved, sizeof resolved);
-    l->url = strdup(has_port ? resolved : url);
-    return l->url != NULL;
-}
-
-static int notify(listening *l, nng_socket s) {
-    int rv = 0;
-    for (int event = NNG_PIPE_EV_ADD_PRE; rv == 0 && event < NNG_PIPE_EV_NUM; event++)
-        rv = nng_pipe_notify(s, (nng_pipe_ev)event, pipe_event, l);
-    return rv;
-}
-
-static int listen_at(listening *l, nng_socket s, const mailbox_place *place, ew_error *err) {
-    int rv = notify(l, s);
-    if (rv == 0)
-        rv = nng_listener_create(&l->listener, s, place->url);
-    if (rv == 0)
-        rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
-    if (rv == 0 && strncmp(place->url, "ipc://", 6) == 0)
-        rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
-    if (rv != 0)
-        return nng_failed(err, "listening at", place->url, rv);
-    int status = strncmp(place->url, "tls+tcp://", 10) == 0 ? set_tls(l, place, err) : EW_OK;
-    if (status != EW_OK)
-        return status;
-    if ((rv = nng_listener_start(l->listener, 0)) != 0)
-        return nng_failed(err, "listening at", place->url, rv);
-    return resolve_url(l, place->url) ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
-}
+/* ---- life ---- */
 
 int listening_open(listening **out, nng_socket s, const mailbox_place *place, bool requests, size_t most_bytes,
                    ew_error *err) {
@@ -307,15 +368,18 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
         free(l);
         return ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
     }
+    l->socket = s;
+    l->probe = -1;
     l->requests = requests;
     l->most_bytes = most_bytes;
     *out = l; /* also on failure, until the socket is closed: its events name it */
-    return listen_at(l, s, place, err);
+    return listen_at(l, place, err);
 }
 
 void listening_free(listening *l) {
     if (l == NULL)
         return;
+    end_probe(l);
     pthread_mutex_destroy(&l->lock);
     free(l->open);
     free(l->worker);

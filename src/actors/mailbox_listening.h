@@ -6,9 +6,13 @@
 #include "actors/mailbox.h"
 
 #include <nng/nng.h>
+#include <nng/supplemental/tls/tls.h>
 
 /* A failure of nng as an error. */
 int nng_failed(ew_error *err, const char *what, const char *url, int rv);
+
+/* The TLS of a place, from its files: to be freed with nng_tls_config_free. */
+int mailbox_make_tls(nng_tls_config **out, const mailbox_place *place, ew_error *err);
 
 /* Listens with `s` at the place. With `requests`, each connection is expected to send some: one that ends without is
  * counted. Messages of more than `most_bytes` close their connection (0: no limit; inproc has none). Whatever it

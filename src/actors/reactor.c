@@ -381,29 +381,34 @@ static void publish_counters(reactor_actor *r) {
 #undef PUBLISH
 }
 
-static bool has_outward_sockets(const reactor_actor *r) {
-    return mailbox_served(r->mailbox) != NULL || r->ticks != NULL;
+static int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
 }
 
-void reactor_look_at_sockets(reactor_actor *r) {
+static listening *served(const reactor_actor *r) {
+    return r->mailbox != NULL ? mailbox_served(r->mailbox) : NULL;
+}
+
+void reactor_count_connections(reactor_actor *r) {
     mailbox_connections sum = {0};
-    listening *submit = r->mailbox != NULL ? mailbox_served(r->mailbox) : NULL, *ticks = publisher_served(r->ticks);
-    listening_look(submit, etcd_now_ms());
-    listening_look(ticks, etcd_now_ms());
-    listening_count(submit, &sum);
-    listening_count(ticks, &sum);
+    listening_count(served(r), &sum);
+    listening_count(publisher_served(r->ticks), &sum);
     atomic_store_explicit(&r->counters.connections, sum.accepted, memory_order_relaxed);
     atomic_store_explicit(&r->counters.connections_refused, sum.refused, memory_order_relaxed);
     atomic_store_explicit(&r->counters.connections_silent, sum.silent, memory_order_relaxed);
 }
 
+/* Answers when to look again. */
+static int64_t look_at_sockets(reactor_actor *r, int64_t now_ms) {
+    int64_t submit_ms = listening_look(served(r), now_ms);
+    int64_t ticks_ms = listening_look(publisher_served(r->ticks), now_ms);
+    reactor_count_connections(r);
+    return least(submit_ms, ticks_ms);
+}
+
 static int64_t start_deadline_ms(const reactor_actor *r) {
     bool waiting = !r->loaded && r->start_timeout_ms > 0;
     return waiting ? r->started_ms + r->start_timeout_ms : INT64_MAX;
-}
-
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
 }
 
 static int64_t next_deadline_ms(const reactor_actor *r) {
@@ -443,11 +448,10 @@ static void round_once(reactor_actor *r) {
     }
     absence_note(&r->absence, r->name, !r->connected && r->told_health, now_ms, NULL);
     publish_counters(r);
-    if (has_outward_sockets(r))
-        reactor_look_at_sockets(r);
+    int64_t look_ms = look_at_sockets(r, now_ms);
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
         return;
-    sleep_until(r, now_ms, next_deadline_ms(r), ticking_wants_outcome_only(r->core));
+    sleep_until(r, now_ms, least(look_ms, next_deadline_ms(r)), ticking_wants_outcome_only(r->core));
 }
 
 void reactor_run(reactor_actor *r) {

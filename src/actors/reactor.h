@@ -65,7 +65,7 @@ typedef struct reactor_actor {
 void reactor_run(reactor_actor *r);
 
 /* Brings the counters of connections up to date. On the reactor's thread, or when that is over. */
-void reactor_look_at_sockets(reactor_actor *r);
+void reactor_count_connections(reactor_actor *r);
 
 /* Answers a SUBMIT request. */
 void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail);

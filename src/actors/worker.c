@@ -230,7 +230,7 @@ static void close_sockets(ew_worker *w) {
     w->control = NULL;
     pthread_mutex_unlock(&w->lock);
     outbox_close(control);
-    reactor_look_at_sockets(&w->reactor);
+    reactor_count_connections(&w->reactor);
     publisher_close(w->reactor.ticks);
     w->reactor.ticks = NULL;
     mailbox_close(w->reactor.mailbox);

@@ -455,6 +455,16 @@ static void await_healed(stage *s, uint64_t count) {
                  stage_stats(s).ready);
 }
 
+static bool has_snapshots(void *arg) {
+    const void *const *both = arg;
+    return stage_stats((stage *)(uintptr_t)both[0]).snapshots > *(const uint64_t *)both[1];
+}
+
+static void await_loaded_again(stage *s, uint64_t snapshots) {
+    const void *both[] = {s, &snapshots};
+    assert_true(scene_until(has_snapshots, both));
+}
+
 /* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
  * a load of the prefix. The run goes on. */
 static void test_foreign_messages(void **state) {
@@ -494,8 +504,8 @@ static void test_foreign_messages(void **state) {
             send_message(push, &m);
             counted += 4;
         }
+        await_loaded_again(&s, snapshots);
         await_healed(&s, counted);
-        assert_true(stage_stats(&s).snapshots > snapshots);
         nng_close(push);
         counted = stage_stats(&s).bad_messages; /* the committer's are told to the reactor, which counts them too */
     }

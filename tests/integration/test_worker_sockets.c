@@ -224,6 +224,35 @@ static void test_ipc_files_that_are_there(void **state) {
     folder_remove(&f);
 }
 
+static void leave_at_once(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    connect(fd, (struct sockaddr *)&address, sizeof address); /* a busy or replaced listener may refuse */
+    close(fd);
+}
+
+/* Programs that connect and are gone make nng 1.5 deaf: the listener is replaced. */
+static void test_clients_that_are_gone_at_once(void **state) {
+    (void)state;
+    stage s;
+    folder f;
+    folder_make(&f);
+    open_at(&s, f.url, f.ticks_url);
+    stage_start(&s);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 20; i++) {
+            leave_at_once(f.file);
+            leave_at_once(f.ticks_url + strlen("ipc://"));
+        }
+        put_at(&s, "after them");
+        expect_tick(&s);
+        expect_socket_file(f.file);
+    }
+    end_stage(&s);
+    folder_remove(&f);
+}
+
 static void test_ipc_directories(void **state) {
     (void)state;
     stage s;
@@ -574,6 +603,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_ipc),
         scene_test(test_ipc_files_that_are_there),
+        scene_test(test_clients_that_are_gone_at_once),
         scene_test(test_ipc_directories),
         scene_test(test_tcp_and_ws_on_loopback),
         scene_test(test_refused_urls),
