@@ -4,10 +4,17 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { QUEUE_BYTES = 1 << 18, END_MS = 1000 };
+
+/* What the thread writes to. */
+typedef struct outlet {
+    int fd, give_up;
+    bool torn; /* the last byte written is not the end of a line */
+} outlet;
 
 static struct {
     pthread_mutex_t lock; /* all below */
@@ -15,7 +22,7 @@ static struct {
     bool made; /* the condition variable */
     bool running, closing;
     pthread_t thread;
-    int fd;
+    int fd, give_up; /* the latter an eventfd: what is left need not be written */
     log_note_fn note;
 
     /* The queue: whole lines in a ring. */
@@ -78,39 +85,42 @@ static uint64_t count_lines(const char *text, size_t len) {
 
 /* ---- the thread ---- */
 
-/* Answers how many bytes were written. Waits as long as the descriptor makes it wait. */
-static size_t write_all(int fd, const char *text, size_t len) {
+/* Waits until the descriptor takes something, or cannot; false if the end has come. So the thread waits here, from
+ * where it can be called away, and hardly ever inside write(2). */
+static bool wait_for_room(int fd, int give_up) {
+    struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = give_up, .events = POLLIN}};
+    while (poll(fds, 2, -1) < 0 && errno == EINTR)
+        ;
+    return fds[1].revents == 0;
+}
+
+/* Answers how many bytes were written. */
+static size_t write_all(const outlet *o, const char *text, size_t len) {
     size_t done = 0;
-    while (done < len) {
-        ssize_t n = write(fd, text + done, len - done);
+    while (done < len && wait_for_room(o->fd, o->give_up)) {
+        ssize_t n = write(o->fd, text + done, len - done);
         if (n > 0)
             done += (size_t)n;
-        else if (n < 0 && errno == EAGAIN)
-            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1); /* somebody else has set O_NONBLOCK */
-        else if (n == 0 || errno != EINTR)
+        else if (n == 0 || (errno != EINTR && errno != EAGAIN)) /* somebody else may have set O_NONBLOCK */
             break;
     }
     return done;
 }
 
-/* Answers how many lines were lost. `torn`: the last byte written is not the end of a line. Only here can the thread be
- * cancelled, which is how log_writer_stop frees it from a write that does not return. */
-static uint64_t write_lines(int fd, const char *text, size_t len, bool *torn) {
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    if (*torn && write_all(fd, "\n", 1) == 1)
-        *torn = false;
-    size_t done = *torn ? 0 : write_all(fd, text, len);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    *torn = *torn || (done > 0 && text[done - 1] != '\n');
+/* Answers how many lines were lost. */
+static uint64_t write_lines(outlet *o, const char *text, size_t len) {
+    if (o->torn && write_all(o, "\n", 1) == 1)
+        o->torn = false;
+    size_t done = o->torn ? 0 : write_all(o, text, len);
+    o->torn = o->torn || (done > 0 && text[done - 1] != '\n');
     return count_lines(text + done, len - done);
 }
 
 static void *run(void *arg) {
     char text[LOG_LINE_BYTES];
-    bool torn = false;
     (void)arg;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_mutex_lock(&w.lock);
+    outlet out = {.fd = w.fd, .give_up = w.give_up};
     for (;;) {
         size_t len = take(text);
         if (len == 0 && w.closing)
@@ -122,9 +132,8 @@ static void *run(void *arg) {
             continue;
         }
         w.writing = true;
-        int fd = w.fd;
         pthread_mutex_unlock(&w.lock);
-        uint64_t lost = write_lines(fd, text, len, &torn);
+        uint64_t lost = write_lines(&out, text, len);
         pthread_mutex_lock(&w.lock);
         w.writing = false;
         drop(lost);
@@ -165,12 +174,15 @@ int log_writer_start(int fd, log_note_fn note, ew_error *err) {
     int problem = w.running ? EBUSY : w.made ? 0 : make_condition();
     if (problem == 0) {
         w.fd = fd;
+        w.give_up = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         w.note = note;
         w.closing = w.idle = w.writing = w.gap = false;
         w.unreported = 0;
         w.begin = w.used = 0;
-        problem = start_thread();
+        problem = w.give_up < 0 ? errno : start_thread();
         w.running = problem == 0;
+        if (!w.running && w.give_up >= 0)
+            close(w.give_up);
     }
     pthread_mutex_unlock(&w.lock);
     return problem == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start the log's thread: %s", strerror(problem));
@@ -231,12 +243,16 @@ void log_writer_stop(int timeout_ms) {
     pthread_mutex_unlock(&w.lock);
     if (!running)
         return;
-    if (!drained)
-        pthread_cancel(w.thread);
-    /* A write that waits for a dead disk cannot even be cancelled. The process ends without this thread then. */
+    uint64_t one = 1;
+    if (!drained && write(w.give_up, &one, sizeof one) < 0)
+        return; /* it always fits */
+    /* A write to a dead disk, or to a terminal that is stopped, does not return. The process ends without this thread
+     * then. */
     struct timespec until = deadline(CLOCK_REALTIME, END_MS);
     bool over = pthread_timedjoin_np(w.thread, NULL, &until) == 0;
     pthread_mutex_lock(&w.lock);
     w.running = !over;
     pthread_mutex_unlock(&w.lock);
+    if (over)
+        close(w.give_up);
 }

@@ -23,9 +23,10 @@ static size_t make_note(char out[LOG_LINE_BYTES], uint64_t count) {
 
 static int ends[2];
 
-static void start(void) {
+/* Into a pipe of so many bytes. One of a page takes nothing more once there is a line in it. */
+static void start(int bytes) {
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, bytes) >= bytes);
     assert_int_equal(log_writer_start(ends[1], make_note, NULL), EW_OK);
 }
 
@@ -51,7 +52,7 @@ static void put_numbered(int number) {
 static void test_lines_come_out_in_order(void **state) {
     (void)state;
     char out[100] = "";
-    start();
+    start(65536);
     put("one\n");
     put("two\n");
     log_writer_flush(FAR_MS);
@@ -67,7 +68,7 @@ static void test_a_gap(void **state) {
     enum { LINES = 1000 };
     char line[2000];
     uint64_t before = log_writer_dropped();
-    start();
+    start(4096);
     for (int i = 0; i < LINES; i++)
         put_numbered(i);
     uint64_t dropped = log_writer_dropped() - before;
@@ -90,7 +91,7 @@ static void test_a_gap(void **state) {
 static void test_the_end_of_a_stuck_thread(void **state) {
     (void)state;
     for (int round = 0; round < 3; round++) {
-        start();
+        start(4096);
         for (int i = 0; i < 100; i++)
             put_numbered(i);
         stop();
@@ -102,7 +103,7 @@ static void test_nothing_can_be_written(void **state) {
     (void)state;
     uint64_t before = log_writer_dropped();
     signal(SIGPIPE, SIG_IGN);
-    start();
+    start(4096);
     close(ends[0]);
     for (int i = 0; i < 10; i++)
         put_numbered(i);
@@ -118,7 +119,7 @@ static void test_nothing_can_be_written(void **state) {
 static void test_room_again(void **state) {
     (void)state;
     char line[2000];
-    start();
+    start(4096);
     assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0); /* as another process may have done */
     for (int i = 0; i < 20; i++)
         put_numbered(i);
