@@ -47,7 +47,8 @@ typedef struct ew_reactor {
     { .size = sizeof(ew_reactor), __VA_ARGS__ }
 #endif
 
-/* The revision that this tick sees, and the ones that follow see at least. */
+/* The revision that this tick sees, and the ones that follow see at least. It falls, as do the mod_revisions of keys,
+ * only where etcd was restored from an older state (`histories_rewritten` in the statistics, SEMANTICS 14). */
 EW_API int64_t ew_tick_revision(const ew_tick *t);
 
 /* How many ticks there were before this one. */
