@@ -85,8 +85,8 @@ typedef struct ew_event {
     EW_CXX_SET_ONE_(b)                                                                                                 \
     EW_CXX_SET_ONE_(c)                                                                                                 \
     EW_CXX_SET_ONE_(d)                                                                                                 \
-    EW_CXX_SET_ONE_(e) EW_CXX_SET_ONE_(f) EW_CXX_SET_ONE_(g) EW_CXX_SET_ONE_(h) EW_CXX_SET_ONE_(i) EW_CXX_SET_ONE_(j)  \
-        EW_CXX_SET_ONE_(k)
+    EW_CXX_SET_ONE_(e)                                                                                                 \
+    EW_CXX_SET_ONE_(f) EW_CXX_SET_ONE_(g) EW_CXX_SET_ONE_(h) EW_CXX_SET_ONE_(i) EW_CXX_SET_ONE_(j) EW_CXX_SET_ONE_(k)
 #define EW_CXX_SET_ONE_(assignment) (void)(ew_cxx_it assignment);
 
 /* A struct whose address may be taken, until the end of the expression: &EW_GET_OPTIONS(.limit = 10). */
