@@ -3,6 +3,7 @@
 #include "core/prefix.h"
 #include "service/demo_board.h"
 #include "service/demo_hand.h"
+#include "service/demo_keys.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -50,7 +51,8 @@ int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *e
     d->inner = inner->reactor;
     d->inner_self = inner->self;
     d->prefix = prefix_normalise(ew_options_text(o, "prefix"));
-    d->board = d->prefix ? demo_board_new(d->prefix, ew_options_text(o, "endpoints")) : NULL;
+    bool keys = demo_board_in_place() && demo_keys_open();
+    d->board = d->prefix ? demo_board_new(d->prefix, ew_options_text(o, "endpoints"), keys ? "q" : "Ctrl-C") : NULL;
     int status =
         d->board ? demo_hand_start(&d->hand, o, d->prefix, err) : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
     if (status == EW_OK)
@@ -63,13 +65,23 @@ int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *e
 void demo_stop(demo *d) {
     if (!d)
         return;
+    demo_keys_restore(); /* before anything that may take a moment */
     demo_hand_stop(d->hand);
     demo_board_free(d->board);
     free(d->prefix);
     free(d);
 }
 
+int demo_fd(const demo *d) {
+    return d ? demo_keys_fd() : -1;
+}
+
+bool demo_is_ended_by_key(const demo *d) {
+    return d && demo_keys_take_end();
+}
+
 void demo_restore_terminal(void) {
+    demo_keys_restore();
     demo_board_restore_terminal();
 }
 

@@ -18,6 +18,11 @@ int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *e
 /* Ends the thread and its sessions, and gives the terminal back. After the worker's end. NULL is fine. */
 void demo_stop(demo *d);
 
+/* The keyboard's file descriptor, -1 without one or without a demo; and whether the key that ends the demo was typed.
+ */
+int demo_fd(const demo *d);
+bool demo_is_ended_by_key(const demo *d);
+
 /* As at the end of a process that is not going to call demo_stop. */
 void demo_restore_terminal(void);
 

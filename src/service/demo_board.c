@@ -1,5 +1,6 @@
 #include "service/demo_board.h"
 #include "service/assign_json.h"
+#include "service/demo_canvas.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -28,7 +29,9 @@ typedef struct work {
 
 struct demo_board {
     char *prefix, *endpoint;
+    const char *end_key;
     bool terminal, color;
+    int rows, columns; /* of the terminal, when it was last drawn on */
     int64_t now_ms, started_ms;
     holder members[MEMBERS];
     work tasks[TASKS];
@@ -41,14 +44,19 @@ struct demo_board {
 
 static atomic_bool drawn_on;
 
-demo_board *demo_board_new(const char *prefix, const char *endpoint) {
+bool demo_board_in_place(void) {
+    const char *type = getenv("TERM");
+    return isatty(STDOUT_FILENO) && type && strcmp(type, "dumb") != 0;
+}
+
+demo_board *demo_board_new(const char *prefix, const char *endpoint, const char *end_key) {
     demo_board *b = calloc(1, sizeof *b);
     if (!b)
         return NULL;
     b->prefix = strdup(prefix);
     b->endpoint = strdup(endpoint);
-    const char *type = getenv("TERM");
-    b->terminal = isatty(STDOUT_FILENO) && type && strcmp(type, "dumb") != 0;
+    b->end_key = end_key;
+    b->terminal = demo_board_in_place();
     b->color = b->terminal && !getenv("NO_COLOR");
     if (b->prefix && b->endpoint)
         return b;
@@ -182,47 +190,8 @@ bool demo_board_update(demo_board *b, const ew_event *event) {
 
 /* ---- the picture ---- */
 
-typedef struct canvas {
-    char text[16384];
-    size_t len;
-    int width, column; /* of the terminal; where the pen is */
-    bool color;
-} canvas;
-
-static void raw(canvas *c, const char *text) {
-    size_t len = strlen(text);
-    if (c->len + len < sizeof c->text) {
-        memcpy(c->text + c->len, text, len);
-        c->len += len;
-    }
-}
-
-static void style(canvas *c, const char *code) {
-    if (c->color)
-        raw(c, code);
-}
-
-/* Text at the pen, cut at the right edge. */
-__attribute__((format(printf, 2, 3))) static void put(canvas *c, const char *format, ...) {
-    char text[400];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    int room = c->width - c->column;
-    if (room < 0)
-        room = 0;
-    if ((int)strlen(text) > room)
-        text[room] = '\0';
-    c->column += (int)strlen(text);
-    raw(c, text);
-}
-
-static void end_line(canvas *c) {
-    style(c, "\x1b[0m");
-    raw(c, "\x1b[K\n");
-    c->column = 0;
-}
+/* What a line is worth on a terminal that has not enough of them. */
+enum { ALWAYS, NEWEST, EXPLANATION, COMMANDS, OLDER, EMPTY = OLDER + HISTORY };
 
 #define BOLD  "\x1b[1m"
 #define FAINT "\x1b[2m"
@@ -233,11 +202,11 @@ static const char *const colors[MEMBERS] = {"\x1b[36m", "\x1b[33m", "\x1b[35m", 
 
 static void draw_task(canvas *c, const demo_board *b, const work *t, int member) {
     bool is_new = b->now_ms - t->moved_ms < NEW_MS && t->moved_ms > 0;
-    put(c, " ");
-    style(c, colors[member]);
-    style(c, is_new ? "\x1b[7m" : "");
-    put(c, is_new ? "[%s]" : " %s ", t->name);
-    style(c, PLAIN);
+    canvas_put(c, " ");
+    canvas_style(c, colors[member]);
+    canvas_style(c, is_new ? "\x1b[7m" : "");
+    canvas_put(c, is_new ? "[%s]" : " %s ", t->name);
+    canvas_style(c, PLAIN);
 }
 
 static void draw_member(canvas *c, const demo_board *b, int member) {
@@ -245,89 +214,102 @@ static void draw_member(canvas *c, const demo_board *b, int member) {
     for (size_t i = 0; i < b->task_count; i++)
         held += b->tasks[i].exists && b->tasks[i].holder == member;
     const holder *m = &b->members[member];
-    style(c, m->live ? BOLD : FAINT);
-    style(c, m->live ? colors[member] : "");
-    put(c, "  %-8s", m->name);
-    style(c, PLAIN);
+    canvas_style(c, m->live ? BOLD : FAINT);
+    canvas_style(c, m->live ? colors[member] : "");
+    canvas_put(c, "  %-8s", m->name);
+    canvas_style(c, PLAIN);
     if (m->live)
-        put(c, "%3d tasks ", held);
+        canvas_put(c, "%3d tasks ", held);
     else if (held > 0)
-        put(c, "   gone; its tasks are being given to others ");
+        canvas_put(c, "   gone; its tasks are being given to others ");
     else
-        style(c, FAINT), put(c, "   gone");
+        canvas_style(c, FAINT), canvas_put(c, "   gone");
     for (size_t i = 0; i < b->task_count; i++) {
         if (b->tasks[i].exists && b->tasks[i].holder == member)
             draw_task(c, b, &b->tasks[i], member);
     }
-    end_line(c);
+    canvas_end_line(c, ALWAYS);
 }
 
 static void draw_waiting(canvas *c, const demo_board *b) {
-    put(c, "  %-8s", "nobody");
+    canvas_put(c, "  %-8s", "nobody");
     for (size_t i = 0; i < b->task_count; i++) {
         if (b->tasks[i].exists && b->tasks[i].holder < 0)
-            put(c, "  %s", b->tasks[i].name);
+            canvas_put(c, "  %s", b->tasks[i].name);
     }
-    end_line(c);
+    canvas_end_line(c, ALWAYS);
+}
+
+static void draw_members(canvas *c, const demo_board *b) {
+    bool waiting = false;
+    for (size_t i = 0; i < b->task_count; i++)
+        waiting = waiting || (b->tasks[i].exists && b->tasks[i].holder < 0);
+    for (size_t i = 0; i < b->member_count; i++)
+        draw_member(c, b, (int)i);
+    if (waiting)
+        draw_waiting(c, b);
+    canvas_end_line(c, EMPTY);
 }
 
 static void draw_history(canvas *c, const demo_board *b) {
-    style(c, BOLD);
-    put(c, "  Last changes");
-    end_line(c);
+    canvas_style(c, BOLD);
+    canvas_put(c, "  Last changes");
+    canvas_end_line(c, NEWEST);
     for (int i = 0; i < HISTORY; i++) {
         if (b->history[i].revision > 0) {
-            style(c, i == 0 ? "" : FAINT);
-            put(c, "  revision %-6" PRId64 " %s", b->history[i].revision, b->history[i].text);
+            canvas_style(c, i == 0 ? "" : FAINT);
+            canvas_put(c, "  revision %-6" PRId64 " %s", b->history[i].revision, b->history[i].text);
         }
-        end_line(c);
+        canvas_end_line(c, i == 0 ? NEWEST : OLDER + i);
     }
+    canvas_end_line(c, EMPTY);
 }
 
+/* What matters most stands first: the right edge may be near. */
 static void draw_head(canvas *c, const demo_board *b, int64_t revision, uint64_t ticks) {
     int64_t seconds = (b->now_ms - b->started_ms) / 1000;
-    style(c, BOLD);
-    put(c, "etcdworkerd demo");
-    style(c, PLAIN);
-    put(c, "    revision %" PRId64 "    tick %" PRIu64 "    %02" PRId64 ":%02" PRId64, revision, ticks, seconds / 60,
-        seconds % 60);
-    end_line(c);
-    end_line(c);
-    put(c, "  Members come and go. The reactor `assign` gives every task one live member, evenly,");
-    end_line(c);
-    put(c, "  and moves no task that can stay. What has just moved is marked.");
-    end_line(c);
-    end_line(c);
+    canvas_style(c, BOLD);
+    canvas_put(c, "etcdworkerd demo");
+    canvas_style(c, PLAIN);
+    canvas_put(c, ": %s ends it.  %02" PRId64 ":%02" PRId64 "  revision %" PRId64 "  tick %" PRIu64, b->end_key,
+               seconds / 60, seconds % 60, revision, ticks);
+    canvas_end_line(c, ALWAYS);
+    canvas_end_line(c, EMPTY);
+    canvas_put(c, "  Members come and go. The reactor `assign` gives each task");
+    canvas_end_line(c, EXPLANATION);
+    canvas_put(c, "  one live member, evenly, and moves only what must move.");
+    canvas_end_line(c, EXPLANATION);
+    canvas_end_line(c, EMPTY);
 }
 
 static void draw_foot(canvas *c, const demo_board *b, const char *next) {
-    end_line(c);
-    style(c, BOLD);
-    put(c, "  Next: ");
-    style(c, PLAIN);
-    put(c, "%s", next);
-    end_line(c);
-    end_line(c);
-    style(c, FAINT);
-    put(c, "  All of this is keys in etcd. In another terminal:");
-    end_line(c);
-    style(c, FAINT);
-    put(c, "    etcdctl --endpoints %s get --prefix %s/", b->endpoint, b->prefix);
-    end_line(c);
-    style(c, FAINT);
-    put(c, "    etcdctl --endpoints %s put %s/tasks/mine '{\"weight\":3}'", b->endpoint, b->prefix);
-    end_line(c);
-    end_line(c);
-    style(c, BOLD);
-    put(c, "  Ctrl-C ends it.");
-    end_line(c);
+    canvas_style(c, BOLD);
+    canvas_put(c, "  Next: ");
+    canvas_style(c, PLAIN);
+    canvas_put(c, "%s", next);
+    canvas_end_line(c, ALWAYS);
+    canvas_end_line(c, EMPTY);
+    canvas_style(c, FAINT);
+    canvas_put(c, "  All of this is keys in etcd. In another terminal:");
+    canvas_end_line(c, COMMANDS);
+    canvas_style(c, FAINT);
+    canvas_put(c, "    export ETCDCTL_ENDPOINTS=%s", b->endpoint);
+    canvas_end_line(c, COMMANDS);
+    canvas_style(c, FAINT);
+    canvas_put(c, "    etcdctl get --prefix %s/", b->prefix);
+    canvas_end_line(c, COMMANDS);
+    canvas_style(c, FAINT);
+    canvas_put(c, "    etcdctl put %s/tasks/mine '{\"weight\":3}'", b->prefix);
+    canvas_end_line(c, COMMANDS);
 }
 
-static void show(const canvas *c) {
-    for (size_t done = 0; done < c->len;) {
-        ssize_t wrote = write(STDOUT_FILENO, c->text + done, c->len - done);
+/* A frame that the terminal does not take now (Ctrl-S) is left out: the reactor must not wait for it. */
+static void show(const char *text, size_t len) {
+    struct pollfd terminal = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    for (size_t done = 0; done < len && poll(&terminal, 1, 0) > 0;) {
+        ssize_t wrote = write(STDOUT_FILENO, text + done, len - done);
         if (wrote <= 0)
-            return; /* nobody looks any more */
+            return; /* the terminal is gone */
         done += (size_t)wrote;
     }
 }
@@ -339,23 +321,22 @@ void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t no
     if (!b->terminal)
         return;
     struct winsize size = {0};
-    canvas c = {.width = 100, .color = b->color};
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        c.width = size.ws_col;
-    raw(&c, atomic_exchange(&drawn_on, true) ? "\x1b[H" : "\x1b[?25l\x1b[2J\x1b[H");
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+        size = (struct winsize){.ws_row = 24, .ws_col = 80};
+    canvas c;
+    canvas_init(&c, size.ws_col, b->color);
     draw_head(&c, b, revision, ticks);
-    bool waiting = false;
-    for (size_t i = 0; i < b->task_count; i++)
-        waiting = waiting || (b->tasks[i].exists && b->tasks[i].holder < 0);
-    for (size_t i = 0; i < b->member_count; i++)
-        draw_member(&c, b, (int)i);
-    if (waiting)
-        draw_waiting(&c, b);
-    end_line(&c);
+    draw_members(&c, b);
     draw_history(&c, b);
     draw_foot(&c, b, next);
-    raw(&c, "\x1b[J");
-    show(&c);
+    bool resized = size.ws_row != b->rows || size.ws_col != b->columns;
+    b->rows = size.ws_row;
+    b->columns = size.ws_col;
+    bool first = !atomic_exchange(&drawn_on, true);
+    char text[2 * sizeof c.text];
+    size_t len = (size_t)snprintf(text, sizeof text, "%s%s\x1b[H", first ? "\x1b[?25l" : "", resized ? "\x1b[2J" : "");
+    len += canvas_write(&c, size.ws_row, text + len, sizeof text - len);
+    show(text, len);
 }
 
 void demo_board_restore_terminal(void) {

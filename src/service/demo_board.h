@@ -6,15 +6,19 @@
 
 typedef struct demo_board demo_board;
 
-/* `prefix` in its normal form and `endpoint` are shown to the user; copied. On a terminal the board is drawn in place;
- * otherwise each change is a line on stdout. NULL when out of memory. */
-demo_board *demo_board_new(const char *prefix, const char *endpoint);
+/* Whether stdout is a terminal on which the board is drawn in place; otherwise each change is a line on stdout. */
+bool demo_board_in_place(void);
+
+/* `prefix` in its normal form and `endpoint` are shown to the user; copied. `end_key` is the key that ends the demo, as
+ * shown; it must outlive the board. NULL when out of memory. */
+demo_board *demo_board_new(const char *prefix, const char *endpoint, const char *end_key);
 void demo_board_free(demo_board *b);
 
 /* What has happened to a key. What is none of members, tasks, assignments is left alone. False when out of memory. */
 bool demo_board_update(demo_board *b, const ew_event *event);
 
-/* Draws, on a terminal. `next` says what the demo will do next. */
+/* Draws, on a terminal, whatever its size is now: what does not fit is left out. `next` says what the demo does next.
+ */
 void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t now_ms, const char *next);
 
 /* Gives the terminal back as it was, if it was drawn on. Safe at any moment, on any thread. */

@@ -276,7 +276,8 @@ static void run_until_end(run *r) {
     int64_t end_ms = now_ms() + seconds * 1000;
     struct pollfd fds[] = {{.fd = r->signals, .events = POLLIN},
                            {.fd = r->ended, .events = POLLIN},
-                           {.fd = r->campaign ? campaign_fd(r->campaign) : -1, .events = POLLIN}};
+                           {.fd = r->campaign ? campaign_fd(r->campaign) : -1, .events = POLLIN},
+                           {.fd = demo_fd(r->demo), .events = POLLIN}};
     while (r->launched || !r->stopping) {
         int64_t left_ms = seconds > 0 && !r->stopping ? end_ms - now_ms() : -1;
         if (seconds > 0 && !r->stopping && left_ms <= 0) {
@@ -284,13 +285,16 @@ static void run_until_end(run *r) {
             continue;
         }
         /* poll takes an int: a long wait is made of several. */
-        poll(fds, 3, left_ms > 3600000 ? 3600000 : (int)left_ms);
+        poll(fds, 4, left_ms > 3600000 ? 3600000 : (int)left_ms);
         if (fds[1].revents)
             return;
         for (int signal; (signal = signals_take(r->signals)) > 0;)
             on_signal(r, signal);
         if (fds[2].revents && !on_campaign(r))
             return;
+        if (fds[3].revents && demo_is_ended_by_key(r->demo))
+            stop(r, "q was typed");
+        fds[3].fd = demo_fd(r->demo); /* the terminal may be gone */
     }
     r->status = EW_ERR_CANCELLED; /* stopped before it was elected */
 }

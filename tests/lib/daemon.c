@@ -189,6 +189,21 @@ static bool has_in_command_line(const char *pid, const char *text) {
     return memmem(line, len, text, strlen(text)) != NULL;
 }
 
+bool daemon_kill_etcd(void) {
+    char data[200];
+    bool killed = false;
+    snprintf(data, sizeof data, "%s/etcdworker-dev-", directory);
+    DIR *d = opendir("/proc");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        if (e->d_name[0] >= '1' && e->d_name[0] <= '9' && has_in_command_line(e->d_name, data) &&
+            has_in_command_line(e->d_name, "--initial-cluster"))
+            killed = kill((pid_t)atoi(e->d_name), SIGKILL) == 0 || killed;
+    }
+    if (d)
+        closedir(d);
+    return killed;
+}
+
 size_t daemon_processes(const char *text) {
     size_t count = 0;
     DIR *d = opendir("/proc");

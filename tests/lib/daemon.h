@@ -51,6 +51,9 @@ void daemon_until(bool (*holds)(void *arg), void *arg, const char *what);
 /* How many processes have the text in their command line. */
 size_t daemon_processes(const char *text);
 
+/* Kills (SIGKILL) the private etcd of a daemon of this test program; false if there is none. */
+bool daemon_kill_etcd(void);
+
 /* What an HTTP server of 127.0.0.1 answers, head and body; "" if it does not. */
 void daemon_http(int port, const char *path, char *out, size_t size);
 
