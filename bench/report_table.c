@@ -169,8 +169,7 @@ static void warn_of_others(FILE *out, const json_t *workloads) {
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         double cpus = measure_others(row);
         if (cpus > OTHERS_CPUS_MAX)
-            fprintf(out, "warning: other programs used up to %.2f CPUs beside %s: do not trust its numbers\n", cpus,
-                    name);
+            fprintf(out, "warning: %s: other programs used up to %.2f CPUs; do not trust it\n", name, cpus);
     }
 }
 

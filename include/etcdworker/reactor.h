@@ -111,9 +111,10 @@ typedef struct ew_plugin {
     const char *name;
     const ew_reactor *reactor;
 
-    /* Makes the `self` of the reactor. On failure answers an error and fills `err`. */
+    /* Makes the `self` of the reactor. On failure answers an error and fills `err`. Optional: without it `self` is
+     * NULL. */
     int (*create)(void **self, const ew_plugin_env *env, ew_error *err);
-    void (*destroy)(void *self);
+    void (*destroy)(void *self); /* optional */
 } ew_plugin;
 
 #ifdef __cplusplus

@@ -40,8 +40,10 @@ static int make(chosen *c, const ew_options *o, ew_error *err) {
                                .args = ew_options_text(o, "reactor_args"),
                                .prefix = c->prefix,
                                .worker = ew_options_text(o, "name")};
+    int status = EW_OK;
     log_set_worker(env.worker);
-    int status = c->plugin.table->create(&c->self, &env, &why);
+    if (c->plugin.table->create)
+        status = c->plugin.table->create(&c->self, &env, &why);
     log_set_worker(NULL);
     if (status != EW_OK)
         return ew_fail(err, status, "plugin %.60s: %.160s", c->plugin.table->name,
@@ -77,7 +79,7 @@ int chosen_init(chosen *c, const ew_options *o, ew_error *err) {
 
 void chosen_fini(chosen *c) {
     assign_free(c->assign);
-    if (c->plugin.handle && c->reactor)
+    if (c->plugin.handle && c->reactor && c->plugin.table->destroy)
         c->plugin.table->destroy(c->self);
     plugin_unload(&c->plugin);
     free(c->prefix);

@@ -6,9 +6,8 @@ static int check(const char *path, const ew_plugin *table, ew_error *err) {
     if (table->abi != EW_PLUGIN_ABI)
         return ew_fail(err, EW_ERR_INVALID, "%s: it was built for plugin ABI %u, this etcdworkerd speaks %u", path,
                        (unsigned)table->abi, (unsigned)EW_PLUGIN_ABI);
-    if (!table->name || !table->reactor || !table->reactor->tick || !table->create || !table->destroy)
-        return ew_fail(err, EW_ERR_INVALID, "%s: its table lacks a name, a reactor with a tick, create or destroy",
-                       path);
+    if (!table->name || !table->reactor || !table->reactor->tick)
+        return ew_fail(err, EW_ERR_INVALID, "%s: its table lacks a name, or a reactor with a tick", path);
     return EW_OK;
 }
 

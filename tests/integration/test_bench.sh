@@ -7,7 +7,8 @@ set -euo pipefail
 bench=$EW_BUILD_DIR/etcdworker-bench
 work=$(mktemp -d)
 etcd_pid=
-trap '[ -z "$etcd_pid" ] || kill "$etcd_pid"; rm -rf -- "$work"' EXIT
+loops=()
+trap '[ -z "$etcd_pid" ] || kill "$etcd_pid"; [ ${#loops[@]} -eq 0 ] || kill "${loops[@]}"; rm -rf -- "$work"' EXIT
 
 fail() {
     echo "test_bench: $*" >&2
@@ -115,6 +116,17 @@ judge "$work/busy.json"
 [ "$numbers" -eq 0 ] || fail "$numbers numbers of a busy machine were compared"
 grep 'not judged: chain: other programs used up to 0.50 CPUs then' "$work/table" >/dev/null ||
     fail "the busy machine is not named"
+
+# Beside busy programs the table says so.
+for _ in 1 2 3 4; do
+    (while :; do :; done) &
+    loops+=($!)
+done
+"$bench" --runs 1 chain >"$work/table" || fail "a run beside busy programs failed"
+kill "${loops[@]}"
+loops=()
+grep '^warning: chain: other programs used up to [0-9.]* CPUs' "$work/table" >/dev/null || fail "no warning of busy programs"
+! grep -E '^.{81}' "$work/table" || fail "the warning is longer than 80 characters"
 
 # The private etcd's data are below DIR while it runs, and are gone afterwards.
 mkdir "$work/disk"

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The README's example: its commands work, its output is what they print, and the simulation finds the mistake that the
+# README names. The plugin does on a real etcd what was simulated.
+set -euo pipefail
+: "${EW_BUILD_DIR:?}" "${EW_SOURCE_DIR:?}"
+examples=$EW_SOURCE_DIR/examples
+cc=${EW_CC:-cc}
+read -r -a flags <<<"${EW_CFLAGS:-}"
+flags+=(-std=c11 -Wall -Wextra -Werror -I"$EW_SOURCE_DIR/include")
+libs=("-L$EW_BUILD_DIR" -letcdworker "-Wl,-rpath,$EW_BUILD_DIR")
+dir=$(mktemp -d)
+daemon=
+finish() {
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2>/dev/null || true
+        wait "$daemon" || true
+    fi
+    rm -rf -- "$dir"
+}
+trap finish EXIT
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# Looks again and again until the command succeeds.
+await() {
+    for ((i = 0; i < 600; i++)); do
+        if "$@"; then
+            return
+        fi
+        kill -0 "$daemon" 2>/dev/null || fail "the daemon ended: $(cat -- "$dir/log")"
+        sleep 0.1
+    done
+    fail "$* did not come true: $(cat -- "$dir/log")"
+}
+
+lines=$(cat -- "$examples"/{plugin,simulate}_tickets.c | wc -l)
+[ "$lines" -le 100 ] || fail "the README says that reactor and simulation are 100 lines, and they are $lines"
+
+# What the README shows of the reactor is in it.
+sed -n '/^```c$/,/^```$/p' "$EW_SOURCE_DIR/README.md" | grep -vE '^(```.*)?$' >"$dir/shown"
+[ -s "$dir/shown" ] || fail "the README shows no code"
+while IFS= read -r line; do
+    grep -qxF -- "$line" "$examples"/{plugin,simulate}_tickets.c || fail "the README has another line: $line"
+done <"$dir/shown"
+
+# simulate PLUGIN_SOURCE SEEDS: what the simulation of that reactor prints.
+simulate() {
+    "$cc" "${flags[@]}" -o "$dir/simulate" "$examples/simulate_tickets.c" "$1" "${libs[@]}"
+    "$dir/simulate" "$2" 2>"$dir/err"
+}
+seeds=1000
+[ -z "${EW_CFLAGS:-}" ] || seeds=100
+right=$(simulate "$examples/plugin_tickets.c" "$seeds") || fail "the simulation: $right $(cat -- "$dir/err")"
+if [ "$seeds" = 1000 ]; then
+    grep -qxF -- "    $right" "$EW_SOURCE_DIR/README.md" || fail "the README has not: $right"
+fi
+
+# Without the first condition two workers give the same number.
+sed '/ew_group_expect(g, LAST)/d' "$examples/plugin_tickets.c" >"$dir/wrong.c"
+! cmp -s "$examples/plugin_tickets.c" "$dir/wrong.c" || fail "the condition is not there"
+wrong=$(simulate "$dir/wrong.c" "$seeds") && fail "the simulation does not find the mistake: $wrong"
+grep -qxF -- "    $wrong" "$EW_SOURCE_DIR/README.md" || fail "the README has not: $wrong"
+
+# The plugin, on a real etcd.
+"$cc" "${flags[@]}" -shared -fPIC -o "$dir/tickets.so" "$examples/plugin_tickets.c"
+"$EW_BUILD_DIR/etcdworkerd" --dev --prefix=/tickets --reactor="$dir/tickets.so" 2>"$dir/log" &
+daemon=$!
+listens() { endpoint=$(grep -oE 'endpoint=[^ ]+ ' "$dir/log"); }
+await listens
+read -r endpoint <<<"${endpoint#endpoint=}"
+for name in alice bob carol; do
+    etcdctl --endpoints "$endpoint" put "/tickets/wanted/$name" '' >/dev/null || fail "put: $(cat -- "$dir/log")"
+done
+all_given() {
+    given=$(etcdctl --endpoints "$endpoint" get --prefix /tickets/given/ | tr '\n' ' ')
+    [[ $given == "/tickets/given/1 "*" /tickets/given/2 "*" /tickets/given/3 "* ]]
+}
+await all_given
+for name in alice bob carol; do
+    [[ $given == *" $name "* ]] || fail "$name has no ticket: $given"
+done
+echo "tickets: simulated, and given"
