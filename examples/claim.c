@@ -2,8 +2,8 @@
  *
  *     claim [ENDPOINTS [MEMBER]]
  *
- * Jobs are keys below /claims/jobs/, members below /claims/crew/, and whoever works on the job NAME is the value of
- * /claims/taken/NAME. Any number of these programs may run, while others add and delete jobs and members.
+ * Jobs are keys below /claims/jobs/, members below /claims/crew/, and the member that works on the job NAME is the
+ * value of /claims/taken/NAME. Any number of these programs may run, while others add and delete jobs and members.
  *
  * The tick decides on what it reads: this is the oldest free job, and the member is there. By the time its group
  * commits, the job may be deleted, the member gone, or the job taken by another. ew_group_expect says that the group

@@ -76,7 +76,7 @@ typedef struct ew_error {
     char detail[256];
 } ew_error;
 
-/* The fixed English text of a code; "unknown error" for a number that is none. Never NULL. Any thread. */
+/* The fixed English text of a code; "unknown error" for any other number. Never NULL. Any thread. */
 EW_API const char *ew_strerror(int code);
 
 /* The name of a code or of an answer, "EW_ERR_TIMEOUT", "EW_FINISHED"; "EW_ERR_?" for any other number. Never NULL. Any

@@ -92,7 +92,7 @@ EW_API ew_group *ew_tick_group(ew_tick *t);
 #define EW_PLUGIN_ABI    2
 #define EW_PLUGIN_SYMBOL "etcdworker_plugin"
 
-/* What a plugin is told when it is created. Everything in it is valid until `destroy` returns. `size` is that of the
+/* What a plugin gets when it is created. Everything in it is valid until `destroy` returns. `size` is that of the
  * struct that the loading program knows: members may be added behind the last one. */
 typedef struct ew_plugin_env {
     size_t size;

@@ -40,7 +40,7 @@ static inline bool ew_slice_equal(ew_slice a, ew_slice b) {
 }
 
 /* Reads a decimal number that fills the whole slice, as ew_value_set_int writes it: false, and `*out` unchanged, if it
- * is none. */
+ * is not one. */
 EW_API bool ew_slice_int(ew_slice text, int64_t *out);
 
 /* A key as it stands at one revision. `value` with len 0 is an empty value, which is a value: absence is reported by

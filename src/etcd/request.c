@@ -61,7 +61,7 @@ int range_init(range *r, ew_keys keys, ew_error *err) {
         r->end = keys.end;
         return check_between(r, err);
     }
-    return ew_fail(err, EW_ERR_INVALID, "keys: kind %d is none", (int)keys.kind);
+    return ew_fail(err, EW_ERR_INVALID, "keys: invalid kind %d", (int)keys.kind);
 }
 
 void range_fini(range *r) {
@@ -80,7 +80,7 @@ int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *opt
     if (o.limit < 0 || o.revision < 0)
         return ew_fail(err, EW_ERR_INVALID, "get: limit and revision may not be negative");
     if ((unsigned)o.sort_by > EW_SORT_VALUE)
-        return ew_fail(err, EW_ERR_INVALID, "get: sort_by %d is none", (int)o.sort_by);
+        return ew_fail(err, EW_ERR_INVALID, "get: invalid sort_by %d", (int)o.sort_by);
     pb__range_request__init(out);
     out->key = request_bytes(r->key);
     out->range_end = request_bytes(r->end);

@@ -45,7 +45,7 @@ static int append_compare(ew_txn *t, ew_keys keys, ew_relation relation, Pb__Com
     if (t->error.code != EW_OK)
         return t->error.code;
     if ((unsigned)relation > EW_NOT_EQUAL)
-        return ew_fail(&t->error, EW_ERR_INVALID, "compare: relation %d is none", (int)relation);
+        return ew_fail(&t->error, EW_ERR_INVALID, "compare: invalid relation %d", (int)relation);
     int status = range_init(&r, keys, &t->error);
     if (status == EW_OK) {
         Pb__TxnRequest piece = PB__TXN_REQUEST__INIT;
@@ -87,7 +87,7 @@ int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, i
         break;
     default:
         return t->error.code != EW_OK ? t->error.code
-                                      : ew_fail(&t->error, EW_ERR_INVALID, "compare: target %d is none", (int)target);
+                                      : ew_fail(&t->error, EW_ERR_INVALID, "compare: invalid target %d", (int)target);
     }
     return append_compare(t, keys, relation, &c);
 }
@@ -111,7 +111,7 @@ static int append_op(ew_txn *t, ew_branch branch, Pb__RequestOp *op) {
         piece.failure = &op;
         piece.n_failure = 1;
     } else {
-        return ew_fail(&t->error, EW_ERR_INVALID, "transaction: branch %d is none", (int)branch);
+        return ew_fail(&t->error, EW_ERR_INVALID, "transaction: invalid branch %d", (int)branch);
     }
     return append(t, &piece);
 }
