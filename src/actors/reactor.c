@@ -282,6 +282,8 @@ static void take_message(reactor_actor *r, const Msg__Message *m) {
     }
     if (m->health != NULL) {
         r->connected = m->health->connected;
+        if (m->health->interruptions > r->interruptions)
+            r->interrupted_ms = etcd_now_ms();
         r->interruptions = m->health->interruptions;
         r->told_health = true;
     }
@@ -435,6 +437,13 @@ static void fail_to_start(reactor_actor *r) {
         fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
 }
 
+/* A compaction that interrupts the load is etcd's answer: for a while after it the load takes long, and etcd is there.
+ */
+static bool etcd_is_missing(const reactor_actor *r, int64_t now_ms) {
+    bool interrupted = r->interruptions > 0 && now_ms - r->interrupted_ms < ABSENCE_EVERY_MS;
+    return r->told_health && !r->connected && !interrupted;
+}
+
 static void round_once(reactor_actor *r) {
     enum { MOST = 1024 }; /* messages before the clock is looked at again */
     take_all(r, MOST);
@@ -446,7 +455,7 @@ static void round_once(reactor_actor *r) {
         stop_peers(r);
         fail_to_start(r);
     }
-    absence_note(&r->absence, r->name, !r->connected && r->told_health, now_ms, NULL);
+    absence_note(&r->absence, r->name, etcd_is_missing(r, now_ms), now_ms, NULL);
     publish_counters(r);
     int64_t look_ms = look_at_sockets(r, now_ms);
     if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */

@@ -49,6 +49,7 @@ typedef struct reactor_actor {
     /* The reactor's own. */
     bool connected, loaded;
     uint32_t interruptions;   /* of the load, by compactions */
+    int64_t interrupted_ms;   /* when the last one was reported */
     bool told_health;         /* the watcher has said whether it is connected */
     bool stopping;            /* STOP has been sent to the peers */
     unsigned peers;           /* that are not down: one bit each */
