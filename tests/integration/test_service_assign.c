@@ -144,7 +144,7 @@ static void put(const char *folder, int i, const char *value) {
     hand_put(key, value);
 }
 
-static void stop(daemon_process *d) {
+static void stop_daemon(daemon_process *d) {
     daemon_signal(d, SIGTERM);
     int code = daemon_wait(d);
     if (code != 0)
@@ -176,7 +176,7 @@ static void test_tasks_follow_their_members(void **state) {
     }
     hand_put("/app/members/last", "{\"capacity\":0}");
     daemon_until(is_right_and_even, NULL, "everything on the only member, though drained");
-    stop(&d);
+    stop_daemon(&d);
 }
 
 static void test_a_value_that_is_no_json(void **state) {
@@ -195,7 +195,7 @@ static void test_a_value_that_is_no_json(void **state) {
     daemon_await(&d, "key=/app/tasks/bad problem=\"JSON, but not an object\"");
     hand_put("/app/tasks/bad", "{}");
     daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
-    stop(&d);
+    stop_daemon(&d);
     /* Once for each change, and never a value. */
     const char *log = daemon_log(&d);
     size_t warnings = 0;
@@ -294,8 +294,8 @@ static void test_three_daemons_and_churn(void **state) {
     put("members", 2, "{}");
     put("tasks", 0, "{}");
     daemon_until(is_right_and_even, NULL, "a right state without the one that was killed");
-    stop(&d[1]);
-    stop(&d[2]);
+    stop_daemon(&d[1]);
+    stop_daemon(&d[2]);
 }
 
 /* ---- the arguments, and who stays away for a while ---- */
@@ -380,11 +380,11 @@ static void test_a_member_that_comes_back(void **state) {
     hand_put("/app/members/rack/7%", "{}");
     plan_with("z");
     assert_not_moved(&before);
-    stop(&d);
+    stop_daemon(&d);
     hand_delete("/app/members/rack/7%");
     d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=1,tolerance=30"));
     daemon_until(all_are_assigned, NULL, "others for the tasks of a member that stays away");
-    stop(&d);
+    stop_daemon(&d);
     ew_result_free(before.result);
 }
 
@@ -407,7 +407,7 @@ static void test_the_index_is_mended(void **state) {
     daemon_until(all_are_assigned, NULL, "a whole index");
     hand_delete_prefix("/app/by-member/");
     daemon_until(all_are_assigned, NULL, "a whole index again");
-    stop(&d);
+    stop_daemon(&d);
 }
 
 static void test_arguments_that_are_wrong(void **state) {
@@ -438,7 +438,7 @@ static void test_the_example_plugin(void **state) {
     daemon_until(is_copied, "etcd", "a newer copy");
     hand_delete("/app/in/hello");
     daemon_until(is_copied, NULL, "the end of the copy");
-    stop(&d);
+    stop_daemon(&d);
 }
 
 static int open_all(void **state) {

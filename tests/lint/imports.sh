@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks which folder includes which: the rules are those of docs/architecture.md. Usage: imports.sh
+# Checks which folder includes which: the rules are those of docs/architecture.md; and a name that the tests cannot use.
+# Usage: imports.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
@@ -47,4 +48,10 @@ forbid "the benchmark uses the public headers, etcd/ for its floor, and the serv
     '"(core|actors|service/[^d]|service/d[^e]|sim|lib)/' "${bench[@]}"
 forbid "the etcd in memory is the simulator's model with the interfaces of a client" \
     '"((core|actors|service|lib)/|etcd/([^ebkl]|blocking\.)|sim/[^em])' "${memory[@]}"
+
+# cmocka 2 makes a macro of this name.
+if grep -nE '(^|[^[:alnum:]_])stop\(' -- tests/*/*.[ch]; then
+    echo "imports: in the tests no function is called stop; say what it stops" >&2
+    bad=1
+fi
 exit $bad

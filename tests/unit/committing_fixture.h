@@ -176,7 +176,7 @@ static inline void wait_timer(world *w) {
     step(w, (committing_event){.type = COMMITTING_TIMER});
 }
 
-static inline void stop(world *w, int64_t timeout_ms) {
+static inline void stop_committing(world *w, int64_t timeout_ms) {
     step(w, (committing_event){.type = COMMITTING_STOP, .timeout_ms = timeout_ms});
 }
 

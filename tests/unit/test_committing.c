@@ -987,7 +987,7 @@ static void test_claim_ends(void **state) {
 static void test_stop_while_claiming(void **state) {
     (void)state;
     begin_claim();
-    stop(w, 1000);
+    stop_committing(w, 1000);
     assert_outcome(w, EW_ERR_CANCELLED, 0);
     assert_false(w->outcome.unknown);
     assert_true(w->ended);
@@ -1001,7 +1001,7 @@ static void test_stop_before_the_claim(void **state) {
     batch_put(b, "/a/y", 0, "1");
     give(w, b);
     tiny_delete(&w->etcd, RECEIPT);
-    stop(w, 1000);
+    stop_committing(w, 1000);
     applied(w);
     assert_outcome(w, EW_ERR_CANCELLED, 0);
     assert_false(w->outcome.unknown);
@@ -1065,10 +1065,10 @@ static void test_stop(void **state) {
     batch_put(b, "/a/x", 0, "1");
     batch_put(b, "/a/y", 0, "1");
     give(w, b);
-    stop(w, 500);
+    stop_committing(w, 500);
     assert_false(w->has_outcome);
     assert_int_equal(committing_deadline_ms(w->c), w->now + 500);
-    stop(w, 5000); /* a second one does not make it longer */
+    stop_committing(w, 5000); /* a second one does not make it longer */
     assert_int_equal(committing_deadline_ms(w->c), w->now + 500);
     applied(w);
     assert_outcome(w, EW_ERR_CANCELLED, 1);
@@ -1082,7 +1082,7 @@ static void test_stop(void **state) {
 
 static void test_stop_in_idle(void **state) {
     (void)state;
-    stop(w, 500);
+    stop_committing(w, 500);
     assert_true(w->ended);
     assert_false(w->has_outcome);
 }
@@ -1093,7 +1093,7 @@ static void test_stop_while_backing_off(void **state) {
     batch_put(b, "/a/x", 0, "1");
     give(w, b);
     answer_status(w, EW_ERR_BUSY);
-    stop(w, 500);
+    stop_committing(w, 500);
     assert_outcome(w, EW_ERR_CANCELLED, 0);
     assert_false(w->outcome.unknown);
     assert_true(w->ended);
@@ -1104,7 +1104,7 @@ static void test_stop_then_busy(void **state) {
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
     give(w, b);
-    stop(w, 500);
+    stop_committing(w, 500);
     answer_status(w, EW_ERR_BUSY);
     assert_outcome(w, EW_ERR_CANCELLED, 0);
     assert_true(w->ended);
@@ -1117,7 +1117,7 @@ static void test_stop_then_refused(void **state) {
     batch_put(b, "/a/y", 0, "1");
     tiny_put(&w->etcd, "/a/y", "foreign");
     give(w, b);
-    stop(w, 500);
+    stop_committing(w, 500);
     applied(w);
     assert_outcome(w, EW_ERR_CANCELLED, 0); /* /a/x would have been a new transaction */
     assert_true(w->ended);
@@ -1129,7 +1129,7 @@ static void test_stop_runs_out(void **state) {
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
     give(w, b);
-    stop(w, 500);
+    stop_committing(w, 500);
     wait_timer(w);
     assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
@@ -1162,9 +1162,9 @@ static void test_stop_without_a_limit(void **state) {
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
     give(w, b);
-    stop(w, INT64_MAX);
+    stop_committing(w, INT64_MAX);
     assert_int_equal(committing_deadline_ms(w->c), INT64_MAX);
-    stop(w, -5);
+    stop_committing(w, -5);
     assert_int_equal(committing_deadline_ms(w->c), w->now);
     applied(w);
     assert_outcome(w, EW_OK, 1);

@@ -561,7 +561,7 @@ static void test_stop_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     applied_lost(w);
-    stop(w, 10000);
+    stop_committing(w, 10000);
     assert_false(w->has_outcome);
     answer_status(w, EW_ERR_UNAVAILABLE);
     wait_timer(w);
@@ -574,7 +574,7 @@ static void test_stop_while_resolving(void **state) {
 static void test_stop_then_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
-    stop(w, 10000);
+    stop_committing(w, 10000);
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     tiny_put(&w->etcd, "/a/x", "foreign");
     applied(w);
@@ -590,7 +590,7 @@ static void test_stop_runs_out_while_resolving(void **state) {
     give_one("/a/x", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     answer_status(w, EW_ERR_UNAVAILABLE);
-    stop(w, 0);
+    stop_committing(w, 0);
     wait_timer(w);
     assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
@@ -632,7 +632,7 @@ static void test_damaged_answers(void **state) {
                     w->answer.bytes[at] ^= flips[f];
                 answer_bytes(w, w->answer.bytes, f < sizeof flips ? len : at);
                 bool told = w->has_outcome;
-                stop(w, 0);
+                stop_committing(w, 0);
                 if (!w->ended)
                     wait_timer(w);
                 assert_true(w->ended && (told || w->has_outcome));

@@ -417,7 +417,7 @@ static void test_again_backs_off(void **state) {
     for (int i = 0; i < 8; i++)
         wait_timer(l);
     assert_in_range(ticking_deadline_ms(l->t) - l->now, 32, 64);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     assert_ended(l, EW_ERR_CANCELLED, "");
 }
 

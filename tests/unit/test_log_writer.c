@@ -30,7 +30,7 @@ static void start(int bytes) {
     assert_int_equal(log_writer_start(ends[1], make_note, NULL), EW_OK);
 }
 
-static void stop(void) {
+static void stop_writer(void) {
     log_writer_stop(STOP_MS);
     close(ends[0]);
     close(ends[1]);
@@ -59,7 +59,7 @@ static void test_lines_come_out_in_order(void **state) {
     assert_int_equal(read(ends[0], out, sizeof out), 8);
     assert_string_equal(out, "one\ntwo\n");
     assert_int_equal(log_writer_start(ends[1], make_note, NULL), EW_ERR_SYSTEM); /* there is one already */
-    stop();
+    stop_writer();
 }
 
 /* Nobody reads: nothing waits, what does not fit is counted, and the note stands in the gap. */
@@ -84,7 +84,7 @@ static void test_a_gap(void **state) {
     assert_string_equal(line, "after\n");
     assert_int_equal(log_writer_dropped() - before, dropped);
     fclose(f);
-    stop();
+    stop_writer();
 }
 
 /* A thread that is stuck in its write does not hold up the end, and leaves nothing for the next. */
@@ -94,7 +94,7 @@ static void test_the_end_of_a_stuck_thread(void **state) {
         start(4096);
         for (int i = 0; i < 100; i++)
             put_numbered(i);
-        stop();
+        stop_writer();
     }
     test_lines_come_out_in_order(state);
 }
@@ -130,7 +130,7 @@ static void test_room_again(void **state) {
         assert_int_equal(strlen(line), 1000);
     }
     fclose(f);
-    stop();
+    stop_writer();
 }
 
 int main(void) {

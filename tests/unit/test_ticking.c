@@ -888,18 +888,18 @@ static void test_finished(void **state) {
 /* SEMANTICS 7: stops. */
 static void test_stop(void **state) {
     (void)state;
-    stop(l, EW_ERR_CANCELLED); /* while loading */
+    stop_ticking(l, EW_ERR_CANCELLED); /* while loading */
     assert_ended(l, EW_ERR_CANCELLED, "told to");
 
     use(&plain_config);
     load_empty(l, 9);
     settle(l);
-    stop(l, EW_ERR_SESSION_DONE);
+    stop_ticking(l, EW_ERR_SESSION_DONE);
     assert_ended(l, EW_ERR_SESSION_DONE, "told to");
 
     use(&plain_config);
     load_empty(l, 9);
-    stop(l, EW_OK); /* before the first tick, and without a reason */
+    stop_ticking(l, EW_OK); /* before the first tick, and without a reason */
     assert_ended(l, EW_ERR_CANCELLED, "");
     assert_int_equal(l->ticks, 0);
 }

@@ -315,19 +315,19 @@ static void test_finished(void **state) {
 static void test_finished_and_stopped(void **state) {
     (void)state;
     start(three_and_finish);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     committed(l, 13);
     assert_ended(l, EW_OK, "");
 
     use(&plain_config);
     start(three_and_finish);
-    stop(l, EW_ERR_SESSION_DONE);
+    stop_ticking(l, EW_ERR_SESSION_DONE);
     committed(l, 13);
     assert_ended(l, EW_ERR_SESSION_DONE, "");
 
     use(&plain_config);
     start(three_and_finish);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     refused(l, 1, 13, 0);
     assert_ended(l, EW_ERR_CANCELLED, "");
     assert_done(&notes[0], EW_OK, 13);
@@ -338,7 +338,7 @@ static void test_finished_and_stopped(void **state) {
 static void end_of_the_last_group(int status) {
     use(&plain_config);
     start(three_and_finish);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     Msg__Outcome o = outcome_of(l, status, 2, 13);
     take_outcome(l, o);
     assert_done(&notes[1], EW_OK, 13);
@@ -357,7 +357,7 @@ static void test_finished_but_not_committed(void **state) {
 static void test_stop_while_committing(void **state) {
     (void)state;
     start(three);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     assert_false(l->ended);
     assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
     events(l, {"/a/x", 10, "1"}); /* nobody needs it any more */
@@ -374,7 +374,7 @@ static void test_stop_while_awaiting(void **state) {
     (void)state;
     start(three);
     refused(l, 0, 0, 50);
-    stop(l, EW_ERR_SESSION_DONE);
+    stop_ticking(l, EW_ERR_SESSION_DONE);
     assert_ended(l, EW_ERR_SESSION_DONE, "told to");
     assert_done(&notes[0], EW_ERR_CANCELLED, 0);
 }
@@ -850,7 +850,7 @@ static void test_submits_at_the_end(void **state) {
     use(&plain_config);
     start(three);
     give_put(2, "/a/x");
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     give_put(3, "/a/x");
     assert_reply(3, EW_ERR_CANCELLED, 0);
     committed(l, 10);

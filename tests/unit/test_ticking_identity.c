@@ -131,7 +131,7 @@ static void test_repeat(void **state) {
     settle(l);
     give(5, "d", 6); /* keeps the core busy */
     settle(l);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     look(l);
     give(6, "c", 5);
     assert_reply(6, EW_OK, 12, "");
@@ -375,7 +375,7 @@ static void test_the_end(void **state) {
     give(1, "c", 5);
     settle(l);
     give(2, "d", 1);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     look(l);
     give(3, "e", 1);
     assert_reply(3, EW_ERR_UNKNOWN_OUTCOME, 0, "the worker is ending");

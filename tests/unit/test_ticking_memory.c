@@ -190,7 +190,7 @@ static void play(life *l) {
     l->epoch++;
     page(l, 30, true, true, &other, 1);
     settle(l);
-    stop(l, EW_ERR_CANCELLED);
+    stop_ticking(l, EW_ERR_CANCELLED);
     settle(l);
 }
 
@@ -251,7 +251,7 @@ static bool play_failing(void (*part)(life *), const ticking_config *config, lon
     if (l->t && !l->ended) {
         settle(l);
         if (!l->ended)
-            stop(l, EW_ERR_CANCELLED);
+            stop_ticking(l, EW_ERR_CANCELLED);
         if (ticking_get_state(l->t) == TICKING_COMMITTING)
             committed(l, 40);
         assert_true(l->ended);

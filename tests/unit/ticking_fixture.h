@@ -393,7 +393,7 @@ static inline void refused(life *l, uint32_t unit, int64_t barrier, int64_t conf
     take_outcome(l, o);
 }
 
-static inline void stop(life *l, int status) {
+static inline void stop_ticking(life *l, int status) {
     step(l, (ticking_event){.type = TICKING_STOP, .status = status, .detail = "told to"});
 }
 
