@@ -3,9 +3,9 @@
  * SECURITY: a program that can connect to a mailbox can do what its actor can. A program that reaches the committer's
  * mailbox writes to etcd below `prefix` with the rights of the client; one that reaches the watcher's stops it; one
  * that listens at `peer_url` reads the keys. The sender of a message is not checked. So the URLs can only be inproc://
- * (this process) or ipc:// (programs that may open the socket file: it is made with mode 0660, in a directory that
- * belongs to this process's user or to root, and that others cannot write unless it is sticky). For programs elsewhere
- * there are a worker's `submit_url` and `ticks_url`.
+ * (this process) or ipc:// (programs that may open the socket file: it is made with mode 0660, in a directory that,
+ * with those above it, belongs to this process's user or to root, and that others cannot write unless it is sticky).
+ * For programs elsewhere there are a worker's `submit_url` and `ticks_url`.
  *
  * An actor is a thread with one PULL mailbox at a URL of the caller's choosing; it pushes to the URL it is given. The
  * messages are those of proto/actors.proto, one `Message` a body, of at most 64 MiB over ipc.

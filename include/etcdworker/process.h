@@ -12,9 +12,9 @@ extern "C" {
 /* Checks that the process may have the threads, open files and address space that a worker needs. gRPC and nng abort,
  * or crash, where a thread cannot be started, so this is tried out: EW_ERR_SYSTEM names the limit, its value, and the
  * least value that will do (about 33 threads on two CPUs and 36 open files, beside those that the process has already,
- * and 160 MiB of address space, beside the threads' stacks). Where the address space is limited (RLIMIT_AS), malloc is
- * kept to two arenas from then on. To be called before the first client is opened; once it has succeeded it is not
- * done again. */
+ * and 160 MiB of address space, beside the threads' stacks). Where the address space or data is limited (RLIMIT_AS,
+ * RLIMIT_DATA), malloc is kept to two arenas from then on. To be called before the first client is opened; once it has
+ * succeeded it is not done again. */
 EW_API int ew_process_check_limits(ew_error *err);
 
 /* Prepares the calling process; to be called first thing in main, before there is a second thread, since threads

@@ -118,8 +118,9 @@ typedef struct ew_worker_stats {
     uint64_t submits_refused, submits_malformed, submits_too_large;
 
     /* Of the connections to submit_url and ticks_url, how many to submit_url ended without a request: so does one whose
-     * request is far over max_submit_bytes. Refused ones are not among them: they had no valid client certificate, or
-     * were opened by a web page. */
+     * request is far over max_submit_bytes. Refused ones are not among them: they had no valid client certificate,
+     * were opened by a web page, did not read their replies, or had been idle the longest when there was one too many.
+     * A WebSocket or another connection whose handshake is not over counts nowhere. */
     uint64_t connections, connections_silent, connections_refused;
 } ew_worker_stats;
 

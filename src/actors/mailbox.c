@@ -24,6 +24,7 @@ typedef struct responder {
     nng_ctx ctx;
     nng_aio *aio;
     uint64_t number; /* its place + 1: the request's name */
+    nng_pipe pipe;   /* the connection of the request */
     bool sending;    /* the aio is a send, not a receive */
 } responder;
 
@@ -176,6 +177,9 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
 
 /* ---- requests ---- */
 
+/* How long a reply may wait for the client to read those before it. The kernel holds hundreds of replies. */
+enum { REPLY_MS = 1000 };
+
 /* The body of a request over the limit is not kept while the request waits. False when out of memory: it is gone. */
 static bool drop_if_too_large(const mailbox *mb, item *it) {
     size_t size = nng_msg_len(it->msg);
@@ -186,23 +190,36 @@ static bool drop_if_too_large(const mailbox *mb, item *it) {
     return nng_msg_alloc(&it->msg, 0) == 0;
 }
 
+static void receive_request(responder *r) {
+    r->sending = false;
+    nng_aio_set_timeout(r->aio, NNG_DURATION_INFINITE);
+    nng_ctx_recv(r->ctx, r->aio);
+}
+
+/* A client that sends requests without reading their replies would take one responder after the other. */
+static void reply_done(responder *r) {
+    int rv = nng_aio_result(r->aio);
+    if (rv != 0)
+        nng_msg_free(nng_aio_get_msg(r->aio));
+    if (rv == NNG_ETIMEDOUT)
+        listening_drop(r->mb->served, r->pipe, "it does not read its replies");
+    receive_request(r);
+}
+
 static void responder_done(void *arg) {
     responder *r = arg;
     mailbox *mb = r->mb;
-    if (nng_aio_result(r->aio) != 0) {
-        if (!r->sending)
-            return; /* the mailbox is being closed */
-        nng_msg_free(nng_aio_get_msg(r->aio));
-    }
     if (r->sending) {
-        r->sending = false;
-        nng_ctx_recv(r->ctx, r->aio);
+        reply_done(r);
         return;
     }
+    if (nng_aio_result(r->aio) != 0)
+        return; /* the mailbox is being closed */
     item it = {.msg = nng_aio_get_msg(r->aio), .request = r->number};
-    listening_heard(mb->served, nng_msg_get_pipe(it.msg));
+    r->pipe = nng_msg_get_pipe(it.msg);
+    listening_heard(mb->served, r->pipe);
     if (!drop_if_too_large(mb, &it)) {
-        nng_ctx_recv(r->ctx, r->aio); /* gives the request up: there is no memory to answer it */
+        receive_request(r); /* gives the request up: there is no memory to answer it */
         return;
     }
     pthread_mutex_lock(&mb->lock);
@@ -246,25 +263,25 @@ int mailbox_serve(mailbox *mb, const mailbox_place *place, size_t bound, ew_erro
     if (status != EW_OK)
         return status;
     for (size_t i = 0; i < bound; i++)
-        nng_ctx_recv(mb->responders[i].ctx, mb->responders[i].aio);
+        receive_request(&mb->responders[i]);
     return EW_OK;
 }
 
 void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
     responder *r = &mb->responders[request - 1];
     nng_msg *msg;
-    r->sending = true;
     if (nng_msg_alloc(&msg, body.len) != 0) {
-        r->sending = false;
-        nng_ctx_recv(r->ctx, r->aio); /* gives the request up */
+        receive_request(r); /* gives the request up */
         return;
     }
     memcpy(nng_msg_body(msg), body.data, body.len);
+    r->sending = true;
     nng_aio_set_msg(r->aio, msg);
+    nng_aio_set_timeout(r->aio, REPLY_MS);
     nng_ctx_send(r->ctx, r->aio);
 }
 
-/* The replies that are on their way get a moment: a closed socket drops what it holds. */
+/* The replies that are on their way get REPLY_MS: a closed socket drops what it holds. */
 static void stop_serving(mailbox *mb) {
     for (size_t i = 0; i < mb->responder_count; i++) {
         if (mb->responders[i].sending)

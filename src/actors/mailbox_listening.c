@@ -5,10 +5,13 @@
 #include "core/socket_url.h"
 #include "etcd/etcd.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -19,18 +22,21 @@ enum { FILE_MODE = 0660, LOOK_EVERY_MS = 1000 };
 typedef struct connection {
     int id;
     bool heard;
+    uint64_t used; /* rises with each connection and each message: the lowest has been idle the longest */
 } connection;
 
 struct listening {
     char *worker, *url; /* the URL that is listened at, with its real port; both owned */
     nng_socket socket;
     nng_listener listener;
+    nng_tls_config *tls; /* of tls+tcp; otherwise NULL */
     bool requests;
     size_t most_bytes;
 
     pthread_mutex_t lock; /* all below */
     connection *open;
-    size_t open_count, open_capacity;
+    size_t open_count, open_capacity, most_open;
+    uint64_t used;
     mailbox_connections counts;
     log_limit limit;
     bool seen; /* a connection has come since the probe was sent */
@@ -40,8 +46,9 @@ struct listening {
     uint64_t refused_by_nng; /* what they said last */
     uint64_t failed;         /* and of failures of other kinds */
     int probe;               /* the socket of a probe that is out; -1: none is */
-    int64_t replaced_ms;     /* when the listener was replaced; 0: it was not */
+    int64_t replaced_ms;     /* when the listener was replaced or closed; 0: it was not */
     int64_t wait_ms;         /* and how long after that the next one may be */
+    bool closed;             /* there is no listener until replaced_ms + wait_ms */
 };
 
 int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
@@ -73,8 +80,41 @@ static bool is_browser(nng_pipe pipe) {
     return found;
 }
 
+static void drop(listening *l, nng_pipe pipe, const char *why) {
+    pthread_mutex_lock(&l->lock);
+    l->counts.refused++;
+    pthread_mutex_unlock(&l->lock);
+    nng_pipe_close(pipe);
+    log_dropped(l, why);
+}
+
+/* Under the lock: forgets the connection that has been idle the longest, and answers it. */
+static nng_pipe take_idle(listening *l) {
+    connection *idle = l->open;
+    for (connection *c = l->open; c < l->open + l->open_count; c++) {
+        if (c->used < idle->used)
+            idle = c;
+    }
+    nng_pipe pipe = {(uint32_t)idle->id};
+    *idle = l->open[--l->open_count];
+    return pipe;
+}
+
+/* A client of nng whose connection was closed connects again, and sends again what was not answered. */
+static void make_room(listening *l) {
+    pthread_mutex_lock(&l->lock);
+    bool full = l->open_count >= l->most_open;
+    nng_pipe idle = full ? take_idle(l) : (nng_pipe)NNG_PIPE_INITIALIZER;
+    pthread_mutex_unlock(&l->lock);
+    char why[96];
+    snprintf(why, sizeof why, "the limit of %zu connections; this one was idle the longest", l->most_open);
+    if (full)
+        drop(l, idle, why);
+}
+
 /* Without memory it is not remembered, and not counted when it ends. */
 static void add_connection(listening *l, int id) {
+    make_room(l);
     pthread_mutex_lock(&l->lock);
     l->counts.accepted++;
     if (l->open_count == l->open_capacity) {
@@ -86,7 +126,7 @@ static void add_connection(listening *l, int id) {
         }
     }
     if (l->open_count < l->open_capacity)
-        l->open[l->open_count++] = (connection){.id = id};
+        l->open[l->open_count++] = (connection){.id = id, .used = ++l->used};
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -126,11 +166,7 @@ static void pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg) {
     if (event == NNG_PIPE_EV_ADD_PRE)
         note_seen(l);
     if (event == NNG_PIPE_EV_ADD_PRE && is_browser(pipe)) {
-        pthread_mutex_lock(&l->lock);
-        l->counts.refused++;
-        pthread_mutex_unlock(&l->lock);
-        nng_pipe_close(pipe);
-        log_dropped(l, "it came from a web page (an Origin header)");
+        drop(l, pipe, "it came from a web page (an Origin header)");
     } else if (event == NNG_PIPE_EV_ADD_POST) {
         add_connection(l, id);
     } else if (event == NNG_PIPE_EV_REM_POST) {
@@ -141,9 +177,21 @@ static void pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg) {
 void listening_heard(listening *l, nng_pipe pipe) {
     pthread_mutex_lock(&l->lock);
     connection *c = find_connection(l, nng_pipe_id(pipe));
-    if (c != NULL)
+    if (c != NULL) {
         c->heard = true;
+        c->used = ++l->used;
+    }
     pthread_mutex_unlock(&l->lock);
+}
+
+void listening_drop(listening *l, nng_pipe pipe, const char *why) {
+    pthread_mutex_lock(&l->lock);
+    connection *c = find_connection(l, nng_pipe_id(pipe));
+    if (c != NULL)
+        *c = l->open[--l->open_count];
+    pthread_mutex_unlock(&l->lock);
+    if (c != NULL)
+        drop(l, pipe, why);
 }
 
 static bool is_scheme(const char *url, const char *scheme) {
@@ -151,16 +199,6 @@ static bool is_scheme(const char *url, const char *scheme) {
 }
 
 /* ---- listening ---- */
-
-static int set_tls(listening *l, const mailbox_place *place, ew_error *err) {
-    nng_tls_config *tls;
-    int status = mailbox_make_tls(&tls, place, err);
-    if (status != EW_OK)
-        return status;
-    int rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, tls);
-    nng_tls_config_free(tls); /* the listener has its own reference */
-    return rv == 0 ? EW_OK : nng_failed(err, "TLS for", place->url, rv);
-}
 
 /* The port that the kernel chose, if it was left to it. */
 static bool resolve_url(listening *l, const char *url) {
@@ -179,25 +217,30 @@ static int notify(listening *l) {
     return rv;
 }
 
-static int start_listener(listening *l, const mailbox_place *place, ew_error *err) {
-    int rv = nng_listener_create(&l->listener, l->socket, place->url);
-    if (rv == 0)
-        rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
-    if (rv == 0 && is_scheme(place->url, "ipc://"))
-        rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
+static int start_listener(listening *l, const char *url, ew_error *err) {
+    int rv = nng_listener_create(&l->listener, l->socket, url);
     if (rv != 0)
-        return nng_failed(err, "listening at", place->url, rv);
-    int status = is_scheme(place->url, "tls+tcp://") ? set_tls(l, place, err) : EW_OK;
-    if (status == EW_OK && (rv = nng_listener_start(l->listener, 0)) != 0)
-        return nng_failed(err, "listening at", place->url, rv);
-    return status;
+        return nng_failed(err, "listening at", url, rv);
+    rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
+    if (rv == 0 && is_scheme(url, "ipc://"))
+        rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
+    if (rv == 0 && l->tls != NULL)
+        rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, l->tls);
+    if (rv == 0)
+        rv = nng_listener_start(l->listener, 0);
+    if (rv == 0)
+        return EW_OK;
+    nng_listener_close(l->listener);
+    return nng_failed(err, "listening at", url, rv);
 }
 
 static int listen_at(listening *l, const mailbox_place *place, ew_error *err) {
     int rv = notify(l);
     if (rv != 0)
         return nng_failed(err, "listening at", place->url, rv);
-    int status = start_listener(l, place, err);
+    int status = is_scheme(place->url, "tls+tcp://") ? mailbox_make_tls(&l->tls, place, err) : EW_OK;
+    if (status == EW_OK)
+        status = start_listener(l, place->url, err);
     if (status == EW_OK && !resolve_url(l, place->url))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
     return status;
@@ -278,30 +321,35 @@ static void end_probe(listening *l) {
 
 /* nng loses some kilobytes with each listener that is closed while connections wait to be accepted: in a minute no more
  * than one is replaced, if it happens again and again. */
-static bool may_replace(listening *l, int64_t now_ms) {
+static bool may_replace(const listening *l, int64_t now_ms) {
+    return now_ms >= l->replaced_ms + l->wait_ms;
+}
+
+/* Its connections break with it; clients of nng connect again and send again. */
+static void close_listener(listening *l, int64_t now_ms) {
     enum { QUIET_MS = 600000, FIRST_WAIT_MS = 1000, WAIT_MS_MAX = 60000 };
-    if (now_ms < l->replaced_ms + l->wait_ms)
-        return false;
     bool again = l->replaced_ms != 0 && now_ms < l->replaced_ms + QUIET_MS;
     l->wait_ms = again ? 2 * l->wait_ms : FIRST_WAIT_MS;
     if (l->wait_ms > WAIT_MS_MAX)
         l->wait_ms = WAIT_MS_MAX;
     l->replaced_ms = now_ms;
-    return true;
+    nng_listener_close(l->listener);
+    l->closed = true;
+    l->refused_by_nng = l->failed = 0;
+    end_probe(l);
 }
 
-/* Its connections break with it; clients of nng connect again and send again. */
-static void listen_again(listening *l) {
+/* One that cannot be opened is tried again. */
+static void open_listener(listening *l, int64_t now_ms, const char *why) {
     ew_error err = {0};
-    const mailbox_place place = {.url = l->url};
-    nng_listener_close(l->listener);
-    l->refused_by_nng = l->failed = 0;
-    if (start_listener(l, &place, &err) == EW_OK)
-        log_fields(EW_LOG_WARN, l->worker, "sockets", "listener replaced: it had stopped accepting connections",
-                   {"url", l->url, 0});
-    else
-        log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener cannot be replaced", {"url", l->url, 0},
-                   {"detail", err.detail, 0});
+    l->closed = start_listener(l, l->url, &err) != EW_OK;
+    if (!l->closed) {
+        log_fields(EW_LOG_WARN, l->worker, "sockets", "listener replaced", {"url", l->url, 0}, {"why", why, 0});
+        return;
+    }
+    l->replaced_ms = now_ms;
+    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener cannot be replaced", {"url", l->url, 0},
+               {"detail", err.detail, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
 static bool was_seen(listening *l) {
@@ -320,9 +368,32 @@ static void check_alive(listening *l, uint64_t failed, int64_t now_ms) {
     } else if (l->probe >= 0 && was_seen(l)) {
         end_probe(l);
     } else if (l->probe >= 0 && may_replace(l, now_ms)) {
-        end_probe(l);
-        listen_again(l);
+        close_listener(l, now_ms);
+        open_listener(l, now_ms, "it had stopped accepting connections");
     }
+}
+
+/* ---- descriptors ----
+ *
+ * A connection whose handshake is not finished raises no event, and over ws nng waits for it for ever. A thousand of
+ * them would leave no descriptor for a connection to etcd. So before that happens the listener is closed for a while,
+ * and they with it. */
+
+/* A new descriptor is the lowest that is free. */
+static bool descriptors_run_out(void) {
+    enum { RESERVED_SHARE = 8 };
+    struct rlimit files;
+    int fd = eventfd(0, EFD_CLOEXEC);
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE;
+    close(fd);
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 && (rlim_t)fd >= files.rlim_cur - files.rlim_cur / RESERVED_SHARE;
+}
+
+static void give_descriptors_back(listening *l, int64_t now_ms) {
+    close_listener(l, now_ms);
+    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener closed: the process runs out of descriptors",
+               {"url", l->url, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
 int64_t listening_look(listening *l, int64_t now_ms) {
@@ -332,7 +403,11 @@ int64_t listening_look(listening *l, int64_t now_ms) {
     if (now_ms < l->look_ms)
         return l->look_ms;
     l->look_ms = now_ms + LOOK_EVERY_MS;
-    if (!read_failures(l, &f))
+    if (l->closed && may_replace(l, now_ms))
+        open_listener(l, now_ms, "it was closed");
+    else if (!l->closed && descriptors_run_out())
+        give_descriptors_back(l, now_ms);
+    if (l->closed || !read_failures(l, &f))
         return l->look_ms;
     count_refused(l, f.refused);
     if (is_scheme(l->url, "ipc://"))
@@ -356,6 +431,19 @@ const char *listening_url(const listening *l) {
 
 /* ---- life ---- */
 
+/* Each connection has a descriptor, and up to `most_bytes` of a message that has not arrived as a whole. Two sockets
+ * take a quarter of the descriptors together. */
+static size_t connection_limit(const char *url, size_t most_bytes) {
+    enum { MOST = 1000, FEWEST = 8, SHARE = 8, MOST_BYTES = 1 << 30 };
+    struct rlimit files;
+    if (is_scheme(url, "inproc://"))
+        return SIZE_MAX;
+    size_t limit = most_bytes > MOST_BYTES / MOST ? MOST_BYTES / most_bytes : MOST;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / SHARE < limit)
+        limit = (size_t)files.rlim_cur / SHARE;
+    return limit > FEWEST ? limit : FEWEST;
+}
+
 int listening_open(listening **out, nng_socket s, const mailbox_place *place, bool requests, size_t most_bytes,
                    ew_error *err) {
     *out = NULL;
@@ -372,6 +460,7 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
     l->probe = -1;
     l->requests = requests;
     l->most_bytes = most_bytes;
+    l->most_open = connection_limit(place->url, most_bytes);
     *out = l; /* also on failure, until the socket is closed: its events name it */
     return listen_at(l, place, err);
 }
@@ -382,6 +471,8 @@ void listening_free(listening *l) {
     end_probe(l);
     pthread_mutex_destroy(&l->lock);
     free(l->open);
+    if (l->tls != NULL)
+        nng_tls_config_free(l->tls);
     free(l->worker);
     free(l->url);
     free(l);

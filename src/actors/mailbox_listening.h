@@ -23,6 +23,9 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
 /* A message came over this connection. */
 void listening_heard(listening *l, nng_pipe pipe);
 
+/* Closes the connection, if it is still open, counts it as refused and logs why. */
+void listening_drop(listening *l, nng_pipe pipe, const char *why);
+
 /* After its socket has been closed. NULL is fine. */
 void listening_free(listening *l);
 

@@ -69,20 +69,39 @@ static size_t used_bytes(void) {
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static int check_space(ew_error *err) {
+/* The stacks of the threads count for both. glibc answers EAGAIN for a stack that cannot be mapped, as if there were
+ * too many threads. */
+static const struct {
+    int resource;
+    int access; /* of a mapping that counts */
+    const char *name, *flag;
+} spaces[] = {
+    {RLIMIT_AS, PROT_NONE, "RLIMIT_AS", "ulimit -v"},
+    {RLIMIT_DATA, PROT_READ | PROT_WRITE, "RLIMIT_DATA", "ulimit -d"},
+};
+
+static int check_space(size_t i, ew_error *err) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    if (getrlimit(spaces[i].resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
         return EW_OK;
     mallopt(M_ARENA_MAX, ARENAS); /* otherwise arenas take what the stacks need */
     size_t bytes = needed_threads() * stack_bytes() + SPACE_BYTES;
-    void *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *room = mmap(NULL, bytes, spaces[i].access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (room != MAP_FAILED) {
         munmap(room, bytes);
         return EW_OK;
     }
     return ew_fail(err, EW_ERR_SYSTEM,
-                   "RLIMIT_AS (ulimit -v) is %llu kB, at least %zu kB are needed with stacks of %zu kB (ulimit -s)",
-                   (unsigned long long)limit.rlim_cur / 1024, (used_bytes() + bytes) / 1024 + 1, stack_bytes() / 1024);
+                   "%s (%s) is %llu kB, at least %zu kB are needed with stacks of %zu kB (ulimit -s)", spaces[i].name,
+                   spaces[i].flag, (unsigned long long)limit.rlim_cur / 1024, (used_bytes() + bytes) / 1024 + 1,
+                   stack_bytes() / 1024);
+}
+
+static int check_spaces(ew_error *err) {
+    int status = EW_OK;
+    for (size_t i = 0; status == EW_OK && i < sizeof spaces / sizeof spaces[0]; i++)
+        status = check_space(i, err);
+    return status;
 }
 
 /* ---- threads ---- */
@@ -143,7 +162,7 @@ int ew_process_check_limits(ew_error *err) {
         return EW_OK;
     int status = check_files(err);
     if (status == EW_OK)
-        status = check_space(err);
+        status = check_spaces(err);
     if (status == EW_OK)
         status = check_threads(err);
     atomic_store(&passed, status == EW_OK);

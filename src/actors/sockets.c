@@ -16,8 +16,8 @@ static int refuse(const char *option, const char *url, const char *why, ew_error
     return ew_fail(err, EW_ERR_INVALID, "%s = \"%.100s\": %s", option, url, why);
 }
 
-/* Another user who can write the directory could put a socket of his own in the place of ours. The group may: it may
- * also connect. */
+/* Another user who can write the directory, or one above it, could put a socket of his own in the place of ours. The
+ * group may: it may also connect. */
 static int check_directory(const char *option, const char *url, const char *directory, ew_error *err) {
     struct stat info;
     if (stat(directory, &info) != 0)
@@ -26,10 +26,25 @@ static int check_directory(const char *option, const char *url, const char *dire
     if (!S_ISDIR(info.st_mode))
         return refuse(option, url, "the directory of the socket is not a directory", err);
     if (info.st_uid != geteuid() && info.st_uid != 0)
-        return refuse(option, url, "the directory of the socket must belong to this process's user or to root", err);
+        return ew_fail(err, EW_ERR_INVALID,
+                       "%s = \"%.80s\": the directory %.80s must belong to this process's user or to root", option, url,
+                       directory);
     if ((info.st_mode & S_IWOTH) != 0 && (info.st_mode & S_ISVTX) == 0)
-        return refuse(option, url, "every user may write the directory of the socket, and it is not sticky", err);
+        return ew_fail(err, EW_ERR_INVALID,
+                       "%s = \"%.80s\": every user may write the directory %.80s, and it is not sticky", option, url,
+                       directory);
     return EW_OK;
+}
+
+/* Checks `directory`, which is changed, and those above it. */
+static int check_directories(const char *option, const char *url, char *directory, ew_error *err) {
+    int status = check_directory(option, url, directory, err);
+    while (status == EW_OK && directory[1] != '\0') {
+        char *slash = strrchr(directory, '/');
+        slash[slash == directory] = '\0'; /* the root keeps its slash */
+        status = check_directory(option, url, directory, err);
+    }
+    return status;
 }
 
 /* nng takes a file on which nobody listens for a stale socket, whatever it is, and removes it. */
@@ -40,13 +55,20 @@ static int check_file(const char *option, const char *url, ew_error *err) {
     return EW_OK;
 }
 
+/* Symbolic links are resolved first: what counts is who can write the directories that they lead to. */
 static int check_socket_file(const char *option, const char *url, ew_error *err) {
-    char *directory = strdup(socket_url_path(url));
-    if (directory == NULL)
+    char *named = strdup(socket_url_path(url));
+    if (named == NULL)
         return ew_fail(err, EW_ERR_NO_MEMORY, "%s", option);
-    char *slash = strrchr(directory, '/');
-    slash[slash == directory] = '\0'; /* the root keeps its slash */
-    int status = check_directory(option, url, directory, err);
+    char *slash = strrchr(named, '/');
+    slash[slash == named] = '\0';
+    char *directory = realpath(named, NULL);
+    int problem = errno;
+    free(named);
+    if (directory == NULL)
+        return ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_INVALID,
+                       "%s = \"%.80s\": the directory of the socket: %s", option, url, strerror(problem));
+    int status = check_directories(option, url, directory, err);
     free(directory);
     return status == EW_OK ? check_file(option, url, err) : status;
 }

@@ -35,7 +35,7 @@ static int refuse(const char *option, const char *url, const char *why, ew_error
 static int refuse_scheme(const char *option, const char *url, unsigned allowed, ew_error *err) {
     if (strstr(url, "://") == NULL)
         return refuse(option, url, "an nng URL is needed, such as inproc://name or ipc:///run/dir/socket", err);
-    if (strncmp(url, "abstract://", 11) == 0)
+    if (allowed != SOCKET_INPROC && strncmp(url, "abstract://", 11) == 0)
         return refuse(option, url,
                       "every process of the host may connect to an abstract socket, which has no file mode; use ipc://",
                       err);

@@ -105,11 +105,24 @@ static void test_address_space(void **state) {
     expect_enough("as", needed * 1024, false);
 }
 
+/* The stacks of threads count as data. */
+static void test_data(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* a sanitizer maps much more */
+#endif
+    unsigned long long needed = 0;
+    for (unsigned kib = 100000; kib <= 300000; kib += 100000)
+        needed = expect_refused("data", kib * 1024ULL, false, "RLIMIT_DATA (ulimit -d) is ");
+    expect_enough("data", needed * 1024, false);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_threads),
         cmocka_unit_test(test_address_space),
+        cmocka_unit_test(test_data),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -253,6 +253,26 @@ static void test_clients_that_are_gone_at_once(void **state) {
     folder_remove(&f);
 }
 
+/* Who can write a directory above can rename the socket's own. */
+static void test_ipc_directories_above(void **state) {
+    (void)state;
+    folder f;
+    char below[96], link[96], url[128];
+    folder_make(&f);
+    snprintf(below, sizeof below, "%s/below", f.path);
+    snprintf(link, sizeof link, "%s-link", f.path);
+    assert_int_equal(mkdir(below, 0700), 0);
+    assert_int_equal(symlink(below, link), 0);
+    assert_int_equal(chmod(f.path, 0777), 0);
+    snprintf(url, sizeof url, "ipc://%s/submit", below);
+    refused_url(url, "every user may write the directory");
+    snprintf(url, sizeof url, "ipc://%s/submit", link);
+    refused_url(url, f.path);
+    unlink(link);
+    rmdir(below);
+    folder_remove(&f);
+}
+
 static void test_ipc_directories(void **state) {
     (void)state;
     stage s;
@@ -272,7 +292,7 @@ static void test_ipc_directories(void **state) {
     }
     folder_remove(&f);
     refused_url(f.url, "No such file or directory");
-    refused_url("ipc:///etc/passwd/submit", "is not a directory");
+    refused_url("ipc:///etc/passwd/submit", "ot a directory");
 }
 
 /* ---- tcp, ws ---- */
@@ -605,6 +625,7 @@ int main(void) {
         scene_test(test_ipc_files_that_are_there),
         scene_test(test_clients_that_are_gone_at_once),
         scene_test(test_ipc_directories),
+        scene_test(test_ipc_directories_above),
         scene_test(test_tcp_and_ws_on_loopback),
         scene_test(test_refused_urls),
         scene_test(test_a_web_page_is_refused),

@@ -65,7 +65,8 @@ static void only_loopback_without_tls(void **state) {
 static void other_transports(void **state) {
     (void)state;
     bad("abstract://app", SOCKET_OUTWARD, "no file mode");
-    bad("abstract://app", SOCKET_INPROC, "no file mode");
+    bad("abstract://app", SOCKET_MAILBOX, "use ipc://");
+    bad("abstract://app", SOCKET_INPROC, "must begin with inproc://");
     bad("wss://127.0.0.1:1", SOCKET_OUTWARD, "unknown transport");
     bad("tls+tcp4://127.0.0.1:1", SOCKET_OUTWARD, "unknown transport");
     bad("zt://x:1", SOCKET_OUTWARD, "unknown transport");
