@@ -23,7 +23,8 @@ static int problem_with(const char *path) {
 }
 
 int settings_check_files(const ew_options *o, ew_error *err) {
-    static const char *const files[] = {"ca_file", "cert_file", "key_file", "password_file"};
+    static const char *const files[] = {"ca_file",          "cert_file",       "key_file",      "password_file",
+                                        "listen_cert_file", "listen_key_file", "listen_ca_file"};
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         const char *path = ew_options_text(o, files[i]);
         int problem = path[0] != '\0' ? problem_with(path) : 0;

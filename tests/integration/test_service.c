@@ -144,6 +144,9 @@ static void test_files_that_cannot_be_read(void **state) {
         {"--cert-file=/no/such/cert", "cert_file /no/such/cert: No such file"},
         {"--key-file=/no/such/key", "key_file /no/such/key: No such file"},
         {"--password-file=/no/such/word", "password_file /no/such/word: No such file"},
+        {"--listen-cert-file=/no/such/cert", "listen_cert_file /no/such/cert: No such file"},
+        {"--listen-key-file=/no/such/key", "listen_key_file /no/such/key: No such file"},
+        {"--listen-ca-file=/no/such/ca", "listen_ca_file /no/such/ca: No such file"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         expect(78, wrong[i][1], ARGS(wrong[i][0], "--user=u"));
