@@ -1,55 +1,18 @@
-#include "actors/mailbox_listening.h"
+#include "actors/mailbox_listening_private.h"
 
 #include "core/log.h"
 #include "core/log_limit.h"
 #include "core/socket_url.h"
 #include "etcd/etcd.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { FILE_MODE = 0660, LOOK_EVERY_MS = 1000 };
-
-/* A connection that is open. */
-typedef struct connection {
-    int id;
-    bool heard;
-    uint64_t used; /* rises with each connection and each message: the lowest has been idle the longest */
-} connection;
-
-struct listening {
-    char *worker, *url; /* the URL that is listened at, with its real port; both owned */
-    nng_socket socket;
-    nng_listener listener;
-    nng_tls_config *tls; /* of tls+tcp; otherwise NULL */
-    bool requests;
-    size_t most_bytes;
-
-    pthread_mutex_t lock; /* all below */
-    connection *open;
-    size_t open_count, open_capacity, most_open;
-    uint64_t used;
-    mailbox_connections counts;
-    log_limit limit;
-    bool seen; /* a connection has come since the probe was sent */
-
-    /* Of listening_look. */
-    int64_t look_ms;         /* when nng's statistics are read again */
-    uint64_t refused_by_nng; /* what they said last */
-    uint64_t failed;         /* and of failures of other kinds */
-    int probe;               /* the socket of a probe that is out; -1: none is */
-    int64_t replaced_ms;     /* when the listener was replaced or closed; 0: it was not */
-    int64_t wait_ms;         /* and how long after that the next one may be */
-    bool closed;             /* there is no listener until replaced_ms + wait_ms */
-};
+enum { FILE_MODE = 0660 };
 
 int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
     bool bad_url = rv == NNG_EADDRINVAL || rv == NNG_EINVAL || rv == NNG_ENOTSUP;
@@ -60,7 +23,7 @@ int nng_failed(ew_error *err, const char *what, const char *url, int rv) {
 
 /* ---- connections ---- */
 
-static void log_dropped(listening *l, const char *why) {
+void listening_log_dropped(listening *l, const char *why) {
     uint64_t left_out;
     pthread_mutex_lock(&l->lock);
     bool write = log_limit_passes(&l->limit, etcd_now_ms(), &left_out);
@@ -85,7 +48,7 @@ static void drop(listening *l, nng_pipe pipe, const char *why) {
     l->counts.refused++;
     pthread_mutex_unlock(&l->lock);
     nng_pipe_close(pipe);
-    log_dropped(l, why);
+    listening_log_dropped(l, why);
 }
 
 /* Under the lock: forgets the connection that has been idle the longest, and answers it. */
@@ -151,7 +114,7 @@ static void remove_connection(listening *l, int id) {
         return;
     char why[128];
     snprintf(why, sizeof why, "it ended without a request; a message of more than %zu bytes ends one", l->most_bytes);
-    log_dropped(l, why);
+    listening_log_dropped(l, why);
 }
 
 static void note_seen(listening *l) {
@@ -194,7 +157,7 @@ void listening_drop(listening *l, nng_pipe pipe, const char *why) {
         drop(l, pipe, why);
 }
 
-static bool is_scheme(const char *url, const char *scheme) {
+bool listening_is(const char *url, const char *scheme) {
     return strncmp(url, scheme, strlen(scheme)) == 0;
 }
 
@@ -217,12 +180,12 @@ static int notify(listening *l) {
     return rv;
 }
 
-static int start_listener(listening *l, const char *url, ew_error *err) {
+int listening_start(listening *l, const char *url, ew_error *err) {
     int rv = nng_listener_create(&l->listener, l->socket, url);
     if (rv != 0)
         return nng_failed(err, "listening at", url, rv);
     rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
-    if (rv == 0 && is_scheme(url, "ipc://"))
+    if (rv == 0 && listening_is(url, "ipc://"))
         rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
     if (rv == 0 && l->tls != NULL)
         rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, l->tls);
@@ -238,181 +201,12 @@ static int listen_at(listening *l, const mailbox_place *place, ew_error *err) {
     int rv = notify(l);
     if (rv != 0)
         return nng_failed(err, "listening at", place->url, rv);
-    int status = is_scheme(place->url, "tls+tcp://") ? mailbox_make_tls(&l->tls, place, err) : EW_OK;
+    int status = listening_is(place->url, "tls+tcp://") ? mailbox_make_tls(&l->tls, place, err) : EW_OK;
     if (status == EW_OK)
-        status = start_listener(l, place->url, err);
+        status = listening_start(l, place->url, err);
     if (status == EW_OK && !resolve_url(l, place->url))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
     return status;
-}
-
-/* ---- what nng alone knows ---- */
-
-static uint64_t stat_of(nng_stat *listener, const char *name) {
-    nng_stat *s = nng_stat_find(listener, name);
-    return s != NULL ? nng_stat_value(s) : 0;
-}
-
-/* nng_stat_find_listener of nng 1.5 answers the first listener of the process. An id is an int in the place of the
- * value. */
-static nng_stat *find_listener(nng_stat *all, nng_listener listener) {
-    for (nng_stat *s = nng_stat_child(all); s != NULL; s = nng_stat_next(s)) {
-        uint64_t value = strcmp(nng_stat_name(s), "listener") == 0 ? stat_of(s, "id") : 0;
-        int id;
-        memcpy(&id, &value, sizeof id);
-        if (id == nng_listener_id(listener))
-            return s;
-    }
-    return NULL;
-}
-
-typedef struct failures {
-    uint64_t refused; /* handshakes that failed: of TLS, and of nng's protocols. Such a connection raises no event */
-    uint64_t others;
-} failures;
-
-static bool read_failures(const listening *l, failures *out) {
-    nng_stat *all;
-    if (nng_stats_get(&all) != 0)
-        return false;
-    nng_stat *own = find_listener(all, l->listener);
-    if (own != NULL)
-        *out = (failures){stat_of(own, "auth") + stat_of(own, "proto"), stat_of(own, "other")};
-    nng_stats_free(all);
-    return own != NULL;
-}
-
-static void count_refused(listening *l, uint64_t refused) {
-    bool more = refused > l->refused_by_nng;
-    pthread_mutex_lock(&l->lock);
-    l->counts.refused += refused - l->refused_by_nng;
-    l->refused_by_nng = refused;
-    pthread_mutex_unlock(&l->lock);
-    if (more)
-        log_dropped(l, "its handshake failed: no valid client certificate, or not an nng socket of the right kind");
-}
-
-/* ---- listeners that are deaf ----
- *
- * A client of ipc that is gone before nng 1.5 has written its greeting (EPIPE) ends the accepting of its listener for
- * good; the kernel goes on to take connections, which nobody serves. Any program that looks whether somebody listens
- * does that, nng itself before it removes a stale socket file. So after a failed connection a probe is sent, and a
- * listener that does not see it is replaced. tcp, TLS and ws report other errors and go on. */
-
-/* Connects, and greets as nng does, with a protocol that no socket has: it is seen, and refused. */
-static int send_probe(const char *path) {
-    static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0, 0, 0};
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    if (fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-                    send(fd, greeting, sizeof greeting, MSG_NOSIGNAL) != (ssize_t)sizeof greeting)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
-static void end_probe(listening *l) {
-    if (l->probe >= 0)
-        close(l->probe);
-    l->probe = -1;
-}
-
-/* nng loses some kilobytes with each listener that is closed while connections wait to be accepted: in a minute no more
- * than one is replaced, if it happens again and again. */
-static bool may_replace(const listening *l, int64_t now_ms) {
-    return now_ms >= l->replaced_ms + l->wait_ms;
-}
-
-/* Its connections break with it; clients of nng connect again and send again. */
-static void close_listener(listening *l, int64_t now_ms) {
-    enum { QUIET_MS = 600000, FIRST_WAIT_MS = 1000, WAIT_MS_MAX = 60000 };
-    bool again = l->replaced_ms != 0 && now_ms < l->replaced_ms + QUIET_MS;
-    l->wait_ms = again ? 2 * l->wait_ms : FIRST_WAIT_MS;
-    if (l->wait_ms > WAIT_MS_MAX)
-        l->wait_ms = WAIT_MS_MAX;
-    l->replaced_ms = now_ms;
-    nng_listener_close(l->listener);
-    l->closed = true;
-    l->refused_by_nng = l->failed = 0;
-    end_probe(l);
-}
-
-/* One that cannot be opened is tried again. */
-static void open_listener(listening *l, int64_t now_ms, const char *why) {
-    ew_error err = {0};
-    l->closed = start_listener(l, l->url, &err) != EW_OK;
-    if (!l->closed) {
-        log_fields(EW_LOG_WARN, l->worker, "sockets", "listener replaced", {"url", l->url, 0}, {"why", why, 0});
-        return;
-    }
-    l->replaced_ms = now_ms;
-    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener cannot be replaced", {"url", l->url, 0},
-               {"detail", err.detail, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
-}
-
-static bool was_seen(listening *l) {
-    pthread_mutex_lock(&l->lock);
-    bool seen = l->seen;
-    l->seen = false;
-    pthread_mutex_unlock(&l->lock);
-    return seen;
-}
-
-static void check_alive(listening *l, uint64_t failed, int64_t now_ms) {
-    if (l->probe < 0 && failed != l->failed) {
-        was_seen(l);
-        l->failed = failed;
-        l->probe = send_probe(socket_url_path(l->url));
-    } else if (l->probe >= 0 && was_seen(l)) {
-        end_probe(l);
-    } else if (l->probe >= 0 && may_replace(l, now_ms)) {
-        close_listener(l, now_ms);
-        open_listener(l, now_ms, "it had stopped accepting connections");
-    }
-}
-
-/* ---- descriptors ----
- *
- * A connection whose handshake is not finished raises no event, and over ws nng waits for it for ever. A thousand of
- * them would leave no descriptor for a connection to etcd. So before that happens the listener is closed for a while,
- * and they with it. */
-
-/* A new descriptor is the lowest that is free. */
-static bool descriptors_run_out(void) {
-    enum { RESERVED_SHARE = 8 };
-    struct rlimit files;
-    int fd = eventfd(0, EFD_CLOEXEC);
-    if (fd < 0)
-        return errno == EMFILE || errno == ENFILE;
-    close(fd);
-    return getrlimit(RLIMIT_NOFILE, &files) == 0 && (rlim_t)fd >= files.rlim_cur - files.rlim_cur / RESERVED_SHARE;
-}
-
-static void give_descriptors_back(listening *l, int64_t now_ms) {
-    close_listener(l, now_ms);
-    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener closed: the process runs out of descriptors",
-               {"url", l->url, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
-}
-
-int64_t listening_look(listening *l, int64_t now_ms) {
-    failures f;
-    if (l == NULL || is_scheme(l->url, "inproc://"))
-        return INT64_MAX;
-    if (now_ms < l->look_ms)
-        return l->look_ms;
-    l->look_ms = now_ms + LOOK_EVERY_MS;
-    if (l->closed && may_replace(l, now_ms))
-        open_listener(l, now_ms, "it was closed");
-    else if (!l->closed && descriptors_run_out())
-        give_descriptors_back(l, now_ms);
-    if (l->closed || !read_failures(l, &f))
-        return l->look_ms;
-    count_refused(l, f.refused);
-    if (is_scheme(l->url, "ipc://"))
-        check_alive(l, f.others, now_ms);
-    return l->look_ms;
 }
 
 void listening_count(listening *l, mailbox_connections *sum) {
@@ -436,7 +230,7 @@ const char *listening_url(const listening *l) {
 static size_t connection_limit(const char *url, size_t most_bytes) {
     enum { MOST = 1000, FEWEST = 8, SHARE = 8, MOST_BYTES = 1 << 30 };
     struct rlimit files;
-    if (is_scheme(url, "inproc://"))
+    if (listening_is(url, "inproc://"))
         return SIZE_MAX;
     size_t limit = most_bytes > MOST_BYTES / MOST ? MOST_BYTES / most_bytes : MOST;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / SHARE < limit)
@@ -468,7 +262,8 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
 void listening_free(listening *l) {
     if (l == NULL)
         return;
-    end_probe(l);
+    if (l->probe >= 0)
+        close(l->probe);
     pthread_mutex_destroy(&l->lock);
     free(l->open);
     if (l->tls != NULL)

@@ -1,10 +1,9 @@
 /* The thread that tries handshakes. It ends by itself: when the client is closed meanwhile, it frees what it has. */
+#include "etcd/detached.h"
 #include "etcd/handshake.h"
 
 #include "core/options_internal.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,19 +49,6 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* The program's signals are not for this thread, and SIGPIPE is for nobody. */
-static bool start_thread(handshakes *h) {
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, NULL, run, h) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (started)
-        pthread_detach(thread);
-    return started;
-}
-
 static bool copy(one *to, const target *from, bool wanted) {
     to->wanted = wanted;
     to->target = (target){.authority = strdup(from->authority), .address = strdup(from->address), .port = from->port};
@@ -80,7 +66,7 @@ handshakes *handshakes_start(const targets *t, const bool *wanted, bool tls, con
     bool good = h->options != NULL;
     for (size_t i = 0; i < t->count; i++)
         good = copy(&h->list[i], &t->list[i], wanted[i]) && good;
-    if (good && start_thread(h))
+    if (good && detached_start(run, h))
         return h;
     free_all(h);
     return NULL;

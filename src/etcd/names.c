@@ -1,9 +1,8 @@
 /* A lookup takes a thread of its own, because it blocks, for as long as a name server is silent. Nobody waits for that
  * thread: when the client is closed in the meantime, it ends by itself and frees what it has. */
 #include "etcd/names.h"
+#include "etcd/detached.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 /* How often names are looked up while there is no connection. */
@@ -33,26 +32,13 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* The program's signals are not for this thread. */
-static bool start_thread(lookup *l) {
-    pthread_t thread;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&thread, NULL, run, l) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (started)
-        pthread_detach(thread);
-    return started;
-}
-
 /* NULL when that is not possible now. */
 static lookup *start(const char *text) {
     lookup *l = calloc(1, sizeof *l);
     if (!l)
         return NULL;
     atomic_init(&l->users, 2);
-    if (endpoints_init(&l->found, text, NULL) == EW_OK && start_thread(l))
+    if (endpoints_init(&l->found, text, NULL) == EW_OK && detached_start(run, l))
         return l;
     endpoints_fini(&l->found);
     free(l);

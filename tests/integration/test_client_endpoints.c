@@ -2,7 +2,7 @@
  * addresses change. Names below .test are looked up here: this program's getaddrinfo stands before the C library's. */
 #include "etcd/etcd.h"
 #include "etcd/targets.h"
-#include "lib/certs.h"
+#include "lib/certs_fixture.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
@@ -19,8 +19,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static certs *files;
 
 /* ---- names ---- */
 
@@ -81,18 +79,6 @@ static void await_lookup_after(int before) {
 }
 
 /* ---- clients ---- */
-
-static int set_up(void **state) {
-    (void)state;
-    files = certs_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    certs_free(files);
-    return 0;
-}
 
 static int put(ew_client *c, const char *key) {
     return ew_client_put(c, ew_str(key), EW_STR("x"), NULL, NULL, &err);
@@ -519,5 +505,5 @@ int main(void) {
         TEST(test_a_name_moves),
         TEST(test_closed_during_a_lookup),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, certs_open, certs_close);
 }

@@ -1,7 +1,7 @@
 /* What belongs to one endpoint and not to the list: the name in its certificate, the cluster that answers there, and
  * the reason why it cannot be used. */
 #include "etcd/etcd.h"
-#include "lib/certs.h"
+#include "lib/certs_fixture.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 #include "lib/scripted.h"
@@ -18,20 +18,6 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-
-static certs *files;
-
-static int set_up(void **state) {
-    (void)state;
-    files = certs_new();
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    certs_free(files);
-    return 0;
-}
 
 static int put(ew_client *c, const char *key) {
     err.detail[0] = '\0';
@@ -342,5 +328,5 @@ int main(void) {
     };
     /* As the daemon has it: then a channel moves only while a thread is in a queue that knows it. */
     setenv("GRPC_POLL_STRATEGY", "poll", 0);
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, certs_open, certs_close);
 }

@@ -59,26 +59,11 @@ static bool has_dropped(void *arg) {
     return daemon_metric(s->port, "log_records_dropped_total") > 0;
 }
 
-typedef struct goal {
-    int port;
-    long long ticks;
-} goal;
-
-static bool has_ticked(void *arg) {
-    const goal *g = arg;
-    return daemon_metric(g->port, "ticks_total") >= g->ticks;
-}
-
-static void assert_ticks_go_on(const silenced *s) {
-    goal g = {s->port, daemon_metric(s->port, "ticks_total") + 100};
-    daemon_until(has_ticked, &g, "100 more ticks");
-}
-
 static void test_the_worker_goes_on(void **state) {
     (void)state;
     silenced s = start_silenced(NULL, NULL);
     daemon_until(has_dropped, &s, "a dropped record");
-    assert_ticks_go_on(&s);
+    daemon_await_ticks(s.port, 100);
     daemon_signal(&s.d, SIGTERM);
     assert_int_equal(daemon_wait(&s.d), 0);
     close(s.read_end);
@@ -154,7 +139,7 @@ static void test_what_was_dropped_is_noted(void **state) {
     daemon_until(has_dropped, &s, "a dropped record");
     long long before = daemon_metric(s.port, "log_records_dropped_total");
     assert_true(read_note(s.read_end) >= before); /* and closes the pipe */
-    assert_ticks_go_on(&s);
+    daemon_await_ticks(s.port, 100);
     daemon_signal(&s.d, SIGTERM);
     assert_int_equal(daemon_wait(&s.d), 0);
 }
@@ -190,7 +175,7 @@ static void test_a_broken_pipe(void **state) {
     silenced s = start_silenced(NULL, NULL);
     close(s.read_end);
     daemon_until(has_dropped, &s, "a dropped record");
-    assert_ticks_go_on(&s);
+    daemon_await_ticks(s.port, 100);
     daemon_signal(&s.d, SIGTERM);
     assert_int_equal(daemon_wait(&s.d), 0);
 }

@@ -161,6 +161,12 @@ static void expect_socket_file(const char *path) {
     assert_int_equal(info.st_mode & 07777, 0660);
 }
 
+/* nng makes the file first, and sets its mode then. */
+static bool has_socket_file(void *arg) {
+    struct stat info;
+    return lstat(arg, &info) == 0 && S_ISSOCK(info.st_mode) && (info.st_mode & 07777) == 0660;
+}
+
 static void test_ipc(void **state) {
     (void)state;
     stage s;
@@ -270,6 +276,25 @@ static void test_ipc_directories_above(void **state) {
     refused_url(url, f.path);
     unlink(link);
     rmdir(below);
+    folder_remove(&f);
+}
+
+static void test_a_socket_file_that_is_removed(void **state) {
+    (void)state;
+    stage s;
+    folder f;
+    folder_make(&f);
+    open_at(&s, f.url, f.ticks_url);
+    stage_start(&s);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(unlink(f.file), 0);
+        assert_int_equal(unlink(f.ticks_url + strlen("ipc://")), 0);
+        assert_true(scene_until(has_socket_file, f.file));
+        assert_true(scene_until(has_socket_file, f.ticks_url + strlen("ipc://")));
+        put_at(&s, "after its file was removed");
+        expect_tick(&s);
+    }
+    end_stage(&s);
     folder_remove(&f);
 }
 
@@ -624,6 +649,7 @@ int main(void) {
         scene_test(test_ipc),
         scene_test(test_ipc_files_that_are_there),
         scene_test(test_clients_that_are_gone_at_once),
+        scene_test(test_a_socket_file_that_is_removed),
         scene_test(test_ipc_directories),
         scene_test(test_ipc_directories_above),
         scene_test(test_tcp_and_ws_on_loopback),

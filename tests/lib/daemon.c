@@ -240,3 +240,20 @@ long long daemon_metric(int port, const char *name) {
     at = at ? strstr(at, "} ") : NULL;
     return at ? strtoll(at + 2, NULL, 10) : 0;
 }
+
+typedef struct goal {
+    int port;
+    long long ticks;
+} goal;
+
+static bool has_ticked(void *arg) {
+    const goal *g = arg;
+    return daemon_metric(g->port, "ticks_total") >= g->ticks;
+}
+
+void daemon_await_ticks(int port, long long more) {
+    goal g = {port, 1};
+    daemon_until(has_ticked, &g, "a tick");
+    g.ticks = daemon_metric(port, "ticks_total") + more;
+    daemon_until(has_ticked, &g, "more ticks");
+}

@@ -60,4 +60,7 @@ void daemon_http(int port, const char *path, char *out, size_t size);
 /* The value of a metric, 0 if the server does not answer. `name` without the prefix "etcdworker_". */
 long long daemon_metric(int port, const char *name);
 
+/* Waits until the worker has ticked so many times more; fails the test if it does not. */
+void daemon_await_ticks(int port, long long more);
+
 #endif
