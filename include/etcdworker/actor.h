@@ -42,7 +42,7 @@ EW_API uint64_t ew_actor_bad_messages(const ew_actor *a);
 
 /* Stops the actor, waits for its thread, closes its sockets and frees. Answers what the actor ended with: EW_OK after a
  * stop, or its error. nng keeps nothing of a socket that is closed: what `peer_url` has not received by then, DOWN too,
- * may be lost. Who wants all of it sends STOP, receives until DOWN, and calls this then. One thread, once. */
+ * may be lost. To receive everything, send STOP, receive until DOWN, and then call this. One thread, once. */
 EW_API int ew_actor_stop(ew_actor *a, ew_error *err);
 
 #ifdef __cplusplus

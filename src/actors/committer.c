@@ -28,7 +28,7 @@ typedef struct committer {
     etcd_call *call;        /* the transaction that waits for its answer */
     bool unstarted;         /* out of memory: told to the core in the next round, as a failure */
     int64_t slept_until_ms; /* the deadline that the thread knows of */
-    char broken[128];       /* a message of a worker's that breaks the protocol: the end is for it; empty: none came */
+    char broken[128]; /* the message that broke the protocol of a worker, for which this actor ends; empty: none */
     bool over;
     int over_status;
     char over_detail[256];
@@ -134,8 +134,8 @@ static void take_batch(committer *c, const Msg__Patches *patches) {
     step(c, (committing_event){.type = COMMITTING_BATCH, .patches = patches});
 }
 
-/* Of a second batch one is not the reactor's, and which one nobody knows: what is in flight is decided, and then this
- * committer ends. A committer by itself drops the second one. */
+/* One of two batches is not the reactor's, and it is unknown which: what is in flight is decided, and then this
+ * committer ends. A single committer drops the second one. */
 static void take_second_batch(committer *c, const Msg__Patches *patches) {
     char why[sizeof c->broken];
     snprintf(why, sizeof why, "PATCHES: batch %llu, while another one is undecided",
@@ -147,7 +147,7 @@ static void take_second_batch(committer *c, const Msg__Patches *patches) {
     atomic_store(&c->base.stop_timeout_ms, c->stop_timeout_ms);
 }
 
-/* The reactor of a worker is told: it may have been a batch, whose outcome it waits for. */
+/* Reports it to the reactor of a worker: it may have been a batch, whose outcome the reactor waits for. */
 static void report_malformed(committer *c) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Outcome o = MSG__OUTCOME__INIT;

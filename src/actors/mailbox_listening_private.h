@@ -33,8 +33,8 @@ struct listening {
 
     /* Of listening_look. */
     int64_t look_ms;         /* when nng's statistics are read again */
-    uint64_t refused_by_nng; /* what they said last */
-    uint64_t failed;         /* and of failures of other kinds */
+    uint64_t refused_by_nng; /* as they were last read */
+    uint64_t failed;         /* the same of other failures */
     int probe;               /* the socket of a probe that is out; -1: none is */
     int64_t replaced_ms;     /* when the listener was replaced or closed; 0: it was not */
     int64_t wait_ms;         /* and how long after that the next one may be */

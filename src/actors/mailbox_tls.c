@@ -10,7 +10,7 @@ static int set_versions(nng_tls_config *tls) {
     return rv == 0 ? 0 : nng_tls_config_version(tls, NNG_TLS_1_2, NNG_TLS_1_2);
 }
 
-/* Texts of files that are checked already: what nng refuses now is a kind of key that its TLS does not know. */
+/* The texts are checked already: nng only refuses a kind of key that its TLS does not support. */
 static int use_texts(nng_tls_config *tls, const char *cert, const char *key, const char *ca, ew_error *err) {
     int rv = nng_tls_config_own_cert(tls, cert, key, NULL);
     if (rv != 0)

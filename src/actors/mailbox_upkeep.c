@@ -144,7 +144,7 @@ static void check_alive(listening *l, uint64_t failed, int64_t now_ms) {
     }
 }
 
-/* A cleaner of temporary files may have removed it. Nobody could connect any more. */
+/* A cleaner of temporary files may have removed it. Then no client can connect. */
 static bool file_is_gone(const listening *l) {
     struct stat info;
     return listening_is(l->url, "ipc://") && lstat(socket_url_path(l->url), &info) != 0 && errno == ENOENT;

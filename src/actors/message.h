@@ -11,8 +11,8 @@
  * at the top level only. A body that is no message is urgent too, so that it is dropped soon. */
 bool message_is_urgent(ew_slice body);
 
-/* Whose end a packed Message tells (DOWN), 0 if it tells none: found without memory, for a receiver that waits for it
- * and has none. */
+/* The actor whose end a packed Message reports (DOWN), 0 if it reports none. Needs no memory, for a receiver that waits
+ * for it and has none. */
 Msg__Actor message_down_actor(ew_slice body);
 
 static inline ProtobufCBinaryData message_bytes(ew_slice s) {

@@ -220,7 +220,7 @@ static void take_session(reactor_actor *r, const Msg__Message *m) {
     }
 }
 
-/* A message that breaks the protocol: the core says what becomes of the run. */
+/* A message that breaks the protocol: the core decides whether the run goes on. */
 static void broken(reactor_actor *r, const char *why) {
     if (r->over)
         r->bad_messages++;
@@ -228,7 +228,7 @@ static void broken(reactor_actor *r, const char *why) {
         step(r, (ticking_event){.type = TICKING_BROKEN, .detail = why});
 }
 
-/* A message that is not for a reactor, or asks for what is not so: nothing is lost by dropping it. */
+/* A message that is not for a reactor, or that asks for something without effect: it can be dropped. */
 static void drop(reactor_actor *r, const char *why) {
     uint64_t left_out;
     r->bad_messages++;
@@ -252,7 +252,7 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
     r->peers &= ~bit;
     if (r->stopping)
         return;
-    snprintf(text, sizeof text, "DOWN: the %s ended, and nobody had asked it to",
+    snprintf(text, sizeof text, "DOWN: the %s ended without a STOP",
              down->actor == MSG__ACTOR__WATCHER ? "watcher" : "committer");
     stop_peers(r);
     fail(r, down->status < 0 ? down->status : EW_ERR_STATE, down->status < 0 ? down->detail : text);
@@ -261,7 +261,7 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
 /* ew_worker_stop says it twice, so that a message alone stops nobody. */
 static void take_stop(reactor_actor *r) {
     if (!atomic_load(&r->stop_wanted)) {
-        drop(r, "STOP: nobody has asked this worker to stop");
+        drop(r, "STOP: ew_worker_stop was not called");
         return;
     }
     stop_peers(r);

@@ -50,7 +50,7 @@ typedef struct reactor_actor {
     bool connected, loaded;
     uint32_t interruptions;   /* of the load, by compactions */
     int64_t interrupted_ms;   /* when the last one was reported */
-    bool told_health;         /* the watcher has said whether it is connected */
+    bool told_health;         /* the watcher has reported whether it is connected */
     bool stopping;            /* STOP has been sent to the peers */
     unsigned peers;           /* that are not down: one bit each */
     _Atomic bool stop_wanted; /* by ew_worker_stop, which then sends STOP */

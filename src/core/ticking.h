@@ -64,7 +64,7 @@ typedef struct ticking_config {
 typedef enum ticking_event_type {
     TICKING_MESSAGE, /* `message`: its snapshot, events, progress, health, outcome, session's leases and page of an
                         audit are taken, in this order; other fields are not looked at */
-    TICKING_BROKEN,  /* a message came that is malformed, or that nobody may send; `detail` names it */
+    TICKING_BROKEN,  /* a malformed message, or one that no actor may send, has arrived; `detail` names it */
     TICKING_TICKED,  /* the reactor's tick, or one of its updates, answered `status` (EW_OK, EW_FINISHED or an error) */
     TICKING_SUBMIT,  /* `submit` under `submit_id`: TICKING_DO_REPLY follows, now or later */
     TICKING_TIMER,   /* everything ready has been taken: tick, evaluate or commit what is due at `now_ms` */
@@ -166,7 +166,7 @@ typedef struct ticking_stats {
     uint64_t rewritten;     /* snapshots of another history than the one before */
     bool unsure;            /* the keys are still to be compared with etcd's, since the watch was lost */
     uint64_t breaches;      /* messages that broke the protocol; among bad_messages */
-    bool synced;            /* the mirror is complete, and nothing says that it may be wrong */
+    bool synced;            /* the mirror is complete, and there is no sign that it is wrong */
 } ticking_stats;
 void ticking_get_stats(const ticking *t, ticking_stats *out);
 

@@ -1,6 +1,6 @@
 /* Messages that break the protocol of the actors. Only this process can send any (docs/architecture.md, Who may reach a
- * socket), so one is a mistake of ours or of the application. What it stood for may be lost: the prefix is loaded
- * again, or the run ends. It is never ignored while the worker calls itself ready. */
+ * socket), so one is a fault of the library or of the application. The message that it replaced may be lost: the prefix
+ * is loaded again, or the run ends. It is never ignored while the worker is ready. */
 #include "core/ticking_private.h"
 
 #include <inttypes.h>

@@ -55,7 +55,8 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"connections_total", "counter", "Connections to submit_url and ticks_url.", (int64_t)s->connections},
         {"connections_silent_total", "counter", "Connections that ended without a request.",
          (int64_t)s->connections_silent},
-        {"connections_refused_total", "counter", "Connections without a valid certificate, of web pages, too many, or that read no reply.",
+        {"connections_refused_total", "counter",
+         "Connections without a valid certificate, of web pages, too many, or that read no reply.",
          (int64_t)s->connections_refused},
     };
     memcpy(out, all, sizeof all);
