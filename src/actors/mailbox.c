@@ -25,7 +25,7 @@ typedef struct responder {
     nng_aio *aio;
     uint64_t number; /* its place + 1: the request's name */
     nng_pipe pipe;   /* the connection of the request */
-    bool sending;    /* the aio is a send, not a receive */
+    bool sending;    /* the aio is a send, not a receive. Changed under the lock */
 } responder;
 
 struct mailbox {
@@ -43,7 +43,7 @@ struct mailbox {
     bool receiving; /* the aio is out, or its callback runs */
     bool waiting, outcome_only;
 
-    bool serving;
+    bool serving, closing; /* closing: no more requests are received */
     nng_socket rep;
     listening *served;
     size_t max_request; /* bytes */
@@ -190,8 +190,16 @@ static bool drop_if_too_large(const mailbox *mb, item *it) {
     return nng_msg_alloc(&it->msg, 0) == 0;
 }
 
+/* Without an effect once the mailbox is being closed: stop_serving waits for the aio of a reply, which must not become
+ * the aio of a receive meanwhile. */
 static void receive_request(responder *r) {
-    r->sending = false;
+    pthread_mutex_lock(&r->mb->lock);
+    bool closing = r->mb->closing;
+    if (!closing)
+        r->sending = false;
+    pthread_mutex_unlock(&r->mb->lock);
+    if (closing)
+        return;
     nng_aio_set_timeout(r->aio, NNG_DURATION_INFINITE);
     nng_ctx_recv(r->ctx, r->aio);
 }
@@ -275,7 +283,9 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
         return;
     }
     memcpy(nng_msg_body(msg), body.data, body.len);
+    pthread_mutex_lock(&mb->lock);
     r->sending = true;
+    pthread_mutex_unlock(&mb->lock);
     nng_aio_set_msg(r->aio, msg);
     nng_aio_set_timeout(r->aio, REPLY_MS);
     nng_ctx_send(r->ctx, r->aio);
@@ -283,6 +293,9 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
 
 /* The replies that are on their way get REPLY_MS: a closed socket drops what it holds. */
 static void stop_serving(mailbox *mb) {
+    pthread_mutex_lock(&mb->lock);
+    mb->closing = true;
+    pthread_mutex_unlock(&mb->lock);
     for (size_t i = 0; i < mb->responder_count; i++) {
         if (mb->responders[i].sending)
             nng_aio_wait(mb->responders[i].aio);
