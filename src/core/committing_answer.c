@@ -3,6 +3,7 @@
 #include "core/committing_private.h"
 
 #include "core/arena.h"
+#include "core/unpack.h"
 
 #include <inttypes.h>
 
@@ -319,7 +320,9 @@ void committing_understand(const committing *c, ew_slice bytes, committing_answe
     *out = nothing_understood;
     arena memory;
     arena_init(&memory);
-    const Pb__TxnResponse *answer = pb__txn_response__unpack(&memory.allocator, bytes.len, bytes.data);
+    const Pb__TxnResponse *answer = unpack_is_bounded(&pb__txn_response__descriptor, bytes)
+                                        ? pb__txn_response__unpack(&memory.allocator, bytes.len, bytes.data)
+                                        : NULL;
     if (answer && answer->succeeded)
         understand_success(c, answer, out);
     else if (answer)
@@ -330,7 +333,8 @@ void committing_understand(const committing *c, ew_slice bytes, committing_answe
 /* The fence's only compare and only read are the receipt's. */
 void committing_understand_fence(const committing *c, ew_slice bytes, committing_answer *out) {
     *out = nothing_understood;
-    Pb__TxnResponse *answer = pb__txn_response__unpack(NULL, bytes.len, bytes.data);
+    int status;
+    Pb__TxnResponse *answer = unpack_message(&pb__txn_response__descriptor, bytes, &status);
     if (!answer)
         return;
     const Pb__KeyValue *kv;

@@ -5,6 +5,7 @@
 #include "core/arena.h"
 #include "core/group_scope.h"
 #include "core/prefix.h"
+#include "core/unpack.h"
 
 /* The records of clients that submit. */
 static bool is_record(const committing_config *config, ew_slice key) {
@@ -53,7 +54,9 @@ int committing_check_unit(const committing_config *config, ew_slice unit, size_t
     ew_slice key = {"", 0};
     char text[64];
     arena_init(&memory);
-    const Pb__TxnRequest *txn = pb__txn_request__unpack(&memory.allocator, unit.len, unit.data);
+    const Pb__TxnRequest *txn = unpack_is_bounded(&pb__txn_request__descriptor, unit)
+                                    ? pb__txn_request__unpack(&memory.allocator, unit.len, unit.data)
+                                    : NULL;
     const char *why = txn ? check_txn(config, txn, &key) : "is no TxnRequest";
     if (why)
         snprintf(detail, size, "PATCHES: unit %zu %s%s%s", number, why, key.len > 0 ? ": " : "",

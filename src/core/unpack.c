@@ -1,5 +1,7 @@
 #include "core/unpack.h"
 
+#include "core/wire_field.h"
+
 #include <stdlib.h>
 
 static void *allocate(void *status, size_t size) {
@@ -14,10 +16,47 @@ static void release(void *status, void *piece) {
     free(piece);
 }
 
+typedef struct level {
+    const ProtobufCMessageDescriptor *type;
+    const uint8_t *end;
+} level;
+
+/* The type of the message that the field holds; NULL if it holds something else, or is not known to `type`. */
+static const ProtobufCMessageDescriptor *message_in(const ProtobufCMessageDescriptor *type, const field *f) {
+    const ProtobufCFieldDescriptor *d =
+        f->wire == BYTES ? protobuf_c_message_descriptor_get_field(type, f->number) : NULL;
+    return d && d->type == PROTOBUF_C_TYPE_MESSAGE ? d->descriptor : NULL;
+}
+
+bool unpack_is_bounded(const ProtobufCMessageDescriptor *type, ew_slice bytes) {
+    level stack[UNPACK_DEPTH_MAX];
+    const uint8_t *at = bytes.len > 0 ? bytes.data : (const uint8_t *)"";
+    size_t depth = 1;
+    stack[0] = (level){type, at + bytes.len};
+    while (depth > 0) {
+        field f;
+        if (at == stack[depth - 1].end) {
+            depth--;
+            continue;
+        }
+        if (!read_field(&at, stack[depth - 1].end, &f))
+            return false;
+        const ProtobufCMessageDescriptor *inner = message_in(stack[depth - 1].type, &f);
+        if (!inner)
+            continue;
+        if (depth == UNPACK_DEPTH_MAX)
+            return false;
+        at = f.bytes.data; /* and goes on after it, where it ends */
+        stack[depth++] = (level){inner, at + f.bytes.len};
+    }
+    return true;
+}
+
 void *unpack_message(const ProtobufCMessageDescriptor *type, ew_slice bytes, int *status) {
     int why = EW_ERR_BAD_MESSAGE;
     ProtobufCAllocator allocator = {allocate, release, &why};
-    void *message = protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data);
+    void *message =
+        unpack_is_bounded(type, bytes) ? protobuf_c_message_unpack(type, &allocator, bytes.len, bytes.data) : NULL;
     *status = message ? EW_OK : why;
     return message;
 }

@@ -1,6 +1,11 @@
 #include "etcd/result.h"
 
+#include "core/unpack.h"
+
 #include <stdlib.h>
+
+/* Two messages for each transaction, then an operation, its range and a key. */
+_Static_assert(UNPACK_DEPTH_MAX >= 2 * EW_TXN_DEPTH_MAX + 4, "the answer to each request can be unpacked");
 
 struct ew_result {
     ProtobufCMessage *owned; /* of the outermost result only */

@@ -1,5 +1,6 @@
 /* Batches that a committer must not believe: keys outside the prefix, operations that no reactor sends, numbers. */
 #include "unit/committing_fixture.h"
+#include "unit/nested.h"
 
 #include <stdlib.h>
 
@@ -133,7 +134,15 @@ static void test_operations_that_no_reactor_sends(void **state) {
     op.request_put = &put;
     put.key = removal.key;
     refused_txn(&txn, "more than read in its else branch");
+    static uint8_t deep[NESTED_BYTES];
     batch *b = batch_new(1, 0);
+    batch_unit(b);
+    ew_slice txn_bytes = nested_txn(deep, sizeof deep, NESTED_REQUEST, NESTED_LEAST);
+    b->units[0].txn = (ProtobufCBinaryData){txn_bytes.len, (uint8_t *)(uintptr_t)txn_bytes.data};
+    give(w, b);
+    assert_outcome(w, EW_ERR_BAD_MESSAGE, 0);
+    assert_non_null(strstr(w->detail, "is no TxnRequest"));
+    b = batch_new(1, 0);
     batch_unit(b);
     b->bytes[0] = 0xff;
     b->units[0].txn.len = 1;

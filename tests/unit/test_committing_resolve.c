@@ -1,6 +1,7 @@
 /* Unknown outcomes: whatever is lost, late or repeated, a unit is applied exactly once, and what is told of it is true.
  * The cases are those of the comment in src/core/committing_resolve.c. */
 #include "unit/committing_fixture.h"
+#include "unit/nested.h"
 
 static world *w;
 
@@ -405,6 +406,13 @@ static void test_resolving_without_memory(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
+/* 1 MB of transactions in transactions. */
+static void answer_deep(void) {
+    static uint8_t bytes[NESTED_BYTES];
+    ew_slice deep = nested_txn(bytes, sizeof bytes, NESTED_RESPONSE, NESTED_LEAST);
+    answer_bytes(w, deep.data, deep.len);
+}
+
 /* An answer that makes no sense says nothing about what was applied. */
 static void test_malformed_answers(void **state) {
     (void)state;
@@ -415,6 +423,8 @@ static void test_malformed_answers(void **state) {
     answer_bytes(w, "", 0); /* refused, without the reads */
     wait_timer(w);
     answer_bytes(w, "\x10\x01", 2); /* succeeded, without a header */
+    wait_timer(w);
+    answer_deep();
     wait_timer(w);
     applied(w);
     assert_outcome(w, EW_OK, 1);
@@ -481,6 +491,8 @@ static void test_malformed_fence_answers(void **state) {
     tiny_put(&w->etcd, "/a/x", "foreign");
     applied(w);
     answer_bytes(w, "\xff", 1);
+    wait_timer(w);
+    answer_deep();
     wait_timer(w);
     answer_bytes(w, "", 0);
     wait_timer(w);
