@@ -22,7 +22,9 @@ static uint64_t mix_bytes(uint64_t h, ew_slice s) {
     return mix(mix(h, word), s.len);
 }
 
-uint64_t event_digest(int32_t type, ew_slice key, ew_slice value, int64_t mod_revision) {
-    uint64_t h = mix((uint64_t)mod_revision, (uint64_t)type);
+uint64_t event_digest(int32_t type, ew_slice key, ew_slice value, const int64_t numbers[EVENT_NUMBERS]) {
+    uint64_t h = (uint64_t)type;
+    for (size_t i = 0; i < EVENT_NUMBERS; i++)
+        h = mix(h, (uint64_t)numbers[i]);
     return mix_bytes(mix_bytes(h, key), value) | 1;
 }

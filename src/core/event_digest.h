@@ -5,7 +5,10 @@
 
 #include <etcdworker/types.h>
 
+/* mod_revision, create_revision, version, lease: of a deletion only the first is not 0. */
+#define EVENT_NUMBERS 4
+
 /* Never 0. */
-uint64_t event_digest(int32_t type, ew_slice key, ew_slice value, int64_t mod_revision);
+uint64_t event_digest(int32_t type, ew_slice key, ew_slice value, const int64_t numbers[EVENT_NUMBERS]);
 
 #endif

@@ -3,8 +3,9 @@
  * An audit begins at the revision R that the mirror is at, and has the keys of exactly that revision read, without
  * their values. Meanwhile the watch goes on, and so do ticks and commits. What it shows behind R is newer than the
  * audit and no concern of it: a key whose mod_revision is above R is left out, and so is one that was deleted since the
- * audit began, which is remembered. For all others mirror and etcd must have the same keys at the same mod_revisions.
- * So whatever differs has been lost; nothing that is merely late is taken for it.
+ * audit began, which is remembered. For all others mirror and etcd must have the same keys at the same mod_revisions
+ * and, since a history that was rewritten uses these again, the same create_revisions, versions and leases. So whatever
+ * differs has been lost; nothing that is merely late is taken for it.
  *
  * If anything differs, the prefix is loaded again, as after a compaction (SEMANTICS 13): that repairs it.
  *
@@ -124,17 +125,23 @@ static void compare_counter(ticking *t, int64_t mod_revision) {
     t->audit_found += t->counter_revision <= t->audit_revision && t->counter_revision != mod_revision;
 }
 
-static void compare_key(ticking *t, ew_slice key, int64_t mod_revision) {
+static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
+    return known->mod_revision == kv->mod_revision && known->create_revision == kv->create_revision &&
+           known->version == kv->version && known->lease == kv->lease;
+}
+
+static void compare_key(ticking *t, const Pb__KeyValue *kv) {
+    const ew_slice key = ticking_slice(kv->key);
     if (ticking_is_counter(t, key)) {
-        compare_counter(t, mod_revision);
+        compare_counter(t, kv->mod_revision);
         return;
     }
     if (!group_scope_owns(&t->scope, key))
         return;
     const mirror_entry *e = mirror_get(t->mirror, key);
     if (e) {
-        int64_t known = mirror_entry_view(e).mod_revision;
-        t->audit_found += known <= t->audit_revision && known != mod_revision;
+        const ew_entry known = mirror_entry_view(e);
+        t->audit_found += known.mod_revision <= t->audit_revision && !is_same(&known, kv);
     } else {
         t->audit_found += mirror_get(t->audit_deleted, key) == NULL;
     }
@@ -158,7 +165,7 @@ static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
             mirror_compare(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
             return false;
         find_extra(t, &key);
-        compare_key(t, key, page->kvs[i]->mod_revision);
+        compare_key(t, page->kvs[i]);
         if (!remember_key(t, key)) {
             ticking_no_memory(t);
             return true;

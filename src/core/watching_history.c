@@ -9,7 +9,9 @@
  *     digest tells, and nothing between them and what was seen: a progress notification said that there is nothing.
  *     Only then is the watch reported as connected. If they differ, or do not come, the prefix is loaded again.
  *  2. Without such events (none since the snapshot, or compacted meanwhile) the stream is resumed behind what was seen,
- *     and the reactor compares its keys with etcd's (`unsure`; see ticking_audit.c).
+ *     and the reactor compares its keys with etcd's (`unsure`; see ticking_audit.c). It also does so if only deletions
+ *     came again: a deletion has a key and a revision and nothing else, so that another history easily has the same
+ * one. A put has its value, create_revision, version and lease as well.
  *  3. A response that says a revision below what was seen comes from a member that is behind, or from an etcd that has
  *     lost it. Linearizable reads tell which; several, since a read may be stale as well (ETCD P7). */
 #include "core/watching_internal.h"
@@ -22,7 +24,8 @@
 /* ---- what comes again ---- */
 
 static uint64_t digest_event(const watch_event *e) {
-    return event_digest(e->type, e->key, e->value, e->mod_revision);
+    const int64_t numbers[] = {e->mod_revision, e->create_revision, e->version, e->lease};
+    return event_digest(e->type, e->key, e->value, numbers);
 }
 
 void watching_keep_last(watching *w, ew_slice newest, int64_t revision) {
@@ -30,9 +33,13 @@ void watching_keep_last(watching *w, ew_slice newest, int64_t revision) {
     watch_events s = watch_events_of(newest);
     w->last = revision;
     w->last_digest = 0;
-    while (watch_events_next(&s, &e))
-        if (e.mod_revision == revision)
-            w->last_digest += digest_event(&e);
+    w->last_proves = false;
+    while (watch_events_next(&s, &e)) {
+        if (e.mod_revision != revision)
+            continue;
+        w->last_digest += digest_event(&e);
+        w->last_proves |= e.type == PB__EVENT__EVENT_TYPE__PUT;
+    }
 }
 
 typedef enum comparison { THE_SAME, DIFFERENT, MISSING, NOT_YET } comparison;

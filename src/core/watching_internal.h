@@ -55,6 +55,7 @@ struct watching {
     /* The history; see watching_history.c. */
     int64_t last;         /* the newest revision whose events the watch has shown since the snapshot; 0: none */
     uint64_t last_digest; /* of these events */
+    bool last_proves;     /* a put is among them: see watching_history.c */
     bool confirmed;       /* this stream has shown them again, or has nothing to show */
     bool fresh;           /* no stream has been lost since the snapshot was read in one go */
     bool rewritten;       /* the next whole snapshot is of another history */

@@ -220,7 +220,7 @@ static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watchi
     if (!sure && !watching_confirm(w, bytes, out))
         return;
     if (!sure)
-        tell_connected(w, out, false);
+        tell_connected(w, out, !w->last_proves);
     if (sure && e->lowest <= w->seen && !EW_BUG(replay_believed))
         watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch shows again what was seen");
     else

@@ -125,7 +125,8 @@ static int64_t leave_out_newest(watch_reader *r, int64_t newest) {
 }
 
 static uint64_t digest_kv(ew_event_kind kind, const ew_kv *kv) {
-    return event_digest(kind, kv->key, kv->value, kv->mod_revision);
+    const int64_t numbers[] = {kv->mod_revision, kv->create_revision, kv->version, kv->lease};
+    return event_digest(kind, kv->key, kv->value, numbers);
 }
 
 static void keep_last(watch_reader *r) {

@@ -100,6 +100,20 @@ static void test_what_is_newer_is_no_difference(void **state) {
     assert_found(1, 0);
 }
 
+/* A history that was rewritten has keys at the same revisions that are not the same. */
+static void test_the_same_revision_of_another_history(void **state) {
+    const kv others[] = {
+        {"/a/b", 2, "", .create_revision = 1}, {"/a/b", 2, "", .version = 1}, {"/a/b", 2, "", .lease = 1}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        loaded();
+        uint64_t number = audit_begins(9);
+        page_of(number, true, others[i], {"/a/d", 3, ""}, {COUNTER, 8, ""}, {"/a/x", 5, ""}, {"/ab", 4, ""});
+        assert_found(1, 1);
+        teardown(state);
+        setup(state);
+    }
+}
+
 /* A put was lost: of a new key, of one that is there, and of the counter. */
 static void test_lost_puts(void **state) {
     (void)state;
@@ -336,6 +350,7 @@ int main(void) {
         test(test_off),
         test(test_nothing_differs),
         test(test_what_is_newer_is_no_difference),
+        test(test_the_same_revision_of_another_history),
         test(test_lost_puts),
         test(test_lost_deletions),
         test(test_an_empty_etcd),

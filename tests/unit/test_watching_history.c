@@ -115,6 +115,18 @@ static void a_put_in_place_of_a_deletion(void **state) {
     comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}}, "as they were seen");
 }
 
+/* A key that is put with the same value again and again. */
+static void another_number(void **state) {
+    const change others[] = {{"/a/1", 20, .value = "v", .create_revision = 3},
+                             {"/a/1", 20, .value = "v", .version = 2},
+                             {"/a/1", 20, .value = "v", .lease = 5}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        comes_differently(state, (response){.events = {others[i], {"/a/2", 20, 1}}}, "as they were seen");
+        tear_down(state);
+        assert_int_equal(set_up(state), 0);
+    }
+}
+
 static void one_event_less(void **state) {
     comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}}}, "as they were seen");
 }
@@ -187,6 +199,24 @@ static void a_rewritten_history_may_be_read_from_a_stale_member(void **state) {
 }
 
 /* ---- nothing that could come again ---- */
+
+/* Another history may well have the same deletion at the same revision: the keys themselves must tell. */
+static void only_deletions_come_again(void **state) {
+    fixture *f = *state;
+    has_seen(f, 20);
+    response_comes(f, (response){.header = {25}, .watch_id = 7, .events = {{"/a/1", 25, 1}, {"/a/0", 25, 1}}});
+    reopens_at(f, 25);
+    is_created(f, 41);
+    response_comes(
+        f, (response){.header = {41}, .watch_id = 7, .events = {{"/a/1", 25, 1}, {"/a/0", 25, 1}, {"/a/3", 41}}});
+    const watching_effect *e = wants(f, WATCHING_DO_SEND_HEALTH);
+    assert_true(e->connected && e->unsure);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_EVENTS)->revision, 41);
+    reopens_at(f, 41);
+    is_created(f, 41);
+    response_comes(f, (response){.header = {41}, .watch_id = 7, .events = {{"/a/3", 41}}});
+    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->unsure); /* a put is as good as the keys */
+}
 
 /* Compacted meanwhile, though nothing that is new is: the keys themselves must tell. */
 static void what_was_seen_is_compacted(void **state) {
@@ -455,6 +485,8 @@ int main(void) {
         TEST(what_is_new_comes_with_it),
         TEST(it_may_come_in_fragments),
         TEST(another_value),
+        TEST(another_number),
+        TEST(only_deletions_come_again),
         TEST(another_key),
         TEST(a_put_in_place_of_a_deletion),
         TEST(one_event_less),

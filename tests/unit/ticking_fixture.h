@@ -234,6 +234,7 @@ typedef struct kv {
     const char *key;
     int64_t mod;
     const char *value; /* NULL: deleted */
+    int64_t create_revision, version, lease;
 } kv;
 
 #define PAGE_MAX 3000
@@ -326,6 +327,9 @@ static inline void send_audited(life *l, uint64_t number, bool last, int status,
         pb__key_value__init(&store[i]);
         store[i].key = binary(kvs[i].key);
         store[i].mod_revision = kvs[i].mod;
+        store[i].create_revision = kvs[i].create_revision;
+        store[i].version = kvs[i].version;
+        store[i].lease = kvs[i].lease;
         list[i] = &store[i];
     }
     response.kvs = list;

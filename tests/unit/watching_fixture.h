@@ -186,6 +186,7 @@ typedef struct change {
     int type;
     bool without_kv;
     const char *value;
+    int64_t create_revision, version, lease;
 } change;
 
 typedef struct response {
@@ -219,6 +220,9 @@ static inline void response_comes(fixture *f, response from) {
         e->kv = c->without_kv ? NULL : &kvs[r.n_events];
         kvs[r.n_events].key = text_bytes(c->key);
         kvs[r.n_events].mod_revision = c->revision;
+        kvs[r.n_events].create_revision = c->create_revision;
+        kvs[r.n_events].version = c->version;
+        kvs[r.n_events].lease = c->lease;
         kvs[r.n_events].value = text_bytes(c->value ? c->value : "");
     }
     assert_true(pb__watch_response__get_packed_size(&r) <= sizeof f->bytes);
