@@ -34,11 +34,27 @@ static void await_replies(injection *i, progress *p) {
         fault_missed(i, "the clients are not answered");
 }
 
-static uint64_t repeats(const world *w) {
-    uint64_t sum = 0;
+/* What the workers had counted, each in its run: a new run begins with 0. */
+typedef struct repeats {
+    unsigned runs[WORKERS];
+    uint64_t counts[WORKERS];
+} repeats;
+
+static repeats look(const world *w) {
+    repeats r;
+    for (unsigned n = 0; n < WORKERS; n++) {
+        r.runs[n] = w->crew[n].control->run;
+        r.counts[n] = w->crew[n].control->repeats;
+    }
+    return r;
+}
+
+static bool was_resent_since(const world *w, const repeats *before) {
+    repeats now = look(w);
     for (unsigned n = 0; n < WORKERS; n++)
-        sum += w->crew[n].control->repeats;
-    return sum;
+        if (now.counts[n] > (now.runs[n] == before->runs[n] ? before->counts[n] : 0))
+            return true;
+    return false;
 }
 
 /* Longer than a client waits before it sends again. */
@@ -76,14 +92,14 @@ static void submit_resent(injection *i) {
     await_replies(i, &p);
     crew_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
     await_replies(i, &p);
-    uint64_t before = repeats(w);
+    repeats before = look(w);
     freeze(i, &p);
     fault_each_wire(i, -1, swallow, WIRE_DOWN);
     linger(i);
     fault_mend_wires(w);
     fault_healed(i);
     await_replies(i, &p);
-    if (repeats(w) <= before)
+    if (!was_resent_since(w, &before))
         fault_missed(i, "nothing was sent again");
     if (!submitters_close(p.clients, w->client, problem, sizeof problem))
         world_problem(w, "a reply was not true: %s", problem);
