@@ -29,6 +29,10 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
     if (o->name[0] == '\0' || strchr(o->name, '/') != NULL)
         return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": a name, without '/'", o->name);
+    if (strchr(o->worker_id, '/') != NULL)
+        return ew_fail(err, EW_ERR_INVALID,
+                       "worker_id = \"%.100s\": an id without '/', since keys below receipt_prefix are made of it",
+                       o->worker_id);
     if (o->backoff_min_ms > o->backoff_max_ms)
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is larger than backoff_max_ms");
     if (o->conflict_backoff_min_ms > o->conflict_backoff_max_ms)
