@@ -19,8 +19,8 @@ extern "C" {
  * again, by another worker of the prefix, and after a worker has died in the middle. So where it is not known what
  * became of a submit, send the same one again; a new ew_submit is another submit.
  *
- * What is kept is the last submit of each client, in etcd below `receipt_prefix`, for as long as the lease of the
- * worker that decided it lives. */
+ * What is kept is the last submit of each client, in etcd below `receipt_prefix`, for `receipt_ttl_s` at least after it
+ * was decided, and for about twice that at most. */
 typedef struct ew_submit ew_submit;
 
 /* A submit with an identity of its own, which no other process or thread has. Of one thread, up to 64 may be

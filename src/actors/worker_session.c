@@ -75,14 +75,19 @@ static void records_changed(void *arg, lasting_change change) {
 /* ---- on the worker's thread, before the run ---- */
 
 int worker_open_presence(ew_worker *w, ew_error *err) {
-    int status = lasting_open(&w->presence, w->client, w->options->session_ttl_s, presence_changed, w, err);
+    int status = lasting_open(&w->presence, w->client, w->options->session_ttl_s, 0, presence_changed, w, err);
     if (status == EW_OK)
         w->presence_lease = lasting_lease(w->presence);
     return status;
 }
 
+/* Clients' records are put with the newest lease: each lives for receipt_ttl_s at least and about twice that at most
+ * (SEMANTICS 34), since the lease, kept alive at every third of its TTL, is replaced while the worker lives. */
 int worker_open_records(ew_worker *w, ew_error *err) {
-    return lasting_open(&w->records, w->client, w->options->receipt_ttl_s, records_changed, w, err);
+    int64_t ttl_s = w->options->receipt_ttl_s, renew_s = (ttl_s + 1) / 2;
+    if (!w->options->submit)
+        return lasting_open(&w->records, w->client, ttl_s, 0, records_changed, w, err);
+    return lasting_open(&w->records, w->client, ttl_s + renew_s, renew_s, records_changed, w, err);
 }
 
 void worker_tell_leases(ew_worker *w) {

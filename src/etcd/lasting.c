@@ -14,7 +14,7 @@
 struct lasting {
     etcd_task task; /* first */
     ew_client *client;
-    int64_t ttl_s;
+    int64_t ttl_s, renew_ms; /* 0: never */
     lasting_fn fn;
     void *arg;
     _Atomic int64_t lease; /* 0: none */
@@ -26,7 +26,8 @@ struct lasting {
     bool ending; /* keepalive_stop was called */
     bool taken;
     etcd_call *call;
-    int64_t next_ms; /* when the next call may be made */
+    int64_t next_ms;  /* when the next call may be made */
+    int64_t renew_at; /* when the lease that lives is to be replaced */
     backoff pause;
     int64_t granted, granted_s, sent_ms; /* a lease that is not yet told: the key comes first */
 };
@@ -152,6 +153,10 @@ static void put_key(lasting *l) {
 
 /* ---- the thread ---- */
 
+static void renew_later(lasting *l) {
+    l->renew_at = l->renew_ms > 0 ? etcd_now_ms() + l->renew_ms : INT64_MAX;
+}
+
 static void told(lasting *l) {
     l->keepalive = keepalive_new(l->client, &l->task, l->granted, l->granted_s, l->sent_ms);
     if (l->keepalive == NULL) {
@@ -162,16 +167,31 @@ static void told(lasting *l) {
     log_lease("another lease was granted", l->granted);
     atomic_store(&l->lease, l->granted);
     l->granted = 0;
+    renew_later(l);
     l->fn(l->arg, LASTING_GRANTED);
 }
 
-static int64_t keep(lasting *l) {
+/* Has a lease granted in good time that is to replace the one that lives. When to look again. */
+static int64_t renew(lasting *l, int64_t now_ms) {
+    int64_t at_ms = l->renew_at > l->next_ms ? l->renew_at : l->next_ms;
+    if (l->call != NULL || l->granted != 0 || now_ms < at_ms)
+        return l->call != NULL ? INT64_MAX : at_ms;
+    grant(l);
+    return l->call != NULL ? INT64_MAX : l->next_ms;
+}
+
+static int64_t sooner(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static int64_t keep(lasting *l, int64_t now_ms) {
     if (!l->ending) {
         if (atomic_exchange(&l->check, false))
             keepalive_ask(l->keepalive);
         bool closing = atomic_load(&l->closing), lost = !closing && keepalive_step(l->keepalive);
-        if (!closing && !lost)
-            return keepalive_deadline_ms(l->keepalive);
+        int64_t renew_ms = closing || lost ? INT64_MAX : renew(l, now_ms);
+        if (!closing && !lost && l->granted == 0)
+            return sooner(keepalive_deadline_ms(l->keepalive), renew_ms);
         l->ending = true;
         keepalive_stop(l->keepalive);
         if (lost) {
@@ -190,7 +210,7 @@ static int64_t keep(lasting *l) {
 static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
     lasting *l = (lasting *)t;
     if (l->keepalive != NULL) {
-        int64_t deadline_ms = keep(l);
+        int64_t deadline_ms = keep(l, now_ms);
         if (l->keepalive != NULL)
             return deadline_ms;
     }
@@ -215,7 +235,8 @@ static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
 
 /* ---- life ---- */
 
-int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn, void *arg, ew_error *err) {
+int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_s, lasting_fn fn, void *arg,
+                 ew_error *err) {
     *out = NULL;
     lasting *l = calloc(1, sizeof *l);
     int status = l != NULL ? etcd_loop_take(&l->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
@@ -226,6 +247,7 @@ int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn,
     l->task.round = lasting_round;
     l->client = client;
     l->ttl_s = ttl_s;
+    l->renew_ms = renew_s * 1000;
     l->fn = fn;
     l->arg = arg;
     backoff_init(&l->pause, client->backoff_min_ms, client->backoff_max_ms);
@@ -244,6 +266,7 @@ int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn,
         return status;
     }
     atomic_store(&l->lease, lease);
+    renew_later(l);
     *out = l; /* before `fn` can be called */
     etcd_task_start(&l->task);
     return EW_OK;

@@ -2,6 +2,10 @@
  * away. With it, if wanted, a key that says who holds it: put again with each new lease, unless another holder has put
  * it meanwhile.
  *
+ * With `renew_s` the lease is also replaced at that age while it lives: what was put with it expires a TTL after the
+ * last keepalive of this lease, however long the holder lives. So what is put with the newest lease lives for
+ * `ttl_s` - `ttl_s` / 3 at least, and `ttl_s` + `renew_s` at most.
+ *
  * It runs as a task of the client's keepalive loop; no call here blocks but lasting_open, lasting_close. */
 #ifndef ETCD_LASTING_H
 #define ETCD_LASTING_H
@@ -19,9 +23,11 @@ typedef enum lasting_change {
 /* On the keepalive loop's thread. Must be quick, and must not close the lease. */
 typedef void (*lasting_fn)(void *arg, lasting_change change);
 
-/* Grants the first lease; blocks for at most the client's call_timeout_ms. The client must outlive it. On failure
+/* `renew_s`: 0 for never. Grants the first lease; blocks for at most the client's call_timeout_ms. The client must
+ * outlive it. On failure
  * `*out` is NULL. */
-int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn, void *arg, ew_error *err);
+int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_s, lasting_fn fn, void *arg,
+                 ew_error *err);
 
 /* The lease that lives by all that is known; 0 while there is none. Any thread. */
 int64_t lasting_lease(const lasting *l);

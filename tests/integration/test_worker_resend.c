@@ -3,12 +3,10 @@
  * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
 #include "actors.pb-c.h"
 #include "lib/process.h"
-#include "lib/scenario.h"
+#include "lib/requester.h"
 #include "lib/submitters.h"
 #include "lib/wire.h"
 
-#include <nng/nng.h>
-#include <nng/protocol/reqrep0/req.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,63 +18,7 @@ static char *self;
 /* ---- one requester ---- */
 
 static nng_socket dial(const char *url) {
-    nng_socket req;
-    assert_int_equal(nng_req0_open(&req), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS), 0);
-    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
-    return req;
-}
-
-typedef struct body {
-    void *data;
-    size_t size;
-} body;
-
-static body pack(ew_submit *s) {
-    body b;
-    assert_int_equal(ew_submit_pack(s, &b.data, &b.size), EW_OK);
-    ew_submit_free(s);
-    return b;
-}
-
-static ew_submit *put_of(const char *key) {
-    ew_submit *s = ew_submit_new();
-    assert_non_null(s);
-    ew_submit_put(s, ew_str(key), EW_STR("x"));
-    return s;
-}
-
-static ew_submit *put_by(const char *key, const char *client, uint64_t sequence) {
-    ew_submit *s = put_of(key);
-    assert_int_equal(ew_submit_identity(s, ew_str(client), sequence), EW_OK);
-    return s;
-}
-
-static void send_body(nng_socket req, body b) {
-    assert_int_equal(nng_send(req, b.data, b.size, 0), 0);
-}
-
-static ew_submit_reply receive(nng_socket req) {
-    nng_msg *m;
-    ew_submit_reply reply;
-    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
-    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
-    nng_msg_free(m);
-    return reply;
-}
-
-static ew_submit_reply ask(nng_socket req, body b) {
-    send_body(req, b);
-    return receive(req);
-}
-
-static ew_submit_reply ask_once(nng_socket req, ew_submit *s) {
-    body b = pack(s);
-    ew_submit_reply r = ask(req, b);
-    free(b.data);
-    return r;
+    return requester_dial(url, SUBMITTERS_RESEND_MS);
 }
 
 /* The worker has taken two copies more than it had. */
@@ -88,15 +30,6 @@ typedef struct repeats {
 static bool was_resent(void *arg) {
     const repeats *r = arg;
     return stage_stats(r->stage).submit_repeats >= r->before + 2;
-}
-
-/* `value` of a key is put once, at the revision that was replied. */
-static void assert_once(const char *key, const ew_submit_reply *r) {
-    assert_string_equal(ew_errname(r->status), "EW_OK");
-    hand_kv kv = hand_get(key);
-    assert_true(kv.present);
-    assert_int_equal(kv.version, 1);
-    assert_int_equal(kv.mod_revision, r->revision);
 }
 
 /* ---- stages ---- */
@@ -117,8 +50,8 @@ static void test_frozen_etcd(void **state) {
     begin(&s);
     stage_start(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
-    body b = pack(put_of("/again/a"));
-    assert_int_equal(ask_once(req, put_of("/again/before")).status, EW_OK);
+    body b = pack_submit(put_of("/again/a", "x"));
+    assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
     repeats r = {&s, 0};
     scene_pause_etcd();
     send_body(req, b);
@@ -147,8 +80,8 @@ static void test_swallowed_answers(void **state) {
         char key[32];
         snprintf(key, sizeof key, "/again/%d", i);
         nng_socket req = dial(ew_worker_submit_url(s.worker));
-        assert_int_equal(ask_once(req, put_of("/again/before")).status, EW_OK);
-        body b = pack(put_of(key));
+        assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
+        body b = pack_submit(put_of(key, "x"));
         repeats r = {&s, stage_stats(&s).submit_repeats};
         wire_swallow(w, WIRE_DOWN);
         send_body(req, b);
@@ -173,7 +106,7 @@ static void test_next_worker(void **state) {
     ew_submit *if_absent = put_by("/again/a", "first", 5), *if_value = put_by("/again/b", "second", 1);
     ew_submit_if_absent(if_absent, EW_STR("/again/a"));
     ew_submit_if_value(if_value, EW_STR("/again/never"), EW_STR("x"));
-    const body committed = pack(if_absent), refused = pack(if_value);
+    const body committed = pack_submit(if_absent), refused = pack_submit(if_value);
     stage s;
     begin(&s);
     s.client = hand_client();
@@ -232,7 +165,7 @@ static void test_two_workers(void **state) {
         ew_submit *submit = put_by(key, "both", (uint64_t)n + 1);
         if (n % 2 == 1)
             ew_submit_if_absent(submit, ew_str(key));
-        body b = pack(submit);
+        body b = pack_submit(submit);
         send_body(reqs[0], b);
         send_body(reqs[1], b);
         ew_submit_reply r = receive(reqs[0]), other = receive(reqs[1]);
@@ -262,7 +195,7 @@ static void test_copies_while_pending(void **state) {
     stage_begin(&s, hold);
     stage_await_held(&s);
     nng_socket one = dial(ew_worker_submit_url(s.worker)), two = dial(ew_worker_submit_url(s.worker));
-    body b = pack(put_of("/again/a"));
+    body b = pack_submit(put_of("/again/a", "x"));
     send_body(one, b);
     send_body(two, b);
     stage_release(&s);
@@ -283,7 +216,7 @@ static void test_without_an_identity(void **state) {
     begin(&s);
     stage_start(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
-    body b = pack(put_by("/again/a", "", 0));
+    body b = pack_submit(put_by("/again/a", "", 0));
     const int64_t before = (int64_t)hand_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
     ew_submit_reply first = ask(req, b), second = ask(req, b);
     assert_int_equal(first.status, EW_OK);
@@ -337,7 +270,7 @@ static void test_malformed_record(void **state) {
     stage_start(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     hand_put("/etcdworker/receipts/submit/63", "not a record");
-    body b = pack(put_by("/again/a", "c", 1));
+    body b = pack_submit(put_by("/again/a", "c", 1));
     ew_submit_reply r = ask(req, b);
     assert_int_equal(r.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_non_null(strstr(r.detail, "malformed"));

@@ -1,9 +1,8 @@
 /* Patch groups of other nng applications, and the notes of ticks (<etcdworker/nng.h>; SEMANTICS 19, 22, 25, 26). */
-#include "lib/scenario.h"
+#include "lib/requester.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/sub.h>
-#include <nng/protocol/reqrep0/req.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,46 +13,7 @@ static void submit_stage(stage *s) {
 }
 
 static nng_socket dial(const char *url) {
-    nng_socket req;
-    assert_int_equal(nng_req0_open(&req), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_dial(req, url, NULL, 0), 0);
-    return req;
-}
-
-static void send_body(nng_socket req, const void *body, size_t size) {
-    assert_int_equal(nng_send(req, (void *)(uintptr_t)body, size, 0), 0);
-}
-
-static void send_submit(nng_socket req, ew_submit *s) {
-    void *body;
-    size_t size;
-    assert_int_equal(ew_submit_pack(s, &body, &size), EW_OK);
-    ew_submit_free(s);
-    send_body(req, body, size);
-    free(body);
-}
-
-static ew_submit_reply receive(nng_socket req) {
-    nng_msg *m;
-    ew_submit_reply reply;
-    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
-    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
-    nng_msg_free(m);
-    return reply;
-}
-
-static ew_submit_reply ask(nng_socket req, ew_submit *s) {
-    send_submit(req, s);
-    return receive(req);
-}
-
-static ew_submit *put_of(const char *key, const char *value) {
-    ew_submit *s = ew_submit_new();
-    assert_non_null(s);
-    ew_submit_put(s, ew_str(key), ew_str(value));
-    return s;
+    return requester_dial(url, 0);
 }
 
 /* A submitted group is one atomic transaction; its reply is its outcome. */
@@ -68,7 +28,7 @@ static void test_puts_and_deletes(void **state) {
     ew_submit *group = put_of("/submit/a", "1");
     ew_submit_put(group, EW_STR("/submit/empty"), EW_STR(""));
     ew_submit_delete(group, EW_STR("/submit/gone"));
-    ew_submit_reply r = ask(req, group);
+    ew_submit_reply r = ask_once(req, group);
     assert_int_equal(r.status, EW_OK);
     hand_kv a = hand_get("/submit/a"), empty = hand_get("/submit/empty");
     assert_string_equal(a.value, "1");
@@ -81,7 +41,7 @@ static void test_puts_and_deletes(void **state) {
     for (int i = 0; i < 100; i++) { /* one after the other */
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        r = ask(req, put_of("/submit/a", number));
+        r = ask_once(req, put_of("/submit/a", number));
         assert_int_equal(r.status, EW_OK);
         assert_string_equal(hand_get_at("/submit/a", r.revision).value, number);
     }
@@ -100,21 +60,21 @@ static void test_compares(void **state) {
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     ew_submit *absent = put_of("/submit/b", "x"), *value = put_of("/submit/b", "x"), *both = put_of("/submit/b", "x");
     ew_submit_if_absent(absent, EW_STR("/submit/a"));
-    ew_submit_reply r = ask(req, absent);
+    ew_submit_reply r = ask_once(req, absent);
     assert_int_equal(r.status, EW_ERR_REFUSED);
     assert_true(r.revision >= put);
     ew_submit_if_value(value, EW_STR("/submit/a"), EW_STR("2"));
-    r = ask(req, value);
+    r = ask_once(req, value);
     assert_int_equal(r.status, EW_ERR_REFUSED);
     assert_false(hand_get("/submit/b").present);
     ew_submit_if_value(both, EW_STR("/submit/a"), EW_STR("1"));
     ew_submit_if_absent(both, EW_STR("/submit/b"));
-    r = ask(req, both);
+    r = ask_once(req, both);
     assert_int_equal(r.status, EW_OK);
     assert_int_equal(hand_get("/submit/b").mod_revision, r.revision);
     ew_submit *missing = put_of("/submit/c", "x");
     ew_submit_if_value(missing, EW_STR("/submit/missing"), EW_STR(""));
-    assert_int_equal(ask(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
+    assert_int_equal(ask_once(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
     nng_close(req);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
@@ -130,12 +90,12 @@ static void test_what_is_refused(void **state) {
     const char *const keys[] = {"/elsewhere", "/submit-b", "/submit/meta/ticdc-delete-etcd-key-count",
                                 "/etcdworker/receipts/x"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        ew_submit_reply r = ask(req, put_of(keys[i], "x"));
+        ew_submit_reply r = ask_once(req, put_of(keys[i], "x"));
         assert_int_equal(r.status, EW_ERR_OUTSIDE_PREFIX);
         assert_non_null(strstr(r.detail, keys[i]));
         ew_submit *group = put_of("/submit/a", "x");
         ew_submit_delete(group, ew_str(keys[i]));
-        assert_int_equal(ask(req, group).status, EW_ERR_OUTSIDE_PREFIX);
+        assert_int_equal(ask_once(req, group).status, EW_ERR_OUTSIDE_PREFIX);
     }
     ew_submit *many = ew_submit_new();
     for (int i = 0; i < 127; i++) {
@@ -143,9 +103,9 @@ static void test_what_is_refused(void **state) {
         snprintf(key, sizeof key, "/submit/%d", i);
         ew_submit_put(many, ew_str(key), EW_STR("x"));
     }
-    assert_int_equal(ask(req, many).status, EW_ERR_TOO_LARGE);
+    assert_int_equal(ask_once(req, many).status, EW_ERR_TOO_LARGE);
     assert_int_equal(hand_count("/submit/"), 0);
-    assert_int_equal(ask(req, put_of("/submit/a", "x")).status, EW_OK);
+    assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
@@ -164,15 +124,15 @@ static void test_malformed_requests(void **state) {
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     static const char *const bodies[] = {"hello", "\x12\xff\xff\xff\xff\x0f", "\x12", "\x12\x05\x0a\x7f"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
-        send_body(req, bodies[i], strlen(bodies[i]));
+        send_body(req, (body){(void *)(uintptr_t)bodies[i], strlen(bodies[i])});
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
     assert_true(scene_until(has_counted_four, &s)); /* just after it has answered */
-    send_body(req, "", 0);                          /* a message, and a group without puts and deletes */
+    send_body(req, (body){"", 0});                  /* a message, and a group without puts and deletes */
     assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     ew_submit *no_key = put_of("", "x");
-    assert_int_not_equal(ask(req, no_key).status, EW_OK);
-    assert_int_equal(ask(req, put_of("/submit/a", "x")).status, EW_OK);
+    assert_int_not_equal(ask_once(req, no_key).status, EW_OK);
+    assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
