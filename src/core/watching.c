@@ -28,12 +28,14 @@ static bool is_over(const watching *w) {
 
 /* What holds after each step. A core that broke one of these could send a revision twice or skip one. */
 static void check_invariant(const watching *w) {
-    CHECK(!w->range_out || w->state == WATCHING_SYNCING || w->state == WATCHING_ASKING || is_over(w));
+    CHECK(!w->range_out || w->state == WATCHING_SYNCING || w->state == WATCHING_ASKING || is_over(w) || w->ahead ||
+          w->range_asks);
+    CHECK(w->kept_len == 0 || w->kept_sent || (w->ahead && w->created));
     CHECK(!w->closing || w->stream_out);
     CHECK(!w->stream_out || w->closing || w->state == WATCHING_WATCHING);
     CHECK(w->state != WATCHING_WATCHING || w->stream_out);
     CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
-    CHECK(!w->created || w->connected || !w->confirmed);
+    CHECK(!w->created || w->connected || !w->confirmed || w->ahead);
     CHECK(w->last <= w->seen);
     CHECK(w->joined_len == 0 || w->joined_sent || w->created);
     CHECK(w->pinned > 0 || w->next_len == 0);
@@ -152,7 +154,7 @@ int64_t watching_deadline_ms(const watching *w) {
     switch (w->state) {
     case WATCHING_SYNCING:
     case WATCHING_ASKING:
-        return w->range_out ? INT64_MAX : w->retry_at_ms;
+        return w->range_out || (w->ahead && w->stream_out) ? INT64_MAX : w->retry_at_ms;
     case WATCHING_BROKEN:
         return w->stream_out ? INT64_MAX : w->retry_at_ms;
     case WATCHING_WATCHING:
@@ -234,7 +236,9 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
             watching_resync(w, out, ew_strerror(status));
         return;
     case EW_ERR_TOO_LARGE:
-        if (w->state == WATCHING_WATCHING)
+        if (w->ahead)
+            watching_not_ahead(w, out, "the prefix is larger than an answer may be (max_receive_bytes)");
+        else if (w->state == WATCHING_WATCHING)
             watching_resync(w, out, "an answer of the watch was too large"); /* it would be again */
         else if (!watching_shrink_page(w, out))
             watching_fail(w, out, status, "a single key's answer is over max_receive_bytes");
@@ -292,7 +296,10 @@ static void take_stream_ended(watching *w, const watching_event *event, watching
 /* Starts what the state wants and what is not out yet. */
 static void pursue(watching *w, watching_effects *out) {
     bool due = w->now_ms >= w->retry_at_ms;
-    if (w->state == WATCHING_SYNCING && !w->range_out && due)
+    bool loads = w->state == WATCHING_SYNCING && !w->range_out && due;
+    if (loads && w->ahead && !w->stream_out)
+        watching_open(w, out); /* the stream before it has ended */
+    else if ((loads && !w->ahead) || (w->ahead && w->created && !w->range_out))
         watching_send_range(w, out);
     else if (w->state == WATCHING_ASKING && !w->range_out && due)
         watching_ask(w, out);
@@ -312,6 +319,8 @@ static void take_resync(watching *w, const watching_event *event, watching_effec
     bool loads = w->state == WATCHING_SYNCING && w->config.audit_revision == 0;
     if (loads && event->revision > w->highest)
         w->range_asks = w->range_out; /* the answer that is on its way may be older: it does not count */
+    else if (w->ahead && event->revision <= w->highest)
+        return; /* it is being loaded */
     else if (w->state != WATCHING_WATCHING && w->state != WATCHING_BROKEN && w->state != WATCHING_ASKING)
         return;
     if (w->highest < event->revision)
@@ -388,6 +397,7 @@ void watching_free(watching *w) {
     free(w->next_key);
     free(w->bound);
     free(w->joined);
+    free(w->kept);
     free(w->request);
     free(w);
 }

@@ -18,6 +18,9 @@
  * or a stream that was given up is dropped. ASKING has no stream: a linearizable read tells whether the revision fell
  * or one member was behind.
  *
+ * Where compactions interrupt load after load, WATCHING may begin before the snapshot: the stream is opened from SYNCING,
+ * and the snapshot, one page, is read when the watch stands; see watching_ahead.c.
+ *
  * A store that was restored from an older state goes on under the same cluster id, and its revisions may have passed
  * what was seen before anybody looks. So a stream is resumed at the last revision that had events, which must come
  * again as it was; see watching_history.c.

@@ -1,5 +1,6 @@
 /* The watching core's inside, shared by its files: watching.c (the life), watching_pages.c and watching_bounds.c (the
- * snapshot), watching_stream.c (the watch), watching_history.c (whether it is still the same history).
+ * snapshot), watching_ahead.c (the snapshot after the watch), watching_stream.c (the watch), watching_history.c
+ * (whether it is still the same history).
  *
  * Handlers only change the state. What the new state wants and is not out yet (a range call, a stream, the end) is
  * started in one place, pursue in watching.c, at the end of each step. */
@@ -19,6 +20,10 @@
 
 /* The most that WATCHING_LIMIT_MAX becomes while compactions interrupt every load. */
 #define WATCHING_LIMIT_LARGEST 50000000
+
+/* So many loads must have been interrupted in a row before one begins with the watch, and pages be as large as they
+ * may. */
+#define WATCHING_AHEAD_AFTER 3
 
 /* How often in a row something may go wrong that a retry rarely heals. */
 #define WATCHING_BAD_ANSWERS_MAX 10
@@ -77,6 +82,14 @@ struct watching {
     bool from_bound;      /* the page starts where the one before was bounded */
     bool unfinished;      /* all pages have been sent, and their end waits for the watch */
     bool unproved;        /* their end was sent, and the watch after them has shown nothing so far */
+
+    /* The load that begins with the watch; see watching_ahead.c. */
+    bool ahead;         /* the load under way, or the next one, is such a one */
+    bool never_ahead;   /* the prefix is too large for it */
+    int64_t ahead_from; /* etcd's revision when the watch was made */
+    uint8_t *kept;      /* what the watch has shown meanwhile: a WatchResponse */
+    size_t kept_len, kept_capacity;
+    bool kept_sent; /* the step before sent `kept`: it is free now */
 
     /* The watch. */
     uint64_t opens;
@@ -159,6 +172,19 @@ void watching_learn_bound(watching *w, const Pb__RangeResponse *page);
 int watching_compare(ew_slice a, ew_slice b); /* etcd's order of keys */
 bool watching_is_behind_range(const watching *w, ew_slice key);
 
+/* ---- watching_ahead.c ---- */
+
+/* The next load begins with the watch, unless the prefix was found to be too large for that. */
+void watching_go_ahead(watching *w);
+
+/* It is: loads in pages again. */
+void watching_not_ahead(watching *w, watching_effects *out, const char *why);
+
+void watching_keep(watching *w, ew_slice events, watching_effects *out); /* of the watch, until the snapshot is there */
+void watching_drop_kept(watching *w);
+const char *watching_ahead_is_wrong(const watching *w, const Pb__RangeResponse *page); /* why, or NULL */
+void watching_ahead_done(watching *w, watching_effects *out);                          /* the snapshot is there */
+
 /* ---- watching_history.c ---- */
 
 /* The response is whole, and the newest of its events, at `revision`, begin at `newest`: they may have to come again.
@@ -192,5 +218,9 @@ void watching_take_response(watching *w, const watching_event *event, watching_e
 void watching_forget_sent(watching *w); /* what the step before lent to its effects */
 void watching_check_silence(watching *w, watching_effects *out);
 void watching_read_on(watching *w);
+
+/* The watch stands, and is known to go on where the one before it ended; or only the keys can tell. */
+void watching_tell_connected(watching *w, watching_effects *out, bool unsure);
+void watching_send_kept(watching *w, ew_slice events, watching_effects *out);
 
 #endif

@@ -16,7 +16,7 @@ void watching_start_pages(watching *w) {
 /* ---- compaction ---- */
 
 void watching_reset_pages(watching *w) {
-    w->unproved = false;
+    w->unproved = w->ahead = w->never_ahead = false;
     w->interrupted = 0;
     w->page_bytes = w->config.page_bytes;
     w->limit_max = WATCHING_LIMIT_MAX;
@@ -29,7 +29,8 @@ static int64_t fourfold(int64_t n, int64_t most) {
 }
 
 /* A load must be done before the next compaction passes its revision, and etcd counts what is left of the range for
- * each page: fewer and larger ones are faster. In the end one page holds everything, if an answer may be so large.
+ * each page: fewer and larger ones are faster. In the end one page holds everything, if an answer may be so large, and
+ * is read after the watch has begun.
  * Answers whether they can be larger than before. */
 static bool enlarge_pages(watching *w) {
     int64_t largest = w->config.receive_bytes / 8 * 7; /* keys differ */
@@ -49,7 +50,7 @@ static bool enlarge_pages(watching *w) {
  * not stood for long proves nothing: the load was overtaken at its very end. */
 static bool is_loading(const watching *w) {
     bool new_watch = w->unproved && w->now_ms < watching_after(w->created_at_ms, w->config.backoff_max_ms);
-    return w->state == WATCHING_SYNCING || w->unfinished || new_watch;
+    return w->state == WATCHING_SYNCING || w->unfinished || w->ahead || new_watch;
 }
 
 /* That the past of a watch is gone which had stood is no sign of a load that is too slow. */
@@ -60,14 +61,22 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
         return;
     }
     char text[160];
-    bool larger = enlarge_pages(w);
+    bool larger = enlarge_pages(w), was_ahead = w->ahead;
     w->interrupted++;
-    snprintf(text, sizeof text, "a compaction interrupted the load, %u times in a row; pages have up to %lld keys now",
-             w->interrupted, (long long)w->limit);
+    if (!larger && w->interrupted >= WATCHING_AHEAD_AFTER)
+        watching_go_ahead(w);
+    if (w->ahead)
+        snprintf(text, sizeof text,
+                 "a compaction interrupted the load, %u times in a row; watching first and reading all at once now",
+                 w->interrupted);
+    else
+        snprintf(text, sizeof text,
+                 "a compaction interrupted the load, %u times in a row; pages have up to %lld keys now", w->interrupted,
+                 (long long)w->limit);
     if (!w->connected) /* or leaving the watch says it */
         watching_send_health(w, out, false);
     watching_resync(w, out, text);
-    if (larger) /* it may be fast enough now: the sooner it begins, the more time it has */
+    if (larger || w->ahead != was_ahead) /* it may be fast enough now: the sooner it begins, the more time it has */
         w->retry_at_ms = w->now_ms;
     w->unproved = false;
 }
@@ -81,7 +90,7 @@ bool watching_shrink_page(watching *w, watching_effects *out) {
 }
 
 void watching_send_range(watching *w, watching_effects *out) {
-    if (!watching_set_bound(w)) {
+    if (!w->ahead && !watching_set_bound(w)) {
         watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
         return;
     }
@@ -90,7 +99,7 @@ void watching_send_range(watching *w, watching_effects *out) {
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
     request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
     request.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)(uintptr_t)end.data};
-    request.limit = w->limit;
+    request.limit = w->ahead ? 0 : w->limit;
     request.keys_only = w->config.audit_revision > 0;
     request.revision = EW_BUG(unpinned_pages) ? 0 : w->pinned;
     ew_slice bytes;
@@ -203,7 +212,10 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
         w->seen = w->pinned;
         w->unfinished = true;
         w->loaded_at_ms = w->now_ms;
-        watching_move(w, out, WATCHING_WATCHING);
+        if (w->ahead)
+            watching_ahead_done(w, out);
+        else
+            watching_move(w, out, WATCHING_WATCHING);
     } else if (page->n_kvs > 0) {
         adapt_limit(w, page->n_kvs, bytes.len);
     }
@@ -216,7 +228,7 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
     w->range_out = w->range_asks = false;
     if (asks && w->state == WATCHING_ASKING)
         watching_take_revision(w, event, out);
-    if (asks || w->state != WATCHING_SYNCING)
+    if (asks || (w->state != WATCHING_SYNCING && !w->ahead))
         return; /* it was cancelled, too late */
     arena memory;
     arena_init(&memory);
@@ -224,6 +236,8 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
     if (page && watching_header_ok(w, out, page->header)) {
         int64_t pinned = w->pinned > 0 ? w->pinned : page->header->revision;
         const char *wrong = what_is_wrong(w, page, pinned);
+        if (!wrong && w->ahead)
+            wrong = watching_ahead_is_wrong(w, page);
         if (wrong)
             watching_trouble(w, out, EW_ERR_BAD_ANSWER, wrong);
         else if (pinned < w->highest)

@@ -26,7 +26,7 @@ void watching_open(watching *w, watching_effects *out) {
     create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
     create.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
     w->confirmed = w->last == 0 || EW_BUG(resume_late);
-    create.start_revision = EW_BUG(watch_from_now) ? 0 : w->confirmed ? w->seen + 1 : w->last;
+    create.start_revision = EW_BUG(watch_from_now) || w->ahead ? 0 : w->confirmed ? w->seen + 1 : w->last;
     create.progress_notify = true;
     create.fragment = true;
     Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
@@ -51,6 +51,10 @@ static void drop_stream(watching *w, watching_effects *out) {
     if (EW_BUG(resume_in_revision) && w->joined_len > 0)
         w->seen = w->highest = w->joined_revision;
     w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
+    if (w->ahead) {
+        w->range_asks = w->range_out; /* a snapshot without its watch */
+        watching_drop_kept(w);
+    }
     if (w->stream_out && !w->closing) {
         watching_emit(out, WATCHING_DO_CLOSE);
         w->closing = true;
@@ -147,8 +151,7 @@ static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effect
         watching_resync(w, out, r->cancel_reason);
 }
 
-/* The watch stands, and is known to go on where the one before it ended; or only the keys can tell. */
-static void tell_connected(watching *w, watching_effects *out, bool unsure) {
+void watching_tell_connected(watching *w, watching_effects *out, bool unsure) {
     watching_finish_snapshot(w, out); /* first, since a snapshot is as good as an audit */
     if (!w->connected || unsure)
         watching_send_health(w, out, true)->unsure = unsure;
@@ -159,9 +162,12 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->created_at_ms = w->now_ms;
     w->watch_id = r->watch_id;
     w->denials = w->refusals = 0;
+    w->ahead_from = r->header->revision;
+    if (w->ahead)
+        return; /* until the snapshot is there */
     bool late = w->now_ms >= watching_after(w->loaded_at_ms, w->config.backoff_max_ms);
     if (w->confirmed)
-        tell_connected(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
+        watching_tell_connected(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
 }
 
 /* ---- events ---- */
@@ -213,14 +219,26 @@ static void send_events(watching *w, ew_slice bytes, const events_seen *e, watch
     watching_settle(w);
 }
 
+void watching_send_kept(watching *w, ew_slice events, watching_effects *out) {
+    events_seen e;
+    if (!look_at_events(w, events, &e) || e.highest < 0)
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a watch whose revisions fall");
+    else
+        send_events(w, events, &e, out);
+}
+
 /* A whole response, with events. What has been seen comes again at the beginning of a stream; later it is the past
  * again (ETCD P5), or a revision that was changed on the way: the next stream tells. */
 static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watching_effects *out) {
     bool sure = w->confirmed;
+    if (w->ahead) {
+        watching_keep(w, bytes, out);
+        return;
+    }
     if (!sure && !watching_confirm(w, bytes, out))
         return;
     if (!sure)
-        tell_connected(w, out, !w->last_proves);
+        watching_tell_connected(w, out, !w->last_proves);
     if (sure && e->lowest <= w->seen && !EW_BUG(replay_believed))
         watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch shows again what was seen");
     else
@@ -244,6 +262,8 @@ static bool join(watching *w, ew_slice piece) {
 }
 
 void watching_forget_sent(watching *w) {
+    if (w->kept_sent)
+        watching_drop_kept(w);
     if (!w->joined_sent)
         return;
     w->joined_sent = false;
@@ -289,7 +309,7 @@ static void take_progress(watching *w, int64_t revision, watching_effects *out) 
         watching_miss_last(w, out);
         return;
     }
-    if (revision == w->seen)
+    if (revision == w->seen || w->ahead)
         return;
     w->seen = revision;
     if (w->highest < w->seen)

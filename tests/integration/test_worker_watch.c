@@ -283,12 +283,16 @@ static void test_compaction_hides_the_counters_deletion(void **state) {
 
 enum { LOAD_KEYS = 12000, COMPACT_EVERY_MS = 400 };
 
-/* Writes and compacts again and again, until told to end. */
+#define CHANGING "/load/000000"
+
+/* Writes a key of the prefix, more each time, and compacts, again and again, until told to end. */
 typedef struct compactor {
     ew_client *client;
     pthread_t thread;
     atomic_bool over;
     atomic_uint compactions;
+    char last[16]; /* value */
+    int64_t revision;
 } compactor;
 
 static void *compact_again(void *arg) {
@@ -296,9 +300,11 @@ static void *compact_again(void *arg) {
     int64_t next_ms = scene_now_ms();
     while (!c->over) {
         ew_result *r = NULL;
-        if (ew_client_put(c->client, EW_STR("/elsewhere"), EW_STR("x"), NULL, &r, NULL) == EW_OK &&
-            ew_client_compact(c->client, ew_result_revision(r), false, NULL) == EW_OK)
-            c->compactions++;
+        snprintf(c->last, sizeof c->last, "%u", c->compactions);
+        if (ew_client_put(c->client, EW_STR(CHANGING), ew_str(c->last), NULL, &r, NULL) == EW_OK) {
+            c->revision = ew_result_revision(r);
+            c->compactions += ew_client_compact(c->client, c->revision, false, NULL) == EW_OK;
+        }
         ew_result_free(r);
         next_ms += COMPACT_EVERY_MS;
         while (!c->over && scene_now_ms() < next_ms)
@@ -370,6 +376,32 @@ static void test_compactions_while_loading(void **state) {
     wire_close(w);
 }
 
+static int sees_the_last(stage *s, ew_tick *t) {
+    ew_entry e;
+    EXPECT(s, ew_tick_get(t, EW_STR(CHANGING), &e) == EW_OK && ew_slice_equal(e.value, ew_str(s->arg)));
+    return count_keys(s, t);
+}
+
+/* A page and the watch behind it take longer than it takes until the next compaction, however large the page is: the
+ * watch is opened before it, and what changes meanwhile is not lost. */
+static void test_compactions_faster_than_any_load(void **state) {
+    (void)state;
+    stage s;
+    compactor c;
+    fill_for_a_load();
+    wire *w = stage_on_a_slow_wire(&s);
+    wire_delay(w, 300);
+    compactor_start(&c);
+    stage_start(&s);
+    stage_await_ready(&s, true);
+    assert_true(compactor_end(&c) > 2);
+    stage_await_tick(&s, c.revision);
+    s.arg = c.last;
+    stage_do(&s, sees_the_last);
+    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    wire_close(w);
+}
+
 static atomic_uint missing_said;
 
 static void take_record(void *arg, const ew_log_record *record) {
@@ -385,7 +417,8 @@ static void test_compactions_that_never_let_it_load(void **state) {
     stage s;
     compactor c;
     wire *w = stage_on_a_slow_wire(&s);
-    wire_delay(w, 300); /* a page and the watch behind it take longer than it takes until the next compaction */
+    wire_delay(w, 300);
+    stage_set(&s, "max_receive_bytes", "1048576"); /* the prefix is larger */
     stage_set(&s, "exactly_once", "off");
     stage_set(&s, "start_timeout_ms", "8000");
     missing_said = 0;
@@ -495,6 +528,7 @@ int main(void) {
         scene_test(test_compaction_while_disconnected),
         scene_test(test_compaction_hides_the_counters_deletion),
         scene_test(test_compactions_while_loading),
+        scene_test(test_compactions_faster_than_any_load),
         scene_test(test_compactions_that_never_let_it_load),
         scene_test(test_etcd_restarts_under_a_running_worker),
         scene_test(test_etcd_is_frozen_under_a_running_worker),

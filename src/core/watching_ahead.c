@@ -1,0 +1,67 @@
+/* The load that no compaction interrupts: the last resort where compactions come so often that none is done in time.
+ *
+ * A load from SYNCING names its revision twice, in each page after the first and in the watch after the last one, and a
+ * compaction may pass it in between. This one names none. The watch is opened first, from now on; when it stands, the
+ * whole range is asked for at once, as it is then. What the watch shows meanwhile is kept, and is passed on after the
+ * snapshot; what the snapshot has already is dropped by its revision, as always (SEMANTICS 11).
+ *
+ * It is not the usual way since the prefix must fit one answer, and what is kept must fit memory. Where it does not,
+ * loads go on in pages. */
+#include "core/watching_internal.h"
+
+#include <stdlib.h>
+
+/* What is kept may take this many times page_bytes, 32 MiB by default. */
+#define KEPT_PAGES 4
+
+void watching_go_ahead(watching *w) {
+    w->ahead = !w->never_ahead;
+}
+
+void watching_not_ahead(watching *w, watching_effects *out, const char *why) {
+    watching_resync(w, out, why);
+    w->ahead = false;
+    w->never_ahead = true;
+}
+
+void watching_keep(watching *w, ew_slice events, watching_effects *out) {
+    size_t need = w->kept_len + events.len;
+    if ((int64_t)need > w->config.page_bytes * KEPT_PAGES) {
+        watching_not_ahead(w, out, "too much changes while the prefix is read in one answer");
+        return;
+    }
+    if (need > w->kept_capacity) {
+        uint8_t *larger = realloc(w->kept, need * 2);
+        if (!larger) {
+            watching_fail(w, out, EW_ERR_NO_MEMORY, "keeping the changes during a load");
+            return;
+        }
+        w->kept = larger;
+        w->kept_capacity = need * 2;
+    }
+    memcpy(w->kept + w->kept_len, events.data, events.len); /* protobuf joins lists by concatenation */
+    w->kept_len = need;
+}
+
+void watching_drop_kept(watching *w) {
+    free(w->kept);
+    w->kept = NULL;
+    w->kept_len = w->kept_capacity = 0;
+    w->kept_sent = false;
+}
+
+const char *watching_ahead_is_wrong(const watching *w, const Pb__RangeResponse *page) {
+    if (page->more)
+        return "a page that promises more, though all was asked for";
+    if (page->header->revision < w->ahead_from)
+        return "a page that is older than the watch"; /* ETCD P7 */
+    return NULL;
+}
+
+void watching_ahead_done(watching *w, watching_effects *out) {
+    w->ahead = false;
+    watching_tell_connected(w, out, false);
+    w->kept_sent = true; /* it stays untouched until the next step */
+    if (w->kept_len > 0)
+        watching_send_kept(w, (ew_slice){w->kept, w->kept_len}, out);
+}
