@@ -18,8 +18,8 @@
  * or a stream that was given up is dropped. ASKING has no stream: a linearizable read tells whether the revision fell
  * or one member was behind.
  *
- * Where compactions interrupt load after load, WATCHING may begin before the snapshot: the stream is opened from SYNCING,
- * and the snapshot, one page, is read when the watch stands; see watching_ahead.c.
+ * Where compactions interrupt load after load, WATCHING may begin before the snapshot: the stream is opened from
+ * SYNCING, and the snapshot, one page, is read when the watch stands; see watching_ahead.c.
  *
  * A store that was restored from an older state goes on under the same cluster id, and its revisions may have passed
  * what was seen before anybody looks. So a stream is resumed at the last revision that had events, which must come
@@ -54,6 +54,8 @@ typedef struct watching_config {
                                breaks the stream */
     uint64_t seed;          /* of the jitter */
     int64_t audit_revision; /* 0: snapshot and watch */
+    bool watch_first; /* each load begins with the watch, as after many interruptions: of the simulator, where these
+                         are rare */
 } watching_config;
 
 typedef enum watching_event_type {

@@ -11,6 +11,8 @@ void watching_start_pages(watching *w) {
     w->next_len = w->bound_len = w->level = 0;
     w->from_bound = w->unfinished = false;
     w->fresh = true;
+    if (w->config.watch_first && w->config.audit_revision == 0)
+        watching_go_ahead(w);
 }
 
 /* ---- compaction ---- */

@@ -47,6 +47,9 @@ static void make_fence(sim_worker *w) {
     w->committing_config.fence_compares = (uint32_t)t.n_compare;
 }
 
+/* One run of so many loads with the watch opened first. */
+enum { WATCH_FIRST_OF = 8 };
+
 void sim_worker_configure(sim_worker *w) {
     const ew_options *o = w->options;
     const sim_bend *bend = &w->sim->bend;
@@ -61,6 +64,7 @@ void sim_worker_configure(sim_worker *w) {
         .silence_ms = o->watch_silence_ms,
         .seed = sim_next(&w->sim->random),
     };
+    w->watching_config.watch_first = w->watching_config.seed % WATCH_FIRST_OF == 0;
     w->committing_config = (committing_config){
         .counter = o->delete_counter == OPTIONS_COUNTER_COMPAT,
         .counter_key = ew_str(w->counter_key),
