@@ -50,7 +50,7 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->cancelled = true;
         break;
     case WATCHING_DO_OPEN:
-        CHECK(!w->stream_out && (w->epoch > 0 || w->interruptions > 0) && e->bytes.len > 0);
+        CHECK(!w->stream_out && e->bytes.len > 0); /* before the first page, if the load begins with the watch */
         w->stream_out = w->watches = true;
         break;
     case WATCHING_DO_REQUEST:

@@ -38,6 +38,7 @@ static char *failing_strdup(const char *text) {
 #include "core/options.c"
 #include "core/prefix.c"
 #include "core/watching.c"
+#include "core/watching_ahead.c"
 #include "core/watching_bounds.c"
 #include "core/watching_pages.c"
 #include "core/watching_stream.c"
@@ -109,6 +110,42 @@ static bool life(long n, bool bounded) {
     }
     tear_down((void **)&f);
     return reached;
+}
+
+/* A load that begins with the watch, and changes meanwhile. */
+static bool life_with_the_watch_first(long n) {
+    fixture *f = NULL;
+    fail_in = n;
+    if (set_up((void **)&f) != 0) {
+        free(f);
+        return true;
+    }
+    f->core->config.watch_first = true;
+    told(f, WATCHING_START);
+    if (f->witness.stream_out)
+        response_comes(f, (response){.header = {10}, .watch_id = 7, .created = true});
+    for (int64_t revision = 11; revision < 14 && watching_get_state(f->core) == WATCHING_WATCHING; revision++)
+        response_comes(f, (response){.header = {20}, .watch_id = 7, .events = {{long_key(), revision}}});
+    if (watching_get_state(f->core) == WATCHING_WATCHING)
+        page_comes(f, (page){.header = {12}, .keys = {"/a/3", long_key()}});
+    bool reached = fail_in < 0;
+    fail_in = -1;
+    if (reached) {
+        ends_with(f, EW_ERR_NO_MEMORY);
+    } else {
+        is_in(f, WATCHING_WATCHING);
+        assert_int_equal(f->witness.revision, 13);
+    }
+    tear_down((void **)&f);
+    return reached;
+}
+
+static void each_allocation_of_a_load_with_the_watch_first_may_fail(void **state) {
+    (void)state;
+    long n = 0;
+    while (life_with_the_watch_first(n))
+        n++;
+    assert_true(n > 3);
 }
 
 static void each_allocation_of_the_watching_core_may_fail(void **state) {
@@ -191,6 +228,7 @@ static void each_allocation_of_prefix_and_mirror_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_allocation_of_the_watching_core_may_fail),
+        cmocka_unit_test(each_allocation_of_a_load_with_the_watch_first_may_fail),
         cmocka_unit_test(the_arena_may_fail),
         cmocka_unit_test(each_allocation_of_the_options_may_fail),
         cmocka_unit_test(each_allocation_of_prefix_and_mirror_may_fail),
