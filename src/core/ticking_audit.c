@@ -7,6 +7,8 @@
  * and, since a history that was rewritten uses these again, the same create_revisions, versions and leases. So whatever
  * differs has been lost; nothing that is merely late is taken for it.
  *
+ * While the watch is lost there is none: it is resumed, and says whether an audit is needed, or the prefix is loaded.
+ *
  * If anything differs, the prefix is loaded again, as after a compaction (SEMANTICS 13): that repairs it.
  *
  * R may have been compacted, if nothing below the prefix has changed for long. Then the audit waits until something
@@ -23,7 +25,7 @@
 
 int64_t ticking_audit_due_ms(const ticking *t) {
     /* After EW_FINISHED too: the groups that are undecided are evaluated on the mirror until they are committed. */
-    if (t->auditing || !t->loaded || t->ending)
+    if (t->auditing || !t->loaded || t->ending || t->away)
         return INT64_MAX;
     if (t->audit_wanted && t->unsure && t->observed < t->unsure_revision)
         return INT64_MAX; /* with `coalesce` off ticks are still to come to it */

@@ -22,6 +22,7 @@ void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h) {
     if (h->connected && !t->connected)
         t->barrier_since_ms = t->now_ms;
     t->connected = h->connected;
+    t->away = !h->connected;
     if (!h->unsure || epoch != t->epoch || !t->loaded)
         return;
     t->unsure = true;

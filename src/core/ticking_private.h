@@ -102,6 +102,7 @@ struct ticking {
 
     /* The watch. */
     bool connected;
+    bool away;                /* the watcher has said that it is not: what it does next is better than an audit */
     int64_t barrier_asked;    /* the last one that was looked for in another history */
     int64_t barrier_since_ms; /* since when a connected watch could have shown the barrier */
 

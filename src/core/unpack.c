@@ -16,10 +16,10 @@ static void release(void *status, void *piece) {
     free(piece);
 }
 
-typedef struct level {
+typedef struct nesting {
     const ProtobufCMessageDescriptor *type;
     const uint8_t *end;
-} level;
+} nesting;
 
 /* The type of the message that the field holds; NULL if it holds something else, or is not known to `type`. */
 static const ProtobufCMessageDescriptor *message_in(const ProtobufCMessageDescriptor *type, const field *f) {
@@ -29,10 +29,10 @@ static const ProtobufCMessageDescriptor *message_in(const ProtobufCMessageDescri
 }
 
 bool unpack_is_bounded(const ProtobufCMessageDescriptor *type, ew_slice bytes) {
-    level stack[UNPACK_DEPTH_MAX];
+    nesting stack[UNPACK_DEPTH_MAX];
     const uint8_t *at = bytes.len > 0 ? bytes.data : (const uint8_t *)"";
     size_t depth = 1;
-    stack[0] = (level){type, at + bytes.len};
+    stack[0] = (nesting){type, at + bytes.len};
     while (depth > 0) {
         field f;
         if (at == stack[depth - 1].end) {
@@ -47,7 +47,7 @@ bool unpack_is_bounded(const ProtobufCMessageDescriptor *type, ew_slice bytes) {
         if (depth == UNPACK_DEPTH_MAX)
             return false;
         at = f.bytes.data; /* and goes on after it, where it ends */
-        stack[depth++] = (level){inner, at + f.bytes.len};
+        stack[depth++] = (nesting){inner, at + f.bytes.len};
     }
     return true;
 }

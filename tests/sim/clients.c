@@ -110,7 +110,8 @@ static bool may_be(const scenario *sc, const errand *e, int status) {
     case EW_OK:
         return true;
     case EW_ERR_REFUSED:
-        return e->kind == ERRAND_COMPARED; /* nobody else puts the key of the others */
+        /* Nobody else puts the key of the others; but their first copy has, where its record is gone. */
+        return e->kind == ERRAND_COMPARED || record_was_lost(sc, e);
     case EW_ERR_TOO_LARGE:
         return sc->sim->bend.max_txn_bytes > 0;
     default:

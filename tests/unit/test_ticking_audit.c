@@ -100,6 +100,20 @@ static void test_what_is_newer_is_no_difference(void **state) {
     assert_found(1, 0);
 }
 
+/* While the watch is lost it says nothing, and what comes of an audit would be late: a load may have begun. */
+static void test_none_without_the_watch(void **state) {
+    (void)state;
+    loaded();
+    health(l, true, true);
+    uint64_t number = audit_begins(9);
+    health(l, false, false);
+    send_audited(l, number, true, EW_ERR_COMPACTED, NULL, 0);
+    assert_true(ticking_deadline_ms(l->t) > l->now + 86000000);
+    assert_int_equal(l->resyncs, 0);
+    health(l, true, true);
+    audit_begins(9);
+}
+
 /* A history that was rewritten has keys at the same revisions that are not the same. */
 static void test_the_same_revision_of_another_history(void **state) {
     const kv others[] = {
@@ -350,6 +364,7 @@ int main(void) {
         test(test_off),
         test(test_nothing_differs),
         test(test_what_is_newer_is_no_difference),
+        test(test_none_without_the_watch),
         test(test_the_same_revision_of_another_history),
         test(test_lost_puts),
         test(test_lost_deletions),
