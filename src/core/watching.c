@@ -280,6 +280,8 @@ static void take_page_failed(watching *w, const watching_event *event, watching_
         return;
     bool late = w->range_asks && w->state != WATCHING_ASKING;
     w->range_out = w->range_asks = false;
+    if (!late && !is_over(w) && event->status == EW_ERR_TIMEOUT && watching_page_is_late(w, out))
+        return;
     if (!late && !is_over(w))
         watching_trouble(w, out, event->status, event->detail);
 }

@@ -165,6 +165,9 @@ void watching_reset_pages(watching *w);                                       /*
 void watching_finish_snapshot(watching *w, watching_effects *out); /* the watch stands: tells the end of the pages */
 bool watching_shrink_page(watching *w, watching_effects *out);     /* false if it cannot be smaller */
 
+/* A page did not come in time: if pages had grown, loads again with pages of the configured size. False if not. */
+bool watching_page_is_late(watching *w, watching_effects *out);
+
 /* ---- watching_bounds.c ---- */
 
 bool watching_set_bound(watching *w); /* for the next page; false when out of memory */

@@ -83,6 +83,18 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
     w->unproved = false;
 }
 
+bool watching_page_is_late(watching *w, watching_effects *out) {
+    if (!w->ahead && w->page_bytes <= w->config.page_bytes)
+        return false;
+    watching_resync(w, out, "an answer so large does not come within call_timeout_ms; pages are small again");
+    w->ahead = false;
+    w->page_bytes = w->config.page_bytes;
+    w->limit_max = WATCHING_LIMIT_MAX;
+    if (w->limit > w->limit_max)
+        w->limit = w->limit_max;
+    return true;
+}
+
 bool watching_shrink_page(watching *w, watching_effects *out) {
     if (w->limit <= 1)
         return false;

@@ -178,6 +178,37 @@ static void the_prefix_is_too_large_for_one_answer(void **state) {
     loads_in_pages(f);
 }
 
+/* A slow wire: pages get through where the whole prefix does not, and may grow again. */
+static void it_does_not_come_in_time(void **state) {
+    fixture *f = *state;
+    goes_ahead(f);
+    for (int tries = 0; tries < 3; tries++) {
+        stands(f, 100);
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_TIMEOUT);
+        is_in(f, WATCHING_SYNCING);
+        failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+        if (!f->witness.range_out)
+            deadline_passes(f, 1000);
+        assert_true(f->range->limit > 0 && f->range->limit <= 50000);
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED); /* so they grow, and time out, and are small again */
+        int64_t limit = f->range->limit;
+        if (!f->witness.range_out)
+            deadline_passes(f, 1000);
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_TIMEOUT);
+        if (!f->witness.range_out)
+            deadline_passes(f, 1000);
+        assert_true(f->range->limit <= 50000 && f->range->limit <= limit);
+        for (int i = 0; i < MOST_TRIES && !f->witness.stream_out; i++) {
+            if (!f->witness.range_out)
+                deadline_passes(f, 1000);
+            else
+                failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+        }
+    }
+    stands(f, 120);
+    arrives(f, 120, 0);
+}
+
 static void too_much_changes_meanwhile(void **state) {
     fixture *f = *state;
     goes_ahead(f);
@@ -228,6 +259,7 @@ int main(void) {
         TEST(the_answer_is_wrong),
         TEST(the_watch_is_compacted),
         TEST(the_prefix_is_too_large_for_one_answer),
+        TEST(it_does_not_come_in_time),
         TEST(too_much_changes_meanwhile),
         TEST(it_is_stopped),
         TEST(the_reactor_asks_for_a_load),
