@@ -7,6 +7,9 @@ read -r -a flags <<<"${EW_CFLAGS:-}"
 dir=$(mktemp -d)
 trap 'rm -rf -- "$dir"' EXIT
 
+# What the compiler's runtimes add.
+runtime='^(__(asan|odr_asan|tsan|ubsan|sanitizer|lsan|gcov|gcda|llvm|start_|stop_)|DW\.ref\.)'
+
 fail() {
     echo "FAILED: $*" >&2
     exit 1
@@ -17,7 +20,7 @@ pc=$(find "$dir/usr" -name etcdworker.pc)
 lib=$(dirname -- "$(dirname -- "$pc")")
 export PKG_CONFIG_PATH=$lib/pkgconfig LD_LIBRARY_PATH=$lib
 pkg() {
-    pkg-config --define-variable=prefix="$dir/usr" "$@" etcdworker
+    pkg-config "$@" etcdworker
 }
 
 # gRPC's eighty libraries are for static linking only.
@@ -39,15 +42,27 @@ for header in "$dir"/usr/include/etcdworker/*.h; do
     fi
 done
 
-# Every function that the headers declare is there, and nothing else is.
-nm -D --defined-only "$lib/libetcdworker.so" | awk '$2 ~ /[TDRB]/ { print $3 }' | sort >"$dir/offered"
+# Every function that the headers declare is in one of the two libraries, and nothing else is. The archives define
+# nothing else that a program could meet.
+globals() {
+    nm "$@" | awk '$2 ~ /[TDRBVW]/ { sub(/@.*/, "", $3); print $3 }' | sort -u
+}
+globals -D --defined-only "$lib/libetcdworker.so" "$lib/libetcdworker-sim.so" >"$dir/offered"
+nm -D --defined-only "$lib/libetcdworker.so" | grep -q ' ew_version@@ETCDWORKER_0$' || fail "ew_version has no version"
+! grep -q '^ew_sim_' <(globals -D --defined-only "$lib/libetcdworker.so") || fail "the simulator is in libetcdworker.so"
+for archive in etcdworker etcdworker-sim; do
+    globals -g --defined-only "$lib/lib$archive.a" >"$dir/archive"
+    globals -D --defined-only "$lib/lib$archive.so" >"$dir/shared"
+    more=$(comm -23 "$dir/archive" "$dir/shared" | grep -vE "$runtime" | tr '\n' ' ' || true)
+    [ -z "$more" ] || fail "lib$archive.a defines what lib$archive.so does not: $more"
+done
 grep -hoE '\bew_[a-z0-9_]+\(' "$dir"/usr/include/etcdworker/*.h | tr -d '(' | sort -u >"$dir/mentioned"
 sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | tr '\0' '\n' | grep -E '^EW_API' |
     sed -E 's/^EW_API [^(]*\b(ew_[a-z0-9_]+)\(.*/\1/' | sort -u >"$dir/declared"
 [ -s "$dir/declared" ] || fail "no declarations found"
 missing=$(comm -23 "$dir/declared" "$dir/offered" | tr '\n' ' ')
 [ -z "$missing" ] || fail "declared but not in the library: $missing"
-foreign=$(grep -vE '^(ew_|__(asan|odr_asan|tsan|ubsan|sanitizer|lsan|gcov))' "$dir/offered" | tr '\n' ' ' || true)
+foreign=$(grep -v '^ew_' "$dir/offered" | grep -vE "$runtime" | tr '\n' ' ' || true)
 [ -z "$foreign" ] || fail "symbols that are not ew_: $foreign"
 unmentioned=$(grep '^ew_' "$dir/offered" | comm -13 "$dir/mentioned" - | tr '\n' ' ')
 [ -z "$unmentioned" ] || fail "in the library but in no header: $unmentioned"
@@ -63,6 +78,33 @@ int main(void) {
 END
 "$cc" -std=c11 -Wall -Wextra -Werror "${flags[@]}" "${cflags[@]}" -o "$dir/program" "$dir/program.c" "${libs[@]}"
 "$dir/program" || fail "a program that uses the installed library"
+
+# The same with find_package, shared and from the archive, and a simulation.
+cat >"$dir/simulation.c" <<'END'
+#include <etcdworker/sim.h>
+int main(void) {
+    ew_sim *s = ew_sim_new(1);
+    int status = ew_sim_run(s, 1000);
+    ew_sim_free(s);
+    return status != EW_OK;
+}
+END
+cat >"$dir/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.22)
+project(consumer C)
+find_package(etcdworker $(pkg --modversion) REQUIRED)
+add_executable(shared program.c)
+target_link_libraries(shared etcdworker::etcdworker)
+add_executable(archive program.c)
+target_link_libraries(archive etcdworker::static)
+add_executable(simulation simulation.c)
+target_link_libraries(simulation etcdworker::sim)
+END
+cmake -S "$dir" -B "$dir/build" -DCMAKE_PREFIX_PATH="$dir/usr" -DCMAKE_C_COMPILER="$cc" -DCMAKE_C_FLAGS="${flags[*]}" \
+    >"$dir/log" 2>&1 && cmake --build "$dir/build" >>"$dir/log" 2>&1 || { cat -- "$dir/log" && fail "find_package"; }
+for program in shared archive simulation; do
+    "$dir/build/$program" || fail "the program $program, built with find_package"
+done
 
 for file in etcd.proto actors.proto; do
     [ -s "$dir/usr/share/etcdworker/$file" ] || fail "$file is not installed"
