@@ -1,5 +1,6 @@
 #include "actors/audit.h"
 
+#include "core/slice.h"
 #include "actors/message.h"
 
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static void send_page(audit *a, const watching_effect *e) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Audited audited = MSG__AUDITED__INIT;
     audited.number = a->number;
-    audited.page = message_bytes(e->bytes);
+    audited.page = slice_bytes(e->bytes);
     audited.last = e->last;
     m.audited = &audited;
     actor_send(a->actor, &m);

@@ -15,12 +15,4 @@ bool message_is_urgent(ew_slice body);
  * for it and has none. */
 Msg__Actor message_down_actor(ew_slice body);
 
-static inline ProtobufCBinaryData message_bytes(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */
-}
-
-static inline ew_slice message_slice(ProtobufCBinaryData b) {
-    return (ew_slice){b.data, b.len};
-}
-
 #endif

@@ -4,6 +4,7 @@
 #include "actors/reach.h"
 #include "actors/worker_private.h"
 #include "core/log.h"
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 #include "etcd/keepalive.h"
 
@@ -273,7 +274,7 @@ static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
     Pb__DeleteRangeRequest delete = PB__DELETE_RANGE_REQUEST__INIT;
     Pb__RequestOp then = PB__REQUEST_OP__INIT, *thens[] = {&then};
     int answer = OPEN;
-    compare.key = delete.key = message_bytes(ew_str(w->receipt_key));
+    compare.key = delete.key = slice_bytes(ew_str(w->receipt_key));
     compare.target = PB__COMPARE__COMPARE_TARGET__LEASE;
     compare.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
     compare.lease = lease;

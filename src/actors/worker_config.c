@@ -2,12 +2,14 @@
 #include "actors/worker_private.h"
 #include "etcd.pb-c.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 static Pb__Compare *add_compare(Pb__Compare *list, Pb__Compare **pointers, Pb__TxnRequest *to, ew_slice key) {
     Pb__Compare *c = &list[to->n_compare];
     pb__compare__init(c);
-    c->key = message_bytes(key);
+    c->key = slice_bytes(key);
     c->result = PB__COMPARE__COMPARE_RESULT__EQUAL;
     pointers[to->n_compare++] = c;
     return c;

@@ -3,6 +3,7 @@
 #include "core/committing_private.h"
 
 #include "core/bug.h"
+#include "core/slice.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -30,10 +31,6 @@ bool committing_append(committing_buffer *b, const void *data, size_t len) {
     return true;
 }
 
-static ProtobufCBinaryData binary(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, (uint8_t *)s.data};
-}
-
 /* What the committer adds, as one message: at most the counter and the receipt. */
 typedef struct own_txn {
     Pb__TxnRequest txn;
@@ -48,7 +45,7 @@ typedef struct own_txn {
 static Pb__Compare *add_compare(own_txn *t, ew_slice key) {
     size_t i = t->txn.n_compare++;
     pb__compare__init(&t->compares[i]);
-    t->compares[i].key = binary(key);
+    t->compares[i].key = slice_bytes(key);
     t->compares[i].result = PB__COMPARE__COMPARE_RESULT__EQUAL;
     t->compare_list[i] = &t->compares[i];
     return &t->compares[i];
@@ -60,8 +57,8 @@ static Pb__PutRequest *add_put(own_txn *t, ew_slice key, const char *value) {
     pb__put_request__init(&t->puts[i]);
     t->ops[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
     t->ops[i].request_put = &t->puts[i];
-    t->puts[i].key = binary(key);
-    t->puts[i].value = binary(ew_str(value));
+    t->puts[i].key = slice_bytes(key);
+    t->puts[i].value = slice_bytes(ew_str(value));
     t->op_list[i] = &t->ops[i];
     return &t->puts[i];
 }
@@ -72,7 +69,7 @@ static void add_read(own_txn *t, ew_slice key) {
     pb__range_request__init(&t->ranges[i]);
     t->reads[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     t->reads[i].request_range = &t->ranges[i];
-    t->ranges[i].key = binary(key);
+    t->ranges[i].key = slice_bytes(key);
     t->read_list[i] = &t->reads[i];
 }
 
@@ -83,7 +80,7 @@ static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
         snprintf(t->counter_now, sizeof t->counter_now, "%" PRId64, own->counter);
         compare->target = PB__COMPARE__COMPARE_TARGET__VALUE;
         compare->target_union_case = PB__COMPARE__TARGET_UNION_VALUE;
-        compare->value = binary(ew_str(t->counter_now));
+        compare->value = slice_bytes(ew_str(t->counter_now));
     } else {
         compare->target = PB__COMPARE__COMPARE_TARGET__CREATE;
         compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;

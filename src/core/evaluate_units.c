@@ -1,5 +1,6 @@
 /* Units: what groups wrote, as fragments of etcd transactions within etcd's limits (SEMANTICS 23, 25, 26, 27). */
 #include "core/evaluate.h"
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 #include "core/bug.h"
@@ -41,7 +42,7 @@ static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_c
     }
     pb__put_request__init(&f->put);
     f->put.key = key;
-    f->put.value = (ProtobufCBinaryData){cell->now.value.len, (uint8_t *)cell->now.value.data};
+    f->put.value = slice_bytes(cell->now.value);
     f->put.lease = cell->now.lease == OVERLAY_LEASE_SESSION ? b->scope->session_lease
                    : is_record(cell)                        ? b->limits.record_lease
                                                             : 0;
@@ -55,7 +56,7 @@ static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_c
  * what was decided. */
 static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_item *item) {
     const overlay_cell *cell = item->cell;
-    const ProtobufCBinaryData key = {cell->key.len, (uint8_t *)cell->key.data};
+    const ProtobufCBinaryData key = slice_bytes(cell->key);
     pb__txn_request__init(&f->txn);
     pb__compare__init(&f->compare);
     f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
@@ -88,8 +89,8 @@ static void fragment_init_range(fragment *f, const evaluate_range *r) {
     pb__compare__init(&f->compare);
     f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
     f->compare.result = PB__COMPARE__COMPARE_RESULT__LESS;
-    f->compare.key = (ProtobufCBinaryData){start.len, (uint8_t *)start.data};
-    f->compare.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)end.data};
+    f->compare.key = slice_bytes(start);
+    f->compare.range_end = slice_bytes(end);
     f->compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
     f->compare.mod_revision = r->revision + 1;
     f->compares[0] = &f->compare;

@@ -1,4 +1,5 @@
 #include "core/mirror.h"
+#include "core/slice.h"
 
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
@@ -28,14 +29,8 @@ static ew_slice key_of(const mirror_entry *e) {
     return (ew_slice){e->bytes, e->key_len};
 }
 
-int mirror_compare(ew_slice a, ew_slice b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 static int compare_entries(const mirror_entry *a, const mirror_entry *b) {
-    return mirror_compare(key_of(a), key_of(b));
+    return slice_compare(key_of(a), key_of(b));
 }
 
 /* RB_GENERATE_STATIC would be this, but its `__unused` is not known everywhere. */
@@ -185,7 +180,7 @@ bool mirror_delete(mirror *m, ew_slice key) {
 mirror_entry *mirror_get(const mirror *m, ew_slice key) {
     mirror_entry *e = RB_ROOT(&m->tree);
     while (e) {
-        int order = mirror_compare(key, key_of(e));
+        int order = slice_compare(key, key_of(e));
         if (order == 0)
             return e;
         e = order < 0 ? RB_LEFT(e, link) : RB_RIGHT(e, link);
@@ -195,10 +190,10 @@ mirror_entry *mirror_get(const mirror *m, ew_slice key) {
 
 mirror_entry *mirror_find(mirror *m, ew_slice key) {
     mirror_entry *e = m->found;
-    int order = e ? mirror_compare(key, key_of(e)) : 0;
+    int order = e ? slice_compare(key, key_of(e)) : 0;
     if (order > 0) {
         e = RB_NEXT(tree, &m->tree, e);
-        order = e ? mirror_compare(key, key_of(e)) : 0;
+        order = e ? slice_compare(key, key_of(e)) : 0;
     }
     if (!e || order != 0)
         e = mirror_get(m, key);
@@ -210,7 +205,7 @@ mirror_entry *mirror_find(mirror *m, ew_slice key) {
 mirror_entry *mirror_seek(const mirror *m, ew_slice key) {
     mirror_entry *e = RB_ROOT(&m->tree), *found = NULL;
     while (e) {
-        int order = mirror_compare(key, key_of(e));
+        int order = slice_compare(key, key_of(e));
         if (order == 0)
             return e;
         if (order < 0)

@@ -41,10 +41,6 @@ mirror_entry *mirror_get(const mirror *m, ew_slice key);
  * often writes neighbours. */
 mirror_entry *mirror_find(mirror *m, ew_slice key);
 
-/* etcd's order of keys: bytes as unsigned numbers, and of two that start alike the shorter one first. Below, at or
- * above 0. */
-int mirror_compare(ew_slice a, ew_slice b);
-
 /* The first entry at or after `key`; the one behind `e`. NULL at the end. */
 mirror_entry *mirror_seek(const mirror *m, ew_slice key);
 mirror_entry *mirror_next(const mirror *m, const mirror_entry *e);

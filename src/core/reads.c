@@ -1,6 +1,7 @@
 #include "core/reads.h"
 
 #include "core/prefix.h"
+#include "core/slice.h"
 
 #include <stdlib.h>
 
@@ -130,7 +131,7 @@ static void end_range(reads *r, reads_range *range, ew_slice prefix, const mirro
     range->last = (ew_slice){NULL, 0};
     range->endless = end.len == 0;
     range->end = end;
-    if (at && (range->endless || mirror_compare(mirror_entry_view(at).key, end) < 0)) {
+    if (at && (range->endless || slice_compare(mirror_entry_view(at).key, end) < 0)) {
         range->endless = false;
         range->end = reads_copy(r, mirror_entry_view(at).key, NULL);
     }

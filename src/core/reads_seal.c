@@ -2,13 +2,14 @@
 #include "core/reads.h"
 
 #include "core/prefix.h"
+#include "core/slice.h"
 
 #include <stdlib.h>
 
 /* ---- keys ---- */
 
 static int compare_keys(const void *a, const void *b) {
-    return mirror_compare(((const reads_key *)a)->key, ((const reads_key *)b)->key);
+    return slice_compare(((const reads_key *)a)->key, ((const reads_key *)b)->key);
 }
 
 void reads_sort_keys(reads *r) {
@@ -26,7 +27,7 @@ static size_t find_key(const reads *r, ew_slice key) {
     size_t low = 0, high = r->key_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (mirror_compare(r->keys[middle].key, key) < 0)
+        if (slice_compare(r->keys[middle].key, key) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -37,20 +38,20 @@ static size_t find_key(const reads *r, ew_slice key) {
 /* ---- ranges ---- */
 
 bool reads_range_holds(const reads_range *range, ew_slice key) {
-    return mirror_compare(key, range->start) >= 0 && (range->endless || mirror_compare(key, range->end) < 0);
+    return slice_compare(key, range->start) >= 0 && (range->endless || slice_compare(key, range->end) < 0);
 }
 
 static bool is_empty(const reads_range *range) {
-    return !range->endless && mirror_compare(range->start, range->end) >= 0;
+    return !range->endless && slice_compare(range->start, range->end) >= 0;
 }
 
 static int compare_ranges(const void *a, const void *b) {
-    return mirror_compare(((const reads_range *)a)->start, ((const reads_range *)b)->start);
+    return slice_compare(((const reads_range *)a)->start, ((const reads_range *)b)->start);
 }
 
 /* `b` does not start before `a`: whether nothing lies between them. */
 static bool touches(const reads_range *a, const reads_range *b) {
-    return a->endless || mirror_compare(b->start, a->end) <= 0;
+    return a->endless || slice_compare(b->start, a->end) <= 0;
 }
 
 void reads_merge_ranges(reads *r) {
@@ -70,7 +71,7 @@ void reads_merge_ranges(reads *r) {
             continue;
         if (!before || !touches(before, range)) {
             r->ranges[kept++] = *range;
-        } else if (range->endless || (!before->endless && mirror_compare(range->end, before->end) > 0)) {
+        } else if (range->endless || (!before->endless && slice_compare(range->end, before->end) > 0)) {
             before->end = range->end;
             before->endless = range->endless;
         }
@@ -105,9 +106,9 @@ static void add_piece(pieces *p, const reads_range *piece) {
 /* The part of `a` that is in `b`. */
 static reads_range intersection(const reads_range *a, const reads_range *b) {
     reads_range both = *a;
-    if (mirror_compare(b->start, a->start) > 0)
+    if (slice_compare(b->start, a->start) > 0)
         both.start = b->start;
-    if (a->endless || (!b->endless && mirror_compare(b->end, a->end) < 0)) {
+    if (a->endless || (!b->endless && slice_compare(b->end, a->end) < 0)) {
         both.end = b->end;
         both.endless = b->endless;
     }
@@ -217,7 +218,7 @@ bool reads_range_is_same(const reads *r, const reads_range *range, const mirror 
         const ew_slice key = mirror_entry_view(e).key;
         if (!reads_range_holds(range, key))
             break;
-        while (i < r->key_count && mirror_compare(r->keys[i].key, key) < 0)
+        while (i < r->key_count && slice_compare(r->keys[i].key, key) < 0)
             if (r->keys[i++].mod_revision > 0)
                 return false; /* it is gone */
         if (i == r->key_count || !ew_slice_equal(r->keys[i].key, key) || r->keys[i].mod_revision == 0)

@@ -17,6 +17,7 @@
 #include "core/ticking_private.h"
 
 #include "core/arena.h"
+#include "core/slice.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -118,7 +119,7 @@ static void find_extra(ticking *t, const ew_slice *key) {
     const mirror_entry *e = mirror_seek(t->mirror, last);
     if (e && t->audit_key_len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
         e = mirror_next(t->mirror, e);
-    for (; e && (!key || mirror_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
+    for (; e && (!key || slice_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
         t->audit_found += mirror_entry_view(e).mod_revision <= t->audit_revision;
 }
 
@@ -162,9 +163,9 @@ static bool remember_key(ticking *t, ew_slice key) {
 /* False when the page does not fit behind the ones before it. */
 static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs; i++) {
-        const ew_slice key = ticking_slice(page->kvs[i]->key);
+        const ew_slice key = slice_of(page->kvs[i]->key);
         if (key.len == 0 || page->kvs[i]->mod_revision <= 0 || page->kvs[i]->mod_revision > t->audit_revision ||
-            mirror_compare(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
+            slice_compare(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
             return false;
         find_extra(t, &key);
         compare_key(t, page->kvs[i]);

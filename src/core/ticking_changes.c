@@ -2,6 +2,7 @@
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
+#include "core/slice.h"
 #include "core/watch_events.h"
 
 #include <inttypes.h>
@@ -206,7 +207,7 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
     }
     const int64_t before = t->received;
     int64_t highest = 0;
-    watch_events s = watch_events_of(ticking_slice(e->response));
+    watch_events s = watch_events_of(slice_of(e->response));
     watch_event event;
     bool sound = true;
     while (sound && watch_events_next(&s, &event)) {

@@ -4,6 +4,7 @@
 
 #include "core/arena.h"
 #include "core/bug.h"
+#include "core/slice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,7 +56,7 @@ static bool remember_key(ticking *t, ew_slice key) {
 
 /* What the mirror has and the snapshot has not, up to `key`, has been deleted; when exactly, nobody knows any more. */
 static void delete_up_to(ticking *t, const ew_slice *key) {
-    while (t->load_at && (!key || mirror_compare(mirror_entry_view(t->load_at).key, *key) < 0)) {
+    while (t->load_at && (!key || slice_compare(mirror_entry_view(t->load_at).key, *key) < 0)) {
         mirror_entry *gone = t->load_at;
         t->load_at = mirror_next(t->mirror, gone);
         if (!EW_BUG(vanished_keys_stay))
@@ -66,7 +67,7 @@ static void delete_up_to(ticking *t, const ew_slice *key) {
 }
 
 static void merge_key(ticking *t, const Pb__KeyValue *kv) {
-    const ew_slice key = ticking_slice(kv->key), value = ticking_slice(kv->value);
+    const ew_slice key = slice_of(kv->key), value = slice_of(kv->value);
     const ew_entry now = {key, value, kv->mod_revision, kv->create_revision, kv->version, kv->lease};
     if (ticking_is_counter(t, key)) {
         t->load_counter = true;
@@ -77,7 +78,7 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     if (!group_scope_owns(&t->scope, key))
         return;
     delete_up_to(t, &key);
-    mirror_entry *known = t->load_at && mirror_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
+    mirror_entry *known = t->load_at && slice_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
     if (known)
         t->load_at = mirror_next(t->mirror, known);
     /* In another history the same key may have been put at the same revision, with another value. That the history is
@@ -92,8 +93,8 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
 static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs && !t->ending; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
-        const ew_slice key = ticking_slice(kv->key);
-        if (kv->mod_revision <= 0 || mirror_compare(key, (ew_slice){t->load_key, t->load_key_len}) <= 0)
+        const ew_slice key = slice_of(kv->key);
+        if (kv->mod_revision <= 0 || slice_compare(key, (ew_slice){t->load_key, t->load_key_len}) <= 0)
             return false;
         if (!remember_key(t, key)) {
             ticking_no_memory(t);

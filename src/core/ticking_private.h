@@ -158,10 +158,6 @@ struct ticking {
     ticking_text *texts;
 };
 
-static inline ew_slice ticking_slice(ProtobufCBinaryData b) {
-    return (ew_slice){b.data, b.len};
-}
-
 /* ticking.c */
 void ticking_move(ticking *t, ticking_state to);
 void ticking_end(ticking *t, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -8,6 +8,7 @@
 
 #include "core/bug.h"
 #include "core/check.h"
+#include "core/slice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -105,7 +106,7 @@ static void attach(ticking *t, uint64_t id, ew_group *g) {
 
 /* Answers what needs no new group: a repeat, or what came too late. */
 static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
-    const submit_client *client = submit_clients_find(&t->clients, ticking_slice(s->client));
+    const submit_client *client = submit_clients_find(&t->clients, slice_of(s->client));
     const uint64_t digest = submit_digest(s);
     ticking_reply known;
     if (!client)
@@ -154,21 +155,21 @@ static void fill(ew_group *g, const Msg__Submit *s) {
     for (size_t i = 0; i < s->n_compares; i++) {
         const Msg__Submit__Compare *c = s->compares[i];
         if (c->absent)
-            group_if_absent(g, ticking_slice(c->key));
+            group_if_absent(g, slice_of(c->key));
         else
-            group_if_value(g, ticking_slice(c->key), ticking_slice(c->value));
+            group_if_value(g, slice_of(c->key), slice_of(c->value));
     }
     for (size_t i = 0; i < s->n_puts; i++)
-        ew_group_put(g, ticking_slice(s->puts[i]->key), ticking_slice(s->puts[i]->value));
+        ew_group_put(g, slice_of(s->puts[i]->key), slice_of(s->puts[i]->value));
     for (size_t i = 0; i < s->n_deletes; i++)
-        ew_group_delete(g, ticking_slice(s->deletes[i]));
+        ew_group_delete(g, slice_of(s->deletes[i]));
 }
 
 /* False when out of memory. */
 static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
     g->submit = calloc(1, sizeof *g->submit);
     submit_client *client =
-        g->submit ? submit_clients_get(&t->clients, t->config.receipt_prefix, ticking_slice(s->client)) : NULL;
+        g->submit ? submit_clients_get(&t->clients, t->config.receipt_prefix, slice_of(s->client)) : NULL;
     if (!client)
         return false;
     g->submit->client = client;
@@ -271,7 +272,7 @@ void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking
 /* The pending submit whose client has this record. */
 static ew_group *group_of(const ticking *t, ProtobufCBinaryData key) {
     for (ew_group *g = t->pending.first; g; g = g->next)
-        if (g->submit && ew_slice_equal(g->submit->client->key, ticking_slice(key)))
+        if (g->submit && ew_slice_equal(g->submit->client->key, slice_of(key)))
             return g;
     return NULL;
 }
@@ -283,9 +284,9 @@ static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *un
         return;
     }
     const ew_group *g = group_of(t, txn->compare[txn->n_compare - unit->records + found->place]->key);
-    int status = g ? submit_client_learn(g->submit->client, found->mod_revision, ticking_slice(found->value),
-                                         g->submit->sequence)
-                   : EW_OK;
+    int status =
+        g ? submit_client_learn(g->submit->client, found->mod_revision, slice_of(found->value), g->submit->sequence)
+          : EW_OK;
     if (status == EW_ERR_NO_MEMORY)
         ticking_no_memory(t);
     else if (status != EW_OK)

@@ -7,6 +7,7 @@
  * its whole subtree small goes one byte up. A wrong guess costs a page that is short, or one that is counted far; never
  * a key, since the next page starts exactly where the bound was. */
 #include "core/prefix.h"
+#include "core/slice.h"
 #include "core/watching_internal.h"
 
 #include <stdlib.h>
@@ -14,16 +15,10 @@
 /* Fewer pages than these are left: their counting costs less than a wrong guess. */
 #define PAGES_UNBOUNDED 4
 
-int watching_compare(ew_slice a, ew_slice b) {
-    size_t common = a.len < b.len ? a.len : b.len;
-    int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 bool watching_is_behind_range(const watching *w, ew_slice key) {
     ew_slice end = w->config.range_end;
     bool open = end.len == 1 && *(const char *)end.data == '\0'; /* etcd's sign for the end of the keyspace */
-    return !open && watching_compare(key, end) >= 0;
+    return !open && slice_compare(key, end) >= 0;
 }
 
 bool watching_set_bound(watching *w) {

@@ -17,6 +17,7 @@
 #include "core/watching_internal.h"
 
 #include "core/event_digest.h"
+#include "core/slice.h"
 #include "core/watch_events.h"
 
 #include <stdio.h>
@@ -117,7 +118,7 @@ void watching_doubt(watching *w, watching_effects *out, int64_t revision) {
 /* The header of a linearizable read. Of one key, since etcd 3.4 counts a whole range; it need not exist. */
 void watching_ask(watching *w, watching_effects *out) {
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
-    request.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
+    request.key = slice_bytes(w->config.key);
     request.limit = 1;
     request.keys_only = true;
     ew_slice bytes;

@@ -172,7 +172,6 @@ bool watching_page_is_late(watching *w, watching_effects *out);
 
 bool watching_set_bound(watching *w); /* for the next page; false when out of memory */
 void watching_learn_bound(watching *w, const Pb__RangeResponse *page);
-int watching_compare(ew_slice a, ew_slice b); /* etcd's order of keys */
 bool watching_is_behind_range(const watching *w, ew_slice key);
 
 /* ---- watching_ahead.c ---- */

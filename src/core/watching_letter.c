@@ -1,8 +1,5 @@
 #include "core/watching_letter.h"
-
-static ProtobufCBinaryData binary(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data}; /* protobuf-c only reads it when packing */
-}
+#include "core/slice.h"
 
 void watching_letter_write(watching_letter *letter, const watching_effect *effect) {
     msg__message__init(&letter->message);
@@ -11,7 +8,7 @@ void watching_letter_write(watching_letter *letter, const watching_effect *effec
     case WATCHING_DO_SEND_SNAPSHOT:
         msg__snapshot__init(&letter->snapshot);
         letter->snapshot.revision = effect->revision;
-        letter->snapshot.page = binary(effect->bytes);
+        letter->snapshot.page = slice_bytes(effect->bytes);
         letter->snapshot.first = effect->first;
         letter->snapshot.last = effect->last;
         letter->snapshot.rewritten = effect->rewritten;
@@ -20,7 +17,7 @@ void watching_letter_write(watching_letter *letter, const watching_effect *effec
     case WATCHING_DO_SEND_EVENTS:
         msg__events__init(&letter->events);
         letter->events.revision = effect->revision;
-        letter->events.response = binary(effect->bytes);
+        letter->events.response = slice_bytes(effect->bytes);
         letter->message.events = &letter->events;
         break;
     case WATCHING_DO_SEND_PROGRESS:

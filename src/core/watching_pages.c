@@ -2,6 +2,7 @@
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
+#include "core/slice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,8 +112,8 @@ void watching_send_range(watching *w, watching_effects *out) {
     ew_slice key = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
     ew_slice end = w->bound_len > 0 ? (ew_slice){w->bound, w->bound_len} : w->config.range_end;
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
-    request.key = (ProtobufCBinaryData){key.len, (uint8_t *)(uintptr_t)key.data};
-    request.range_end = (ProtobufCBinaryData){end.len, (uint8_t *)(uintptr_t)end.data};
+    request.key = slice_bytes(key);
+    request.range_end = slice_bytes(end);
     request.limit = w->ahead ? 0 : w->limit;
     request.keys_only = w->config.audit_revision > 0;
     request.revision = EW_BUG(unpinned_pages) ? 0 : w->pinned;
@@ -143,14 +144,14 @@ static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *pag
     ew_slice before = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
     for (size_t i = 0; i < page->n_kvs; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
-        int order = watching_compare(before, (ew_slice){kv->key.data, kv->key.len});
+        int order = slice_compare(before, (ew_slice){kv->key.data, kv->key.len});
         if (order > 0 || (order == 0 && i > 0))
             return "a page whose keys are out of order";
         if (kv->mod_revision <= 0 || kv->mod_revision > pinned)
             return "a page with a key from another revision";
         before = (ew_slice){kv->key.data, kv->key.len};
     }
-    if (w->bound_len > 0 && watching_compare(before, (ew_slice){w->bound, w->bound_len}) >= 0)
+    if (w->bound_len > 0 && slice_compare(before, (ew_slice){w->bound, w->bound_len}) >= 0)
         return "a page with a key behind its end";
     return NULL;
 }

@@ -2,6 +2,7 @@
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
+#include "core/slice.h"
 #include "core/watch_events.h"
 
 #include <stdlib.h>
@@ -23,8 +24,8 @@ static void expect_confirmation(watching *w) {
 
 void watching_open(watching *w, watching_effects *out) {
     Pb__WatchCreateRequest create = PB__WATCH_CREATE_REQUEST__INIT;
-    create.key = (ProtobufCBinaryData){w->config.key.len, (uint8_t *)(uintptr_t)w->config.key.data};
-    create.range_end = (ProtobufCBinaryData){w->config.range_end.len, (uint8_t *)(uintptr_t)w->config.range_end.data};
+    create.key = slice_bytes(w->config.key);
+    create.range_end = slice_bytes(w->config.range_end);
     w->confirmed = w->last == 0 || EW_BUG(resume_late);
     create.start_revision = EW_BUG(watch_from_now) || w->ahead ? 0 : w->confirmed ? w->seen + 1 : w->last;
     create.progress_notify = true;
@@ -184,7 +185,7 @@ typedef struct events_seen {
 static bool is_possible(const watching *w, const watch_event *e) {
     const bool known = e->type == PB__EVENT__EVENT_TYPE__PUT || e->type == PB__EVENT__EVENT_TYPE__DELETE;
     return known && e->has_kv && e->mod_revision > 0 && watching_revision_ok(e->mod_revision) &&
-           watching_compare(e->key, w->config.key) >= 0 && !watching_is_behind_range(w, e->key);
+           slice_compare(e->key, w->config.key) >= 0 && !watching_is_behind_range(w, e->key);
 }
 
 /* False for what is no WatchResponse. */

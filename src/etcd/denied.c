@@ -1,6 +1,7 @@
 #include "etcd/denied.h"
 #include "etcd/method.h"
 
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 #include <ctype.h>
@@ -51,20 +52,16 @@ static void add_keys(list *l, const char *verb, ew_slice key, ew_slice end) {
     }
 }
 
-static ew_slice slice(ProtobufCBinaryData b) {
-    return (ew_slice){b.data, b.len};
-}
-
 static void add_range(list *l, const Pb__RangeRequest *r) {
-    add_keys(l, "get", slice(r->key), slice(r->range_end));
+    add_keys(l, "get", slice_of(r->key), slice_of(r->range_end));
 }
 
 static void add_put(list *l, const Pb__PutRequest *r) {
-    add_keys(l, "put", slice(r->key), (ew_slice){0});
+    add_keys(l, "put", slice_of(r->key), (ew_slice){0});
 }
 
 static void add_delete(list *l, const Pb__DeleteRangeRequest *r) {
-    add_keys(l, "delete", slice(r->key), slice(r->range_end));
+    add_keys(l, "delete", slice_of(r->key), slice_of(r->range_end));
 }
 
 static void add_txn(list *l, const Pb__TxnRequest *r);
@@ -95,7 +92,7 @@ static void add_txn(list *l, const Pb__TxnRequest *r) {
     add_ops(l, r->success, r->n_success);
     add_ops(l, r->failure, r->n_failure);
     for (size_t i = 0; i < r->n_compare; i++)
-        add_keys(l, "compare", slice(r->compare[i]->key), slice(r->compare[i]->range_end));
+        add_keys(l, "compare", slice_of(r->compare[i]->key), slice_of(r->compare[i]->range_end));
 }
 
 static const ProtobufCMessageDescriptor *type_of(etcd_method method) {

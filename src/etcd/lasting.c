@@ -1,6 +1,7 @@
 #include "etcd/lasting.h"
 
 #include "core/log.h"
+#include "core/slice.h"
 #include "core/unpack.h"
 #include "etcd.pb-c.h"
 #include "etcd/backoff.h"
@@ -121,8 +122,8 @@ static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
 
 /* If the key is ours, or else if it is absent: put it with the new lease. */
 static void put_key(lasting *l) {
-    const ProtobufCBinaryData key = {l->key.len, (uint8_t *)(uintptr_t)l->key.data};
-    const ProtobufCBinaryData holder = {l->holder.len, (uint8_t *)(uintptr_t)l->holder.data};
+    const ProtobufCBinaryData key = slice_bytes(l->key);
+    const ProtobufCBinaryData holder = slice_bytes(l->holder);
     Pb__Compare ours = PB__COMPARE__INIT, absent = PB__COMPARE__INIT, *ours_list[] = {&ours},
                 *absent_list[] = {&absent};
     Pb__PutRequest put = PB__PUT_REQUEST__INIT;

@@ -1,15 +1,13 @@
 #include "etcd/request.h"
 #include "etcd/denied.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 /* As the end of a range it means "no end", as its start "the first key there can be". */
 static const uint8_t zero_byte[1] = {0};
 #define ZERO ((ew_slice){zero_byte, 1})
-
-ProtobufCBinaryData request_bytes(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data};
-}
 
 /* The first key behind all that start with the prefix: its last byte that can be raised is, and what follows is cut. */
 static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
@@ -30,17 +28,12 @@ static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
     return EW_OK;
 }
 
-static int compare(ew_slice a, ew_slice b) {
-    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
-    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 /* etcd reads the end "\0" as "no end", so [b, "\0"), which is empty by byte order, would be everything from b on. What
  * it does with other ends that are not larger than the start differs between calls. So a range must hold a key. */
 static int check_between(const range *r, ew_error *err) {
     if (r->end.len == 0)
         return ew_fail(err, EW_ERR_INVALID, "keys: no end is given");
-    if (compare(r->key, r->end) < 0)
+    if (slice_compare(r->key, r->end) < 0)
         return EW_OK;
     char text[200];
     denied_write_range(text, sizeof text, r->key, r->end);
@@ -82,8 +75,8 @@ int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *opt
     if ((unsigned)o.sort_by > EW_SORT_VALUE)
         return ew_fail(err, EW_ERR_INVALID, "get: invalid sort_by %d", (int)o.sort_by);
     pb__range_request__init(out);
-    out->key = request_bytes(r->key);
-    out->range_end = request_bytes(r->end);
+    out->key = slice_bytes(r->key);
+    out->range_end = slice_bytes(r->end);
     out->limit = o.limit;
     out->revision = o.revision;
     out->serializable = o.serializable;
@@ -111,8 +104,8 @@ int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_
     if (o.keep_lease && o.lease != 0)
         return ew_fail(err, EW_ERR_INVALID, "put: keep_lease with a lease");
     pb__put_request__init(out);
-    out->key = request_bytes(key);
-    out->value = request_bytes(value);
+    out->key = slice_bytes(key);
+    out->value = slice_bytes(value);
     out->lease = o.lease;
     out->prev_kv = o.previous;
     out->ignore_value = o.keep_value;
@@ -122,7 +115,7 @@ int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_
 
 void request_delete(Pb__DeleteRangeRequest *out, const range *r, bool previous) {
     pb__delete_range_request__init(out);
-    out->key = request_bytes(r->key);
-    out->range_end = request_bytes(r->end);
+    out->key = slice_bytes(r->key);
+    out->range_end = slice_bytes(r->end);
     out->prev_kv = previous;
 }

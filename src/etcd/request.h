@@ -5,8 +5,6 @@
 
 #include "etcd/blocking_request.h"
 
-ProtobufCBinaryData request_bytes(ew_slice s);
-
 /* etcd's [key, end) of a user's keys. */
 typedef struct range {
     ew_slice key, end;

@@ -1,5 +1,6 @@
 #include "etcd/revision_check.h"
 
+#include "core/slice.h"
 #include "core/unpack.h"
 #include "etcd.pb-c.h"
 #include "etcd/blocking.h"
@@ -52,7 +53,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 
 static void ask(revision_check *c) {
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
-    request.key = request_bytes(c->key);
+    request.key = slice_bytes(c->key);
     request.limit = 1;
     request.keys_only = true;
     ew_slice bytes = blocking_pack(&request);

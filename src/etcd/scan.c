@@ -4,6 +4,7 @@
 #include "etcd/result.h"
 
 #include "core/argument.h"
+#include "core/slice.h"
 
 #include <stdlib.h>
 
@@ -71,24 +72,19 @@ int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_o
     return status;
 }
 
-static int compare(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b) {
-    int order = memcmp(a->data, b->data, a->len < b->len ? a->len : b->len);
-    return order != 0 ? order : (a->len > b->len) - (a->len < b->len);
-}
-
 /* A page must go on where the last one ended, upwards: otherwise a scan could skip, repeat or never end. */
 static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
-    const ProtobufCBinaryData *before = &s->request.key;
+    ew_slice before = slice_of(s->request.key);
     ew_kv kv;
     if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
         return false;
     for (size_t i = 0; i < page->n_kvs; i++) {
         if (!result_kv(&kv, page->kvs[i]))
             return false;
-        int order = compare(before, &page->kvs[i]->key);
+        int order = slice_compare(before, kv.key);
         if (order > 0 || (order == 0 && i > 0))
             return false;
-        before = &page->kvs[i]->key;
+        before = kv.key;
     }
     return true;
 }

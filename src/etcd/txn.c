@@ -4,6 +4,7 @@
 #include "etcd/result.h"
 
 #include "core/argument.h"
+#include "core/slice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,8 +51,8 @@ static int append_compare(ew_txn *t, ew_keys keys, ew_relation relation, Pb__Com
     if (status == EW_OK) {
         Pb__TxnRequest piece = PB__TXN_REQUEST__INIT;
         compare->result = (Pb__Compare__CompareResult)relation; /* the same order as etcd's */
-        compare->key = request_bytes(r.key);
-        compare->range_end = request_bytes(r.end);
+        compare->key = slice_bytes(r.key);
+        compare->range_end = slice_bytes(r.end);
         piece.compare = &compare;
         piece.n_compare = 1;
         status = append(t, &piece);
@@ -98,7 +99,7 @@ int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice valu
     Pb__Compare c = PB__COMPARE__INIT;
     c.target = PB__COMPARE__COMPARE_TARGET__VALUE;
     c.target_union_case = PB__COMPARE__TARGET_UNION_VALUE;
-    c.value = request_bytes(value);
+    c.value = slice_bytes(value);
     return append_compare(t, keys, relation, &c);
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/argument.h"
 #include "core/log.h"
+#include "core/slice.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,8 +223,8 @@ static int pack_request(ew_watch *w, ew_keys keys, const ew_watch_options *o, ew
         filters[create.n_filters++] = PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NOPUT;
     if (o->no_deletes)
         filters[create.n_filters++] = PB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
-    create.key = request_bytes(r.key);
-    create.range_end = request_bytes(r.end);
+    create.key = slice_bytes(r.key);
+    create.range_end = slice_bytes(r.end);
     create.prev_kv = o->previous;
     create.progress_notify = o->progress;
     create.fragment = true; /* P3: without it one message of 10.8 MB was seen */

@@ -1,14 +1,11 @@
 #include "service/assign_model.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
-static int compare_ids(const char *a, size_t a_len, const char *b, size_t b_len) {
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return order ? order : (a_len > b_len) - (a_len < b_len);
-}
-
 static int task_by_id(const task *a, const task *b) {
-    return compare_ids(a->id, a->id_len, b->id, b->id_len);
+    return slice_compare((ew_slice){a->id, a->id_len}, (ew_slice){b->id, b->id_len});
 }
 
 static int task_by_weight(const task *a, const task *b) {
@@ -16,7 +13,7 @@ static int task_by_weight(const task *a, const task *b) {
 }
 
 static int member_by_id(const member *a, const member *b) {
-    return compare_ids(a->id, a->id_len, b->id, b->id_len);
+    return slice_compare((ew_slice){a->id, a->id_len}, (ew_slice){b->id, b->id_len});
 }
 
 RB_GENERATE(assign_weights, task, by_weight, task_by_weight)
@@ -96,7 +93,7 @@ void assign_plan_free(assign_plan *p) {
 static task *find_task(assign_plan *p, ew_slice id) {
     task *t = RB_ROOT(&p->tasks);
     while (t) {
-        int order = compare_ids(id.data, id.len, t->id, t->id_len);
+        int order = slice_compare(id, (ew_slice){t->id, t->id_len});
         if (order == 0)
             return t;
         t = order < 0 ? RB_LEFT(t, by_id) : RB_RIGHT(t, by_id);
@@ -107,7 +104,7 @@ static task *find_task(assign_plan *p, ew_slice id) {
 static member *find_member(assign_plan *p, ew_slice id) {
     member *m = RB_ROOT(&p->members);
     while (m) {
-        int order = compare_ids(id.data, id.len, m->id, m->id_len);
+        int order = slice_compare(id, (ew_slice){m->id, m->id_len});
         if (order == 0)
             return m;
         m = order < 0 ? RB_LEFT(m, by_id) : RB_RIGHT(m, by_id);

@@ -1,5 +1,7 @@
 #include "service/assign_model.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 typedef assign_wide wide;
@@ -8,8 +10,7 @@ static int by_share(const void *a, const void *b) {
     const member *m = *(member *const *)a, *n = *(member *const *)b;
     if (m->share != n->share)
         return m->share < n->share ? -1 : 1;
-    int order = memcmp(m->id, n->id, m->id_len < n->id_len ? m->id_len : n->id_len);
-    return order ? order : (m->id_len > n->id_len) - (m->id_len < n->id_len);
+    return slice_compare((ew_slice){m->id, m->id_len}, (ew_slice){n->id, n->id_len});
 }
 
 /* An absent member that assignments name is awaited for the time of grace. It counts from the first plan that finds it
@@ -49,8 +50,7 @@ static int heaviest_first(const void *a, const void *b) {
     const task *s = *(task *const *)a, *t = *(task *const *)b;
     if (s->weight != t->weight)
         return s->weight > t->weight ? -1 : 1;
-    int order = memcmp(s->id, t->id, s->id_len < t->id_len ? s->id_len : t->id_len);
-    return order ? order : (s->id_len > t->id_len) - (s->id_len < t->id_len);
+    return slice_compare((ew_slice){s->id, s->id_len}, (ew_slice){t->id, t->id_len});
 }
 
 /* Adds the `max` heaviest tasks of a heap to a list that holds the `max` heaviest of all. */

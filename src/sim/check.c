@@ -1,6 +1,7 @@
 #include "sim/check.h"
 
 #include "core/prefix.h"
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ void check_txn(sim_worker *w, ew_slice request) {
         const Pb__RequestOp *op = t->success[i];
         deletes |= op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
         counts |= op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT &&
-                  ew_slice_equal(sim_slice(op->request_put->key), w->names.counter);
+                  ew_slice_equal(slice_of(op->request_put->key), w->names.counter);
     }
     if (counts != (deletes && w->options->delete_counter == OPTIONS_COUNTER_COMPAT))
         ew_sim_fail(s, "worker %u sends a transaction with deletions %d that puts the delete counter %d", w->number,

@@ -1,6 +1,8 @@
 /* What a reactor is shown, against etcd's history. */
 #include "sim/check.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 #define PRINT(slice) (int)(slice).len, (const char *)(slice).data
@@ -11,7 +13,7 @@ static size_t find(const sim_seen *seen, ew_slice key, bool *found) {
     size_t low = 0, high = seen->key_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = sim_compare(seen->keys[middle].key, key);
+        int order = slice_compare(seen->keys[middle].key, key);
         if (order == 0) {
             *found = true;
             return middle;
@@ -139,8 +141,8 @@ static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r,
                     (long long)revision, where, PRINT(e->key), (long long)e->mod_revision, (long long)r->mod_revision);
     else
         ew_sim_fail(w->sim, "worker %u, tick at %lld: %s %s %.*s", w->number, (long long)revision, where,
-                    e && (!r || sim_compare(e->key, r->key) < 0) ? "has too much:" : "lacks",
-                    PRINT(e && (!r || sim_compare(e->key, r->key) < 0) ? e->key : r->key));
+                    e && (!r || slice_compare(e->key, r->key) < 0) ? "has too much:" : "lacks",
+                    PRINT(e && (!r || slice_compare(e->key, r->key) < 0) ? e->key : r->key));
 }
 
 static bool same(const etcd_model_record *r, const ew_entry *e) {

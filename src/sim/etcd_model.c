@@ -1,5 +1,7 @@
 #include "sim/etcd_model_internal.h"
 
+#include "core/slice.h"
+
 #include <assert.h>
 #include <stdlib.h>
 
@@ -99,7 +101,7 @@ size_t model_find(const etcd_model *m, ew_slice key, bool *found) {
     size_t low = 0, high = m->key_count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        int order = sim_compare(m->keys[middle].name, key);
+        int order = slice_compare(m->keys[middle].name, key);
         if (order == 0) {
             *found = true;
             return middle;
@@ -244,13 +246,13 @@ Pb__ResponseHeader *model_header(etcd_model *m, int64_t revision) {
 Pb__KeyValue *model_kv(etcd_model *m, const etcd_model_record *r, bool keys_only) {
     Pb__KeyValue *kv = sim_arena_alloc(&m->arena, sizeof *kv);
     pb__key_value__init(kv);
-    kv->key = sim_binary(r->key);
+    kv->key = slice_bytes(r->key);
     kv->create_revision = r->create_revision;
     kv->mod_revision = r->mod_revision;
     kv->version = r->version;
     kv->lease = r->lease;
     if (!keys_only)
-        kv->value = sim_binary(r->value);
+        kv->value = slice_bytes(r->value);
     return kv;
 }
 

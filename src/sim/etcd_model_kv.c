@@ -1,6 +1,8 @@
 /* Range, Put, DeleteRange and Compact, as etcd 3.4 answers them. */
 #include "sim/etcd_model_internal.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 static const char no_key[] = "etcdserver: key is not provided";
@@ -42,10 +44,10 @@ static int order_records(const Pb__RangeRequest *r, const etcd_model_record *a, 
         order = order_number(a->mod_revision, b->mod_revision);
         break;
     case PB__RANGE_REQUEST__SORT_TARGET__VALUE:
-        order = sim_compare(a->value, b->value);
+        order = slice_compare(a->value, b->value);
         break;
     default:
-        order = sim_compare(a->key, b->key);
+        order = slice_compare(a->key, b->key);
         break;
     }
     return r->sort_order == PB__RANGE_REQUEST__SORT_ORDER__DESCEND ? -order : order;
@@ -69,7 +71,7 @@ Pb__RangeResponse *model_do_range(etcd_model *m, const Pb__RangeRequest *r, int6
     pb__range_response__init(response);
     response->header = model_header(m, as_of);
     size_t from, to, count = 0;
-    model_bounds(m, sim_slice(r->key), sim_slice(r->range_end), &from, &to);
+    model_bounds(m, slice_of(r->key), slice_of(r->range_end), &from, &to);
     const etcd_model_record **list = sim_arena_alloc(&m->arena, (to - from + 1) * sizeof *list);
     for (size_t i = from; i < to; i++) {
         const etcd_model_record *kv = model_at(m, &m->keys[i], r->revision > 0 ? r->revision : as_of);
@@ -113,7 +115,7 @@ etcd_model_answer model_check_put(const Pb__PutRequest *r) {
 
 /* What etcd finds out only when it applies the put. */
 etcd_model_answer model_check_put_state(const etcd_model *m, const Pb__PutRequest *r) {
-    if ((r->ignore_value || r->ignore_lease) && !etcd_model_get(m, sim_slice(r->key), INT64_MAX))
+    if ((r->ignore_value || r->ignore_lease) && !etcd_model_get(m, slice_of(r->key), INT64_MAX))
         return model_fail(EW_ERR_NOT_FOUND, "etcdserver: key not found");
     if (r->lease && !model_lease_find(m, r->lease))
         return model_fail(EW_ERR_NOT_FOUND, "etcdserver: requested lease not found");
@@ -123,11 +125,11 @@ etcd_model_answer model_check_put_state(const etcd_model *m, const Pb__PutReques
 Pb__PutResponse *model_do_put(etcd_model *m, const Pb__PutRequest *r) {
     Pb__PutResponse *response = sim_arena_alloc(&m->arena, sizeof *response);
     pb__put_response__init(response);
-    const etcd_model_record *old = etcd_model_get(m, sim_slice(r->key), INT64_MAX);
+    const etcd_model_record *old = etcd_model_get(m, slice_of(r->key), INT64_MAX);
     if (old && r->prev_kv)
         response->prev_kv = model_kv(m, old, false);
-    ew_slice value = r->ignore_value ? old->value : sim_slice(r->value);
-    model_put(m, sim_slice(r->key), value, r->ignore_lease ? old->lease : r->lease);
+    ew_slice value = r->ignore_value ? old->value : slice_of(r->value);
+    model_put(m, slice_of(r->key), value, r->ignore_lease ? old->lease : r->lease);
     response->header = model_header(m, model_view(m));
     return response;
 }
@@ -162,7 +164,7 @@ Pb__DeleteRangeResponse *model_do_delete(etcd_model *m, const Pb__DeleteRangeReq
     pb__delete_range_response__init(response);
     if (r->prev_kv) {
         size_t from, to;
-        model_bounds(m, sim_slice(r->key), sim_slice(r->range_end), &from, &to);
+        model_bounds(m, slice_of(r->key), slice_of(r->range_end), &from, &to);
         response->prev_kvs = sim_arena_alloc(&m->arena, (to - from + 1) * sizeof *response->prev_kvs);
         for (size_t i = from; i < to; i++) {
             const etcd_model_record *old = model_at(m, &m->keys[i], INT64_MAX);
@@ -170,7 +172,7 @@ Pb__DeleteRangeResponse *model_do_delete(etcd_model *m, const Pb__DeleteRangeReq
                 response->prev_kvs[response->n_prev_kvs++] = model_kv(m, old, false);
         }
     }
-    response->deleted = (int64_t)model_delete_range(m, sim_slice(r->key), sim_slice(r->range_end));
+    response->deleted = (int64_t)model_delete_range(m, slice_of(r->key), slice_of(r->range_end));
     response->header = model_header(m, model_view(m));
     return response;
 }

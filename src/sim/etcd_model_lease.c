@@ -1,6 +1,8 @@
 /* Leases in simulated time. */
 #include "sim/etcd_model_internal.h"
 
+#include "core/slice.h"
+
 static const char not_found[] = "etcdserver: requested lease not found";
 
 model_lease *model_lease_find(const etcd_model *m, int64_t id) {
@@ -134,7 +136,7 @@ static etcd_model_answer time_to_live(etcd_model *m, const Pb__LeaseTimeToLiveRe
     for (size_t i = 0; lease && r->keys && i < m->key_count; i++) {
         const etcd_model_record *kv = model_at(m, &m->keys[i], INT64_MAX);
         if (kv && kv->lease == r->id)
-            response.keys[response.n_keys++] = sim_binary(kv->key);
+            response.keys[response.n_keys++] = slice_bytes(kv->key);
     }
     return model_answer(m, &response.base);
 }

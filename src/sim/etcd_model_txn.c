@@ -1,6 +1,8 @@
 /* Txn: what etcd refuses before it looks, how it compares, and how it applies (ETCD P13). */
 #include "sim/etcd_model_internal.h"
 
+#include "core/slice.h"
+
 static const char no_key[] = "etcdserver: key is not provided";
 static const char duplicate[] = "etcdserver: duplicate key given in txn request";
 
@@ -8,14 +10,14 @@ static const char duplicate[] = "etcdserver: duplicate key given in txn request"
 
 static bool op_covers(const Pb__RequestOp *op, ew_slice key) {
     if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
-        return ew_slice_equal(sim_slice(op->request_put->key), key);
+        return ew_slice_equal(slice_of(op->request_put->key), key);
     if (op->request_case != PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
         return false;
-    ew_slice from = sim_slice(op->request_delete_range->key), end = sim_slice(op->request_delete_range->range_end);
+    ew_slice from = slice_of(op->request_delete_range->key), end = slice_of(op->request_delete_range->range_end);
     if (end.len == 0)
         return ew_slice_equal(from, key);
     /* Etcd takes an open end ("\0") for an interval that ends before it begins, and so covers nothing here. */
-    return sim_compare(key, from) >= 0 && sim_compare(key, end) < 0;
+    return slice_compare(key, from) >= 0 && slice_compare(key, end) < 0;
 }
 
 /* A key that is put may be neither put again nor deleted by the same list; two deletions may overlap. */
@@ -24,7 +26,7 @@ static bool has_duplicates(Pb__RequestOp **ops, size_t count) {
         if (ops[i]->request_case != PB__REQUEST_OP__REQUEST_REQUEST_PUT)
             continue;
         for (size_t j = 0; j < count; j++)
-            if (j != i && op_covers(ops[j], sim_slice(ops[i]->request_put->key)))
+            if (j != i && op_covers(ops[j], slice_of(ops[i]->request_put->key)))
                 return true;
     }
     return false;
@@ -107,7 +109,7 @@ static bool compare_one(const Pb__Compare *c, const etcd_model_record *kv) {
     switch (c->target) {
     case PB__COMPARE__COMPARE_TARGET__VALUE: {
         bool given = c->target_union_case == PB__COMPARE__TARGET_UNION_VALUE;
-        return holds(c->result, sim_compare(kv->value, given ? sim_slice(c->value) : (ew_slice){"", 0}));
+        return holds(c->result, slice_compare(kv->value, given ? slice_of(c->value) : (ew_slice){"", 0}));
     }
     case PB__COMPARE__COMPARE_TARGET__VERSION:
         have = kv->version, want = expected(c, PB__COMPARE__TARGET_UNION_VERSION);
@@ -129,7 +131,7 @@ static bool compare_one(const Pb__Compare *c, const etcd_model_record *kv) {
 
 static bool compare_range(const etcd_model *m, const Pb__Compare *c) {
     size_t from, to;
-    model_bounds(m, sim_slice(c->key), sim_slice(c->range_end), &from, &to);
+    model_bounds(m, slice_of(c->key), slice_of(c->range_end), &from, &to);
     bool any = false;
     for (size_t i = from; i < to; i++) {
         const etcd_model_record *kv = model_at(m, &m->keys[i], m->revision);

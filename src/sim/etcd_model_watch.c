@@ -1,6 +1,8 @@
 /* Watches: synced ones are told of each revision as it is committed, the others catch up in batches. */
 #include "sim/etcd_model_internal.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 typedef struct watch {
@@ -102,7 +104,7 @@ static bool in_range(const watch *w, ew_slice key) {
     if (w->range_end.len == 0)
         return ew_slice_equal(w->key, key);
     bool open = w->range_end.len == 1 && *(const char *)w->range_end.data == 0;
-    return sim_compare(key, w->key) >= 0 && (open || sim_compare(key, w->range_end) < 0);
+    return slice_compare(key, w->key) >= 0 && (open || slice_compare(key, w->range_end) < 0);
 }
 
 static bool concerns(const watch *w, const etcd_model_record *r) {
@@ -235,8 +237,8 @@ static void create_watch(etcd_model_stream *s, const Pb__WatchCreateRequest *r) 
     watch *w = &s->watches[s->watch_count++];
     *w = (watch){
         .id = r->watch_id ? r->watch_id : s->next_id++,
-        .key = sim_copy(r->key.len ? sim_slice(r->key) : (ew_slice){"", 1}), /* no key: from the first one on */
-        .range_end = sim_copy(sim_slice(r->range_end)),
+        .key = sim_copy(r->key.len ? slice_of(r->key) : (ew_slice){"", 1}), /* no key: from the first one on */
+        .range_end = sim_copy(slice_of(r->range_end)),
         .next = r->start_revision ? r->start_revision : m->revision + 1,
         .synced = r->start_revision == 0 || r->start_revision > m->revision,
         .progress_notify = r->progress_notify,

@@ -99,9 +99,3 @@ ew_slice sim_pack(sim_arena *a, const ProtobufCMessage *message) {
     protobuf_c_message_pack(message, bytes);
     return (ew_slice){bytes, size};
 }
-
-int sim_compare(ew_slice a, ew_slice b) {
-    size_t shorter = a.len < b.len ? a.len : b.len;
-    int order = shorter ? memcmp(a.data, b.data, shorter) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}

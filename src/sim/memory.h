@@ -32,14 +32,4 @@ void *sim_arena_alloc(sim_arena *a, size_t size); /* zeroed */
 /* Packs a message into the arena. */
 ew_slice sim_pack(sim_arena *a, const ProtobufCMessage *message);
 
-static inline ProtobufCBinaryData sim_binary(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, sim_unconst(s.data)}; /* protobuf-c only reads it when packing */
-}
-static inline ew_slice sim_slice(ProtobufCBinaryData b) {
-    return (ew_slice){b.data, b.len};
-}
-
-/* Byte order, as etcd compares keys. */
-int sim_compare(ew_slice a, ew_slice b);
-
 #endif

@@ -2,6 +2,7 @@
 #include "sim/worker.h"
 
 #include "core/argument.h"
+#include "core/slice.h"
 
 #include "etcd.pb-c.h"
 
@@ -243,8 +244,8 @@ static int64_t call(ew_sim *s, etcd_model_method method, const ProtobufCMessage 
 
 int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease) {
     Pb__PutRequest r = PB__PUT_REQUEST__INIT;
-    r.key = sim_binary(key);
-    r.value = sim_binary(value);
+    r.key = slice_bytes(key);
+    r.value = slice_bytes(value);
     r.lease = lease;
     return call(s, ETCD_MODEL_PUT, &r.base);
 }
@@ -259,7 +260,7 @@ int64_t ew_sim_delete(ew_sim *s, ew_slice key) {
     if (!s)
         return 0;
     Pb__DeleteRangeRequest r = PB__DELETE_RANGE_REQUEST__INIT;
-    r.key = sim_binary(key);
+    r.key = slice_bytes(key);
     return call(s, ETCD_MODEL_DELETE_RANGE, &r.base);
 }
 

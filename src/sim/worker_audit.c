@@ -2,6 +2,8 @@
  * finds a difference has found a mistake of the worker, or of the audit: see check_end. */
 #include "sim/worker.h"
 
+#include "core/slice.h"
+
 #include <stdlib.h>
 
 typedef struct sim_audit {
@@ -47,7 +49,7 @@ static void send(sim_audit *a, const watching_effect *e, bool page) {
     audited.last = page ? e->last : true;
     audited.status = page ? EW_OK : e->status;
     if (page)
-        audited.page = sim_binary(e->bytes);
+        audited.page = slice_bytes(e->bytes);
     m.audited = &audited;
     sim_send(&a->worker->watcher_to_reactor, &m, false, true);
 }

@@ -2,6 +2,8 @@
  * and the receipt, so that every transaction can tell whether it is still there. */
 #include "sim/worker.h"
 
+#include "core/slice.h"
+
 #include <inttypes.h>
 
 enum { TRIES = 3 };
@@ -31,7 +33,7 @@ static bool ends(sim_worker *w, int status, const char *detail) {
 /* Puts `key` with a lease if its mod_revision is `expected` (0: absent), and otherwise reads it. */
 static void put_if(sim_worker *w, const char *key_text, const char *value, int64_t lease, int64_t expected,
                    sim_answer_fn fn, void *arg) {
-    const ProtobufCBinaryData key = sim_binary(ew_str(key_text));
+    const ProtobufCBinaryData key = slice_bytes(ew_str(key_text));
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     compare.key = key;
     compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
@@ -39,7 +41,7 @@ static void put_if(sim_worker *w, const char *key_text, const char *value, int64
     compare.mod_revision = expected;
     Pb__PutRequest put = PB__PUT_REQUEST__INIT;
     put.key = key;
-    put.value = sim_binary(ew_str(value));
+    put.value = slice_bytes(ew_str(value));
     put.lease = lease;
     Pb__RangeRequest range = PB__RANGE_REQUEST__INIT;
     range.key = key;
@@ -64,7 +66,7 @@ static bool read_key(const Pb__TxnResponse *r, const char *key, const Pb__KeyVal
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
         return false;
     *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
-    return !*kv || (ew_slice_equal(sim_slice((*kv)->key), ew_str(key)) && (*kv)->mod_revision > 0);
+    return !*kv || (ew_slice_equal(slice_of((*kv)->key), ew_str(key)) && (*kv)->mod_revision > 0);
 }
 
 /* Puts the key if it is absent, or ours as it was read. */
@@ -82,7 +84,7 @@ sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r) {
     if (!read_key(r, w->owner_key, &kv))
         return SIM_CLAIM_UNKNOWN;
     l->key_mod = kv ? kv->mod_revision : 0;
-    return kv && !ew_slice_equal(sim_slice(kv->value), ew_str(w->holder)) ? SIM_CLAIM_RIVAL : SIM_CLAIM_AGAIN;
+    return kv && !ew_slice_equal(slice_of(kv->value), ew_str(w->holder)) ? SIM_CLAIM_RIVAL : SIM_CLAIM_AGAIN;
 }
 
 /* A worker that has died holds its id until its lease expires. */

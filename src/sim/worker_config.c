@@ -1,9 +1,11 @@
 /* What the cores are told: the options, as src/actors reads them, and what only a life knows. */
 #include "sim/worker.h"
 
+#include "core/slice.h"
+
 static Pb__Compare *fence_compare(Pb__Compare *c, ew_slice key, Pb__Compare__CompareTarget target) {
     pb__compare__init(c);
-    c->key = sim_binary(key);
+    c->key = slice_bytes(key);
     c->target = target;
     c->target_union_case = (Pb__Compare__TargetUnionCase)(target + 4); /* etcd numbers both alike */
     return c;

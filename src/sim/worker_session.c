@@ -3,6 +3,7 @@
  * when they are lost. Or the session is another worker's, and its loss ends the run. */
 #include "sim/worker.h"
 
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 #include <stdlib.h>
@@ -242,7 +243,7 @@ static void delete_receipt(sim_worker *w) {
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     Pb__DeleteRangeRequest removal = PB__DELETE_RANGE_REQUEST__INIT;
     Pb__RequestOp then = PB__REQUEST_OP__INIT, *thens[] = {&then};
-    compare.key = removal.key = sim_binary(ew_str(w->receipt_key));
+    compare.key = removal.key = slice_bytes(ew_str(w->receipt_key));
     compare.target = PB__COMPARE__COMPARE_TARGET__LEASE;
     compare.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
     compare.lease = w->records.id;

@@ -4,6 +4,7 @@
 #include "actors/message.h"
 
 #include "core/check.h"
+#include "core/slice.h"
 #include "core/unpack.h"
 
 #include <etcdworker/nng.h>
@@ -35,13 +36,13 @@ static void read_message(ew_slice body) {
 static ew_submit *make_submit(const Msg__Submit *m) {
     ew_submit *s = ew_submit_new();
     for (size_t i = 0; i < m->n_compares; i++) {
-        ew_slice key = message_slice(m->compares[i]->key), value = message_slice(m->compares[i]->value);
+        ew_slice key = slice_of(m->compares[i]->key), value = slice_of(m->compares[i]->value);
         CHECK((m->compares[i]->absent ? ew_submit_if_absent(s, key) : ew_submit_if_value(s, key, value)) == EW_OK);
     }
     for (size_t i = 0; i < m->n_puts; i++)
-        CHECK(ew_submit_put(s, message_slice(m->puts[i]->key), message_slice(m->puts[i]->value)) == EW_OK);
+        CHECK(ew_submit_put(s, slice_of(m->puts[i]->key), slice_of(m->puts[i]->value)) == EW_OK);
     for (size_t i = 0; i < m->n_deletes; i++)
-        CHECK(ew_submit_delete(s, message_slice(m->deletes[i])) == EW_OK);
+        CHECK(ew_submit_delete(s, slice_of(m->deletes[i])) == EW_OK);
     return s;
 }
 
@@ -52,19 +53,19 @@ static bool identity_is_sound(const Msg__Submit *m) {
 }
 
 static void check_same(const Msg__Submit *a, const Msg__Submit *b) {
-    CHECK(a->sequence == b->sequence && ew_slice_equal(message_slice(a->client), message_slice(b->client)));
+    CHECK(a->sequence == b->sequence && ew_slice_equal(slice_of(a->client), slice_of(b->client)));
     CHECK(a->n_compares == b->n_compares && a->n_puts == b->n_puts && a->n_deletes == b->n_deletes);
     for (size_t i = 0; i < a->n_compares; i++) {
         const Msg__Submit__Compare *x = a->compares[i], *y = b->compares[i];
-        CHECK(!x->absent == !y->absent && ew_slice_equal(message_slice(x->key), message_slice(y->key)));
-        CHECK(x->absent || ew_slice_equal(message_slice(x->value), message_slice(y->value)));
+        CHECK(!x->absent == !y->absent && ew_slice_equal(slice_of(x->key), slice_of(y->key)));
+        CHECK(x->absent || ew_slice_equal(slice_of(x->value), slice_of(y->value)));
     }
     for (size_t i = 0; i < a->n_puts; i++) {
-        CHECK(ew_slice_equal(message_slice(a->puts[i]->key), message_slice(b->puts[i]->key)));
-        CHECK(ew_slice_equal(message_slice(a->puts[i]->value), message_slice(b->puts[i]->value)));
+        CHECK(ew_slice_equal(slice_of(a->puts[i]->key), slice_of(b->puts[i]->key)));
+        CHECK(ew_slice_equal(slice_of(a->puts[i]->value), slice_of(b->puts[i]->value)));
     }
     for (size_t i = 0; i < a->n_deletes; i++)
-        CHECK(ew_slice_equal(message_slice(a->deletes[i]), message_slice(b->deletes[i])));
+        CHECK(ew_slice_equal(slice_of(a->deletes[i]), slice_of(b->deletes[i])));
 }
 
 static void read_submit(ew_slice body) {
@@ -76,7 +77,7 @@ static void read_submit(ew_slice body) {
     if (!m)
         return;
     ew_submit *s = make_submit(m);
-    int identified = ew_submit_identity(s, message_slice(m->client), m->sequence);
+    int identified = ew_submit_identity(s, slice_of(m->client), m->sequence);
     int packed = ew_submit_pack(s, &again, &size);
     ew_submit_free(s);
     CHECK(identified == (identity_is_sound(m) ? EW_OK : EW_ERR_INVALID) && packed == identified);

@@ -1,4 +1,5 @@
 /* The client layer's inside against a real etcd: the queue, calls and streams that do not block. */
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
@@ -72,7 +73,7 @@ static void wait_for(answer *a) {
 static etcd_call *start_put(const char *key, ew_slice value, int64_t timeout_ms, answer *a) {
     Pb__PutRequest r = PB__PUT_REQUEST__INIT;
     r.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)(uintptr_t)key};
-    r.value = (ProtobufCBinaryData){value.len, (uint8_t *)(uintptr_t)value.data};
+    r.value = slice_bytes(value);
     size_t len = pb__put_request__get_packed_size(&r);
     uint8_t *bytes = malloc(len);
     pb__put_request__pack(&r, bytes);

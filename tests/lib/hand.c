@@ -1,5 +1,6 @@
 #include "lib/hand.h"
 
+#include "core/slice.h"
 #include "etcd/etcd.h"
 
 #include <pthread.h>
@@ -91,10 +92,6 @@ static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *reques
     return m;
 }
 
-static ProtobufCBinaryData bytes_of(ew_slice s) {
-    return (ProtobufCBinaryData){s.len, (uint8_t *)(uintptr_t)s.data};
-}
-
 void hand_reconnect(void) {
     Pb__StatusRequest r = PB__STATUS_REQUEST__INIT;
     int status;
@@ -111,8 +108,8 @@ void hand_reconnect(void) {
 
 int64_t hand_put_slice(ew_slice key, ew_slice value, int64_t lease) {
     Pb__PutRequest r = PB__PUT_REQUEST__INIT;
-    r.key = bytes_of(key);
-    r.value = bytes_of(value);
+    r.key = slice_bytes(key);
+    r.value = slice_bytes(value);
     r.lease = lease;
     Pb__PutResponse *m = (Pb__PutResponse *)call(ETCD_PUT, &r.base, &pb__put_response__descriptor);
     int64_t revision = m->header->revision;
@@ -126,8 +123,8 @@ int64_t hand_put(const char *key, const char *value) {
 
 static int64_t delete_range(const char *key, const char *range_end) {
     Pb__DeleteRangeRequest r = PB__DELETE_RANGE_REQUEST__INIT;
-    r.key = bytes_of(ew_str(key));
-    r.range_end = bytes_of(ew_str(range_end));
+    r.key = slice_bytes(ew_str(key));
+    r.range_end = slice_bytes(ew_str(range_end));
     Pb__DeleteRangeResponse *m =
         (Pb__DeleteRangeResponse *)call(ETCD_DELETE_RANGE, &r.base, &pb__delete_range_response__descriptor);
     int64_t revision = m->header->revision;
@@ -153,8 +150,8 @@ int64_t hand_delete_prefix(const char *prefix) {
 
 static Pb__RangeResponse *range(const char *key, const char *range_end, int64_t revision, bool count_only) {
     Pb__RangeRequest r = PB__RANGE_REQUEST__INIT;
-    r.key = bytes_of(ew_str(key));
-    r.range_end = bytes_of(ew_str(range_end));
+    r.key = slice_bytes(ew_str(key));
+    r.range_end = slice_bytes(ew_str(range_end));
     r.revision = revision;
     r.count_only = count_only;
     return (Pb__RangeResponse *)call(ETCD_RANGE, &r.base, &pb__range_response__descriptor);
@@ -212,12 +209,12 @@ Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request) {
 size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision) {
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
-    compare.key = bytes_of(ew_str(key));
+    compare.key = slice_bytes(ew_str(key));
     compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
     compare.mod_revision = mod_revision;
     Pb__PutRequest put = PB__PUT_REQUEST__INIT;
     put.key = compare.key;
-    put.value = bytes_of(value);
+    put.value = slice_bytes(value);
     Pb__RangeRequest read = PB__RANGE_REQUEST__INIT;
     read.key = compare.key;
     read.keys_only = true;

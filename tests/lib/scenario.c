@@ -308,15 +308,32 @@ void stage_start(stage *s) {
     s->started = true;
 }
 
+typedef struct waiting {
+    int64_t deadline_ms;
+    uint64_t ticks;
+    int renewed;
+} waiting;
+
+/* Under the lock: false when it is time to give up. A worker that ticks may be slow, on a busy machine, and is given
+ * more time; a worker that never ends is given up at last. */
+static bool await_or_give_up(stage *s, waiting *w) {
+    if (w->deadline_ms != 0 && await_move(s, w->deadline_ms))
+        return true;
+    if (w->deadline_ms != 0 && (s->ticks == w->ticks || ++w->renewed == 4))
+        return false;
+    w->ticks = s->ticks;
+    w->deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+    return true;
+}
+
 /* Waits under the lock until `condition` or the run's end; a run that ends too early fails the test. */
 #define AWAIT(s, condition)                                                                                            \
     do {                                                                                                               \
-        int64_t deadline_ms_ = etcd_now_ms() + SCENE_WAIT_MS;                                                          \
-        bool held_ = true;                                                                                             \
+        waiting waiting_ = {0};                                                                                        \
         pthread_mutex_lock(&(s)->lock);                                                                                \
-        while (!(condition) && !(s)->over && held_)                                                                    \
-            held_ = await_move(s, deadline_ms_);                                                                       \
-        held_ = (condition);                                                                                           \
+        while (!(condition) && !(s)->over && await_or_give_up(s, &waiting_)) {                                         \
+        }                                                                                                              \
+        bool held_ = (condition);                                                                                      \
         ew_error err_ = (s)->err;                                                                                      \
         pthread_mutex_unlock(&(s)->lock);                                                                              \
         if (!held_)                                                                                                    \

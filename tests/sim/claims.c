@@ -4,6 +4,7 @@
  * (SEMANTICS 36). */
 #include "scenario.h"
 
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 enum { JOBS = 4, CREW = 3 };
@@ -99,8 +100,8 @@ void claims_check_tick(const actor *a, const ew_tick *t) {
 static void delete_both(scenario *sc, const char *job, const char *claim) {
     Pb__DeleteRangeRequest deletes[2] = {PB__DELETE_RANGE_REQUEST__INIT, PB__DELETE_RANGE_REQUEST__INIT};
     Pb__RequestOp ops[2] = {PB__REQUEST_OP__INIT, PB__REQUEST_OP__INIT}, *list[] = {&ops[0], &ops[1]};
-    deletes[0].key = sim_binary(ew_str(job));
-    deletes[1].key = sim_binary(ew_str(claim));
+    deletes[0].key = slice_bytes(ew_str(job));
+    deletes[1].key = slice_bytes(ew_str(claim));
     for (int i = 0; i < 2; i++) {
         ops[i].request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
         ops[i].request_delete_range = &deletes[i];

@@ -1,5 +1,6 @@
 /* Programs that submit with an identity: one errand after the other, each sent again and again, to any worker, until it
  * is decided. Every reply must be true, and the same each time (SEMANTICS 34, 35). */
+#include "core/slice.h"
 #include "scenario.h"
 
 #include <stdlib.h>
@@ -33,15 +34,15 @@ static void send_copy(scenario *sc, uint32_t number) {
     Msg__Submit m = MSG__SUBMIT__INIT;
     Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
     Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
-    put.key = sim_binary(ew_str(e->key));
-    put.value = sim_binary(ew_str(text));
+    put.key = slice_bytes(ew_str(e->key));
+    put.value = slice_bytes(ew_str(text));
     m.puts = puts;
     m.n_puts = 1;
-    compare.key = sim_binary(ew_str(e->compared));
+    compare.key = slice_bytes(ew_str(e->compared));
     compare.absent = true;
     m.compares = compares;
     m.n_compares = e->kind != ERRAND_PLAIN;
-    m.client = sim_binary(ew_str(id));
+    m.client = slice_bytes(ew_str(id));
     m.sequence = e->sequence;
     a->submits++;
     sim_worker_submit(w, &m, ERRAND_BASE + number);

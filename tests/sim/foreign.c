@@ -1,6 +1,7 @@
 /* Everybody else who writes to this etcd: programs that know nothing of us, TiCDC's own workers, nng applications. */
 #include "scenario.h"
 
+#include "core/slice.h"
 #include "etcd.pb-c.h"
 
 #include <stdlib.h>
@@ -18,10 +19,10 @@ static void delete_as_original(scenario *sc, const char *key) {
     char text[24];
     snprintf(text, sizeof text, "%lld", (long long)n + 1);
     Pb__PutRequest p = PB__PUT_REQUEST__INIT;
-    p.key = sim_binary(EW_STR("/app/meta/ticdc-delete-etcd-key-count"));
-    p.value = sim_binary(ew_str(text));
+    p.key = slice_bytes(EW_STR("/app/meta/ticdc-delete-etcd-key-count"));
+    p.value = slice_bytes(ew_str(text));
     Pb__DeleteRangeRequest d = PB__DELETE_RANGE_REQUEST__INIT;
-    d.key = sim_binary(ew_str(key));
+    d.key = slice_bytes(ew_str(key));
     Pb__RequestOp ops[2] = {PB__REQUEST_OP__INIT, PB__REQUEST_OP__INIT}, *list[] = {&ops[0], &ops[1]};
     ops[0].request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
     ops[0].request_put = &p;
@@ -123,10 +124,10 @@ static void draw_compare(scenario *sc, record *r, Msg__Submit__Compare *compare)
         r->absent = !r->absent;
     if (!r->absent && sim_chance(random, 900) && now.value.len > 0 && now.value.len < sizeof r->expected)
         memcpy(r->expected, now.value.data, now.value.len);
-    compare->key = sim_binary(ew_str(r->compared));
+    compare->key = slice_bytes(ew_str(r->compared));
     compare->absent = r->absent;
     if (!r->absent)
-        compare->value = sim_binary(ew_str(r->expected));
+        compare->value = slice_bytes(ew_str(r->expected));
 }
 
 static void submit(scenario *sc, actor *a) {
@@ -143,8 +144,8 @@ static void submit(scenario *sc, actor *a) {
     snprintf(text, sizeof text, "%u", r->number);
     Msg__Submit m = MSG__SUBMIT__INIT;
     Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};
-    put.key = sim_binary(ew_str(r->mark));
-    put.value = sim_binary(ew_str(text));
+    put.key = slice_bytes(ew_str(r->mark));
+    put.value = slice_bytes(ew_str(text));
     m.n_puts = 1;
     m.puts = puts;
     Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
@@ -153,7 +154,7 @@ static void submit(scenario *sc, actor *a) {
         m.n_compares = 1;
         m.compares = compares;
     }
-    ProtobufCBinaryData removed = sim_binary(EW_STR("/app/junk/0"));
+    ProtobufCBinaryData removed = slice_bytes(EW_STR("/app/junk/0"));
     if (sim_chance(random, 300)) {
         m.n_deletes = 1;
         m.deletes = &removed;

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "actors/message.h"
+#include "core/slice.h"
 
 #include <etcdworker/nng.h>
 
@@ -30,7 +31,7 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     m.epoch = 3;
     m.events = &events;
     events.revision = 77;
-    events.response = message_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like an outcome's tag */
+    events.response = slice_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like an outcome's tag */
     assert_false(message_is_urgent(packed(&m)));
     m.snapshot = &snapshot;
     assert_false(message_is_urgent(packed(&m)));
@@ -66,7 +67,7 @@ static void an_actors_end_is_seen_without_unpacking(void **state) {
     Msg__Events events = MSG__EVENTS__INIT;
     m.epoch = 3;
     m.events = &events;
-    events.response = message_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
+    events.response = slice_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
     assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__NONE);
     Msg__Down down = MSG__DOWN__INIT;
     down.status = -3;
@@ -104,13 +105,13 @@ static void a_submit_carries_all_that_was_put_into_it(void **state) {
     assert_non_null(m);
     assert_int_equal(m->n_puts, 2);
     assert_int_equal(m->puts[0]->value.len, 0);
-    assert_true(ew_slice_equal(message_slice(m->puts[1]->key), EW_STR("/b\0c")));
+    assert_true(ew_slice_equal(slice_of(m->puts[1]->key), EW_STR("/b\0c")));
     assert_int_equal(m->n_deletes, 1);
-    assert_true(ew_slice_equal(message_slice(m->deletes[0]), EW_STR("/d")));
+    assert_true(ew_slice_equal(slice_of(m->deletes[0]), EW_STR("/d")));
     assert_int_equal(m->n_compares, 2);
     assert_true(m->compares[0]->absent);
     assert_false(m->compares[1]->absent);
-    assert_true(ew_slice_equal(message_slice(m->compares[1]->value), EW_STR("v")));
+    assert_true(ew_slice_equal(slice_of(m->compares[1]->value), EW_STR("v")));
     assert_int_equal(m->client.len, 17); /* of its own */
     assert_int_equal(m->sequence, 1);
     msg__submit__free_unpacked(m, NULL);
@@ -141,9 +142,9 @@ static void a_submit_keeps_its_identity(void **state) {
     (void)state;
     ew_submit *s = ew_submit_new(), *other = ew_submit_new();
     Msg__Submit *first = submit_of(s), *again = submit_of(s), *another = submit_of(other);
-    assert_true(ew_slice_equal(message_slice(first->client), message_slice(again->client)));
+    assert_true(ew_slice_equal(slice_of(first->client), slice_of(again->client)));
     assert_int_equal(first->sequence, again->sequence);
-    assert_false(ew_slice_equal(message_slice(first->client), message_slice(another->client)));
+    assert_false(ew_slice_equal(slice_of(first->client), slice_of(another->client)));
     msg__submit__free_unpacked(first, NULL);
     msg__submit__free_unpacked(again, NULL);
     msg__submit__free_unpacked(another, NULL);
