@@ -48,7 +48,7 @@ static void test_frozen_etcd(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     body b = pack_submit(put_of("/again/a", "x"));
     assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
@@ -75,7 +75,7 @@ static void test_swallowed_answers(void **state) {
     begin(&s);
     wire *w = wire_open(scene_endpoint());
     stage_set(&s, "endpoints", wire_endpoint(w));
-    stage_start(&s);
+    stage_start_ready(&s);
     for (int i = 0; i < 3; i++) {
         char key[32];
         snprintf(key, sizeof key, "/again/%d", i);
@@ -111,7 +111,7 @@ static void test_next_worker(void **state) {
     begin(&s);
     s.client = hand_client();
     s.session = session;
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     ew_submit_reply first = ask(req, committed), no = ask(req, refused);
     assert_once("/again/a", &first);
@@ -123,7 +123,7 @@ static void test_next_worker(void **state) {
     begin(&s);
     s.client = hand_client();
     s.session = session;
-    stage_start(&s);
+    stage_start_ready(&s);
     req = dial(ew_worker_submit_url(s.worker));
     ew_submit_reply r = ask_once(req, put_by("/again/old", "first", 4));
     assert_int_equal(r.status, EW_ERR_TOO_OLD);
@@ -156,7 +156,7 @@ static void test_two_workers(void **state) {
     nng_socket reqs[2];
     for (int i = 0; i < 2; i++) {
         begin(&s[i]);
-        stage_start(&s[i]);
+        stage_start_ready(&s[i]);
         reqs[i] = dial(ew_worker_submit_url(s[i].worker));
     }
     for (int n = 0; n < ROUNDS; n++) {
@@ -191,7 +191,7 @@ static void test_copies_while_pending(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     stage_begin(&s, hold);
     stage_await_held(&s);
     nng_socket one = dial(ew_worker_submit_url(s.worker)), two = dial(ew_worker_submit_url(s.worker));
@@ -214,7 +214,7 @@ static void test_without_an_identity(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     body b = pack_submit(put_by("/again/a", "", 0));
     const int64_t before = (int64_t)hand_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
@@ -235,7 +235,7 @@ static void test_identities_that_are_wrong(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     char client[65];
     memset(client, 'c', sizeof client);
@@ -267,7 +267,7 @@ static void test_malformed_record(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     hand_put("/etcdworker/receipts/submit/63", "not a record");
     body b = pack_submit(put_by("/again/a", "c", 1));

@@ -103,16 +103,6 @@ static void open_at(stage *s, const char *submit_url, const char *ticks_url) {
     stage_set(s, "ticks_url", ticks_url);
 }
 
-static bool is_ready(void *arg) {
-    return stage_stats(arg).ready;
-}
-
-/* A request that comes before the prefix is loaded would be EW_ERR_UNAVAILABLE. */
-static void begin(stage *s) {
-    stage_start(s);
-    assert_true(scene_until(is_ready, s));
-}
-
 static void end_stage(stage *s) {
     assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
     hand_delete_prefix("/sockets/");
@@ -184,7 +174,7 @@ static void test_ipc(void **state) {
     folder_make(&f);
     mode_t before = umask(0);
     open_at(&s, f.url, f.ticks_url);
-    begin(&s);
+    stage_start_ready(&s);
     umask(before);
     assert_string_equal(ew_worker_submit_url(s.worker), f.url);
     expect_socket_file(f.file);
@@ -194,7 +184,7 @@ static void test_ipc(void **state) {
     assert_int_equal(access(f.file, F_OK), -1);
     before = umask(0777); /* the mode does not depend on it */
     open_at(&s, f.url, NULL);
-    begin(&s);
+    stage_start_ready(&s);
     umask(before);
     expect_socket_file(f.file);
     end_stage(&s);
@@ -221,7 +211,7 @@ static void test_ipc_files_that_are_there(void **state) {
     folder_make(&f);
     leave_socket(f.file);
     open_at(&s, f.url, NULL);
-    begin(&s);
+    stage_start_ready(&s);
     put_at(&s, "in place of a stale one");
     ew_options *o = scene_options("/sockets");
     set(o, "submit", "on");
@@ -255,7 +245,7 @@ static void test_clients_that_are_gone_at_once(void **state) {
     folder f;
     folder_make(&f);
     open_at(&s, f.url, f.ticks_url);
-    begin(&s);
+    stage_start_ready(&s);
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 20; i++) {
             leave_at_once(f.file);
@@ -295,7 +285,7 @@ static void test_a_socket_file_that_is_removed(void **state) {
     folder f;
     folder_make(&f);
     open_at(&s, f.url, f.ticks_url);
-    begin(&s);
+    stage_start_ready(&s);
     for (int round = 0; round < 2; round++) {
         assert_int_equal(unlink(f.file), 0);
         assert_int_equal(unlink(f.ticks_url + strlen("ipc://")), 0);
@@ -317,7 +307,7 @@ static void test_ipc_directories(void **state) {
     refused_url(f.url, "every user may write");
     assert_int_equal(chmod(f.path, 01777), 0);
     open_at(&s, f.url, NULL);
-    begin(&s);
+    stage_start_ready(&s);
     put_at(&s, "in a sticky directory");
     end_stage(&s);
     if (geteuid() == 0) {
@@ -335,7 +325,7 @@ static void test_ipc_directories(void **state) {
 static void check_loopback(const char *submit_url, const char *ticks_url) {
     stage s;
     open_at(&s, submit_url, ticks_url);
-    begin(&s);
+    stage_start_ready(&s);
     const char *url = ew_worker_submit_url(s.worker);
     assert_null(strstr(url, ":0")); /* the real port */
     put_at(&s, url);
@@ -397,7 +387,7 @@ static void test_a_web_page_is_refused(void **state) {
                                   "Sec-WebSocket-Protocol: rep.sp.nanomsg.org\r\n\r\n";
     stage s;
     open_at(&s, "ws://127.0.0.1:0/submit", NULL);
-    begin(&s);
+    stage_start_ready(&s);
     int port = atoi(strrchr(ew_worker_submit_url(s.worker), ':') + 1);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -486,7 +476,7 @@ static void test_tls(void **state) {
     make_certs(&w);
     open_at(&s, "tls+tcp://127.0.0.1:0", NULL);
     set_files(s.options, w.server.cert, w.server.key, certs_authority(w.ours));
-    begin(&s);
+    stage_start_ready(&s);
     const char *url = ew_worker_submit_url(s.worker);
     assert_null(strstr(url, ":0"));
     assert_int_equal(dial_tls(&req, url, &w, &w.client), 0);
@@ -552,7 +542,7 @@ static void check_too_large(const char *url) {
     stage s;
     open_at(&s, url, NULL);
     stage_set(&s, "max_submit_bytes", "4096");
-    begin(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     expect_too_large(req, LIMIT);
     expect_too_large(req, 3 * LIMIT);
@@ -603,7 +593,7 @@ static void test_a_thousand_malformed_requests(void **state) {
     stage s;
     ew_log_set(count_lines, NULL, EW_LOG_DEBUG);
     open_at(&s, "tcp://127.0.0.1:0", NULL);
-    begin(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     for (int i = 0; i < REQUESTS; i++) {
         assert_int_equal(nng_send(req, "\x12\xff", 2, 0), 0);

@@ -23,7 +23,7 @@ static void test_puts_and_deletes(void **state) {
     hand_put("/submit/gone", "x");
     submit_stage(&s);
     s.updates = true;
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     ew_submit *group = put_of("/submit/a", "1");
     ew_submit_put(group, EW_STR("/submit/empty"), EW_STR(""));
@@ -56,7 +56,7 @@ static void test_compares(void **state) {
     stage s;
     int64_t put = hand_put("/submit/a", "1");
     submit_stage(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     ew_submit *absent = put_of("/submit/b", "x"), *value = put_of("/submit/b", "x"), *both = put_of("/submit/b", "x");
     ew_submit_if_absent(absent, EW_STR("/submit/a"));
@@ -85,7 +85,7 @@ static void test_what_is_refused(void **state) {
     (void)state;
     stage s;
     submit_stage(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     const char *const keys[] = {"/elsewhere", "/submit-b", "/submit/meta/ticdc-delete-etcd-key-count",
                                 "/etcdworker/receipts/x"};
@@ -120,7 +120,7 @@ static void test_malformed_requests(void **state) {
     (void)state;
     stage s;
     submit_stage(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket req = dial(ew_worker_submit_url(s.worker));
     static const char *const bodies[] = {"hello", "\x12\xff\xff\xff\xff\x0f", "\x12", "\x12\x05\x0a\x7f"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
@@ -151,7 +151,7 @@ static void test_stop_while_requests_wait(void **state) {
     enum { REQUESTS = 8 };
     stage s;
     submit_stage(&s);
-    stage_start(&s);
+    stage_start_ready(&s);
     stage_begin(&s, hold);
     stage_await_held(&s);
     nng_socket reqs[REQUESTS];
@@ -198,7 +198,7 @@ static void test_many_requests_at_once(void **state) {
     stage s;
     submit_stage(&s);
     stage_set(&s, "max_submits", "4");
-    stage_start(&s);
+    stage_start_ready(&s);
     nng_socket reqs[REQUESTS];
     for (int i = 0; i < REQUESTS; i++) {
         char key[32];
@@ -233,7 +233,7 @@ static void test_tick_notes(void **state) {
     nng_socket sub;
     submit_stage(&s);
     stage_set(&s, "tick_interval_ms", "20");
-    stage_start(&s);
+    stage_start_ready(&s);
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
     assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
@@ -264,7 +264,7 @@ static void test_off(void **state) {
     (void)state;
     stage s;
     stage_open(&s, "/submit");
-    stage_start(&s);
+    stage_start_ready(&s);
     assert_null(ew_worker_submit_url(s.worker));
     assert_null(ew_worker_ticks_url(s.worker));
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);

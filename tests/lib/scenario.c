@@ -418,6 +418,11 @@ void stage_await_ready(stage *s, bool ready) {
     assert_true(scene_until(ready ? is_ready : is_not_ready, s));
 }
 
+void stage_start_ready(stage *s) {
+    stage_start(s);
+    stage_await_ready(s, true);
+}
+
 int stage_await_end(stage *s) {
     AWAIT(s, s->over);
     return s->status;

@@ -105,6 +105,7 @@ struct stage {
 void stage_open(stage *s, const char *prefix);
 void stage_set(stage *s, const char *option, const char *value);
 void stage_start(stage *s);
+void stage_start_ready(stage *s); /* and waits until it is ready: before, it may answer requests as unavailable */
 
 /* Runs `act` in the next tick, and waits until a later tick has begun: until all that it wrote is decided and seen.
  * stage_begin does not wait. */
