@@ -83,7 +83,9 @@ struct lasting {
     int64_t lease;
 };
 
-int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, lasting_fn fn, void *arg, ew_error *err) {
+int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_s, lasting_fn fn, void *arg,
+                 ew_error *err) {
+    (void)renew_s;
     (void)fn;
     (void)arg;
     int64_t lease;

@@ -134,7 +134,7 @@ static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
 }
 
 static void compare_key(ticking *t, const Pb__KeyValue *kv) {
-    const ew_slice key = ticking_slice(kv->key);
+    const ew_slice key = slice_of(kv->key);
     if (ticking_is_counter(t, key)) {
         compare_counter(t, kv->mod_revision);
         return;

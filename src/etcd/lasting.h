@@ -23,9 +23,8 @@ typedef enum lasting_change {
 /* On the keepalive loop's thread. Must be quick, and must not close the lease. */
 typedef void (*lasting_fn)(void *arg, lasting_change change);
 
-/* `renew_s`: 0 for never. Grants the first lease; blocks for at most the client's call_timeout_ms. The client must
- * outlive it. On failure
- * `*out` is NULL. */
+/* Grants the first lease; blocks for at most the client's call_timeout_ms. Another one replaces it after each `renew_s`
+ * seconds; 0: never. The client must outlive it. On failure `*out` is NULL. */
 int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_s, lasting_fn fn, void *arg,
                  ew_error *err);
 
