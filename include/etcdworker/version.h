@@ -6,7 +6,7 @@
 
 /* The version that a program is compiled with. The build reads it from these three lines. */
 #define EW_VERSION_MAJOR 0
-#define EW_VERSION_MINOR 1
+#define EW_VERSION_MINOR 2
 #define EW_VERSION_PATCH 0
 
 /* One number that rises with each release, for #if: 10203 is version 1.2.3. */

@@ -18,6 +18,7 @@ typedef struct watcher {
     int64_t call_timeout_ms;
     etcd_call *range;
     ew_slice waiting_range; /* the request of a page that the receiver has no room for yet; malloced */
+    bool whole_range;       /* the page that was asked for last is the whole prefix */
     etcd_stream *stream;
     audit audit;
     bool over; /* the core has ended; `over_status` and `over_detail` say how */
@@ -152,9 +153,11 @@ static void open_stream(watcher *w, const watching_effect *e) {
     pause_if_full(w); /* or streams that break again and again would each say something more */
 }
 
+/* A page has the time of any call. The whole prefix in one answer is the last resort of a load, and gets more. */
 static void start_page(watcher *w, ew_slice request) {
-    w->range =
-        etcd_call_start(w->base.client, w->base.queue, ETCD_RANGE, request, w->call_timeout_ms, range_answered, w);
+    enum { WHOLE_TIMES = 8 };
+    int64_t timeout_ms = w->whole_range ? WHOLE_TIMES * w->call_timeout_ms : w->call_timeout_ms;
+    w->range = etcd_call_start(w->base.client, w->base.queue, ETCD_RANGE, request, timeout_ms, range_answered, w);
     w->range_unstarted = w->range == NULL;
 }
 
@@ -181,6 +184,7 @@ static void read_page(watcher *w, ew_slice request) {
 static void carry_out(watcher *w, const watching_effect *e) {
     switch (e->type) {
     case WATCHING_DO_RANGE:
+        w->whole_range = e->whole;
         read_page(w, e->bytes);
         break;
     case WATCHING_DO_CANCEL_RANGE:

@@ -105,6 +105,7 @@ typedef struct watching_effect {
     int64_t revision;
     ew_slice bytes; /* borrowed: from the event, or from the core until its next step */
     bool first, last, connected, rewritten, unsure;
+    bool whole; /* of a DO_RANGE: the answer is the whole prefix, and may take long */
     unsigned interruptions;
     int status;
     const char *detail; /* like `bytes` */

@@ -120,7 +120,9 @@ void watching_send_range(watching *w, watching_effects *out) {
     ew_slice bytes;
     if (!watching_pack(w, out, &request.base, &bytes))
         return;
-    watching_emit(out, WATCHING_DO_RANGE)->bytes = bytes;
+    watching_effect *range = watching_emit(out, WATCHING_DO_RANGE);
+    range->bytes = bytes;
+    range->whole = w->ahead;
     w->range_out = true;
 }
 

@@ -7,7 +7,7 @@ examples=$EW_SOURCE_DIR/examples
 cc=${EW_CC:-cc}
 read -r -a flags <<<"${EW_CFLAGS:-}"
 flags+=(-std=c11 -Wall -Wextra -Werror -I"$EW_SOURCE_DIR/include")
-libs=("-L$EW_BUILD_DIR" -letcdworker "-Wl,-rpath,$EW_BUILD_DIR")
+libs=("-L$EW_BUILD_DIR" -letcdworker-sim "-Wl,-rpath,$EW_BUILD_DIR")
 dir=$(mktemp -d)
 daemon=
 finish() {

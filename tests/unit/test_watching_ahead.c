@@ -24,6 +24,7 @@ static void stands(fixture *f, int64_t revision) {
     response_comes(f, (response){.header = {revision}, .watch_id = 7, .created = true});
     assert_int_equal(effects(f), 1);
     assert_non_null(wants(f, WATCHING_DO_RANGE));
+    assert_true(wants(f, WATCHING_DO_RANGE)->whole); /* it gets more time */
     assert_int_equal(f->range->limit, 0);
     assert_int_equal(f->range->revision, 0);
     assert_false(f->range->serializable);

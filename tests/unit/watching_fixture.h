@@ -235,6 +235,7 @@ static inline void response_comes(fixture *f, response from) {
 static inline void starts(fixture *f) {
     told(f, WATCHING_START);
     assert_non_null(wants(f, WATCHING_DO_RANGE));
+    assert_false(wants(f, WATCHING_DO_RANGE)->whole);
 }
 
 /* A snapshot of one key at `revision`; the stream is opened, but not confirmed. */
