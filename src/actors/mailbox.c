@@ -292,7 +292,7 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
 }
 
 /* The replies that are on their way get REPLY_MS: a closed socket drops what it holds. */
-static void stop_serving(mailbox *mb) {
+static bool stop_serving(mailbox *mb) {
     pthread_mutex_lock(&mb->lock);
     mb->closing = true;
     pthread_mutex_unlock(&mb->lock);
@@ -306,8 +306,10 @@ static void stop_serving(mailbox *mb) {
         nng_aio_free(mb->responders[i].aio);
         nng_ctx_close(mb->responders[i].ctx);
     }
-    nng_close(mb->rep);
+    if (!mailbox_close_socket(mb->rep, mb))
+        return false;
     listening_free(mb->served);
+    return true;
 }
 
 listening *mailbox_listened(const mailbox *mb) {
@@ -321,21 +323,22 @@ listening *mailbox_served(const mailbox *mb) {
 void mailbox_close(mailbox *mb) {
     if (mb == NULL)
         return;
-    if (mb->serving)
-        stop_serving(mb);
-    free(mb->responders);
+    bool closed = !mb->serving || stop_serving(mb);
     if (mb->aio != NULL) {
         nng_aio_stop(mb->aio);
         nng_aio_free(mb->aio);
     }
-    nng_close(mb->pull);
-    listening_free(mb->listening);
+    closed = mailbox_close_socket(mb->pull, mb) && closed;
     mailbox_message m;
     mb->receiving = true; /* the socket is gone: do not ask it for more */
     while (mailbox_take(mb, &m))
         mailbox_message_free(&m);
+    if (!closed)
+        return;
+    listening_free(mb->listening);
     pthread_cond_destroy(&mb->filled);
     pthread_mutex_destroy(&mb->lock);
+    free(mb->responders);
     free(mb->ring);
     free(mb);
 }
@@ -561,7 +564,7 @@ void outbox_close(outbox *ob) {
         nng_aio_stop(ob->aio);
         nng_aio_free(ob->aio);
     }
-    nng_close(ob->push);
+    mailbox_close_socket(ob->push, NULL); /* no callback is left */
     if (ob->held != NULL)
         nng_msg_free(ob->held);
     if (ob->spare != NULL)
@@ -617,7 +620,8 @@ void publisher_send(publisher *p, ew_slice body) {
 void publisher_close(publisher *p) {
     if (p == NULL)
         return;
-    nng_close(p->pub);
+    if (!mailbox_close_socket(p->pub, p))
+        return;
     listening_free(p->served);
     free(p);
 }

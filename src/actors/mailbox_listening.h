@@ -8,6 +8,13 @@
 #include <nng/nng.h>
 #include <nng/supplemental/tls/tls.h>
 
+/* Closes the socket. False: nng does not come to an end with it, and `owner`, which its callbacks use, must not be
+ * freed. */
+bool mailbox_close_socket(nng_socket s, void *owner);
+
+/* From now on a socket of this process can be reached by others. */
+void mailbox_is_outward(void);
+
 /* A failure of nng as an error. */
 int nng_failed(ew_error *err, const char *what, const char *url, int rv);
 

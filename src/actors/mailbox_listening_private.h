@@ -23,7 +23,8 @@ struct listening {
     bool requests;
     size_t most_bytes;
 
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t dropping; /* held while listening_drop closes a connection */
+    pthread_mutex_t lock;     /* all below */
     connection *open;
     size_t open_count, open_capacity, most_open;
     uint64_t used;

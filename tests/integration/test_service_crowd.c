@@ -67,7 +67,9 @@ static void end(target *t) {
         close(clients[i]);
     client_count = 0;
     daemon_signal(&t->d, SIGTERM);
-    assert_int_equal(daemon_wait(&t->d), 0);
+    int status = daemon_wait(&t->d);
+    if (status != 0)
+        fail_msg("%d: %s", status, daemon_log(&t->d));
 }
 
 static size_t count_files(const target *t) {

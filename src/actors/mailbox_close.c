@@ -1,0 +1,101 @@
+/* Closing a socket of nng takes as long as the threads of nng need to end its connections. In nng 1.5 the one thread
+ * that does so for the whole process can wait for ever: a connection is closed while its transport is between two
+ * reads, the second read is dropped without a word, and the thread waits for it. A client that sends without a pause
+ * and then goes away is enough. So where a socket is open for other processes, closing has a limit of its own: a worker
+ * ends, and leaves the socket open. */
+#include "actors/mailbox_listening.h"
+
+#include "core/log.h"
+#include "etcd/etcd.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+/* The time that closing may take, and what is left of it once the thread is known to be stuck. */
+enum { CLOSE_MS = 5000, STUCK_MS = 200 };
+
+static atomic_bool outward, stuck;
+
+/* What is left is what a process still has, not a leak. */
+static _Atomic(struct closing *) all_left;
+
+typedef struct closing {
+    struct closing *before; /* of those that are left */
+    void *owner;
+    nng_socket socket;
+    pthread_mutex_t lock; /* all below */
+    pthread_cond_t ended;
+    bool done;
+} closing;
+
+void mailbox_is_outward(void) {
+    atomic_store(&outward, true);
+}
+
+static void closing_free(closing *c) {
+    pthread_cond_destroy(&c->ended);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+static void *close_socket(void *arg) {
+    closing *c = arg;
+    nng_close(c->socket);
+    pthread_mutex_lock(&c->lock);
+    c->done = true;
+    pthread_cond_signal(&c->ended);
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* NULL without memory or a thread. */
+static closing *start(nng_socket s, void *owner) {
+    pthread_condattr_t attr;
+    pthread_t thread;
+    closing *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return NULL;
+    c->socket = s;
+    c->owner = owner;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->ended, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&thread, NULL, close_socket, c) != 0) {
+        closing_free(c);
+        return NULL;
+    }
+    pthread_detach(thread);
+    return c;
+}
+
+static bool await(closing *c) {
+    int64_t deadline_ms = etcd_now_ms() + (atomic_load(&stuck) ? STUCK_MS : CLOSE_MS);
+    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    int late = 0;
+    pthread_mutex_lock(&c->lock);
+    while (!c->done && late != ETIMEDOUT)
+        late = pthread_cond_timedwait(&c->ended, &c->lock, &until);
+    bool done = c->done;
+    pthread_mutex_unlock(&c->lock);
+    return done;
+}
+
+bool mailbox_close_socket(nng_socket s, void *owner) {
+    closing *c = atomic_load(&outward) ? start(s, owner) : NULL;
+    if (c == NULL) {
+        nng_close(s);
+        return true;
+    }
+    if (await(c)) {
+        closing_free(c);
+        return true;
+    }
+    c->before = atomic_exchange(&all_left, c);
+    if (!atomic_exchange(&stuck, true))
+        log_write(EW_LOG_ERROR, "", "sockets", "nng does not end a connection; sockets are left open", NULL, 0);
+    return false;
+}
