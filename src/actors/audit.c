@@ -1,7 +1,7 @@
 #include "actors/audit.h"
 
-#include "core/slice.h"
 #include "actors/message.h"
+#include "core/slice.h"
 
 #include <stdlib.h>
 

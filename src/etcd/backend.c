@@ -64,7 +64,7 @@ connection backend_connection(etcd_method method) {
 }
 
 void backend_open(backend *b, const target *t, grpc_channel_credentials *credentials, const ew_options *o) {
-    const char *question = method_get(ETCD_STATUS)->path;
+    const char *question = method_get(ETCD_MEMBER_LIST)->path;
     for (int i = 0; i < CONNECTIONS; i++) {
         b->channels[i] = make_channel(t, credentials, o);
         b->questions[i] = grpc_channel_register_call(b->channels[i], question, NULL, NULL);

@@ -25,7 +25,7 @@
 /* How often those that are not connected are greeted, and how long that takes at most. */
 #define GREET_MS 1000
 
-/* One status call. */
+/* One call of MemberList. */
 typedef struct question {
     queue_tag tag; /* first */
     inquiry *all;
@@ -140,12 +140,22 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
     if (q->starved)
         return EW_ERR_UNAVAILABLE; /* for the moment */
     if (q->code == GRPC_STATUS_OK) {
-        snprintf(text, size, "status: the answer does not name its cluster");
+        snprintf(text, size, "member list: the answer does not name its cluster");
         return EW_ERR_BAD_ANSWER;
     }
     method_end end = {.code = q->code, .text = text};
-    int status = method_status(ETCD_STATUS, &end);
+    int status = method_status(ETCD_MEMBER_LIST, &end);
     return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
+}
+
+/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet. The
+ * endpoint is used then: the call that follows has a token, and its answer names the cluster. */
+static bool is_for_users(const question *q) {
+    char text[512];
+    bytes_text(q->text, text, sizeof text);
+    method_end end = {.code = q->code, .text = text};
+    int status = method_status(ETCD_MEMBER_LIST, &end);
+    return status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_DENIED;
 }
 
 static int conclude(const inquiry *i, char *text, size_t size) {
@@ -160,9 +170,14 @@ static int conclude(const inquiry *i, char *text, size_t size) {
         return EW_ERR_WRONG_CLUSTER;
     }
     for (size_t k = 0; k < i->count; k++) {
-        if (i->list[k].cluster != 0)
-            judge(i, (question *)(uintptr_t)&i->list[k], ours);
+        const question *q = &i->list[k];
+        if (q->cluster != 0)
+            judge(i, (question *)(uintptr_t)q, ours);
+        else if (is_for_users(q))
+            backend_settle(q->to, i->kind, q->seen, MEMBERSHIP_OURS);
     }
+    if (i->asked->cluster == 0 && is_for_users(i->asked))
+        return EW_OK;
     if (i->asked->cluster == 0)
         return fail_unanswered(i->asked, text, size);
     if (!backends_are_foreign(i->set->backends, i->set->targets.count))
@@ -373,7 +388,7 @@ static void start(inquiry *i, question *q, uint32_t flags) {
         {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &q->answer},
         {.op = GRPC_OP_RECV_STATUS_ON_CLIENT},
     };
-    ops[0].data.send_initial_metadata.count = connection_metadata(ETCD_STATUS, i->token, q->metadata);
+    ops[0].data.send_initial_metadata.count = connection_metadata(ETCD_MEMBER_LIST, i->token, q->metadata);
     ops[0].data.send_initial_metadata.metadata = q->metadata;
     ops[5].data.recv_status_on_client.trailing_metadata = &q->trailing;
     ops[5].data.recv_status_on_client.status = &q->code;

@@ -97,14 +97,13 @@ static int info(ew_error *err) {
 }
 static int member_status(ew_error *err) {
     ew_member_status s = {.size = sizeof s};
-    scripted_script_status(server, true);
-    int status = ew_client_status(client, &s, err);
-    scripted_script_status(server, false);
-    return status;
+    return ew_client_status(client, &s, err);
 }
 static int members(ew_error *err) {
     ew_members *m;
+    scripted_script_members(server, true);
     int status = ew_client_members(client, &m, err);
+    scripted_script_members(server, false);
     ew_members_free(m);
     return status;
 }

@@ -231,10 +231,10 @@ static void test_a_reload_that_does_not_work(void **state) {
     answer_well(&actions[0]);
     assert_int_equal(put(), EW_OK);
     snprintf(before, sizeof before, "%s", scripted_take_calls(server).token);
-    scripted_script_status(server, true);
+    scripted_script_members(server, true);
     scripted_answer(server, ew_str("\x0a\xff"), GRPC_STATUS_OK, "");
     assert_int_equal(ew_client_reload(client, &err), EW_ERR_BAD_ANSWER);
-    scripted_script_status(server, false);
+    scripted_script_members(server, false);
     assert_non_null(strstr(err.detail, "the old connections stay"));
     scripted_take_calls(server);
     answer_well(&actions[0]);
@@ -256,7 +256,7 @@ static void test_a_reload_can_be_cancelled(void **state) {
     answer_well(&actions[0]);
     assert_int_equal(put(), EW_OK);
     scripted_take_calls(server);
-    scripted_script_status(server, true);
+    scripted_script_members(server, true);
     scripted_be_silent(server);
     int64_t start_ms = etcd_now_ms();
     assert_int_equal(pthread_create(&thread, NULL, reload, &status), 0);

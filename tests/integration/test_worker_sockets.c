@@ -1,5 +1,6 @@
 /* The sockets of a worker that other programs reach: each transport that may be used, those that may not, and what
  * comes over them that is too large or malformed (docs/architecture.md, Who may reach a socket). */
+#include "actors/mailbox_listening.h"
 #include "lib/certs.h"
 #include "lib/scenario.h"
 
@@ -41,6 +42,11 @@ static nng_socket dial(const char *url) {
     return req;
 }
 
+/* The worker is in this process, and in nng 1.5 closing a socket can take for ever (actors/mailbox_close.c). */
+static void hang_up(nng_socket s) {
+    mailbox_close_socket(s, NULL);
+}
+
 static ew_submit_reply receive(nng_socket req) {
     nng_msg *m;
     ew_submit_reply reply;
@@ -73,7 +79,7 @@ static void expect_put(nng_socket req, const char *key, const char *value) {
 static void put_at(stage *s, const char *value) {
     nng_socket req = dial(ew_worker_submit_url(s->worker));
     expect_put(req, "/sockets/a", value);
-    nng_close(req);
+    hang_up(req);
 }
 
 static void expect_tick(stage *s) {
@@ -88,7 +94,7 @@ static void expect_tick(stage *s) {
     assert_int_equal(ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note), EW_OK);
     assert_true(note.number > 0);
     nng_msg_free(m);
-    nng_close(sub);
+    hang_up(sub);
 }
 
 /* ---- stages ---- */
@@ -459,7 +465,7 @@ static void expect_tls_refusal(stage *s, const tls_world *w, const cert_paths *o
         nng_msleep(1);
     }
     assert_int_equal(stage_stats(s).connections, before);
-    nng_close(req);
+    hang_up(req);
 }
 
 static void set_files(ew_options *o, const char *cert, const char *key, const char *ca) {
@@ -481,12 +487,12 @@ static void test_tls(void **state) {
     assert_null(strstr(url, ":0"));
     assert_int_equal(dial_tls(&req, url, &w, &w.client), 0);
     expect_put(req, "/sockets/a", "with a certificate");
-    nng_close(req);
+    hang_up(req);
     expect_tls_refusal(&s, &w, NULL);
     expect_tls_refusal(&s, &w, &w.stranger);
     assert_int_equal(dial_tls(&req, url, &w, &w.client), 0);
     expect_put(req, "/sockets/a", "again");
-    nng_close(req);
+    hang_up(req);
     end_stage(&s);
     certs_free(w.ours);
     certs_free(w.theirs);
@@ -551,7 +557,7 @@ static void check_too_large(const char *url) {
     expect_put(req, "/sockets/a", "small");
     send_put(req, "/sockets/largest", (ew_slice){value, LIMIT - 100});
     assert_int_equal(receive(req).status, EW_OK);
-    nng_close(req);
+    hang_up(req);
     req = dial(ew_worker_submit_url(s.worker));
     if (strncmp(url, "inproc", 6) == 0) {
         expect_too_large(req, sizeof value);
@@ -559,7 +565,7 @@ static void check_too_large(const char *url) {
         send_put(req, "/sockets/huge", (ew_slice){value, sizeof value});
         assert_true(scene_until(has_silent, &s));
     }
-    nng_close(req);
+    hang_up(req);
     put_at(&s, "it goes on");
     ew_worker_stats stats = stage_stats(&s);
     assert_int_equal(stats.submits_too_large, strncmp(url, "inproc", 6) == 0 ? 3 : 2);
@@ -599,7 +605,7 @@ static void test_a_thousand_malformed_requests(void **state) {
         assert_int_equal(nng_send(req, "\x12\xff", 2, 0), 0);
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
-    nng_close(req);
+    hang_up(req);
     put_at(&s, "it goes on");
     assert_int_equal(stage_stats(&s).submits, 1);
     assert_int_equal(stage_stats(&s).submits_malformed, REQUESTS);

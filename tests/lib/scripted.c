@@ -32,7 +32,7 @@ struct scripted {
     pthread_mutex_t lock; /* what follows */
     pthread_cond_t came;
     grpc_slice message;
-    bool has_message, silent, gives_tokens, scripts_status;
+    bool has_message, silent, gives_tokens, scripts_members;
     uint64_t cluster;
     int status, refusals, refusal_status, token;
     char text[128], refusal_text[128];
@@ -120,17 +120,17 @@ static void give_token(incoming *c) {
 
 /* The question whose endpoint it is, which a client asks on each new connection. */
 static bool wants_identity(const incoming *c) {
-    return !c->server->scripts_status && grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Maintenance/Status") == 0;
+    return !c->server->scripts_members && grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Cluster/MemberList") == 0;
 }
 
 static void identify(incoming *c) {
     uint8_t bytes[64];
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
-    Pb__StatusResponse response = PB__STATUS_RESPONSE__INIT;
+    Pb__MemberListResponse response = PB__MEMBER_LIST_RESPONSE__INIT;
     header.cluster_id = c->server->cluster;
     header.revision = 1;
     response.header = &header;
-    grpc_slice message = grpc_slice_from_copied_buffer((char *)bytes, pb__status_response__pack(&response, bytes));
+    grpc_slice message = grpc_slice_from_copied_buffer((char *)bytes, pb__member_list_response__pack(&response, bytes));
     answer_with(c, &message, GRPC_STATUS_OK, "");
     grpc_slice_unref(message);
 }
@@ -272,9 +272,9 @@ void scripted_belong_to(scripted *s, uint64_t cluster) {
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_script_status(scripted *s, bool on) {
+void scripted_script_members(scripted *s, bool on) {
     pthread_mutex_lock(&s->lock);
-    s->scripts_status = on;
+    s->scripts_members = on;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -18,10 +18,10 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
 /* From now on, calls are taken and never answered. */
 void scripted_be_silent(scripted *s);
 
-/* A status call is answered as by a member of this cluster (1 at first), whatever the script says, and is not counted:
- * that is how clients ask whose an endpoint is. With scripted_script_status on it is a call as any other. */
+/* A MemberList call is answered as by a member of this cluster (1 at first), whatever the script says, and is not counted:
+ * that is how clients ask whose an endpoint is. With scripted_script_members on it is a call as any other. */
 void scripted_belong_to(scripted *s, uint64_t cluster);
-void scripted_script_status(scripted *s, bool on);
+void scripted_script_members(scripted *s, bool on);
 
 /* Whoever asks gets a token, of a new number each time; and `refusals` calls are closed with that status before the
  * answer counts. With GRPC_STATUS_OK the refusal is a watch's (ETCD P10): created and canceled, for the reason `text`.
