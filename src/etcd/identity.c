@@ -148,8 +148,8 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
     return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
-/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet. The
- * endpoint is used then: the call that follows has a token, and its answer names the cluster. */
+/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet.
+ * The endpoint is used then: the call that follows has a token, and its answer names the cluster. */
 static bool is_for_users(const question *q) {
     char text[512];
     bytes_text(q->text, text, sizeof text);

@@ -12,19 +12,33 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 static etcd_server *server;
 static char out[65536];
+static char folder[] = "/tmp/etcdworker-limits-XXXXXX", program[64];
+
+/* A copy that every user can run: the build folder may be below one that is root's alone. */
+static void copy_program(void) {
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(chmod(folder, 0755), 0);
+    snprintf(program, sizeof program, "%s/etcdworkerd", folder);
+    if (process_run((char *[]){"cp", (char *)daemon_built("etcdworkerd"), program, NULL}, out, sizeof out) != 0)
+        fail_msg("cp: %s", out);
+}
 
 static int set_up(void **state) {
+    copy_program();
     server = etcd_server_start(NULL);
     return daemon_open(state);
 }
 
 static int tear_down(void **state) {
+    unlink(program);
+    rmdir(folder);
     etcd_server_free(server);
     return daemon_close(state);
 }
@@ -39,7 +53,7 @@ static int run(const char *limit, bool as_user) {
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
     char *rest[] = {"prlimit",
                     flag,
-                    (char *)daemon_built("etcdworkerd"),
+                    program,
                     endpoints,
                     "--prefix=/limits",
                     "--elect=/seat",

@@ -120,7 +120,8 @@ static void give_token(incoming *c) {
 
 /* The question whose endpoint it is, which a client asks on each new connection. */
 static bool wants_identity(const incoming *c) {
-    return !c->server->scripts_members && grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Cluster/MemberList") == 0;
+    return !c->server->scripts_members &&
+           grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Cluster/MemberList") == 0;
 }
 
 static void identify(incoming *c) {
