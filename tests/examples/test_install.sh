@@ -100,7 +100,7 @@ target_link_libraries(archive etcdworker::static)
 add_executable(simulation simulation.c)
 target_link_libraries(simulation etcdworker::sim)
 END
-cmake -S "$dir" -B "$dir/build" -DCMAKE_PREFIX_PATH="$dir/usr" -DCMAKE_C_COMPILER="$cc" -DCMAKE_C_FLAGS="${flags[*]}" \
+cmake -G Ninja -S "$dir" -B "$dir/build" -DCMAKE_PREFIX_PATH="$dir/usr" -DCMAKE_C_COMPILER="$cc" -DCMAKE_C_FLAGS="${flags[*]}" \
     >"$dir/log" 2>&1 && cmake --build "$dir/build" >>"$dir/log" 2>&1 || { cat -- "$dir/log" && fail "find_package"; }
 for program in shared archive simulation; do
     "$dir/build/$program" || fail "the program $program, built with find_package"
