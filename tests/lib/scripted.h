@@ -18,8 +18,8 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
 /* From now on, calls are taken and never answered. */
 void scripted_be_silent(scripted *s);
 
-/* A MemberList call is answered as by a member of this cluster (1 at first), whatever the script says, and is not counted:
- * that is how clients ask whose an endpoint is. With scripted_script_members on it is a call as any other. */
+/* A MemberList call is answered as by a member of this cluster (1 at first), whatever the script says, and is not
+ * counted: that is how clients ask whose an endpoint is. With scripted_script_members on it is a call as any other. */
 void scripted_belong_to(scripted *s, uint64_t cluster);
 void scripted_script_members(scripted *s, bool on);
 
