@@ -43,7 +43,7 @@ cppcheck_all() {
     mkdir -p build/cppcheck
     cppcheck -q -j "$(nproc)" --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppressions-list=tests/lint/cppcheck.supp --library=tests/lint/cppcheck.cfg --cppcheck-build-dir=build/cppcheck \
-        --template='{file}:{line}: {severity}: {message} [{id}]' -i "$PWD/$build/generated" -i "$PWD/tests" \
+        --template='{file}:{line}: {severity}: {message} [{id}]' -i "$build/generated/" -i tests/ \
         --project="$build/compile_commands.json"
 }
 
