@@ -383,7 +383,7 @@ static void test_huge_headers(void **state) {
     page_server p = start_here(NULL, NULL);
     char *request = malloc(HUGE_BYTES + 200);
     assert_non_null(request);
-    int head = sprintf(request, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ");
+    int head = sprintf(request, "GET /livez HTTP/1.1\r\nX: ");
     memset(request + head, 'a', HUGE_BYTES);
     strcpy(request + head + HUGE_BYTES, "\r\n" CLOSE);
     int fd = open_idle(p.port, NULL);
