@@ -13,7 +13,7 @@ static void begin(stage *s) {
     stage_open(s, "/records");
     stage_set(s, "submit", "on");
     stage_set(s, "receipt_ttl_s", ttl);
-    stage_start(s);
+    stage_start_ready(s);
 }
 
 static void end(stage *s) {

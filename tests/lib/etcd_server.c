@@ -478,8 +478,9 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
         snprintf(endpoints + len, sizeof endpoints - len, "%s%s%s", node == s ? "" : ",", s->tls ? "https://" : "",
                  node->address);
     }
-    char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints};
-    int n = 2;
+    /* 5 s by default, which a busy machine may need. */
+    char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints, "--command-timeout=60s"};
+    int n = 3;
     va_list args;
     va_start(args, size);
     while (n < ARGS_MAX - 1 && (argv[n] = va_arg(args, char *)) != NULL)
