@@ -106,7 +106,7 @@ static void log_foreign(const inquiry *i, const question *q, uint64_t ours) {
                {"endpoints", i->client->endpoints});
 }
 
-static void judge(const inquiry *i, question *q, uint64_t ours) {
+static void judge(const inquiry *i, const question *q, uint64_t ours) {
     if (q->cluster == ours) {
         atomic_store(&q->to->foreign, 0);
         atomic_store(&i->client->refused, false);
@@ -135,16 +135,19 @@ static uint64_t decide(const inquiry *i) {
     return ours; /* another thread was faster */
 }
 
-static int fail_unanswered(const question *q, char *text, size_t size) {
+static int status_of(const question *q, char *text, size_t size) {
     bytes_text(q->text, text, size);
+    return method_status(ETCD_MEMBER_LIST, &(method_end){.code = q->code, .text = text});
+}
+
+static int fail_unanswered(const question *q, char *text, size_t size) {
+    int status = status_of(q, text, size);
     if (q->starved)
         return EW_ERR_UNAVAILABLE; /* for the moment */
     if (q->code == GRPC_STATUS_OK) {
         snprintf(text, size, "member list: the answer does not name its cluster");
         return EW_ERR_BAD_ANSWER;
     }
-    method_end end = {.code = q->code, .text = text};
-    int status = method_status(ETCD_MEMBER_LIST, &end);
     return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
@@ -152,9 +155,7 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
  * The endpoint is used then: the call that follows has a token, and its answer names the cluster. */
 static bool is_for_users(const question *q) {
     char text[512];
-    bytes_text(q->text, text, sizeof text);
-    method_end end = {.code = q->code, .text = text};
-    int status = method_status(ETCD_MEMBER_LIST, &end);
+    int status = status_of(q, text, sizeof text);
     return status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_DENIED;
 }
 
@@ -172,14 +173,12 @@ static int conclude(const inquiry *i, char *text, size_t size) {
     for (size_t k = 0; k < i->count; k++) {
         const question *q = &i->list[k];
         if (q->cluster != 0)
-            judge(i, (question *)(uintptr_t)q, ours);
+            judge(i, q, ours);
         else if (is_for_users(q))
             backend_settle(q->to, i->kind, q->seen, MEMBERSHIP_OURS);
     }
-    if (i->asked->cluster == 0 && is_for_users(i->asked))
-        return EW_OK;
     if (i->asked->cluster == 0)
-        return fail_unanswered(i->asked, text, size);
+        return is_for_users(i->asked) ? EW_OK : fail_unanswered(i->asked, text, size);
     if (!backends_are_foreign(i->set->backends, i->set->targets.count))
         return EW_OK;
     snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, (unsigned long long)i->asked->cluster,
