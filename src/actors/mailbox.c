@@ -51,7 +51,7 @@ struct mailbox {
     size_t responder_count;
 };
 
-static int monotonic_cond_init(pthread_cond_t *cond) {
+int mailbox_cond_init(pthread_cond_t *cond) {
     pthread_condattr_t attr;
     if (pthread_condattr_init(&attr) != 0)
         return -1;
@@ -61,7 +61,7 @@ static int monotonic_cond_init(pthread_cond_t *cond) {
     return rv;
 }
 
-static struct timespec timespec_of(int64_t deadline_ms) {
+struct timespec mailbox_timespec(int64_t deadline_ms) {
     return (struct timespec){.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
 }
 
@@ -125,7 +125,7 @@ void mailbox_message_free(mailbox_message *m) {
 }
 
 void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only) {
-    struct timespec until = timespec_of(deadline_ms);
+    struct timespec until = mailbox_timespec(deadline_ms);
     pthread_mutex_lock(&mb->lock);
     mb->waiting = true;
     mb->outcome_only = outcome_only;
@@ -153,7 +153,7 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
     mb->arrived = arrived;
     mb->arg = arg;
     mb->receiving = true;
-    int rv = monotonic_cond_init(&mb->filled) == 0 ? nng_pull0_open(&mb->pull) : NNG_ENOMEM;
+    int rv = mailbox_cond_init(&mb->filled) == 0 ? nng_pull0_open(&mb->pull) : NNG_ENOMEM;
     if (rv != 0) {
         pthread_mutex_destroy(&mb->lock);
         free(ring);
@@ -516,7 +516,7 @@ bool outbox_busy(outbox *ob) {
 }
 
 void outbox_flush(outbox *ob, int64_t deadline_ms) {
-    struct timespec until = timespec_of(deadline_ms);
+    struct timespec until = mailbox_timespec(deadline_ms);
     pthread_mutex_lock(&ob->lock);
     while (ob->busy && pthread_cond_timedwait(&ob->emptied, &ob->lock, &until) == 0) {
     }
@@ -526,7 +526,7 @@ void outbox_flush(outbox *ob, int64_t deadline_ms) {
 int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err) {
     *out = NULL;
     outbox *ob = calloc(1, sizeof *ob);
-    if (ob == NULL || pthread_mutex_init(&ob->lock, NULL) != 0 || monotonic_cond_init(&ob->emptied) != 0) {
+    if (ob == NULL || pthread_mutex_init(&ob->lock, NULL) != 0 || mailbox_cond_init(&ob->emptied) != 0) {
         free(ob);
         return ew_fail(err, EW_ERR_NO_MEMORY, "outbox to %s", url);
     }

@@ -95,7 +95,7 @@ int publisher_open(publisher **out, const mailbox_place *place, ew_error *err);
 void publisher_send(publisher *p, ew_slice body);
 void publisher_close(publisher *p); /* NULL is fine */
 
-/* The listening socket of one of these, to look at; NULL if there is none. Valid until it is closed. */
+/* The listening socket of one of these, to look at; NULL without one. Valid until it is closed. */
 typedef struct listening listening;
 listening *mailbox_listened(const mailbox *mb); /* for messages */
 listening *mailbox_served(const mailbox *mb);   /* for requests */

@@ -9,7 +9,6 @@
 #include "etcd/etcd.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -52,18 +51,15 @@ static void *close_socket(void *arg) {
 
 /* NULL without memory or a thread. */
 static closing *start(nng_socket s, void *owner) {
-    pthread_condattr_t attr;
     pthread_t thread;
     closing *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (c == NULL || mailbox_cond_init(&c->ended) != 0) {
+        free(c);
         return NULL;
+    }
     c->socket = s;
     c->owner = owner;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_mutex_init(&c->lock, NULL);
-    pthread_cond_init(&c->ended, &attr);
-    pthread_condattr_destroy(&attr);
     if (pthread_create(&thread, NULL, close_socket, c) != 0) {
         closing_free(c);
         return NULL;
@@ -73,8 +69,7 @@ static closing *start(nng_socket s, void *owner) {
 }
 
 static bool await(closing *c) {
-    int64_t deadline_ms = etcd_now_ms() + (atomic_load(&stuck) ? STUCK_MS : CLOSE_MS);
-    struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
+    struct timespec until = mailbox_timespec(etcd_now_ms() + (atomic_load(&stuck) ? STUCK_MS : CLOSE_MS));
     int late = 0;
     pthread_mutex_lock(&c->lock);
     while (!c->done && late != ETIMEDOUT)

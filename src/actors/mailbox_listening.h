@@ -7,6 +7,12 @@
 
 #include <nng/nng.h>
 #include <nng/supplemental/tls/tls.h>
+#include <pthread.h>
+#include <time.h>
+
+/* A condition whose waits end by the clock of etcd_now_ms; 0, or an error. And a time of that clock. */
+int mailbox_cond_init(pthread_cond_t *cond);
+struct timespec mailbox_timespec(int64_t deadline_ms);
 
 /* Closes the socket. False: nng does not come to an end with it, and `owner`, which its callbacks use, must not be
  * freed. */

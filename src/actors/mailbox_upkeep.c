@@ -173,7 +173,7 @@ static void give_descriptors_back(listening *l, int64_t now_ms) {
                {"url", l->url, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
-/* Closes or replaces the listener where it has to be. False if there is none. */
+/* Closes or replaces the listener where it has to be. False: it is closed. */
 static bool keep_listener(listening *l, int64_t now_ms) {
     if (l->closed && may_replace(l, now_ms)) {
         open_listener(l, now_ms, "it was closed");
