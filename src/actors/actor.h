@@ -37,12 +37,12 @@ struct ew_actor {
     outbox *outbox;
     outbox *down_outbox; /* where the end is told: `outbox`, unless the actor says otherwise before it is launched */
     bool started;        /* `start` was called */
-    bool malformed;      /* a body that is no message was dropped. Of whoever takes */
-    bool out_of_memory;  /* a message is lost: the actor must end. Of whoever takes and sends */
+    bool malformed;      /* a body that is no message was dropped. Of the thread that takes */
+    bool out_of_memory;  /* a message is lost: the actor must end. Of the thread that takes and sends */
 
     _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
     _Atomic uint64_t bad_messages;
-    log_limit bad_limit; /* of whoever takes */
+    log_limit bad_limit; /* of the thread that takes */
 
     /* The end: written on the loop's thread, read after the last round. */
     bool ended, told; /* told: DOWN has been sent */

@@ -1,5 +1,5 @@
 /* What a unit may write: puts and deletes of single keys below the prefix, and in its else branch reads alone. Whoever
- * sends a batch may be mistaken, and etcd does what it is told. */
+ * sends a batch may be mistaken, and etcd carries out every request. */
 #include "core/committing_private.h"
 
 #include "core/arena.h"

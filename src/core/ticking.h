@@ -135,7 +135,7 @@ void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out);
  * is valid until the next call on the core. */
 bool ticking_take_update(ticking *t, ew_event *event);
 
-/* The reads of whoever only checks: they are not noted. */
+/* Reads that only check: they are not noted. */
 int ticking_peek(const ew_tick *tick, ew_slice key, ew_entry *out);
 bool ticking_peek_scan(const ew_tick *tick, ew_slice prefix, ew_entry *e);
 size_t ticking_peek_count(const ew_tick *tick);

@@ -2,14 +2,13 @@
  * comes over them that is too large or malformed (docs/architecture.md, Who may reach a socket). */
 #include "actors/mailbox_listening.h"
 #include "lib/certs.h"
-#include "lib/scenario.h"
+#include "lib/requester.h"
 
 #include <etcdworker/actor.h>
 #include <etcdworker/log.h>
 
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/sub.h>
-#include <nng/protocol/reqrep0/req.h>
 #include <nng/supplemental/tls/tls.h>
 #include <nng/supplemental/util/platform.h>
 
@@ -47,24 +46,10 @@ static void hang_up(nng_socket s) {
     mailbox_close_socket(s, NULL);
 }
 
-static ew_submit_reply receive(nng_socket req) {
-    nng_msg *m;
-    ew_submit_reply reply;
-    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
-    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
-    nng_msg_free(m);
-    return reply;
-}
-
 static void send_put(nng_socket req, const char *key, ew_slice value) {
-    void *body;
-    size_t size;
     ew_submit *s = ew_submit_new();
     ew_submit_put(s, ew_str(key), value);
-    assert_int_equal(ew_submit_pack(s, &body, &size), EW_OK);
-    ew_submit_free(s);
-    assert_int_equal(nng_send(req, body, size, 0), 0);
-    free(body);
+    send_submit(req, s);
 }
 
 static void expect_put(nng_socket req, const char *key, const char *value) {
