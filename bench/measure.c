@@ -130,11 +130,15 @@ static json_t *make_row(const char *unit, json_t *runs, const histogram *all, co
     const char *key;
     json_t *value;
     double min, max;
-    json_object_foreach(json_array_get(runs, 0), key, value) {
-        set(row, key, median(runs, key, &min, &max));
-        if (strcmp(key, "ratio") == 0) {
-            set(row, "ratio_min", min);
-            set(row, "ratio_max", max);
+    size_t i;
+    json_t *run;
+    json_array_foreach(runs, i, run) { /* each: a short run may lack what another one has */
+        json_object_foreach(run, key, value) {
+            set(row, key, median(runs, key, &min, &max));
+            if (strcmp(key, "ratio") == 0) {
+                set(row, "ratio_min", min);
+                set(row, "ratio_max", max);
+            }
         }
     }
     set_percentiles(row, all);
