@@ -57,6 +57,14 @@ static const char *quotient(const json_t *row, const char *name, char *out, size
     return out;
 }
 
+/* As narrow as a time, and with a decimal where that counts: an event takes a few microseconds. */
+static void print_cpu(double us, char *out, size_t size) {
+    if (us < 1000)
+        snprintf(out, size, "%.1f us", us);
+    else
+        report_time(us, out, size);
+}
+
 static void print_row_narrow(FILE *out, const char *name, const json_t *row) {
     char rate[64], key[64], ratio[16], p50[16], p99[16], cpu[64], cpu_ratio[16];
     report_rate_name(row, key, sizeof key);
@@ -64,7 +72,7 @@ static void print_row_narrow(FILE *out, const char *name, const json_t *row) {
     report_time(measure_number(row, "latency_p50_us", 0), p50, sizeof p50);
     report_time(measure_number(row, "latency_p99_us", 0), p99, sizeof p99);
     snprintf(key, sizeof key, "cpu_us_per_%s", unit_of(row));
-    snprintf(cpu, sizeof cpu, "%.1f us", measure_number(row, key, 0));
+    print_cpu(measure_number(row, key, 0), cpu, sizeof cpu);
     snprintf(key, sizeof key, "switches_per_%s", unit_of(row));
     fprintf(out, "%-13s %16s %6s %8s %8s %9s %6s %7.1f\n", name, rate, quotient(row, "ratio", ratio, sizeof ratio), p50,
             p99, cpu, quotient(row, "cpu_ratio", cpu_ratio, sizeof cpu_ratio), measure_number(row, key, 0));
@@ -95,7 +103,7 @@ static void print_row_wide(FILE *out, const char *name, const json_t *row) {
     report_remark(row, remark, sizeof remark);
     char cpu[64], cpu_ratio[16] = "-", switches[64];
     snprintf(key, sizeof key, "cpu_us_per_%s", unit);
-    snprintf(cpu, sizeof cpu, "%.1f us", measure_number(row, key, 0));
+    print_cpu(measure_number(row, key, 0), cpu, sizeof cpu);
     if (measure_number(row, "cpu_ratio", 0) > 0)
         snprintf(cpu_ratio, sizeof cpu_ratio, "%.2f", measure_number(row, "cpu_ratio", 0));
     snprintf(key, sizeof key, "switches_per_%s", unit);
@@ -115,9 +123,10 @@ double report_steps(const json_t *row, double *us) {
 }
 
 const char *report_step(const json_t *row, step s, char *out, size_t size) {
+    double us = measure_number(row, step_field(s), 0);
     snprintf(out, size, "-");
     if (json_object_get(row, step_field(s)) != NULL)
-        snprintf(out, size, "%.1f", measure_number(row, step_field(s), 0));
+        snprintf(out, size, us < 1e4 ? "%.1f" : "%.0f", us);
     return out;
 }
 
@@ -147,7 +156,7 @@ static void print_steps(FILE *out, const json_t *workloads) {
         fprintf(out, "%-13s", name);
         for (step s = 0; s < STEPS; s++)
             fprintf(out, " %7s", report_step(row, s, text, sizeof text));
-        fprintf(out, " %8.1f\n", sum);
+        fprintf(out, sum < 1e5 ? " %8.1f\n" : " %8.0f\n", sum);
     }
 }
 

@@ -20,10 +20,10 @@ stage() {
     echo "== $name: $((SECONDS - began)) s"
 }
 
-# build PRESET [CMAKE ARGUMENT...]: quiet unless it fails.
+# build PRESET [TARGET]: quiet unless it fails.
 build() {
-    local preset=$1 log=build/check/build-$1.log
-    { cmake --preset "$@" && cmake --build --preset "$preset" --parallel "$jobs"; } >"$log" 2>&1 || {
+    local log=build/check/build-$1.log
+    { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$jobs" ${2:+--target "$2"}; } >"$log" 2>&1 || {
         sed -n '/FAILED:\|CMake Error\|error:/,$p' -- "$log"
         return 1
     }
@@ -44,16 +44,16 @@ tests() {
     ctest --preset "$1" --parallel "$((3 * jobs))"
 }
 
-stage "build with clang for libFuzzer, warnings are errors" build fuzz
+# One build of clang's is linted, tested and fuzzed. What has threads is built once more, for ThreadSanitizer.
+stage "build with clang, AddressSanitizer, UBSan and libFuzzer, warnings are errors" build fuzz
 stage "lint" tests/lint/lint.sh
 stage "build with gcc as it is shipped, warnings are errors" build_shipped
-stage "build with AddressSanitizer and UBSan, warnings are errors" build asan
-stage "tests with AddressSanitizer and UBSan" tests asan
-stage "build with ThreadSanitizer, warnings are errors" build tsan
+stage "tests with AddressSanitizer and UBSan" tests asan-fuzz
+stage "fuzzing" tests/fuzz/run.sh 5
+stage "build with ThreadSanitizer and gcc, warnings are errors" build tsan integration_tests
 stage "tests with ThreadSanitizer" tests tsan
 stage "build the release" build release
 stage "faults, and mistakes that must be found" tests faults
 stage "tests with valgrind" tests/valgrind.sh
 stage "the protocol's model" sh tests/model/check.sh "$PWD/build"
-stage "fuzzing" tests/fuzz/run.sh 5
 echo "all stages: $SECONDS s"

@@ -17,9 +17,8 @@
 
 #include <cmocka.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#ifdef EW_FINDS_LEAKS
 #include <sanitizer/lsan_interface.h>
-#define LEAKS_ARE_LOOKED_FOR 1
 #endif
 
 enum { WAIT_MS = 30000, SOME = 200 };
@@ -27,7 +26,7 @@ enum { WAIT_MS = 30000, SOME = 200 };
 /* A message that is just passing from one socket to another when one of them closes is leaked by nng 1.5. The tests
  * that close sockets on purpose at such moments do not count what this thread allocates. */
 static void ignore_leaks(bool on) {
-#ifdef LEAKS_ARE_LOOKED_FOR
+#ifdef EW_FINDS_LEAKS
     if (on)
         __lsan_disable();
     else

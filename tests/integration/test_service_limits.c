@@ -110,7 +110,7 @@ static void test_threads(void **state) {
 
 static void test_address_space(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
     skip(); /* a sanitizer reserves terabytes */
 #endif
     unsigned long long needed = 0;
@@ -122,7 +122,7 @@ static void test_address_space(void **state) {
 /* The stacks of threads count as data. */
 static void test_data(void **state) {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
     skip(); /* a sanitizer maps much more */
 #endif
     unsigned long long needed = 0;

@@ -34,7 +34,7 @@ enum {
 };
 
 /* AddressSanitizer keeps what was freed for a while, and finds leaks by itself. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
 enum { MEMORY_TELLS = 0 };
 #else
 enum { MEMORY_TELLS = 1 };

@@ -15,8 +15,8 @@
 #define COUNTER "/a/meta/ticdc-delete-etcd-key-count"
 
 typedef struct sent {
-    uint8_t bytes[131072];
     size_t len;
+    uint8_t bytes[131072];
 } sent;
 
 typedef struct world {
@@ -148,8 +148,9 @@ static inline void applied_lost(world *w) {
 
 /* What was sent is on its way for ever, or until `late`. */
 static inline sent *delayed(world *w) {
-    sent *copy = malloc(sizeof *copy);
-    *copy = w->last;
+    size_t size = offsetof(sent, bytes) + w->last.len;
+    sent *copy = malloc(size);
+    memcpy(copy, &w->last, size);
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     return copy;
 }
@@ -190,8 +191,9 @@ typedef struct batch {
 } batch;
 
 static inline batch *batch_new(uint64_t number, int64_t counter) {
-    batch *b = calloc(1, sizeof *b);
+    batch *b = malloc(sizeof *b);
     msg__patches__init(&b->patches);
+    b->used = 0;
     b->patches.batch = number;
     b->patches.delete_counter = counter;
     b->patches.units = b->list;
@@ -315,7 +317,7 @@ static inline void batch_put(batch *b, const char *key, int64_t mod, const char 
 /* Gives the batch to the core, and frees it: the core has copied what it keeps. */
 static inline void give(world *w, batch *b) {
     step(w, (committing_event){.type = COMMITTING_BATCH, .patches = &b->patches});
-    memset(b->bytes, 0xee, sizeof b->bytes);
+    memset(b->bytes, 0xee, b->used);
     free(b);
 }
 

@@ -191,7 +191,7 @@ static void bytes_are_those_of_malloc(void **state) {
     (void)state;
     if (getenv("EW_VALGRIND")) /* its malloc is another one */
         return;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
     skip(); /* their malloc is another one */
 #endif
     char value[600] = {0};
@@ -217,7 +217,7 @@ static void a_million_keys_stay_within_their_memory(void **state) {
     if (getenv("EW_VALGRIND")) /* whose own memory is counted too */
         return;
     mirror *m = *state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
     skip();
 #endif
     const size_t keys = 1000000;

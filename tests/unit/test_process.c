@@ -91,7 +91,7 @@ static void test_freed_memory_is_kept(void **state) {
     (void)state;
     if (getenv("EW_VALGRIND")) /* its malloc is another one */
         skip();
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef EW_SANITIZED
     skip(); /* their malloc is another one */
 #endif
     assert_in_a_process(keeps_none);
