@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/unpack.h"
 
+#include <stdio.h>
 #include <time.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -79,6 +80,14 @@ bool __wrap_stream_has_begun(const etcd_stream *s);
 bool __wrap_stream_has_begun(const etcd_stream *s) {
     CHECK(s == &stream && s->open);
     return true;
+}
+
+void __wrap_identity_explain(ew_client *c, etcd_queue *q, etcd_method method, char *out, size_t size);
+
+void __wrap_identity_explain(ew_client *c, etcd_queue *q, etcd_method method, char *out, size_t size) {
+    (void)c, (void)q;
+    CHECK(method == ETCD_WATCH);
+    snprintf(out, size, "no connection");
 }
 
 etcd_call *__wrap_etcd_call_start(ew_client *c, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
