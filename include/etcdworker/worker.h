@@ -123,10 +123,10 @@ typedef struct ew_worker_stats {
     uint64_t submits_refused, submits_malformed, submits_too_large;
 
     /* Connections to submit_url and ticks_url; connections to submit_url that ended without a request, which includes
-     * those whose request was far over max_submit_bytes; and refused connections, which are not in the other two: they
-     * had no valid client certificate, were opened by a web page, did not read their replies, or had been idle the
-     * longest when there was one too many. A connection whose handshake (WebSocket or other) is not complete is in none
-     * of them. */
+     * those whose request was far over max_submit_bytes; and refused connections, which are not counted as ended
+     * without a request: they had no valid client certificate, were opened by a web page, did not read their replies,
+     * or had been idle the longest when there was one too many. A connection whose handshake (WebSocket or other) is
+     * not complete is in none of them. */
     uint64_t connections, connections_silent, connections_refused;
 } ew_worker_stats;
 
