@@ -70,6 +70,8 @@
  *
  * OPTION STRUCTS start zeroed, and their macro sets `size`: `&EW_GET_OPTIONS(.limit = 10)`. NULL means all defaults.
  *
+ * NUMBERS. A time or size that names neither an option nor etcd is a constant of this library.
+ *
  * CAVEATS
  *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn. In
  *    a child, every object that the parent made from a client is refused with EW_ERR_STATE, and closing it does
@@ -395,6 +397,7 @@ typedef struct ew_member_status {
     bool has_errors; /* the member has active alarms, or its data are corrupt */
 } ew_member_status;
 
+/* Asks one member for its status. EW_ERR_INVALID: `size` is not set. */
 EW_API int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err);
 
 typedef struct ew_member {
@@ -407,6 +410,7 @@ typedef struct ew_member {
 
 typedef struct ew_members ew_members;
 
+/* Gets the members of the cluster. On success the caller frees `*out` with ew_members_free. */
 EW_API int ew_client_members(ew_client *client, ew_members **out, ew_error *err);
 EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL if there is no i-th member */
 EW_API void ew_members_free(ew_members *m);                           /* `m` may be NULL */

@@ -81,6 +81,7 @@ typedef struct ew_tick_note {
     uint32_t groups;  /* the number of groups that the tick made */
 } ew_tick_note;
 
+/* Unpacks a tick note. EW_ERR_BAD_MESSAGE: the body is not a tick note. EW_ERR_NO_MEMORY. Any thread. */
 EW_API int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out);
 
 #ifdef __cplusplus

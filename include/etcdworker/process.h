@@ -12,9 +12,10 @@ extern "C" {
 /* Checks that the process may have the threads, open files and address space that a worker needs. gRPC and nng abort or
  * crash if a thread cannot be started, so this function really tries it. EW_ERR_SYSTEM: the detail names the limit, its
  * value, and the smallest sufficient value: about 33 threads on two CPUs and 36 open files in addition to those that
- * the process already has, and 160 MiB of address space in addition to the threads' stacks. If the address space or the
- * data segment is limited (RLIMIT_AS, RLIMIT_DATA), malloc is restricted to two arenas from then on. Call it before the
- * first client is opened. Once it has succeeded, further calls do nothing. */
+ * the process already has, and 160 MiB of address space in addition to the threads' stacks. These values were measured
+ * with nng 1.5 and gRPC 1.51, and include a reserve. If the address space or the data segment is limited (RLIMIT_AS,
+ * RLIMIT_DATA), malloc is restricted to two arenas from then on. Call it before the first client is opened. Once it has
+ * succeeded, further calls do nothing. */
 EW_API int ew_process_check_limits(ew_error *err);
 
 /* Prepares the calling process. Call it first in main, before a second thread exists, because threads inherit the
