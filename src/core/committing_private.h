@@ -100,8 +100,8 @@ struct committing {
     committing_unit *units;
     int64_t *revisions; /* of the committed units */
     size_t unit_count;
-    size_t next;      /* the first undecided unit */
-    size_t limit;     /* the first unit that will not be sent: `unit_count` until a unit is refused */
+    size_t next;  /* the first undecided unit */
+    size_t limit; /* the first unit that will not be sent, because it was refused or is malformed; else `unit_count` */
     size_t together;  /* how many units may share a transaction */
     int limit_status; /* the result of the unit at `limit` */
     int64_t conflict_revision;
