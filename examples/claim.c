@@ -1,16 +1,17 @@
-/* A decision of a tick, done right: a member of a crew claims jobs, oldest first, until all are claimed.
+/* A decision made in a tick, correctly: a member of a crew claims jobs, oldest first, until all jobs are claimed.
  *
  *     claim [ENDPOINTS [MEMBER]]
  *
- * Jobs are keys below /claims/jobs/, members below /claims/crew/, and the member that works on the job NAME is the
- * value of /claims/taken/NAME. Any number of these programs may run, while others add and delete jobs and members.
+ * Jobs are keys below /claims/jobs/, members are keys below /claims/crew/, and the value of /claims/taken/NAME is the
+ * member that works on the job NAME. Any number of these programs may run, while other clients add and delete jobs and
+ * members.
  *
- * The tick decides on what it reads: this is the oldest free job, and the member is there. By the time its group
- * commits, the job may be deleted, the member gone, or the job taken by another. ew_group_expect says that the group
- * stands on these three keys: if any of them has changed, etcd refuses the transaction, the group is dropped, and the
- * next tick decides on what is there then. So a claim always implies a job and a member. ew_group_guard would not do: a
- * refused group is evaluated again on the newer state, in which it would guard the job's absence. A tick that reads
- * only little could say ew_group_expect_reads(g) instead, with `.track_reads = true` in its reactor. */
+ * The tick decides from what it reads: which job is the oldest free one, and that the member exists. Before its group
+ * commits, the job or the member may be deleted, or another member may take the job. ew_group_expect makes these three
+ * keys conditions of the group: if one of them has changed, etcd refuses the transaction, the group is dropped, and the
+ * next tick decides again from the newer state. So every claim has an existing job and member. ew_group_guard is not
+ * enough: a refused group is evaluated again on the newer state, where it would guard the job's absence. A tick that
+ * reads only a little can call ew_group_expect_reads(g) instead, with `.track_reads = true` in its reactor. */
 #include <etcdworker/etcdworker.h>
 
 #include <stdio.h>
@@ -21,7 +22,7 @@
 
 typedef struct claimer {
     const char *member;
-    char job[256]; /* that was decided on last */
+    char job[256]; /* the job of the last decision */
 } claimer;
 
 static ew_slice join(char *out, size_t size, const char *folder, ew_slice name) {
@@ -34,10 +35,10 @@ static void decided(void *arg, int status, int64_t revision) {
     if (status == EW_OK)
         printf("%s took %s at revision %lld\n", c->member, c->job, (long long)revision);
     else if (status == EW_ERR_STALE)
-        printf("%s was late for %s\n", c->member, c->job); /* the next tick looks again */
+        printf("%s did not take %s: a key has changed\n", c->member, c->job); /* the next tick decides again */
 }
 
-/* The name of the job that was created first and is not taken; false if there is none. */
+/* Finds the free job that was created first; false if there is none. */
 static bool find_job(const ew_tick *t, ew_slice *name) {
     char key[512];
     int64_t oldest = INT64_MAX;
@@ -73,7 +74,7 @@ static int tick(void *self, ew_tick *t) {
     ew_group_expect(g, taken_key);
     ew_group_put(g, taken_key, ew_str(c->member));
     ew_group_on_done(g, decided, c);
-    return EW_OK; /* a group keeps its first error, and the worker looks at it */
+    return EW_OK; /* the group keeps its first error, and the worker checks it */
 }
 
 int main(int argc, char **argv) {

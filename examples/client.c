@@ -1,4 +1,4 @@
-/* The client by itself: put, range, a transaction, a watch.      client [ENDPOINTS] */
+/* The client without a worker: put, range, a transaction, a watch.      client [ENDPOINTS] */
 #include <etcdworker/client.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +28,9 @@ int main(int argc, char **argv) {
         must(ew_options_set(options, "endpoints", argv[1], &err));
     must(ew_client_open(&client, options, &err));
     ew_options_free(options);
-    must(ew_watch_open(&watch, client, all, NULL, &err)); /* sees everything that is written from now on */
+    must(ew_watch_open(&watch, client, all, NULL, &err)); /* sees every later write */
     must(ew_client_put(client, EW_STR("/example/greeting"), EW_STR("hello"), NULL, NULL, &err));
-    ew_txn *t = ew_txn_new(); /* makes the key if nobody has it; otherwise reads who does */
+    ew_txn *t = ew_txn_new(); /* creates the key if it is absent, otherwise reads its owner */
     ew_txn_if(t, ew_keys_one(owner), EW_CREATE_REVISION, EW_EQUAL, 0);
     ew_txn_put(t, EW_THEN, owner, EW_STR("me"), NULL);
     ew_txn_get(t, EW_ELSE, ew_keys_one(owner), NULL);
@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < ew_result_count(result); i++)
         print("found", ew_result_at(result, i));
     ew_result_free(result);
-    printf("watching; end it with: etcdctl put /example/stop now\n");
+    printf("watching; to end: etcdctl put /example/stop now\n");
     fflush(stdout);
     for (bool stopped = false; !stopped;) {
         ew_watch_batch batch;

@@ -1,9 +1,9 @@
-/* A counter that any number of processes may raise at the same time, each a thousand times.
+/* A counter that any number of processes may increment at the same time, each a thousand times.
  *
  *     counter [ENDPOINTS [ROUNDS]]
  *
- * Every tick asks for one more. When somebody else was faster, etcdworker runs `increment` again on the newer value: no
- * increment is lost, and none counts twice. */
+ * Every tick increments once. If another process changed the counter first, etcdworker runs `increment` again on the
+ * newer value: no increment is lost, and none is counted twice. */
 #include <etcdworker/etcdworker.h>
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ static int increment(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t value = 0;
     if (current != NULL && !ew_slice_int(current->value, &value))
-        return EW_ERR_REACTOR; /* somebody wrote what is no number: better no count than a wrong one */
+        return EW_ERR_REACTOR; /* the value is not a number: better no count than a wrong one */
     return ew_value_set_int(next, value + 1);
 }
 

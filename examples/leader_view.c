@@ -1,10 +1,10 @@
-/* A reactor with a model of its own: it follows who leads, as etcdctl's elections record it.
+/* A reactor with a model of its own: it prints the leader of an election that uses etcdctl's keys.
  *
  *     leader_view ELECTION [ENDPOINTS]         in another terminal: etcdctl elect ELECTION me
  *
- * An election is a prefix with one key for each candidate; the one with the lowest create revision leads. etcdworker's
- * events carry the revision of the last change, and a candidate's key is written once, so the model keeps the revision
- * of the first event of each key. */
+ * An election is a prefix with one key for each candidate; the candidate with the lowest create revision is the leader.
+ * An event has the revision of the key's last change, and a candidate's key is written once, so the model keeps the
+ * revision of each key's first event. */
 #include <etcdworker/etcdworker.h>
 
 #include <signal.h>
@@ -14,16 +14,16 @@
 
 typedef struct candidate {
     struct candidate *next;
-    int64_t since; /* revision */
+    int64_t since; /* revision of the key's first event */
     char name[64];
-    char key[]; /* as long as the key */
+    char key[]; /* NUL-terminated */
 } candidate;
 
 typedef struct view {
     candidate *candidates;
     char leader[64];
-    size_t seen; /* leaders so far */
-    size_t most; /* end after so many; 0: never */
+    size_t seen; /* number of leaders so far */
+    size_t most; /* end after this many leaders; 0: never */
 } view;
 
 static candidate **find(view *v, ew_slice key) {
@@ -86,7 +86,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: leader_view ELECTION [ENDPOINTS [LEADERS]]\n");
         return 2;
     }
-    /* Signals are waited for, not handled: blocked before the first thread starts, so that every thread inherits it. */
+    /* Signals are waited for, not handled. Block them before the first thread starts, because threads inherit the
+     * mask. */
     sigset_t stop;
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);
@@ -97,7 +98,7 @@ int main(int argc, char **argv) {
     ew_options *o = ew_options_new();
     int status = ew_options_set(o, "prefix", argv[1], &err);
     if (status == EW_OK)
-        status = ew_options_set(o, "prefix_match", "textual", &err); /* etcdctl may leave out the leading slash */
+        status = ew_options_set(o, "prefix_match", "textual", &err); /* etcdctl accepts names without a leading slash */
     if (status == EW_OK && argc > 2)
         status = ew_options_set(o, "endpoints", argv[2], &err);
     if (status == EW_OK)

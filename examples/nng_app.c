@@ -1,11 +1,11 @@
 /* An nng application that embeds a worker, submits patch groups to it over a REQ socket, and subscribes to its ticks.
  *
  *     nng_app [ENDPOINTS]               worker and orders in one process, over inproc://
- *     nng_app serve DIR [ENDPOINTS]     the worker alone, until SIGINT or SIGTERM; it listens in the directory DIR
- *     nng_app order DIR                 the orders alone, from another process, over ipc://DIR/...
+ *     nng_app serve DIR [ENDPOINTS]     only the worker, until SIGINT or SIGTERM; it listens in the directory DIR
+ *     nng_app order DIR                 only the orders, from another process, over ipc://DIR/...
  *
- * The sockets are the application's own: the worker only listens at the URLs it names. Who may open the socket files in
- * DIR (mode 0660) may order. From other hosts, requests come over tls+tcp:// with a client certificate. */
+ * The application's sockets are its own; the worker only listens at its URLs. Every program that may open the socket
+ * files in DIR (mode 0660) may order. Programs on other hosts use tls+tcp:// with a client certificate. */
 #include <etcdworker/etcdworker.h>
 
 #include <nng/nng.h>
@@ -19,7 +19,7 @@
 
 enum { ORDERS = 5, TIMEOUT_MS = 10000, TRIES = 1000 };
 
-/* The reactor: it bills what was ordered, once. */
+/* The reactor: replaces each order by a bill, exactly once. */
 static int bill(void *self, ew_tick *t) {
     (void)self;
     ew_entry e = {0};
@@ -35,7 +35,7 @@ static int bill(void *self, ew_tick *t) {
 }
 
 /* Sends the request and waits for its reply. The socket sends it again by itself, after a while and when its connection
- * breaks: that is the same submit, and is applied once. */
+ * breaks. That is the same submit, and it is applied once. */
 static int request(nng_socket req, const void *body, size_t size, ew_submit_reply *reply) {
     nng_msg *answer;
     int rv = nng_send(req, (void *)(uintptr_t)body, size, 0);
@@ -48,14 +48,14 @@ static int request(nng_socket req, const void *body, size_t size, ew_submit_repl
     return status;
 }
 
-/* Whether the submit is decided: committed, or refused for good. Otherwise the same one is sent again. */
+/* Returns whether the submit is decided: committed, or refused permanently. Otherwise send the same submit again. */
 static bool is_decided(int status) {
     return status != EW_ERR_UNAVAILABLE && status != EW_ERR_BUSY && status != EW_ERR_NO_MEMORY &&
            status != EW_ERR_UNKNOWN_OUTCOME;
 }
 
-/* Orders something, and waits until it is in etcd. Should this program end in the middle, its order may or may not be
- * there: a program that wants to know keeps an identity of its own on disk (ew_submit_identity). */
+/* Puts an order, and waits until it is in etcd. If this program ends before that, the order may or may not be in etcd.
+ * A program that must know stores an identity of its own on disk (ew_submit_identity). */
 static int order(nng_socket req, int number, ew_submit_reply *reply) {
     char key[64], value[64];
     snprintf(key, sizeof key, "/shop/orders/%d", number);
@@ -71,13 +71,13 @@ static int order(nng_socket req, int number, ew_submit_reply *reply) {
         status = request(req, body, size, reply);
         if (status == EW_OK && is_decided(reply->status))
             break;
-        nng_msleep(10); /* the worker has not reached etcd yet, say */
+        nng_msleep(10); /* for example, the worker has not reached etcd yet */
     }
     free(body);
     return status == EW_OK ? reply->status : status;
 }
 
-/* Reads tick notes until one has seen `revision`. */
+/* Receives tick notes until a tick has seen `revision`. */
 static int await_tick(nng_socket sub, int64_t revision) {
     for (;;) {
         nng_msg *m;
@@ -129,7 +129,7 @@ static urls urls_in(const char *directory) {
     return u;
 }
 
-/* The worker, at `u`; NULL: at its default URLs. */
+/* Makes the worker with the URLs of `u`; NULL: with its default URLs. */
 static int make_worker(ew_worker **w, const char *endpoints, const urls *u, ew_error *err) {
     static const ew_reactor reactor = EW_REACTOR(.tick = bill);
     ew_options *o = ew_options_new();
@@ -157,7 +157,7 @@ static int await_signal(const sigset_t *signals) {
     return sigwait(signals, &number) == 0 ? EW_OK : EW_ERR_SYSTEM;
 }
 
-/* Runs the worker while the orders, or others', are taken. */
+/* Runs the worker while this program orders, or, with `signals`, while others order. */
 static int run(ew_worker *w, const sigset_t *signals, ew_error *err) {
     int status = ew_worker_start(w, err);
     if (status != EW_OK)
@@ -179,7 +179,7 @@ int main(int argc, char **argv) {
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
     if (serve)
-        pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread */
+        pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread starts */
     int status;
     if (order_only)
         status = shop(u.submit, u.ticks);

@@ -1,11 +1,11 @@
-/* A reactor of your own in a shared object, the smallest that does something: whatever is below <prefix>/in/ is copied
- * to <prefix>/out/, and what is gone from there goes from here.
+/* A small reactor in a shared object: it copies each key below <prefix>/in/ to <prefix>/out/, and deletes there what
+ * was deleted from <prefix>/in/.
  *
  *     cc -shared -fPIC -o copy.so plugin_copy.c
  *     etcdworkerd --dev --prefix=/app --reactor=./copy.so
  *     etcdctl --endpoints=<as it logs> put /app/in/hello world
  *
- * It links nothing: etcdworkerd, which loads it, has the library inside. */
+ * The plugin need not be linked with the library: etcdworkerd, which loads it, contains the library. */
 #include <etcdworker/log.h>
 #include <etcdworker/reactor.h>
 
@@ -16,16 +16,16 @@ typedef struct copy {
     char in[256], out[256]; /* "<prefix>/in/", "<prefix>/out/" */
 } copy;
 
-/* The key's twin below the other folder. */
+/* Returns the corresponding key below the other folder. */
 static ew_slice twin(ew_slice key, const char *from, const char *to, char *buffer, size_t size) {
     size_t skip = strlen(from);
     int len = snprintf(buffer, size, "%s%.*s", to, (int)(key.len - skip), (const char *)key.data + skip);
     return (ew_slice){buffer, len < (int)size ? (size_t)len : size - 1};
 }
 
-/* A tick sees the whole prefix at one revision, so there is no history to think about: look at what is there, and say
- * what should be. Each group is a transaction; if somebody else changes the same key meanwhile, it is refused, and
- * evaluated again on what is there then. */
+/* A tick sees the whole prefix at one revision, so the reactor needs no history: it compares what exists with what
+ * should exist. Each group is a transaction. If another client changes the same key meanwhile, the group is refused,
+ * and evaluated again on the newer state. */
 static int tick(void *self, ew_tick *t) {
     const copy *c = self;
     char buffer[1024];
@@ -40,7 +40,7 @@ static int tick(void *self, ew_tick *t) {
         if (ew_tick_get(t, twin(e.key, c->out, c->in, buffer, sizeof buffer), &there) == EW_ERR_NOT_FOUND)
             ew_group_delete(ew_tick_group(t), e.key);
     }
-    return EW_OK; /* groups keep their first error, and the worker looks at it */
+    return EW_OK; /* groups keep their first error, and the worker checks it */
 }
 
 static int create(void **self, const ew_plugin_env *env, ew_error *err) {

@@ -1,6 +1,6 @@
-/* A reactor that hands out numbered tickets, as a plugin for etcdworkerd. A client asks with the key
- * /tickets/wanted/NAME and gets /tickets/given/NUMBER, whose value is NAME. Any number of workers may run it. The
- * promise: numbers begin at 1, none is left out, and each request gets one.
+/* A reactor that hands out numbered tickets, as a plugin for etcdworkerd. A client puts the key /tickets/wanted/NAME
+ * and gets the key /tickets/given/NUMBER, whose value is NAME. Any number of workers may run it. The promise: numbers
+ * begin at 1, none is left out, and each request gets one.
  *
  *     cc -shared -fPIC -o tickets.so plugin_tickets.c
  *     etcdworkerd --dev --prefix=/tickets --reactor=./tickets.so */

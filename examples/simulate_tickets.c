@@ -1,5 +1,5 @@
 /* Simulates the reactor of plugin_tickets.c: three workers and twenty clients on a model of etcd, with crashes, lost
- * answers and broken connections that follow from a seed.
+ * responses and broken connections sampled from a seed.
  *
  *     cc -o simulate simulate_tickets.c plugin_tickets.c $(pkg-config --cflags --libs etcdworker)
  *     ./simulate [SEEDS [FIRST]] */
@@ -9,13 +9,13 @@
 
 enum { WORKERS = 3, CLIENTS = 20 };
 
-extern const ew_plugin etcdworker_plugin; /* of plugin_tickets.c */
+extern const ew_plugin etcdworker_plugin; /* defined in plugin_tickets.c */
 
 static void ask(ew_sim *s, void *key) {
     ew_sim_put(s, ew_str(key), EW_STR(""));
 }
 
-/* A worker that has ended, for whatever reason, is started again. */
+/* Restarts a worker that has ended, for any reason. */
 static bool start_again(void *self, int status, const char *detail, bool killed) {
     return (void)self, (void)status, (void)detail, (void)killed, true;
 }
@@ -51,7 +51,7 @@ int main(int argc, char **argv) {
             ew_sim_after(s, (int64_t)(ew_sim_random(s) % 5000), ask, keys[i]);
         }
         ew_sim_run(s, 5000);     /* five simulated seconds with faults */
-        ew_sim_settle(s, 60000); /* then without, until everything has come to rest */
+        ew_sim_settle(s, 60000); /* then without faults, until all workers are idle */
         check(s);
         if (ew_sim_failure(s))
             return printf("seed %d: %s\n", seed, ew_sim_failure(s)), 1;

@@ -1,21 +1,26 @@
-/* Single actors, for nng applications that want only the watcher or only the committer.
+/* Single actors, for nng applications that need only the watcher or only the committer.
  *
- * SECURITY: a program that can connect to a mailbox can do what its actor can. A program that reaches the committer's
- * mailbox writes to etcd below `prefix` with the rights of the client; one that reaches the watcher's stops it; one
- * that listens at `peer_url` reads the keys. The sender of a message is not checked. So the URLs can only be inproc://
- * (this process) or ipc:// (programs that may open the socket file: it is made with mode 0660, in a directory that,
- * with those above it, belongs to this process's user or to root, and that others cannot write unless it is sticky).
- * For programs elsewhere there are a worker's `submit_url` and `ticks_url`.
+ * SECURITY: a program that can connect to an actor's mailbox has all rights of that actor. A program that can reach the
+ * committer's mailbox can write to etcd below `prefix` with the rights of the client; one that can reach the watcher's
+ * mailbox can stop the watcher; one that listens at `peer_url` can read the keys. The sender of a message is not
+ * checked. So the URLs must be inproc:// (this process) or ipc:// (programs that may open the socket file). The socket
+ * file is made with mode 0660. Its directory, and all directories above, must belong to this process's user or to root,
+ * and must not be writable by others unless they are sticky. Programs on other hosts use a worker's `submit_url` and
+ * `ticks_url`.
  *
- * An actor is a thread with one PULL mailbox at a URL of the caller's choosing; it pushes to the URL it is given. The
- * messages are those of proto/actors.proto, one `Message` a body, of at most 64 MiB over ipc.
+ * An actor has one thread and one PULL mailbox at a URL that the caller chooses; it pushes to the URL that it is given.
+ * The messages are those of proto/actors.proto: one `Message` per body, of at most 64 MiB over ipc.
  *
- * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It takes STOP,
- * and AUDIT, which it answers with AUDITED or with a new SNAPSHOT. The committer takes PATCHES (without receipts: a
- * lost answer is EW_ERR_UNKNOWN_OUTCOME, since the lease that a receipt needs is the worker's), at most one batch at a
- * time, answers each with an OUTCOME to `peer_url`, and sends DOWN last. It takes STOP. A unit that writes outside
- * `prefix`, or has other operations than puts and deletes of single keys, is not sent, nor are those behind it: the
- * OUTCOME says EW_ERR_BAD_MESSAGE, and which. Whatever else arrives on a mailbox is counted and dropped. */
+ * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It accepts STOP
+ * and AUDIT; it answers AUDIT with AUDITED or with a new SNAPSHOT.
+ *
+ * The committer accepts PATCHES, at most one batch at a time, and answers each with an OUTCOME to `peer_url`; DOWN is
+ * its last message. It accepts STOP. It writes no receipts, because the lease that a receipt needs is the worker's, so
+ * a lost response is EW_ERR_UNKNOWN_OUTCOME. It does not send a unit that writes outside `prefix`, or that has other
+ * operations than puts and deletes of single keys, nor the units after it: the OUTCOME has EW_ERR_BAD_MESSAGE and names
+ * the unit.
+ *
+ * Both count and drop all other messages. */
 #ifndef ETCDWORKER_ACTOR_H
 #define ETCDWORKER_ACTOR_H
 
@@ -28,21 +33,23 @@ extern "C" {
 
 typedef struct ew_actor ew_actor;
 
-/* Listens at `mailbox_url`, dials `peer_url` (whose PULL socket may come later), and starts. Of the options the
- * worker's prefix and limits are read, and the client's timeouts and waits. The client must outlive the actor.
- * EW_ERR_INVALID names the URL that cannot be used, and why. On failure `*out` is NULL. */
+/* Make an actor: listen at `mailbox_url`, dial `peer_url` (its PULL socket may be opened later), and start the thread.
+ * The actor uses the worker's prefix and limits and the client's timeouts and backoffs from `options`. The client must
+ * outlive the actor. On success the caller ends the actor with ew_actor_stop; on failure `*out` is NULL.
+ * EW_ERR_INVALID: a URL cannot be used; the detail names it and the reason. */
 EW_API int ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                             const char *peer_url, ew_error *err);
 EW_API int ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
                               const char *peer_url, ew_error *err);
 
-/* Messages that were dropped because they were of a wrong type or malformed, or a batch that came before the answer to
- * the last one. Any thread. */
+/* Returns how many messages were dropped because their type was wrong, they were malformed, or a batch came before the
+ * answer to the previous one. Any thread. */
 EW_API uint64_t ew_actor_bad_messages(const ew_actor *a);
 
-/* Stops the actor, waits for its thread, closes its sockets and frees. Answers what the actor ended with: EW_OK after a
- * stop, or its error. nng keeps nothing of a socket that is closed: what `peer_url` has not received by then, DOWN too,
- * may be lost. To receive everything, send STOP, receive until DOWN, and then call this. One thread, once. */
+/* Stops the actor, waits for its thread, closes its sockets and frees it. Returns EW_OK if the actor ended by a stop,
+ * or the error that ended it. nng discards what a closed socket has not delivered, so messages that `peer_url` has not
+ * received by then may be lost, DOWN included. To receive everything, send STOP, receive until DOWN, and then call this
+ * function. Call it once, from one thread. */
 EW_API int ew_actor_stop(ew_actor *a, ew_error *err);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-/* An etcd v3 client: calls with deadlines, transactions, scans, watches, leases. Usable by itself, without a worker,
- * and without anything of gRPC or nng in the program:  cc program.c $(pkg-config --cflags --libs etcdworker)
+/* An etcd v3 client: calls with deadlines, transactions, scans, watches, leases. It can be used without a worker,
+ * and the program needs no gRPC or nng headers or libraries:  cc program.c $(pkg-config --cflags --libs etcdworker)
  *
  *     ew_error err;
  *     ew_client *client;
@@ -14,64 +14,71 @@
  *     if (status != EW_OK)
  *         fprintf(stderr, "%s: %s\n", ew_strerror(status), err.detail);
  *
- * examples/client.c shows a transaction and a watch as well.
+ * examples/client.c also shows a transaction and a watch.
  *
- * WHERE ETCD IS. The option `endpoints` (<etcdworker/options.h>) is a list, separated by commas, of host:port and
- * unix:/path in any mixture; a host is an IPv4 address, an [IPv6] address or a name. All of them are used: calls go to
- * one after the other, what dies is left at once, and is come back to about `backoff_max_ms` after its return. A name
- * stands for all of its addresses. It is looked up when the client is opened, and again, at most every second, while a
- * connection is missing and after one broke: when it leads elsewhere by then, calls, watches and sessions follow. While
- * it cannot be looked up, the addresses it had are kept. Names are looked up as getaddrinfo(3) does, so /etc/hosts and
- * nsswitch.conf count.
+ * ENDPOINTS. The option `endpoints` (<etcdworker/options.h>) is a list of host:port and unix:/path, separated by
+ * commas; both forms may be mixed. A host is an IPv4 address, an [IPv6] address or a name. The client uses all
+ * endpoints: it sends calls to them in turn, stops using an endpoint as soon as it fails, and uses it again about
+ * `backoff_max_ms` after it is available again. A name stands for all of its addresses. The client looks a name up
+ * when it is opened, and again, at most once a second, while a connection is missing and after a connection broke.
+ * If the addresses have changed, calls, watches and sessions move to the new ones. While a lookup fails, the client
+ * keeps the addresses that it has. Lookups use getaddrinfo(3), so /etc/hosts and nsswitch.conf apply.
  *
- * ONE CLUSTER. The endpoints must belong to one cluster. Each new connection is asked for its cluster before anything
- * else is sent on it. The client's cluster is that of the endpoints that answer the first question (those that do not
- * answer are waited for, for 2 s at most). If these name different clusters, it is the one that more than half of them
- * name; if there is none, nothing is sent and calls fail with EW_ERR_WRONG_CLUSTER, which names each endpoint with its
- * cluster. An endpoint of another cluster is not used, the log names it once, and it is asked again every 30 s.
+ * ONE CLUSTER. The endpoints must belong to one cluster. The client asks each new connection for its cluster id
+ * before it sends anything else on it. The client's cluster is that of the endpoints that answer this first
+ * question; the client waits for the others for at most 2 s. If the answers name different clusters, the client uses
+ * the one that more than half of these endpoints name. If there is no such majority, nothing is sent and calls fail
+ * with EW_ERR_WRONG_CLUSTER; the error detail names each endpoint with its cluster. The client does not use an
+ * endpoint of another cluster: it logs the endpoint once, and asks it again every 30 s.
  *
- * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, `server_name`, or https:// in front of the endpoints,
- * make it TLS. A server's certificate must carry the host of its own endpoint, as it is written there, or `server_name`
- * if that is set. With `user`, and `password_file` or `password`, the client gets itself a token, and another before
- * etcd forgets it (`auth_token_ttl_s`) or when etcd does not take it any more. A password is in no error and on no log
- * line. When etcd refuses the password, password_file is read again. A client that has been let in before goes on
- * trying for a minute if the file has not changed (EW_ERR_UNAVAILABLE), because the file may be renewed a little after
- * the server; then, and at the first try of a client, it is EW_ERR_UNAUTHENTICATED. Certificates are read again while
- * there is no connection and an endpoint refuses the handshake.
+ * TLS AND USERS. The client uses TLS if `ca_file`, `cert_file` with `key_file`, or `server_name` is set, or if the
+ * endpoints begin with https://. A server's certificate must contain the host of its endpoint as written in
+ * `endpoints`, or `server_name` if that is set. With `user`, and `password_file` or `password`, the client requests
+ * a token from etcd. It replaces the token before etcd drops it (`auth_token_ttl_s`), and when etcd rejects it. A
+ * password never appears in an error or in the log. When etcd rejects the password, the client reads password_file
+ * again. If the file is unchanged, a client that was authenticated before retries for one minute
+ * (EW_ERR_UNAVAILABLE), because the file may be updated a little later than the server. After that minute, and at a
+ * client's first attempt, the error is EW_ERR_UNAUTHENTICATED. The client reads the certificates again while there
+ * is no connection and an endpoint rejects the handshake.
  *
- * CALLS block until they are answered, or until `call_timeout_ms` (option), or until ew_client_cancel; where there is
- * no connection, finding out why may take half a second more. What surely did not happen because no member answered or
- * none was the leader is tried again within that time, after a wait that doubles from `backoff_min_ms` to
- * `backoff_max_ms`, with jitter. Everything else is answered at once:
- *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its answer lost: it may have been applied, or still may be. It is
- *    never repeated here; whether to is the caller's decision.
- *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was there in time. The detail lists each with its own reason.
- *    Where waiting does not help, because all of them have refused the TLS handshake, it comes at once.
+ * CALLS block until the response arrives, until `call_timeout_ms` (option) is over, or until ew_client_cancel. If
+ * there is no connection, finding the reason may take half a second more. If a request certainly had no effect,
+ * because no member answered or none was the leader, the client retries it within that time, after a wait that
+ * doubles from `backoff_min_ms` to `backoff_max_ms`, with jitter. All other errors are returned at once:
+ *  - EW_ERR_UNKNOWN_OUTCOME: a write was sent and its response was lost. The write may have been applied, or may
+ *    still be applied. The client never repeats it; the caller decides whether to.
+ *  - EW_ERR_UNAVAILABLE: nothing was done: no endpoint was available in time. The detail lists the reason of each
+ *    endpoint. If waiting does not help, because all endpoints have rejected the TLS handshake, this error is
+ *    returned at once.
  *  - EW_ERR_TIMEOUT: a read was not answered in time.
- *  - EW_ERR_DENIED: the user may not; the detail names the keys and ranges, or else the method.
- *  - EW_ERR_UNAUTHENTICATED: etcd does not know the user, or wants one.
- *  - EW_ERR_NO_SPACE: etcd's quota is used up; it takes deletes only until its alarm is taken back.
- *  - EW_ERR_WRONG_CLUSTER: nothing was done: the endpoints belong to another cluster than before, or to different ones.
- *  - EW_ERR_BAD_ANSWER: what answers is no etcd, or out of its mind.
+ *  - EW_ERR_DENIED: the user lacks a permission; the detail names the keys and ranges, or else the method.
+ *  - EW_ERR_UNAUTHENTICATED: etcd does not know the user, or requires one.
+ *  - EW_ERR_NO_SPACE: etcd's quota is used up; it accepts only deletes until its NOSPACE alarm is disarmed.
+ *  - EW_ERR_WRONG_CLUSTER: nothing was done: the endpoints belong to another cluster than before, or to different
+ *    clusters.
+ *  - EW_ERR_BAD_ANSWER: the server is not etcd, or sent an invalid response.
  *
- * ew_is_retryable tells which of them may be gone by themselves (<etcdworker/error.h>).
+ * ew_is_retryable says which errors may disappear without a change by the caller (<etcdworker/error.h>).
  *
- * THREADS. A client is one connection pool. Its functions may be called from any thread, several at once; the objects
- * made from it (transactions, scans, watches, results) are used by one thread at a time, unless it says otherwise.
+ * THREADS. A client is one connection pool. Its functions may be called from any thread, from several at once. An
+ * object made from a client (transaction, scan, watch, result) may be used by one thread at a time, unless its
+ * comment says otherwise.
  *
- * OWNERSHIP. What is passed in is borrowed for the length of the call. What is handed out is the caller's to free, and
- * the slices in it point into it. `*out` is NULL after a failure, so that freeing it is always right. `err` may be
- * NULL.
+ * OWNERSHIP. Arguments are borrowed for the duration of the call. The caller frees what a function returns; the
+ * slices in a returned object point into that object. After a failure `*out` is NULL, so that it may always be
+ * freed. `err` may be NULL.
  *
- * OPTION STRUCTS start zeroed, with `size` set by their macro: `&EW_GET_OPTIONS(.limit = 10)`. NULL is all defaults.
+ * OPTION STRUCTS start zeroed, and their macro sets `size`: `&EW_GET_OPTIONS(.limit = 10)`. NULL means all defaults.
+ *
+ * NUMBERS. A time or size that names neither an option nor etcd is a constant of this library.
  *
  * CAVEATS
- *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn. In a
- *    child, everything that its parent made from a client is refused with EW_ERR_STATE, closing it does nothing, and
- *    while the parent had a client open, the child cannot open one.
- *  - Nothing here may be called from a signal handler.
- *  - A value may hold up to 1.5 MiB less the request's overhead, and a transaction 128 operations: those are etcd's
- *    defaults, and EW_ERR_TOO_LARGE is what is beyond them. */
+ *  - gRPC does not survive fork(): fork and exec children before the first client is opened, or use posix_spawn. In
+ *    a child, every object that the parent made from a client is refused with EW_ERR_STATE, and closing it does
+ *    nothing. If the parent had a client open at the fork, the child cannot open a client.
+ *  - No function of this header may be called from a signal handler.
+ *  - With etcd's default limits, a value may have up to 1.5 MiB minus the request's overhead, and a transaction may
+ *    have 128 operations. Larger ones fail with EW_ERR_TOO_LARGE. */
 #ifndef ETCDWORKER_CLIENT_H
 #define ETCDWORKER_CLIENT_H
 
@@ -83,31 +90,32 @@ extern "C" {
 
 typedef struct ew_client ew_client;
 
-/* Makes a client from the options of group "client", which are copied. Does not connect: the first call does, so an
- * etcd that is away is no error here. Names are looked up, which takes as long as the name servers take; one that is
- * not found is no error either. EW_ERR_INVALID names a malformed endpoint, or the file that holds no certificate, an
- * expired one, no key or another certificate's; EW_ERR_SYSTEM the file that cannot be read. */
+/* Makes a client from the options of group "client", which are copied. Does not connect: the first call connects, so
+ * an unavailable etcd is not an error here. Looks names up, which takes as long as the name servers take; a name
+ * that is not found is not an error either. On success the caller closes `*out` with ew_client_close.
+ * EW_ERR_INVALID: an endpoint is malformed; or a file contains no certificate, an expired certificate, no key, or
+ * the key of another certificate. EW_ERR_SYSTEM: a file cannot be read. The detail names the endpoint or the file. */
 EW_API int ew_client_open(ew_client **out, const ew_options *options, ew_error *err);
 
-/* Closes the connections and frees. No call may be running and no object made from the client may be alive. NULL is
- * fine. */
+/* Closes the connections and frees the client. No call may be running, and all objects made from the client must
+ * have been freed. `client` may be NULL. */
 EW_API void ew_client_close(ew_client *client);
 
-/* Reads the files of certificates, keys and password again, for when they have been renewed. What is wrong with them is
- * said as by ew_client_open; then etcd is asked for an answer over new connections, for at most five seconds. Only if
- * all of that goes well, or if there is no connection to lose, are the new ones used from now on: calls under way end
- * on the old ones, which are closed behind them, while watches and sessions go over to the new ones without losing
- * anything. Otherwise nothing changes. Without TLS and user there is nothing to do. A worker
- * goes over with the client that it was given by ew_worker_set_client. Any thread. */
+/* Reads the certificate, key and password files again, after they have been renewed. Reports errors in them as
+ * ew_client_open does. Then sends a test request over new connections, for at most five seconds. If all of this
+ * succeeds, or if there is no connection to lose, the client uses the new files and connections from now on: running
+ * calls finish on the old connections, which are closed afterwards; watches and sessions move to the new connections
+ * without losing anything. Otherwise nothing changes. Does nothing if neither TLS nor a user is configured. A worker
+ * that uses this client (ew_worker_set_client) moves with it. Any thread. */
 EW_API int ew_client_reload(ew_client *client, ew_error *err);
 
-/* Ends what other threads are waiting for on this client: their calls, and ew_watch_next, answer EW_ERR_CANCELLED, or
- * EW_ERR_UNKNOWN_OUTCOME for a write that had been sent. Later calls are not affected. Any thread. */
+/* Cancels what other threads are waiting for on this client: their calls and ew_watch_next return EW_ERR_CANCELLED,
+ * or EW_ERR_UNKNOWN_OUTCOME for a write that had been sent. Does not affect later calls. Any thread. */
 EW_API void ew_client_cancel(ew_client *client);
 
 /* ---- keys ---- */
 
-/* Which keys a call is about. Made by the functions below; borrows its slices. */
+/* The keys that a call applies to. Made by the functions below; borrows its slices. */
 typedef enum ew_keys_kind { EW_KEYS_ONE, EW_KEYS_PREFIX, EW_KEYS_FROM, EW_KEYS_BETWEEN } ew_keys_kind;
 typedef struct ew_keys {
     ew_keys_kind kind;
@@ -119,58 +127,59 @@ static inline ew_keys ew_keys_one(ew_slice key) {
     ew_keys k = {EW_KEYS_ONE, key, {NULL, 0}};
     return k;
 }
-/* Every key that starts with the bytes of `prefix`; every key there is, if it is empty. */
+/* All keys that start with the bytes of `prefix`; all keys of etcd if `prefix` is empty. */
 static inline ew_keys ew_keys_prefix(ew_slice prefix) {
     ew_keys k = {EW_KEYS_PREFIX, prefix, {NULL, 0}};
     return k;
 }
-/* Every key that is `first` or behind it in byte order. */
+/* All keys greater than or equal to `first` in byte order. */
 static inline ew_keys ew_keys_from(ew_slice first) {
     ew_keys k = {EW_KEYS_FROM, first, {NULL, 0}};
     return k;
 }
-/* From `first`, which belongs to it, to `end`, which does not. An empty `first` is the first key there is. A range that
- * holds no key, because `end` is not larger than `first` in byte order, is refused with EW_ERR_INVALID by every call:
- * [b, "\0") among them, which etcd itself would read as "b and all larger keys" (that is ew_keys_from). */
+/* The keys from `first` (included) to `end` (excluded). An empty `first` means the first key of etcd. Every call
+ * refuses a range that can hold no key, because `end` is not greater than `first` in byte order, with
+ * EW_ERR_INVALID. This includes [b, "\0"), which etcd itself reads as "b and all greater keys"; use ew_keys_from for
+ * that. */
 static inline ew_keys ew_keys_between(ew_slice first, ew_slice end) {
     ew_keys k = {EW_KEYS_BETWEEN, first, end};
     return k;
 }
 
-/* A key and all that etcd keeps about it. */
+/* A key with its value and etcd's metadata. */
 typedef struct ew_kv {
     ew_slice key;
     ew_slice value;
-    int64_t create_revision; /* of the put that made it */
-    int64_t mod_revision;    /* of its last put */
-    int64_t version;         /* puts since it was made, from 1 */
-    int64_t lease;           /* 0: none */
+    int64_t create_revision; /* revision of the put that created the key */
+    int64_t mod_revision;    /* revision of its last put */
+    int64_t version;         /* number of puts since it was created, from 1 */
+    int64_t lease;           /* 0: no lease */
 } ew_kv;
 
 /* ---- results ---- */
 
-/* What a call answered. It owns what its slices point at; free it with ew_result_free. */
+/* The response of a call. Owns the bytes that its slices point to; free it with ew_result_free. */
 typedef struct ew_result ew_result;
 
-EW_API void ew_result_free(ew_result *r); /* NULL is fine; never one that ew_result_op gave */
+EW_API void ew_result_free(ew_result *r); /* `r` may be NULL; must not come from ew_result_op */
 
-/* The revision of the store: of a write, its own; of a read, the newest when it was served. */
+/* Returns the store's revision. For a write, it is the revision of that write; for a read, the newest one when it
+ * was served. */
 EW_API int64_t ew_result_revision(const ew_result *r);
 
-/* The keys: those found by a get, or those that a put or a delete replaced if `previous` was asked for. The i-th, NULL
- * behind the last. */
+/* Return the number of keys, and the i-th key or NULL if `i` is not less than that number. For a get these are the
+ * keys found; for a put or delete with `previous`, the replaced keys. */
 EW_API size_t ew_result_count(const ew_result *r);
 EW_API const ew_kv *ew_result_at(const ew_result *r, size_t i);
 
-/* How many keys there are in all, with `limit` and `count_only` left out of account; of a delete, how many it deleted.
- */
+/* Returns how many keys match, regardless of `limit` and `count_only`; for a delete, how many keys it deleted. */
 EW_API int64_t ew_result_total(const ew_result *r);
 
-/* Whether a get with a limit left some out. */
+/* Returns whether a get with a limit omitted keys. */
 EW_API bool ew_result_more(const ew_result *r);
 
-/* Of a transaction: whether its compares held, and the results of the operations of the branch that was taken, in
- * order. They belong to `r`. NULL behind the last. */
+/* For a transaction: return whether its compares held, and the result of the i-th operation of the executed branch,
+ * or NULL if there is no such operation. The operation's result belongs to `r`. */
 EW_API bool ew_result_succeeded(const ew_result *r);
 EW_API const ew_result *ew_result_op(const ew_result *r, size_t i);
 
@@ -180,44 +189,45 @@ typedef enum ew_sort { EW_SORT_KEY, EW_SORT_VERSION, EW_SORT_CREATE, EW_SORT_MOD
 
 typedef struct ew_get_options {
     size_t size;
-    int64_t limit;     /* at most so many keys; 0: all */
-    int64_t revision;  /* as of this revision; 0: the newest */
-    bool serializable; /* answered by any member from what it has, perhaps stale, also without a leader */
-    bool keys_only;    /* leave the values out */
-    bool count_only;   /* only ew_result_total */
+    int64_t limit;     /* maximum number of keys; 0: all */
+    int64_t revision;  /* read at this revision; 0: the newest */
+    bool serializable; /* any member may answer from its own state, which may be stale; works without a leader */
+    bool keys_only;    /* omit the values */
+    bool count_only;   /* return only ew_result_total */
     ew_sort sort_by;
     bool descending;
-    int64_t min_mod_revision, max_mod_revision; /* leave out what is outside; 0: no bound */
+    int64_t min_mod_revision, max_mod_revision; /* omit keys outside these bounds; 0: no bound */
     int64_t min_create_revision, max_create_revision;
 } ew_get_options;
 
-/* `out` may not be NULL. No key found is EW_OK with a count of 0. EW_ERR_COMPACTED and EW_ERR_FUTURE_REVISION for a
- * `revision` that etcd does not have. */
+/* Reads keys. `out` must not be NULL. If no key is found, returns EW_OK with a count of 0. EW_ERR_COMPACTED or
+ * EW_ERR_FUTURE_REVISION: etcd does not have `revision`. */
 EW_API int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out,
                          ew_error *err);
 
 typedef struct ew_put_options {
     size_t size;
-    int64_t lease;   /* bind the key to it; 0: to none. EW_ERR_NOT_FOUND if there is no such lease */
-    bool keep_lease; /* leave the key's lease as it is, or EW_ERR_NOT_FOUND if there is no such key */
-    bool keep_value; /* leave its value as it is; `value` must be empty. The same error */
-    bool previous;   /* give back what was there */
+    int64_t lease;   /* attach the key to this lease; 0: to none. EW_ERR_NOT_FOUND if the lease does not exist */
+    bool keep_lease; /* keep the key's lease; EW_ERR_NOT_FOUND if the key does not exist */
+    bool keep_value; /* keep the key's value; `value` must be empty. EW_ERR_NOT_FOUND if the key does not exist */
+    bool previous;   /* return the replaced key */
 } ew_put_options;
 
-/* `out` may be NULL, here and below. */
+/* Writes one key. `out` may be NULL, here and in the functions below. */
 EW_API int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options,
                          ew_result **out, ew_error *err);
 
-/* Deletes the keys; `previous` gives back what was there. Deleting nothing is EW_OK and does not raise the revision. */
+/* Deletes the keys; `previous` returns them. If no key exists, returns EW_OK and the revision does not rise. */
 EW_API int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err);
 
-/* Forgets the history before `revision`. With `physical`, returns when the space is free again. */
+/* Compacts: discards the history before `revision`. With `physical`, returns only after the space has been freed. */
 EW_API int ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err);
 
 /* ---- transactions ---- */
 
-/* Compares, and two lists of operations: the first is done if every compare holds, otherwise the second. Everything is
- * copied. An error sticks and is answered again by ew_client_txn, so the answers of the builder may be ignored.
+/* A list of compares and two lists of operations: etcd executes the first list if all compares hold, otherwise the
+ * second. All arguments are copied. The transaction keeps its first error, and ew_client_txn returns it, so the
+ * results of the functions that build it may be ignored.
  *
  *     ew_txn *t = ew_txn_new();
  *     ew_txn_if(t, ew_keys_one(key), EW_CREATE_REVISION, EW_EQUAL, 0);
@@ -227,29 +237,31 @@ EW_API int ew_client_compact(ew_client *client, int64_t revision, bool physical,
  *     ew_txn_free(t); */
 typedef struct ew_txn ew_txn;
 
-EW_API ew_txn *ew_txn_new(void); /* NULL when out of memory; every function below takes a NULL */
+EW_API ew_txn *ew_txn_new(void); /* NULL when out of memory; every function below accepts NULL */
 EW_API void ew_txn_free(ew_txn *t);
 
 typedef enum ew_target { EW_VERSION_OF, EW_CREATE_REVISION, EW_MOD_REVISION, EW_LEASE_OF } ew_target;
 typedef enum ew_relation { EW_EQUAL, EW_GREATER, EW_LESS, EW_NOT_EQUAL } ew_relation;
 typedef enum ew_branch { EW_THEN, EW_ELSE } ew_branch;
 
-/* A compare must hold for every key of `keys`. A missing key counts as 0 in each of the numbers; a compare of its value
- * is false, whatever the relation. */
+/* Add a compare, which must hold for every key of `keys`. For a missing key each of the numbers is 0, and a compare
+ * of its value is false for every relation. */
 EW_API int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number);
 EW_API int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value);
 
-/* No key may be put twice in a branch (EW_ERR_INVALID). */
+/* Add an operation to a branch. A branch may put a key only once (EW_ERR_INVALID). */
 EW_API int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
 EW_API int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
 EW_API int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
 
-/* Adds a copy of `inner` as one operation. `inner` may hold nested transactions itself: up to EW_TXN_DEPTH_MAX levels
- * below `t`; one more is EW_ERR_TOO_LARGE, which names the depth. */
+/* Adds a copy of `inner` as one operation. `inner` may contain nested transactions, up to EW_TXN_DEPTH_MAX levels
+ * below `t`. One level more is EW_ERR_TOO_LARGE; the detail names the depth. 64 is a limit of this library, not of
+ * etcd. */
 #define EW_TXN_DEPTH_MAX 64
 EW_API int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner);
 
-/* A transaction may be sent any number of times. That its compares did not hold is EW_OK: see ew_result_succeeded. */
+/* Sends a transaction. The same transaction may be sent any number of times. Returns EW_OK also if the compares did
+ * not hold: see ew_result_succeeded. */
 EW_API int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err);
 
 /* ---- scans: any number of keys at one revision, page by page ---- */
@@ -258,135 +270,150 @@ typedef struct ew_scan ew_scan;
 
 typedef struct ew_scan_options {
     size_t size;
-    int64_t revision; /* 0: the newest when the first page is read; the same for all pages */
+    int64_t revision; /* 0: the newest one when the first page is read; the same for all pages */
     bool serializable;
     bool keys_only;
-    int64_t page_bytes; /* what a page is sized towards; 0: 4 MiB */
+    int64_t page_bytes; /* target size of a page; 0: 4 MiB */
 } ew_scan_options;
 
-/* No I/O yet. The scan copies `keys`. */
+/* Makes a scan. Sends nothing yet. Copies `keys`. */
 EW_API int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err);
 
-/* The next key in byte order: EW_OK and `*kv`, valid until the next call; EW_END; or an error, after which it may be
- * called again and goes on where it was. EW_ERR_COMPACTED: the scan took longer than etcd keeps history. */
+/* Gets the next key in byte order.
+ *   EW_OK                 `*kv` is set, and valid until the next call
+ *   EW_END                there are no more keys
+ *   EW_ERR_COMPACTED      the scan took longer than etcd keeps its history
+ * After any error, the function may be called again and continues where it was. */
 EW_API int ew_scan_next(ew_scan *s, ew_kv *kv, ew_error *err);
 
-/* The revision that the scan sees; 0 before the first ew_scan_next. */
+/* Returns the revision that the scan reads; 0 before the first ew_scan_next. */
 EW_API int64_t ew_scan_revision(const ew_scan *s);
-EW_API void ew_scan_close(ew_scan *s); /* NULL is fine */
+EW_API void ew_scan_close(ew_scan *s); /* `s` may be NULL */
 
 /* ---- watches ---- */
 
-/* A watch gives whole revisions, in order, each exactly once. It reconnects by itself and goes on where it was. What it
- * cannot see is a cluster that was put back to an earlier state under the same id (from a backup): revisions that it
- * has given are not given again, though they may be others now. A worker looks for that and refuses to go on.
- * It has no thread: its connection is looked after only inside ew_watch_next. Whoever stays away holds etcd back, and
- * after some seconds the connection may have to be made again, but nothing is lost. */
+/* A watch delivers whole revisions, in order, each exactly once. It reconnects by itself and resumes where it was.
+ * It detects most cases in which etcd was restored from an older state under the same cluster id
+ * (EW_ERR_REVISION_FELL of ew_watch_next has the exceptions); it never delivers a revision again. A watch has no
+ * thread: it handles its connection only inside ew_watch_next. A slow consumer applies back-pressure to etcd; after
+ * some seconds without a call of ew_watch_next the connection may have to be made again, but no event is lost. */
 typedef struct ew_watch ew_watch;
 
 typedef struct ew_watch_options {
     size_t size;
-    int64_t start_revision; /* the first that is wanted; 0: what comes from now on */
-    bool previous;          /* with each event, what the key was before */
+    int64_t start_revision; /* the first revision to deliver; 0: events from now on */
+    bool previous;          /* deliver with each event the key as it was before */
     bool no_puts, no_deletes;
-    bool progress; /* also tell, every ten minutes or as etcd is configured, that nothing has happened */
+    bool progress; /* also report that nothing has happened, every ten minutes or as etcd is configured */
 } ew_watch_options;
 
 typedef struct ew_watch_event {
     ew_event_kind kind;
     ew_kv kv;          /* of a deletion: the key, and in mod_revision the revision of the deletion */
-    bool has_previous; /* asked for, and there was one */
+    bool has_previous; /* `previous` was requested, and the key existed before */
     ew_kv previous;
 } ew_watch_event;
 
 typedef struct ew_watch_batch {
-    int64_t revision; /* everything up to it has been seen */
+    int64_t revision; /* all events up to this revision have been delivered */
     size_t count;     /* 0: a progress notification */
     const ew_watch_event *events;
 } ew_watch_batch;
 
-/* Opens a watch and waits until etcd has made it, so that nothing written afterwards is missed. */
+/* Opens a watch and waits until etcd has created it, so that no later write is missed. On success the caller closes
+ * `*out` with ew_watch_close. */
 EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options,
                          ew_error *err);
 
-/* Waits for the next batch, at most `timeout_ms` (-1: for ever). What it points at is valid until the next call.
- *   EW_OK              `*batch`
- *   EW_ERR_TIMEOUT     nothing has come, perhaps because etcd is away: the watch goes on looking for it. A connection
- *                      that has died without a sign is given up after `keepalive_time_ms` + `keepalive_timeout_ms`,
- *                      a stream on which nothing comes, not even the answer to a question, after
- *                      2 x `watch_silence_ms` of waiting here; one after the other twice as late each time, up to 16
- *                      times, since a large message on a slow wire is silence as well. Calls that follow each other
- *                      within a quarter of watch_silence_ms count as waiting, also with a timeout of 0
- *   EW_ERR_CANCELLED   ew_watch_cancel or ew_client_cancel
- * and these, which end the watch and are answered again by every later call:
- *   EW_ERR_COMPACTED   the next revision is gone: `batch->revision` is the oldest that etcd still has
- *   EW_ERR_REVISION_FELL  etcd was restored from an older state under the same cluster id: its revision is below what
- * was given, or what was given last does not come again after a reconnect. The text names the revisions. Read
- * everything again. A watch that has given no events yet, or whose last one was compacted before the reconnect, cannot
- * tell where etcd's revision has passed what was seen EW_ERR_TOO_LARGE   a single revision does not fit into
- * `max_receive_bytes` EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_INVALID (etcd refused the watch),
- * EW_ERR_UNSUPPORTED, EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER, EW_ERR_NO_MEMORY */
+/* Waits for the next batch for at most `timeout_ms` (-1: without a limit). The batch is valid until the next call.
+ *   EW_OK                  `*batch` is set
+ *   EW_ERR_TIMEOUT         no event came, perhaps because etcd is unavailable; the watch keeps trying to reach it
+ *   EW_ERR_CANCELLED       ew_watch_cancel or ew_client_cancel was called
+ * The following errors end the watch, and every later call returns them again:
+ *   EW_ERR_COMPACTED       the next revision has been compacted; `batch->revision` is the oldest one that etcd still
+ *                          has
+ *   EW_ERR_REVISION_FELL   etcd was restored from an older state under the same cluster id: its revision is below what
+ *                          the watch delivered, or the last delivered revision does not come again after a reconnect.
+ *                          The detail names the revisions. Read everything again. If the watch has not delivered any
+ *                          event yet, or its last one was compacted before the reconnect, the watch cannot detect a
+ *                          restore after which etcd's revision has already passed the delivered one
+ *   EW_ERR_TOO_LARGE       a single revision does not fit into `max_receive_bytes`
+ *   EW_ERR_INVALID         etcd refused the watch
+ *   EW_ERR_DENIED, EW_ERR_UNAUTHENTICATED, EW_ERR_UNSUPPORTED, EW_ERR_WRONG_CLUSTER, EW_ERR_BAD_ANSWER,
+ *   EW_ERR_NO_MEMORY
+ *
+ * The watch gives up a connection that died silently after `keepalive_time_ms` + `keepalive_timeout_ms`. It replaces a
+ * stream on which nothing comes, not even the answer to a progress request, after 2 x `watch_silence_ms` of waiting in
+ * this function. Each further replacement in a row takes twice as long, up to 16 times that, because a large message on
+ * a slow link is silent too. Calls that follow each other within a quarter of watch_silence_ms count as waiting, also
+ * with a timeout of 0. */
 EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
 
-/* Is given one batch after the other, which is valid until it returns. EW_OK: go on; anything else ends the run. */
+/* Receives one batch, which is valid until the function returns. EW_OK continues; any other value ends ew_watch_run. */
 typedef int (*ew_watch_fn)(void *arg, const ew_watch_batch *batch);
 
-/* ew_watch_next again and again, on the calling thread, with `fn` for each batch. Answers what `fn` has ended it with
- * (then `err` is `fn`'s to fill), EW_ERR_CANCELLED, or what ended the watch; after EW_ERR_COMPACTED, ew_watch_next says
- * which revision is the oldest. What `fn` ended may be run again: it goes on with the next batch. An ew_client_cancel
- * that comes while `fn` runs is not noticed; an ew_watch_cancel always is. */
+/* Calls ew_watch_next in a loop, on the calling thread, and calls `fn` for each batch. Returns the value with which
+ * `fn` ended the loop (then `fn` fills `err`), EW_ERR_CANCELLED, or the error that ended the watch. After
+ * EW_ERR_COMPACTED, ew_watch_next returns the oldest revision. If `fn` ended the loop, the function may be called
+ * again and continues with the next batch. An ew_client_cancel during `fn` is not noticed; an ew_watch_cancel always
+ * is. */
 EW_API int ew_watch_run(ew_watch *w, ew_watch_fn fn, void *arg, ew_error *err);
 
-/* Makes the ew_watch_next that is waiting, and every later one, answer EW_ERR_CANCELLED. Any thread. */
+/* Makes a waiting ew_watch_next, and every later one, return EW_ERR_CANCELLED. Any thread. */
 EW_API void ew_watch_cancel(ew_watch *w);
-EW_API void ew_watch_close(ew_watch *w); /* NULL is fine */
+EW_API void ew_watch_close(ew_watch *w); /* `w` may be NULL */
 
 /* ---- leases ---- */
 
-/* Grants a lease of `ttl_s` seconds under the id `*lease`, or under one of etcd's choosing if that is 0. etcd may raise
- * the TTL: `*granted_s` (may be NULL) has what it gave. See <etcdworker/session.h> for one that is kept alive. */
+/* Grants a lease of `ttl_s` seconds with the id `*lease`, or with an id that etcd chooses if that is 0; sets
+ * `*lease` to the id. etcd may raise the TTL: `*granted_s` (may be NULL) is set to the granted one. For a lease that
+ * is kept alive see <etcdworker/session.h>. */
 EW_API int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err);
 
-/* Ends a lease, which deletes its keys. These three answer EW_ERR_NOT_FOUND when there is no such lease. */
+/* Revokes a lease, which deletes its keys. This function and the next two return EW_ERR_NOT_FOUND if there is no
+ * such lease. */
 EW_API int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err);
 
-/* Starts the lease's time again; `*ttl_s` (may be NULL) is what it has now. */
+/* Renews the lease once; sets `*ttl_s` (may be NULL) to its TTL. */
 EW_API int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err);
 
-/* What is left of it, what it was granted (both may be NULL), and, if `keys` is not NULL, its keys without values. */
+/* Gets the remaining and the granted time in seconds (both may be NULL), and, if `keys` is not NULL, the lease's
+ * keys without values; free `*keys` with ew_result_free. */
 EW_API int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
                                 ew_error *err);
 
 /* ---- the cluster ---- */
 
-/* How the member that answered is doing. */
+/* The status of the member that answered. */
 typedef struct ew_member_status {
     size_t size; /* set to sizeof(ew_member_status) before the call */
     char version[32];
     uint64_t cluster_id, member_id;
-    uint64_t leader_id; /* 0: it knows of none */
+    uint64_t leader_id; /* 0: the member knows no leader */
     int64_t revision;
     int64_t db_bytes, db_bytes_in_use;
     uint64_t raft_term, raft_index, raft_applied_index;
     bool is_learner;
-    bool has_errors; /* alarms are raised, or it is corrupt */
+    bool has_errors; /* the member has active alarms, or its data are corrupt */
 } ew_member_status;
 
+/* Asks one member for its status. EW_ERR_INVALID: `size` is not set. */
 EW_API int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err);
 
 typedef struct ew_member {
     uint64_t id;
-    const char *name;               /* "" before it has started */
-    const char *const *peer_urls;   /* ended by NULL */
-    const char *const *client_urls; /* ended by NULL */
+    const char *name;               /* "" before the member has started */
+    const char *const *peer_urls;   /* NULL-terminated */
+    const char *const *client_urls; /* NULL-terminated */
     bool is_learner;
 } ew_member;
 
 typedef struct ew_members ew_members;
 
+/* Gets the members of the cluster. On success the caller frees `*out` with ew_members_free. */
 EW_API int ew_client_members(ew_client *client, ew_members **out, ew_error *err);
-EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL behind the last */
-EW_API void ew_members_free(ew_members *m);                           /* NULL is fine */
+EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL if there is no i-th member */
+EW_API void ew_members_free(ew_members *m);                           /* `m` may be NULL */
 
 /* Initialisers that fill `size`, in C and in C++: &EW_GET_OPTIONS(.limit = 10, .keys_only = true). In C++ they may be
  * used inside functions only. */

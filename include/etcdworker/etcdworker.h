@@ -1,5 +1,5 @@
-/* etcdworker: keeps a program's logic in step with an etcd v3 key prefix. This header includes all the
- * others but sim.h, which is for tests. */
+/* etcdworker: keeps a program's logic in step with an etcd v3 key prefix. This header includes all others except sim.h,
+ * which is for tests. */
 #ifndef ETCDWORKER_H
 #define ETCDWORKER_H
 

@@ -1,5 +1,5 @@
-/* What a whole process can set so that messages between threads cost less. Optional, and a program's own choice: a
- * library should not change its host's threads. etcdworkerd and etcdworker-bench call it. */
+/* Process-wide settings that make messages between threads cheaper. Calling them is optional, and up to the program: a
+ * library should not change its host's threads. etcdworkerd and etcdworker-bench call ew_process_prepare. */
 #ifndef ETCDWORKER_PROCESS_H
 #define ETCDWORKER_PROCESS_H
 
@@ -9,28 +9,31 @@
 extern "C" {
 #endif
 
-/* Checks that the process may have the threads, open files and address space that a worker needs. gRPC and nng abort,
- * or crash, where a thread cannot be started, so this is tried out: EW_ERR_SYSTEM names the limit, its value, and the
- * least value that will do (about 33 threads on two CPUs and 36 open files, beside those that the process has already,
- * and 160 MiB of address space, beside the threads' stacks). Where the address space or data is limited (RLIMIT_AS,
- * RLIMIT_DATA), malloc is kept to two arenas from then on. To be called before the first client is opened; once it has
- * succeeded it is not done again. */
+/* Checks that the process may have the threads, open files and address space that a worker needs. gRPC and nng abort or
+ * crash if a thread cannot be started, so this function really tries it. EW_ERR_SYSTEM: the detail names the limit, its
+ * value, and the smallest sufficient value: about 33 threads on two CPUs and 36 open files in addition to those that
+ * the process already has, and 160 MiB of address space in addition to the threads' stacks. These values were measured
+ * with nng 1.5 and gRPC 1.51, and include a reserve. If the address space or the data segment is limited (RLIMIT_AS,
+ * RLIMIT_DATA), malloc is restricted to two arenas from then on. Call it before the first client is opened. Once it has
+ * succeeded, further calls do nothing. */
 EW_API int ew_process_check_limits(ew_error *err);
 
-/* Prepares the calling process; to be called first thing in main, before there is a second thread, since threads
- * inherit it:
- *  - ew_process_check_limits, and its errors.
- *  - gRPC polls with `poll` (environment variable GRPC_POLL_STRATEGY, unless it is set): its default wakes one thread
- * for another's events when several wait, as they do here.
- *  - gRPC 1.67 and later, whose log cannot be redirected, is silent (GRPC_VERBOSITY, unless it is set): it would wait
- * for a stderr that nobody reads.
- *  - glibc's malloc keeps up to 16 MiB of freed memory at the top of a heap, as it does by itself from the first large
- * page of keys on: messages would otherwise be new pages each. It still does as its environment variables say.
- *  - The threads are scheduled as SCHED_BATCH: a thread that is woken does not interrupt the one that wakes it, which
- * would only make it wait for a lock that the other still holds.
- *  - With `cpu` >= 0 every thread stays on that CPU: the actors of one worker run one after the other, and a wake-up on
- * the same CPU is the cheapest. Not for many workers in one process. EW_ERR_INVALID if the process may not run there.
- * What each is worth: docs/performance.md. */
+/* Prepares the calling process. Call it first in main, before a second thread exists, because threads inherit the
+ * settings:
+ *  - Calls ew_process_check_limits, and returns its errors.
+ *  - Makes gRPC use `poll` (sets the environment variable GRPC_POLL_STRATEGY unless it is set): gRPC's default wakes
+ *    one thread for another's events when several threads wait, as they do here.
+ *  - Silences gRPC 1.67 and later, whose log cannot be redirected (sets GRPC_VERBOSITY unless it is set): otherwise
+ *    gRPC would block on a stderr that nobody reads.
+ *  - Makes glibc's malloc keep up to 16 MiB of freed memory at the top of a heap; otherwise every message would need
+ *    new pages. glibc itself does this after the first large page of keys. glibc's environment variables take
+ *    precedence.
+ *  - Sets the scheduling policy SCHED_BATCH: a thread that is woken does not preempt the thread that woke it, whose
+ *    lock it would only have to wait for.
+ *  - With `cpu` >= 0, pins every thread to that CPU: the actors of one worker run one after the other, and a wake-up on
+ *    the same CPU is the cheapest. Not suitable for many workers in one process. EW_ERR_INVALID: the process may not
+ *    run there.
+ * The effect of each setting is measured in docs/performance.md. */
 EW_API int ew_process_prepare(int cpu, ew_error *err);
 
 #ifdef __cplusplus

@@ -10,7 +10,7 @@ typedef struct arena_block {
     _Alignas(max_align_t) unsigned char bytes[];
 } arena_block;
 
-/* Blocks double, so that their number stays small; the rest of the one before is given up. */
+/* The block size doubles, so that there are few blocks; the rest of the previous block stays unused. */
 static bool add_block(arena *a, size_t least) {
     size_t size = least > a->next_size ? least : a->next_size;
     arena_block *b = least <= SIZE_MAX - sizeof *b ? malloc(sizeof *b + size) : NULL;

@@ -1,7 +1,7 @@
-/* Memory for one message that is unpacked, looked at and forgotten: protobuf-c asks for a piece of each key and value,
- * here each is a step in a block, and all of them are given back at once.
+/* Memory for one message that is unpacked, read and discarded. protobuf-c allocates each key and value by itself; here
+ * each allocation takes the next bytes of a block, and all blocks are freed together.
  *
- * Lives on the stack; small messages never leave it. */
+ * An arena is on the stack; a small message needs no other memory. */
 #ifndef CORE_ARENA_H
 #define CORE_ARENA_H
 
@@ -11,8 +11,8 @@
 #include <stddef.h>
 
 typedef struct arena {
-    ProtobufCAllocator allocator; /* what is freed with it stays until arena_fini */
-    bool failed;                  /* a block could not be had */
+    ProtobufCAllocator allocator; /* memory freed with it stays allocated until arena_fini */
+    bool failed;                  /* a block could not be allocated */
     unsigned char *at;
     size_t left;
     struct arena_block *blocks;
@@ -20,7 +20,7 @@ typedef struct arena {
     _Alignas(max_align_t) unsigned char first[2048];
 } arena;
 
-void arena_init(arena *a); /* not to be moved afterwards */
+void arena_init(arena *a); /* the arena must not be moved afterwards */
 void arena_fini(arena *a);
 
 #endif

@@ -1,10 +1,10 @@
-/* Pointers that a caller of the public API must give. */
+/* Checks the pointers that a caller of the public API must pass. */
 #ifndef CORE_ARGUMENT_H
 #define CORE_ARGUMENT_H
 
 #include <etcdworker/error.h>
 
-/* Whether `pointer` is NULL; then `err` (which may be NULL) names the function and the argument:
+/* Returns whether `pointer` is NULL; then `err` (which may be NULL) names the function and the argument:
  *     if (ARGUMENT_MISSING(client, err))
  *         return EW_ERR_INVALID; */
 #define ARGUMENT_MISSING(pointer, err) argument_missing((pointer), #pointer, __func__, (err))

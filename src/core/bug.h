@@ -1,11 +1,11 @@
-/* Known mistakes that a test build can put back, to prove that the simulator finds them (tests/sim). In every other
- * build EW_BUG is the constant false, and nothing of this is left. */
+/* Known mistakes that a test build can switch on, to prove that the simulator finds them (tests/sim). In every other
+ * build EW_BUG is the constant false, and the compiler removes the code. */
 #ifndef CORE_BUG_H
 #define CORE_BUG_H
 
 #include <stdbool.h>
 
-/* name, what it does wrong */
+/* name, description */
 #define BUGS(X)                                                                                                        \
     X(header_revision, "events are measured by header.revision: batches of one header are dropped (ETCD P1)")          \
     X(progress_overtakes, "a requested progress reply raises the observed revision, before its events (ETCD P2)")      \
@@ -44,10 +44,10 @@ typedef enum bug {
     BUGS(BUG_MEMBER)
 #undef BUG_MEMBER
 } bug;
-extern bug ew_bug; /* the one that is put back; the test's */
+extern bug ew_bug; /* the mistake that is switched on; set by the test */
 #endif
 
-/* Mistakes are not what coverage is measured of. */
+/* Coverage is not measured for these mistakes. */
 #if defined(EW_BUGS) && !defined(EW_COVERAGE)
 #define EW_BUG(name) (ew_bug == BUG_##name)
 #else

@@ -1,5 +1,5 @@
-/* Assertions that stay on in release builds: for states in which going on would write wrong data. Never for what comes
- * from outside. */
+/* Assertions that stay on in release builds, for states in which continuing would write wrong data. Never use them for
+ * input from outside. */
 #ifndef CORE_CHECK_H
 #define CORE_CHECK_H
 

@@ -1,4 +1,4 @@
-/* The committing core: its life, its steps and its moves. */
+/* The committing core: creation, steps and transitions. */
 #include "core/committing_private.h"
 
 #include "core/bug.h"
@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* The moves that are allowed, with the text that traces each. */
+/* The allowed transitions, with the text that logs each. */
 static const char *const moves[COMMITTING_ENDED + 1][COMMITTING_ENDED + 1] = {
     [COMMITTING_IDLE] = {[COMMITTING_IN_FLIGHT] = "idle -> in flight",
                          [COMMITTING_CLAIMING] = "idle -> claiming",
@@ -74,7 +74,7 @@ committing_effect *committing_emit(committing *c, committing_effect_type type) {
     return e;
 }
 
-/* What must hold in each state: whoever breaks it would send a transaction twice, or lose one. */
+/* What must hold in each state. Otherwise a transaction would be sent twice, or lost. */
 static void check_invariant(const committing *c) {
     CHECK(c->in_batch == (c->state != COMMITTING_IDLE && c->state != COMMITTING_ENDED));
     CHECK(c->next <= c->limit && c->limit <= c->unit_count);
@@ -96,10 +96,10 @@ void committing_move(committing *c, committing_state to) {
     c->state = to;
 }
 
-/* When a leader dies, etcd answers nothing to what was on its way to it for 7 s (ETCD P11), though there is a new
- * leader after one or two. With receipts it is safe to ask earlier (docs/architecture.md, Exactly once). In case etcd
- * is only slow, every second attempt without an answer doubles the time that the next one has: not every one, since the
- * second may still have been sent towards the dead leader. */
+/* When a leader dies, etcd does not answer the requests that were on their way to it for 7 s (ETCD P11), although there
+ * is a new leader after one or two seconds. With receipts it is safe to ask again earlier (docs/architecture.md,
+ * Exactly once). In case etcd is only slow, every second attempt without an answer doubles the time of the next one.
+ * Not every attempt, because the second one may still have been sent to the dead leader. */
 static int64_t patience_ms(const committing *c) {
     enum { PATIENCE_MS = 2000 };
     int64_t most = c->config.call_timeout_ms, ms = c->config.exactly_once ? PATIENCE_MS : most;
@@ -118,8 +118,8 @@ void committing_send(committing *c, const committing_buffer *request) {
     c->txns++;
 }
 
-/* Doubles from the minimum up to the maximum; the second half of the wait is by chance, so that workers that failed
- * together do not come back together. */
+/* The wait doubles from the minimum to the maximum. Its second half is random, so that workers that failed together do
+ * not retry together. */
 void committing_back_off(committing *c, int64_t now_ms) {
     int64_t wait = c->config.backoff_min_ms > 0 ? c->config.backoff_min_ms : 1;
     for (uint32_t i = 0; i < c->failures && wait < c->config.backoff_max_ms; i++)
@@ -138,7 +138,8 @@ void committing_back_off(committing *c, int64_t now_ms) {
 
 typedef enum answer_class { ANSWER_OK, ANSWER_RETRY, ANSWER_UNKNOWN, ANSWER_DEFINITE } answer_class;
 
-/* ETCD P11. In doubt an outcome is unknown: taking what was applied for not applied would apply it twice. */
+/* ETCD P11. If it is not certain, the outcome is unknown: treating an applied transaction as not applied would apply it
+ * twice. */
 static answer_class classify(int status) {
     switch (status) {
     case EW_OK:
@@ -176,7 +177,7 @@ static void in_flight_understood(committing *c, const committing_answer *a) {
     else if (a->verdict == COMMITTING_MALFORMED)
         in_flight_unknown(c, "etcd's answer to a transaction makes no sense");
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_TXN)
-        committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt, after all */
+        committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt was applied */
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_OLDER)
         committing_older_receipt(c, a);
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_FOREIGN)
@@ -208,7 +209,7 @@ static void in_flight_answer(committing *c, const committing_event *event) {
         in_flight_unknown(c, event->detail);
         break;
     case ANSWER_DEFINITE:
-        /* A receipt that is there proves that its lease lives, so another one is gone: the session's, of a put. */
+        /* With a receipt, its lease exists too, so the missing lease is another one: the session's, of a put. */
         if (event->status == EW_ERR_NOT_FOUND && c->config.exactly_once && c->own.receipt_mod == 0)
             committing_claim_on(c, 0);
         else if (committing_bound_to_lost_lease(c, event->status))
@@ -219,11 +220,11 @@ static void in_flight_answer(committing *c, const committing_event *event) {
     }
 }
 
-/* Said once when it begins and once when it is over. */
+/* Logged once when it begins and once when it is over. */
 static void note_space(committing *c, int status) {
     bool none = status == EW_ERR_NO_SPACE;
     if (none == c->no_space || (!none && status != EW_OK))
-        return; /* nothing new, or an answer that does not tell */
+        return; /* unchanged, or a response that says nothing about space */
     c->no_space = none;
     committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
     log->status = none ? EW_LOG_WARN : EW_LOG_INFO;
@@ -233,14 +234,14 @@ static void note_space(committing *c, int status) {
 
 static void take_answer(committing *c, const committing_event *event) {
     if (!c->call_out)
-        return; /* of a call that was given up */
+        return; /* response to a cancelled call */
     note_space(c, event->status);
     c->unanswered = event->status == EW_ERR_UNKNOWN_OUTCOME ? c->unanswered + 1 : 0;
     c->call_out = false;
     answer_class answer = classify(event->status);
     bool says_nothing = answer == ANSWER_RETRY || answer == ANSWER_UNKNOWN || event->status == EW_ERR_NO_MEMORY;
     if ((c->state == COMMITTING_RESOLVING || c->state == COMMITTING_CLAIMING) && says_nothing)
-        committing_back_off(c, event->now_ms); /* the question stays open */
+        committing_back_off(c, event->now_ms); /* the outcome is still unknown */
     else if (c->state == COMMITTING_CLAIMING)
         committing_claim_answer(c, event);
     else if (c->state == COMMITTING_RESOLVING)
@@ -265,7 +266,7 @@ static void take_timer(committing *c, int64_t now_ms) {
     }
 }
 
-/* SEMANTICS 7: what is in flight is decided first, nothing new is begun. */
+/* SEMANTICS 7: what is in flight is decided first, and nothing new is started. */
 static void take_stop(committing *c, const committing_event *event) {
     int64_t timeout_ms = event->timeout_ms > 0 ? event->timeout_ms : 0;
     int64_t stop_ms = timeout_ms < INT64_MAX - event->now_ms ? event->now_ms + timeout_ms : INT64_MAX;

@@ -1,5 +1,5 @@
-/* What etcd's answer to a transaction says. The bytes come from outside: whatever does not fit the request that was
- * sent is COMMITTING_MALFORMED, and is treated as an unknown outcome. */
+/* Parses etcd's response to a transaction. The bytes come from outside: a response that does not match the request is
+ * COMMITTING_MALFORMED, and is treated as an unknown outcome. */
 #include "core/committing_private.h"
 
 #include "core/arena.h"
@@ -11,8 +11,8 @@ static bool same_key(ProtobufCBinaryData a, ew_slice b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-/* The key-value that the i-th response read: false when the response does not fit; `*kv` is NULL when the key is
- * absent. */
+/* Gets the key-value that the i-th response read; `*kv` is NULL if the key is absent. False if the response does not
+ * match. */
 static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const Pb__KeyValue **kv) {
     const Pb__ResponseOp *op = answer->responses[i];
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
@@ -21,7 +21,7 @@ static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const
     return !*kv || (same_key((*kv)->key, key) && (*kv)->mod_revision > 0);
 }
 
-/* The same for a read of the newest key of a range: none, or one that is newer than the compare allows. */
+/* The same for a read of the newest key of a range: no key, or one that is newer than the compare allows. */
 static bool read_newest_at(const Pb__TxnResponse *answer, size_t i, const Pb__Compare *c, const Pb__KeyValue **kv) {
     const Pb__ResponseOp *op = answer->responses[i];
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
@@ -38,8 +38,8 @@ static bool number_is(const Pb__KeyValue *kv, int64_t number) {
 
 /* ---- a transaction that succeeded ---- */
 
-/* The responses to a unit's operations, of which none deletes if it says so. Records, the last ones, lie outside the
- * prefix. */
+/* Checks the responses to a unit's operations; none is a delete unless the unit has deletes. Records, the last ones,
+ * are outside the prefix. */
 static bool read_ops(const committing_unit *u, Pb__ResponseOp **ops, bool *visible) {
     for (size_t i = 0; i < u->ops; i++) {
         if (ops[i]->response_case == PB__RESPONSE_OP__RESPONSE_RESPONSE_PUT)
@@ -52,8 +52,8 @@ static bool read_ops(const committing_unit *u, Pb__ResponseOp **ops, bool *visib
     return true;
 }
 
-/* Visible: at least one operation of the units left an event below the prefix. A put always does; a delete only of a
- * key that was there (ETCD P13). */
+/* Visible: at least one operation of the units caused an event below the prefix. A put always does; a delete does only
+ * if the key existed (ETCD P13). */
 static void understand_success(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
     size_t ops = 0, own = (c->config.counter && c->own.deletes) + c->config.exactly_once;
     for (size_t u = c->next; u < c->end; u++)
@@ -77,7 +77,7 @@ static bool is_ours(const committing *c, int64_t lease) {
            (lease == c->own.lease || lease == c->config.lease || lease == c->receipt_lease || lease == c->former_lease);
 }
 
-/* `revision`: the answer's. A key's mod_revision never falls, nor does the store's. */
+/* `revision` is the response's. Neither a key's mod_revision nor the store's revision ever falls. */
 static void understand_receipt(const committing *c, const Pb__KeyValue *kv, int64_t revision, committing_answer *out) {
     if (!kv) {
         bool fell = revision > 0 && revision < c->own.receipt_mod;
@@ -104,7 +104,7 @@ static void understand_receipt(const committing *c, const Pb__KeyValue *kv, int6
         out->receipt = is_ours(c, kv->lease) ? COMMITTING_RECEIPT_STRAY : COMMITTING_RECEIPT_FOREIGN;
 }
 
-/* Every unit hangs on the counter. */
+/* Every unit depends on the counter. */
 static void judge_counter(const committing *c, const Pb__KeyValue *kv, committing_answer *out) {
     bool holds = c->own.counter > 0 ? kv && number_is(kv, c->own.counter) : !kv;
     if (holds)
@@ -114,7 +114,7 @@ static void judge_counter(const committing *c, const Pb__KeyValue *kv, committin
     out->conflict_revision = kv ? kv->mod_revision : 0;
 }
 
-/* That one key has a mod_revision, or that a range has none above one. */
+/* Returns whether the compare says that one key has a mod_revision, or that a range has none above one. */
 static bool compare_is_sound(const Pb__Compare *c) {
     const bool ranged = c->range_end.len > 0;
     return c->target == PB__COMPARE__COMPARE_TARGET__MOD &&
@@ -122,7 +122,7 @@ static bool compare_is_sound(const Pb__Compare *c) {
            (!ranged || c->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION);
 }
 
-/* Whether the compares are what a unit may have. */
+/* Returns whether the compares are ones that a unit may have. */
 static bool unit_is_sound(const committing_unit *u, const Pb__TxnRequest *txn) {
     if (txn->n_compare != u->compares || txn->n_failure != u->compares || txn->n_success != u->ops ||
         u->records > u->compares || u->records > u->ops)
@@ -145,7 +145,7 @@ static void note_record(committing_answer *out, size_t unit, size_t place, const
     r->len = kv->value.len;
 }
 
-/* Where the reads of a unit are: those of keys below the prefix, `plain` of them from `first` on, then its records. */
+/* The positions of a unit's reads: keys below the prefix, `plain` of them from `first` on, then its records. */
 typedef struct unit_reads {
     size_t unit, first, plain;
 } unit_reads;
@@ -155,8 +155,8 @@ typedef struct unit_verdict {
     int64_t revision;
 } unit_verdict;
 
-/* Compares the unit's keys with what was read of them. The revision is that of keys below the
- * prefix, which the reactor waits for; of records it is told itself. False for a malformed answer. */
+/* Compares the unit's keys with what was read of them. The verdict's revision is that of keys below the prefix, for
+ * which the reactor waits; it gets the records themselves. False for a malformed response. */
 static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, const unit_reads *reads,
                            unit_verdict *verdict, committing_answer *out) {
     bool absent = false;
@@ -185,8 +185,8 @@ static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *ans
     return true;
 }
 
-/* The first unit whose compares do not hold, and the records of all units: a worker that takes over from another one
- * finds the submits of many clients at once. */
+/* Finds the first unit whose compares do not hold, and the records of all units: a worker that takes over from another
+ * one finds the submits of many clients at once. */
 static bool judge_units(const committing *c, const Pb__TxnResponse *answer, committing_answer *out) {
     size_t first = 0;
     for (size_t u = c->next; u < c->end; u++) {
@@ -223,8 +223,8 @@ static bool is_written(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {
     return false;
 }
 
-/* Whether a key of the unit that the transaction writes still has the revision that it compares: had the transaction
- * been applied, that revision would be gone for good. */
+/* Returns whether a key that the unit writes still has the revision that the transaction compares: if the transaction
+ * had been applied, that revision would be gone. */
 static bool unit_untouched(const Pb__TxnRequest *txn, const Pb__TxnResponse *answer, size_t first) {
     for (size_t i = 0; i < txn->n_compare; i++) {
         const Pb__Compare *compare = txn->compare[i];
@@ -260,13 +260,13 @@ static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
     case PB__COMPARE__COMPARE_TARGET__LEASE:
         return (kv ? kv->lease : 0) == c->lease;
     default:
-        return true; /* nothing else is asked of a fence */
+        return true; /* fence conditions have no other targets */
     }
 }
 
-/* SEMANTICS 30, 31. A compare on a lease is the session's, whose marker goes with it, or is another's who took it: a
- * worker of the same id. The others are the leadership's, which a session that is done takes with it. Told before any
- * conflict: who is no leader any more has nothing to try again. False for a malformed answer. */
+/* SEMANTICS 30, 31. A compare on a lease is the session's: its session key was deleted with the lease, or was taken by
+ * another worker of the same id. The other compares are the leadership's, which ends with the session. Checked before
+ * conflicts, because a former leader has nothing to retry. False for a malformed response. */
 static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, size_t first, committing_answer *out) {
     for (size_t i = 0; i < c->standing->n_compare; i++) {
         const Pb__Compare *compare = c->standing->compare[i];
@@ -310,7 +310,7 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
     if (out->status == EW_OK && !judge_units(c, answer, out))
         return;
     if (out->status == EW_OK)
-        out->status = EW_ERR_BAD_ANSWER; /* nothing of what was compared has changed */
+        out->status = EW_ERR_BAD_ANSWER; /* none of the compared keys has changed */
     out->verdict = COMMITTING_REFUSED;
 }
 
@@ -330,7 +330,7 @@ void committing_understand(const committing *c, ew_slice bytes, committing_answe
     arena_fini(&memory);
 }
 
-/* The fence's only compare and only read are the receipt's. */
+/* A receipt bump has one compare and one read, both of the receipt. */
 void committing_understand_fence(const committing *c, ew_slice bytes, committing_answer *out) {
     *out = nothing_understood;
     int status;

@@ -1,4 +1,4 @@
-/* A batch: units in order, as many in a transaction as fit, until all are committed or one is not. */
+/* A batch: sends its units in order, as many in one transaction as fit, until all are committed or one is not. */
 #include "core/committing_private.h"
 
 #include "core/check.h"
@@ -37,7 +37,7 @@ static bool copy_units(committing *c, const Msg__Patches *patches) {
     return true;
 }
 
-/* The units before the first one that may not be sent are committed; nothing of the others is. */
+/* The units before the first one that must not be sent are committed; the others are not. */
 static int check_units(committing *c) {
     for (size_t i = 0; i < c->unit_count; i++) {
         int status = committing_check_unit(&c->config, c->units[i].txn, i, c->limit_detail, sizeof c->limit_detail);
@@ -52,7 +52,8 @@ static int check_units(committing *c) {
     return EW_OK;
 }
 
-/* A batch of another number is not the reactor's next one: nothing of it is written, and the number stays. */
+/* A batch with another number is not the reactor's next one: nothing of it is written, and the expected number
+ * stays. */
 static bool refuse_number(committing *c, const Msg__Patches *patches) {
     if (!c->config.numbered || patches->batch == c->batch + 1)
         return false;
@@ -121,7 +122,7 @@ void committing_advance(committing *c) {
     committing_move(c, COMMITTING_IN_FLIGHT);
 }
 
-/* The transaction in question is committed. */
+/* The current transaction is committed. */
 void committing_committed(committing *c, int64_t revision, bool visible) {
     for (size_t u = c->next; u < c->end; u++)
         c->revisions[u] = revision;
@@ -151,8 +152,8 @@ static const char *why_ended(int status) {
     }
 }
 
-/* The transaction in question is refused, for good. The units before the one that conflicts are still good: they are
- * sent again without it, and only then is the refusal told, since groups commit in order (SEMANTICS 21, 25). */
+/* The current transaction is refused permanently. The units before the one that conflicts are still valid: they are
+ * sent again without it. The refusal is reported only after that, because groups commit in order (SEMANTICS 21, 25). */
 void committing_refused(committing *c, const committing_answer *answer) {
     CHECK(answer->conflict >= c->next && answer->conflict < c->end);
     c->fencing = false;
@@ -162,14 +163,14 @@ void committing_refused(committing *c, const committing_answer *answer) {
     }
     c->limit = answer->conflict;
     c->limit_status = answer->status;
-    c->limit_detail[0] = '\0'; /* of a unit after this one */
+    c->limit_detail[0] = '\0'; /* it was about a later unit */
     c->conflict_revision = answer->conflict_revision;
     memcpy(c->found, answer->records, sizeof c->found);
     c->found_count = answer->record_count;
     committing_advance(c);
 }
 
-/* What was sent is within the options, so these promise more than the server takes. */
+/* The request was within the options, so the options allow more than the server accepts. */
 static const char *name_limits(committing *c, const char *detail) {
     snprintf(c->limits_text, sizeof c->limits_text,
              "etcd's own limits are below the options max_txn_ops = %" PRIu32 " or max_txn_bytes = %" PRId64 ": %s",
@@ -183,18 +184,18 @@ static const char *name_limits(committing *c, const char *detail) {
     return c->limits_text;
 }
 
-/* A unit may put a client's record with the lease that was replaced while the batch was out. That etcd finds no lease
- * is a certain answer: neither this transaction nor a late copy of it is ever applied. */
+/* A unit may put a client's record with the lease that was replaced while the batch was in flight. If etcd does not
+ * find a lease, that is certain: neither this transaction nor a late copy of it is ever applied. */
 bool committing_bound_to_lost_lease(const committing *c, int status) {
     return status == EW_ERR_NOT_FOUND && c->config.exactly_once && c->batch_lease != c->config.lease;
 }
 
 void committing_evaluate_again(committing *c) {
-    c->conflict_revision = c->base_revision; /* which has been observed: nothing is waited for */
+    c->conflict_revision = c->base_revision; /* it has been observed, so there is no wait */
     committing_finish(c, EW_ERR_REFUSED, false, NULL);
 }
 
-/* What one unit did wrong is told of that unit: a transaction of several is cut in two until it is found. */
+/* An error of one unit is reported for that unit: a transaction of several units is halved until the unit is found. */
 void committing_failed(committing *c, int status, const char *detail) {
     if (status == EW_ERR_TOO_LARGE)
         detail = name_limits(c, detail);
@@ -203,7 +204,7 @@ void committing_failed(committing *c, int status, const char *detail) {
         c->together = (c->end - c->next) / 2;
         committing_advance(c);
     } else if (status == EW_ERR_NOT_FOUND) {
-        /* The only thing that a transaction may refer to and etcd not find is a lease: the session's. */
+        /* The only thing that a transaction refers to and etcd may not find is a lease: the session's. */
         committing_finish(c, EW_ERR_SESSION_DONE, false, detail);
     } else {
         committing_finish(c, status, false, detail);

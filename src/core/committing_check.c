@@ -1,5 +1,5 @@
-/* What a unit may write: puts and deletes of single keys below the prefix, and in its else branch reads alone. Whoever
- * sends a batch may be mistaken, and etcd carries out every request. */
+/* What a unit may write: puts and deletes of single keys below the prefix, and only reads in its else branch. The
+ * sender of a batch may have an error, and etcd executes every request. */
 #include "core/committing_private.h"
 
 #include "core/arena.h"
@@ -23,7 +23,7 @@ static bool owns(const committing_config *config, ew_slice key) {
     return group_scope_owns(&scope, key);
 }
 
-/* Why this operation may not be part of a transaction; NULL if it may. Its key is then in `*key`. */
+/* Returns the reason why this operation must not be part of a transaction, or NULL. Sets `*key` to its key. */
 static const char *check_op(const committing_config *config, const Pb__RequestOp *op, ew_slice *key) {
     *key = (ew_slice){"", 0};
     if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT) {

@@ -1,5 +1,5 @@
-/* The receipt is put again: when it is missing though nothing is undecided, and when its lease has been replaced. A
- * claim carries the receipt alone, so a late copy of one can do no more than put the receipt: it is recognised by its
+/* Claims: puts the receipt again when it is missing while nothing is undecided, and when its lease was replaced. A
+ * claim contains only the receipt, so a late copy of a claim only puts the receipt. Such a receipt is recognised by its
  * lease, which no other worker has, and adopted. */
 #include "core/committing_private.h"
 
@@ -35,8 +35,8 @@ void committing_claim_on(committing *c, int64_t receipt_mod) {
     committing_claim(c);
 }
 
-/* Puts it on what was found: at once the first time, so that a server whose answers lead nowhere is not asked in a
- * loop. */
+/* Puts the receipt on top of what was found. The first time this is done at once, later with backoff, so that a server
+ * with contradictory responses is not asked in a loop. */
 static void claim_again(committing *c, int64_t now_ms, int64_t receipt_mod) {
     bool first = c->failures == 0;
     c->receipt_mod = receipt_mod;
@@ -47,7 +47,7 @@ static void claim_again(committing *c, int64_t now_ms, int64_t receipt_mod) {
 
 static void claimed(committing *c, int64_t now_ms, int64_t revision, int64_t lease) {
     c->receipt_lease = lease;
-    if (lease != c->config.lease) { /* replaced meanwhile, or a late copy with the one before */
+    if (lease != c->config.lease) { /* replaced meanwhile, or a late copy with the previous lease */
         claim_again(c, now_ms, revision);
         return;
     }
@@ -56,7 +56,7 @@ static void claimed(committing *c, int64_t now_ms, int64_t revision, int64_t lea
     committing_advance(c);
 }
 
-/* An answer that is EW_OK or says that asking again is of no use. */
+/* Handles a response that is EW_OK, or an error for which sending again does not help. */
 void committing_claim_answer(committing *c, const committing_event *event) {
     committing_answer a;
     if (event->status == EW_ERR_NOT_FOUND) {
@@ -81,7 +81,7 @@ void committing_claim_answer(committing *c, const committing_event *event) {
         claimed(c, event->now_ms, a.receipt_revision, a.receipt_lease);
 }
 
-/* What is in question keeps the lease that it was built with. */
+/* A transaction in flight keeps the lease with which it was built. */
 void committing_replace_lease(committing *c, int64_t lease) {
     if (!c->config.exactly_once || lease == 0 || lease == c->config.lease)
         return;

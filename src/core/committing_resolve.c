@@ -1,63 +1,90 @@
 /* Unknown outcomes: exactly once.
  *
- * A transaction T compares the receipt's mod_revision with the one that our last transaction left (m), and puts the
- * receipt with a sequence s that no other transaction of ours ever carries, bound to a lease that no other worker has.
- * When T's answer is lost, a copy of T is somewhere: applied, dropped, or still on its way. Nothing may be decided on T
- * while a copy can still be applied, since the reactor would then see, or write, its work twice. So the committer sends
- * T again, and the answer decides as listed below. "Copies" are all attempts at T but the one that was answered; each
- * can be applied late, after our answer, at any moment. "Bump" is a transaction that carries the receipt alone. */
-/* clang-format off */
-/*
- * 1. T succeeds. At that moment the receipt was at m, so no copy had been applied; now it is at T's own revision, which
- *    is higher, and revisions never repeat: no copy's compare holds ever again. T happened once.
+ * T is a transaction. It compares the receipt's mod_revision with m, the mod_revision that our previous transaction
+ * left. It puts the receipt with a sequence number s that none of our other transactions ever has, and with a lease
+ * that no other worker has.
  *
- * 2. T is refused, the receipt carries s and T's lease. Only a copy of T puts s: it was applied, and once, since by (1)
- *    the second one's compare could not hold. The receipt's mod_revision is the revision of T: the barrier.
+ * If T's response is lost, a copy of T exists somewhere: it was applied, it was dropped, or it is still on its way.
+ * Nothing may be decided about T while a copy can still be applied, because the reactor would then see its work twice,
+ * or write it twice. So the committer sends T again, and the response decides:
  *
- * 3. T is refused, the receipt is at m. No copy has been applied - yet: what refused T (an external write) may be undone
- *    by an external delete (a compare with 0 holds again), and a late copy would then be applied unnoticed. So we put a
- *    bump F: compare the receipt's m, put the next sequence, with T's lease. F carries no other compare, because no
- *    external write may keep us from deciding.
- *    a. F succeeds: the receipt has left m, no copy of T can be applied any more. T is refused, for good, and what T's
- *       refusal said of its units holds: they had not been applied when it was read.
- *    b. F is refused, the receipt carries F's sequence: an earlier copy of F was applied. As (a).
- *    c. F is refused, the receipt carries s: a copy of T was applied between T's refusal and F. As (2).
- *    d. F is refused, the receipt is missing: T is sent again, and (4) decides.
- *    e. F's outcome is unknown: F is sent again; it may be sent any number of times, since (a) to (d) hold for each
- *       copy. A copy of F that is applied after (c) is impossible: the receipt has left m.
+ *   case  response                                                     result
+ *   1     T succeeds                                                   T is committed
+ *   2     T is refused, the receipt has s and T's lease                T is committed
+ *   3     T is refused, the receipt is at m                            a receipt bump decides
+ *   4     T is refused, the receipt is missing                         T is built again, or its outcome is unknown
+ *   5     T is refused, the receipt has another worker's lease         EW_ERR_FENCED, T's outcome is unknown
+ *   6     (no T is unknown) the receipt is missing or has a new lease  the receipt is claimed
+ *   7     no response, or one that says nothing about T                T is sent again
+ *   8     (m is 0) the receipt is missing                              as case 3
+ *   9     T is refused, the receipt is older than m                    T is refused, the prefix is loaded again
  *
- * 4. T is refused, the receipt is missing, and m is not 0: its lease was lost, or somebody deleted the key. m is gone
- *    for good, so no copy of T can be applied from now on. Whether one was applied before:
- *    a. A key that T writes is still at the revision above 0 that T compares. Applied, T would have changed that
- *       revision, and revisions never repeat. So T was not applied; the receipt is claimed again (6), and T is built anew.
- *    b. Otherwise that is lost with the receipt. The outcome stays unknown, and ends the run: EW_ERR_UNKNOWN_OUTCOME.
- *       The receipt's lease (receipt_ttl_s) is so long that this takes an outage longer than that, with T in flight.
+ * "Copies" are all attempts of T except the one that was answered. Each copy can be applied late, at any moment after
+ * the response. A "bump" is a transaction that contains only the receipt. Revisions never repeat, except in case 9.
  *
- * 5. The receipt is on a lease that never was ours: another worker uses our id. EW_ERR_FENCED, and as in (4b) the
- *    outcome stays unknown.
+ * 1. T succeeds.
+ *    At that moment the receipt was at m, so no copy had been applied before. Now the receipt is at T's own revision,
+ *    which is higher, so no copy's compare can hold again. T was applied once.
  *
- * 6. The receipt is missing, or its lease was replaced, while nothing is unknown: all transactions of ours were answered
- *    or decided as above. One that was answered as refused was not applied, and never can be: its compare is on an m
- *    that is gone. So nothing hangs on the receipt, and it is claimed (committing_claim.c): compare "missing", or the
- *    last m, and put it with the lease of now. A late copy of a claim puts a receipt on a lease of ours that nothing
- *    else explains: it carries no unit, so it is adopted where nothing is unknown, and is (4b) where T is.
+ * 2. T is refused, and the receipt has s and T's lease.
+ *    Only a copy of T puts s, so a copy was applied. It was applied once: by (1) a second copy's compare cannot hold.
+ *    The receipt's mod_revision is the revision of T, and so the barrier revision.
  *
- * 7. Whatever else is answered to T or F - busy, no leader, a timeout, invalid bytes - says nothing about the copies. We
- *    ask again, with backoff, for as long as it takes or until a stop's time is over. What can only be answered one way
- *    from now on (denied, invalid) leaves the outcome unknown, and ends the batch so.
+ * 3. T is refused, and the receipt is at m.
+ *    No copy has been applied yet. But T was refused because of an external write; an external delete can undo that (a
+ *    compare with 0 holds again), and a late copy could then be applied unnoticed. So we send a bump F: it compares the
+ *    receipt with m, and puts it with the next sequence number and T's lease. F has no other compare, so that no
+ *    external write can prevent the decision.
+ *    a. F succeeds: the receipt is no longer at m, so no copy of T can be applied any more. T is refused permanently.
+ *       What T's refusal says about its units is valid: no copy had been applied when they were read.
+ *    b. F is refused, and the receipt has F's sequence number: an earlier copy of F was applied. As (a).
+ *    c. F is refused, and the receipt has s: a copy of T was applied between T's refusal and F. As (2).
+ *    d. F is refused, and the receipt is missing: T is sent again, and (4) decides.
+ *    e. F's outcome is unknown: F is sent again. It may be sent any number of times, because (a) to (d) hold for each
+ *       copy. A copy of F cannot be applied after (c), because the receipt is no longer at m.
+ *    f. F is refused, and the receipt is older than m: (9). It has another worker's lease: (5). It has a lease of ours,
+ *       but neither s nor F's sequence number: (4b).
  *
- * 8. m is 0 only where the core was started without a receipt. Absence is the normal case then: (3), and F creates the
- *    receipt. The worker does not start so: it claims the receipt before the first transaction.
+ * 4. T is refused, the receipt is missing, and m is not 0.
+ *    The receipt's lease was lost, or another client deleted the key. The receipt can never be at m again, so no copy
+ *    of T can be applied from now on. Whether a copy was applied before:
+ *    a. A key that T writes still has the revision, above 0, that T compares: T was not applied, because T would have
+ *       changed that revision. The receipt is claimed again (6), and T is built again.
+ *    b. Otherwise this can no longer be found out. The outcome stays unknown and ends the run: EW_ERR_UNKNOWN_OUTCOME.
+ *       Unless the key was deleted, this takes an outage longer than the receipt's lease (receipt_ttl_s) with T in
+ *       flight.
  *
- * 9. The receipt is older than m, or missing while etcd's revision is below m: neither ever falls, so etcd was restored
- *    from an older state. There T has not been applied, or the receipt would say so, and no copy can be, since m is of
- *    another history. T is refused, for good; the receipt is claimed as it is now before the next batch, and the reactor
- *    loads the prefix again before it evaluates anything.
+ * 5. T is refused, and the receipt has a lease that never was ours.
+ *    Another worker uses our worker_id: EW_ERR_FENCED. T's outcome stays unknown, as in (4b).
  *
- * A first attempt whose answer did arrive needs none of this: gRPC's own retries are off, so one attempt is one copy,
- * and an answered copy is not on its way any more. That is why a plain refusal puts no bump.
- */
-/* clang-format on */
+ * 6. The receipt is missing, or its lease was replaced, while no outcome is unknown.
+ *    All our transactions were answered, or decided as above. One that was answered as refused was not applied, and
+ *    never can be, because its compare is on an m that is gone. So nothing depends on the receipt, and it is claimed
+ *    (committing_claim.c): compare "missing", or the last m, and put it with the current lease. A late copy of a claim
+ *    puts a receipt on a lease of ours that nothing else explains. It contains no unit. So it is adopted if no outcome
+ *    is unknown; if T's outcome is unknown, it is case (4b).
+ *
+ * 7. Any other response to T or F (busy, no leader, a timeout, invalid bytes) says nothing about the copies.
+ *    We send the same again, with backoff, until there is an answer or a stop's time is over. An error that will not
+ *    change (denied, invalid) leaves the outcome unknown and ends the batch. EW_ERR_NOT_FOUND says more: a put has a
+ *    lease that etcd does not know. etcd looks for the leases only if all compares hold, so the receipt was at m.
+ *    a. m is above 0, and the lease of the batch's client records was replaced: T was not applied, and no copy can be.
+ *       The batch is evaluated again with the new lease.
+ *    b. m is above 0 otherwise: it is the session's lease, because the receipt and so its lease exist:
+ *       EW_ERR_SESSION_DONE. The outcome is reported as unknown.
+ *    c. m is 0: EW_ERR_UNKNOWN_OUTCOME.
+ *
+ * 8. m is 0 only if the core was started without a receipt. Then absence is the normal state: (3), and F creates the
+ *    receipt. The worker does not start like this: it claims the receipt before its first transaction.
+ *
+ * 9. T is refused, and the receipt is older than m, or is missing while etcd's revision is below m.
+ *    Neither revision ever falls, so etcd was restored from an older state. There T has not been applied, or the
+ *    receipt would show it. No copy can be applied, because m belongs to another history. T is refused permanently; the
+ *    receipt is claimed, as it is now, before the next batch; and the reactor loads the prefix again before it
+ *    evaluates a group.
+ *
+ * A first attempt that is answered needs none of this: gRPC's own retries are off, so one attempt is one copy, and an
+ * answered copy is no longer on its way. So a plain refusal needs no bump. */
 #include "core/committing_private.h"
 
 #include "core/bug.h"
@@ -92,7 +119,7 @@ void committing_fenced(committing *c, const committing_answer *a, bool unknown) 
     committing_finish(c, EW_ERR_FENCED, unknown, detail);
 }
 
-/* Case 4: what no copy can change any more. */
+/* Case 4, and what case 3f leads to: no copy of T can be applied any more. */
 static void lost_receipt(committing *c, const committing_answer *a) {
     char detail[sizeof c->detail];
     if (a->receipt == COMMITTING_RECEIPT_FOREIGN) {
@@ -109,7 +136,7 @@ static void lost_receipt(committing *c, const committing_answer *a) {
     }
 }
 
-/* Case 9. What the session or the leadership has lost with the restore ends the run as it does otherwise. */
+/* Case 9. A session or leadership that was lost with the restore ends the run as usual. */
 void committing_older_receipt(committing *c, const committing_answer *a) {
     committing_answer refusal = *a;
     committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
@@ -120,15 +147,15 @@ void committing_older_receipt(committing *c, const committing_answer *a) {
     refusal.conflict = c->next;
     refusal.conflict_revision = 0;
     c->receipt_mod = a->receipt_revision;
-    c->claim = c->rewritten = true; /* its lease may be another one, or none */
+    c->claim = c->rewritten = true; /* it may have another lease, or none */
     committing_refused(c, &refusal);
 }
 
-/* Case 3: the refusal is kept, and holds as soon as the fence is there. */
+/* Case 3: the refusal is kept, and becomes final when the bump is applied. */
 static void put_fence(committing *c, const committing_event *event, const committing_answer *refusal) {
     c->refusal = *refusal;
     if (committing_build_fence(c) != EW_OK) {
-        committing_back_off(c, event->now_ms); /* asks again with T, which is still right */
+        committing_back_off(c, event->now_ms); /* sends T again, which is still correct */
         return;
     }
     c->fencing = true;
@@ -150,7 +177,7 @@ static void fence_answer(committing *c, const committing_event *event) {
         c->resolved++;
         committing_committed(c, answer.receipt_revision, committing_is_visible(c));
     } else if (answer.receipt == COMMITTING_RECEIPT_MISSING) {
-        c->fencing = false; /* T's own refusal reads its keys too */
+        c->fencing = false; /* T's refusal also reads the keys of its units */
         committing_resolve_again(c);
     } else if (answer.receipt == COMMITTING_RECEIPT_OLDER) {
         committing_older_receipt(c, &answer);
@@ -185,7 +212,7 @@ static void txn_answer(committing *c, const committing_event *event) {
     }
 }
 
-/* An answer that is EW_OK or says that asking again is of no use. */
+/* Handles a response that is EW_OK, or an error for which sending again does not help. */
 void committing_resolving_answer(committing *c, const committing_event *event) {
     if (event->status == EW_OK && c->fencing)
         fence_answer(c, event);
@@ -193,7 +220,7 @@ void committing_resolving_answer(committing *c, const committing_event *event) {
         txn_answer(c, event);
     else if (c->own.receipt_mod > 0 && committing_bound_to_lost_lease(c, event->status))
         committing_evaluate_again(c);
-    else if (event->status == EW_ERR_NOT_FOUND) /* the session's lease, of a put: the receipt is there, and so is its */
+    else if (event->status == EW_ERR_NOT_FOUND) /* case 7b: the session's lease */
         committing_finish(c, c->own.receipt_mod > 0 ? EW_ERR_SESSION_DONE : EW_ERR_UNKNOWN_OUTCOME, true,
                           event->detail);
     else

@@ -1,5 +1,5 @@
-/* The bytes of a transaction: the units' fragments as they came, and what the committer adds behind them. protobuf
- * merges messages by concatenation: fragments are joined by appending their bytes, repeated fields keep their order. */
+/* The bytes of a transaction: the units' fragments unchanged, followed by what the committer adds. protobuf merges
+ * messages by concatenation: appending the bytes of fragments joins them, and repeated fields keep their order. */
 #include "core/committing_private.h"
 
 #include "core/bug.h"
@@ -73,7 +73,7 @@ static void add_read(own_txn *t, ew_slice key) {
     t->read_list[i] = &t->reads[i];
 }
 
-/* SEMANTICS 24: the counter is compared always, and put once if anything is deleted. */
+/* SEMANTICS 24: the counter is always compared, and put once if the transaction deletes. */
 static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
     Pb__Compare *compare = add_compare(t, key);
     if (own->counter > 0) {
@@ -86,7 +86,7 @@ static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
         compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
         compare->create_revision = 0;
     }
-    if (EW_BUG(counter_not_compared)) { /* holds always */
+    if (EW_BUG(counter_not_compared)) { /* always holds */
         compare->target = PB__COMPARE__COMPARE_TARGET__CREATE;
         compare->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
         compare->result = PB__COMPARE__COMPARE_RESULT__GREATER;
@@ -99,8 +99,8 @@ static void add_counter(own_txn *t, ew_slice key, const committing_own *own) {
     add_read(t, key);
 }
 
-/* The receipt is compared by its mod_revision, which nobody can write twice: a worker that took over this one's id
- * after its lease expired may have reached the same sequence, but never at the same revision. 0 is "absent". */
+/* The receipt is compared by its mod_revision, which no client can write twice. A worker that took over this one's id
+ * after its lease expired may have reached the same sequence number, but never at the same revision. 0 means absent. */
 static void add_receipt(own_txn *t, const committing_config *config, const committing_own *own) {
     Pb__Compare *compare = add_compare(t, config->receipt_key);
     compare->target = PB__COMPARE__COMPARE_TARGET__MOD;
@@ -137,7 +137,7 @@ bool committing_append_own(const committing_config *config, const committing_own
     return true;
 }
 
-/* ---- the fence that the configuration wants in every transaction ---- */
+/* ---- the fence conditions of every transaction ---- */
 
 static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
     own_txn t;
@@ -150,7 +150,8 @@ static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
     return true;
 }
 
-/* The compares as they were given, and a read of each key, so that a refusal tells whether it was the fence. */
+/* The compares of the configuration, and a read of each key, so that a refusal shows whether a fence condition
+ * failed. */
 bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes) {
     const size_t len = EW_BUG(standing_left_out) ? 0 : config->fence.len;
     *txn = pb__txn_request__unpack(NULL, len, config->fence.data);
@@ -164,7 +165,7 @@ int64_t committing_overhead(const committing_config *config) {
     const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX, INT64_MAX};
     committing_buffer standing = {0};
     Pb__TxnRequest *txn;
-    /* Without memory to measure the reads, what they cannot exceed: the compares, which hold the same keys. */
+    /* If there is no memory to measure the reads, uses their upper bound: the compares, which contain the same keys. */
     if (!committing_make_standing(config, &txn, &standing))
         standing.len = 2 * config->fence.len;
     if (txn)
@@ -180,7 +181,7 @@ uint32_t committing_max_keys(const committing_config *config) {
     return config->max_keys > 0 && config->max_keys < left ? config->max_keys : left;
 }
 
-/* Takes units from `next` on while they fit (SEMANTICS 26): at least the first one, or it is too large. */
+/* Takes units from `next` on while they fit (SEMANTICS 26). EW_ERR_TOO_LARGE if not even the first one fits. */
 int committing_build(committing *c) {
     const uint32_t max_keys = committing_max_keys(&c->config);
     committing_own own = {c->counter, false, c->sequence + 1, c->receipt_mod, c->config.lease};
@@ -208,7 +209,7 @@ int committing_build(committing *c) {
         return EW_ERR_TOO_LARGE;
 
     c->request.len = 0;
-    /* The units lie one behind the other in the batch's bytes. */
+    /* The units are stored one after the other in the batch's bytes. */
     if (!committing_append(&c->request, c->units[c->next].txn.data, bytes) ||
         !committing_append(&c->request, c->standing_bytes.data, c->standing_bytes.len) ||
         !committing_append_own(&c->config, &own, &c->request))
@@ -219,7 +220,7 @@ int committing_build(committing *c) {
     return EW_OK;
 }
 
-/* Into `fence`, the receipt alone: neither the counter nor leadership may keep it from being put. */
+/* Builds a request with only the receipt into `fence`: neither the counter nor the leadership may prevent this put. */
 static bool build_receipt(committing *c, const committing_own *own) {
     committing_config receipt_only = c->config;
     receipt_only.counter = false;
@@ -230,7 +231,7 @@ static bool build_receipt(committing *c, const committing_own *own) {
     return true;
 }
 
-/* With the lease of the transaction in question: the receipt that it compares proves that this lease lives. */
+/* Uses the lease of the transaction in question: the receipt that it compares proves that this lease exists. */
 int committing_build_fence(committing *c) {
     const committing_own own = {0, false, c->sequence + 1, c->receipt_mod, c->own.lease};
     if (!build_receipt(c, &own))
@@ -255,9 +256,9 @@ static bool deletes_existing(const Pb__TxnRequest *txn, ProtobufCBinaryData key)
     return false;
 }
 
-/* Whether the transaction, once applied, shows on the watch: the deletion of an absent key does not (SEMANTICS 27), and
- * the receipt lies outside the prefix. In doubt it does not: a gate that opens early costs a refusal, one that never
- * opens costs the run. */
+/* Returns whether the applied transaction causes an event on the watch. The deletion of an absent key does not
+ * (SEMANTICS 27), and the receipt is outside the prefix. If it is not certain, returns false: a gate that opens too
+ * early costs a refusal, one that never opens costs the run. */
 bool committing_is_visible(const committing *c) {
     if (c->config.counter && c->own.deletes)
         return true;

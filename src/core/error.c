@@ -42,7 +42,7 @@ bool ew_is_retryable(int code) {
 
 int ew_fail(ew_error *err, int code, const char *format, ...) {
     if (err) {
-        /* Not straight into `detail`: a caller may be adding words to the very text that stands there. */
+        /* Not directly into `detail`, because the arguments may contain the text that is there now. */
         char text[sizeof err->detail];
         va_list arguments;
         va_start(arguments, format);

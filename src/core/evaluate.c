@@ -1,4 +1,4 @@
-/* Running one group's patches. */
+/* Evaluates one group: runs its patches. */
 #include "core/evaluate.h"
 
 #include "core/bug.h"
@@ -42,7 +42,7 @@ static int patch_error(ew_view *view, const ew_group *g, const group_patch *p, s
                    at(p->key, key, sizeof key), ew_strerror(status));
 }
 
-/* SEMANTICS 19: absent, empty and present are three things; a value that is set again is still written. */
+/* SEMANTICS 19: absent, empty and present are different; a value that is set to the same bytes is still written. */
 static int run_modify(ew_view *view, const group_patch *p) {
     overlay_cell *cell = evaluate_touch(view, p->key, view->batch->limits.serializable);
     if (!cell)
@@ -64,7 +64,7 @@ static int run_modify(ew_view *view, const group_patch *p) {
     }
 }
 
-/* A submit's compare: holds on the newest state, and is then a guard. EW_ERR_REFUSED if it does not. */
+/* A submit's compare. If it holds on the newest state, it becomes a guard; otherwise EW_ERR_REFUSED. */
 static int run_compare(ew_view *view, const group_patch *p, ew_error *refusal) {
     overlay_cell *cell = evaluate_touch(view, p->key, !EW_BUG(submit_not_compared));
     if (!cell)
@@ -102,7 +102,7 @@ static int run_patch(ew_view *view, const group_patch *p, ew_error *refusal) {
     return run_compare(view, p, refusal);
 }
 
-/* SEMANTICS 36: the key is as it was, and compared in the transaction. */
+/* SEMANTICS 36: checks that the key is unchanged, and makes the transaction compare it. */
 static evaluate_result expect(ew_view *view, ew_slice key, int64_t mod_revision) {
     const overlay_cell *cell = evaluate_touch(view, key, true);
     if (!cell)
@@ -136,8 +136,8 @@ static evaluate_result expect_reads(ew_view *view, const ew_group *g) {
     return result;
 }
 
-/* SEMANTICS 36. Looked at before any patch runs, so that whatever has been changed so far was changed by an earlier
- * group, and compared in the transaction, so that it still holds then. */
+/* SEMANTICS 36. Checked before any patch of the group runs, so that every change found is one of an earlier group;
+ * compared in the transaction too, so that it still holds then. */
 static evaluate_result check_expectations(ew_view *view, const ew_group *g) {
     evaluate_result result = EVALUATE_ADDED;
     for (const group_expectation *e = g->expectations; e && result == EVALUATE_ADDED; e = e->next)
@@ -167,7 +167,7 @@ static evaluate_result run_patches(ew_view *view, const ew_group *g, ew_error *r
     return EVALUATE_ADDED;
 }
 
-/* SEMANTICS 34: the record is compared and put with what it is about. */
+/* SEMANTICS 34: the record is compared and put in the same unit. */
 static evaluate_result add_record(ew_view *view, const group_record *record, ew_slice value) {
     overlay_cell *cell = evaluate_touch(view, record->key, true);
     if (!cell)
@@ -180,8 +180,8 @@ static evaluate_result add_record(ew_view *view, const group_record *record, ew_
     return EVALUATE_FAILED;
 }
 
-/* A refusal is believed only when its record is put: an earlier copy of the submit may have been committed, and may be
- * the very reason why a compare does not hold any more. */
+/* A refusal is final only when its record is put: an earlier copy of the submit may have been committed, and may be the
+ * reason why a compare no longer holds. */
 static evaluate_result run_submit(ew_view *view, const ew_group *g, size_t mark, bool *refused, ew_error *refusal) {
     const group_record *record = &g->submit->record;
     evaluate_result result = run_patches(view, g, refusal);

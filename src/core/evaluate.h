@@ -1,8 +1,8 @@
-/* Evaluating groups: running their patches on the newest state, and making units of what they wrote.
+/* Evaluation: runs the patches of groups on the newest state, and makes atomic units of their writes.
  *
- * A unit is what must commit together: one group, or several that are glued because a later one writes (or, if that
- * matters, reads) a key that an earlier one wrote. So the units of a batch write disjoint keys, and a transaction may
- * be cut between any two. */
+ * A unit is what must commit together: one group, or several that are merged because a later one writes (or, with
+ * serializable isolation, reads) a key that an earlier one wrote. So the units of a batch write disjoint keys, and a
+ * transaction may end between any two units. */
 #ifndef CORE_EVALUATE_H
 #define CORE_EVALUATE_H
 
@@ -11,15 +11,15 @@
 #include "core/overlay.h"
 
 typedef struct evaluate_limits {
-    bool serializable;      /* compare what a group read, too */
-    bool glue;              /* a group that would have to be glued ends the batch otherwise */
+    bool serializable;      /* compare also what a group read */
+    bool glue;              /* merge groups; otherwise a group that would have to be merged ends the batch */
     uint32_t max_keys;      /* compares, and operations, of one unit */
-    int64_t max_bytes;      /* of the request that holds one unit alone */
-    int64_t overhead_bytes; /* what the committer adds to it */
-    int64_t record_lease;   /* of clients' records */
+    int64_t max_bytes;      /* of the request that holds only one unit */
+    int64_t overhead_bytes; /* what the committer adds to that request */
+    int64_t record_lease;   /* the lease of clients' records */
 } evaluate_limits;
 
-/* A key in a unit: compared always, and written or not. */
+/* A key in a unit. It is always compared, and may be written. */
 typedef struct evaluate_item {
     overlay_cell *cell;
     bool written;
@@ -27,7 +27,7 @@ typedef struct evaluate_item {
 
 /* A range in which no key may be newer than `revision`. */
 typedef struct evaluate_range {
-    const reads_range *range; /* the group's */
+    const reads_range *range; /* borrowed from the group */
     int64_t revision;
 } evaluate_range;
 
@@ -48,33 +48,33 @@ typedef struct evaluate_batch {
     evaluate_unit *units;
     size_t unit_count, unit_capacity;
     uint64_t compares, bytes; /* of all units */
-    uint32_t group;           /* how many groups were evaluated */
+    uint32_t group;           /* number of groups that were evaluated */
     uint64_t stamp;
     evaluate_unit scratch; /* the group that is being evaluated */
 } evaluate_batch;
 
 typedef enum evaluate_result {
-    EVALUATE_ADDED,     /* it is part of the last unit now */
-    EVALUATE_UNCHANGED, /* it writes nothing, and hangs on nothing that is undecided */
-    EVALUATE_LATER,     /* the batch ends before it: it is to be evaluated again when the batch is decided */
-    EVALUATE_AGAIN,     /* a patch wants newer state */
-    EVALUATE_RECORDED,  /* the same, but what is part of it is the refusal: a compare of a submit does not hold, as
-                           `err` says */
-    EVALUATE_REFUSED,   /* the same of a submit that leaves no record; or a patch answered EW_DROP */
-    EVALUATE_STALE,     /* a key that the group expects to be as its tick saw it is not */
-    EVALUATE_FAILED,    /* `err` says why: EW_ERR_TOO_LARGE, or what a patch answered */
+    EVALUATE_ADDED,     /* the group is now part of the last unit */
+    EVALUATE_UNCHANGED, /* the group writes nothing, and depends on nothing undecided */
+    EVALUATE_LATER,     /* the batch ends before the group: evaluate it again when the batch is decided */
+    EVALUATE_AGAIN,     /* a patch needs newer state */
+    EVALUATE_RECORDED,  /* as ADDED, but the unit holds the refusal of the submit: a compare of the submit does not
+                           hold, as `err` says */
+    EVALUATE_REFUSED,   /* a compare of a submit that leaves no record does not hold, or a patch returned EW_DROP */
+    EVALUATE_STALE,     /* a key is no longer as the group's tick saw it */
+    EVALUATE_FAILED,    /* `err` has the reason: EW_ERR_TOO_LARGE, or a patch's error */
 } evaluate_result;
 
-/* The mirror must not change while the batch lives. */
+/* The cache must not change while the batch exists. */
 void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits);
 void evaluate_fini(evaluate_batch *b);
 
-/* Evaluates the next group. All results but ADDED and RECORDED leave nothing of it in the batch. UNCHANGED, AGAIN,
- * REFUSED, STALE and FAILED are final for this state: they are only answered while the batch is empty, since with units
- * before it a group has been evaluated on work that may still be refused; it is LATER then. */
+/* Evaluates the next group. All results except ADDED and RECORDED leave nothing of the group in the batch. UNCHANGED,
+ * AGAIN, REFUSED, STALE and FAILED are final for this state. They are returned only while the batch is empty: after
+ * other units the group was evaluated on writes that may still be refused, and the result is LATER. */
 evaluate_result evaluate_group(evaluate_batch *b, const ew_group *g, ew_error *err);
 
-/* The batch as a message, with memory of its own. */
+/* The batch as a message, in memory of its own. */
 typedef struct evaluate_patches {
     Msg__Patches message;
     Msg__Unit *units;
@@ -87,29 +87,29 @@ void evaluate_patches_fini(evaluate_patches *p);
 
 /* ---- between evaluate.c, evaluate_view.c and evaluate_units.c ---- */
 
-/* The state as a patch sees it, and the group it works for. */
+/* The state as a patch sees it, and the patch's group. */
 struct ew_view {
     evaluate_batch *batch;
     uint32_t writer;
-    ew_error error; /* the first one sticks, whatever the patch answers */
+    ew_error error; /* the first error is kept, whatever the patch returns */
 };
 
-/* Where a modify function puts its answer. */
+/* Where a modify function stores the new value. */
 struct ew_value {
     overlay *overlay;
     ew_slice bytes;
     bool no_memory;
 };
 
-/* The cell of a key that the group touches; `compared` if the unit must compare it even if it does not write it. NULL
- * when out of memory, which is the view's error then. */
+/* Returns the cell of a key that the group uses; `compared`: the unit must compare the key even if it does not write
+ * it. NULL when out of memory, which is stored as the view's error. */
 overlay_cell *evaluate_touch(ew_view *view, ew_slice key, bool compared);
-/* The unit must compare that nothing in the range is newer than `revision`; false when out of memory. */
+/* Makes the unit compare that no key in the range is newer than `revision`; false when out of memory. */
 bool evaluate_watch(ew_view *view, const reads_range *range, int64_t revision);
 int evaluate_put(ew_view *view, overlay_cell *cell, ew_slice value, ew_put_lease lease);
 int evaluate_delete(ew_view *view, overlay_cell *cell);
 
-/* Makes the scratch unit, a group's work, part of the batch. */
+/* Adds the scratch unit, which holds a group's writes, to the batch. */
 evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-/* Units: what groups wrote, as fragments of etcd transactions within etcd's limits (SEMANTICS 23, 25, 26, 27). */
+/* Units: the groups' writes as fragments of etcd transactions, within etcd's limits (SEMANTICS 23, 25, 26, 27). */
 #include "core/evaluate.h"
 #include "core/slice.h"
 #include "etcd.pb-c.h"
@@ -9,10 +9,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* How many full transactions one batch may amount to: the reactor is not told of anything before a batch is decided. */
+/* How many full transactions one batch may become: the reactor learns nothing before the batch is decided. */
 #define BATCH_TXNS_MAX 16
 
-/* ---- one key of a unit, as a fragment of a transaction: fragments are joined by appending their bytes ---- */
+/* ---- one key of a unit, as a fragment of a transaction; appending the bytes of fragments joins them ---- */
 
 typedef struct fragment {
     Pb__TxnRequest txn;
@@ -51,9 +51,9 @@ static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_c
     f->op.request_put = &f->put;
 }
 
-/* SEMANTICS 23: compares the mod_revision with the mirror's, 0 if the key is absent there. The else branch reads the
- * key's revision, so that a refusal tells which unit is to blame, and a client's record with its value, which tells
- * what was decided. */
+/* SEMANTICS 23: compares the mod_revision with the cache's, 0 if the key is absent there. The else branch reads the
+ * key's revision, so that a refusal shows which unit conflicts; it reads a client's record with its value, which has
+ * the outcome. */
 static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_item *item) {
     const overlay_cell *cell = item->cell;
     const ProtobufCBinaryData key = slice_bytes(cell->key);
@@ -80,10 +80,10 @@ static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_i
         fragment_write(f, b, cell, key);
 }
 
-/* SEMANTICS 37: no key of the range has been put since; what was deleted is found by the compare of its own key. The
- * else branch reads the newest one that has been. */
+/* SEMANTICS 37: no key of the range has been put since; a deletion is found by the compare of its own key. The else
+ * branch reads the newest key. */
 static void fragment_init_range(fragment *f, const evaluate_range *r) {
-    static const ew_slice no_end = {"\0", 1}; /* etcd's way to say so */
+    static const ew_slice no_end = {"\0", 1}; /* etcd's notation for no end */
     const ew_slice start = r->range->start, end = r->range->endless ? no_end : r->range->end;
     pb__txn_request__init(&f->txn);
     pb__compare__init(&f->compare);
@@ -147,9 +147,9 @@ static bool fits(const evaluate_batch *b, const evaluate_unit *u) {
            (int64_t)u->bytes + b->limits.overhead_bytes <= b->limits.max_bytes;
 }
 
-/* ---- joining a group to the batch ---- */
+/* ---- adding a group to the batch ---- */
 
-/* Leaves in the scratch unit what must be compared or is written: what was only looked at, or undone, goes. */
+/* Keeps in the scratch unit only what must be compared or is written; removes what was only read, or undone. */
 static void settle_scratch(evaluate_batch *b) {
     evaluate_unit *u = &b->scratch;
     size_t kept = 0;
@@ -164,8 +164,8 @@ static void settle_scratch(evaluate_batch *b) {
     measure(b, u);
 }
 
-/* The first unit that wrote a key which the group compares or writes: all units from there on must go together with it.
- * `unit_count` if there is none. */
+/* Finds the first unit that wrote a key which the group compares or writes: all units from there on must commit
+ * together with it. `unit_count` if there is none. */
 static size_t glue_point(const evaluate_batch *b) {
     size_t first = b->unit_count;
     for (size_t i = 0; i < b->scratch.count; i++) {
@@ -198,7 +198,7 @@ static void unit_fini(evaluate_unit *u) {
     u->ranges = NULL;
 }
 
-/* Room for all that is to be merged; `items` NULL when out of memory. */
+/* Allocates a unit for all that is to be merged; `items` is NULL when out of memory. */
 static evaluate_unit reserve_merged(const evaluate_batch *b, size_t first) {
     evaluate_unit merged = {.capacity = b->scratch.count, .range_capacity = b->scratch.range_count};
     for (size_t i = first; i < b->unit_count; i++) {
@@ -213,14 +213,14 @@ static evaluate_unit reserve_merged(const evaluate_batch *b, size_t first) {
     return merged;
 }
 
-/* The units from `first` on and the scratch unit as one; `items` NULL when out of memory. */
+/* Merges the units from `first` on and the scratch unit; `items` is NULL when out of memory. */
 static evaluate_unit merge(evaluate_batch *b, size_t first) {
     evaluate_unit merged = reserve_merged(b, first);
     if (!merged.items) {
         unit_fini(&merged);
         return merged;
     }
-    if (first == b->unit_count) { /* a unit of its own, already measured */
+    if (first == b->unit_count) { /* a separate unit, already measured */
         memcpy(merged.items, b->scratch.items, b->scratch.count * sizeof *merged.items);
         for (size_t i = 0; i < b->scratch.range_count; i++)
             merged.ranges[merged.range_count++] = b->scratch.ranges[i];
@@ -251,7 +251,7 @@ static bool reserve_unit(evaluate_batch *b) {
     return true;
 }
 
-/* Puts `u` in place of the units from `first` on. */
+/* Replaces the units from `first` on by `u`. */
 static void replace(evaluate_batch *b, size_t first, evaluate_unit u) {
     for (size_t i = first; i < b->unit_count; i++) {
         b->compares -= compares_of(&b->units[i]);
@@ -284,7 +284,7 @@ static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_
 evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *err) {
     settle_scratch(b);
     if (b->scratch.ops == 0) {
-        /* SEMANTICS 27. Behind units it may have seen what they write, so it is decided with them. */
+        /* SEMANTICS 27. After other units the group may have seen their writes, so it is decided with them. */
         if (b->unit_count == 0)
             return EVALUATE_UNCHANGED;
         b->units[b->unit_count - 1].groups++;
@@ -297,7 +297,7 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
         return EVALUATE_LATER;
     if (b->compares + compares_of(&b->scratch) > (uint64_t)BATCH_TXNS_MAX * b->limits.max_keys ||
         b->bytes + b->scratch.bytes > (uint64_t)BATCH_TXNS_MAX * (uint64_t)b->limits.max_bytes)
-        return EVALUATE_LATER; /* never of an empty batch, since the group fits alone */
+        return EVALUATE_LATER; /* never for an empty batch, because the group alone fits */
     evaluate_unit merged = merge(b, first);
     if (!merged.items || !reserve_unit(b)) {
         unit_fini(&merged);
@@ -314,7 +314,7 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
 
 /* ---- the batch as a message ---- */
 
-/* Records come last, so that the committer knows them by their place. */
+/* Records come last, so that the committer knows them by their position. */
 static uint8_t *pack_items(const evaluate_batch *b, const evaluate_unit *u, bool records, uint8_t *at) {
     for (size_t i = 0; i < u->count; i++) {
         if (is_record(u->items[i].cell) != records)

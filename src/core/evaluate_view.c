@@ -1,4 +1,4 @@
-/* What a patch function can do: read and change the state that it sees. */
+/* The functions that a patch may call: read and change the state that it sees. */
 #include "core/evaluate.h"
 
 #include "core/argument.h"
@@ -23,7 +23,7 @@ static bool grow(evaluate_unit *u) {
     return true;
 }
 
-/* Until the group is joined to the batch, `written` of a scratch item means "must be compared". */
+/* Until the group is added to the batch, `written` of a scratch item means "must be compared". */
 overlay_cell *evaluate_touch(ew_view *view, ew_slice key, bool compared) {
     evaluate_unit *scratch = &view->batch->scratch;
     overlay_cell *cell = overlay_cell_of(&view->batch->overlay, key);
@@ -56,8 +56,8 @@ bool evaluate_watch(ew_view *view, const reads_range *range, int64_t revision) {
     return true;
 }
 
-/* KEEP asks etcd to keep the lease only where the key is known to exist there: on an absent key etcd would refuse the
- * whole transaction. A put on top of another put of the batch keeps what that one decided. */
+/* EW_LEASE_KEEP asks etcd to keep the lease only if the key is known to exist there: for an absent key etcd would
+ * refuse the whole transaction. A put after another put of the batch keeps that one's lease. */
 static overlay_lease lease_of(const overlay_cell *cell, ew_put_lease lease) {
     if (lease == EW_LEASE_SESSION)
         return OVERLAY_LEASE_SESSION;

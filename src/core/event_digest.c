@@ -7,7 +7,7 @@ static uint64_t mix(uint64_t h, uint64_t word) {
     return h ^ (h >> 29);
 }
 
-/* Eight bytes at a time: values may be large. */
+/* Hashes eight bytes at a time, because values may be large. */
 static uint64_t mix_bytes(uint64_t h, ew_slice s) {
     const uint8_t *at = s.data;
     size_t left = s.len;

@@ -1,11 +1,12 @@
-/* A number for an event, to recognise it when it comes again. The digest of several is their sum, since the order of
- * the events of one revision is not promised. Not against anybody who forges events. */
+/* A digest of an event, to recognise the event when it is delivered again. The digest of several events is the sum of
+ * their digests, because the order of the events of one revision is not guaranteed. It does not protect against forged
+ * events. */
 #ifndef CORE_EVENT_DIGEST_H
 #define CORE_EVENT_DIGEST_H
 
 #include <etcdworker/types.h>
 
-/* mod_revision, create_revision, version, lease: of a deletion only the first is not 0. */
+/* mod_revision, create_revision, version, lease. For a deletion all but the first are 0. */
 #define EVENT_NUMBERS 4
 
 /* Never 0. */

@@ -53,7 +53,7 @@ static int fail(ew_group *g, int status, const char *what, ew_slice key) {
                    group_key_text(key, text, sizeof text));
 }
 
-/* Takes over `arg` even on failure, so that it is dropped exactly once. */
+/* Takes ownership of `arg` even on failure, so that it is dropped exactly once. */
 static group_patch *add(ew_group *g, group_patch_kind kind, ew_slice key, ew_slice value, void *arg, ew_drop_fn drop) {
     group_patch *p = malloc(sizeof *p + key.len + value.len);
     if (!p) {
@@ -147,7 +147,7 @@ int group_if_absent(ew_group *g, ew_slice key) {
     return add_key(g, GROUP_IF_ABSENT, key, nothing);
 }
 
-/* The argument is the library's from the call on, whatever the call answers. */
+/* The library owns the argument from the call on, whatever the call returns. */
 static int refuse(ew_group *g, int status, const char *what, ew_slice key, void *arg, ew_drop_fn drop) {
     if (drop)
         drop(arg);

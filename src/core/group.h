@@ -1,4 +1,4 @@
-/* A group as the core keeps it: what the reactor asked for, in order, and nothing of what came of it. */
+/* A group in the core: the reactor's requests, in order, without their results. */
 #ifndef CORE_GROUP_H
 #define CORE_GROUP_H
 
@@ -18,7 +18,7 @@ typedef enum group_patch_kind {
     GROUP_IF_ABSENT, /* the key is absent */
 } group_patch_kind;
 
-/* One patch; key and value lie behind the struct, in its allocation. */
+/* One patch; key and value are stored after the struct, in its allocation. */
 typedef struct group_patch {
     struct group_patch *next;
     group_patch_kind kind;
@@ -36,13 +36,13 @@ typedef struct group_copy {
     uint64_t submit_id;
 } group_copy;
 
-enum { GROUP_RECORD_BYTES = 48 }; /* a packed SubmitRecord takes 37 at most */
+enum { GROUP_RECORD_BYTES = 48 }; /* a packed SubmitRecord has at most 37 */
 
-/* What a submit with an identity leaves in etcd, in the same unit as its writes, or alone if it is refused (SEMANTICS
- * 33). */
+/* The record that a submit with an identity leaves in etcd: in the same unit as its writes, or alone if it is refused
+ * (SEMANTICS 34). */
 typedef struct group_record {
-    ew_slice key;     /* the client's; empty: no record is left */
-    int64_t revision; /* its mod_revision, as last known; 0: absent, or not known */
+    ew_slice key;     /* the client's key; empty: no record is left */
+    int64_t revision; /* its mod_revision, as last known; 0: absent, or unknown */
     ew_slice committed, refused;
 } group_record;
 
@@ -52,13 +52,13 @@ typedef struct group_submit {
     uint64_t sequence, digest;
     group_copy *copies;
     group_record record;
-    uint8_t bytes[2][GROUP_RECORD_BYTES]; /* of the record's values */
-    bool refused;                         /* what its unit holds is the refusal, */
-    int64_t refused_at;                   /* which was decided on this revision, */
-    char refusal[160];                    /* and for this reason */
+    uint8_t bytes[2][GROUP_RECORD_BYTES]; /* the record's two values */
+    bool refused;                         /* its unit holds the refusal, */
+    int64_t refused_at;                   /* decided on this revision, */
+    char refusal[160];                    /* for this reason */
 } group_submit;
 
-/* A key that must be as the tick saw it; the key lies behind the struct. */
+/* A key that must be unchanged since the tick; the key is stored after the struct. */
 typedef struct group_expectation {
     struct group_expectation *next;
     ew_slice key;
@@ -68,30 +68,30 @@ typedef struct group_expectation {
 struct ew_group {
     ew_group *next;
     const group_scope *scope;
-    uint64_t number; /* for its name */
+    uint64_t number; /* for the default name */
     char name[64];
-    const mirror *seen; /* by the tick that makes the group, which may expect keys to stay so; NULL: no tick does */
+    const mirror *seen; /* the state of the tick that makes the group, for expectations; NULL: not made by a tick */
     group_expectation *expectations;
-    bool tracked;       /* its tick's reads are noted */
-    bool expects_reads; /* and it stands on them: `reads`, once the tick is over */
+    bool tracked;       /* the tick's reads are recorded */
+    bool expects_reads; /* the group expects them unchanged: `reads`, once the tick is over */
     reads *reads;
     group_patch *first, *last;
-    ew_error error; /* the first one sticks */
+    ew_error error; /* the first error is kept */
     ew_done_fn done;
     void *done_arg;
-    bool submitted; /* made of a submit: its outcome is the reply to `submit_id` */
+    bool submitted; /* made from a submit: its outcome is the reply to `submit_id` */
     uint64_t submit_id;
-    group_submit *submit; /* NULL: without an identity */
+    group_submit *submit; /* NULL: no identity */
 };
 
 ew_group *group_new(const group_scope *scope, uint64_t number); /* NULL when out of memory */
-void group_free(ew_group *g);                                   /* drops the patches' arguments */
+void group_free(ew_group *g);                                   /* also calls the patches' drop functions */
 
-/* A submit's compare. */
+/* Add a submit's compare. */
 int group_if_value(ew_group *g, ew_slice key, ew_slice value);
 int group_if_absent(ew_group *g, ew_slice key);
 
-/* "group 3" or its name, for errors. */
+/* Returns "group 3" or its name, for errors. */
 const char *group_title(const ew_group *g, char *out, size_t size);
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Set once, before any thread of the library exists (<etcdworker/log.h>): so it needs no lock. */
+/* Set once, before any thread of the library exists (<etcdworker/log.h>), so it needs no lock. */
 static struct {
     ew_log_fn fn;
     void *arg;
@@ -36,7 +36,7 @@ void log_write(ew_log_level level, const char *worker, const char *area, const c
 
 void ew_log(ew_log_level level, const char *format, ...) {
     char text[512];
-    /* The callback may take the level for an index. */
+    /* Keeps the level in range, because the callback may use it as an index. */
     if (level < EW_LOG_ERROR)
         level = EW_LOG_ERROR;
     if (level > EW_LOG_DEBUG)

@@ -1,4 +1,5 @@
-/* Writing log records. The callback is the application's (<etcdworker/log.h>); without one this costs a comparison. */
+/* Writes log records. The callback is the application's (<etcdworker/log.h>); without one a record costs a
+ * comparison. */
 #ifndef CORE_LOG_H
 #define CORE_LOG_H
 
@@ -6,10 +7,10 @@
 
 bool log_on(ew_log_level level);
 
-/* Whose records ew_log writes on the calling thread from now on; NULL: nobody's. The name is borrowed. */
+/* Sets the worker whose name ew_log uses on the calling thread from now on; NULL: none. The name is borrowed. */
 void log_set_worker(const char *name);
 
-/* `fields` is `count` fields; NULL if 0. */
+/* Writes a record with `count` fields; `fields` may be NULL if `count` is 0. */
 void log_write(ew_log_level level, const char *worker, const char *area, const char *message,
                const ew_log_field *fields, size_t count);
 

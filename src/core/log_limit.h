@@ -1,4 +1,4 @@
-/* A limit on how often one thing is logged, for what other programs can cause as often as they like. Pure. */
+/* Limits how often one event is logged, for events that other programs can cause at any rate. Pure. */
 #ifndef CORE_LOG_LIMIT_H
 #define CORE_LOG_LIMIT_H
 
@@ -9,12 +9,12 @@ enum { LOG_LIMIT_RECORDS = 3, LOG_LIMIT_WINDOW_MS = 30000 };
 
 typedef struct log_limit {
     int64_t until_ms; /* the end of the window */
-    uint32_t written; /* in it */
+    uint32_t written; /* number of records in it */
     uint64_t left_out;
 } log_limit;
 
-/* Whether to write a record at `now_ms`: at most LOG_LIMIT_RECORDS in each LOG_LIMIT_WINDOW_MS. `*left_out` is then how
- * many were left out since the last one that was written. */
+/* Returns whether to write a record at `now_ms`: at most LOG_LIMIT_RECORDS in each LOG_LIMIT_WINDOW_MS. If true,
+ * `*left_out` is the number of records omitted since the last one that was written. */
 bool log_limit_passes(log_limit *l, int64_t now_ms, uint64_t *left_out);
 
 #endif

@@ -4,9 +4,9 @@
 #include <bsd/sys/tree.h>
 #include <stdlib.h>
 
-/* Key and value stand behind the struct, in this order: one allocation, and a key is compared without a second jump
- * through memory. With 20-byte keys and 256-byte values an entry costs 1.33 times its bytes, tree and malloc included,
- * which is why the tree is a red-black one: three pointers and a colour are the price of order. */
+/* Key and value are stored after the struct, in this order: one allocation per entry, and comparing a key needs no
+ * second memory access. With 20-byte keys and 256-byte values an entry costs 1.33 times its bytes, including tree and
+ * malloc. So the tree is a red-black tree, whose order costs three pointers and a colour per entry. */
 struct mirror_entry {
     RB_ENTRY(mirror_entry) link;
     int64_t mod_revision, create_revision, version, lease;
@@ -20,7 +20,7 @@ RB_HEAD(tree, mirror_entry);
 
 struct mirror {
     struct tree tree;
-    mirror_entry *found; /* last, by mirror_find; NULL: nothing that still stands in the tree */
+    mirror_entry *found; /* the last result of mirror_find; NULL: none that is still in the tree */
     size_t count;
     size_t bytes;
 };
@@ -33,12 +33,12 @@ static int compare_entries(const mirror_entry *a, const mirror_entry *b) {
     return slice_compare(key_of(a), key_of(b));
 }
 
-/* RB_GENERATE_STATIC would be this, but its `__unused` is not known everywhere. */
+/* Replaces RB_GENERATE_STATIC, whose `__unused` is not defined on every system. */
 RB_GENERATE_INTERNAL(tree, mirror_entry, link, compare_entries, __attribute__((unused)) static)
 
 /* ---- entries ---- */
 
-/* Of an entry in memory. As glibc's malloc counts: a word in front of each block, blocks in steps of two words, at
+/* The memory of an entry as glibc's malloc counts it: one word before each block, block sizes in steps of two words, at
  * least four. */
 static size_t block_size(size_t key_len, size_t value_len) {
     const size_t word = sizeof(size_t);
@@ -57,7 +57,7 @@ static void set_numbers(mirror_entry *e, const ew_entry *from) {
 
 mirror_entry *mirror_entry_new(const ew_entry *from) {
     const ew_slice key = from->key, value = from->value;
-    /* The lengths are kept in 32 bits; no answer of etcd comes near them, so this is as good as out of memory. */
+    /* Lengths are stored in 32 bits. No response of etcd comes near that, so this is reported as out of memory. */
     if (key.len > UINT32_MAX || value.len > UINT32_MAX)
         return NULL;
     mirror_entry *e = malloc(block_size(key.len, value.len) - sizeof(size_t));
@@ -106,7 +106,7 @@ mirror *mirror_new(void) {
     return m;
 }
 
-/* Leaves first, and without keeping the tree balanced: nobody looks any more. */
+/* Frees the leaves first, without balancing the tree, because it is not used again. */
 void mirror_free(mirror *m) {
     if (!m)
         return;
@@ -138,8 +138,8 @@ void mirror_put(mirror *m, mirror_entry *e) {
     }
     m->bytes -= mirror_entry_bytes(old);
     if (old != e) {
-        /* Out and in again rather than put in the old one's place: that would need the insides of the tree, which
-         * differ between versions of libbsd. */
+        /* Remove and insert instead of replacing the node: that would need the internals of the tree, which differ
+         * between versions of libbsd. */
         RB_REMOVE(tree, &m->tree, old);
         RB_INSERT(tree, &m->tree, e);
         if (m->found == old)

@@ -10,7 +10,7 @@
 
 typedef struct row {
     ew_option_info info;
-    size_t offset; /* of the member of struct ew_options */
+    size_t offset; /* of the member in struct ew_options */
 } row;
 
 static const row table[] = {
@@ -46,7 +46,7 @@ static char **text_of(const ew_options *o, const row *r) {
     return (char **)(void *)((char *)o + r->offset);
 }
 
-/* Every text of `from`, or of the defaults if that is NULL, into `o`. */
+/* Copies every text of `from`, or of the defaults if that is NULL, to `o`. */
 static bool copy_texts(ew_options *o, const ew_options *from) {
     for (size_t i = 0; i < ROWS; i++) {
         const row *r = &table[i];
@@ -82,7 +82,7 @@ ew_options *options_copy(const ew_options *o) {
     return make(o);
 }
 
-/* It may have been a password. */
+/* The text may have been a password. */
 static void free_text(char *text) {
     if (text)
         explicit_bzero(text, strlen(text));
@@ -116,7 +116,7 @@ static int refuse(const row *r, const char *value, ew_error *err) {
     }
 }
 
-/* A minus sign at most and digits, nothing else: strtoll alone would also take blanks, a plus and hexadecimal. */
+/* At most a minus sign, and digits: strtoll alone would also accept blanks, a plus sign and hexadecimal. */
 static bool parse_number(const char *text, int64_t *out) {
     const char *digits = text + (text[0] == '-');
     if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')

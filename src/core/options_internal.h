@@ -1,4 +1,4 @@
-/* Options as the library's own code reads them: a plain struct, one member an option, without a search by name. */
+/* Options for the library's own code: a plain struct with one member per option, read without a search by name. */
 #ifndef CORE_OPTIONS_INTERNAL_H
 #define CORE_OPTIONS_INTERNAL_H
 
@@ -7,17 +7,17 @@
 struct ew_options {
 #define OPT_INT(group, name, value, min, max, help)   int64_t name;
 #define OPT_SWITCH(group, name, value, help)          int64_t name; /* 0 or 1 */
-#define OPT_CHOICE(group, name, choices, value, help) int64_t name; /* the word's position */
+#define OPT_CHOICE(group, name, choices, value, help) int64_t name; /* the position of the word */
 #define OPT_TEXT(group, name, value, help)            char *name;   /* never NULL */
 #include "core/options.def"
 };
 
-/* The positions of the choices' words. */
+/* The positions of the words of each choice. */
 enum { OPTIONS_PREFIX_PATH, OPTIONS_PREFIX_TEXTUAL };
 enum { OPTIONS_ISOLATION_SNAPSHOT, OPTIONS_ISOLATION_SERIALIZABLE };
 enum { OPTIONS_COUNTER_OFF, OPTIONS_COUNTER_COMPAT };
 
-/* A copy of its own, to be freed with ew_options_free; NULL when out of memory. */
+/* Returns a copy, to be freed with ew_options_free; NULL when out of memory. */
 ew_options *options_copy(const ew_options *o);
 
 #endif

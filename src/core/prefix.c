@@ -12,7 +12,7 @@ char *prefix_normalise(const char *text) {
         out[0] = '/';
     memcpy(out + add, text, len + 1);
     len += add;
-    /* One slash and no more: a prefix that really ends in one can still be named, as `a//` (SEMANTICS 2). */
+    /* Removes only one slash: a prefix that really ends in a slash can still be written as `a//` (SEMANTICS 2). */
     if (out[len - 1] == '/')
         out[len - 1] = '\0';
     return out;
@@ -46,7 +46,7 @@ bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_
         free(last);
         return false;
     }
-    if (prefix.len == 0) { /* the whole keyspace is spelled NUL, NUL */
+    if (prefix.len == 0) { /* etcd's notation for the whole keyspace: key NUL, end NUL */
         first[0] = last[0] = '\0';
         *key = (ew_slice){first, 1};
         *range_end = (ew_slice){last, 1};
@@ -55,10 +55,10 @@ bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_
     memcpy(first, prefix.data, prefix.len);
     memcpy(last, prefix.data, prefix.len);
     size_t last_len;
-    if (textual) { /* etcd's WithPrefix */
+    if (textual) { /* as etcd's WithPrefix */
         last_len = prefix_successor(last, prefix.len);
         if (last_len == 0)
-            last[last_len++] = '\0'; /* etcd reads a single NUL as "to the end of the keyspace" */
+            last[last_len++] = '\0'; /* for etcd a single NUL means "to the end of the keyspace" */
     } else {
         last[prefix.len] = '/' + 1;
         last_len = prefix.len + 1;

@@ -1,28 +1,29 @@
-/* The prefix: its normal form, the etcd range that holds it, what belongs to it (SEMANTICS 2, 9, 22). Pure. */
+/* The prefix: its normal form, its etcd range, and which keys belong to it (SEMANTICS 2, 9, 22). Pure. */
 #ifndef CORE_PREFIX_H
 #define CORE_PREFIX_H
 
 #include <etcdworker/types.h>
 
-/* The normal form of `text`, to be freed; NULL when out of memory. */
+/* Returns the normal form of `text`, to be freed; NULL when out of memory. */
 char *prefix_normalise(const char *text);
 
-/* <prefix>/<below>, to be freed; NULL when out of memory. */
+/* Returns <prefix>/<below>, to be freed; NULL when out of memory. */
 char *prefix_join(const char *prefix, const char *below);
 
-/* Whether `below` names a key below a prefix: it is not empty and has no slash at its start or end. */
+/* Returns whether `below` may name a key below a prefix: it is not empty, and does not begin or end with a slash. */
 bool prefix_is_below(const char *below);
 
-/* The range [key, range_end) of a normalised prefix; malloced bytes, both freed by the caller. False when out of
- * memory. For `path` match it is [prefix, prefix + "0"): wider than the prefix, so that one watch is enough;
- * prefix_owns tells what belongs. */
+/* Makes the range [key, range_end) of a normalised prefix; both are malloced and freed by the caller. False when out of
+ * memory. For `path` match it is [prefix, prefix + "0"). That is wider than the prefix, so that one watch is enough;
+ * prefix_owns says which keys belong to the prefix. */
 bool prefix_range(ew_slice prefix, bool textual, ew_slice *key, ew_slice *range_end);
 
-/* The first key behind all those that start with `bytes`, in place. Answers its length, 0 if there is none (nothing but
- * 0xff). */
+/* Changes `bytes` in place to the first key after all keys that start with it. Returns the new length, 0 if there is no
+ * such key (all bytes are 0xff). */
 size_t prefix_successor(unsigned char *bytes, size_t len);
 
-/* Whether a key belongs to the prefix: the bare key or below it; with textual, whatever starts with it. */
+/* Returns whether a key belongs to the prefix: the bare key and all keys below it; with `textual`, all keys that start
+ * with it. */
 bool prefix_owns(ew_slice prefix, bool textual, ew_slice key);
 
 #endif

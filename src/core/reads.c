@@ -30,7 +30,7 @@ void reads_unref(reads *r) {
     free(r);
 }
 
-/* `behind` "" appends a NUL byte: the next key after these bytes. NULL appends nothing. */
+/* `behind` "" appends a NUL byte, which makes the next key after these bytes. NULL appends nothing. */
 ew_slice reads_copy(reads *r, ew_slice bytes, const char *behind) {
     const size_t more = !behind ? 0 : behind[0] ? strlen(behind) : 1;
     uint8_t *copy = r->memory.allocator.alloc(r->memory.allocator.allocator_data, bytes.len + more + 1);
@@ -49,7 +49,7 @@ static bool is_closed(const reads *r) {
     return !r || r->too_many || r->failed;
 }
 
-/* Room for one more element; NULL when out of memory. */
+/* Makes space for one more element; NULL when out of memory. */
 static void *grown(reads *r, void *list, size_t count, size_t *capacity, size_t size) {
     if (count < *capacity)
         return list;
@@ -65,7 +65,7 @@ static void *grown(reads *r, void *list, size_t count, size_t *capacity, size_t 
 /* ---- keys ---- */
 
 static void push_key(reads *r, ew_slice key, int64_t mod_revision) {
-    if (r->key_count > 2 * r->max) { /* read again and again, or really too many */
+    if (r->key_count > 2 * r->max) { /* the same keys read repeatedly, or really too many */
         reads_sort_keys(r);
         r->too_many = r->key_count > r->max;
     }
@@ -113,7 +113,7 @@ static reads_range *push_range(reads *r, ew_slice start) {
     return &r->ranges[r->range_count++];
 }
 
-/* The range that ends where a scan goes on; a few scans may run side by side. */
+/* Returns the range that ends where a scan continues; a few scans may be interleaved. */
 static reads_range *continued(reads *r, ew_slice after) {
     enum { SIDE_BY_SIDE = 4 };
     for (size_t i = 0; i < SIDE_BY_SIDE && i < r->range_count; i++) {
@@ -124,7 +124,8 @@ static reads_range *continued(reads *r, ew_slice after) {
     return NULL;
 }
 
-/* There is nothing more below the prefix: up to its end, or, if the scan began before the prefix, up to what comes. */
+/* There are no more keys below the prefix. The range ends at the end of the prefix, or, if the scan began before the
+ * prefix, at the next entry. */
 static void end_range(reads *r, reads_range *range, ew_slice prefix, const mirror_entry *at) {
     ew_slice end = reads_copy(r, prefix, NULL);
     end.len = prefix_successor((unsigned char *)(uintptr_t)end.data, end.len);

@@ -1,4 +1,4 @@
-/* Sealing what a tick has read: in order, each thing once, and only what belongs to the reactor. */
+/* Seals the reads of a tick: in order, each once, and only keys that the reactor may see. */
 #include "core/reads.h"
 
 #include "core/prefix.h"
@@ -22,7 +22,7 @@ void reads_sort_keys(reads *r) {
     r->key_count = kept;
 }
 
-/* The first key that is not before `key`. */
+/* Returns the first key that is not before `key`. */
 static size_t find_key(const reads *r, ew_slice key) {
     size_t low = 0, high = r->key_count;
     while (low < high) {
@@ -49,7 +49,7 @@ static int compare_ranges(const void *a, const void *b) {
     return slice_compare(((const reads_range *)a)->start, ((const reads_range *)b)->start);
 }
 
-/* `b` does not start before `a`: whether nothing lies between them. */
+/* `b` does not start before `a`. Returns whether there is no gap between them. */
 static bool touches(const reads_range *a, const reads_range *b) {
     return a->endless || slice_compare(b->start, a->end) <= 0;
 }
@@ -79,7 +79,7 @@ void reads_merge_ranges(reads *r) {
     r->range_count = kept;
 }
 
-/* ---- only what belongs to the reactor ---- */
+/* ---- only keys that the reactor may see ---- */
 
 typedef struct pieces {
     reads *reads;
@@ -103,7 +103,7 @@ static void add_piece(pieces *p, const reads_range *piece) {
     p->list[p->count++] = *piece;
 }
 
-/* The part of `a` that is in `b`. */
+/* Returns the part of `a` that is in `b`. */
 static reads_range intersection(const reads_range *a, const reads_range *b) {
     reads_range both = *a;
     if (slice_compare(b->start, a->start) > 0)
@@ -115,7 +115,7 @@ static reads_range intersection(const reads_range *a, const reads_range *b) {
     return both;
 }
 
-/* Without the holes from the `hole`th on. */
+/* Adds the range without the holes from index `hole` on. */
 static void cut(pieces *p, const reads_range *range, size_t hole) {
     if (is_empty(range))
         return;
@@ -140,7 +140,7 @@ static reads_range one_key(reads *r, ew_slice key) {
     return (reads_range){.start = reads_copy(r, key, NULL), .end = reads_copy(r, key, "")};
 }
 
-/* Keys below `key`, that have a slash after it: '0' is the byte after '/'. */
+/* The keys below `key`, with a slash after it: '0' is the byte after '/'. */
 static reads_range below(reads *r, ew_slice key) {
     return (reads_range){.start = reads_copy(r, key, "/"), .end = reads_copy(r, key, "0")};
 }
@@ -153,7 +153,7 @@ static void make_holes(pieces *p, const group_scope *scope) {
     }
 }
 
-/* The bare key of the prefix, which comes before all others: read as absent unless it was shown. */
+/* The bare key of the prefix, which is before all others: read as absent unless it was returned. */
 static void note_bare_key(reads *r, ew_slice prefix) {
     if (r->key_count > 0 && ew_slice_equal(r->keys[0].key, prefix))
         return;
@@ -168,7 +168,7 @@ static void note_bare_key(reads *r, ew_slice prefix) {
     r->key_capacity = ++r->key_count;
 }
 
-/* As a transaction may say it: etcd takes no empty key. */
+/* In the form that a transaction may have: etcd accepts no empty key. */
 static reads_range everything(void) {
     return (reads_range){.start = {"\0", 1}, .endless = true};
 }
@@ -210,7 +210,7 @@ void reads_seal(reads *r, const group_scope *scope) {
     r->too_many = r->key_count + r->range_count > r->max;
 }
 
-/* ---- afterwards ---- */
+/* ---- checks afterwards ---- */
 
 bool reads_range_is_same(const reads *r, const reads_range *range, const mirror *m) {
     size_t i = find_key(r, range->start);
@@ -220,9 +220,9 @@ bool reads_range_is_same(const reads *r, const reads_range *range, const mirror 
             break;
         while (i < r->key_count && slice_compare(r->keys[i].key, key) < 0)
             if (r->keys[i++].mod_revision > 0)
-                return false; /* it is gone */
+                return false; /* it was deleted */
         if (i == r->key_count || !ew_slice_equal(r->keys[i].key, key) || r->keys[i].mod_revision == 0)
-            return false; /* it is new */
+            return false; /* it was added */
         i++;
     }
     for (; i < r->key_count && reads_range_holds(range, r->keys[i].key); i++)

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 bool ew_slice_int(ew_slice text, int64_t *out) {
-    char copy[24]; /* the longest is 20: "-9223372036854775808" */
+    char copy[24]; /* the longest text has 20 bytes: "-9223372036854775808" */
     const char *bytes = text.data;
     if (text.len == 0 || text.len >= sizeof copy || (bytes[0] != '-' && (bytes[0] < '0' || bytes[0] > '9')))
         return false;

@@ -1,4 +1,4 @@
-/* Slices in the order of etcd's keys, and to and from the bytes of protobuf-c's messages. */
+/* Slices: etcd's key order, and conversion to and from the bytes of protobuf-c messages. */
 #ifndef CORE_SLICE_H
 #define CORE_SLICE_H
 
@@ -7,16 +7,16 @@
 #include <protobuf-c/protobuf-c.h>
 #include <string.h>
 
-/* etcd's order of keys: bytes as unsigned numbers, and of two that start alike the shorter one first. Below, at or
- * above 0. */
+/* Compares in etcd's key order: byte by byte as unsigned numbers; a prefix of a key is less than the key. Returns a
+ * value below, equal to or above 0. */
 static inline int slice_compare(ew_slice a, ew_slice b) {
     size_t common = a.len < b.len ? a.len : b.len;
     int order = common > 0 ? memcmp(a.data, b.data, common) : 0;
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
-/* The bytes of a message as a slice, and a slice as bytes of a message that is to be packed: protobuf-c writes to
- * neither. Both are views. */
+/* Convert the bytes of a message to a slice, and a slice to the bytes of a message that is to be packed; protobuf-c
+ * does not write to these. Both results borrow the memory. */
 static inline ew_slice slice_of(ProtobufCBinaryData bytes) {
     return (ew_slice){bytes.data, bytes.len};
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 
-/* Longer host names do not exist (RFC 1035). */
+/* The maximum length of a host name (RFC 1035). */
 enum { HOST_MAX = 256 };
 
 static const struct {
@@ -16,7 +16,7 @@ static const struct {
     {"tcp://", SOCKET_TCP},       {"ws://", SOCKET_WS},
 };
 
-/* The part of the URL after the scheme; NULL if the scheme is unknown. */
+/* Returns the part of the URL after the scheme; NULL if the scheme is unknown. */
 static const char *find_scheme(const char *url, socket_scheme *scheme) {
     for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
         size_t len = strlen(schemes[i].prefix);
@@ -61,7 +61,8 @@ static int check_path(const char *option, const char *url, const char *path, ew_
     return EW_OK;
 }
 
-/* Splits host:port; answers what follows the port, NULL if there is none. An IPv6 address loses its brackets. */
+/* Splits host:port. Returns what follows the port, NULL if there is no port. Removes the brackets of an IPv6
+ * address. */
 static const char *split(const char *rest, char host[HOST_MAX], long *port) {
     bool bracket = rest[0] == '[';
     size_t len = bracket ? strcspn(rest + 1, "]") : strcspn(rest, ":/?#");

@@ -23,7 +23,7 @@ submit_client *submit_clients_find(const submit_clients *clients, ew_slice id) {
     return client;
 }
 
-/* <receipt_prefix>/submit/<id in hex>, so that any bytes make a key that can be typed. */
+/* <receipt_prefix>/submit/<id in hex>, so that any bytes make a printable key. */
 static submit_client *make_client(ew_slice receipt_prefix, ew_slice id) {
     static const char middle[] = "/submit/", digits[] = "0123456789abcdef";
     const size_t key_len = receipt_prefix.len + sizeof middle - 1 + 2 * id.len;
@@ -55,7 +55,7 @@ static void forget_one(submit_clients *clients) {
     }
 }
 
-/* A place at the end of the table; NULL when out of memory, and the client is freed. */
+/* Appends the client to the table; NULL when out of memory, and the client is freed. */
 static submit_client *place_client(submit_clients *clients, submit_client *client) {
     HASH_ADD_KEYPTR(hh, clients->table, client->id.data, client->id.len, client);
     if (client->hh.tbl)
@@ -67,7 +67,7 @@ static submit_client *place_client(submit_clients *clients, submit_client *clien
 submit_client *submit_clients_get(submit_clients *clients, ew_slice receipt_prefix, ew_slice id) {
     submit_client *client = submit_clients_find(clients, id);
     if (client && (client->pending > 0 || client->hh.next == NULL))
-        return client; /* groups point at it, or it is the last one already */
+        return client; /* groups point to it, or it is the last one already */
     if (client) {
         HASH_DEL(clients->table, client);
         memset(&client->hh, 0, sizeof client->hh);
@@ -82,7 +82,7 @@ submit_client *submit_clients_get(submit_clients *clients, ew_slice receipt_pref
 int submit_client_learn(submit_client *client, int64_t mod_revision, ew_slice value, uint64_t sequence) {
     client->record_revision = mod_revision;
     if (mod_revision == 0)
-        return EW_OK; /* it has expired; what is known besides stays */
+        return EW_OK; /* the record has expired; what else is known is kept */
     int status;
     Msg__SubmitRecord *r = unpack_message(&msg__submit_record__descriptor, value, &status);
     if (status == EW_ERR_NO_MEMORY)
@@ -104,7 +104,7 @@ int submit_client_learn(submit_client *client, int64_t mod_revision, ew_slice va
     return sound ? EW_OK : EW_ERR_BAD_MESSAGE;
 }
 
-/* FNV-1a of the lengths and bytes. */
+/* FNV-1a of the lengths and the bytes. */
 static void mix(uint64_t *hash, const void *bytes, size_t len) {
     const uint8_t *at = bytes;
     for (size_t i = 0; i < sizeof len; i++)

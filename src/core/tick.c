@@ -1,4 +1,4 @@
-/* A tick, as the reactor sees it. */
+/* The functions that a reactor calls in its tick. */
 #include "core/ticking_private.h"
 
 #include "core/argument.h"
@@ -56,7 +56,7 @@ int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
     const mirror_entry *e = mirror_get(t->core->mirror, key);
-    if (t->reads && group_scope_owns(&t->core->scope, key)) /* what is no key of the reactor's is always absent */
+    if (t->reads && group_scope_owns(&t->core->scope, key)) /* a key that is not the reactor's is always absent */
         reads_note_key(t->reads, key, e);
     return entry_of(e, out);
 }
@@ -65,9 +65,9 @@ int ticking_peek(const ew_tick *t, ew_slice key, ew_entry *out) {
     return entry_of(mirror_get(t->core->mirror, key), out);
 }
 
-/* The first entry behind the key. The mirror stands still while a reactor is ticked, so that a key at the very place
- * where the last scan's entry has its own needs no search; a scan beside another one, or on from a key of the reactor's
- * own, does. */
+/* Returns the first entry after the key. The cache does not change while a reactor is ticked, so no search is needed if
+ * `key` is the last scan's entry itself, in the same memory. Otherwise there is a search: for an interleaved scan, or
+ * one that continues after a key in the reactor's own memory. */
 static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
     const mirror *m = t->core->mirror;
     const mirror_entry *last = t->scanned;
@@ -80,7 +80,7 @@ static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
     return at && ew_slice_equal(mirror_entry_view(at).key, key) ? mirror_next(m, at) : at;
 }
 
-/* Reserved keys are not in the mirror, so nothing has to be skipped here. */
+/* Reserved keys are not in the cache, so nothing has to be skipped here. */
 static bool scan(const ew_tick *t, ew_slice prefix, ew_entry *e, reads *noted) {
     const mirror_entry *at = e->key.data ? behind(t, e->key) : mirror_seek(t->core->mirror, prefix);
     const ew_entry view = at ? mirror_entry_view(at) : (ew_entry){0};

@@ -1,4 +1,4 @@
-/* The ticking core: its life, its steps and its moves. */
+/* The ticking core: creation, steps and transitions. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-/* The moves that are allowed, with the text that traces each. */
+/* The allowed transitions, with the text that logs each. */
 static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
     [TICKING_LOADING] = {[TICKING_READY] = "loading -> ready", [TICKING_DONE] = "loading -> done"},
     [TICKING_READY] = {[TICKING_TICKING] = "ready -> ticking",
@@ -25,7 +25,7 @@ static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
     [TICKING_FINISHING] = {[TICKING_DONE] = "finishing -> done"},
 };
 
-/* ---- life ---- */
+/* ---- creation ---- */
 
 ticking *ticking_new(const ticking_config *config) {
     ticking *t = calloc(1, sizeof *t);
@@ -50,7 +50,7 @@ ticking *ticking_new(const ticking_config *config) {
     return t;
 }
 
-/* The groups of a batch that is still out may have been written. */
+/* The groups of a batch in flight may have been written. */
 static void drop_groups(ticking *t) {
     ticking_list of_tick = {t->tick.first, t->tick.last};
     t->out = NULL;
@@ -122,7 +122,7 @@ uint64_t ticking_random(ticking *t) {
     return z ^ (z >> 31);
 }
 
-/* ---- moves, and the end ---- */
+/* ---- transitions, and the end ---- */
 
 void ticking_move(ticking *t, ticking_state to) {
     CHECK(moves[t->state][to]);
@@ -130,7 +130,7 @@ void ticking_move(ticking *t, ticking_state to) {
     t->state = to;
 }
 
-/* What must hold between two steps: whoever breaks it would tick on a wrong state, or lose a group. */
+/* What must hold between two steps. Otherwise the core would tick on a wrong state, or lose a group. */
 static void check_invariant(const ticking *t) {
     CHECK(t->batch_out == (t->state == TICKING_COMMITTING));
     CHECK(!t->batch_out || t->pending.first);
@@ -143,7 +143,7 @@ static void check_invariant(const ticking *t) {
     CHECK(t->loaded_once || t->state == TICKING_LOADING || t->state == TICKING_DONE);
 }
 
-/* The first reason to end is the one that counts. */
+/* The first reason to end is the one that is reported. */
 void ticking_end(ticking *t, int status, const char *format, ...) {
     if (t->ending)
         return;
@@ -169,8 +169,8 @@ static void finish(ticking *t) {
     end->revision = t->observed;
 }
 
-/* Where the state moves by itself, at the end of a step. SEMANTICS 16: success only when every group is decided, and
- * then it wins over a stop that came meanwhile. */
+/* Transitions that need no event, made at the end of a step. SEMANTICS 16: success only when every group is decided;
+ * then it takes precedence over a stop that came meanwhile. */
 static void settle(ticking *t) {
     if (t->batch_out || t->state == TICKING_TICKING || t->state == TICKING_DONE)
         return;
@@ -197,7 +197,7 @@ static void take_leases(ticking *t, const Msg__Session *session) {
 }
 
 static void take_message(ticking *t, const Msg__Message *m) {
-    CHECK(t->state != TICKING_TICKING); /* the tick holds slices of the mirror */
+    CHECK(t->state != TICKING_TICKING); /* the tick holds slices of the cache */
     if (m->snapshot && !t->ending)
         ticking_take_snapshot(t, m->epoch, m->snapshot);
     if (m->events && !t->ending)
@@ -238,8 +238,8 @@ static void take(ticking *t, const ticking_event *event) {
     }
 }
 
-/* Memory ran out before an event could be taken. What it would have said is lost: the run ends, and what became of a
- * batch that is out is unknown. */
+/* Memory ran out before an event could be taken, and its content is lost: the run ends, and the outcome of a batch in
+ * flight is unknown. */
 static void take_loss(ticking *t) {
     t->lost = false;
     if (t->state == TICKING_TICKING) {
@@ -257,7 +257,7 @@ static void take_loss(ticking *t) {
     }
 }
 
-/* Every submit that waits may be answered, one more refused, and a few moves traced. */
+/* Space for a reply to every waiting submit, one more refusal, and the log records of a few transitions. */
 #define EFFECTS_BESIDE_REPLIES 24
 
 void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out) {
@@ -268,7 +268,7 @@ void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out) 
     t->now_ms = event->now_ms;
     if (!ticking_effects_reserve(out, t->submit_count + EFFECTS_BESIDE_REPLIES)) {
         ticking_no_memory(t);
-        t->lost = true; /* nothing can be said now; the next step is due at once */
+        t->lost = true; /* nothing can be emitted now; the next step is due at once */
         return;
     }
     t->out = out;

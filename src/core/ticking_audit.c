@@ -1,19 +1,20 @@
-/* Audits: what a watch has lost without a sign (ETCD P6).
+/* Consistency checks: find what a watch has lost without a sign (ETCD P6).
  *
- * An audit begins at the revision R that the mirror is at, and has the keys of exactly that revision read, without
- * their values. Meanwhile the watch goes on, and so do ticks and commits. What it shows behind R is newer than the
- * audit and no concern of it: a key whose mod_revision is above R is left out, and so is one that was deleted since the
- * audit began, which is remembered. For all others mirror and etcd must have the same keys at the same mod_revisions
- * and, since a history that was rewritten uses these again, the same create_revisions, versions and leases. So whatever
- * differs has been lost; nothing that is merely late is taken for it.
+ * A check begins at the revision R of the cache, and reads the keys at exactly that revision, without their values.
+ * Meanwhile the watch continues, and so do ticks and commits. What the watch shows after R does not concern the check:
+ * a key whose mod_revision is above R is skipped, and so is a key that was deleted since the check began (these are
+ * recorded). For all other keys cache and etcd must have the same mod_revisions. Because a rewritten history uses these
+ * again, they must also have the same create_revisions, versions and leases. So every difference is a lost event; an
+ * event that is only late is not counted as one.
  *
- * While the watch is lost there is none: it is resumed, and says whether an audit is needed, or the prefix is loaded.
+ * While the watch is lost there is no check: the watch resumes and reports whether a check is needed, or the prefix is
+ * loaded.
  *
- * If anything differs, the prefix is loaded again, as after a compaction (SEMANTICS 13): that repairs it.
+ * If there is a difference, the prefix is loaded again, as after a compaction (SEMANTICS 13); this repairs it.
  *
- * R may have been compacted, if nothing below the prefix has changed for long. Then the audit waits until something
- * newer has been observed, if only a progress notification; and if nothing has when the next one is due, the prefix is
- * loaded again, which needs no R. */
+ * R may have been compacted, if nothing below the prefix has changed for a long time. Then the check waits until
+ * something newer has been observed, which may be a progress notification. If nothing has when the next check is due,
+ * the prefix is loaded again, which does not need R. */
 #include "core/ticking_private.h"
 
 #include "core/arena.h"
@@ -25,11 +26,11 @@
 #include <stdlib.h>
 
 int64_t ticking_audit_due_ms(const ticking *t) {
-    /* After EW_FINISHED too: the groups that are undecided are evaluated on the mirror until they are committed. */
+    /* Also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
     if (t->auditing || !t->loaded || t->ending || t->away)
         return INT64_MAX;
     if (t->audit_wanted && t->unsure && t->observed < t->unsure_revision)
-        return INT64_MAX; /* with `coalesce` off ticks are still to come to it */
+        return INT64_MAX; /* with `coalesce` off, waiting revisions are applied first */
     if (t->audit_wanted)
         return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_wanted_ms;
     if (t->config.audit_interval_ms <= 0)
@@ -56,7 +57,7 @@ void ticking_want_audit(ticking *t, int64_t in_ms) {
     t->audit_wanted_ms = t->now_ms + in_ms;
 }
 
-/* The next one is an interval away, or soon, if one is still needed. */
+/* Schedules the next check: after an interval, or soon if one is still needed. */
 static void give_up(ticking *t) {
     enum { AGAIN_MS = 1000 };
     ticking_drop_audit(t);
@@ -113,7 +114,7 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
 
 /* ---- comparing ---- */
 
-/* The keys of the mirror between the last one that was compared and `key`: etcd does not have them. */
+/* Checks the keys of the cache between the last compared one and `key`: etcd does not have them. */
 static void find_extra(ticking *t, const ew_slice *key) {
     const ew_slice last = {t->audit_key_len > 0 ? (const void *)t->audit_key : "", t->audit_key_len};
     const mirror_entry *e = mirror_seek(t->mirror, last);
@@ -160,7 +161,7 @@ static bool remember_key(ticking *t, ew_slice key) {
     return true;
 }
 
-/* False when the page does not fit behind the ones before it. */
+/* Returns false if the page does not continue the ones before it. */
 static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs; i++) {
         const ew_slice key = slice_of(page->kvs[i]->key);
@@ -201,14 +202,14 @@ static void failed(ticking *t, const Msg__Audited *a) {
     else
         log_text(t, "an audit failed: %s", ew_strerror(a->status));
     if (a->status == EW_ERR_FUTURE_REVISION)
-        ticking_load_again(t, t->observed, false); /* one member is behind, or etcd's revision fell: the load tells */
+        ticking_load_again(t, t->observed, false); /* one member is behind, or etcd's revision fell: the load decides */
 }
 
 void ticking_take_audited(ticking *t, const Msg__Audited *a) {
     if (a->number > t->audit)
         ticking_breach(t, "AUDITED: of audit %" PRIu64 ", but the last one is %" PRIu64, a->number, t->audit);
     if (!t->auditing || a->number != t->audit)
-        return; /* of one that was given up */
+        return; /* of a cancelled check */
     if (a->status != EW_OK) {
         failed(t, a);
         return;

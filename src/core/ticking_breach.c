@@ -1,6 +1,6 @@
-/* Messages that break the protocol of the actors. Only this process can send any (docs/architecture.md, Who may reach a
- * socket), so one is a fault of the library or of the application. The message that it replaced may be lost: the prefix
- * is loaded again, or the run ends. It is never ignored while the worker is ready. */
+/* Messages that break the protocol of the actors. Only this process can send them (docs/architecture.md, Who may reach
+ * a socket), so such a message is an error of the library or of the application. The message that should have come may
+ * be lost, so the prefix is loaded again, or the run ends. A breach is never ignored while the worker is ready. */
 #include "core/ticking_private.h"
 
 #include <inttypes.h>
@@ -15,7 +15,7 @@ static const char *count_breach(ticking *t, const char *format, va_list args) {
     return ticking_keep_text(t, text);
 }
 
-/* One load heals all breaches before it. One that is under way may have lost a page: then another follows it. */
+/* One load repairs all breaches before it. A load that is running may have lost a page: then another one follows. */
 static void load_again(ticking *t, const char *why) {
     if (t->resync_asked)
         return;
@@ -50,8 +50,8 @@ void ticking_breach_outcome(ticking *t, const char *format, ...) {
     ticking_emit(t, TICKING_DO_STOP);
 }
 
-/* What belongs to an earlier epoch may come late. If it still comes when this epoch has had no page for long, the page
- * that began this one was not the watcher's, and no later page of the watcher's will fit. */
+/* A message of an earlier epoch may come late. If such messages still come when this epoch has had no page for a long
+ * time, the page that began this epoch was not the watcher's, and none of the watcher's later pages will fit. */
 void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch) {
     enum { STALE_MS = 60000 };
     t->stats.bad_messages++;

@@ -1,4 +1,4 @@
-/* Events: what has changed below the prefix, and what of it is the reactor's business. */
+/* Events: what has changed below the prefix, and what the reactor sees of it. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -12,8 +12,8 @@ bool ticking_is_counter(const ticking *t, ew_slice key) {
     return ew_slice_equal(key, t->scope.counter_key);
 }
 
-/* SEMANTICS 4: what a worker writes, a decimal number from 1 on without leading zeros, or the counter is corrupt: its
- * compare could never hold. */
+/* SEMANTICS 4: the counter must be what a worker writes, a decimal number from 1 on without leading zeros. Otherwise it
+ * is corrupt, because its compare could never hold. */
 static bool parse_counter(ew_slice value, int64_t *out) {
     const char *digits = value.data;
     int64_t n = 0;
@@ -36,7 +36,7 @@ void ticking_set_counter(ticking *t, ew_slice value) {
                 group_key_text(t->scope.counter_key, key, sizeof key), group_key_text(value, text, sizeof text));
 }
 
-/* ---- the mirror ---- */
+/* ---- the cache ---- */
 
 void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial) {
     mirror_entry *e = mirror_replace(t->mirror, old, now);
@@ -48,7 +48,7 @@ void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool
     t->dirty |= !initial;
 }
 
-/* Takes `e`, an entry of the mirror, out of it. */
+/* Removes `e`, an entry of the cache, from it. */
 void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
     const ew_slice key = mirror_entry_view(e).key;
     if (t->config.wants_updates) {
@@ -67,13 +67,12 @@ void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
     t->dirty = true;
 }
 
-/* One change, unless the mirror already has it (SEMANTICS 11). The deletion of a key that is not there changes nothing.
- */
+/* Applies one change, unless the cache already has it (SEMANTICS 11). The deletion of an absent key changes nothing. */
 static void apply(ticking *t, const ew_entry *now, bool deleted) {
     const ew_slice key = now->key;
     const int64_t revision = now->mod_revision;
     if (ticking_is_counter(t, key)) {
-        /* SEMANTICS 9: never shown; its deletion sets it back. */
+        /* SEMANTICS 9: the counter is never shown; its deletion resets it to 0. */
         t->counter_revision = revision;
         if (deleted)
             t->counter = 0;
@@ -155,8 +154,8 @@ static void keep(ticking *t, const ew_entry *now, bool deleted) {
     t->changes_bytes += mirror_entry_bytes(e);
 }
 
-/* One tick a revision only while nothing is pending: what comes while a group is undecided, or up to the own commit, is
- * shown together (SEMANTICS 8), and so is what outgrows the bound. */
+/* One tick per revision is possible only while nothing is pending. Changes that come while a group is undecided, or
+ * before the worker's own commit, are shown together (SEMANTICS 8), and so are changes beyond the memory limit. */
 static void apply_what_may(ticking *t) {
     if (t->batch_out || t->pending.first || (int64_t)t->changes_bytes > t->config.max_pending_update_bytes)
         ticking_apply_all(t);
@@ -166,9 +165,9 @@ static void apply_what_may(ticking *t) {
 
 /* ---- messages ---- */
 
-/* Replays are dropped one by one, by their mod_revision (SEMANTICS 11, ETCD P1, P5): what is not newer than all that
- * was received before this message, or comes behind something newer inside it, has been seen, and may have been deleted
- * since. */
+/* Replayed events are dropped one by one, by their mod_revision (SEMANTICS 11, ETCD P1, P5). An event that is not newer
+ * than all that was received before this message, or that follows a newer one in it, has been seen before, and its key
+ * may have been deleted since. */
 static void take_event(ticking *t, const watch_event *e, int64_t before) {
     const int64_t revision = e->mod_revision;
     const bool deleted = e->type == PB__EVENT__EVENT_TYPE__DELETE;
@@ -183,7 +182,7 @@ static void take_event(ticking *t, const watch_event *e, int64_t before) {
         keep(t, &now, deleted);
 }
 
-/* What belongs to an earlier epoch is dropped. A later one, or changes before the last page, means that a snapshot was
+/* A message of an earlier epoch is dropped. A later epoch, or changes before the last page, mean that a snapshot was
  * lost. */
 static bool epoch_holds(ticking *t, uint64_t epoch, const char *message) {
     if (epoch == t->epoch && t->loaded)
@@ -217,8 +216,8 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
             take_event(t, &event, before);
     }
     if (!sound || s.malformed) {
-        /* The watcher has looked at them, but the message may be anybody's. To go on would be without what it says;
-         * what was taken of it is shown to nobody. */
+        /* The watcher has checked the events, but the message may not be the watcher's. To continue would omit what it
+         * contains; what was taken of it has not been shown to the reactor. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);
     } else if (highest != e->revision) {

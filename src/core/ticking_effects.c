@@ -25,7 +25,7 @@ bool ticking_effects_reserve(ticking_effects *effects, size_t count) {
     return true;
 }
 
-/* A step reserves room for all it can say before it does anything, so that saying it cannot fail. */
+/* A step first reserves space for all effects that it may have, so that emitting them cannot fail. */
 ticking_effect *ticking_emit(ticking *t, ticking_effect_type type) {
     CHECK(t->out->count < t->out->capacity);
     ticking_effect *e = &t->out->list[t->out->count++];
@@ -46,7 +46,7 @@ const char *ticking_keep_text(ticking *t, const char *text) {
     size_t size = strlen(text) + 1;
     ticking_text *kept = malloc(sizeof *kept + size);
     if (!kept)
-        return ""; /* the status says what happened; the words are lost */
+        return ""; /* the status still says what happened; the text is lost */
     memcpy(kept->text, text, size);
     kept->next = t->texts;
     t->texts = kept;

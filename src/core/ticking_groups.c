@@ -39,7 +39,7 @@ static void decide_first(ticking *t, int status, int64_t revision, const char *d
     ticking_decide_group(t, pop(&t->pending), status, revision, detail);
 }
 
-/* The run ends before the first one: nothing of it was written by this worker. */
+/* The run ends before the first batch: this worker has written nothing of the group. */
 static void abandon_first(ticking *t, ticking_list *list, int status, const char *detail) {
     ew_group *g = pop(list);
     ticking_decide_group(t, g, g->submit ? ticking_abandoned_status(true) : status, 0, detail);
@@ -63,7 +63,7 @@ static int64_t backoff_ms(ticking *t, uint32_t attempt) {
     return wait - half + (int64_t)(ticking_random(t) % (uint64_t)(half + 1));
 }
 
-/* Evaluated on a mirror without the own last commit, or without the change that refused a group, it would only be
+/* On a cache without the worker's own last commit, or without the change that refused a group, the group would only be
  * refused again. */
 int64_t ticking_evaluate_due_ms(const ticking *t) {
     if (!t->pending.first || t->observed < t->barrier || t->observed < t->wait_revision)
@@ -73,7 +73,7 @@ int64_t ticking_evaluate_due_ms(const ticking *t) {
     return t->retry_ms;
 }
 
-/* ---- evaluating ---- */
+/* ---- evaluation ---- */
 
 static void ask_again(ticking *t) {
     int64_t wait = backoff_ms(t, ++t->agains);
@@ -82,13 +82,13 @@ static void ask_again(ticking *t) {
     t->again_ms = t->now_ms + (wait > 0 ? wait : 1);
 }
 
-/* SEMANTICS 16: with a group that was not committed the run is no success any more, whatever it is ending for. */
+/* SEMANTICS 16: if a group was not committed, the run does not end with success. */
 static void fail_run(ticking *t, int status, const char *detail) {
     t->finished = false;
     ticking_end(t, status, "%s", detail);
 }
 
-/* SEMANTICS 20, 26: an error ends the run, unless it is the group's own size and somebody is there to be told. */
+/* SEMANTICS 20, 26: an error ends the run, unless it is the size of a group that has a callback or a reply. */
 static void group_failed(ticking *t, const ew_error *err) {
     const ew_group *g = t->pending.first;
     bool goes_on = err->code == EW_ERR_TOO_LARGE && (g->done || g->submitted);
@@ -100,14 +100,14 @@ static void group_failed(ticking *t, const ew_error *err) {
     }
 }
 
-/* SEMANTICS 20: a submit's compare, or a patch, says that the group is not wanted on this state. */
+/* SEMANTICS 20: a submit's compare, or a patch, refuses the group on this state. */
 static void group_refused(ticking *t, const ew_error *err) {
     t->stats.groups_dropped += !t->pending.first->submitted;
     ticking_note_decision(t->pending.first, EW_ERR_REFUSED, t->observed);
     decide_first(t, EW_ERR_REFUSED, t->observed, err->detail);
 }
 
-/* SEMANTICS 36: what the tick decided on is no longer so, and that includes that it was the last one. */
+/* SEMANTICS 36: the state on which the tick decided has changed; this includes its decision to finish. */
 static void group_stale(ticking *t) {
     t->stats.groups_dropped++;
     t->dirty = true;
@@ -121,7 +121,7 @@ static void submit_refused(ew_group *g, const ew_error *err) {
     snprintf(g->submit->refusal, sizeof g->submit->refusal, "%s", err->detail);
 }
 
-/* Evaluates from the first pending group on, until one must wait. Groups that are decided by that alone are done. */
+/* Evaluates from the first pending group on, until one must wait. Groups that need no commit are decided here. */
 static void evaluate_pending(ticking *t, evaluate_batch *b) {
     for (ew_group *g = t->pending.first, *next; g && !t->ending; g = next) {
         ew_error err = {0};
@@ -178,7 +178,7 @@ void ticking_evaluate(ticking *t) {
     ticking_append(&t->pending, &t->submits);
     if (!t->pending.first)
         return;
-    ticking_apply_all(t); /* SEMANTICS 21: on the newest mirror */
+    ticking_apply_all(t); /* SEMANTICS 21: on the newest cache */
     t->again = false;
     const evaluate_limits limits = {.serializable = t->config.serializable,
                                     .glue = !t->no_glue,
@@ -217,13 +217,13 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
     }
 }
 
-/* A refusal by a change that the mirror had when the group was evaluated: it has something else than etcd. One by a key
- * that is not there may be newer; again and again, an audit tells. */
+/* A refusal by a change that the cache already had when the group was evaluated: the cache differs from etcd. A refusal
+ * by an absent key may be newer; if it repeats, a consistency check decides. */
 static void doubt_mirror(ticking *t, const Msg__Outcome *o) {
     enum { ABSENT_MAX = 5 };
     if (o->rewritten && t->committed_here)
         ticking_load_again(t, t->observed, true);
-    else if (o->rewritten) /* the load came first: what it was evaluated on is of this history */
+    else if (o->rewritten) /* the load came first: the batch was evaluated on the present history */
         t->wait_revision = 0;
     else if (o->conflict_revision > 0 && o->conflict_revision <= t->base_revision)
         ticking_load_again(t, t->observed, false);
@@ -231,20 +231,20 @@ static void doubt_mirror(ticking *t, const Msg__Outcome *o) {
         ticking_want_audit(t, 0);
 }
 
-/* SEMANTICS 21: again on newer state, and with backoff when it is refused again, so that nobody starves. */
+/* SEMANTICS 21: evaluates again on newer state, with backoff after repeated refusals, so that no worker starves. */
 static void unit_refused(ticking *t, const Msg__Outcome *o) {
     t->stats.groups_refused += t->patches.units[o->units].groups;
     t->no_glue = true;
     t->wait_revision = o->conflict_revision;
-    if (ticking_learn_records(t, o)) /* with what they tell it will not be refused for them again */
+    if (ticking_learn_records(t, o)) /* with these records it will not be refused for them again */
         return;
-    if (o->conflict_revision <= 0) /* by a deletion, which is newer than what it was evaluated on */
+    if (o->conflict_revision <= 0) /* refused by a deletion, which is newer than the state of the evaluation */
         t->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : t->base_revision + 1;
     t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
     doubt_mirror(t, o);
 }
 
-/* The server takes less than we were told. Groups that were glued are judged one by one first. */
+/* The server's limits are lower than configured. Groups that were merged are first evaluated one by one. */
 static void server_takes_less(ticking *t, const Msg__Outcome *o) {
     if (t->patches.units[o->units].groups > 1 && !t->no_glue) {
         t->no_glue = true;

@@ -1,11 +1,11 @@
-/* Signs that the mirror is wrong: etcd was restored from an older state, or an answer was changed on its way to us.
+/* Signs that the cache is wrong: etcd was restored from an older state, or a response was changed on its way.
  *
- * The watcher finds a history that was rewritten when it resumes its stream (watching_history.c), and asks for an audit
- * where it cannot. Here is what it cannot see:
- *  - a commit that the watch never shows: a revision that is not of this history, an event that was lost;
- *  - a refusal by a change that the mirror should have, or again and again by a key that is not there: the mirror has
- *    something else than etcd.
- * All of them lead to a load, or to an audit first where the sign alone proves nothing. */
+ * The watcher finds a rewritten history when it resumes its stream (watching_history.c), and requests a consistency
+ * check if it cannot decide. This file handles what the watcher cannot see:
+ *  - a commit that the watch never shows: its revision is not of this history, or an event was lost;
+ *  - a refusal by a change that the cache should have, or repeated refusals by an absent key: the cache differs from
+ *    etcd.
+ * All of these lead to a load, or first to a consistency check if the sign alone proves nothing. */
 #include "core/ticking_private.h"
 
 #include <inttypes.h>
@@ -27,7 +27,7 @@ void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h) {
         return;
     t->unsure = true;
     t->unsure_revision = t->received;
-    ticking_drop_audit(t); /* one that has begun says nothing of what came after it */
+    ticking_drop_audit(t); /* a running check says nothing about later changes */
     ticking_want_audit(t, 0);
 }
 

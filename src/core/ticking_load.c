@@ -1,5 +1,5 @@
-/* Loading the prefix: the first snapshot fills the mirror; a later one is merged with it, page by page, by walking both
- * in key order (SEMANTICS 3, 13). */
+/* Loading the prefix. The first snapshot fills the cache. A later snapshot is merged into it, page by page, by walking
+ * both in key order (SEMANTICS 3, 13). */
 #include "core/ticking_private.h"
 
 #include "core/arena.h"
@@ -12,7 +12,7 @@
 
 static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     if (!t->loaded_once) {
-        /* A first load that starts over has shown nothing to anybody. */
+        /* A first load that starts again has shown nothing to the reactor yet. */
         mirror *fresh = mirror_new();
         if (!fresh) {
             ticking_no_memory(t);
@@ -23,9 +23,10 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
         ticking_drop_updates(t);
         t->overflowed = false;
     }
-    ticking_drop_audit(t); /* the snapshot is as good as one */
+    ticking_drop_audit(t); /* a snapshot replaces a consistency check */
     ticking_apply_all(t);
-    /* After a breach what was received may be nobody's; a fall of etcd's own is the watcher's to find (ETCD P7). */
+    /* After a breach the received message may not be the watcher's. It is the watcher that detects a fall of etcd's
+     * revision (ETCD P7). */
     if (s->revision < t->received && !s->rewritten && !t->resync_asked) {
         ticking_end(t, EW_ERR_REVISION_FELL, "a snapshot at revision %" PRId64 " after revision %" PRId64, s->revision,
                     t->received);
@@ -54,7 +55,8 @@ static bool remember_key(ticking *t, ew_slice key) {
     return true;
 }
 
-/* What the mirror has and the snapshot has not, up to `key`, has been deleted; when exactly, nobody knows any more. */
+/* A key that the cache has and the snapshot does not have, up to `key`, has been deleted; the revision of the deletion
+ * is unknown. */
 static void delete_up_to(ticking *t, const ew_slice *key) {
     while (t->load_at && (!key || slice_compare(mirror_entry_view(t->load_at).key, *key) < 0)) {
         mirror_entry *gone = t->load_at;
@@ -81,15 +83,15 @@ static void merge_key(ticking *t, const Pb__KeyValue *kv) {
     mirror_entry *known = t->load_at && slice_compare(mirror_entry_view(t->load_at).key, key) == 0 ? t->load_at : NULL;
     if (known)
         t->load_at = mirror_next(t->mirror, known);
-    /* In another history the same key may have been put at the same revision, with another value. That the history is
-     * another one is not always known: the watch may have been away, and the old one compacted. */
+    /* In another history the same key may have been put at the same revision with another value. It is not always known
+     * that the history is another one: the watch may have been lost meanwhile, and the old history compacted. */
     bool same = known && mirror_entry_view(known).mod_revision == kv->mod_revision &&
                 ew_slice_equal(mirror_entry_view(known).value, value);
     if (!same)
         ticking_put_change(t, known, &now, !t->loaded_once);
 }
 
-/* False when the page does not fit behind the ones before it. */
+/* Returns false if the page does not continue the ones before it. */
 static bool merge_page(ticking *t, const Pb__RangeResponse *page) {
     for (size_t i = 0; i < page->n_kvs && !t->ending; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
@@ -114,8 +116,8 @@ static void forget_history(ticking *t) {
     ticking_log(t, EW_LOG_ERROR, ticking_keep_text(t, text));
     if (t->barrier <= t->load_revision)
         return;
-    /* The commit may be of the lost history; or of this one, and newer than what was read. So the watcher is asked to
-     * load it, which it does unless etcd is below it. */
+    /* The commit may be of the lost history, or of this one and newer than what was read. So the watcher is asked to
+     * load it; the watcher does so unless etcd's revision is below it. */
     if (t->state == TICKING_READY)
         ticking_move(t, TICKING_AWAITING);
     if (t->barrier_asked == t->barrier)
@@ -138,8 +140,8 @@ static void complete(ticking *t) {
     ticking_drop_audit(t);
     if (t->load_rewritten)
         forget_history(t);
-    /* What a refused group waits for may have been lost (ETCD P6) and be in the mirror now, at no newer revision. The
-     * refusal may also come yet, of a batch that was evaluated before. */
+    /* The change for which a refused group waits may have been lost (ETCD P6), and may be in the cache now, at no newer
+     * revision. The refusal may also still come, for a batch that was evaluated before. */
     t->wait_revision = t->base_revision = 0;
     ticking_breach_load_ends(t);
     if (t->loaded_once)

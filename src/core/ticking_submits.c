@@ -1,9 +1,10 @@
-/* Groups from other applications: plain puts, deletes and compares, committed behind the reactor's own.
+/* Groups from other applications: plain puts, deletes and compares, committed after the reactor's own groups.
  *
- * One with an identity is decided once, whatever is sent again and whoever dies (SEMANTICS 34): the transaction that
- * decides it compares and puts the record of its client, so that of all copies, also those that a dead worker has left
- * on their way to etcd, one is applied. A worker that does not know the record expects none; the transaction is refused
- * then, and brings the record back (ticking_learn_records). A refusal is decided by a put of the record as well. */
+ * A submit with an identity is decided once, however often it is sent again and whichever worker dies (SEMANTICS 34).
+ * The transaction that decides it compares and puts the record of its client, so that of all copies one is applied;
+ * this includes copies of a dead worker that are still on their way to etcd. A worker that does not know the record
+ * expects none; if there is one, the transaction is refused, and the refusal returns the record
+ * (ticking_learn_records). A refusal is decided by a put of the record too. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -38,13 +39,13 @@ void ticking_answer_submit(ticking *t, const ew_group *g, int status, int64_t re
     g->submit->client->pending--;
 }
 
-/* What can be said of a submit that this worker writes no more: without an identity, that it did not. With one, an
- * earlier copy may have been committed by another worker, or a dead one's may still be. */
+/* The reply to a submit that this worker will not write: without an identity, that it was not written. With an
+ * identity, an earlier copy may have been committed by another worker, or a dead worker's copy may still be applied. */
 int ticking_abandoned_status(bool has_identity) {
     return has_identity ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED;
 }
 
-/* ---- what is known already ---- */
+/* ---- submits that are known already ---- */
 
 static int too_old(uint64_t sequence, uint64_t newest, char *detail, size_t size) {
     snprintf(detail, size, "sequence %" PRIu64 " is older than %" PRIu64 ", its outcome is no longer kept", sequence,
@@ -63,7 +64,7 @@ static const char *words_of(int status) {
                                               : "";
 }
 
-/* Whether the client's last decided submit is this one, or a later one. */
+/* Returns whether the client's last decided submit is this one, or a later one. */
 static bool known_outcome(const submit_client *client, uint64_t sequence, uint64_t digest, ticking_reply *out) {
     if (sequence > client->sequence)
         return false;
@@ -90,7 +91,7 @@ static ew_group *newest_of(const ticking_list *list, const submit_client *client
     return newest;
 }
 
-/* The request gets the reply of the group that is pending. */
+/* Makes the request get the reply of the pending group. */
 static void attach(ticking *t, uint64_t id, ew_group *g) {
     group_copy *copy = t->submit_count < t->config.max_submits ? malloc(sizeof *copy) : NULL;
     if (!copy) {
@@ -104,7 +105,7 @@ static void attach(ticking *t, uint64_t id, ew_group *g) {
     t->submit_count++;
 }
 
-/* Answers what needs no new group: a repeat, or what came too late. */
+/* Replies to a request that needs no new group: a repeat, or one that is too old. */
 static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
     const submit_client *client = submit_clients_find(&t->clients, slice_of(s->client));
     const uint64_t digest = submit_digest(s);
@@ -130,7 +131,7 @@ static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
     return true;
 }
 
-/* ---- a new one ---- */
+/* ---- a new submit ---- */
 
 static bool has_identity(const Msg__Submit *s) {
     return s->client.len > 0 || s->sequence > 0;
@@ -150,7 +151,7 @@ static bool identity_is_sound(ticking *t, uint64_t id, const Msg__Submit *s) {
     return !detail[0];
 }
 
-/* The group's own error sticks and is looked at once, at the end. */
+/* The group keeps its first error, which is checked once, at the end. */
 static void fill(ew_group *g, const Msg__Submit *s) {
     for (size_t i = 0; i < s->n_compares; i++) {
         const Msg__Submit__Compare *c = s->compares[i];
@@ -165,7 +166,7 @@ static void fill(ew_group *g, const Msg__Submit *s) {
         ew_group_delete(g, slice_of(s->deletes[i]));
 }
 
-/* False when out of memory. */
+/* Returns false when out of memory. */
 static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
     g->submit = calloc(1, sizeof *g->submit);
     submit_client *client =
@@ -269,7 +270,7 @@ void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking
     ticking_note_decision(g, out->status, out->revision);
 }
 
-/* The pending submit whose client has this record. */
+/* Returns the pending submit whose client has this record. */
 static ew_group *group_of(const ticking *t, ProtobufCBinaryData key) {
     for (ew_group *g = t->pending.first; g; g = g->next)
         if (g->submit && ew_slice_equal(g->submit->client->key, slice_of(key)))
@@ -279,7 +280,8 @@ static ew_group *group_of(const ticking *t, ProtobufCBinaryData key) {
 
 static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *unit) {
     Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
-    if (!txn) { /* it is our own: memory ran out, and without what was learned it would be refused for ever */
+    if (!txn) { /* the unit is our own, so memory ran out; without the record the group would be refused again and
+                   again */
         ticking_no_memory(t);
         return;
     }

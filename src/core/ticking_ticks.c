@@ -1,9 +1,10 @@
-/* Ticks: when one is due, and what comes of it. */
+/* Ticks: when one is due, and its result. */
 #include "core/ticking_private.h"
 
 #include "core/check.h"
 
-/* The rate limit, in microseconds: ticks of one millisecond may come together, since the clock knows no finer. */
+/* The rate limit, in microseconds: several ticks may come within one millisecond, which is the resolution of the
+ * clock. */
 static int64_t allowed_ms(const ticking *t) {
     return t->config.max_ticks_per_second > 0 ? (t->next_allowed_us + 999) / 1000 : 0;
 }
@@ -33,8 +34,8 @@ static void take_timer(ticking *t) {
         t->next_timer_ms = t->now_ms + t->config.tick_interval_ms;
 }
 
-/* With `coalesce` off a tick takes one more revision, unless it already has something to show. Revisions that change
- * nothing visible bring no tick. */
+/* With `coalesce` off a tick takes one more revision, unless there is already something to show. A revision without
+ * visible changes causes no tick. */
 static bool take_revision(ticking *t) {
     while (!t->dirty && !t->first_due && ticking_changes_wait(t))
         ticking_apply_revision(t);
@@ -54,13 +55,13 @@ static void tick(ticking *t) {
     }
     ticking_show_begin(t);
     ticking_move(t, TICKING_TICKING);
-    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last one: handling it steps the core again */
+    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last effect: handling it steps the core again */
     e->tick = &t->tick;
     e->reset = t->reset;
     e->revision = t->observed;
 }
 
-/* The next tick, or evaluation. */
+/* Starts the next tick, or evaluation. */
 static int64_t work_due_ms(const ticking *t) {
     if (t->batch_out || !t->loaded)
         return INT64_MAX;
@@ -81,8 +82,8 @@ int64_t ticking_deadline_ms(const ticking *t) {
     return work < barrier ? work : barrier;
 }
 
-/* A tick that is due goes before submitted groups, which are then put behind the tick's own: so neither can keep the
- * other from its turn. */
+/* A tick that is due comes before submitted groups, which then follow the tick's own groups. So neither can starve the
+ * other. */
 void ticking_take_time(ticking *t) {
     if (t->now_ms >= ticking_audit_due_ms(t))
         ticking_take_audit_time(t);
@@ -102,7 +103,7 @@ static const ew_group *failed_group(const ew_group *g) {
     return g;
 }
 
-/* The groups that stand on what the tick has read get it. */
+/* Gives the tick's reads to the groups that expect them unchanged. */
 static void hand_out_reads(ticking *t) {
     reads *r = t->tick.reads;
     bool sealed = false;

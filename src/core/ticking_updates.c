@@ -1,9 +1,10 @@
-/* What the reactor's update has not been shown yet. Entries are shared with the mirror: a change waits as a pointer. */
+/* Events that the reactor's update has not received yet. Entries are shared with the cache: a waiting change is a
+ * pointer. */
 #include "core/ticking_private.h"
 
 #include <stdlib.h>
 
-/* The initial ones are the mirror's own entries, so a place in the queue is all they cost. */
+/* Initial updates are the cache's own entries, so they only take space in the queue. */
 static size_t cost(const ticking_update *u) {
     return sizeof *u + (u->initial ? 0 : mirror_entry_bytes(u->entry));
 }
@@ -16,7 +17,7 @@ void ticking_drop_updates(ticking *t) {
     t->updates_head = t->updates_len = t->updates_capacity = t->updates_bytes = 0;
 }
 
-/* More waits than may: the reactor forgets its model, and is shown the mirror as it is at the next tick. */
+/* The waiting updates exceed the limit: the reactor resets its model, and receives the whole cache at the next tick. */
 static void overflow(ticking *t) {
     ticking_drop_updates(t);
     t->reset = t->overflowed = true;

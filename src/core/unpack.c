@@ -21,7 +21,7 @@ typedef struct nesting {
     const uint8_t *end;
 } nesting;
 
-/* The type of the message that the field holds; NULL if it holds something else, or is not known to `type`. */
+/* Returns the type of the message in the field; NULL if the field has something else, or `type` does not have it. */
 static const ProtobufCMessageDescriptor *message_in(const ProtobufCMessageDescriptor *type, const field *f) {
     const ProtobufCFieldDescriptor *d =
         f->wire == BYTES ? protobuf_c_message_descriptor_get_field(type, f->number) : NULL;
@@ -46,7 +46,7 @@ bool unpack_is_bounded(const ProtobufCMessageDescriptor *type, ew_slice bytes) {
             continue;
         if (depth == UNPACK_DEPTH_MAX)
             return false;
-        at = f.bytes.data; /* and goes on after it, where it ends */
+        at = f.bytes.data; /* and continues after the nested message */
         stack[depth++] = (nesting){inner, at + f.bytes.len};
     }
     return true;

@@ -8,7 +8,8 @@
 enum { RESPONSE_EVENTS = 11, EVENT_TYPE = 1, EVENT_KV = 2, EVENT_PREV_KV = 3 };
 enum { KV_KEY = 1, KV_CREATE_REVISION = 2, KV_MOD_REVISION = 3, KV_VERSION = 4, KV_VALUE = 5, KV_LEASE = 6 };
 
-/* Of a field that stands twice the last one counts, also where a message stands twice: protobuf merges these. */
+/* If a field occurs twice the last one counts. If a message occurs twice, this holds for each of its fields, because
+ * protobuf merges the two. */
 static bool read_kv(ew_slice kv, watch_event *out) {
     const uint8_t *at = kv.data, *end = at + kv.len;
     field f;

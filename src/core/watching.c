@@ -10,7 +10,7 @@ static const char *const state_names[] = {
     [WATCHING_FAILED] = "failed",
 };
 
-/* The moves that the diagram in watching.h allows. */
+/* The transitions of the diagram in watching.h. */
 #define TO(state) (1u << WATCHING_##state)
 static const unsigned moves[] = {
     [WATCHING_IDLE] = TO(SYNCING) | TO(STOPPED),
@@ -26,7 +26,7 @@ static bool is_over(const watching *w) {
     return w->state == WATCHING_STOPPED || w->state == WATCHING_FAILED;
 }
 
-/* What holds after each step. A core that broke one of these could send a revision twice or skip one. */
+/* What must hold after each step. Otherwise the core could send a revision twice, or skip one. */
 static void check_invariant(const watching *w) {
     CHECK(!w->range_out || w->state == WATCHING_SYNCING || w->state == WATCHING_ASKING || is_over(w) || w->ahead ||
           w->range_asks);
@@ -87,9 +87,9 @@ bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *m
     return true;
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
-/* protobuf-c answers NULL for a malformed message and for want of memory alike; the arena tells them apart. */
+/* protobuf-c returns NULL both for a malformed message and when out of memory; the arena distinguishes them. */
 void *watching_unpack(watching *w, watching_effects *out, arena *memory, const ProtobufCMessageDescriptor *type,
                       ew_slice bytes) {
     void *message = protobuf_c_message_unpack(type, &memory->allocator, bytes.len, bytes.data);
@@ -101,7 +101,7 @@ void *watching_unpack(watching *w, watching_effects *out, arena *memory, const P
 }
 
 bool watching_revision_ok(int64_t revision) {
-    return revision >= 0 && revision < INT64_MAX; /* one more must still be a number */
+    return revision >= 0 && revision < INT64_MAX; /* one more must still fit */
 }
 
 bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header) {
@@ -138,8 +138,8 @@ static uint64_t next_random(watching *w) { /* splitmix64 */
     return z ^ (z >> 31);
 }
 
-/* Between a half and the whole of a time that doubles, so that many workers
- * that lost the same etcd do not all come back at once. */
+/* The wait is random between half of a doubling time and the whole, so that many workers that lost the same etcd do not
+ * reconnect together. */
 int64_t watching_backoff_ms(watching *w, unsigned tries) {
     int64_t most = w->config.backoff_min_ms;
     while (tries-- > 0 && most < w->config.backoff_max_ms)
@@ -164,7 +164,7 @@ int64_t watching_deadline_ms(const watching *w) {
     }
 }
 
-/* ---- what goes wrong ---- */
+/* ---- errors ---- */
 
 void watching_settle(watching *w) {
     w->failures = w->resyncs = w->bad_answers = w->falls = w->denials = w->refusals = 0;
@@ -196,7 +196,7 @@ void watching_resync(watching *w, watching_effects *out, const char *why) {
     w->epoch++;
     w->last = 0;
     watching_start_pages(w);
-    /* The first time at once; if that did not help, etcd is given time. */
+    /* Retries the first time at once, later with backoff. */
     w->retry_at_ms = w->resyncs == 0 ? w->now_ms : watching_after(w->now_ms, watching_backoff_ms(w, w->resyncs - 1));
     w->resyncs++;
     watching_move(w, out, WATCHING_SYNCING);
@@ -205,9 +205,9 @@ void watching_resync(watching *w, watching_effects *out, const char *why) {
 static void retry(watching *w, watching_effects *out, int status, const char *detail) {
     if (w->state == WATCHING_WATCHING)
         watching_drop(w, out);
-    ew_log_level level = w->failures == 0 ? EW_LOG_WARN : EW_LOG_DEBUG; /* the worker says how long it lasts */
-    /* Etcd has answered a read that was below what was seen: it is asked again soon, however long it was away before.
-     */
+    ew_log_level level = w->failures == 0 ? EW_LOG_WARN : EW_LOG_DEBUG; /* the worker logs how long it lasts */
+    /* etcd has answered a read with a revision below what was seen: it is asked again soon, however long it was
+     * unavailable before. */
     bool fell = status == EW_ERR_REVISION_FELL;
     int64_t wait_ms = watching_backoff_ms(w, fell ? 0 : w->failures);
     w->failures += !fell;
@@ -227,9 +227,9 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     unsigned most = UINT32_MAX, *count = &w->failures;
     switch (status) {
     case EW_ERR_COMPACTED:
-    case EW_ERR_FUTURE_REVISION: /* the snapshot that is read anew tells whether the revision fell */
+    case EW_ERR_FUTURE_REVISION: /* the new snapshot shows whether the revision fell */
         if (w->config.audit_revision > 0)
-            watching_fail(w, out, status, detail); /* no other revision will do */
+            watching_fail(w, out, status, detail); /* no other revision is possible */
         else if (status == EW_ERR_COMPACTED)
             watching_compacted(w, out, ew_strerror(status));
         else
@@ -250,7 +250,7 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     case EW_ERR_WRONG_CLUSTER:
         watching_fail(w, out, status, detail);
         return;
-    case EW_ERR_UNAUTHENTICATED: /* tokens expire: the client gets a new one, so the next try may do */
+    case EW_ERR_UNAUTHENTICATED: /* tokens expire: the client gets a new one, so the next attempt may succeed */
         most = WATCHING_DENIALS_MAX;
         count = &w->denials;
         break;
@@ -258,13 +258,13 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
         most = WATCHING_BAD_ANSWERS_MAX;
         count = &w->bad_answers;
         break;
-    case EW_ERR_REVISION_FELL: /* one member may be stale (ETCD P7), all of them cannot */
+    case EW_ERR_REVISION_FELL: /* one member may be stale (ETCD P7), but not all of them */
         if (w->falls++ < WATCHING_FALLS_MAX)
             break;
         w->falls = 0;
         w->last = w->seen = w->highest = 0;
         watching_find_rewritten(w, out, detail);
-        w->retry_at_ms = w->now_ms; /* it has been waited for */
+        w->retry_at_ms = w->now_ms; /* the wait is over */
         return;
     }
     if (count != &w->failures && (*count)++ == most)
@@ -295,18 +295,18 @@ static void take_stream_ended(watching *w, const watching_event *event, watching
         watching_trouble(w, out, event->status, event->detail);
 }
 
-/* Starts what the state wants and what is not out yet. */
+/* Starts what the state needs and is not running yet. */
 static void pursue(watching *w, watching_effects *out) {
     bool due = w->now_ms >= w->retry_at_ms;
     bool loads = w->state == WATCHING_SYNCING && !w->range_out && due;
     if (loads && w->ahead && !w->stream_out)
-        watching_open(w, out); /* the stream before it has ended */
+        watching_open(w, out); /* the previous stream has ended */
     else if ((loads && !w->ahead) || (w->ahead && w->created && !w->range_out))
         watching_send_range(w, out);
     else if (w->state == WATCHING_ASKING && !w->range_out && due)
         watching_ask(w, out);
     else if (w->state == WATCHING_WATCHING && !w->stream_out)
-        watching_open(w, out); /* now only, if the stream before this epoch took its time to end */
+        watching_open(w, out); /* now, if the stream of the previous epoch ended late */
     else if (w->state == WATCHING_BROKEN && !w->stream_out && due)
         watching_open(w, out);
     if (is_over(w) && !w->range_out && !w->stream_out && !w->ended) {
@@ -320,7 +320,7 @@ static void pursue(watching *w, watching_effects *out) {
 static void take_resync(watching *w, const watching_event *event, watching_effects *out) {
     bool loads = w->state == WATCHING_SYNCING && w->config.audit_revision == 0;
     if (loads && event->revision > w->highest)
-        w->range_asks = w->range_out; /* the answer that is on its way may be older: it does not count */
+        w->range_asks = w->range_out; /* the response on its way may be older: it is ignored */
     else if (w->ahead && event->revision <= w->highest)
         return; /* it is being loaded */
     else if (w->state != WATCHING_WATCHING && w->state != WATCHING_BROKEN && w->state != WATCHING_ASKING)
@@ -380,7 +380,7 @@ void watching_step(watching *w, const watching_event *event, watching_effects *o
     check_invariant(w);
 }
 
-/* ---- the handle ---- */
+/* ---- the public functions ---- */
 
 watching *watching_new(const watching_config *config) {
     watching *w = calloc(1, sizeof *w);

@@ -1,17 +1,19 @@
-/* The load that no compaction interrupts: the last resort where compactions come so often that none is done in time.
+/* The load that no compaction can interrupt: the last resort if compactions come so often that no load finishes in
+ * time.
  *
- * A load from SYNCING names its revision twice, in each page after the first and in the watch after the last one, and a
- * compaction may pass it in between. This one names none. The watch is opened first, from now on; when it stands, the
- * whole range is asked for at once, as it is then. What the watch shows meanwhile is kept, and is passed on after the
- * snapshot; what the snapshot has already is dropped by its revision, as always (SEMANTICS 11).
+ * A load from SYNCING names its revision twice: in each page after the first, and in the watch after the last one. A
+ * compaction may pass the revision in between. The load of this file names no revision. First the watch is opened, from
+ * now on; when it exists, the whole range is read at once, at the newest revision. The events that the watch shows
+ * meanwhile are kept, and sent on after the snapshot; events that the snapshot already contains are dropped by their
+ * revision, as always (SEMANTICS 11).
  *
- * It is not the usual way since the prefix must fit one answer, and what is kept must fit memory. Where it does not,
- * loads go on in pages. */
+ * It is not the usual load, because the prefix must fit one response, and the kept events must fit memory. If they do
+ * not fit, loads continue in pages. */
 #include "core/watching_internal.h"
 
 #include <stdlib.h>
 
-/* What is kept may take this many times page_bytes, 32 MiB by default. */
+/* The kept events may have this many times page_bytes, 32 MiB by default. */
 #define KEPT_PAGES 4
 
 void watching_go_ahead(watching *w) {
@@ -61,7 +63,7 @@ const char *watching_ahead_is_wrong(const watching *w, const Pb__RangeResponse *
 void watching_ahead_done(watching *w, watching_effects *out) {
     w->ahead = false;
     watching_tell_connected(w, out, false);
-    w->kept_sent = true; /* it stays untouched until the next step */
+    w->kept_sent = true; /* unchanged until the next step */
     if (w->kept_len > 0)
         watching_send_kept(w, (ew_slice){w->kept, w->kept_len}, out);
 }

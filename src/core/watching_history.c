@@ -1,19 +1,20 @@
 /* Whether etcd's history is still the one that was seen.
  *
  * After a restore from an older state (etcdctl snapshot restore, an older data directory, an empty one with the same
- * cluster token) etcd goes on under the same cluster id. Its revision falls first, and may have passed what was seen by
- * the time that a stream is opened again: what was written in between lies at revisions that count as seen, and would
- * never be noticed. So nothing that was seen is believed after a stream was lost, unless it is shown again:
+ * cluster token) etcd continues with the same cluster id. Its revision first falls, and may have passed the last seen
+ * one before a stream is opened again. What was written in between has revisions that count as seen, and would never be
+ * noticed. So after a stream was lost, nothing that was seen is trusted unless it is shown again:
  *
- *  1. A stream is resumed at the last revision whose events were shown. These must come again as they were, which their
- *     digest tells, and nothing between them and what was seen: a progress notification said that there is nothing.
- *     Only then is the watch reported as connected. If they differ, or do not come, the prefix is loaded again.
- *  2. Without such events (none since the snapshot, or compacted meanwhile) the stream is resumed behind what was seen,
- *     and the reactor compares its keys with etcd's (`unsure`; see ticking_audit.c). It also does so if only deletions
- *     came again: a deletion has a key and a revision and nothing else, so that another history easily has the same
- * one. A put has its value, create_revision, version and lease as well.
- *  3. A response that says a revision below what was seen comes from a member that is behind, or from an etcd that has
- *     lost it. Linearizable reads tell which; several, since a read may be stale as well (ETCD P7). */
+ * 1. A stream is resumed at the last revision whose events were shown. They must come again unchanged, which their
+ *    digest shows, and there must be nothing between them and the last seen revision, because a progress notification
+ *    said that there is nothing. Only then is the watch reported as connected. If they differ, or do not come, the
+ *    prefix is loaded again.
+ * 2. Without such events (none since the snapshot, or compacted meanwhile) the stream is resumed after the last seen
+ *    revision, and the reactor compares its keys with etcd's (`unsure`; see ticking_audit.c). The same is done if only
+ *    deletions came again: a deletion has only a key and a revision, so another history may easily have the same one. A
+ *    put also has its value, create_revision, version and lease.
+ * 3. A response with a revision below the last seen one comes from a member that is behind, or from an etcd that has
+ *    lost it. Linearizable reads show which; there are several, because a read may be stale too (ETCD P7). */
 #include "core/watching_internal.h"
 
 #include "core/event_digest.h"
@@ -59,7 +60,7 @@ static comparison compare(const watching *w, ew_slice bytes) {
     }
     if (digest != 0)
         return digest == w->last_digest ? THE_SAME : DIFFERENT;
-    return newer ? MISSING : NOT_YET; /* older ones may be the past, told again (ETCD P5) */
+    return newer ? MISSING : NOT_YET; /* older events may be a replay (ETCD P5) */
 }
 
 bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out) {
@@ -115,7 +116,8 @@ void watching_doubt(watching *w, watching_effects *out, int64_t revision) {
     watching_move(w, out, WATCHING_ASKING);
 }
 
-/* The header of a linearizable read. Of one key, since etcd 3.4 counts a whole range; it need not exist. */
+/* Makes a linearizable read, of which only the header is used. It reads one key, which need not exist, because etcd 3.4
+ * counts a whole range. */
 void watching_ask(watching *w, watching_effects *out) {
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
     request.key = slice_bytes(w->config.key);

@@ -31,12 +31,11 @@ static int64_t fourfold(int64_t n, int64_t most) {
     return n > most / 4 ? most : n * 4;
 }
 
-/* A load must be done before the next compaction passes its revision, and etcd counts what is left of the range for
- * each page: fewer and larger ones are faster. In the end one page holds everything, if an answer may be so large, and
- * is read after the watch has begun.
- * Answers whether they can be larger than before. */
+/* A load must end before the next compaction passes its revision, and etcd counts the rest of the range for each page,
+ * so fewer and larger pages are faster. In the end one page holds everything, if a response may be so large, and is
+ * read after the watch has begun. Returns whether pages can be larger than before. */
 static bool enlarge_pages(watching *w) {
-    int64_t largest = w->config.receive_bytes / 8 * 7; /* keys differ */
+    int64_t largest = w->config.receive_bytes / 8 * 7; /* keys differ in size */
     if (w->page_bytes < largest)
         w->page_bytes = fourfold(w->page_bytes, largest);
     w->limit_max = fourfold(w->limit_max, WATCHING_LIMIT_LARGEST);
@@ -49,14 +48,14 @@ static bool enlarge_pages(watching *w) {
     return true;
 }
 
-/* etcd confirms a watch before it has looked whether its revision is still there. So one that has shown nothing and has
- * not stood for long proves nothing: the load was overtaken at its very end. */
+/* etcd confirms a watch before it checks whether its revision has been compacted. So a watch that has shown nothing and
+ * is not old proves nothing: a compaction may have passed the load's revision at its very end. */
 static bool is_loading(const watching *w) {
     bool new_watch = w->unproved && w->now_ms < watching_after(w->created_at_ms, w->config.backoff_max_ms);
     return w->state == WATCHING_SYNCING || w->unfinished || w->ahead || new_watch;
 }
 
-/* That the past of a watch is gone which had stood is no sign of a load that is too slow. */
+/* If a watch existed before, compacted history does not mean that loads are too slow. */
 void watching_compacted(watching *w, watching_effects *out, const char *why) {
     if (!is_loading(w)) {
         watching_reset_pages(w);
@@ -76,7 +75,7 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
         snprintf(text, sizeof text,
                  "a compaction interrupted the load, %u times in a row; pages have up to %lld keys now", w->interrupted,
                  (long long)w->limit);
-    if (!w->connected) /* or leaving the watch says it */
+    if (!w->connected) /* otherwise leaving the watch logs it */
         watching_send_health(w, out, false);
     watching_resync(w, out, text);
     if (larger || w->ahead != was_ahead) /* it may be fast enough now: the sooner it begins, the more time it has */
@@ -126,9 +125,9 @@ void watching_send_range(watching *w, watching_effects *out) {
     w->range_out = true;
 }
 
-/* The next page holds as many keys as fit page_bytes if they are like the last page's. It grows four times at most,
- * because the first keys may be unlike the rest, and a limit that a refusal pushed below the minimum comes back only as
- * far as the bytes allow. */
+/* The next page holds as many keys as fit page_bytes if they are like those of the last page. It grows at most
+ * fourfold, because the first keys may be unlike the rest; a limit that a refusal reduced below the minimum grows again
+ * only as far as the bytes allow. */
 static void adapt_limit(watching *w, size_t keys, size_t bytes) {
     w->key_bytes = (int64_t)(bytes / keys + 1);
     int64_t wanted = w->page_bytes / w->key_bytes;
@@ -137,7 +136,7 @@ static void adapt_limit(watching *w, size_t keys, size_t bytes) {
     w->limit = wanted < least ? least : wanted > most ? most : wanted;
 }
 
-/* Why a page cannot be true, or NULL. Keys that do not rise could keep the paging from ever coming to an end. */
+/* Returns the reason why a page is invalid, or NULL. With keys that do not rise, the paging might never end. */
 static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page, int64_t pinned) {
     if (page->header->revision < pinned || pinned == 0)
         return "a page without its revision";
@@ -158,8 +157,8 @@ static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *pag
     return NULL;
 }
 
-/* The next page starts at the first key that can follow: the last one and a NUL, or the bound of a page that had no
- * more below it. */
+/* The next page starts at the first key that can follow: the last key plus a NUL, or the bound of a page that had no
+ * more keys below it. */
 static bool keep_next_key(watching *w, const Pb__RangeResponse *page) {
     if (!page->more) {
         uint8_t *used = w->next_key;
@@ -201,8 +200,8 @@ static void send_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes
     w->retry_at_ms = w->now_ms;
 }
 
-/* The end of the snapshot is a page without keys, told when etcd has made the watch. Who ticked before that, and wrote,
- * would make the watch begin in the past: etcd serves such a one from a loop that comes round every 100 ms. */
+/* The end of the snapshot is a page without keys, sent when etcd has created the watch. If the reactor ticked before
+ * that, and wrote, the watch would begin in the past: etcd serves such a watch from a loop that runs every 100 ms. */
 void watching_finish_snapshot(watching *w, watching_effects *out) {
     if (!w->unfinished)
         return;
@@ -246,7 +245,7 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
     if (asks && w->state == WATCHING_ASKING)
         watching_take_revision(w, event, out);
     if (asks || (w->state != WATCHING_SYNCING && !w->ahead))
-        return; /* it was cancelled, too late */
+        return; /* cancelled, too late */
     arena memory;
     arena_init(&memory);
     const Pb__RangeResponse *page = watching_unpack(w, out, &memory, &pb__range_response__descriptor, event->bytes);

@@ -1,4 +1,4 @@
-/* The watch: one on one stream, from the newest whole revision on (ETCD P1 to P6, P10). */
+/* The watch: one watch per stream, from the newest whole revision on (ETCD P1 to P6, P10). */
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
@@ -17,7 +17,7 @@ watching_effect *watching_send_health(watching *w, watching_effects *out, bool c
     return effect;
 }
 
-/* A connection and a token may have to be made for it first. */
+/* Time to make a connection and a token first. */
 static void expect_confirmation(watching *w) {
     w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms * (w->connected ? 1 : 2));
 }
@@ -45,13 +45,13 @@ void watching_open(watching *w, watching_effects *out) {
 }
 
 static void drop_stream(watching *w, watching_effects *out) {
-    /* A watch that stood this long was a good one: its end is no part of what went wrong before it. */
+    /* A watch that lasted this long was good: its end is not counted with earlier errors. */
     if (w->created && w->now_ms >= watching_after(w->created_at_ms, w->config.backoff_max_ms))
         w->failures = w->resyncs = 0;
     w->created = w->asked = w->fresh = false;
     if (EW_BUG(resume_in_revision) && w->joined_len > 0)
         w->seen = w->highest = w->joined_revision;
-    w->joined_len = 0; /* pieces of a revision that this stream will not complete (ETCD P3) */
+    w->joined_len = 0; /* fragments of a revision that this stream will not complete (ETCD P3) */
     if (w->ahead) {
         w->range_asks = w->range_out; /* a snapshot without its watch */
         watching_drop_kept(w);
@@ -68,14 +68,14 @@ void watching_drop(watching *w, watching_effects *out) {
     drop_stream(w, out);
 }
 
-/* A large message on a slow wire is silence, too: no stream gets it that has less time than it takes. So each one that
- * was left gives the next one twice the time. */
+/* A large message on a slow link is silent too, and never arrives on a stream that has less time than it takes. So each
+ * stream that was replaced doubles the time of the next one. */
 static void expect_sign(watching *w) {
     w->silence_at_ms = watching_after(w->now_ms, w->config.silence_ms << w->renewals);
 }
 
-/* Some releases of etcd never answer what they are asked on a quiet watch (ETCD P2), so its silence alone does not say
- * that the connection is lost; that the next stream is not confirmed does. */
+/* Some releases of etcd never answer a progress request on a quiet watch (ETCD P2), so silence alone does not mean that
+ * the connection is lost. It is lost if the next stream is not confirmed either. */
 static void renew(watching *w, watching_effects *out) {
     watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it anew");
     drop_stream(w, out);
@@ -85,7 +85,8 @@ static void renew(watching *w, watching_effects *out) {
     watching_move(w, out, WATCHING_BROKEN);
 }
 
-/* A stream on which nothing comes may be one whose other end is gone (ETCD P9): ask, wait as long again, leave. */
+/* A stream on which nothing comes may have lost its other end (ETCD P9): probe it, wait as long again, then replace
+ * it. */
 void watching_check_silence(watching *w, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing || w->now_ms < w->silence_at_ms)
         return;
@@ -124,12 +125,12 @@ static bool says(const char *reason, const char *words) {
     return strstr(reason, words) != NULL;
 }
 
-/* ETCD P10: a refused watch has no gRPC status, only a text. etcd 3.4 says "permission denied" of an expired token too,
- * so a refusal is believed after a few tries, each with a new snapshot: its range call makes the client authenticate
- * again, and tells a permission that is really missing. */
+/* ETCD P10: a refused watch has no gRPC status, only a text. etcd 3.4 also returns "permission denied" for an expired
+ * token. So a refusal is believed only after a few attempts, each with a new snapshot: its range call makes the client
+ * authenticate again, and shows whether the permission is really missing. */
 static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
     if (!w->confirmed && r->compact_revision > 0 && r->compact_revision <= w->seen) {
-        /* Only what was seen has been compacted: nothing is lost, but the history is not confirmed by its events. */
+        /* Only what was seen has been compacted: nothing is lost, but the events do not confirm the history. */
         watching_say(w, out, EW_LOG_INFO, "revision %lld has been compacted and cannot come again", (long long)w->last);
         w->last = 0;
         watching_drop(w, out);
@@ -153,7 +154,7 @@ static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effect
 }
 
 void watching_tell_connected(watching *w, watching_effects *out, bool unsure) {
-    watching_finish_snapshot(w, out); /* first, since a snapshot is as good as an audit */
+    watching_finish_snapshot(w, out); /* first, because a snapshot replaces a consistency check */
     if (!w->connected || unsure)
         watching_send_health(w, out, true)->unsure = unsure;
 }
@@ -165,7 +166,7 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
     w->denials = w->refusals = 0;
     w->ahead_from = r->header->revision;
     if (w->ahead)
-        return; /* until the snapshot is there */
+        return; /* until the snapshot is complete */
     bool late = w->now_ms >= watching_after(w->loaded_at_ms, w->config.backoff_max_ms);
     if (w->confirmed)
         watching_tell_connected(w, out, w->last == 0 && (late || !w->fresh) && !EW_BUG(resume_late));
@@ -173,13 +174,14 @@ static void take_created(watching *w, const Pb__WatchResponse *r, watching_effec
 
 /* ---- events ---- */
 
-/* What a response says of its events. */
+/* A summary of a response's events. */
 typedef struct events_seen {
     size_t count;
-    int64_t highest; /* mod_revision, the only one that counts (ETCD P1); -1 if they cannot be true */
+    int64_t highest; /* the highest mod_revision, the only revision that counts (ETCD P1); -1 if the events are
+                        invalid */
     int64_t lowest;
     ew_slice newest; /* from the first event at `highest` on */
-    size_t rest;     /* bytes of the response that are no events */
+    size_t rest;     /* bytes of the response that are not events */
 } events_seen;
 
 static bool is_possible(const watching *w, const watch_event *e) {
@@ -188,7 +190,7 @@ static bool is_possible(const watching *w, const watch_event *e) {
            slice_compare(e->key, w->config.key) >= 0 && !watching_is_behind_range(w, e->key);
 }
 
-/* False for what is no WatchResponse. */
+/* Returns false if it is not a WatchResponse. */
 static bool look_at_events(const watching *w, ew_slice bytes, events_seen *out) {
     watch_event e;
     watch_events s = watch_events_of(bytes);
@@ -197,7 +199,7 @@ static bool look_at_events(const watching *w, ew_slice bytes, events_seen *out) 
         if (out->count == 0)
             out->lowest = e.mod_revision;
         if (!is_possible(w, &e) || out->highest < 0 || e.mod_revision < out->highest) {
-            out->highest = -1; /* etcd gives them in the order of their revisions */
+            out->highest = -1; /* etcd orders events by revision */
         } else if (e.mod_revision > out->highest) {
             out->highest = e.mod_revision;
             out->newest = (ew_slice){from, (size_t)(s.end - from)};
@@ -209,7 +211,7 @@ static bool look_at_events(const watching *w, ew_slice bytes, events_seen *out) 
 
 static void send_events(watching *w, ew_slice bytes, const events_seen *e, watching_effects *out) {
     if (e->highest <= w->seen)
-        return; /* it has only shown what was seen */
+        return; /* it only showed what had been seen */
     watching_effect *effect = watching_emit(out, WATCHING_DO_SEND_EVENTS);
     effect->epoch = w->epoch;
     effect->revision = w->seen = e->highest;
@@ -228,8 +230,8 @@ void watching_send_kept(watching *w, ew_slice events, watching_effects *out) {
         send_events(w, events, &e, out);
 }
 
-/* A whole response, with events. What has been seen comes again at the beginning of a stream; later it is the past
- * again (ETCD P5), or a revision that was changed on the way: the next stream tells. */
+/* Handles a whole response with events. What has been seen comes again at the beginning of a stream; later it is a
+ * replay (ETCD P5), or a revision that was changed on its way: the next stream decides. */
 static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watching_effects *out) {
     bool sure = w->confirmed;
     if (w->ahead) {
@@ -246,8 +248,8 @@ static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watchi
         send_events(w, bytes, e, out);
 }
 
-/* Adds a piece to those before it. protobuf merges by concatenation: of a field that stands twice the last one counts,
- * and lists are joined. */
+/* Appends a fragment to the previous ones. protobuf merges by concatenation: if a field occurs twice the last one
+ * counts, and lists are joined. */
 static bool join(watching *w, ew_slice piece) {
     if (w->joined_len + piece.len > w->joined_capacity) {
         size_t capacity = (w->joined_len + piece.len) * 2;
@@ -269,19 +271,19 @@ void watching_forget_sent(watching *w) {
         return;
     w->joined_sent = false;
     w->joined_len = 0;
-    if ((int64_t)w->joined_capacity > w->config.page_bytes) { /* one huge revision is no reason to hold it for ever */
+    if ((int64_t)w->joined_capacity > w->config.page_bytes) { /* one huge revision is no reason to keep this memory */
         free(w->joined);
         w->joined = NULL;
         w->joined_capacity = 0;
     }
 }
 
-/* ETCD P3: a revision may be cut anywhere; only what ends with fragment == false is whole. */
+/* ETCD P3: a response may be split inside a revision; it is whole only with fragment == false. */
 static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, int64_t revision,
                        watching_effects *out) {
     events_seen e;
     static const uint8_t whole[] = {0x38,
-                                    0x00}; /* fragment = false, said aloud: an absent field would not undo a true */
+                                    0x00}; /* fragment = false, encoded explicitly: absence would not override true */
     if (w->joined_len == 0)
         w->joined_revision = 0;
     if (w->joined_revision < revision)
@@ -296,7 +298,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
     }
     if (r->fragment && !EW_BUG(fragment_is_whole))
         return;
-    w->joined_sent = true; /* it stays untouched until the next step */
+    w->joined_sent = true; /* unchanged until the next step */
     const ew_slice joined = {w->joined, w->joined_len};
     if (!look_at_events(w, joined, &e) || e.highest < 0)
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "fragments whose revisions fall");
@@ -304,7 +306,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
         take_whole(w, joined, &e, out);
 }
 
-/* ETCD P2, SEMANTICS 12: the watch's own notification comes after the events it speaks of. */
+/* ETCD P2, SEMANTICS 12: the watch's own notification comes after the events that it covers. */
 static void take_progress(watching *w, int64_t revision, watching_effects *out) {
     if (!w->confirmed) {
         watching_miss_last(w, out);
@@ -339,7 +341,7 @@ static void take_own(watching *w, const Pb__WatchResponse *r, const events_seen 
         take_progress(w, r->header->revision, out);
 }
 
-/* Whether the response is of the watch that was asked for: there is only one on a stream. */
+/* Returns whether the response is of our watch, which is the only one on the stream. */
 static bool is_own(const watching *w, const Pb__WatchResponse *r) {
     return w->created ? r->watch_id == w->watch_id : r->created && r->watch_id >= 0;
 }
@@ -365,13 +367,13 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, const e
     } else if (w->joined_len > 0) {
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a response in the middle of a revision");
     } else if (was_asked && w->created && !w->confirmed) {
-        /* ETCD P2: a requested progress reply may have overtaken events, and is a sign of life only. But what must come
-         * again has had the time to. */
+        /* ETCD P2: a requested progress reply may have overtaken events, so it is only a liveness probe. But the events
+         * that must come again have had enough time. */
         watching_miss_last(w, out);
     }
 }
 
-/* All of the response but its events. NULL: said, or without memory told. */
+/* Unpacks all of the response except its events. NULL if it is malformed or memory ran out, which has been handled. */
 static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, size_t len, arena *memory,
                                             watching_effects *out) {
     uint8_t *rest = memory->allocator.alloc(memory, len + 1);
@@ -385,7 +387,7 @@ static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, size_t 
 
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing)
-        return; /* from a stream that has been left */
+        return; /* from a stream that was cancelled */
     events_seen e;
     if (!look_at_events(w, event->bytes, &e)) {
         watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");

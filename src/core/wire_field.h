@@ -1,5 +1,5 @@
-/* The fields of a serialized protobuf message, one after the other, read where they stand. In a header, since most of
- * what a worker takes in goes through it. */
+/* Reads the fields of a serialized protobuf message in place, one after the other. In a header, because most of a
+ * worker's input passes through it. */
 #ifndef CORE_WIRE_FIELD_H
 #define CORE_WIRE_FIELD_H
 
@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* protobuf's wire types. */
+/* protobuf's wire types */
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
 
 typedef struct field {
@@ -21,7 +21,7 @@ typedef struct field {
 static inline bool read_varint(const uint8_t **at, const uint8_t *end, uint64_t *out) {
     enum { BYTES_MAX = 10 };
     uint64_t value = 0;
-    if (*at < end && **at < 0x80) { /* as most are: tags, short lengths */
+    if (*at < end && **at < 0x80) { /* the usual case: tags, short lengths */
         *out = *(*at)++;
         return true;
     }
@@ -60,7 +60,7 @@ static inline bool read_field(const uint8_t **at, const uint8_t *end, field *f) 
     case FIXED32:
         return read_span(at, end, sizeof(uint32_t), &f->bytes);
     default:
-        return false; /* groups, which nobody sends */
+        return false; /* groups, which are not used */
     }
 }
 
