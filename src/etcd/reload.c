@@ -44,9 +44,9 @@ static int try_new(ew_client *c, ew_client *next, ew_error *err) {
 
 static void exchange(ew_client *c, ew_client *next) {
     auth_exchange(&c->auth, &next->auth);
-    tls_credentials credentials = c->makings.credentials;
-    c->makings.credentials = next->makings.credentials;
-    next->makings.credentials = credentials;
+    tls_credentials credentials = c->config.credentials;
+    c->config.credentials = next->config.credentials;
+    next->config.credentials = credentials;
     next->set = connection_exchange(c, next->set);
 }
 

@@ -122,7 +122,7 @@ static void free_stream(etcd_stream *s) {
 
 static void tell_end(etcd_stream *s) {
     if (s->code == GRPC_STATUS_UNAVAILABLE && !s->cancelled)
-        names_doubt(&s->client->makings.names);
+        names_doubt(&s->client->config.names);
     char text[256];
     bytes_text(s->text, text, sizeof text);
     method_end end = {.code = s->code, .text = text, .cancelled = s->cancelled};
