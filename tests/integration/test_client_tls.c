@@ -277,7 +277,7 @@ static void test_bad_files(void **state) {
     expect_refused(open_client(&c, at, "ca_file", "/no/such/file", NULL), EW_ERR_SYSTEM,
                    "ca_file /no/such/file: No such file", &c);
     expect_refused(open_client(&c, at, "ca_file", "/", NULL), EW_ERR_SYSTEM, "ca_file /: Is a directory", &c);
-    expect_refused(open_client(&c, at, "ca_file", empty, NULL), EW_ERR_INVALID, "holds no certificate", &c);
+    expect_refused(open_client(&c, at, "ca_file", empty, NULL), EW_ERR_INVALID, "no certificate in the file", &c);
     expect_refused(open_client(&c, at, "ca_file", old.cert, NULL), EW_ERR_INVALID, "has expired", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, NULL), EW_ERR_INVALID, "must be set together", &c);
     expect_refused(open_client(&c, at, "key_file", good.key, NULL), EW_ERR_INVALID, "must be set together", &c);
@@ -286,11 +286,11 @@ static void test_bad_files(void **state) {
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", other.key, NULL), EW_ERR_INVALID,
                    "not the key of cert_file", &c);
     expect_refused(open_client(&c, at, "cert_file", empty, "key_file", good.key, NULL), EW_ERR_INVALID,
-                   "holds no certificate", &c);
-    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID, "holds no key",
-                   &c);
+                   "no certificate in the file", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID,
+                   "no key in the file", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", certs_encrypt(ours, good.key, "hush"), NULL),
-                   EW_ERR_INVALID, "holds no key", &c); /* nobody is asked for its password */
+                   EW_ERR_INVALID, "no key in the file", &c); /* nobody is asked for its password */
     expect_refused(open_client(&c, at, "cert_file", old.cert, "key_file", old.key, NULL), EW_ERR_INVALID, "has expired",
                    &c);
     expect_refused(open_client(&c, at, "cert_file", early.cert, "key_file", early.key, NULL), EW_ERR_INVALID,

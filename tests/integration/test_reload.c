@@ -185,7 +185,7 @@ static void test_files_of_no_use(void **state) {
     copy(old_client.cert, used_client.cert);
 
     copy("/dev/null", used_ca);
-    refused(c, EW_ERR_INVALID, "holds no certificate");
+    refused(c, EW_ERR_INVALID, "no certificate in the file");
 
     /* Good files, but the server's certificate is not of this authority. */
     copy(certs_authority(new), used_ca);

@@ -497,7 +497,7 @@ static void test_tls_files(void **state) {
     set_files(o, w.server.cert, ca, ca);
     refused(o, "listen_key_file");
     set_files(o, w.server.cert, w.client.key, ca);
-    refused(o, "this is not the key of listen_cert_file");
+    refused(o, "not the key of listen_cert_file");
     set_files(o, w.server.cert, w.server.key, w.server.key);
     refused(o, "listen_ca_file");
     certs_free(w.ours);
