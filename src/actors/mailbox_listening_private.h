@@ -45,7 +45,7 @@ struct listening {
 /* Logs why a connection was dropped, at a limited rate. */
 void listening_log_dropped(listening *l, const char *why);
 
-/* Whether `url` begins with `scheme`. */
+/* Returns whether `url` begins with `scheme`. */
 bool listening_is(const char *url, const char *scheme);
 
 /* Makes and starts the listener at `url`. */

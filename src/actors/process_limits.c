@@ -149,11 +149,10 @@ static int check_threads(ew_error *err) {
                        "RLIMIT_NPROC (ulimit -u) is %llu, at least %llu are needed: of %zu threads, %zu can be started",
                        (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_cur + needed - there, needed,
                        there);
-    return ew_fail(
-        err, EW_ERR_SYSTEM,
-        "of %zu threads, %zu can be started: %s; look at the limits of memory and processes (pids.max) of the "
-        "container or the service",
-        needed, there, strerror(problem));
+    return ew_fail(err, EW_ERR_SYSTEM,
+                   "of %zu threads, %zu can be started: %s; check the limits of memory and processes (pids.max) of the "
+                   "container or the service",
+                   needed, there, strerror(problem));
 }
 
 int ew_process_check_limits(ew_error *err) {

@@ -114,7 +114,7 @@ static void follow(ew_client *client, connection_set **set) {
 
 /* ---- host names with new addresses ---- */
 
-static bool leads_there(ew_client *client, const targets *t) {
+static bool has_targets(ew_client *client, const targets *t) {
     connection_set *set = connection_take(client);
     bool equal = targets_equal(&set->targets, t);
     connection_give(set);
@@ -135,7 +135,7 @@ static void move_if_needed(ew_client *client) {
     targets t;
     if (!targets_init(&t, &client->config.names.known))
         return;
-    if (!leads_there(client, &t))
+    if (!has_targets(client, &t))
         move(client, "the addresses of the endpoints have changed"); /* after a failure the next lookup tries again */
     targets_fini(&t);
 }

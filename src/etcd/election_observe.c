@@ -10,10 +10,10 @@
 struct ew_observer {
     ew_client *client;
     char *prefix;
-    ew_result *leader;             /* as last read; without a key if there was no leader; NULL: must be read */
-    ew_watch *watch;               /* for changes after that read; NULL: must be opened */
-    bool told;                     /* a leader, or its absence, was reported */
-    int64_t told_create, told_mod; /* the revisions of the leader that was reported last; 0: no leader */
+    ew_result *leader;                     /* as last read; without a key if there was no leader; NULL: must be read */
+    ew_watch *watch;                       /* for changes after that read; NULL: must be opened */
+    bool reported;                         /* a leader, or its absence, was reported */
+    int64_t reported_create, reported_mod; /* the revisions of the leader that was reported last; 0: no leader */
     interruption interruption;
 };
 
@@ -96,10 +96,10 @@ void ew_observer_cancel(ew_observer *o) {
 /* Returns whether this differs from the last report, and notes it as reported. */
 static bool is_news(ew_observer *o, const ew_kv *kv) {
     int64_t create = kv ? kv->create_revision : 0, mod = kv ? kv->mod_revision : 0;
-    bool same = o->told && o->told_create == create && o->told_mod == mod;
-    o->told = true;
-    o->told_create = create;
-    o->told_mod = mod;
+    bool same = o->reported && o->reported_create == create && o->reported_mod == mod;
+    o->reported = true;
+    o->reported_create = create;
+    o->reported_mod = mod;
     return !same;
 }
 

@@ -98,7 +98,7 @@ static bool read_holding(const Pb__TxnResponse *r, bool *ours) {
     return true;
 }
 
-static void told(lasting *l);
+static void report_lease(lasting *l);
 
 static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
     lasting *l = arg;
@@ -111,7 +111,7 @@ static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
     if (r == NULL || !read_holding(r, &ours))
         call_failed(l, status == EW_OK ? EW_ERR_BAD_ANSWER : status, detail);
     else if (ours)
-        told(l);
+        report_lease(l);
     else
         l->taken = true;
     if (r != NULL)
@@ -158,7 +158,7 @@ static void renew_later(lasting *l) {
     l->renew_at = l->renew_ms > 0 ? etcd_now_ms() + l->renew_ms : INT64_MAX;
 }
 
-static void told(lasting *l) {
+static void report_lease(lasting *l) {
     l->keepalive = keepalive_new(l->client, &l->task, l->granted, l->granted_s, l->sent_ms);
     if (l->keepalive == NULL) {
         call_failed(l, EW_ERR_NO_MEMORY, "keeping a lease alive");
@@ -231,7 +231,7 @@ static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
     else if (atomic_load(&l->hold))
         put_key(l);
     else
-        told(l);
+        report_lease(l);
     return l->call != NULL ? INT64_MAX : l->keepalive != NULL ? now_ms : l->next_ms;
 }
 

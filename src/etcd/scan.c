@@ -74,7 +74,7 @@ int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_o
 
 /* Returns whether the page continues where the last one ended, in ascending order. Otherwise a scan could skip keys,
  * repeat keys, or never end. */
-static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
+static bool is_valid(const ew_scan *s, const Pb__RangeResponse *page) {
     ew_slice before = slice_of(s->request.key);
     ew_kv kv;
     if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
@@ -91,7 +91,7 @@ static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
 }
 
 /* Starts the next page at the smallest key after the last one: the last key with a zero byte appended. */
-static int move_behind(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
+static int move_after(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
     size_t len = last->len + 1;
     if (len > s->key_capacity) {
         uint8_t *key = realloc(s->key, len);
@@ -129,9 +129,9 @@ static int read_page(ew_scan *s, ew_error *err) {
         s->request.limit = 1;
     if (status != EW_OK)
         return status;
-    bool good = makes_sense(s, page);
+    bool good = is_valid(s, page);
     if (good && page->n_kvs > 0)
-        status = move_behind(s, &page->kvs[page->n_kvs - 1]->key, err);
+        status = move_after(s, &page->kvs[page->n_kvs - 1]->key, err);
     if (!good || status != EW_OK) {
         pb__range_response__free_unpacked(page, NULL);
         return good ? status : ew_fail(err, EW_ERR_BAD_ANSWER, "scan: invalid response");

@@ -34,15 +34,15 @@ struct ew_session {
     pthread_cond_t idle;  /* a listener has returned */
     listener listeners[SESSION_LISTENERS_MAX];
     listener running;
-    bool told; /* the listeners have been called, or are being called */
+    bool called; /* the listeners have been called, or are being called */
 };
 
 /* ---- listeners ---- */
 
 /* Calls the listeners one after the other, without holding the lock, so that a listener may use the session. */
-static void tell_listeners(ew_session *s) {
+static void call_listeners(ew_session *s) {
     pthread_mutex_lock(&s->lock);
-    s->told = true;
+    s->called = true;
     for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
         s->running = s->listeners[i];
         s->listeners[i] = (listener){0};
@@ -65,18 +65,18 @@ int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     if (etcd_check_process(s->client, NULL) != EW_OK)
         return EW_ERR_STATE;
     pthread_mutex_lock(&s->lock);
-    bool told = s->told;
+    bool called = s->called;
     bool kept = false;
-    for (int i = 0; i < SESSION_LISTENERS_MAX && !told && !kept; i++) {
+    for (int i = 0; i < SESSION_LISTENERS_MAX && !called && !kept; i++) {
         if (!s->listeners[i].fn) {
             s->listeners[i] = (listener){fn, arg};
             kept = true;
         }
     }
     pthread_mutex_unlock(&s->lock);
-    if (told)
+    if (called)
         fn(arg);
-    return told || kept ? EW_OK : EW_ERR_STATE;
+    return called || kept ? EW_OK : EW_ERR_STATE;
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
@@ -98,7 +98,7 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
 static void end(ew_session *s) {
     log_fields(EW_LOG_WARN, NULL, "session", "the session has ended", {"lease", NULL, s->lease});
     atomic_store(&s->done, true);
-    tell_listeners(s);
+    call_listeners(s);
 }
 
 static int64_t session_round(etcd_task *t, int64_t now_ms) {

@@ -120,7 +120,7 @@ static void free_stream(etcd_stream *s) {
     free(s);
 }
 
-static void tell_end(etcd_stream *s) {
+static void report_end(etcd_stream *s) {
     if (s->code == GRPC_STATUS_UNAVAILABLE && !s->cancelled)
         names_doubt(&s->client->config.names);
     char text[256];
@@ -146,7 +146,7 @@ static etcd_stream *take(queue_tag *tag) {
 static void end_if_over(etcd_stream *s) {
     if (!s->over || s->out > 0)
         return;
-    tell_end(s);
+    report_end(s);
     free_stream(s);
 }
 
@@ -175,7 +175,7 @@ static void on_ended(queue_tag *tag, bool ok) {
     end_if_over(s);
 }
 
-static void tell_message(etcd_stream *s) {
+static void deliver_message(etcd_stream *s) {
     grpc_byte_buffer *message = s->incoming;
     s->incoming = NULL;
     bytes_view view;
@@ -196,7 +196,7 @@ static void on_received(queue_tag *tag, bool ok) {
     etcd_stream *s = take(tag);
     s->reading = false;
     if (s->incoming && !s->paused)
-        tell_message(s);
+        deliver_message(s);
     /* Without a message the stream has ended: the status follows. */
     end_if_over(s);
 }
@@ -464,7 +464,7 @@ void etcd_stream_pause(etcd_stream *s) {
 void etcd_stream_resume(etcd_stream *s) {
     s->paused = false;
     if (s->incoming && !s->reading)
-        tell_message(s);
+        deliver_message(s);
     else
         read_next(s);
 }

@@ -49,7 +49,7 @@ static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
 
 /* Restarts the silence timer. During a large message on a slow connection a stream is silent, too, and must have time
  * to receive it. So each replaced stream gives the next one twice the time. */
-static void heard(ew_watch *w) {
+static void restart_silence(ew_watch *w) {
     w->asked = false;
     w->silent_ms = etcd_now_ms() + (w->client->watch_silence_ms << w->renewals);
 }
@@ -62,7 +62,7 @@ static void leave_stream(ew_watch *w) {
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
     w->reader.asked = w->asked;
-    heard(w);
+    restart_silence(w);
     w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
     if (w->reader.cluster_id != 0 && !connection_is_same_cluster(w->client, w->reader.cluster_id))
@@ -78,7 +78,7 @@ static void on_message(void *arg, ew_slice bytes) {
     case WATCH_EVENTS:
     case WATCH_PROGRESS:
         w->renewals = 0;
-        heard(w);
+        restart_silence(w);
         w->news = news;
         if (w->reader.cut)
             break;
@@ -130,7 +130,7 @@ static void open_stream(ew_watch *w) {
     etcd_stream_callbacks callbacks = {on_message, on_ended};
     w->ended_by_us = false;
     w->request->create_request->start_revision = watch_reader_begin(&w->reader);
-    heard(w);
+    restart_silence(w);
     w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only used if the open fails for lack of memory */
     w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
     if (w->stream && send_request(w, w->request) != EW_OK)
@@ -147,11 +147,11 @@ static void check_silence(ew_watch *w) {
     if (!w->stream || w->ended_by_us || w->news != WATCH_NOTHING || etcd_now_ms() < w->silent_ms)
         return;
     if (!stream_has_begun(w->stream)) { /* it waits for a connection or a token */
-        heard(w);
+        restart_silence(w);
         return;
     }
     if (!w->asked && w->reader.created && send_request(w, &request) == EW_OK) {
-        heard(w);
+        restart_silence(w);
         w->asked = true;
         return;
     }
@@ -326,7 +326,7 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
     if (w->news != WATCH_OVER && is_cancelled(w))
         return ew_fail(err, EW_ERR_CANCELLED, "watch");
     if (w->news == WATCH_NOTHING)
-        return ew_fail(err, EW_ERR_TIMEOUT, "watch: nothing in %lld ms", (long long)timeout_ms);
+        return ew_fail(err, EW_ERR_TIMEOUT, "watch: no events within %lld ms", (long long)timeout_ms);
     batch->revision = w->reader.revision;
     if (w->news == WATCH_OVER)
         return fail_with_its_end(w, err);
