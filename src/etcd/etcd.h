@@ -12,7 +12,7 @@
  * anything made from it. */
 int etcd_check_process(const ew_client *client, ew_error *err);
 
-/* Returns the time of the monotonic clock in milliseconds. All deadlines in src/etcd are times of this clock. */
+/* Returns the time of the monotonic clock in milliseconds. All deadlines in this header are times of this clock. */
 int64_t etcd_now_ms(void);
 
 typedef struct etcd_queue etcd_queue;
