@@ -17,7 +17,7 @@
 /* The silence timer is at most 2 to the power of this times watch_silence_ms. */
 #define RENEWALS_MAX 4
 
-/* After so many silent streams that have not shown the last delivered events again, these count as missing. */
+/* After this many silent streams that have not shown the last delivered events again, these count as missing. */
 #define SILENT_MAX 2
 
 struct ew_watch {
