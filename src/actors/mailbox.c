@@ -18,14 +18,14 @@ typedef struct item {
     bool urgent;
 } item;
 
-/* One REP context: it receives a request, waits for the reply, sends it, and receives the next. */
+/* One REP context: receives a request, waits for the reply, sends it, and receives the next request. */
 typedef struct responder {
     mailbox *mb;
     nng_ctx ctx;
     nng_aio *aio;
-    uint64_t number; /* its place + 1: the request's name */
+    uint64_t number; /* its index + 1: the id of its request */
     nng_pipe pipe;   /* the connection of the request */
-    bool sending;    /* the aio is a send, not a receive. Changed under the lock */
+    bool sending;    /* the aio sends, it does not receive. Changed under the lock */
 } responder;
 
 struct mailbox {
@@ -35,12 +35,12 @@ struct mailbox {
     void (*arrived)(void *arg);
     void *arg;
 
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t filled;
     item *ring;
     size_t bound, capacity, head, count, urgent;
     size_t bytes;   /* of the bodies in the ring */
-    bool receiving; /* the aio is out, or its callback runs */
+    bool receiving; /* a receive is pending, or its callback is running */
     bool waiting, outcome_only;
 
     bool serving, closing; /* closing: no more requests are received */
@@ -67,15 +67,15 @@ struct timespec mailbox_timespec(int64_t deadline_ms) {
 
 /* ---- receiving ---- */
 
-/* A mailbox is full by number or by size: a few pages of a snapshot are as much as many events. */
+/* A mailbox is full by number or by size: a few pages of a snapshot are as large as many events. */
 enum { FULL_BYTES = 32 << 20 };
 
 static bool has_room(const mailbox *mb) {
     return mb->count < mb->bound && mb->bytes < FULL_BYTES;
 }
 
-/* Under the lock: queues a message. Answers whether the actor that waits has something to wake up for. The ring has
- * room for `bound` messages and one request of each responder. */
+/* Under the lock: queues a message. Returns whether the waiting actor must be woken. The ring has room for `bound`
+ * messages and one request of each responder. */
 static bool enqueue(mailbox *mb, item it) {
     it.urgent = it.request == 0 && message_is_urgent((ew_slice){nng_msg_body(it.msg), nng_msg_len(it.msg)});
     mb->ring[(mb->head + mb->count++) % mb->capacity] = it;
@@ -93,12 +93,12 @@ static void pull_done(void *arg) {
     bool again = has_room(mb);
     mb->receiving = again;
     pthread_mutex_unlock(&mb->lock);
-    if (wake) /* without the lock, or the first thing that the woken thread does is to wait for it */
+    if (wake) /* after unlocking, so that the woken thread need not wait for the lock */
         pthread_cond_signal(&mb->filled);
     if (mb->arrived != NULL)
         mb->arrived(mb->arg);
     if (again)
-        nng_recv_aio(mb->pull, mb->aio); /* the last thing done here, so that callbacks do not overlap */
+        nng_recv_aio(mb->pull, mb->aio); /* last, so that callbacks do not overlap */
 }
 
 bool mailbox_take(mailbox *mb, mailbox_message *out) {
@@ -177,10 +177,10 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
 
 /* ---- requests ---- */
 
-/* How long a reply may wait for the client to read those before it. The kernel holds hundreds of replies. */
+/* How long a reply may wait for the client to read earlier replies. The kernel buffers hundreds of replies. */
 enum { REPLY_MS = 1000 };
 
-/* The body of a request over the limit is not kept while the request waits. False when out of memory: it is gone. */
+/* Drops the body of a request over the limit. False when out of memory: the request is lost. */
 static bool drop_if_too_large(const mailbox *mb, item *it) {
     size_t size = nng_msg_len(it->msg);
     if (size <= mb->max_request)
@@ -190,8 +190,8 @@ static bool drop_if_too_large(const mailbox *mb, item *it) {
     return nng_msg_alloc(&it->msg, 0) == 0;
 }
 
-/* Without an effect once the mailbox is being closed: stop_serving waits for the aio of a reply, which must not become
- * the aio of a receive meanwhile. */
+/* Does nothing while the mailbox is being closed: stop_serving waits for the aio of a reply, which must not start to
+ * receive then. */
 static void receive_request(responder *r) {
     pthread_mutex_lock(&r->mb->lock);
     bool closing = r->mb->closing;
@@ -204,13 +204,13 @@ static void receive_request(responder *r) {
     nng_ctx_recv(r->ctx, r->aio);
 }
 
-/* A client that sends requests without reading their replies would take one responder after the other. */
+/* Drops a client that does not read its replies. Otherwise it could occupy all responders. */
 static void reply_done(responder *r) {
     int rv = nng_aio_result(r->aio);
     if (rv != 0)
         nng_msg_free(nng_aio_get_msg(r->aio));
     if (rv == NNG_ETIMEDOUT)
-        listening_drop(r->mb->served, r->pipe, "it does not read its replies");
+        listening_drop(r->mb->served, r->pipe, "the client does not read its replies");
     receive_request(r);
 }
 
@@ -227,7 +227,7 @@ static void responder_done(void *arg) {
     r->pipe = nng_msg_get_pipe(it.msg);
     listening_heard(mb->served, r->pipe);
     if (!drop_if_too_large(mb, &it)) {
-        receive_request(r); /* gives the request up: there is no memory to answer it */
+        receive_request(r); /* drops the request: no memory for a reply */
         return;
     }
     pthread_mutex_lock(&mb->lock);
@@ -279,7 +279,7 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
     responder *r = &mb->responders[request - 1];
     nng_msg *msg;
     if (nng_msg_alloc(&msg, body.len) != 0) {
-        receive_request(r); /* gives the request up */
+        receive_request(r); /* drops the request */
         return;
     }
     memcpy(nng_msg_body(msg), body.data, body.len);
@@ -291,7 +291,7 @@ void mailbox_reply(mailbox *mb, uint64_t request, ew_slice body) {
     nng_ctx_send(r->ctx, r->aio);
 }
 
-/* The replies that are on their way get REPLY_MS: a closed socket drops what it holds. */
+/* Waits for pending replies, at most REPLY_MS each, before it closes the socket, which would drop them. */
 static bool stop_serving(mailbox *mb) {
     pthread_mutex_lock(&mb->lock);
     mb->closing = true;
@@ -330,7 +330,7 @@ void mailbox_close(mailbox *mb) {
     }
     closed = mailbox_close_socket(mb->pull, mb) && closed;
     mailbox_message m;
-    mb->receiving = true; /* the socket is gone: do not ask it for more */
+    mb->receiving = true; /* the socket is closed: mailbox_take must not receive more */
     while (mailbox_take(mb, &m))
         mailbox_message_free(&m);
     if (!closed)
@@ -345,29 +345,28 @@ void mailbox_close(mailbox *mb) {
 
 /* ---- sending ---- */
 
-/* Last words are a stop, the end of a session and the end of an actor: without them somebody waits, for as long as a
- * stop may take. There are places for them also when there is no memory for more, and a message for one of them when
- * there is none to write it into. */
+/* The terminal messages are STOP, DOWN and SESSION. Without them their receiver would wait for as long as a stop may
+ * take. So `kept` always has places for them, and `spare` is memory for one of them. */
 enum {
-    SPARE_BYTES = 512, /* an actor's end with its detail, the largest of them */
-    LAST_WORDS = 3,    /* one of each */
+    SPARE_BYTES = 512,     /* DOWN with its detail, the largest one */
+    TERMINAL_MESSAGES = 3, /* one of each */
 };
 
 struct outbox {
     nng_socket push;
     nng_aio *aio;
-    nng_aio *at_once; /* without a callback and without patience, under the lock */
+    nng_aio *at_once; /* without a callback, with a zero timeout. Used under the lock */
     void (*room)(void *arg);
     void *arg;
 
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t emptied;
-    nng_msg *spare; /* for last words when there is no memory for them */
-    nng_msg *held;  /* waits for what outbox_join appends */
+    nng_msg *spare; /* for a terminal message when out of memory */
+    nng_msg *held;  /* the message of outbox_hold */
     bool holds_events;
-    bool busy;                        /* a message is on its way by the aio; `kept` follow it */
+    bool busy;                        /* the aio sends a message; then it sends those in `kept` */
     nng_msg **kept;                   /* oldest first */
-    size_t kept_count, kept_capacity; /* of which LAST_WORDS are for those alone */
+    size_t kept_count, kept_capacity; /* the last TERMINAL_MESSAGES places are reserved for these */
 };
 
 /* Under the lock: sends the oldest of `kept` by the aio. */
@@ -396,14 +395,14 @@ static void push_done(void *arg) {
         ob->room(ob->arg);
 }
 
-static int keep(outbox *ob, nng_msg *msg, bool last_words) {
-    if (ob->kept_count + LAST_WORDS >= ob->kept_capacity) {
+static int keep(outbox *ob, nng_msg *msg, bool terminal) {
+    if (ob->kept_count + TERMINAL_MESSAGES >= ob->kept_capacity) {
         size_t capacity = 2 * ob->kept_capacity;
         nng_msg **kept = realloc(ob->kept, capacity * sizeof *kept);
         if (kept != NULL) {
             ob->kept = kept;
             ob->kept_capacity = capacity;
-        } else if (!last_words || ob->kept_count == ob->kept_capacity) {
+        } else if (!terminal || ob->kept_count == ob->kept_capacity) {
             return EW_ERR_NO_MEMORY;
         }
     }
@@ -411,8 +410,8 @@ static int keep(outbox *ob, nng_msg *msg, bool last_words) {
     return EW_OK;
 }
 
-/* Under the lock: what nng_sendmsg with NNG_FLAG_NONBLOCK is, but for the aio, which that makes anew each time: a
- * random number of the kernel's and some locks a message. */
+/* Under the lock: does the same as nng_sendmsg with NNG_FLAG_NONBLOCK, but reuses the aio. nng_sendmsg makes an aio for
+ * each message, which takes a random number from the kernel and several locks. */
 static bool send_at_once(outbox *ob, nng_msg *msg) {
     nng_aio_set_msg(ob->at_once, msg);
     nng_send_aio(ob->push, ob->at_once);
@@ -420,11 +419,11 @@ static bool send_at_once(outbox *ob, nng_msg *msg) {
     return nng_aio_result(ob->at_once) == 0;
 }
 
-/* Under the lock: takes the message over, also on failure. */
-static int send_now(outbox *ob, nng_msg *msg, bool last_words) {
+/* Under the lock: sends or keeps the message. Takes ownership of it, also on failure. */
+static int send_now(outbox *ob, nng_msg *msg, bool terminal) {
     if (!ob->busy && send_at_once(ob, msg))
         return EW_OK;
-    int status = keep(ob, msg, last_words);
+    int status = keep(ob, msg, terminal);
     if (status != EW_OK) {
         nng_msg_free(msg);
     } else if (!ob->busy) {
@@ -441,7 +440,7 @@ static int release_held(outbox *ob) {
     return held != NULL ? send_now(ob, held, false) : EW_OK;
 }
 
-/* Appends the packed message to `*msg`, which is made if it is NULL. */
+/* Appends the packed message to `*msg`; allocates `*msg` if it is NULL. */
 static int pack_into(nng_msg **msg, const Msg__Message *message) {
     size_t size = msg__message__get_packed_size(message), before = *msg != NULL ? nng_msg_len(*msg) : 0;
     int rv = *msg != NULL ? nng_msg_realloc(*msg, before + size) : nng_msg_alloc(msg, size);
@@ -451,7 +450,7 @@ static int pack_into(nng_msg **msg, const Msg__Message *message) {
     return EW_OK;
 }
 
-/* Under the lock. */
+/* Under the lock: packs the message into `spare`; false if that was used before or is too small. */
 static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *message) {
     size_t size = msg__message__get_packed_size(message);
     if (ob->spare == NULL || size > nng_msg_len(ob->spare))
@@ -465,14 +464,14 @@ static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *messa
 
 int outbox_send(outbox *ob, const Msg__Message *message) {
     nng_msg *msg = NULL;
-    bool last_words = message->stop != NULL || message->session != NULL || message->down != NULL;
+    bool terminal = message->stop != NULL || message->session != NULL || message->down != NULL;
     bool packed = pack_into(&msg, message) == EW_OK;
     pthread_mutex_lock(&ob->lock);
-    if (!packed && !(last_words && pack_into_spare(ob, &msg, message))) {
+    if (!packed && !(terminal && pack_into_spare(ob, &msg, message))) {
         pthread_mutex_unlock(&ob->lock);
         return EW_ERR_NO_MEMORY;
     }
-    int first = release_held(ob), second = send_now(ob, msg, last_words);
+    int first = release_held(ob), second = send_now(ob, msg, terminal);
     pthread_mutex_unlock(&ob->lock);
     return first != EW_OK ? first : second;
 }
@@ -491,7 +490,7 @@ int outbox_hold(outbox *ob, const Msg__Message *message) {
 
 int outbox_join(outbox *ob, const Msg__Message *message) {
     pthread_mutex_lock(&ob->lock);
-    /* Of two `events` in one body only the second would be left. */
+    /* If one body had two `events` fields, only the second one would count. */
     int status = ob->holds_events && message->events != NULL ? release_held(ob) : EW_OK;
     if (status == EW_OK)
         status = pack_into(&ob->held, message);
@@ -564,7 +563,7 @@ void outbox_close(outbox *ob) {
         nng_aio_stop(ob->aio);
         nng_aio_free(ob->aio);
     }
-    mailbox_close_socket(ob->push, NULL); /* no callback is left */
+    mailbox_close_socket(ob->push, NULL); /* no owner: no callback can run any more */
     if (ob->held != NULL)
         nng_msg_free(ob->held);
     if (ob->spare != NULL)
@@ -585,7 +584,7 @@ struct publisher {
 };
 
 int publisher_open(publisher **out, const mailbox_place *place, ew_error *err) {
-    enum { SUBSCRIBERS_SAY_BYTES = 64 }; /* nothing, that is */
+    enum { SUBSCRIBER_BYTES = 64 }; /* subscribers send no messages */
     *out = NULL;
     publisher *p = calloc(1, sizeof *p);
     if (p == NULL)
@@ -595,7 +594,7 @@ int publisher_open(publisher **out, const mailbox_place *place, ew_error *err) {
         free(p);
         return nng_failed(err, "publisher at", place->url, rv);
     }
-    int status = listening_open(&p->served, p->pub, place, false, SUBSCRIBERS_SAY_BYTES, err);
+    int status = listening_open(&p->served, p->pub, place, false, SUBSCRIBER_BYTES, err);
     if (status != EW_OK) {
         publisher_close(p);
         return status;

@@ -1,8 +1,8 @@
-/* Closing a socket of nng takes as long as the threads of nng need to end its connections. In nng 1.5 the one thread
- * that does so for the whole process can wait for ever: a connection is closed while its transport is between two
- * reads, the second read is dropped without a word, and the thread waits for it. A client that sends without a pause
- * and then goes away is enough. So where a socket is open for other processes, closing has a limit of its own: a worker
- * ends, and leaves the socket open. */
+/* Closes sockets with a time limit. nng_close waits until nng's threads have ended the socket's connections. In nng 1.5
+ * a single thread does that for the whole process, and it can wait for ever: if a connection is closed while its
+ * transport is between two reads, the second read is dropped silently, and the thread waits for it. A client that sends
+ * without a pause and then disconnects is enough. So if other processes can reach a socket of this process, closing has
+ * a limit, after which the worker ends and leaves the socket open. */
 #include "actors/mailbox_listening.h"
 
 #include "core/log.h"
@@ -12,19 +12,19 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-/* The time that closing may take, and what is left of it once the thread is known to be stuck. */
+/* How long closing may take, and how long once nng's thread is known to be stuck. */
 enum { CLOSE_MS = 5000, STUCK_MS = 200 };
 
 static atomic_bool outward, stuck;
 
-/* What is left is what a process still has, not a leak. */
+/* The sockets that could not be closed. The list keeps them reachable, so that they do not count as leaks. */
 static _Atomic(struct closing *) all_left;
 
 typedef struct closing {
-    struct closing *before; /* of those that are left */
+    struct closing *before; /* the next one in all_left */
     void *owner;
     nng_socket socket;
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t ended;
     bool done;
 } closing;
@@ -49,7 +49,7 @@ static void *close_socket(void *arg) {
     return NULL;
 }
 
-/* NULL without memory or a thread. */
+/* Returns NULL without memory or a thread. */
 static closing *start(nng_socket s, void *owner) {
     pthread_t thread;
     closing *c = calloc(1, sizeof *c);
@@ -91,6 +91,7 @@ bool mailbox_close_socket(nng_socket s, void *owner) {
     }
     c->before = atomic_exchange(&all_left, c);
     if (!atomic_exchange(&stuck, true))
-        log_write(EW_LOG_ERROR, "", "sockets", "nng does not end a connection; sockets are left open", NULL, 0);
+        log_write(EW_LOG_ERROR, "", "sockets",
+                  "nng does not close a connection; its socket stays open until the process ends", NULL, 0);
     return false;
 }

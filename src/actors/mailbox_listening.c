@@ -33,7 +33,8 @@ void listening_log_dropped(listening *l, const char *why) {
                    {"not_logged", NULL, (int64_t)left_out});
 }
 
-/* A browser sends Origin with each WebSocket that a page opens. Any page could reach a port of the loopback address. */
+/* Returns whether a web page opened the connection: a browser sends Origin with each WebSocket of a page. Any page
+ * could connect to a port of the loopback address. */
 static bool is_browser(nng_pipe pipe) {
     char *headers;
     if (nng_pipe_get_string(pipe, NNG_OPT_WS_REQUEST_HEADERS, &headers) != 0)
@@ -51,7 +52,7 @@ static void drop(listening *l, nng_pipe pipe, const char *why) {
     listening_log_dropped(l, why);
 }
 
-/* Under the lock: forgets the connection that has been idle the longest, and answers it. */
+/* Under the lock: removes the connection that has been idle the longest from the list, and returns it. */
 static nng_pipe take_idle(listening *l) {
     connection *idle = l->open;
     for (connection *c = l->open; c < l->open + l->open_count; c++) {
@@ -63,19 +64,20 @@ static nng_pipe take_idle(listening *l) {
     return pipe;
 }
 
-/* A client of nng whose connection was closed connects again, and sends again what was not answered. */
+/* Closes the connection that has been idle the longest, if the limit is reached. An nng client connects again, and
+ * sends requests without a reply again. */
 static void make_room(listening *l) {
     pthread_mutex_lock(&l->lock);
     bool full = l->open_count >= l->most_open;
     nng_pipe idle = full ? take_idle(l) : (nng_pipe)NNG_PIPE_INITIALIZER;
     pthread_mutex_unlock(&l->lock);
     char why[96];
-    snprintf(why, sizeof why, "the limit of %zu connections; this one was idle the longest", l->most_open);
+    snprintf(why, sizeof why, "limit of %zu connections reached; this one was idle the longest", l->most_open);
     if (full)
         drop(l, idle, why);
 }
 
-/* Without memory it is not remembered, and not counted when it ends. */
+/* When out of memory, the connection is not added to the list, and its end is not counted. */
 static void add_connection(listening *l, int id) {
     make_room(l);
     pthread_mutex_lock(&l->lock);
@@ -113,7 +115,8 @@ static void remove_connection(listening *l, int id) {
     if (!silent)
         return;
     char why[128];
-    snprintf(why, sizeof why, "it ended without a request; a message of more than %zu bytes ends one", l->most_bytes);
+    snprintf(why, sizeof why, "it ended without a request; a message of more than %zu bytes ends a connection",
+             l->most_bytes);
     listening_log_dropped(l, why);
 }
 
@@ -129,7 +132,7 @@ static void pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg) {
     if (event == NNG_PIPE_EV_ADD_PRE)
         note_seen(l);
     if (event == NNG_PIPE_EV_ADD_PRE && is_browser(pipe)) {
-        drop(l, pipe, "it came from a web page (an Origin header)");
+        drop(l, pipe, "opened by a web page (it has an Origin header)");
     } else if (event == NNG_PIPE_EV_ADD_POST) {
         add_connection(l, id);
     } else if (event == NNG_PIPE_EV_REM_POST) {
@@ -147,9 +150,9 @@ void listening_heard(listening *l, nng_pipe pipe) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* Several replies to one client are late at the same time. Who comes second waits until the connection is closed: nng
- * 1.5 may stop to close connections for good, in all of the process, if a request is taken from one that is being
- * closed. (Its transport drops a read that begins after the close, and the close waits for that read.) */
+/* Several replies to one client time out at the same time. The second caller must wait until the connection is closed:
+ * if a request is received from a connection that is being closed, nng 1.5 may never close a connection of the process
+ * again. (Its transport drops a read that begins after the close, and the close waits for that read.) */
 void listening_drop(listening *l, nng_pipe pipe, const char *why) {
     pthread_mutex_lock(&l->dropping);
     pthread_mutex_lock(&l->lock);
@@ -168,7 +171,7 @@ bool listening_is(const char *url, const char *scheme) {
 
 /* ---- listening ---- */
 
-/* The port that the kernel chose, if it was left to it. */
+/* Stores the URL, with the port that the kernel chose if the port is 0. */
 static bool resolve_url(listening *l, const char *url) {
     char resolved[512];
     int port;
@@ -230,8 +233,8 @@ const char *listening_url(const listening *l) {
 
 /* ---- life ---- */
 
-/* Each connection has a descriptor, and up to `most_bytes` of a message that has not arrived as a whole. Two sockets
- * take a quarter of the descriptors together. */
+/* Returns how many connections a socket may have. Each takes a descriptor, and up to `most_bytes` of memory for a
+ * message that has not arrived completely. Two sockets use at most a quarter of the descriptors. */
 static size_t connection_limit(const char *url, size_t most_bytes) {
     enum { MOST = 1000, FEWEST = 8, SHARE = 8, MOST_BYTES = 1 << 30 };
     struct rlimit files;
@@ -262,7 +265,7 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
     l->most_open = connection_limit(place->url, most_bytes);
     if (!listening_is(place->url, "inproc://"))
         mailbox_is_outward();
-    *out = l; /* also on failure, until the socket is closed: its events name it */
+    *out = l; /* also on failure: the socket's events use it until the socket is closed */
     return listen_at(l, place, err);
 }
 

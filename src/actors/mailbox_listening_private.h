@@ -1,4 +1,4 @@
-/* Shared by mailbox_listening.c and mailbox_upkeep.c alone. */
+/* Only for mailbox_listening.c and mailbox_upkeep.c. */
 #ifndef ACTORS_MAILBOX_LISTENING_PRIVATE_H
 #define ACTORS_MAILBOX_LISTENING_PRIVATE_H
 
@@ -8,15 +8,15 @@
 
 #include <pthread.h>
 
-/* A connection that is open. */
+/* An open connection. */
 typedef struct connection {
     int id;
     bool heard;
-    uint64_t used; /* rises with each connection and each message: the lowest has been idle the longest */
+    uint64_t used; /* number of its last use, from listening.used: the lowest has been idle the longest */
 } connection;
 
 struct listening {
-    char *worker, *url; /* the URL that is listened at, with its real port; both owned */
+    char *worker, *url; /* the worker's name, and the URL with its real port; both owned */
     nng_socket socket;
     nng_listener listener;
     nng_tls_config *tls; /* of tls+tcp; otherwise NULL */
@@ -24,31 +24,31 @@ struct listening {
     size_t most_bytes;
 
     pthread_mutex_t dropping; /* held while listening_drop closes a connection */
-    pthread_mutex_t lock;     /* all below */
+    pthread_mutex_t lock;     /* protects the fields up to `seen` */
     connection *open;
     size_t open_count, open_capacity, most_open;
-    uint64_t used;
+    uint64_t used; /* counts connections and messages */
     mailbox_connections counts;
     log_limit limit;
-    bool seen; /* a connection has come since the probe was sent */
+    bool seen; /* the listener has accepted a connection since the liveness probe was sent */
 
-    /* Of listening_look. */
-    int64_t look_ms;         /* when nng's statistics are read again */
-    uint64_t refused_by_nng; /* as they were last read */
-    uint64_t failed;         /* the same of other failures */
-    int probe;               /* the socket of a probe that is out; -1: none is */
-    int64_t replaced_ms;     /* when the listener was replaced or closed; 0: it was not */
-    int64_t wait_ms;         /* and how long after that the next one may be */
+    /* Used by listening_look only. */
+    int64_t look_ms;         /* when to check again */
+    uint64_t refused_by_nng; /* failed handshakes in nng's statistics, as last read */
+    uint64_t failed;         /* other failures in nng's statistics, as last read */
+    int probe;               /* the socket of the current liveness probe; -1: none */
+    int64_t replaced_ms;     /* when the listener was last replaced or closed; 0: never */
+    int64_t wait_ms;         /* how long after that it may be replaced or closed again */
     bool closed;             /* there is no listener until replaced_ms + wait_ms */
 };
 
 /* Logs why a connection was dropped, at a limited rate. */
 void listening_log_dropped(listening *l, const char *why);
 
-/* Whether `url` begins with `scheme`. */
+/* Returns whether `url` begins with `scheme`. */
 bool listening_is(const char *url, const char *scheme);
 
-/* Makes the listener, at `url`. */
+/* Makes and starts the listener at `url`. */
 int listening_start(listening *l, const char *url, ew_error *err);
 
 #endif

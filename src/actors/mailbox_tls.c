@@ -1,16 +1,16 @@
-/* TLS of the sockets that other programs reach: clients need a certificate. */
+/* TLS of the sockets for other programs: clients need a certificate. */
 #include "actors/mailbox_listening.h"
 
 #include "etcd/file.h"
 #include "etcd/pem.h"
 
-/* TLS 1.2 and newer; where the engine has no 1.3, 1.2 alone. */
+/* TLS 1.2 and 1.3; only TLS 1.2 if the TLS library of nng has no 1.3. */
 static int set_versions(nng_tls_config *tls) {
     int rv = nng_tls_config_version(tls, NNG_TLS_1_2, NNG_TLS_1_3);
     return rv == 0 ? 0 : nng_tls_config_version(tls, NNG_TLS_1_2, NNG_TLS_1_2);
 }
 
-/* The texts are checked already: nng only refuses a kind of key that its TLS does not support. */
+/* The texts have been checked already, so nng refuses only types of keys that its TLS library does not support. */
 static int use_texts(nng_tls_config *tls, const char *cert, const char *key, const char *ca, ew_error *err) {
     int rv = nng_tls_config_own_cert(tls, cert, key, NULL);
     if (rv != 0)

@@ -1,5 +1,4 @@
-/* What keeps a listener for other programs alive: it is looked at each second, and closed or replaced where it has to
- * be. */
+/* Checks the listeners for other programs once a second, and closes or replaces them if necessary. */
 #include "actors/mailbox_listening_private.h"
 
 #include "core/log.h"
@@ -16,15 +15,15 @@
 
 enum { LOOK_EVERY_MS = 1000 };
 
-/* ---- what nng alone knows ---- */
+/* ---- nng's statistics ---- */
 
 static uint64_t stat_of(nng_stat *listener, const char *name) {
     nng_stat *s = nng_stat_find(listener, name);
     return s != NULL ? nng_stat_value(s) : 0;
 }
 
-/* nng_stat_find_listener of nng 1.5 answers the first listener of the process. An id is an int in the place of the
- * value. */
+/* Finds the statistics of a listener. nng_stat_find_listener of nng 1.5 is wrong: it returns the first listener of the
+ * process. The value of an "id" statistic holds an int. */
 static nng_stat *find_listener(nng_stat *all, nng_listener listener) {
     for (nng_stat *s = nng_stat_child(all); s != NULL; s = nng_stat_next(s)) {
         uint64_t value = strcmp(nng_stat_name(s), "listener") == 0 ? stat_of(s, "id") : 0;
@@ -37,7 +36,7 @@ static nng_stat *find_listener(nng_stat *all, nng_listener listener) {
 }
 
 typedef struct failures {
-    uint64_t refused; /* handshakes that failed: of TLS, and of nng's protocols. Such a connection raises no event */
+    uint64_t refused; /* failed handshakes of TLS and of nng's protocols. Such connections raise no event */
     uint64_t others;
 } failures;
 
@@ -60,17 +59,19 @@ static void count_refused(listening *l, uint64_t refused) {
     pthread_mutex_unlock(&l->lock);
     if (more)
         listening_log_dropped(
-            l, "its handshake failed: no valid client certificate, or not an nng socket of the right kind");
+            l, "handshake failed: no valid client certificate, or not an nng socket of the right protocol");
 }
 
 /* ---- listeners that have stopped accepting ----
  *
- * A client of ipc that is gone before nng 1.5 has written its greeting (EPIPE) ends the accepting of its listener for
- * good; the kernel goes on to take connections, which nobody serves. Any program that looks whether somebody listens
- * does that, nng itself before it removes a stale socket file. So after a failed connection a probe is sent, and a
- * listener that does not see it is replaced. tcp, TLS and ws report other errors and go on. */
+ * If an ipc client disconnects before nng 1.5 has written its greeting (EPIPE), the listener stops accepting for ever.
+ * The kernel still accepts connections, but no thread serves them. Any program that checks whether a socket listens
+ * causes this; nng itself does so before it removes a stale socket file. So after a failed connection this sends a
+ * liveness probe, and replaces a listener that does not accept it. With tcp, TLS and ws a listener continues after such
+ * errors. */
 
-/* Connects, and greets as nng does, with a protocol that no socket has: it is seen, and refused. */
+/* Sends a liveness probe: connects and sends nng's greeting with a protocol that no socket has. A working listener
+ * accepts it, and refuses the protocol. Returns the socket, or -1. */
 static int send_probe(const char *path) {
     static const uint8_t greeting[8] = {0, 'S', 'P', 0, 0, 0, 0, 0};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -90,13 +91,13 @@ static void end_probe(listening *l) {
     l->probe = -1;
 }
 
-/* nng loses some kilobytes with each listener that is closed while connections wait to be accepted: in a minute no more
- * than one is replaced, if it happens again and again. */
+/* Limits how often the listener is replaced, to once a minute if it happens repeatedly: nng leaks some kilobytes with
+ * each listener that is closed while connections wait to be accepted. */
 static bool may_replace(const listening *l, int64_t now_ms) {
     return now_ms >= l->replaced_ms + l->wait_ms;
 }
 
-/* Its connections break with it; clients of nng connect again and send again. */
+/* Closes the listener and with it its connections. nng clients connect again and send their requests again. */
 static void close_listener(listening *l, int64_t now_ms) {
     enum { QUIET_MS = 600000, FIRST_WAIT_MS = 1000, WAIT_MS_MAX = 60000 };
     bool again = l->replaced_ms != 0 && now_ms < l->replaced_ms + QUIET_MS;
@@ -110,7 +111,7 @@ static void close_listener(listening *l, int64_t now_ms) {
     end_probe(l);
 }
 
-/* One that cannot be opened is tried again. */
+/* Opens the listener again. After a failure the next attempt follows at replaced_ms + wait_ms. */
 static void open_listener(listening *l, int64_t now_ms, const char *why) {
     ew_error err = {0};
     l->closed = listening_start(l, l->url, &err) != EW_OK;
@@ -119,7 +120,7 @@ static void open_listener(listening *l, int64_t now_ms, const char *why) {
         return;
     }
     l->replaced_ms = now_ms;
-    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener cannot be replaced", {"url", l->url, 0},
+    log_fields(EW_LOG_ERROR, l->worker, "sockets", "cannot replace the listener", {"url", l->url, 0},
                {"detail", err.detail, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
@@ -140,11 +141,11 @@ static void check_alive(listening *l, uint64_t failed, int64_t now_ms) {
         end_probe(l);
     } else if (l->probe >= 0 && may_replace(l, now_ms)) {
         close_listener(l, now_ms);
-        open_listener(l, now_ms, "it had stopped accepting connections");
+        open_listener(l, now_ms, "it did not accept connections any more");
     }
 }
 
-/* A cleaner of temporary files may have removed it. Then no client can connect. */
+/* A cleanup of temporary files may have removed the socket file, so that no client can connect. */
 static bool file_is_gone(const listening *l) {
     struct stat info;
     return listening_is(l->url, "ipc://") && lstat(socket_url_path(l->url), &info) != 0 && errno == ENOENT;
@@ -152,11 +153,11 @@ static bool file_is_gone(const listening *l) {
 
 /* ---- descriptors ----
  *
- * A connection whose handshake is not finished raises no event, and over ws nng waits for it for ever. A thousand of
- * them would leave no descriptor for a connection to etcd. So before that happens the listener is closed for a while,
- * and they with it. */
+ * A connection raises no event before its handshake is finished, and with ws nng waits for the handshake without limit.
+ * A thousand such connections would leave no descriptor for connections to etcd. So before that happens, the listener
+ * is closed for a while, which closes these connections as well. */
 
-/* A new descriptor is the lowest that is free. */
+/* A new descriptor gets the lowest free number, so it shows how many are in use. */
 static bool descriptors_run_out(void) {
     enum { RESERVED_SHARE = 8 };
     struct rlimit files;
@@ -173,7 +174,7 @@ static void give_descriptors_back(listening *l, int64_t now_ms) {
                {"url", l->url, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
-/* Closes or replaces the listener where it has to be. False: it is closed. */
+/* Closes, opens or replaces the listener if necessary. False: it is closed. */
 static bool keep_listener(listening *l, int64_t now_ms) {
     if (l->closed && may_replace(l, now_ms)) {
         open_listener(l, now_ms, "it was closed");

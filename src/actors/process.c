@@ -4,9 +4,9 @@
 #include <sched.h>
 #include <stdlib.h>
 
-/* Messages are allocated by one thread and freed by another, at the top of a heap. glibc's malloc gives more than so
- * much of it back to the kernel, and fetches it again page by page; how much, it takes from the largest block that was
- * ever freed, which is this one. */
+/* Makes malloc keep freed memory. One thread allocates messages and another one frees them, at the top of a heap. Above
+ * a threshold, glibc's malloc returns the top of the heap to the kernel, and must get it back page by page. The
+ * threshold depends on the largest block that was ever freed, so this frees a large one. */
 static void keep_freed_memory(void) {
     enum { LARGE = 8 << 20 };
     void *volatile block = malloc(LARGE);
@@ -32,7 +32,7 @@ int ew_process_prepare(int cpu, ew_error *err) {
     cpu_set_t set;
     CPU_ZERO(&set);
     if (cpu >= CPU_SETSIZE)
-        return ew_fail(err, EW_ERR_INVALID, "cpu = %d: there is no such CPU", cpu);
+        return ew_fail(err, EW_ERR_INVALID, "cpu = %d: no such CPU", cpu);
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof set, &set) != 0)
         return ew_fail(err, EW_ERR_INVALID, "cpu = %d: %s", cpu, strerror(errno));

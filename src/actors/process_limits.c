@@ -10,17 +10,17 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Found by trying on two CPUs with nng 1.5 and gRPC 1.51: etcdworkerd with --elect, --submit, --publish-ticks and
- * --http-listen becomes ready with 29 threads and 18 descriptors, and with 350,000 kB of address space when malloc has
- * two arenas. The rest is for connections, names, files, and what a reactor does. */
+/* Measured on two CPUs with nng 1.5 and gRPC 1.51: etcdworkerd with --elect, --submit, --publish-ticks and
+ * --http-listen becomes ready with 29 threads and 18 descriptors, and with 350,000 kB of address space if malloc has
+ * two arenas. The rest is for connections, name lookups, files, and the user's reactor. */
 enum {
-    THREADS = 20,            /* of ours and of gRPC */
-    NNG_THREADS = 11,        /* and more for each CPU: 13 on 2, 88 on 64 */
-    NNG_QUARTERS = 5,        /* of a thread, for each CPU */
-    FILES = 36,              /* beside those that are open */
-    ARENAS = 2,              /* of malloc, where address space is scarce: each reserves 64 MiB */
-    SPACE_BYTES = 160 << 20, /* beside the threads' stacks */
-    FAR_FILES = 4096,        /* a limit above this is not looked into */
+    THREADS = 20,            /* of the worker and of gRPC */
+    NNG_THREADS = 11,        /* of nng, without those for each CPU; with them 13 on 2 CPUs, 88 on 64 */
+    NNG_QUARTERS = 5,        /* quarters of a thread of nng for each CPU */
+    FILES = 36,              /* in addition to those that are open */
+    ARENAS = 2,              /* of malloc, if address space is limited: each reserves 64 MiB */
+    SPACE_BYTES = 160 << 20, /* in addition to the threads' stacks */
+    FAR_FILES = 4096,        /* a limit of this or more is not checked */
     MOST_THREADS = 1024,
 };
 
@@ -69,11 +69,11 @@ static size_t used_bytes(void) {
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The stacks of the threads count for both. glibc answers EAGAIN for a stack that cannot be mapped, as if there were
- * too many threads. */
+/* The stacks of the threads count for both limits. If a stack cannot be mapped, pthread_create fails with EAGAIN, as
+ * for too many threads. */
 static const struct {
     int resource;
-    int access; /* of a mapping that counts */
+    int access; /* protection of a mapping that counts for the limit */
     const char *name, *flag;
 } spaces[] = {
     {RLIMIT_AS, PROT_NONE, "RLIMIT_AS", "ulimit -v"},
@@ -121,7 +121,7 @@ static void *wait_at(void *arg) {
     return NULL;
 }
 
-/* How many of `count` threads can be there at once; `*problem` is why no more. */
+/* Returns how many of `count` threads can exist at the same time; `*problem` says why not more. */
 static size_t try_threads(size_t count, int *problem) {
     gate g = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
     pthread_t threads[MOST_THREADS];
@@ -149,15 +149,14 @@ static int check_threads(ew_error *err) {
                        "RLIMIT_NPROC (ulimit -u) is %llu, at least %llu are needed: of %zu threads, %zu can be started",
                        (unsigned long long)limit.rlim_cur, (unsigned long long)limit.rlim_cur + needed - there, needed,
                        there);
-    return ew_fail(
-        err, EW_ERR_SYSTEM,
-        "of %zu threads, %zu can be started: %s; look at the limits of memory and processes (pids.max) of the "
-        "container or the service",
-        needed, there, strerror(problem));
+    return ew_fail(err, EW_ERR_SYSTEM,
+                   "of %zu threads, %zu can be started: %s; check the limits of memory and processes (pids.max) of the "
+                   "container or the service",
+                   needed, there, strerror(problem));
 }
 
 int ew_process_check_limits(ew_error *err) {
-    static atomic_bool passed; /* a second check would count what has been started since as missing */
+    static atomic_bool passed; /* check only once: later, threads that were started since would count as missing */
     if (atomic_load(&passed))
         return EW_OK;
     int status = check_files(err);

@@ -20,10 +20,10 @@ int reach_etcd(ew_client *client, int64_t timeout_ms, ew_error *err) {
     answer a = {.status = EW_ERR_NO_MEMORY, .err = err};
     etcd_queue *q = etcd_queue_new();
     if (q == NULL)
-        return ew_fail(err, EW_ERR_NO_MEMORY, "asking for etcd");
+        return ew_fail(err, EW_ERR_NO_MEMORY, "asking etcd for its status");
     /* The request has no fields: nothing to serialize. */
     if (etcd_call_start(client, q, ETCD_STATUS, (ew_slice){"", 0}, timeout_ms, answered, &a) == NULL)
-        ew_fail(err, EW_ERR_NO_MEMORY, "asking for etcd");
+        ew_fail(err, EW_ERR_NO_MEMORY, "asking etcd for its status");
     else
         while (!a.here)
             etcd_queue_run(q, INT64_MAX);

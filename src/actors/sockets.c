@@ -16,8 +16,8 @@ static int refuse(const char *option, const char *url, const char *why, ew_error
     return ew_fail(err, EW_ERR_INVALID, "%s = \"%.100s\": %s", option, url, why);
 }
 
-/* Another user who can write the directory, or one above it, could put a socket of his own in the place of ours. The
- * group may: it may also connect. */
+/* Another user who can write the directory, or one above it, could replace the socket by his own. The group may write
+ * the directory, since it may also connect. */
 static int check_directory(const char *option, const char *url, const char *directory, ew_error *err) {
     struct stat info;
     if (stat(directory, &info) != 0)
@@ -31,12 +31,12 @@ static int check_directory(const char *option, const char *url, const char *dire
                        directory);
     if ((info.st_mode & S_IWOTH) != 0 && (info.st_mode & S_ISVTX) == 0)
         return ew_fail(err, EW_ERR_INVALID,
-                       "%s = \"%.80s\": every user may write the directory %.80s, and it is not sticky", option, url,
+                       "%s = \"%.80s\": every user can write the directory %.80s, and it is not sticky", option, url,
                        directory);
     return EW_OK;
 }
 
-/* Checks `directory`, which is changed, and those above it. */
+/* Checks `directory` and those above it. Overwrites the text. */
 static int check_directories(const char *option, const char *url, char *directory, ew_error *err) {
     int status = check_directory(option, url, directory, err);
     while (status == EW_OK && directory[1] != '\0') {
@@ -47,15 +47,15 @@ static int check_directories(const char *option, const char *url, char *director
     return status;
 }
 
-/* nng takes a file on which nobody listens for a stale socket, whatever it is, and removes it. */
+/* nng removes any file at which no socket listens as a stale socket, so a file that is not a socket is refused here. */
 static int check_file(const char *option, const char *url, ew_error *err) {
     struct stat info;
     if (lstat(socket_url_path(url), &info) == 0 && !S_ISSOCK(info.st_mode))
-        return refuse(option, url, "the file is there and is not a socket", err);
+        return refuse(option, url, "the file exists and is not a socket", err);
     return EW_OK;
 }
 
-/* Symbolic links are resolved first: what counts is who can write the directories that they lead to. */
+/* Resolves symbolic links first: the permissions of the real directories matter. */
 static int check_socket_file(const char *option, const char *url, ew_error *err) {
     char *named = strdup(socket_url_path(url));
     if (named == NULL)
@@ -96,12 +96,12 @@ static int check_tls(const ew_options *o, bool used, ew_error *err) {
     bool all = o->listen_cert_file[0] && o->listen_key_file[0] && o->listen_ca_file[0];
     if (any && !used)
         return ew_fail(err, EW_ERR_INVALID,
-                       "listen_cert_file, listen_key_file and listen_ca_file are for a submit_url or ticks_url of "
-                       "tls+tcp://, and there is none");
+                       "listen_cert_file, listen_key_file and listen_ca_file need a submit_url or ticks_url with "
+                       "tls+tcp://");
     if (used && !all)
         return ew_fail(err, EW_ERR_INVALID,
-                       "tls+tcp:// needs listen_cert_file, listen_key_file and listen_ca_file, which signs the "
-                       "certificates of the clients");
+                       "tls+tcp:// needs listen_cert_file, listen_key_file and listen_ca_file, the CA of the client "
+                       "certificates");
     const mailbox_place place = {.url = o->submit_url,
                                  .cert_file = o->listen_cert_file,
                                  .key_file = o->listen_key_file,

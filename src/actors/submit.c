@@ -1,4 +1,5 @@
-/* The messages of other nng applications, for programs that do not want to read a .proto (<etcdworker/nng.h>). */
+/* Packs and unpacks the messages of other nng applications, for programs that do not use protobuf (<etcdworker/nng.h>).
+ */
 #include "actors/message.h"
 #include "core/argument.h"
 #include "core/unpack.h"
@@ -13,19 +14,19 @@
 enum { CLIENT_MAX = 64 }; /* SUBMIT_CLIENT_ID_MAX of the worker */
 
 struct ew_submit {
-    Msg__Submit message; /* its lists and bytes are malloced, but for the client's id: */
+    Msg__Submit message; /* owns its lists and bytes, except the client's id, which is `client` */
     uint8_t client[CLIENT_MAX];
     int status;
 };
 
 /* ---- identities ---- */
 
-/* Each thread is SLOTS clients that take turns, so that as many of its submits may be outstanding at once and be
- * decided in any order. */
+/* Each thread acts as SLOTS clients in turn, so that up to SLOTS of its submits may be outstanding, and decided in any
+ * order. */
 enum { RANDOM_BYTES = 16, SLOTS = 64 };
 
 static _Thread_local struct {
-    pid_t pid; /* a child of fork() is another client */
+    pid_t pid; /* a child after fork() is another client */
     uint8_t random[RANDOM_BYTES];
     uint64_t count;
 } self;
@@ -54,7 +55,7 @@ ew_submit *ew_submit_new(void) {
         return NULL;
     msg__submit__init(&s->message);
     if (!know_self()) {
-        s->status = EW_ERR_SYSTEM; /* no random numbers */
+        s->status = EW_ERR_SYSTEM; /* getrandom failed */
         return s;
     }
     uint8_t client[RANDOM_BYTES + 1];
@@ -96,12 +97,12 @@ static bool copy(ProtobufCBinaryData *out, ew_slice s) {
     return true;
 }
 
-/* Room for one more in a list of `size`-byte elements: the list, or NULL. */
+/* Reallocates a list for one more element of `size` bytes; NULL when out of memory. */
 static void *grown(void *list, size_t count, size_t size) {
     return realloc(list, (count + 1) * size);
 }
 
-/* What was not made for want of memory is NULL. */
+/* `s` is NULL if ew_submit_new was out of memory. */
 static int status_of(const ew_submit *s) {
     return s != NULL ? s->status : EW_ERR_NO_MEMORY;
 }

@@ -14,7 +14,7 @@ static int read_password(char **password, const char *path, ew_error *err) {
     char *text = *password;
     size_t len = strcspn(text, "\r\n");
     if (text[len + strspn(text + len, "\r\n")] != '\0')
-        return ew_fail(err, EW_ERR_INVALID, "password_file %s: it holds more than one line", path);
+        return ew_fail(err, EW_ERR_INVALID, "password_file %s: more than one line", path);
     text[len] = '\0';
     return EW_OK;
 }
@@ -38,7 +38,7 @@ int auth_init(auth *a, const ew_options *o, ew_error *err) {
     if (path[0] && password[0])
         return ew_fail(err, EW_ERR_INVALID, "password_file and password are both set");
     if ((user[0] == '\0') != (path[0] == '\0' && password[0] == '\0'))
-        return ew_fail(err, EW_ERR_INVALID, "user and password_file (or password) are only of use together");
+        return ew_fail(err, EW_ERR_INVALID, "user and password_file (or password) must be set together");
     return user[0] ? take_user(a, user, password, path, err) : EW_OK;
 }
 
@@ -53,8 +53,8 @@ bool auth_is_on(const auth *a) {
     return a->user != NULL;
 }
 
-/* Who fetches may have left for a while: a pulled watch moves only while its user waits for it. So after some time
- * another one is asked to; a token more does no harm. */
+/* The caller that fetches a token may have stopped: a pulled watch moves only while its user waits for it. So after
+ * this time another caller is told to fetch a token. An additional token does no harm. */
 #define FETCH_PATIENCE_MS 1000
 
 auth_state auth_get(auth *a, int64_t max_age_ms, grpc_slice *token, uint64_t *generation) {
@@ -88,7 +88,7 @@ ew_slice auth_request(auth *a) {
 
 void auth_exchange(auth *a, auth *b) {
     pthread_mutex_lock(&a->lock);
-    char *password = a->password; /* nobody else knows `b` */
+    char *password = a->password; /* without the lock of `b`, which no other thread uses */
     a->password = b->password;
     b->password = password;
     pthread_mutex_unlock(&a->lock);
@@ -119,7 +119,7 @@ int auth_made(auth *a, ew_slice answer) {
         status = EW_ERR_BAD_ANSWER;
     if (r && r->token && r->token[0]) {
         grpc_slice token = grpc_slice_from_copied_string(r->token);
-        /* gRPC ends the process over metadata that it does not take. */
+        /* gRPC aborts the process on illegal metadata. */
         if (grpc_header_nonbin_value_is_legal(token)) {
             set(a, token, true);
             note_success(a);
@@ -143,15 +143,15 @@ void auth_failed(auth *a) {
     set(a, grpc_empty_slice(), false);
 }
 
-/* Takes another password over from the file, if there is one. */
+/* Reads password_file again; true if it holds another password, which is then used. */
 static bool reread(auth *a) {
     char *password = NULL;
     if (!a->path[0] || read_password(&password, a->path, NULL) != EW_OK) {
-        file_free(password); /* it may be about to be replaced */
+        file_free(password); /* the file may be about to be replaced */
         return false;
     }
     pthread_mutex_lock(&a->lock);
-    bool changed = password[0] && strcmp(a->password, password) != 0; /* an empty file is being written */
+    bool changed = password[0] && strcmp(a->password, password) != 0; /* an empty file is still being written */
     if (changed) {
         char *before = a->password;
         a->password = password;
@@ -162,7 +162,7 @@ static bool reread(auth *a) {
     return changed;
 }
 
-/* Whether to go on trying, and since when it has been; the first refusal begins it. */
+/* Returns whether to retry. `*first`: this is the first refusal, which starts AUTH_RENEWAL_MS. */
 static bool may_be_renewed(auth *a, bool *first) {
     int64_t now_ms = etcd_now_ms();
     pthread_mutex_lock(&a->lock);
@@ -180,14 +180,14 @@ auth_verdict auth_refuse_password(auth *a, const char *text) {
     if (!strstr(text, "etcdserver: authentication failed"))
         return AUTH_WRONG;
     if (reread(a)) {
-        log_fields(EW_LOG_INFO, NULL, "etcd", "etcd refused the password; its file holds another one now",
+        log_fields(EW_LOG_INFO, NULL, "etcd", "etcd refused the password; using the new password in password_file",
                    {"password_file", a->path});
         return AUTH_CHANGED;
     }
     if (!may_be_renewed(a, &first))
         return AUTH_WRONG;
     if (first)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "etcd refuses the password; waiting for its file to be renewed",
+        log_fields(EW_LOG_WARN, NULL, "etcd", "etcd refuses the password; waiting for a new password in password_file",
                    {"password_file", a->path}, {"ms", NULL, AUTH_RENEWAL_MS});
     return AUTH_LATER;
 }

@@ -5,11 +5,11 @@
 
 #include <limits.h>
 
-/* How long one attempt to connect may take, TLS handshake included. */
+/* How long one attempt to connect may take, with its TLS handshake. */
 #define CONNECT_TIMEOUT_MS 3000
 /* How far gRPC reads ahead of a stream's reader. */
 #define READ_AHEAD_BYTES (1 << 20)
-/* How often a backend that belongs to another cluster is asked whether it still does. */
+/* How often a connection to another cluster is asked again. */
 #define FOREIGN_ASK_MS 30000
 
 /* ---- channels ---- */
@@ -29,17 +29,17 @@ static grpc_arg arg_text(const char *key, const char *value) {
 static grpc_channel *make_channel(const target *t, grpc_channel_credentials *credentials, const ew_options *o) {
     const char *name = ew_options_text(o, "server_name");
     grpc_arg args[] = {
-        /* A retry that we do not see would break exactly once (ETCD P11). */
+        /* A hidden retry by gRPC would break exactly-once (ETCD P11). */
         arg_int(GRPC_ARG_ENABLE_RETRIES, 0),
         arg_int(GRPC_ARG_ENABLE_CHANNELZ, 0),
         arg_int(GRPC_ARG_HTTP2_BDP_PROBE, 0),
         arg_int(GRPC_ARG_ENABLE_HTTP_PROXY, 0),
         arg_int(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1),
-        /* Without this, the channels would find each other's connection and share it. */
+        /* Without this, the channels would share one connection. */
         arg_int(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1),
-        /* Goes idle when it loses its connection, so that no other one is made unseen. */
+        /* pick_first goes idle when it loses its connection, so that gRPC makes no new one by itself. */
         arg_text(GRPC_ARG_LB_POLICY_NAME, "pick_first"),
-        /* An unused connection stays, for the moment in which the used one breaks. */
+        /* Unused connections stay open, to be used when another one breaks. */
         arg_int(GRPC_ARG_CLIENT_IDLE_TIMEOUT_MS, INT_MAX),
         arg_text(GRPC_ARG_DEFAULT_AUTHORITY, name[0] ? name : t->authority),
         arg_int(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, ew_options_int(o, "backoff_min_ms")),
@@ -100,7 +100,7 @@ void backend_settle(backend *b, connection kind, unsigned seen, membership s) {
     atomic_compare_exchange_strong(&b->memberships[kind], &seen, (seen & ~MEMBERSHIP_MASK) | (unsigned)s);
 }
 
-/* The connection is another one, or none. */
+/* Notes that the connection is not the same as before, or is gone. */
 static void forget(backend *b, connection kind) {
     unsigned seen = backend_seen(b, kind);
     unsigned next = ((seen >> MEMBERSHIP_BITS) + 1) << MEMBERSHIP_BITS;
@@ -122,8 +122,8 @@ static grpc_connectivity_state state_of(const backend *b, connection kind, bool 
     return grpc_channel_check_connectivity_state(b->channels[kind], connect);
 }
 
-/* Tells it to connect if it has no connection. A connection that is being made for the first time is the one that a
- * question is waiting for; any other is a new one. */
+/* Tells the channel to connect if it has no connection. A connection that is being made while the membership is unknown
+ * may have an identity query waiting for it, so it is not counted as a new one. */
 static bool is_ready(backend *b, connection kind) {
     grpc_connectivity_state state = state_of(b, kind, false);
     if (state == GRPC_CHANNEL_READY)

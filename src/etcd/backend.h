@@ -1,9 +1,10 @@
-/* A backend: one address of the endpoints with a channel for each kind of work, and what is known of who answers there.
+/* A backend: one endpoint with a channel for each kind of work, and what is known of the cluster that it belongs to. An
+ * endpoint that is a host name has a backend for each of its addresses.
  *
- * An address is no identity: another cluster may answer there than yesterday. So each new connection is asked for its
- * cluster before anything else is sent on it (identity.h), and the answer counts for as long as the connection lives. A
+ * An address is not an identity: later, another cluster may answer at the same address. So each new connection is asked
+ * for its cluster before anything else is sent on it (identity.h); the result is valid until that connection ends. A
  * channel makes no new connection by itself (its policy is pick_first, which goes idle when it loses one): only
- * backends_find tells it to, and takes note that the next one has not been asked. */
+ * backends_find tells it to connect, and notes that the next connection has not been asked yet. */
 #ifndef ETCD_BACKEND_H
 #define ETCD_BACKEND_H
 
@@ -16,24 +17,23 @@
 
 #include <stdatomic.h>
 
-/* Calls, watches and keepalives have a connection each, so that a long answer on one is not in the way of the others,
- * and so that what comes in on a connection wakes only the thread that waits for it: gRPC lets every thread that has
- * used a connection poll it. */
+/* Calls, watches and keepalives have a connection each. So a long response on one does not delay the others, and
+ * incoming data wakes only the thread that waits for it: gRPC lets every thread that has used a connection poll it. */
 typedef enum connection { CONNECTION_CALLS, CONNECTION_WATCHES, CONNECTION_KEEPALIVES, CONNECTIONS } connection;
 
 typedef enum membership {
     MEMBERSHIP_UNKNOWN, /* the connection has not been asked */
     MEMBERSHIP_OURS,
-    MEMBERSHIP_FOREIGN, /* it belongs to another cluster: nothing is sent but the question, now and then */
+    MEMBERSHIP_FOREIGN, /* it belongs to another cluster: only identity queries are sent, from time to time */
 } membership;
 
 typedef struct backend {
     grpc_channel *channels[CONNECTIONS];
-    void *handles[ETCD_METHODS];          /* gRPC's registered method of each, on the channel of its kind */
-    void *questions[CONNECTIONS];         /* the same of the status call, on each channel */
-    atomic_uint memberships[CONNECTIONS]; /* a membership, and a count of connections above it */
-    _Atomic(uint64_t) foreign;            /* the other cluster's id, once one has answered */
-    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a foreign one again */
+    void *handles[ETCD_METHODS];          /* gRPC's registered handle of each method, on the channel of its kind */
+    void *questions[CONNECTIONS];         /* the handle of the identity query (MemberList), on each channel */
+    atomic_uint memberships[CONNECTIONS]; /* a membership in the low bits, a count of connections above them */
+    _Atomic(uint64_t) foreign;            /* the id of the other cluster that the endpoint belongs to; 0: none known */
+    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a connection to another cluster again */
 } backend;
 
 connection backend_connection(etcd_method method);
@@ -41,27 +41,27 @@ connection backend_connection(etcd_method method);
 void backend_open(backend *b, const target *t, grpc_channel_credentials *credentials, const ew_options *options);
 void backend_close(backend *b);
 
-/* The first of `count` backends, from `turn` on, that has a connection of that kind and is not known to be foreign;
- * NO_BACKEND if there is none: then all of them have been told to connect. Where all are foreign, one of these, to be
- * asked. */
+/* Returns the first of `count` backends, beginning at `turn`, that has a connection of that kind and is not known to
+ * belong to another cluster. If all belong to another cluster, returns one of these, to be asked again. NO_BACKEND: no
+ * backend is connected, and all have been told to connect. */
 #define NO_BACKEND (-1)
 int backends_find(backend *backends, size_t count, size_t turn, connection kind);
 
-/* Whether each of them has tried to connect and failed, or is foreign. */
+/* backends_fail: whether each of them failed to connect, or belongs to another cluster. backends_are_foreign: whether
+ * each of them belongs to another cluster. */
 bool backends_fail(backend *backends, size_t count, connection kind);
 bool backends_are_foreign(const backend *backends, size_t count);
 
-/* Whether there is something to be done before it can be used: a connection, which it is told to make, or the question
- * whose it is. */
+/* Returns whether the backend cannot be used yet: it has no connection (and is told to connect), or the connection's
+ * cluster is not known. */
 bool backend_is_missing(backend *b, connection kind);
 
 membership backend_membership(const backend *b, connection kind);
 
-/* What was found out about a connection counts only if it is still the same: `seen` is backend_seen of before the
- * question.
- */
+/* backend_settle sets the membership of a connection, if it is still the same connection: `seen` is the value of
+ * backend_seen before the identity query was sent. */
 unsigned backend_seen(const backend *b, connection kind);
 void backend_settle(backend *b, connection kind, unsigned seen, membership s);
-void backend_doubt(backend *b); /* all of its connections are to be asked again */
+void backend_doubt(backend *b); /* makes all of its connections be asked again */
 
 #endif

@@ -6,7 +6,7 @@ void backoff_init(backoff *b, int64_t min_ms, int64_t max_ms) {
     *b = (backoff){.min_ms = min_ms, .max_ms = max_ms, .next_ms = min_ms};
 }
 
-/* Only when a wait is needed at all: most calls never wait. */
+/* Called only when the first wait is needed: most calls never wait. */
 static void choose_seed(backoff *b) {
     if (getrandom(&b->seed, sizeof b->seed, GRND_NONBLOCK) != (ssize_t)sizeof b->seed || b->seed == 0)
         b->seed = (uint64_t)(uintptr_t)b | 1;

@@ -1,4 +1,4 @@
-/* Waits that double, with jitter, so that many clients of one server do not come back in step. */
+/* Exponential backoff with jitter, so that many clients of one server do not retry at the same time. */
 #ifndef ETCD_BACKOFF_H
 #define ETCD_BACKOFF_H
 
@@ -10,7 +10,7 @@ typedef struct backoff {
 } backoff;
 
 void backoff_init(backoff *b, int64_t min_ms, int64_t max_ms);
-int64_t backoff_next_ms(backoff *b); /* how long to wait now: between half of the current wait and all of it */
-void backoff_reset(backoff *b);      /* after a success */
+int64_t backoff_next_ms(backoff *b); /* returns how long to wait now: from half of the current wait to all of it */
+void backoff_reset(backoff *b);      /* to be called after a success */
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* After this long without an answer, a broken connection may have gone unnoticed. */
+/* After this long without a response, a connection may have broken without notice. */
 #define UNNOTICED_MS 10
 #define POLLS        8
 
@@ -18,7 +18,7 @@ typedef struct answer {
     char detail[256];
 } answer;
 
-/* Every answer of etcd's has its header in the first field. */
+/* The header is the first field of every response of etcd. */
 static const Pb__ResponseHeader *header_of(const ProtobufCMessage *m) {
     return *(Pb__ResponseHeader *const *)(const void *)((const char *)m + m->descriptor->fields[0].offset);
 }
@@ -39,29 +39,28 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
     if (status != EW_OK)
         return;
     a->message = unpack_message(a->type, bytes, &status);
-    if (status == EW_ERR_NO_MEMORY) { /* NO_MEMORY by itself would say that nothing was written */
-        refuse(a, a->writes ? EW_ERR_UNKNOWN_OUTCOME : status, "no memory for the answer");
+    if (status == EW_ERR_NO_MEMORY) { /* for a write NO_MEMORY would mean that nothing was written */
+        refuse(a, a->writes ? EW_ERR_UNKNOWN_OUTCOME : status, "no memory for the response");
     } else if (!a->message) {
-        refuse(a, EW_ERR_BAD_ANSWER, "malformed");
+        refuse(a, EW_ERR_BAD_ANSWER, "malformed response");
     } else if (!header_of(a->message)) {
-        refuse(a, EW_ERR_BAD_ANSWER, "no header");
+        refuse(a, EW_ERR_BAD_ANSWER, "response without a header");
     } else if (header_of(a->message)->cluster_id == 0) {
-        refuse(a, EW_ERR_BAD_ANSWER, "it does not name its cluster");
+        refuse(a, EW_ERR_BAD_ANSWER, "response without a cluster id");
     } else if (header_of(a->message)->revision < 0) {
-        refuse(a, EW_ERR_BAD_ANSWER, "a negative revision");
+        refuse(a, EW_ERR_BAD_ANSWER, "response with a negative revision");
     }
 }
 
-/* While no thread was in a queue, nobody noticed if the connection broke. Looking first keeps a write from being sent
- * on one that is known to be gone, and its outcome from being unknown. */
+/* gRPC does not notice a broken connection while no thread polls a queue. Polling first avoids sending a write on a
+ * connection that the kernel knows to be closed, which would leave the outcome unknown. */
 static void notice_breaks(ew_client *client, waiter *w) {
     if (etcd_now_ms() - atomic_load(&client->last_answer_ms) < UNNOTICED_MS)
         return;
-    for (int i = 0; i < POLLS; i++) /* gRPC looks at one socket at a time */
+    for (int i = 0; i < POLLS; i++) /* gRPC handles one socket at a time */
         etcd_queue_run(w->queue, 0);
 }
 
-/* One attempt. */
 static void attempt_call(ew_client *client, waiter *w, etcd_method method, ew_slice request, int64_t deadline_ms,
                          answer *a) {
     *a = (answer){.type = a->type, .writes = method_get(method)->writes};
@@ -73,7 +72,7 @@ static void attempt_call(ew_client *client, waiter *w, etcd_method method, ew_sl
     }
     bool asked = false;
     while (!a->here) {
-        /* The call has a deadline of its own, so this sleep needs none. */
+        /* No deadline here: the call has its own. */
         etcd_queue_run(w->queue, INT64_MAX);
         if (!asked && !a->here && atomic_load(&w->cancelled)) {
             etcd_call_cancel(call);
@@ -98,7 +97,7 @@ static void call_until_answered(ew_client *client, waiter *w, etcd_method method
     backoff_init(&pause, client->backoff_min_ms, client->backoff_max_ms);
     do {
         attempt_call(client, w, method, request, deadline_ms, a);
-        /* UNAVAILABLE is what surely did not happen; for a write, everything doubtful has another code (ETCD P11). */
+        /* UNAVAILABLE means that nothing was applied; a write whose outcome is unknown has another code (ETCD P11). */
     } while (a->status == EW_ERR_UNAVAILABLE && !atomic_load(&client->refused) &&
              blocking_wait(w, &pause, deadline_ms));
     if (a->status == EW_ERR_UNAVAILABLE && atomic_load(&w->cancelled))
@@ -119,7 +118,7 @@ int blocking_call(ew_client *client, etcd_method method, ew_slice request, const
     waiter_end(&client->waiters, w);
     waiter_give(&client->waiters, w);
     if (a.status == EW_OK && !connection_is_same_cluster(client, header_of(a.message)->cluster_id))
-        refuse(&a, EW_ERR_WRONG_CLUSTER, "the cluster id has changed");
+        refuse(&a, EW_ERR_WRONG_CLUSTER, "the cluster id changed");
     if (a.status != EW_OK)
         return ew_fail(err, a.status, "%s", a.detail);
     memcpy(answered, &a.message, sizeof a.message);

@@ -1,4 +1,4 @@
-/* A call that is waited for, and the first look at its answer. */
+/* Blocking calls: retries, and the check of the response header. */
 #ifndef ETCD_BLOCKING_H
 #define ETCD_BLOCKING_H
 
@@ -6,7 +6,7 @@
 #include "etcd/blocking_request.h"
 #include "etcd/connection.h"
 
-/* After an attempt that did nothing: waits a little. False: there is no time for another one, or it was cancelled. */
+/* Waits before the next attempt. False: the deadline leaves no time for it, or the call was cancelled. */
 bool blocking_wait(waiter *w, backoff *pause, int64_t deadline_ms);
 
 #endif

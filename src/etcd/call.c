@@ -1,4 +1,4 @@
-/* One unary call: a single batch of six operations and one completion.
+/* A unary call: one batch of six operations, and one completion.
  *
  *             .--- not asked ---> ASKING ----.
  *             |                              |
@@ -7,10 +7,10 @@
  *   CONNECTING '--- connected and verified --> SENT -------'---> answered
  *        '--- deadline ---> EXPLAINING --------------------------^
  *
- * A call is given to gRPC only once there is a connection. gRPC would wait for one itself, but then nobody could tell
- * whether a call that ran out of time had been sent; so what ends while CONNECTING, ASKING or FETCHING was surely not
- * applied (ETCD P11). Nor is it sent before the endpoint has said that it belongs to the client's cluster (identity.h).
- * With a verified connection and a token at hand, which is nearly always, the checks cost next to nothing. */
+ * A call is given to gRPC only when there is a connection. gRPC could wait for the connection itself, but then a call
+ * that timed out might have been sent or not. This way, a call that ends while CONNECTING, ASKING or FETCHING was
+ * certainly not applied (ETCD P11). A call is not sent before its endpoint is known to belong to the client's cluster
+ * (identity.h). Nearly always the connection is verified and there is a token; then the checks cost almost nothing. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
 #include "etcd/denied.h"
@@ -20,34 +20,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How often to look whether another call's token has come. */
+/* How often to check whether another call has made a token. */
 #define TOKEN_WAIT_MS 10
-/* Tokens that one call may fetch. */
+/* How many tokens one call may fetch. */
 #define TOKENS_MAX 8
 
 struct etcd_call {
     queue_tag tag; /* first */
     ew_client *client;
     connection_set *set;
-    int which; /* backend of the set */
+    int which; /* index of the backend in the set */
     etcd_queue *queue;
     etcd_method method;
     int64_t deadline_ms;
     etcd_answer_fn fn;
     void *arg;
     grpc_slice request;
-    pthread_mutex_t lock; /* the next three, because a cancel comes from any thread */
+    pthread_mutex_t lock; /* protects the next three fields: any thread may cancel */
     bool cancelled;
-    grpc_call *call; /* the attempt under way, or the last one */
+    grpc_call *call; /* the current attempt, or the last one */
     inquiry *asking;
     grpc_slice token;
     uint64_t generation; /* of the token */
-    int refusals;        /* of tokens */
-    int tokens;          /* fetched */
-    bool ask_with_token; /* the endpoint says to nobody else who it is */
+    int refusals;        /* tokens that were refused */
+    int tokens;          /* tokens that were fetched */
+    bool ask_with_token; /* the endpoint answers identity queries only with a token */
     int64_t why_ms;      /* when to ask again why there is no connection */
 
-    /* The attempt under way. */
+    /* The current attempt. */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *sending, *answer;
@@ -71,7 +71,7 @@ static void clear_attempt(etcd_call *c) {
     grpc_metadata_array_init(&c->trailing);
 }
 
-/* For whoever cancels; if somebody has, before there was a call, it ends at once. */
+/* Makes the call visible to etcd_call_cancel. If that was called before, cancels the call here. */
 static void show_call(etcd_call *c, grpc_call *call) {
     pthread_mutex_lock(&c->lock);
     grpc_call *before = c->call;
@@ -133,9 +133,9 @@ static void finish(etcd_call *c, int status, const char *detail) {
 static void finish_with_answer(etcd_call *c) {
     bytes_view view;
     if (!c->answer || !bytes_view_init(&view, c->answer)) {
-        /* Status OK without a message: for a write nobody knows what it did. */
+        /* Status OK without a message: the outcome of a write is unknown. */
         int status = method_get(c->method)->writes ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_BAD_ANSWER;
-        finish(c, status, "the answer has no message");
+        finish(c, status, "the response has no message");
         return;
     }
     c->fn(c->arg, EW_OK, "", view.bytes);
@@ -173,7 +173,7 @@ static void wait_by(etcd_call *c, wait_fn wait, int64_t wait_ms) {
     wait(c->set, c->queue, c->method, until_ms < c->deadline_ms ? until_ms : c->deadline_ms, &c->tag);
 }
 
-/* Shows it to whoever cancels; false when somebody has. */
+/* Makes the inquiry visible to etcd_call_cancel; false if that was called before. */
 static bool show_inquiry(etcd_call *c, inquiry *asking) {
     pthread_mutex_lock(&c->lock);
     c->asking = asking;
@@ -199,8 +199,9 @@ static void on_explained(void *arg, int status, const char *detail) {
         proceed(c);
 }
 
-/* Why is there no connection? Only calls can ask gRPC: some that do not wait, and are harmless if they happen to find a
- * connection now. What waiting does not heal ends the call at once. */
+/* Finds out why there is no connection. gRPC reports the reason only to calls, so the inquiry makes some that do not
+ * wait for a connection. They are harmless if there is a connection by now. A reason that does not go away with time
+ * ends the call at once. */
 static void explain(etcd_call *c) {
     inquiry *why = inquiry_new_why(c->client, c->set, c->method, c->queue);
     c->why_ms = etcd_now_ms() + WHY_INTERVAL_MS;
@@ -213,7 +214,7 @@ static void explain(etcd_call *c) {
     }
 }
 
-/* ---- whose the endpoint is ---- */
+/* ---- which cluster the endpoint belongs to ---- */
 
 static void go_on(etcd_call *c);
 
@@ -241,7 +242,7 @@ static void ask(etcd_call *c) {
     if (i)
         begin_inquiry(c, i, on_asked);
     else
-        wait_by(c, connection_pause, CONNECT_WAIT_MS); /* for memory */
+        wait_by(c, connection_pause, CONNECT_WAIT_MS); /* out of memory: try again */
 }
 
 /* ---- the token ---- */
@@ -277,13 +278,13 @@ static void on_token(queue_tag *tag, bool ok) {
 static void fetch_token(etcd_call *c) {
     if (c->tokens++ >= TOKENS_MAX) {
         auth_failed(&c->client->auth);
-        finish(c, EW_ERR_UNAUTHENTICATED, "authentication: every token is refused at once");
+        finish(c, EW_ERR_UNAUTHENTICATED, "authentication: etcd refuses every new token");
         return;
     }
     ew_slice bytes = auth_request(&c->client->auth);
     if (!bytes.data) {
         auth_failed(&c->client->auth);
-        wait_by(c, connection_pause, TOKEN_WAIT_MS); /* for memory */
+        wait_by(c, connection_pause, TOKEN_WAIT_MS); /* out of memory: try again */
         return;
     }
     grpc_slice request = grpc_slice_from_copied_buffer(bytes.data, bytes.len);
@@ -311,7 +312,7 @@ static void on_answered(queue_tag *tag, bool ok) {
     }
     method_end end = end_of(c, text, sizeof text);
     if (c->code == GRPC_STATUS_UNAVAILABLE)
-        names_doubt(&c->client->makings.names);
+        names_doubt(&c->client->config.names);
     if (auth_is_on(&c->client->auth) && c->refusals < AUTH_REFUSALS_MAX && method_token_is_stale(text)) {
         c->refusals++;
         auth_refused(&c->client->auth, c->generation);
@@ -325,7 +326,7 @@ static void on_answered(queue_tag *tag, bool ok) {
         finish(c, status, text);
 }
 
-/* With a connection: ask whose it is, make a token, or send. */
+/* Takes the next step with a connection: asks for its cluster, makes a token, or sends the request. */
 static void go_on(etcd_call *c) {
     auth *a = &c->client->auth;
     bool verified = connection_is_verified(c->set, c->which, c->method);
@@ -355,7 +356,7 @@ static void go_on(etcd_call *c) {
     attempt(c, c->method, c->request, on_answered);
 }
 
-/* What can be done now: wait for a connection, or go on with one. */
+/* Waits for a connection, or goes on with one. */
 static void proceed(etcd_call *c) {
     c->which = connection_find(c->client, &c->set, c->method);
     if (c->which == NO_BACKEND)

@@ -1,4 +1,4 @@
-/* The client's life: from options to channels. */
+/* Opens, closes and cancels clients. */
 #include "etcd/connection.h"
 #include "etcd/forked.h"
 
@@ -13,7 +13,8 @@
 #ifdef HAVE_GPR_SET_LOG_FUNCTION
 #include <grpc/support/log.h>
 
-/* gRPC would write to stderr; what it says belongs with our own records. Whoever sets GRPC_VERBOSITY wants its own. */
+/* Logs gRPC's errors as records of this library instead of on stderr. If GRPC_VERBOSITY is set, gRPC keeps its own log.
+ */
 static void on_grpc_log(gpr_log_func_args *args) {
     if (args->severity != GPR_LOG_SEVERITY_ERROR)
         return;
@@ -26,7 +27,7 @@ static void redirect_log(void) {
         gpr_set_log_function(on_grpc_log);
 }
 #else
-/* gRPC 1.67 and later log through abseil, which C cannot redirect: errors go to stderr, as GRPC_VERBOSITY says. */
+/* gRPC 1.67 and later log through abseil, which C cannot redirect: they write to stderr what GRPC_VERBOSITY selects. */
 static void redirect_log(void) {}
 #endif
 
@@ -37,7 +38,7 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     if (ARGUMENT_MISSING(options, err))
         return EW_ERR_INVALID;
     if (!options)
-        return ew_fail(err, EW_ERR_INVALID, "options: none are given");
+        return ew_fail(err, EW_ERR_INVALID, "options: NULL");
     if (ew_options_int(options, "backoff_min_ms") > ew_options_int(options, "backoff_max_ms"))
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is above backoff_max_ms");
     int status = forked_open(err);
@@ -66,8 +67,8 @@ int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     if (status == EW_OK && (!c->endpoints || !c->options))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
     if (status == EW_OK)
-        status = makings_init(&c->makings, options, c->endpoints, err);
-    if (status == EW_OK && !(c->set = connection_open(&c->makings, options)))
+        status = channel_config_init(&c->config, options, c->endpoints, err);
+    if (status == EW_OK && !(c->set = connection_open(&c->config, options)))
         status = ew_fail(err, EW_ERR_NO_MEMORY, "client");
     if (status != EW_OK) {
         ew_client_close(c);
@@ -83,7 +84,7 @@ void ew_client_close(ew_client *client) {
     waiters_fini(&client->waiters);
     etcd_must(!client->streams);
     connection_give(client->set);
-    makings_fini(&client->makings);
+    channel_config_fini(&client->config);
     auth_fini(&client->auth);
     pthread_mutex_destroy(&client->reloading);
     pthread_mutex_destroy(&client->lock);

@@ -1,4 +1,4 @@
-/* The cluster: a member's status, and who belongs to it. */
+/* The cluster: the status of a member, and the list of members. */
 #include "etcd/blocking.h"
 
 #include "core/argument.h"
@@ -10,7 +10,7 @@ int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     if (out->size == 0)
-        return ew_fail(err, EW_ERR_INVALID, "ew_member_status: its size is not set");
+        return ew_fail(err, EW_ERR_INVALID, "ew_member_status: size is not set");
     Pb__StatusRequest request = PB__STATUS_REQUEST__INIT;
     Pb__StatusResponse *a;
     int status = blocking_request(client, ETCD_STATUS, &request, &pb__status_response__descriptor, &a, err);
@@ -30,7 +30,7 @@ int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
                           .has_errors = a->n_errors > 0};
     if (s.revision <= 0 || s.db_bytes < 0 || s.db_bytes_in_use < 0) {
         pb__status_response__free_unpacked(a, NULL);
-        return ew_fail(err, EW_ERR_BAD_ANSWER, "status: its numbers make no sense");
+        return ew_fail(err, EW_ERR_BAD_ANSWER, "status: invalid response");
     }
     snprintf(s.version, sizeof s.version, "%s", a->version);
     memcpy(out, &s, s.size < sizeof s ? s.size : sizeof s);
@@ -41,7 +41,7 @@ int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
 struct ew_members {
     Pb__MemberListResponse *answer;
     size_t count;
-    const char **urls; /* of all members, each list ended by NULL */
+    const char **urls; /* of all members; each list ends with NULL */
     ew_member list[];
 };
 

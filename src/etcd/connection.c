@@ -1,4 +1,4 @@
-/* Sets of channels: how they are made, shared and closed. */
+/* Makes, shares and closes sets of channels. */
 #include "etcd/connection.h"
 #include "etcd/tls.h"
 
@@ -8,18 +8,18 @@
 
 #include <stdlib.h>
 
-int makings_init(connection_makings *m, const ew_options *o, const char *text, ew_error *err) {
-    *m = (connection_makings){0};
+int channel_config_init(channel_config *m, const ew_options *o, const char *text, ew_error *err) {
+    *m = (channel_config){0};
     int status = names_init(&m->names, text, err);
     if (status != EW_OK)
         return status;
     if (m->names.known.plain && tls_is_on(o))
-        return ew_fail(err, EW_ERR_INVALID, "endpoints say http, but there are options for TLS");
+        return ew_fail(err, EW_ERR_INVALID, "endpoints are http://, but options for TLS are set");
     m->tls = m->names.known.tls || tls_is_on(o);
     return tls_credentials_init(&m->credentials, o, m->tls, err);
 }
 
-void makings_fini(connection_makings *m) {
+void channel_config_fini(channel_config *m) {
     tls_credentials_fini(&m->credentials);
     names_fini(&m->names);
 }
@@ -34,7 +34,7 @@ static void free_set(connection_set *set) {
     free(set);
 }
 
-connection_set *connection_open(const connection_makings *m, const ew_options *o) {
+connection_set *connection_open(const channel_config *m, const ew_options *o) {
     connection_set *set = calloc(1, sizeof *set);
     if (!set)
         return NULL;
@@ -62,8 +62,8 @@ static grpc_connectivity_state state_of(grpc_channel *channel) {
     return grpc_channel_check_connectivity_state(channel, 0);
 }
 
-/* A connection that is being made when its channel goes, and that no thread polls any more, is never freed by gRPC
- * 1.51, nor is its socket. So it gets a moment to come about, or to fail. */
+/* gRPC 1.51 never frees a connection attempt, nor its socket, if the channel is destroyed during the attempt and no
+ * thread polls it any more. So this waits a moment until attempts have succeeded or failed. */
 static void settle(const connection_set *set) {
     enum { MOMENT_MS = 500 };
     grpc_completion_queue *cq = grpc_completion_queue_create_for_next(NULL);
@@ -112,19 +112,18 @@ static void follow(ew_client *client, connection_set **set) {
     connection_give(old);
 }
 
-/* ---- names that lead elsewhere ---- */
+/* ---- host names with new addresses ---- */
 
-static bool leads_there(ew_client *client, const targets *t) {
+static bool has_targets(ew_client *client, const targets *t) {
     connection_set *set = connection_take(client);
     bool equal = targets_equal(&set->targets, t);
     connection_give(set);
     return equal;
 }
 
-/* Puts a set for the addresses and certificates that are known now in place of the client's; false when out of memory.
- */
+/* Replaces the client's set by one for the current addresses and certificates; false when out of memory. */
 static bool move(ew_client *client, const char *why) {
-    connection_set *next = connection_open(&client->makings, client->options);
+    connection_set *next = connection_open(&client->config, client->options);
     if (!next)
         return false;
     log_fields(EW_LOG_INFO, NULL, "etcd", why, {"endpoints", client->endpoints});
@@ -134,17 +133,17 @@ static bool move(ew_client *client, const char *why) {
 
 static void move_if_needed(ew_client *client) {
     targets t;
-    if (!targets_init(&t, &client->makings.names.known))
+    if (!targets_init(&t, &client->config.names.known))
         return;
-    if (!leads_there(client, &t))
-        move(client, "the endpoints have other addresses"); /* or the next lookup tries again */
+    if (!has_targets(client, &t))
+        move(client, "the addresses of the endpoints have changed"); /* after a failure the next lookup tries again */
     targets_fini(&t);
 }
 
 static void seek(ew_client *client) {
-    if (!client->makings.names.any || pthread_mutex_trylock(&client->reloading) != 0)
-        return; /* a reload looks names up, too */
-    if (names_seek(&client->makings.names, etcd_now_ms()))
+    if (!client->config.names.any || pthread_mutex_trylock(&client->reloading) != 0)
+        return; /* the reload looks names up, too */
+    if (names_seek(&client->config.names, etcd_now_ms()))
         move_if_needed(client);
     pthread_mutex_unlock(&client->reloading);
 }
@@ -155,13 +154,13 @@ int connection_find(ew_client *client, connection_set **set, etcd_method method)
     follow(client, set);
     size_t count = (*set)->targets.count, turn = count > 1 ? atomic_fetch_add(&(*set)->turn, 1) % count : 0;
     int found = backends_find((*set)->backends, count, turn, backend_connection(method));
-    if (found == NO_BACKEND || names_are_in_doubt(&client->makings.names))
+    if (found == NO_BACKEND || names_are_in_doubt(&client->config.names))
         seek(client);
     return found;
 }
 
 static bool renew(ew_client *client) {
-    connection_makings *m = &client->makings;
+    channel_config *m = &client->config;
     tls_credentials next;
     bool other = tls_credentials_init(&next, client->options, m->tls, NULL) == EW_OK &&
                  !tls_credentials_equal(&next, &m->credentials);
@@ -169,15 +168,15 @@ static bool renew(ew_client *client) {
         tls_credentials before = m->credentials;
         m->credentials = next;
         next = before;
-        other = move(client, "a handshake was refused; the certificates have changed and are taken over");
+        other = move(client, "a handshake was refused and the certificates have changed; using the new ones");
     }
     tls_credentials_fini(&next);
     return other;
 }
 
 bool connection_renew(ew_client *client) {
-    if (!client->makings.tls || pthread_mutex_trylock(&client->reloading) != 0)
-        return false; /* a reload reads them, too */
+    if (!client->config.tls || pthread_mutex_trylock(&client->reloading) != 0)
+        return false; /* the reload reads the certificates, too */
     bool renewed = renew(client);
     pthread_mutex_unlock(&client->reloading);
     return renewed;
@@ -191,7 +190,7 @@ bool connection_fails(connection_set *set, etcd_method method) {
     return backends_fail(set->backends, set->targets.count, backend_connection(method));
 }
 
-/* One after the other, since it is by being watched that a channel moves. One that is connected has nothing to move. */
+/* Returns the channels in turn, since a channel makes progress only while it is watched. Skips connected channels. */
 static grpc_channel *any_channel(connection_set *set, etcd_method method) {
     size_t count = set->targets.count, turn = count > 1 ? atomic_fetch_add(&set->watch_turn, 1) : 0;
     grpc_channel *channel = set->nowhere;
@@ -206,7 +205,7 @@ static grpc_channel *any_channel(connection_set *set, etcd_method method) {
 void connection_wait(connection_set *set, etcd_queue *q, etcd_method method, int64_t until_ms, queue_tag *tag) {
     grpc_channel *channel = any_channel(set, method);
     grpc_connectivity_state state = state_of(channel);
-    if (state == GRPC_CHANNEL_READY) /* in the meantime, so there is nothing to wait for */
+    if (state == GRPC_CHANNEL_READY) /* it has connected in the meantime: complete at once */
         state = GRPC_CHANNEL_CONNECTING;
     queue_watch(q, channel, state, until_ms, tag);
 }

@@ -8,7 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* What an error has room for: of one key, and of all together. */
+/* How many bytes an error shows: of one key, and of all keys together. */
 #define KEY_SHOWN  64
 #define TEXT_SHOWN 180
 
@@ -87,7 +87,7 @@ static void add_ops(list *l, Pb__RequestOp *const *ops, size_t count) {
     }
 }
 
-/* etcd does not say which of them it was; it looks at both branches. */
+/* etcd checks both branches and does not report which key was denied. */
 static void add_txn(list *l, const Pb__TxnRequest *r) {
     add_ops(l, r->success, r->n_success);
     add_ops(l, r->failure, r->n_failure);

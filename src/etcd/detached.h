@@ -1,10 +1,10 @@
-/* Threads that end by themselves and are waited for by nobody. */
+/* Detached threads. */
 #ifndef ETCD_DETACHED_H
 #define ETCD_DETACHED_H
 
 #include <stdbool.h>
 
-/* Starts a thread that takes none of the program's signals. False if it cannot be started. */
+/* Starts a detached thread with all signals blocked. False if it cannot be started. */
 bool detached_start(void *(*run)(void *arg), void *arg);
 
 #endif

@@ -1,6 +1,6 @@
-/* A candidate of an election (SEMANTICS 31). What it writes may be sent any number of times: entering creates the key
- * only if it is not there, everything else only touches the key that was created at our revision. So an answer that was
- * lost is no question here; it is asked again. */
+/* A candidate of an election (SEMANTICS 31). All its writes are idempotent: entering creates the key only if it does
+ * not exist, and every other write changes only the key with our create revision. So a write whose response was lost is
+ * sent again. */
 #include "etcd/election.h"
 #include "etcd/backoff.h"
 #include "etcd/waiter.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Between two tries while etcd is away: its own calls have waited by then. */
+/* The wait between two attempts while etcd is unavailable, in addition to the waits inside the calls. */
 #define AGAIN_MIN_MS 50
 #define AGAIN_MAX_MS 1000
 
@@ -21,11 +21,11 @@ struct ew_election {
     ew_client *client;
     ew_session *session;
     char *prefix, *key;
-    bool stood;                /* the key may be there */
-    int64_t entered;           /* its create revision; 0: it is not known */
-    _Atomic int64_t revision;  /* the same while we lead */
-    int64_t deadline_ms;       /* of the call that waits */
-    interruption interruption; /* by ew_election_cancel */
+    bool stood;                /* the key may exist */
+    int64_t entered;           /* the create revision of the key; 0: not known */
+    _Atomic int64_t revision;  /* the same while this candidate is the leader, otherwise 0 */
+    int64_t deadline_ms;       /* of the blocking call */
+    interruption interruption; /* by ew_election_cancel, or by the end of the session */
 };
 
 /* ---- life ---- */
@@ -53,7 +53,7 @@ static void free_election(ew_election *e) {
 
 int election_check_name(ew_slice name, ew_error *err) {
     if (name.len == 0 || memchr(name.data, '\0', name.len))
-        return ew_fail(err, EW_ERR_INVALID, "election: its name is empty, or holds a NUL");
+        return ew_fail(err, EW_ERR_INVALID, "election: the name is empty or holds a NUL");
     return EW_OK;
 }
 
@@ -64,7 +64,7 @@ int ew_election_open(ew_election **out, ew_client *client, ew_session *session, 
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(session, err))
         return EW_ERR_INVALID;
     if (!client || !session)
-        return ew_fail(err, EW_ERR_INVALID, "election: no client, or no session");
+        return ew_fail(err, EW_ERR_INVALID, "election: no client or no session");
     int status = etcd_check_process(client, err);
     if (status == EW_OK)
         status = election_check_name(name, err);
@@ -133,9 +133,10 @@ static ew_keys own(const ew_election *e) {
 static int send_txn(ew_election *e, ew_txn *t, ew_result **out, ew_error *err) {
     int status = t ? ew_client_txn(e->client, t, out, err) : ew_fail(err, EW_ERR_NO_MEMORY, "election");
     ew_txn_free(t);
-    /* The only thing that is referred to and may be missing is the lease. */
-    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "election: the session's lease is gone")
-                                      : status;
+    /* NOT_FOUND can only mean the lease. */
+    return status == EW_ERR_NOT_FOUND
+               ? ew_fail(err, EW_ERR_SESSION_DONE, "election: the session's lease does not exist any more")
+               : status;
 }
 
 static ew_txn *if_entered(const ew_election *e) {
@@ -148,7 +149,8 @@ static ew_put_options with_lease(const ew_election *e) {
     return EW_PUT_OPTIONS(.lease = ew_session_lease(e->session));
 }
 
-/* Does something to our key, if it still is the one we created: `*held` tells. */
+/* Puts `value` to our key, or deletes it if `value` is NULL, if it is still the key that we created. `*held`: it was.
+ */
 static int change_key(ew_election *e, const ew_slice *value, bool *held, ew_error *err) {
     ew_result *r = NULL;
     ew_txn *t = if_entered(e);
@@ -168,7 +170,7 @@ static void leave(ew_election *e) {
     atomic_store(&e->revision, 0);
 }
 
-/* Creates the key, or finds the one that an earlier try, or an earlier campaign, has left. */
+/* Creates the key, or adopts the one that an earlier attempt or an earlier campaign has left. */
 static int enter(ew_election *e, ew_slice value, ew_error *err) {
     ew_result *r = NULL;
     const ew_put_options options = with_lease(e);
@@ -182,7 +184,7 @@ static int enter(ew_election *e, ew_slice value, ew_error *err) {
         return status;
     const ew_kv *there = ew_result_succeeded(r) ? NULL : ew_result_at(ew_result_op(r, 0), 0);
     if (!ew_result_succeeded(r) && !there)
-        status = ew_fail(err, EW_ERR_BAD_ANSWER, "election: a key that exists was not found");
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "election: invalid response: a key that exists was not found");
     else
         e->entered = there ? there->create_revision : ew_result_revision(r);
     bool held = true, other = there && (!ew_slice_equal(there->value, value) || there->lease != options.lease);
@@ -194,8 +196,8 @@ static int enter(ew_election *e, ew_slice value, ew_error *err) {
     return status;
 }
 
-/* Who stands right before us, and at which revision that was so: `*before` is NULL if nobody does, that is, if we lead.
- * A key of ours that is gone makes us enter again. */
+/* Reads the candidate directly before us into `*out`: `*before` is its key, or NULL if there is none, so that we are
+ * the leader. If our own key is gone, `entered` becomes 0, and the next step enters again. */
 static int look_before(ew_election *e, ew_result **out, const ew_kv **before, ew_error *err) {
     const ew_get_options last = EW_GET_OPTIONS(.limit = 1, .keys_only = true, .sort_by = EW_SORT_CREATE,
                                                .descending = true, .max_create_revision = e->entered - 1);
@@ -219,7 +221,7 @@ static int64_t left_ms(const ew_election *e) {
     return e->deadline_ms == INT64_MAX ? -1 : e->deadline_ms > now_ms ? e->deadline_ms - now_ms : 0;
 }
 
-/* Why not to go on waiting, or EW_OK. */
+/* Returns why the wait must end, or EW_OK. */
 static int reason_to_end(ew_election *e, ew_error *err) {
     int status = interruption_status(&e->interruption);
     if (status == EW_OK && left_ms(e) == 0)
@@ -235,7 +237,8 @@ static bool has_deletion(const ew_watch_batch *batch) {
     return false;
 }
 
-/* Waits until the key is deleted behind `revision`, or something else makes it worth to look again. */
+/* Waits until the key is deleted after `revision`. Also returns EW_OK if the watch was compacted: the caller reads
+ * again. */
 static int await_deletion(ew_election *e, ew_slice key, int64_t revision, ew_error *err) {
     ew_watch *watch;
     const ew_watch_options options = EW_WATCH_OPTIONS(.start_revision = revision + 1, .no_puts = true);
@@ -248,12 +251,12 @@ static int await_deletion(ew_election *e, ew_slice key, int64_t revision, ew_err
         status = ew_watch_next(watch, left_ms(e), &batch, err);
     interruption_use(&e->interruption, NULL);
     ew_watch_close(watch);
-    /* What was compacted away may have held the deletion. */
+    /* The deletion may be among the compacted events. */
     return status == EW_ERR_COMPACTED ? EW_OK : status;
 }
 
-/* What a call that is worth to be tried again has answered. CANCELLED is one that was interrupted: by whom, the loop
- * finds out, and if it was somebody else's ew_client_cancel, it is the caller's wish too. */
+/* Returns whether to try again after this status. CANCELLED: if our interruption caused it, the loop finds the reason;
+ * otherwise ew_client_cancel did, which ends the call. */
 static bool is_passing(ew_election *e, int status) {
     if (status == EW_ERR_CANCELLED || status == EW_ERR_TIMEOUT)
         return status == EW_ERR_TIMEOUT || interruption_status(&e->interruption) != EW_OK;
@@ -262,13 +265,13 @@ static bool is_passing(ew_election *e, int status) {
 
 static void pause_before_next(ew_election *e, backoff *again, int status) {
     int64_t ms = backoff_next_ms(again), left = left_ms(e);
-    log_fields(EW_LOG_DEBUG, NULL, "election", "again", {"error", ew_errname(status), 0}, {"in_ms", NULL, ms});
+    log_fields(EW_LOG_DEBUG, NULL, "election", "trying again", {"error", ew_errname(status), 0}, {"in_ms", NULL, ms});
     interruption_sleep(&e->interruption, left >= 0 && left < ms ? left : ms);
 }
 
 /* ---- campaign ---- */
 
-/* One step nearer to leading: EW_OK, and `revision` set when it does. */
+/* Takes the next step towards leadership. EW_OK, with `revision` set if this candidate is the leader now. */
 static int advance(ew_election *e, ew_slice value, ew_error *err) {
     if (e->entered == 0)
         return enter(e, value, err);
@@ -283,8 +286,8 @@ static int advance(ew_election *e, ew_slice value, ew_error *err) {
     return status;
 }
 
-/* Nobody is to wait for who does not. By its name the key is ours, also if we never learned that it was created. One
- * that cannot be deleted now is left to the lease. */
+/* Deletes our key, so that other candidates need not wait for it. Its name contains our lease, so the key is ours even
+ * if its creation was never confirmed. If it cannot be deleted, it expires with the lease. */
 static void give_up(ew_election *e) {
     ew_error err;
     leave(e);
@@ -292,7 +295,7 @@ static void give_up(ew_election *e) {
         return;
     int status = ew_client_delete(e->client, own(e), false, NULL, &err);
     if (status != EW_OK)
-        log_fields(EW_LOG_WARN, NULL, "election", "a candidate's key is left to its lease",
+        log_fields(EW_LOG_WARN, NULL, "election", "the candidate's key cannot be deleted; it expires with its lease",
                    {"error", ew_errname(status), 0}, {"detail", err.detail, 0});
     e->stood = status != EW_OK;
 }
@@ -306,7 +309,7 @@ int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_
         return status;
     backoff_init(&again, AGAIN_MIN_MS, AGAIN_MAX_MS);
     e->deadline_ms = waiter_deadline_ms(timeout_ms);
-    leave(e); /* what an earlier campaign has left is looked for */
+    leave(e); /* enter() adopts a key of an earlier campaign */
     while ((status = reason_to_end(e, err)) == EW_OK && e->revision == 0) {
         status = advance(e, value, err);
         if (status == EW_OK) {
@@ -326,7 +329,7 @@ int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_
 
 static int lost(ew_election *e, ew_error *err) {
     leave(e);
-    return ew_fail(err, EW_ERR_LEADERSHIP_LOST, "election %s: the key is not the one that was elected", e->prefix);
+    return ew_fail(err, EW_ERR_LEADERSHIP_LOST, "election %s: the elected key was deleted or replaced", e->prefix);
 }
 
 int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {

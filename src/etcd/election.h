@@ -1,4 +1,4 @@
-/* What candidates and observers of elections share. */
+/* Functions that candidates and observers of elections share. */
 #ifndef ETCD_ELECTION_H
 #define ETCD_ELECTION_H
 
@@ -8,7 +8,7 @@
 
 int election_check_name(ew_slice name, ew_error *err);
 
-/* What the keys of an election begin with, to be freed; NULL when out of memory. */
+/* Returns the prefix of an election's keys, which the caller frees; NULL when out of memory. */
 char *election_prefix(ew_slice name);
 
 #endif

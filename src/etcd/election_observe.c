@@ -1,5 +1,5 @@
-/* Looking on at an election: reads who leads, and watches for what can change that: the leader's own key, or, while
- * nobody leads, all keys. */
+/* An observer of an election: reads the leader, and watches the keys that can change it: the leader's key, or all keys
+ * while there is no leader. */
 #include "etcd/election.h"
 #include "etcd/waiter.h"
 
@@ -10,10 +10,10 @@
 struct ew_observer {
     ew_client *client;
     char *prefix;
-    ew_result *leader;             /* as last read; without a key if nobody led; NULL: is to be read */
-    ew_watch *watch;               /* for what comes behind it; NULL: is to be opened */
-    bool told;                     /* of anything yet */
-    int64_t told_create, told_mod; /* of the last one that was told of; 0: nobody */
+    ew_result *leader;                     /* as last read; without a key if there was no leader; NULL: must be read */
+    ew_watch *watch;                       /* for changes after that read; NULL: must be opened */
+    bool reported;                         /* a leader, or its absence, was reported */
+    int64_t reported_create, reported_mod; /* the revisions of the leader that was reported last; 0: no leader */
     interruption interruption;
 };
 
@@ -36,7 +36,7 @@ int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_err
     if (status == EW_OK && ew_result_count(*out) == 0) {
         ew_result_free(*out);
         *out = NULL;
-        status = ew_fail(err, EW_ERR_NOT_FOUND, "election %s: nobody leads", prefix);
+        status = ew_fail(err, EW_ERR_NOT_FOUND, "election %s: no leader", prefix);
     }
     free(prefix);
     return status;
@@ -69,7 +69,7 @@ int ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_err
     return EW_OK;
 }
 
-/* What was read, and the watch behind it, are of no use any more. */
+/* Drops the leader that was read, and the watch, so that both are made again. */
 static void forget(ew_observer *o) {
     interruption_use(&o->interruption, NULL);
     ew_watch_close(o->watch);
@@ -93,13 +93,13 @@ void ew_observer_cancel(ew_observer *o) {
     interruption_cancel(&o->interruption);
 }
 
-/* Whether this is news; then it will not be again. */
+/* Returns whether this differs from the last report, and notes it as reported. */
 static bool is_news(ew_observer *o, const ew_kv *kv) {
     int64_t create = kv ? kv->create_revision : 0, mod = kv ? kv->mod_revision : 0;
-    bool same = o->told && o->told_create == create && o->told_mod == mod;
-    o->told = true;
-    o->told_create = create;
-    o->told_mod = mod;
+    bool same = o->reported && o->reported_create == create && o->reported_mod == mod;
+    o->reported = true;
+    o->reported_create = create;
+    o->reported_mod = mod;
     return !same;
 }
 
@@ -113,7 +113,8 @@ static int open_watch(ew_observer *o, ew_error *err) {
     return status;
 }
 
-/* What has come on the watch: a new value of the leader (true), or a reason to read again. */
+/* Handles a batch of the watch. True: `*leader` is a new value of the leader's key. Otherwise the leader may have
+ * changed and must be read again. */
 static bool take_batch(ew_observer *o, const ew_watch_batch *batch, ew_kv *leader) {
     bool led = ew_result_count(o->leader) > 0;
     const ew_watch_event *last = NULL;
@@ -130,7 +131,7 @@ static bool take_batch(ew_observer *o, const ew_watch_batch *batch, ew_kv *leade
     return is_news(o, leader);
 }
 
-/* EW_OK, and `*news` if `*leader` is some. */
+/* Takes one step. EW_OK, with `*news` set if `*leader` must be reported. */
 static int next_step(ew_observer *o, int64_t timeout_ms, ew_kv *leader, bool *news, ew_error *err) {
     if (!o->leader) {
         int status = read_leader(o->client, o->prefix, &o->leader, err);
@@ -148,7 +149,7 @@ static int next_step(ew_observer *o, int64_t timeout_ms, ew_kv *leader, bool *ne
     if (status == EW_OK) {
         *news = take_batch(o, &batch, leader);
     } else if (status != EW_ERR_TIMEOUT && status != EW_ERR_CANCELLED) {
-        forget(o); /* the watch is over: what it would have told is read */
+        forget(o); /* the watch ended: read the leader again */
         status = status == EW_ERR_COMPACTED ? EW_OK : status;
     }
     return status;

@@ -9,14 +9,14 @@ static int malformed(const char *text, const char *why, ew_error *err) {
     return ew_fail(err, EW_ERR_INVALID, "endpoint \"%s\": %s", text, why);
 }
 
-/* NULL if the text is a port. */
+/* Returns NULL if the text is a port, otherwise the mistake. */
 static const char *port_problem(const char *text, int *port) {
     size_t digits = strspn(text, "0123456789");
     if (digits == 0 || text[digits] != '\0')
         return "the port is not a number";
     text += strspn(text, "0");
     if (text[0] == '\0')
-        return "port 0 cannot be connected to";
+        return "port 0 is invalid";
     if (strlen(text) > 5 || atoi(text) > 65535)
         return "port above 65535";
     *port = atoi(text);
@@ -41,7 +41,7 @@ static int parse_unix(endpoint *e, const char *text, ew_error *err) {
     return EW_OK;
 }
 
-/* The host is named in every request, whose headers take nothing else. */
+/* Every request names the host in a header, which must be printable. */
 static bool is_printable(const char *text) {
     bool printable = true;
     for (; *text; text++)
@@ -56,38 +56,38 @@ static int parse_host(endpoint *e, const char *text, const char *host, size_t le
         len -= 2;
     }
     if (len == 0)
-        return malformed(text, "there is no host: want host:port", err);
+        return malformed(text, "no host: want host:port", err);
     if (len >= sizeof e->host)
         return malformed(text, "the host is too long", err);
     memcpy(e->host, host, len);
     e->host[len] = '\0';
     e->kind = kind_of(e->host, brackets);
     if (e->kind == ENDPOINT_NAME && strpbrk(e->host, ":[]"))
-        return malformed(text, "this is no host name; IPv6 addresses are written [::1]:2379", err);
+        return malformed(text, "not a host name; IPv6 addresses are written [::1]:2379", err);
     if (e->kind == ENDPOINT_NAME && (strpbrk(e->host, "/?#%\\\"<>") || !is_printable(e->host)))
-        return malformed(text, "this is no host name", err);
+        return malformed(text, "not a host name", err);
     if (e->kind == ENDPOINT_IPV6 && inet_pton(AF_INET6, e->host, &(struct in6_addr){0}) != 1)
-        return malformed(text, "this is no IPv6 address", err);
+        return malformed(text, "not an IPv6 address", err);
     return EW_OK;
 }
 
-/* `rest` is what stands behind the scheme. */
+/* `rest` is the text after the scheme. */
 static int parse_tcp(endpoint *e, const char *text, const char *rest, ew_error *err) {
     const char *colon = strrchr(rest, ':'), *bracket = strrchr(rest, ']');
     if (!colon || (bracket && bracket > colon))
-        return malformed(text, "there is no port: want host:port", err);
+        return malformed(text, "no port: want host:port", err);
     const char *problem = port_problem(colon + 1, &e->port);
     return problem ? malformed(text, problem, err) : parse_host(e, text, rest, (size_t)(colon - rest), err);
 }
 
-/* The text without a path that says nothing: etcd's own tools print and take "http://host:2379/". */
+/* Allows one slash at the end: etcd's own tools print and accept "http://host:2379/". */
 static int parse_url(endpoint *e, char *text, char *rest, ew_error *err) {
     size_t len = strlen(rest);
     bool slash = len > 0 && rest[len - 1] == '/';
     if (slash)
         rest[len - 1] = '\0';
     if (strchr(rest, '/'))
-        return malformed(text, "a path is of no use here: want host:port", err);
+        return malformed(text, "a path is not allowed: want host:port", err);
     return parse_tcp(e, text, rest, err);
 }
 
@@ -98,14 +98,14 @@ int endpoint_parse(endpoint *e, const char *given, ew_error *err) {
     if (at)
         return ew_fail(err, EW_ERR_INVALID, "endpoint \"...%s\": credentials belong in user and password", at);
     if (strpbrk(given, " \t"))
-        return malformed(given, "there is a blank in it; endpoints are separated by commas", err);
+        return malformed(given, "blanks are not allowed; separate endpoints by commas", err);
     if (!scheme_end)
         return parse_tcp(e, given, given, err);
     size_t scheme = (size_t)(scheme_end - given);
     e->plain = scheme == 4 && strncmp(given, "http", 4) == 0;
     e->tls = scheme == 5 && strncmp(given, "https", 5) == 0;
     if (!e->plain && !e->tls)
-        return malformed(given, "unknown scheme: want http:// or https://, or none", err);
+        return malformed(given, "unknown scheme: want http://, https:// or no scheme", err);
     char *text = strdup(given);
     if (!text)
         return ew_fail(err, EW_ERR_NO_MEMORY, "endpoints");

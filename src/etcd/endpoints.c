@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define ENDPOINTS_MAX 64
-#define ADDRESSES_MAX 32 /* of one name */
+#define ADDRESSES_MAX 32 /* of one host name */
 
 /* ---- names ---- */
 
@@ -14,7 +14,8 @@ static int compare_addresses(const void *a, const void *b) {
     return strcmp(((const endpoint_address *)a)->text, ((const endpoint_address *)b)->text);
 }
 
-/* In order, so that the same addresses in another order are no change. */
+/* Sorts the addresses, so that another order of the same addresses is not a change. Removes duplicates; returns how
+ * many are left. */
 static size_t sort_addresses(endpoint_address *list, size_t count) {
     size_t kept = 0;
     qsort(list, count, sizeof *list, compare_addresses);
@@ -69,7 +70,7 @@ void endpoints_inherit(endpoints *e, endpoints *from) {
     }
 }
 
-/* ---- the whole ---- */
+/* ---- the whole list ---- */
 
 /* Removes blanks around the word. */
 static char *trim(char *word) {
@@ -79,7 +80,7 @@ static char *trim(char *word) {
     return word;
 }
 
-/* One comma at the end of the list is allowed. Any other empty entry is an endpoint that got lost. */
+/* One comma at the end of the list is allowed. Any other empty entry is an error: an endpoint may be missing there. */
 static int parse_all(endpoint *list, size_t *count, char *text, ew_error *err) {
     char *rest = text, *word;
     *count = 0;
@@ -88,9 +89,9 @@ static int parse_all(endpoint *list, size_t *count, char *text, ew_error *err) {
         if (word[0] == '\0' && !rest && *count > 0)
             continue;
         if (word[0] == '\0' && !rest)
-            return ew_fail(err, EW_ERR_INVALID, "endpoints: none is given");
+            return ew_fail(err, EW_ERR_INVALID, "endpoints: empty");
         if (word[0] == '\0')
-            return ew_fail(err, EW_ERR_INVALID, "endpoints: entry %zu is empty: there is a comma too many", *count + 1);
+            return ew_fail(err, EW_ERR_INVALID, "endpoints: entry %zu is empty: one comma too many", *count + 1);
         if (*count == ENDPOINTS_MAX)
             return ew_fail(err, EW_ERR_INVALID, "endpoints: more than %d", ENDPOINTS_MAX);
         int status = endpoint_parse(&list[(*count)++], word, err);

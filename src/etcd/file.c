@@ -15,7 +15,7 @@ static int read_all(int fd, char *to, size_t size) {
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n == 0 ? EIO : errno; /* it became shorter */
+            return n == 0 ? EIO : errno; /* the file became shorter */
         have += (size_t)n;
     }
     return 0;

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-/* The clients that are open, and the process that opened the last one. */
+/* The number of open clients, and the process that opened the last one. */
 static atomic_int open_count;
 static _Atomic(pid_t) opener;
 
@@ -12,8 +12,8 @@ int forked_check(pid_t owner, ew_error *err) {
     if (owner == getpid())
         return EW_OK;
     return ew_fail(err, EW_ERR_STATE,
-                   "this process was made by fork() from the one that opened the client, process %d; "
-                   "gRPC does not survive that: exec first, or open the client after fork()",
+                   "process %d opened the client, and this process was made by fork(), which gRPC does not support; "
+                   "call exec first, or open the client after fork()",
                    (int)owner);
 }
 

@@ -1,5 +1,6 @@
-/* A process that was forked off has its parent's objects and none of its threads: gRPC would wait for them for ever. So
- * what is made from a client remembers its process, and is refused in any other before it takes a lock. */
+/* Refuses the use of a client in a child process. After fork() a child has its parent's objects but not its threads,
+ * and gRPC would wait for these for ever. So a client stores the id of its process; each function checks it before it
+ * takes a lock. */
 #ifndef ETCD_FORKED_H
 #define ETCD_FORKED_H
 
@@ -7,11 +8,11 @@
 
 #include <sys/types.h>
 
-/* EW_OK, or EW_ERR_STATE in a child of the process with that number. */
+/* Returns EW_OK in the process `owner`, otherwise EW_ERR_STATE. */
 int forked_check(pid_t owner, ew_error *err);
 
-/* The same for another client: while its parent's are open, a child cannot have one. Afterwards it counts as open until
- * forked_closed. */
+/* Checks whether this process may open a client: a child may not while it has open clients of its parent. On success
+ * the client counts as open until forked_closed. */
 int forked_open(ew_error *err);
 void forked_closed(void);
 

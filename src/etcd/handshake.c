@@ -18,7 +18,7 @@
 
 /* ---- a socket ---- */
 
-/* The socket, or -1 and errno. */
+/* Returns the connected socket, or -1 and errno. */
 static int connect_or_close(int fd, const struct sockaddr *address, socklen_t size) {
     if (connect(fd, address, size) == 0)
         return fd;
@@ -44,12 +44,12 @@ static int connect_tcp(const target *t) {
     bool is_v4 = inet_pton(AF_INET, t->address, &v4.sin_addr) == 1;
     errno = EAFNOSUPPORT;
     if (!is_v4 && inet_pton(AF_INET6, t->address, &v6.sin6_addr) != 1)
-        return -1; /* with a zone */
+        return -1; /* an IPv6 address with a zone */
     const struct timeval limit = {.tv_usec = STEP_MS * 1000};
     int fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* of connect, too */
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* also limits connect */
     const struct sockaddr *address = is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
     return connect_or_close(fd, address, is_v4 ? sizeof v4 : sizeof v6);
 }
@@ -66,11 +66,11 @@ static int connect_to(const target *t) {
 
 /* ---- HTTP/2 in plain text ---- */
 
-/* What a client begins with, and its settings: none. */
+/* The connection preface of a client, with an empty SETTINGS frame. */
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0";
-#define PREFACE_LEN (sizeof preface) /* with the NUL that ends the frame's header */
+#define PREFACE_LEN (sizeof preface) /* with the final NUL, which is part of the frame's header */
 
-/* A frame's header has its type at 3; a server begins with settings. */
+/* Byte 3 of a frame's header is its type; a server begins with SETTINGS. */
 static bool are_settings(const unsigned char *frame, long len) {
     return len >= 4 && frame[3] == 4;
 }
@@ -91,13 +91,13 @@ static bool speaks_plain_text(const target *t) {
 typedef struct attempt {
     const target *target;
     const ew_options *options;
-    char host[256]; /* that the certificate must carry */
+    char host[256]; /* the name that the certificate must have */
     SSL *ssl;
     char *out;
     size_t size;
 } attempt;
 
-/* The host of "host:port", without brackets. */
+/* Sets `host` to server_name, or to the host of "host:port" without brackets. */
 static void find_host(attempt *a) {
     const char *name = ew_options_text(a->options, "server_name");
     snprintf(a->host, sizeof a->host, "%s", name[0] ? name : a->target->authority);
@@ -122,7 +122,7 @@ static void load_files(SSL_CTX *context, const ew_options *o) {
     }
 }
 
-/* The text of what OpenSSL met last; NULL if it was the connection that ended, or time. */
+/* Returns the text of OpenSSL's last error; NULL if the connection ended or timed out. */
 static const char *problem(void) {
     unsigned long code = ERR_peek_last_error();
     bool lost =
@@ -160,7 +160,7 @@ static void write_names(attempt *a, X509 *x) {
     snprintf(a->out, a->size, "TLS: its certificate is for %s, not for %s", list[0] ? list : "no host", a->host);
 }
 
-/* Whether the server's certificate is good. */
+/* Returns whether the server's certificate is valid and has the right name; if not, writes the reason. */
 static bool check_certificate(attempt *a) {
     X509 *x = SSL_get1_peer_certificate(a->ssl);
     long result = SSL_get_verify_result(a->ssl);
@@ -175,7 +175,7 @@ static bool check_certificate(attempt *a) {
     return good;
 }
 
-/* A server that refuses the client says so only when the client believes to be connected. */
+/* With TLS 1.3, a server can refuse the client after the client has finished the handshake. So this reads once more. */
 static void check_client(attempt *a) {
     unsigned char frame[9];
     ERR_clear_error();
@@ -184,14 +184,15 @@ static void check_client(attempt *a) {
     const char *what = problem();
     if (what && is_alert())
         snprintf(a->out, a->size, "TLS: the server %s: %s",
-                 ew_options_text(a->options, "cert_file")[0] ? "refuses cert_file" : "wants a client's cert_file",
+                 ew_options_text(a->options, "cert_file")[0] ? "refuses cert_file"
+                                                             : "requires a client certificate (cert_file)",
                  what);
 }
 
 static void explain_failure(attempt *a) {
     const char *what = problem();
     if (what && is_alert() && !ew_options_text(a->options, "cert_file")[0])
-        snprintf(a->out, a->size, "TLS: the server refuses (has it been given a cert_file?): %s", what);
+        snprintf(a->out, a->size, "TLS: the server refuses (it may require a client certificate, cert_file): %s", what);
     else if (what && is_alert())
         snprintf(a->out, a->size, "TLS: the server refuses: %s", what);
     else if (speaks_plain_text(a->target))
@@ -207,15 +208,15 @@ static void try_tls(attempt *a) {
         check_client(a);
 }
 
-/* Whether a server that a client speaks to in plain text wants TLS: its answer to a handshake is one. */
+/* Finds out whether the server requires TLS although the client uses plain text: whether it answers a TLS handshake. */
 static void try_plain_text(attempt *a) {
     if (SSL_connect(a->ssl) == 1 || (problem() && is_alert()))
-        snprintf(a->out, a->size, "TLS: the server wants it, and it is off (https:// or ca_file turn it on)");
+        snprintf(a->out, a->size, "TLS: the server requires TLS, but it is off; https:// or ca_file turn it on");
 }
 
 static void try_by(attempt *a, bool tls, SSL_CTX *context, int fd) {
     static const unsigned char http2[] = "\2h2";
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL); /* it is looked at afterwards */
+    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL); /* check_certificate verifies it */
     if (tls)
         load_files(context, a->options);
     a->ssl = SSL_new(context);

@@ -1,4 +1,4 @@
-/* The thread that tries handshakes. It ends by itself: when the client is closed meanwhile, it frees what it has. */
+/* The thread that tries handshakes. It is detached: if the client is closed meanwhile, the thread frees the data. */
 #include "etcd/detached.h"
 #include "etcd/handshake.h"
 
@@ -9,13 +9,13 @@
 #include <string.h>
 
 typedef struct one {
-    target target; /* with texts of its own */
+    target target; /* owns its texts */
     bool wanted;
     char result[160];
 } one;
 
 struct handshakes {
-    atomic_int users; /* the thread, and who waits for it */
+    atomic_int users; /* the thread and its starter */
     atomic_bool done;
     bool tls;
     ew_options *options;

@@ -12,58 +12,57 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How long an endpoint has to say who it is. */
+/* How long an identity query may take. */
 #define ASK_MS 2000
-/* How long those that neither answer nor refuse can keep the first call waiting, which is never more than half of its
- * time. */
+/* How long endpoints that neither answer nor refuse can delay the first call; never more than half of its time. */
 #define ASK_ALL_MS 2000
-/* How long the question why there is no connection may take. */
+/* How long the queries of inquiry_new_why may take. */
 #define WHY_MS 500
-/* And how long what is tried without gRPC, looked at this often. */
+/* How long the handshakes without gRPC may take, and how often to check whether they are done. */
 #define HANDSHAKES_MS      1000
 #define HANDSHAKES_LOOK_MS 10
-/* How often those that are not connected are greeted, and how long that takes at most. */
+/* How often identity_greet makes unconnected backends connect, and how long that may take. */
 #define GREET_MS 1000
 
-/* One call of MemberList. */
+/* One identity query: a call of MemberList. */
 typedef struct question {
     queue_tag tag; /* first */
     inquiry *all;
     backend *to;
     const target *target;
-    unsigned seen; /* of the connection before the question */
+    unsigned seen; /* backend_seen before the query */
     grpc_call *call;
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
     grpc_byte_buffer *sending, *answer;
     grpc_status_code code;
     grpc_slice text;
-    uint64_t cluster; /* 0: it has not said */
-    bool starved;     /* or there was no memory for what it said */
+    uint64_t cluster; /* the cluster in the response; 0: none */
+    bool starved;     /* no memory to unpack the response */
 } question;
 
 struct inquiry {
-    queue_tag tag;               /* first: of the wait for handshakes */
-    queue_background background; /* of a greeting */
+    queue_tag tag;               /* first: for the wait for handshakes */
+    queue_background background; /* for identity_greet */
     ew_client *client;
     connection_set *set;
     connection kind;
     etcd_queue *queue;
     grpc_slice token;
-    bool why; /* or whose they are */
+    bool why; /* made by inquiry_new_why */
     inquiry_fn fn;
     void *arg;
     size_t count;
     atomic_size_t open;
-    question *asked; /* the one that it is about */
+    question *asked; /* the backend that the caller wants to use */
     handshakes *handshakes;
-    int64_t handshakes_ms; /* when they have taken too long */
+    int64_t handshakes_ms; /* their deadline */
     question list[];
 };
 
-/* ---- the answers ---- */
+/* ---- the responses ---- */
 
-/* Of the answer only the header is looked at, which every response has; this is the one that has nothing else. */
+/* Only the header of the response is read. CompactionResponse is the message that has only a header. */
 static uint64_t read_cluster(question *q) {
     bytes_view view;
     int status = EW_OK;
@@ -87,7 +86,7 @@ static size_t count_of(const inquiry *i, uint64_t cluster) {
     return n;
 }
 
-/* The cluster of more than half of those that answered; 0 if there is none. */
+/* Returns the cluster of more than half of the endpoints that answered; 0 if there is none. */
 static uint64_t majority(const inquiry *i) {
     uint64_t found = 0;
     for (size_t k = 0; k < i->count && found == 0; k++) {
@@ -127,7 +126,7 @@ static void add_clusters(const inquiry *i, reason_list *l) {
     }
 }
 
-/* The client's cluster; 0 if it cannot be told. */
+/* Returns the client's cluster; 0 if it cannot be decided. */
 static uint64_t decide(const inquiry *i) {
     uint64_t ours = 0, found = majority(i);
     if (found == 0 || atomic_compare_exchange_strong(&i->client->cluster_id, &ours, found))
@@ -143,16 +142,16 @@ static int status_of(const question *q, char *text, size_t size) {
 static int fail_unanswered(const question *q, char *text, size_t size) {
     int status = status_of(q, text, size);
     if (q->starved)
-        return EW_ERR_UNAVAILABLE; /* for the moment */
+        return EW_ERR_UNAVAILABLE; /* temporary */
     if (q->code == GRPC_STATUS_OK) {
-        snprintf(text, size, "member list: the answer does not name its cluster");
+        snprintf(text, size, "member list: response without a cluster id");
         return EW_ERR_BAD_ANSWER;
     }
     return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
-/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet.
- * The endpoint is used then: the call that follows has a token, and its answer names the cluster. */
+/* Newer releases of etcd answer only authenticated users (ETCD P15), and the token may be old or missing. Then the
+ * endpoint is used all the same: the following call has a token, and its response names the cluster. */
 static bool is_for_users(const question *q) {
     char text[512];
     int status = status_of(q, text, sizeof text);
@@ -218,7 +217,7 @@ static void explain(const inquiry *i, char *text, size_t size) {
         final &= add_reason(i, &i->list[k], &l);
     if (i->set->targets.unknown[0])
         reason_add(&l, NULL, i->set->targets.unknown);
-    /* Where a connection came about and was closed, renewed certificates may do. */
+    /* Where a connection was made and then closed, new certificates may help. */
     bool renewed = i->handshakes && connection_renew(i->client);
     atomic_store(&i->client->refused, final && !renewed);
 }
@@ -259,7 +258,7 @@ static void finish(inquiry *i) {
     free_inquiry(i);
 }
 
-/* ---- what gRPC does not say ---- */
+/* ---- handshakes without gRPC ---- */
 
 static void look_at_handshakes(inquiry *i);
 
@@ -273,13 +272,13 @@ static void on_looked(queue_tag *tag, bool ok) {
 }
 
 static void look_at_handshakes(inquiry *i) {
-    grpc_channel *nowhere = i->set->nowhere; /* a timer, as nothing happens there */
+    grpc_channel *nowhere = i->set->nowhere; /* used as a timer: a lame channel never changes its state */
     i->tag.done = on_looked;
     queue_watch(i->queue, nowhere, grpc_channel_check_connectivity_state(nowhere, 0),
                 etcd_now_ms() + HANDSHAKES_LOOK_MS, &i->tag);
 }
 
-/* Whether there is something to be tried. */
+/* Starts handshakes with the endpoints whose reason is not clear. False: there are none, or no memory or thread. */
 static bool start_handshakes(inquiry *i) {
     bool any = false, *wanted = calloc(i->count, sizeof *wanted);
     for (size_t k = 0; wanted && k < i->count; k++) {
@@ -289,7 +288,7 @@ static bool start_handshakes(inquiry *i) {
         any |= wanted[k];
     }
     if (any)
-        i->handshakes = handshakes_start(&i->set->targets, wanted, i->client->makings.tls, i->client->options);
+        i->handshakes = handshakes_start(&i->set->targets, wanted, i->client->config.tls, i->client->options);
     free(wanted);
     i->handshakes_ms = etcd_now_ms() + HANDSHAKES_MS;
     return i->handshakes != NULL;
@@ -395,8 +394,8 @@ static void start(inquiry *i, question *q, uint32_t flags) {
     queue_start(q->call, ops, 6, &q->tag);
 }
 
-/* The queue's thread may already be taking the first answers while the last question is being asked; with the last
- * answer the inquiry is gone. */
+/* The queue's thread may handle the first responses while the last query is being sent; after the last response the
+ * inquiry is freed. So `i` must not be used after the loop. */
 void inquiry_start(inquiry *i, inquiry_fn fn, void *arg) {
     size_t count = i->count;
     i->fn = fn;
@@ -410,7 +409,7 @@ static void cancel_greeting(queue_background *work) {
     inquiry_cancel((inquiry *)(void *)((char *)work - offsetof(inquiry, background)));
 }
 
-/* It waits for the connection, because it is there to make it. */
+/* Sends a query that waits for the connection: its purpose is to make the channel connect. */
 static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q) {
     enum { WAIT = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET };
     inquiry *i = make(client, set, method, q, 1);
@@ -441,7 +440,7 @@ void inquiry_cancel(inquiry *i) {
         grpc_call_cancel(i->list[k].call, NULL);
 }
 
-/* ---- for who waits ---- */
+/* ---- blocking ---- */
 
 typedef struct explanation {
     bool here;

@@ -1,9 +1,9 @@
-/* Which cluster an endpoint belongs to, and why one cannot be used: found out by a status call, which every member
- * answers by itself and to everybody.
+/* Finds out which cluster an endpoint belongs to, and why an endpoint cannot be used, with identity queries: MemberList
+ * calls, of which only the response's header is read.
  *
- * The cluster of a client is decided by the first inquiry, which asks all of the endpoints: those that answer must name
- * one cluster, or more than half of them must; otherwise nothing is sent at all (EW_ERR_WRONG_CLUSTER). From then on an
- * endpoint of another cluster is left, with an error in the log, and asked again every 30 s. */
+ * The first inquiry decides the client's cluster. It asks all endpoints; more than half of those that answer must name
+ * the same cluster, otherwise nothing else is sent (EW_ERR_WRONG_CLUSTER). After that, an endpoint of another cluster
+ * is not used: an error is logged, and the endpoint is asked again every 30 s. */
 #ifndef ETCD_IDENTITY_H
 #define ETCD_IDENTITY_H
 
@@ -11,35 +11,38 @@
 
 typedef struct inquiry inquiry;
 
-/* EW_OK: at least one endpoint is ours, and perhaps the one that was asked about. EW_ERR_UNAVAILABLE: that one is not
- * to be used now. EW_ERR_WRONG_CLUSTER: none of them is, or nobody can tell which. EW_ERR_UNAUTHENTICATED: it answers
- * only with a token. Another error is the server's. The inquiry is freed after it. */
+/* Gets the result. EW_OK: at least one endpoint belongs to the client's cluster, perhaps the one that was asked about.
+ * EW_ERR_UNAVAILABLE: that endpoint cannot be used now. EW_ERR_WRONG_CLUSTER: no endpoint belongs to the client's
+ * cluster, or the cluster cannot be decided. EW_ERR_UNAUTHENTICATED: the endpoint answers only with a token. Another
+ * error is the server's. The inquiry is freed after the callback. */
 typedef void (*inquiry_fn)(void *arg, int status, const char *detail);
 
-/* Asks the backend `which`, or all while the client's cluster is not decided, over the method's kind of connection, and
- * gives up at `until_ms` at the latest. NULL when out of memory. */
+/* Makes an inquiry that asks the backend `which`, or all backends while the client's cluster is not decided, over the
+ * method's kind of connection. It ends at `until_ms` at the latest. Returns NULL when out of memory. */
 inquiry *inquiry_new(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q,
                      grpc_slice token, int64_t until_ms);
 
-/* Asks all of them why they cannot be used: EW_ERR_UNAVAILABLE, and `detail` lists each with its reason. Takes half a
- * second at most. NULL when out of memory, or when there are none. */
+/* Makes an inquiry that asks all backends why they cannot be used: EW_ERR_UNAVAILABLE, and `detail` lists each endpoint
+ * with its reason. The queries take half a second at most. Returns NULL when out of memory, or without backends. */
 inquiry *inquiry_new_why(ew_client *client, connection_set *set, etcd_method method, etcd_queue *q);
 
-/* How often those that wait for a connection ask it. */
+/* How often calls and streams that wait for a connection make such an inquiry. */
 #define WHY_INTERVAL_MS 1000
 
-/* Begins. A step of its own, so that the pointer is known before the answer comes, on the queue's thread. */
+/* Starts an inquiry. Separate from its making, so that the caller has the pointer before `fn` is called on the queue's
+ * thread. */
 void inquiry_start(inquiry *i, inquiry_fn fn, void *arg);
 
-/* With a connection to `which`: asks those that are not connected or verified, too, now and then, without anybody
- * waiting for it. A channel moves only while a thread is in a queue that knows it, so without this a member that has
- * come back would not be used before the others are gone. Not before the client's cluster is decided. */
+/* To be called with a connection to `which`: from time to time makes the other backends connect and verify their
+ * cluster, in the background. A channel makes progress only while a thread polls a queue that has a call on it. So
+ * without this, a member that is available again would not be used until the other members fail. Does nothing until the
+ * client's cluster is decided. */
 void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q);
 
-/* Asks it to end early. Any thread, until its function has been called. */
+/* Asks an inquiry to end early. Any thread, until its callback has been called. */
 void inquiry_cancel(inquiry *i);
 
-/* Writes why there is no connection, for a caller that waits: it runs the queue, for half a second at most. */
+/* Writes to `out` why there is no connection. Blocks: runs the queue until the inquiry of inquiry_new_why has ended. */
 void identity_explain(ew_client *client, etcd_queue *q, etcd_method method, char *out, size_t size);
 
 #endif

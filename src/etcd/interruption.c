@@ -36,7 +36,7 @@ void interruption_session_done(interruption *i) {
     interrupt(i, &i->session_done);
 }
 
-/* The end of the session comes first: it is final. */
+/* The end of the session takes precedence, since it is final. */
 int interruption_status(interruption *i) {
     pthread_mutex_lock(&i->lock);
     int status = i->session_done ? EW_ERR_SESSION_DONE : i->cancelled ? EW_ERR_CANCELLED : EW_OK;

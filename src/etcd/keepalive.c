@@ -8,22 +8,22 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { ANSWER_MS = 10000 }; /* how long an answer is waited for, unless a third of the TTL is less */
+enum { ANSWER_MS = 10000 }; /* how long to wait for a response, unless a third of the TTL is less */
 
 struct keepalive {
     ew_client *client;
-    etcd_task *task; /* of the loop that it runs on */
+    etcd_task *task; /* that it belongs to */
     int64_t lease;
     int64_t ttl_ms;
-    int64_t alive_ms; /* when the last answered keepalive was sent: the lease lives a TTL from there at least */
-    int64_t sent_ms;  /* of the one that is not answered yet */
-    int64_t next_ms;  /* when to send the next, to give up on the one under way, or to open the stream again */
+    int64_t alive_ms; /* when the last answered keepalive was sent: the lease lives for a TTL from then at least */
+    int64_t sent_ms;  /* when the keepalive that is not answered yet was sent */
+    int64_t next_ms;  /* when to send the next keepalive, to stop waiting for a response, or to open the stream again */
     etcd_stream *stream;
     backoff backoff;
-    bool waiting;   /* for an answer */
-    bool cancelled; /* the stream, because it went silent */
+    bool waiting;   /* for a response */
+    bool cancelled; /* the stream was cancelled, because no valid response came */
     bool stopping;
-    bool gone; /* etcd said so */
+    bool gone; /* etcd does not know the lease */
 };
 
 int64_t keepalive_now_ms(void) {
@@ -62,14 +62,14 @@ static void on_message(void *arg, ew_slice bytes) {
     Pb__LeaseKeepAliveResponse *r = unpack_message(&pb__lease_keep_alive_response__descriptor, bytes, &status);
     if (!keepalive_answers(r, k->lease) || !k->waiting ||
         !connection_is_same_cluster(k->client, r->header->cluster_id)) {
-        /* Nothing that we asked for: such a stream cannot be trusted to say that the lease lives. */
+        /* An unexpected response: such a stream cannot prove that the lease lives. */
         const char *what =
-            status == EW_ERR_NO_MEMORY ? "no memory for a keepalive answer" : "a keepalive answer makes no sense";
+            status == EW_ERR_NO_MEMORY ? "no memory for a keepalive response" : "invalid keepalive response";
         log_fields(EW_LOG_WARN, NULL, "session", what, {"lease", NULL, k->lease});
         k->cancelled = true;
         etcd_stream_cancel(k->stream);
     } else if (r->ttl <= 0) {
-        k->gone = true; /* an unknown lease is answered with TTL 0, not with an error */
+        k->gone = true; /* for an unknown lease etcd returns TTL 0 instead of an error */
     } else {
         k->ttl_ms = r->ttl * 1000;
         k->alive_ms = k->sent_ms;
@@ -89,7 +89,7 @@ static void on_ended(void *arg, int status, const char *detail) {
     k->cancelled = false;
     k->next_ms = keepalive_now_ms() + backoff_next_ms(&k->backoff);
     if (!k->stopping)
-        log_fields(EW_LOG_DEBUG, NULL, "session", "the keepalive stream ended", {"error", ew_errname(status)},
+        log_fields(EW_LOG_DEBUG, NULL, "session", "keepalive stream ended", {"error", ew_errname(status)},
                    {"detail", detail}, {"lease", NULL, k->lease});
 }
 
@@ -101,10 +101,10 @@ static void open_and_send(keepalive *k, int64_t now_ms) {
     if (!k->stream)
         k->stream = etcd_stream_open(k->client, etcd_loop_queue(k->task->loop), ETCD_LEASE_KEEP_ALIVE,
                                      (etcd_stream_callbacks){on_message, on_ended}, k);
-    /* Then another member gets its chance. */
+    /* Without a response until then, the stream is opened again, perhaps to another member. */
     k->next_ms = now_ms + (k->ttl_ms / 3 < ANSWER_MS ? k->ttl_ms / 3 : ANSWER_MS);
     if (!k->stream || etcd_stream_send(k->stream, packed) != EW_OK)
-        return; /* out of memory: tried again then, and the lease's end bounds it */
+        return; /* out of memory: tried again at next_ms, until the lease expires */
     k->waiting = true;
     k->sent_ms = now_ms;
 }

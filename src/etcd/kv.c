@@ -1,4 +1,4 @@
-/* Get, put, delete, compact. */
+/* The calls get, put, delete and compact. */
 #include "etcd/request.h"
 #include "etcd/result.h"
 
@@ -11,7 +11,7 @@ int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options
     Pb__RangeRequest request;
     ProtobufCMessage *answer;
     if (!out)
-        return ew_fail(err, EW_ERR_INVALID, "get: no place for the result");
+        return ew_fail(err, EW_ERR_INVALID, "get: out is NULL");
     *out = NULL;
     int status = range_init(&r, keys, err);
     if (status == EW_OK)

@@ -15,22 +15,22 @@
 struct lasting {
     etcd_task task; /* first */
     ew_client *client;
-    int64_t ttl_s, renew_ms; /* 0: never */
+    int64_t ttl_s, renew_ms; /* renew_ms 0: never */
     lasting_fn fn;
     void *arg;
     _Atomic int64_t lease; /* 0: none */
     atomic_bool closing, check, hold;
     ew_slice key, holder; /* written before `hold` */
 
-    /* The thread's own. */
+    /* Used by the loop's thread only. */
     keepalive *keepalive;
     bool ending; /* keepalive_stop was called */
     bool taken;
     etcd_call *call;
     int64_t next_ms;  /* when the next call may be made */
-    int64_t renew_at; /* when the lease that lives is to be replaced */
+    int64_t renew_at; /* when to replace the lease while it lives */
     backoff pause;
-    int64_t granted, granted_s, sent_ms; /* a lease that is not yet told: the key comes first */
+    int64_t granted, granted_s, sent_ms; /* a new lease, not reported yet: the key is put first */
 };
 
 static void log_lease(const char *what, int64_t lease) {
@@ -41,7 +41,7 @@ static void log_lease(const char *what, int64_t lease) {
 
 static void call_failed(lasting *l, int status, const char *detail) {
     l->next_ms = etcd_now_ms() + backoff_next_ms(&l->pause);
-    log_fields(EW_LOG_DEBUG, NULL, "lease", "a lease cannot be replaced yet", {"error", ew_errname(status)},
+    log_fields(EW_LOG_DEBUG, NULL, "lease", "cannot replace the lease yet", {"error", ew_errname(status)},
                {"detail", detail});
 }
 
@@ -85,7 +85,7 @@ static void grant(lasting *l) {
 
 /* ---- the key ---- */
 
-/* Whether the key is ours now: one of the two nested transactions has put it. False for an answer that says neither. */
+/* Sets `*ours` to whether the transaction or its nested transaction has put the key. False: invalid response. */
 static bool read_holding(const Pb__TxnResponse *r, bool *ours) {
     if (r->header == NULL || r->n_responses != 1)
         return false;
@@ -98,20 +98,20 @@ static bool read_holding(const Pb__TxnResponse *r, bool *ours) {
     return true;
 }
 
-static void told(lasting *l);
+static void report_lease(lasting *l);
 
 static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
     lasting *l = arg;
     l->call = NULL;
     etcd_task_due(&l->task);
-    if (status == EW_ERR_NOT_FOUND) /* the new lease is lost, too */
+    if (status == EW_ERR_NOT_FOUND) /* the new lease is lost as well */
         l->granted = 0;
     Pb__TxnResponse *r = status == EW_OK ? unpack_message(&pb__txn_response__descriptor, bytes, &status) : NULL;
     bool ours = false;
     if (r == NULL || !read_holding(r, &ours))
         call_failed(l, status == EW_OK ? EW_ERR_BAD_ANSWER : status, detail);
     else if (ours)
-        told(l);
+        report_lease(l);
     else
         l->taken = true;
     if (r != NULL)
@@ -120,7 +120,7 @@ static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
         l->fn(l->arg, LASTING_TAKEN);
 }
 
-/* If the key is ours, or else if it is absent: put it with the new lease. */
+/* Puts the key with the new lease, if its value is `holder` or the key is absent. */
 static void put_key(lasting *l) {
     const ProtobufCBinaryData key = slice_bytes(l->key);
     const ProtobufCBinaryData holder = slice_bytes(l->holder);
@@ -158,21 +158,21 @@ static void renew_later(lasting *l) {
     l->renew_at = l->renew_ms > 0 ? etcd_now_ms() + l->renew_ms : INT64_MAX;
 }
 
-static void told(lasting *l) {
+static void report_lease(lasting *l) {
     l->keepalive = keepalive_new(l->client, &l->task, l->granted, l->granted_s, l->sent_ms);
     if (l->keepalive == NULL) {
         call_failed(l, EW_ERR_NO_MEMORY, "keeping a lease alive");
         return;
     }
     backoff_reset(&l->pause);
-    log_lease("another lease was granted", l->granted);
+    log_lease("a new lease was granted", l->granted);
     atomic_store(&l->lease, l->granted);
     l->granted = 0;
     renew_later(l);
     l->fn(l->arg, LASTING_GRANTED);
 }
 
-/* Has a lease granted in good time that is to replace the one that lives. When to look again. */
+/* Asks for a new lease when it is time to replace the current one. Returns when to call this again. */
 static int64_t renew(lasting *l, int64_t now_ms) {
     int64_t at_ms = l->renew_at > l->next_ms ? l->renew_at : l->next_ms;
     if (l->call != NULL || l->granted != 0 || now_ms < at_ms)
@@ -196,7 +196,8 @@ static int64_t keep(lasting *l, int64_t now_ms) {
         l->ending = true;
         keepalive_stop(l->keepalive);
         if (lost) {
-            log_lease("the lease was lost; it is replaced as soon as etcd answers", atomic_exchange(&l->lease, 0));
+            log_lease("the lease was lost; a new one is granted as soon as etcd answers",
+                      atomic_exchange(&l->lease, 0));
             l->fn(l->arg, LASTING_LOST);
         }
     }
@@ -230,7 +231,7 @@ static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
     else if (atomic_load(&l->hold))
         put_key(l);
     else
-        told(l);
+        report_lease(l);
     return l->call != NULL ? INT64_MAX : l->keepalive != NULL ? now_ms : l->next_ms;
 }
 

@@ -1,4 +1,4 @@
-/* Leases: grant, revoke, one keepalive, info. */
+/* The calls for leases: grant, revoke, one keepalive, info. */
 #include "etcd/blocking.h"
 #include "etcd/identity.h"
 #include "etcd/keepalive.h"
@@ -17,7 +17,7 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
     Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
     Pb__LeaseGrantResponse *answer;
     if (!lease || ttl_s < 1)
-        return ew_fail(err, EW_ERR_INVALID, "lease grant: want a TTL of 1 s at least, and a place for the id");
+        return ew_fail(err, EW_ERR_INVALID, "lease grant: want a TTL of at least 1 s");
     request.ttl = ttl_s;
     request.id = *lease;
     int status =
@@ -27,9 +27,9 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
     if (answer->error && answer->error[0])
         status = ew_fail(err, EW_ERR_INVALID, "lease grant: %s", answer->error);
     else if (answer->id == 0 || answer->ttl <= 0 || answer->ttl > LEASE_TTL_MAX_S)
-        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: no lease in the answer, or a TTL that makes no sense");
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: invalid response: no lease, or an invalid TTL");
     else if (request.id != 0 && answer->id != request.id)
-        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: another lease than the one that was asked for");
+        status = ew_fail(err, EW_ERR_BAD_ANSWER, "lease grant: invalid response: another lease than requested");
     if (status == EW_OK) {
         *lease = answer->id;
         if (granted_s)
@@ -52,13 +52,13 @@ int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
     return status;
 }
 
-/* What goes wrong is left to the TTL. */
+/* A failure is only logged: the lease expires at its TTL. */
 static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
     (void)bytes;
     int *answer = arg;
     *answer = status;
-    if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it had expired already */
-        log_fields(EW_LOG_WARN, NULL, "session", "the lease could not be revoked", {"error", ew_errname(status)},
+    if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it has expired already */
+        log_fields(EW_LOG_WARN, NULL, "session", "cannot revoke the lease", {"error", ew_errname(status)},
                    {"detail", detail});
 }
 
@@ -95,10 +95,10 @@ int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int6
     if (status != EW_OK)
         return status;
     bool bad = answer->id != lease || answer->ttl < -1 || answer->grantedttl < 0;
-    if (bad || answer->ttl == -1) { /* etcd says so of a lease that is not there */
+    if (bad || answer->ttl == -1) { /* -1: etcd does not know the lease */
         pb__lease_time_to_live_response__free_unpacked(answer, NULL);
-        return bad ? ew_fail(err, EW_ERR_BAD_ANSWER, "lease info: of another lease, or with a TTL that makes no sense")
-                   : ew_fail(err, EW_ERR_NOT_FOUND, "lease %llx", (unsigned long long)lease);
+        return bad ? ew_fail(err, EW_ERR_BAD_ANSWER, "lease info: invalid response: another lease, or an invalid TTL")
+                   : ew_fail(err, EW_ERR_NOT_FOUND, "lease %llx: not found", (unsigned long long)lease);
     }
     if (left_s)
         *left_s = answer->ttl;
@@ -110,7 +110,7 @@ int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int6
     return EW_OK;
 }
 
-/* ---- one keepalive: etcd has only a stream for it ---- */
+/* ---- one keepalive, on a stream, since etcd has no unary call for it ---- */
 
 typedef struct once {
     ew_client *client;
@@ -133,7 +133,7 @@ static void on_message(void *arg, ew_slice bytes) {
         o->status = EW_ERR_WRONG_CLUSTER;
     }
     o->ttl_s = good ? r->ttl : 0;
-    if (good && r->ttl <= 0) /* an unknown lease is answered with TTL 0, not with an error */
+    if (good && r->ttl <= 0) /* for an unknown lease etcd returns TTL 0 instead of an error */
         o->status = EW_ERR_NOT_FOUND;
     if (r)
         pb__lease_keep_alive_response__free_unpacked(r, NULL);
@@ -185,7 +185,7 @@ static void keep_alive_once(once *o, waiter *w, ew_slice request, int64_t deadli
     wait_for_end(o, w, deadline_ms);
 }
 
-/* The next stream asks for another token if this one's was not known. */
+/* Returns whether to try again. After a refused token, the next stream gets another one. */
 static bool is_worth_another(const once *o, int *refusals) {
     if (o->status == EW_ERR_UNAVAILABLE)
         return !atomic_load(&o->client->refused);

@@ -6,18 +6,18 @@
 struct etcd_loop {
     const ew_client *client;
     etcd_loop_kind kind;
-    unsigned users;  /* under the lock of all loops */
-    etcd_loop *next; /* likewise */
+    unsigned users;  /* protected by all_lock */
+    etcd_loop *next; /* the same */
 
     etcd_queue *queue;
     pthread_t thread;
     atomic_bool closing;
     _Atomic int64_t turned_ms;
-    etcd_task *tasks; /* the thread's own */
+    etcd_task *tasks; /* used by the loop's thread only */
 
-    pthread_mutex_t lock; /* the rest */
+    pthread_mutex_t lock; /* protects the fields below */
     pthread_cond_t over;
-    etcd_task *added; /* that the thread does not know of yet */
+    etcd_task *added; /* new tasks that are not in `tasks` yet */
 };
 
 /* ---- the thread ---- */
@@ -33,7 +33,7 @@ static void admit(etcd_loop *l) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* From here on it may be gone. */
+/* Marks the task as finished. After this its owner may free it. */
 static void let_go(etcd_loop *l, etcd_task *t) {
     pthread_mutex_lock(&l->lock);
     t->over = true;
@@ -41,7 +41,7 @@ static void let_go(etcd_loop *l, etcd_task *t) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* Gives every task that is due its round; answers when the next one is. */
+/* Runs every task that is due; returns when the next one is due. */
 static int64_t look(etcd_loop *l) {
     admit(l);
     int64_t now_ms = etcd_now_ms(), deadline_ms = now_ms + ETCD_LOOP_TURN_MS;
@@ -57,7 +57,7 @@ static int64_t look(etcd_loop *l) {
             at = &t->next;
         }
     }
-    /* A round may have made an earlier one's task due again. */
+    /* A task may have made a task that ran earlier in this turn due again. */
     for (const etcd_task *t = l->tasks; t != NULL; t = t->next) {
         int64_t task_ms = atomic_load(&t->due) ? now_ms : t->deadline_ms;
         deadline_ms = task_ms < deadline_ms ? task_ms : deadline_ms;
@@ -105,7 +105,7 @@ void etcd_task_wait(etcd_task *t) {
 
 /* ---- life ---- */
 
-/* The loops of all clients of this process: a few, so a list will do. */
+/* The loops of all clients of this process. There are few, so a list is enough. */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static etcd_loop *all;
 

@@ -1,5 +1,5 @@
-/* What etcd's errors mean. The texts are etcd's (api/v3rpc/rpctypes/error.go); they are the only way to tell some of
- * them apart, since many share a gRPC code. */
+/* Maps etcd's errors to statuses. The texts are etcd's (api/v3rpc/rpctypes/error.go): many errors have the same gRPC
+ * code, so only the text distinguishes them. */
 #include "etcd/method.h"
 
 static const method_info methods[ETCD_METHODS] = {
@@ -23,7 +23,7 @@ const method_info *method_get(etcd_method method) {
     return &methods[method];
 }
 
-/* Errors that etcd gives before it applies anything: they hold for writes too. */
+/* Errors that etcd returns before it applies anything, so they are certain for writes too. */
 static const struct known {
     const char *text;
     int status;
@@ -44,7 +44,7 @@ static const struct known {
     {"etcdserver: authentication failed", EW_ERR_UNAUTHENTICATED},
     {"etcdserver: authentication is not enabled", EW_ERR_STATE},
     {"etcdserver: user name is empty", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: no leader", EW_ERR_UNAVAILABLE}, /* the answer to `hasleader`, before anything else is looked at */
+    {"etcdserver: no leader", EW_ERR_UNAVAILABLE}, /* the refusal because of `hasleader`, before any other check */
 };
 
 static int known_text(const char *text) {
@@ -55,7 +55,7 @@ static int known_text(const char *text) {
     return EW_OK;
 }
 
-/* Codes that say by themselves that nothing was applied; EW_OK for the others. */
+/* Returns the status for codes that mean that nothing was applied; EW_OK for the others. */
 static int known_code(grpc_status_code code) {
     switch (code) {
     case GRPC_STATUS_INVALID_ARGUMENT:
@@ -93,7 +93,7 @@ int method_status(etcd_method method, const method_end *end) {
     if (end->code == GRPC_STATUS_DEADLINE_EXCEEDED)
         return EW_ERR_TIMEOUT;
     if (end->code == GRPC_STATUS_RESOURCE_EXHAUSTED)
-        return EW_ERR_TOO_LARGE; /* our own limit on an answer, or the server's on what it sends */
+        return EW_ERR_TOO_LARGE; /* the client's limit on a response, or the server's limit on what it sends */
     return EW_ERR_UNAVAILABLE;
 }
 
@@ -105,7 +105,8 @@ int method_reason(const char *text) {
 bool method_token_is_stale(const char *text) {
     return strstr(text, "etcdserver: invalid auth token") ||
            strstr(text, "etcdserver: revision of auth store is old") ||
-           strstr(text, "etcdserver: user name is empty"); /* sent without one, and now one is wanted */
+           strstr(text,
+                  "etcdserver: user name is empty"); /* sent without a token, but authentication was enabled since */
 }
 
 bool method_wants_no_token(const char *text) {

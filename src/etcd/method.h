@@ -1,4 +1,4 @@
-/* The methods of etcd's API: where they are, and what a failure of each may have left behind. */
+/* The methods of etcd's API: their paths, and what a failure of each means. */
 #ifndef ETCD_METHOD_H
 #define ETCD_METHOD_H
 
@@ -10,31 +10,32 @@
 
 typedef struct method_info {
     const char *path;
-    bool writes;       /* a failure whose outcome is not known is EW_ERR_UNKNOWN_OUTCOME (ETCD P11) */
-    bool needs_leader; /* sent with `hasleader: true`, so that a partitioned member says so at once (ETCD P9) */
+    bool writes;       /* a failure with an unknown outcome is EW_ERR_UNKNOWN_OUTCOME (ETCD P11) */
+    bool needs_leader; /* sent with `hasleader: true`, so that a partitioned member refuses it at once (ETCD P9) */
     bool streams;
-    bool authenticates; /* needs no token, because it makes one */
+    bool authenticates; /* makes a token, so it is sent without one */
 } method_info;
 
 const method_info *method_get(etcd_method method);
 
-/* How a call ended that was given to gRPC, which may or may not have sent it. */
+/* How a call ended after it was given to gRPC, which may have sent it or not. */
 typedef struct method_end {
     grpc_status_code code;
     const char *text;
-    bool cancelled; /* by ourselves */
+    bool cancelled; /* by this process */
 } method_end;
 
-/* What that means. Never EW_OK unless the code is GRPC_STATUS_OK. */
+/* Returns the status of a call that ended. EW_OK only if the code is GRPC_STATUS_OK. */
 int method_status(etcd_method method, const method_end *end);
 
-/* The same for the reason text of a watch that etcd cancelled, which has no code (ETCD P10). */
+/* Returns the status for the reason text of a watch that etcd canceled, which has no code (ETCD P10). */
 int method_reason(const char *text);
 
-/* Whether a new token may heal it. */
+/* Returns whether the error means that the token is not valid any more, so that a new token may help. */
 bool method_token_is_stale(const char *text);
 
-/* Of ETCD_AUTHENTICATE: etcd has its authentication switched off, and calls go without. */
+/* Returns whether the error of ETCD_AUTHENTICATE means that etcd's authentication is disabled, so that calls need no
+ * token. */
 bool method_wants_no_token(const char *text);
 
 #endif

@@ -1,18 +1,18 @@
-/* A lookup takes a thread of its own, because it blocks, for as long as a name server is silent. Nobody waits for that
- * thread: when the client is closed in the meantime, it ends by itself and frees what it has. */
+/* A lookup runs on a thread of its own, because it can block for as long as a name server does not answer. The thread
+ * is detached: if the client is closed meanwhile, the thread frees the lookup. */
 #include "etcd/names.h"
 #include "etcd/detached.h"
 
 #include <stdlib.h>
 
-/* How often names are looked up while there is no connection. */
+/* How often host names are looked up while there is no connection. */
 #define INTERVAL_MS 1000
 
-/* A doubt that comes up during a lookup is not settled by it. */
+/* names_doubt during a lookup sets NEED_LOOKUP, so that this lookup does not clear it. */
 enum { NEED_NONE, NEED_LOOKUP, NEED_RESULT };
 
 typedef struct lookup {
-    atomic_int users; /* the thread, and who waits for it */
+    atomic_int users; /* the thread and its starter */
     atomic_bool done;
     endpoints found;
 } lookup;
@@ -32,7 +32,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* NULL when that is not possible now. */
+/* Returns NULL without memory or a thread. */
 static lookup *start(const char *text) {
     lookup *l = calloc(1, sizeof *l);
     if (!l)
@@ -88,7 +88,7 @@ bool names_seek(names *n, int64_t now_ms) {
     endpoints older = n->known;
     n->known = n->running->found;
     n->running->found = (endpoints){0};
-    endpoints_inherit(&n->known, &older); /* a name that is not found now may be found again */
+    endpoints_inherit(&n->known, &older); /* keep the old addresses of a host name that is not found now */
     endpoints_fini(&older);
     give(n->running);
     n->running = NULL;

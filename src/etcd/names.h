@@ -1,5 +1,5 @@
-/* The host names among the endpoints: they are looked up when the client is opened, and again, without anybody having
- * to wait for it, while a connection is missing and after one broke. */
+/* Looks up the host names of the endpoints: when the client is opened, and again in the background while a connection
+ * is missing and after one broke. */
 #ifndef ETCD_NAMES_H
 #define ETCD_NAMES_H
 
@@ -10,25 +10,25 @@
 struct lookup;
 
 typedef struct names {
-    bool any;         /* or there is never anything to do */
-    atomic_int need;  /* any thread */
-    const char *text; /* the option; the owner's */
+    bool any;         /* there are host names */
+    atomic_int need;  /* set by any thread */
+    const char *text; /* the option's text; borrowed */
     endpoints known;  /* with the addresses that were found last */
     struct lookup *running;
-    int64_t next_ms; /* when to look again */
+    int64_t next_ms; /* when the next lookup may start */
 } names;
 
-/* Reads the option and looks its names up, which may take seconds. A name without an address is no error: it is looked
- * up again when it is missed. */
+/* Parses the option and looks up its host names, which may take seconds. A host name without an address is not an
+ * error: it is looked up again while a connection is missing. */
 int names_init(names *n, const char *text, ew_error *err);
-void names_fini(names *n); /* what is zeroed is fine */
+void names_fini(names *n); /* all zero is allowed */
 
-/* A connection broke, so the addresses may be old ones. Any thread. */
+/* Notes that a connection broke, so the addresses may have changed. Any thread. */
 void names_doubt(names *n);
-bool names_are_in_doubt(const names *n); /* until they have been looked up since */
+bool names_are_in_doubt(const names *n); /* true until a lookup that started after the last names_doubt has ended */
 
-/* Begins to look the names up again, if it is time, or takes what was found: then true, and `known` is new. Does not
- * block. One thread at a time. */
+/* Starts a lookup, if it is time, or takes the result of one that has ended. True: `known` is updated. Does not block.
+ * One thread at a time. */
 bool names_seek(names *n, int64_t now_ms);
 
 #endif

@@ -19,10 +19,10 @@ static int check_dates(const X509 *x, const pem_file *file, ew_error *err) {
     return EW_OK;
 }
 
-/* At least one of the authorities must be of use; a bundle may hold old ones beside it. */
+/* One valid certificate is enough: a bundle may also hold expired ones. */
 int pem_check_authorities(const char *pem, const pem_file *file, ew_error *err) {
     BIO *bio = BIO_new_mem_buf(pem, -1);
-    int status = ew_fail(err, EW_ERR_INVALID, "%s %s: it holds no certificate", file->option, file->path);
+    int status = ew_fail(err, EW_ERR_INVALID, "%s %s: no certificate in the file", file->option, file->path);
     for (X509 *x; bio && status != EW_OK && (x = read_certificate(bio)) != NULL; X509_free(x))
         status = check_dates(x, file, err);
     BIO_free(bio);
@@ -31,7 +31,7 @@ int pem_check_authorities(const char *pem, const pem_file *file, ew_error *err) 
 
 static int no_password(char *buffer, int size, int writing, void *arg) {
     (void)buffer, (void)size, (void)writing, (void)arg;
-    return -1; /* rather than asking on the terminal */
+    return -1; /* do not ask on the terminal */
 }
 
 int pem_check_pair(const char *cert_pem, const pem_file *cert_file, const char *key_pem, const pem_file *key_file,
@@ -41,12 +41,12 @@ int pem_check_pair(const char *cert_pem, const pem_file *cert_file, const char *
     EVP_PKEY *key = key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, no_password, NULL) : NULL;
     int status = EW_OK;
     if (!x)
-        status = ew_fail(err, EW_ERR_INVALID, "%s %s: it holds no certificate", cert_file->option, cert_file->path);
+        status = ew_fail(err, EW_ERR_INVALID, "%s %s: no certificate in the file", cert_file->option, cert_file->path);
     else if (!key)
-        status = ew_fail(err, EW_ERR_INVALID, "%s %s: it holds no key, or an encrypted one", key_file->option,
+        status = ew_fail(err, EW_ERR_INVALID, "%s %s: no key in the file, or an encrypted one", key_file->option,
                          key_file->path);
     else if (X509_check_private_key(x, key) != 1)
-        status = ew_fail(err, EW_ERR_INVALID, "%s %s: this is not the key of %s %s", key_file->option, key_file->path,
+        status = ew_fail(err, EW_ERR_INVALID, "%s %s: not the key of %s %s", key_file->option, key_file->path,
                          cert_file->option, cert_file->path);
     else
         status = check_dates(x, cert_file, err);

@@ -1,4 +1,4 @@
-/* The completion queue: where a thread sleeps, and where every callback of this room runs. */
+/* The completion queue, in which threads sleep and all callbacks of src/etcd run. */
 #include "etcd/queue.h"
 
 #include <pthread.h>
@@ -7,16 +7,16 @@
 #include <stdlib.h>
 #include <time.h>
 
-#if defined(__SANITIZE_THREAD__) /* gcc's word */
+#if defined(__SANITIZE_THREAD__) /* gcc */
 #define THREAD_SANITIZER 1
-#elif defined(__has_feature) /* clang's */
+#elif defined(__has_feature) /* clang */
 #define THREAD_SANITIZER __has_feature(thread_sanitizer)
 #else
 #define THREAD_SANITIZER 0
 #endif
 
 #if THREAD_SANITIZER
-/* gRPC is not instrumented, so the hand-over of a tag through its queue is invisible to TSan without these. */
+/* gRPC is not instrumented, so without these TSan does not see that a tag passes from thread to thread in its queue. */
 void __tsan_acquire(void *address);
 void __tsan_release(void *address);
 #define tag_given(tag) __tsan_release(tag)
@@ -26,16 +26,16 @@ void __tsan_release(void *address);
 #define tag_taken(tag) ((void)(tag))
 #endif
 
-/* A run takes no more than this, so that a stream that never pauses cannot keep its caller from its own deadlines. */
+/* How many completions one run handles, so that a busy stream cannot make its caller miss deadlines. */
 #define QUEUE_RUN_MAX 256
 
 struct etcd_queue {
     queue_tag wake; /* first: the tag of the waker's empty batches */
     grpc_completion_queue *cq;
-    grpc_channel *nowhere; /* a channel that never connects, because only a call can post an empty batch */
+    grpc_channel *nowhere; /* a lame channel for the waker, since only a call can post an empty batch */
     grpc_call *waker;
-    atomic_bool woken;    /* an empty batch is on its way */
-    pthread_mutex_t lock; /* of the list */
+    atomic_bool woken;    /* an empty batch has been posted and is not handled yet */
+    pthread_mutex_t lock; /* protects the list */
     queue_background *background;
 };
 
@@ -100,7 +100,7 @@ void queue_leave_background(etcd_queue *q, queue_background *work) {
     pthread_mutex_unlock(&q->lock);
 }
 
-/* Nobody else uses the queue any more. */
+/* To be called when no other thread uses the queue. */
 static void end_background(etcd_queue *q) {
     for (queue_background *w = q->background; w; w = w->next)
         w->cancel(w);
@@ -113,7 +113,7 @@ void etcd_queue_free(etcd_queue *q) {
         return;
     end_background(q);
     grpc_completion_queue_shutdown(q->cq);
-    for (;;) { /* a wake may still be queued; anything else would be a caller's call that lost its owner */
+    for (;;) { /* a wake may still be queued; any other tag means that the caller has not waited for a call or stream */
         grpc_event e = grpc_completion_queue_next(q->cq, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
         if (e.type == GRPC_QUEUE_SHUTDOWN)
             break;
@@ -152,7 +152,7 @@ void etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
         tag_taken(e.tag);
         queue_tag *tag = e.tag;
         tag->done(tag, e.success != 0);
-        until = gpr_inf_past(GPR_CLOCK_MONOTONIC); /* what else is ready belongs to this run */
+        until = gpr_inf_past(GPR_CLOCK_MONOTONIC); /* handle what else is ready, without waiting */
     }
 }
 
@@ -162,8 +162,8 @@ void etcd_queue_wake(etcd_queue *q) {
 }
 
 bool etcd_all_released(int64_t timeout_ms) {
-    /* Every channel and call holds gRPC's own count, so a leaked one keeps it initialised. The last grpc_shutdown ends
-     * its threads on a thread of its own, which is why there is something to wait for. */
+    /* Every channel and call holds a reference on gRPC, so a leaked one keeps gRPC initialised. The last grpc_shutdown
+     * ends gRPC's threads asynchronously, so this has to wait. */
     int64_t end_ms = etcd_now_ms() + timeout_ms;
     while (grpc_is_initialized()) {
         if (etcd_now_ms() >= end_ms)

@@ -24,7 +24,7 @@ static void write_left_out(reason_list *l) {
 void reason_add(reason_list *l, const char *who, const char *why) {
     const char *join = l->count == 0 ? ": " : "; ";
     size_t length = strlen(join) + (who ? strlen(who) + 2 : 0) + strlen(why);
-    /* The first is cut rather than left out. */
+    /* The first reason is cut instead of left out. */
     if (l->left_out > 0 || (l->count > 0 && l->used + length + TAIL > l->size)) {
         l->left_out++;
         write_left_out(l);
@@ -39,8 +39,8 @@ void reason_add(reason_list *l, const char *who, const char *why) {
     l->count++;
 }
 
-/* "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:2379: Connection refused": what gRPC puts
- * around the system's words. */
+/* Skips what gRPC puts before the system's text: "failed to connect to all addresses; last error: UNKNOWN:
+ * ipv4:10.0.0.1:2379: Connection refused". */
 static const char *skip_frame(const char *text) {
     const char *last = strstr(text, "last error: ");
     if (!last)
@@ -83,7 +83,7 @@ bool reason_is_unclear(const char *text) {
                                         "peer certificate",
                                         "Connection reset",
                                         "Broken pipe",
-                                        /* of a refused connection, when gRPC polls with poll: */ "FD shutdown"};
+                                        /* a refused connection, if gRPC polls with poll(): */ "FD shutdown"};
     bool unclear = false;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         unclear |= has(text, words[i]);

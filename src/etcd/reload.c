@@ -1,8 +1,8 @@
-/* New certificates under a running client.
+/* Replaces the certificates of a running client.
  *
- * A second client is opened from the same options, which reads and checks every file as the first one did, and is asked
- * to reach etcd. Then the two exchange their channels: calls that begin from now on go over the new ones, those under
- * way end on the old ones, and streams are made to end, so that their owners open them again. */
+ * A second client is opened with the same options, which reads and checks all files, and makes a call to etcd. Then the
+ * two clients exchange their channels: new calls use the new channels, running calls finish on the old ones, and
+ * streams are ended, so that their owners open them again. */
 #include "etcd/connection.h"
 #include "etcd/tls.h"
 
@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-/* How long etcd has to answer over the new connections. */
+/* How long to wait for etcd's response over the new connections. */
 #define TRY_MS 5000
 
 static bool has_connection(ew_client *c) {
@@ -25,32 +25,34 @@ static bool has_connection(ew_client *c) {
     return ready;
 }
 
-/* Whether the new channels may take the old ones' place. With etcd away nothing can be tried, and nothing is lost. */
+/* Checks whether the new channels may replace the old ones. If the old channels have no connection either, etcd is
+ * unavailable: then the new ones cannot be tried, and replacing the old ones does no harm. */
 static int try_new(ew_client *c, ew_client *next, ew_error *err) {
     ew_member_status member = {.size = sizeof member};
     ew_error why = {0};
     int status = ew_client_status(next, &member, &why);
     bool away = ew_is_retryable(status) && !has_connection(c);
-    if (status != EW_OK && status != EW_ERR_DENIED && !away) /* who is denied was let in */
-        return ew_fail(err, status, "the old connections stay, because new ones do not work: %s", why.detail);
+    if (status != EW_OK && status != EW_ERR_DENIED && !away) /* "denied" proves that the connection works */
+        return ew_fail(err, status, "keeping the old connections, since the new ones fail: %s", why.detail);
     uint64_t theirs = atomic_load(&next->cluster_id);
     if (theirs && !connection_is_same_cluster(c, theirs))
-        return ew_fail(err, EW_ERR_WRONG_CLUSTER, "the new connections lead to another cluster");
+        return ew_fail(err, EW_ERR_WRONG_CLUSTER,
+                       "keeping the old connections, since the new ones belong to another cluster");
     if (status != EW_OK)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "reloaded certificates could not be tried", {"error", ew_errname(status)},
-                   {"detail", why.detail});
+        log_fields(EW_LOG_WARN, NULL, "etcd", "cannot try the reloaded certificates; using them",
+                   {"error", ew_errname(status)}, {"detail", why.detail});
     return EW_OK;
 }
 
 static void exchange(ew_client *c, ew_client *next) {
     auth_exchange(&c->auth, &next->auth);
-    tls_credentials credentials = c->makings.credentials;
-    c->makings.credentials = next->makings.credentials;
-    next->makings.credentials = credentials;
+    tls_credentials credentials = c->config.credentials;
+    c->config.credentials = next->config.credentials;
+    next->config.credentials = credentials;
     next->set = connection_exchange(c, next->set);
 }
 
-/* For whoever cancels. */
+/* Makes the second client visible to ew_client_cancel. */
 static void set_trial(ew_client *c, ew_client *next) {
     pthread_mutex_lock(&c->lock);
     c->trial = next;
@@ -71,7 +73,7 @@ int ew_client_reload(ew_client *c, ew_error *err) {
     if (status == EW_OK) {
         if (next->call_timeout_ms > TRY_MS)
             next->call_timeout_ms = TRY_MS;
-        atomic_store(&next->cluster_id, atomic_load(&c->cluster_id)); /* which theirs must be */
+        atomic_store(&next->cluster_id, atomic_load(&c->cluster_id)); /* the new connections must belong to it */
         set_trial(c, next);
         status = try_new(c, next, err);
         set_trial(c, NULL);

@@ -5,11 +5,12 @@
 
 #include <stdlib.h>
 
-/* As the end of a range it means "no end", as its start "the first key there can be". */
+/* As the end of a range this means "no end", as its start "the first possible key". */
 static const uint8_t zero_byte[1] = {0};
 #define ZERO ((ew_slice){zero_byte, 1})
 
-/* The first key behind all that start with the prefix: its last byte that can be raised is, and what follows is cut. */
+/* Sets the end of the range to the first key after all keys with the prefix: increments the last byte of the prefix
+ * that is not 0xff, and cuts the bytes after it. */
 static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
     const uint8_t *bytes = prefix.data;
     size_t len = prefix.len;
@@ -28,11 +29,11 @@ static int prefix_end(range *r, ew_slice prefix, ew_error *err) {
     return EW_OK;
 }
 
-/* etcd reads the end "\0" as "no end", so [b, "\0"), which is empty by byte order, would be everything from b on. What
- * it does with other ends that are not larger than the start differs between calls. So a range must hold a key. */
+/* Refuses ranges that are empty by byte order. For etcd the end "\0" means "no end", so [b, "\0") would be all keys
+ * from b on. For other ends that are not larger than the start, etcd's behaviour differs between calls. */
 static int check_between(const range *r, ew_error *err) {
     if (r->end.len == 0)
-        return ew_fail(err, EW_ERR_INVALID, "keys: no end is given");
+        return ew_fail(err, EW_ERR_INVALID, "keys: no end");
     if (slice_compare(r->key, r->end) < 0)
         return EW_OK;
     char text[200];
@@ -44,7 +45,7 @@ int range_init(range *r, ew_keys keys, ew_error *err) {
     *r = (range){.key = keys.key.len > 0 ? keys.key : ZERO};
     switch (keys.kind) {
     case EW_KEYS_ONE:
-        return keys.key.len > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "an empty key");
+        return keys.key.len > 0 ? EW_OK : ew_fail(err, EW_ERR_INVALID, "keys: empty key");
     case EW_KEYS_PREFIX:
         return prefix_end(r, keys.key, err);
     case EW_KEYS_FROM:
@@ -69,9 +70,9 @@ etcd_method request_range_method(const Pb__RangeRequest *request) {
 int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *options, ew_error *err) {
     ew_get_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
-        return ew_fail(err, EW_ERR_INVALID, "ew_get_options: its size is not set");
+        return ew_fail(err, EW_ERR_INVALID, "ew_get_options: size is not set");
     if (o.limit < 0 || o.revision < 0)
-        return ew_fail(err, EW_ERR_INVALID, "get: limit and revision may not be negative");
+        return ew_fail(err, EW_ERR_INVALID, "get: limit and revision must not be negative");
     if ((unsigned)o.sort_by > EW_SORT_VALUE)
         return ew_fail(err, EW_ERR_INVALID, "get: invalid sort_by %d", (int)o.sort_by);
     pb__range_request__init(out);
@@ -96,13 +97,13 @@ int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *opt
 int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_options *options, ew_error *err) {
     ew_put_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
-        return ew_fail(err, EW_ERR_INVALID, "ew_put_options: its size is not set");
+        return ew_fail(err, EW_ERR_INVALID, "ew_put_options: size is not set");
     if (key.len == 0)
-        return ew_fail(err, EW_ERR_INVALID, "an empty key");
+        return ew_fail(err, EW_ERR_INVALID, "put: empty key");
     if (o.keep_value && value.len > 0)
-        return ew_fail(err, EW_ERR_INVALID, "put: keep_value with a value");
+        return ew_fail(err, EW_ERR_INVALID, "put: both keep_value and a value");
     if (o.keep_lease && o.lease != 0)
-        return ew_fail(err, EW_ERR_INVALID, "put: keep_lease with a lease");
+        return ew_fail(err, EW_ERR_INVALID, "put: both keep_lease and a lease");
     pb__put_request__init(out);
     out->key = slice_bytes(key);
     out->value = slice_bytes(value);

@@ -1,17 +1,17 @@
-/* From what a user asks to the fields of a request. Nothing is copied: a request borrows from the caller's slices and
- * from the range that was made of its keys. */
+/* Fills requests from the arguments of the public functions. Nothing is copied: a request borrows the caller's slices
+ * and the range made from its keys. */
 #ifndef ETCD_REQUEST_H
 #define ETCD_REQUEST_H
 
 #include "etcd/blocking_request.h"
 
-/* etcd's [key, end) of a user's keys. */
+/* The range [key, end) of etcd for a user's keys. */
 typedef struct range {
     ew_slice key, end;
     uint8_t *owned;
 } range;
 
-int range_init(range *r, ew_keys keys, ew_error *err); /* EW_ERR_INVALID, EW_ERR_NO_MEMORY */
+int range_init(range *r, ew_keys keys, ew_error *err); /* errors: EW_ERR_INVALID, EW_ERR_NO_MEMORY */
 void range_fini(range *r);
 
 etcd_method request_range_method(const Pb__RangeRequest *request);

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-/* Two messages for each transaction, then an operation, its range and a key. */
-_Static_assert(UNPACK_DEPTH_MAX >= 2 * EW_TXN_DEPTH_MAX + 4, "the answer to each request can be unpacked");
+/* The nesting of a response: two messages for each transaction, then an operation, its range and a key. */
+_Static_assert(UNPACK_DEPTH_MAX >= 2 * EW_TXN_DEPTH_MAX + 4, "the response to each request can be unpacked");
 
 struct ew_result {
     ProtobufCMessage *owned; /* of the outermost result only */
@@ -81,14 +81,14 @@ static int take_txn(ew_result *r, const Pb__TxnResponse *m, int depth) {
     r->succeeded = m->succeeded;
     if (m->n_responses == 0)
         return EW_OK;
-    if (depth > EW_TXN_DEPTH_MAX) /* a request is no deeper, so neither is its answer */
+    if (depth > EW_TXN_DEPTH_MAX) /* a response is not deeper than its request */
         return EW_ERR_BAD_ANSWER;
     r->ops = calloc(m->n_responses, sizeof *r->ops);
     if (!r->ops)
         return EW_ERR_NO_MEMORY;
     r->op_count = m->n_responses;
     for (size_t i = 0; i < r->op_count; i++) {
-        r->ops[i].revision = r->revision; /* the operations' own headers are not filled by every server */
+        r->ops[i].revision = r->revision; /* not every server sets the headers of the operations */
         int status = take_op(&r->ops[i], m->responses[i], depth);
         if (status != EW_OK)
             return status;
@@ -99,7 +99,7 @@ static int take_txn(ew_result *r, const Pb__TxnResponse *m, int depth) {
 static int take(ew_result *r) {
     const void *m = r->owned;
     const ProtobufCMessageDescriptor *type = r->owned->descriptor;
-    r->revision = ((const Pb__TxnResponse *)m)->header->revision; /* the first field of each */
+    r->revision = ((const Pb__TxnResponse *)m)->header->revision; /* the first field of each response */
     if (r->revision <= 0)
         return EW_ERR_BAD_ANSWER;
     if (type == &pb__range_response__descriptor)
@@ -113,7 +113,7 @@ static int take(ew_result *r) {
 
 int result_no_memory(const ProtobufCMessageDescriptor *type, ew_error *err) {
     bool reads = type == &pb__range_response__descriptor || type == &pb__lease_time_to_live_response__descriptor;
-    return ew_fail(err, reads ? EW_ERR_NO_MEMORY : EW_ERR_UNKNOWN_OUTCOME, "%s: no memory for the answer",
+    return ew_fail(err, reads ? EW_ERR_NO_MEMORY : EW_ERR_UNKNOWN_OUTCOME, "%s: no memory for the response",
                    type->short_name);
 }
 
@@ -126,7 +126,7 @@ static int finish(ew_result **out, ew_result *r, int status, ew_error *err) {
     ew_result_free(r);
     if (status == EW_ERR_NO_MEMORY)
         return result_no_memory(type, err);
-    return status == EW_OK ? EW_OK : ew_fail(err, status, "%s: a part of it makes no sense", type->short_name);
+    return status == EW_OK ? EW_OK : ew_fail(err, status, "%s: invalid response", type->short_name);
 }
 
 int result_take(ew_result **out, ProtobufCMessage *answer, ew_error *err) {

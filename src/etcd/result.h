@@ -1,22 +1,22 @@
-/* What a call answered, checked and made readable. */
+/* Checks responses and turns them into results of the public API. */
 #ifndef ETCD_RESULT_H
 #define ETCD_RESULT_H
 
 #include "etcd/blocking_request.h"
 
-/* Takes over the answer, also on failure: a Pb__RangeResponse, PutResponse, DeleteRangeResponse or TxnResponse. `out`
- * may be NULL: then it is only checked. */
+/* Makes a result of a Pb__RangeResponse, PutResponse, DeleteRangeResponse or TxnResponse. Takes ownership of the
+ * response, also on failure. If `out` is NULL, the response is only checked. */
 int result_take(ew_result **out, ProtobufCMessage *answer, ew_error *err);
 
-/* What it means that there is no memory for what such an answer tells: EW_ERR_NO_MEMORY if it was only read, otherwise
- * EW_ERR_UNKNOWN_OUTCOME, since NO_MEMORY would say that nothing was written. */
+/* Returns the status of a call for whose response there is no memory: EW_ERR_NO_MEMORY if the call only reads,
+ * otherwise EW_ERR_UNKNOWN_OUTCOME, since NO_MEMORY would mean that nothing was written. */
 int result_no_memory(const ProtobufCMessageDescriptor *type, ew_error *err);
 
-/* A result of keys alone, which takes over the answer that they point into. */
+/* Makes a result that has only keys. Takes ownership of the response that the keys point into. */
 int result_take_keys(ew_result **out, ProtobufCMessage *answer, const Pb__ResponseHeader *header,
                      const ProtobufCBinaryData *keys, size_t count, ew_error *err);
 
-/* One key of an answer; false if no server can mean it. */
+/* Reads one key-value of a response; false if it is invalid. */
 bool result_kv(ew_kv *out, const Pb__KeyValue *kv);
 
 #endif

@@ -60,7 +60,7 @@ static void ask(revision_check *c) {
     if (bytes.data != NULL)
         c->call = etcd_call_start(c->client, c->queue, ETCD_RANGE, bytes, c->timeout_ms, answered, c);
     free((void *)(uintptr_t)bytes.data);
-    if (c->call == NULL) /* for want of memory */
+    if (c->call == NULL) /* out of memory */
         c->next_ms = etcd_now_ms() + backoff_next_ms(&c->backoff);
 }
 

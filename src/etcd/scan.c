@@ -1,5 +1,5 @@
-/* A scan: pages of one pinned revision. etcd counts the rest of the range for every page, so few large pages are much
- * cheaper than many small ones: their size follows the bytes that keys turn out to have. */
+/* A scan: reads a range in pages at one pinned revision. For every page etcd counts the rest of the range, so a few
+ * large pages are much cheaper than many small ones. The size of a page is adjusted to the size of the key-values. */
 #include "etcd/request.h"
 #include "etcd/result.h"
 
@@ -14,13 +14,13 @@
 
 struct ew_scan {
     ew_client *client;
-    Pb__RangeRequest request; /* of the next page; its key and end are `key` and `end` */
+    Pb__RangeRequest request; /* for the next page; its key and end are `key` and `end` */
     uint8_t *key, *end;
     size_t key_capacity;
     int64_t page_bytes;
     Pb__RangeResponse *page;
-    size_t next; /* in the page */
-    bool last;   /* there is no page behind this one */
+    size_t next; /* index in the page */
+    bool last;   /* no page follows */
 };
 
 static bool copy_range(ew_scan *s, const range *r) {
@@ -46,9 +46,9 @@ int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_o
     ew_scan_options o;
     range r;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
-        return ew_fail(err, EW_ERR_INVALID, "ew_scan_options: its size is not set");
+        return ew_fail(err, EW_ERR_INVALID, "ew_scan_options: size is not set");
     if (o.revision < 0 || o.page_bytes < 0)
-        return ew_fail(err, EW_ERR_INVALID, "scan: revision and page_bytes may not be negative");
+        return ew_fail(err, EW_ERR_INVALID, "scan: revision and page_bytes must not be negative");
     int status = range_init(&r, keys, err);
     if (status != EW_OK)
         return status;
@@ -72,8 +72,9 @@ int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_o
     return status;
 }
 
-/* A page must go on where the last one ended, upwards: otherwise a scan could skip, repeat or never end. */
-static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
+/* Returns whether the page continues where the last one ended, in ascending order. Otherwise a scan could skip keys,
+ * repeat keys, or never end. */
+static bool is_valid(const ew_scan *s, const Pb__RangeResponse *page) {
     ew_slice before = slice_of(s->request.key);
     ew_kv kv;
     if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
@@ -89,8 +90,8 @@ static bool makes_sense(const ew_scan *s, const Pb__RangeResponse *page) {
     return true;
 }
 
-/* The next page starts at the smallest key behind the last one: itself and a zero byte. */
-static int move_behind(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
+/* Starts the next page at the smallest key after the last one: the last key with a zero byte appended. */
+static int move_after(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
     size_t len = last->len + 1;
     if (len > s->key_capacity) {
         uint8_t *key = realloc(s->key, len);
@@ -118,7 +119,7 @@ static void choose_limit(ew_scan *s, const Pb__RangeResponse *page) {
 static int read_page(ew_scan *s, ew_error *err) {
     Pb__RangeResponse *page;
     int status;
-    do { /* a page of unexpectedly large values may not fit into `max_receive_bytes` */
+    do { /* a page with larger values than expected may exceed max_receive_bytes */
         status = blocking_request(s->client, request_range_method(&s->request), &s->request,
                                   &pb__range_response__descriptor, &page, err);
         if (status == EW_ERR_TOO_LARGE)
@@ -128,12 +129,12 @@ static int read_page(ew_scan *s, ew_error *err) {
         s->request.limit = 1;
     if (status != EW_OK)
         return status;
-    bool good = makes_sense(s, page);
+    bool good = is_valid(s, page);
     if (good && page->n_kvs > 0)
-        status = move_behind(s, &page->kvs[page->n_kvs - 1]->key, err);
+        status = move_after(s, &page->kvs[page->n_kvs - 1]->key, err);
     if (!good || status != EW_OK) {
         pb__range_response__free_unpacked(page, NULL);
-        return good ? status : ew_fail(err, EW_ERR_BAD_ANSWER, "scan: a page makes no sense");
+        return good ? status : ew_fail(err, EW_ERR_BAD_ANSWER, "scan: invalid response");
     }
     if (s->page)
         pb__range_response__free_unpacked(s->page, NULL);

@@ -1,7 +1,7 @@
-/* A session: a lease, and a thread that does nothing but keep it alive and know when it is over (SEMANTICS 30).
+/* A session: a lease, and a thread that keeps it alive and notices its end (SEMANTICS 30).
  *
- * The sessions of a client share that thread. It sleeps in its own queue, so neither a slow tick nor a long call can
- * delay a keepalive. */
+ * The sessions of a client share that thread. It sleeps in its own completion queue, so neither a slow tick nor a long
+ * call delays a keepalive. */
 #include "etcd/keepalive.h"
 #include "etcd/loop.h"
 
@@ -18,7 +18,7 @@
 #define SESSION_LISTENERS_MAX 8
 
 typedef struct listener {
-    ew_session_fn fn; /* NULL: free */
+    ew_session_fn fn; /* NULL: unused */
     void *arg;
 } listener;
 
@@ -30,19 +30,19 @@ struct ew_session {
     bool stopped; /* keepalive_stop was called */
     atomic_bool closing, done;
 
-    pthread_mutex_t lock; /* of what follows */
-    pthread_cond_t idle;  /* no listener is running */
+    pthread_mutex_t lock; /* protects the fields below */
+    pthread_cond_t idle;  /* a listener has returned */
     listener listeners[SESSION_LISTENERS_MAX];
     listener running;
-    bool told;
+    bool called; /* the listeners have been called, or are being called */
 };
 
 /* ---- listeners ---- */
 
-/* Calls the listeners one after the other, without the lock, so that a listener may use the session. */
-static void tell_listeners(ew_session *s) {
+/* Calls the listeners one after the other, without holding the lock, so that a listener may use the session. */
+static void call_listeners(ew_session *s) {
     pthread_mutex_lock(&s->lock);
-    s->told = true;
+    s->called = true;
     for (int i = 0; i < SESSION_LISTENERS_MAX; i++) {
         s->running = s->listeners[i];
         s->listeners[i] = (listener){0};
@@ -65,18 +65,18 @@ int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     if (etcd_check_process(s->client, NULL) != EW_OK)
         return EW_ERR_STATE;
     pthread_mutex_lock(&s->lock);
-    bool told = s->told;
+    bool called = s->called;
     bool kept = false;
-    for (int i = 0; i < SESSION_LISTENERS_MAX && !told && !kept; i++) {
+    for (int i = 0; i < SESSION_LISTENERS_MAX && !called && !kept; i++) {
         if (!s->listeners[i].fn) {
             s->listeners[i] = (listener){fn, arg};
             kept = true;
         }
     }
     pthread_mutex_unlock(&s->lock);
-    if (told)
+    if (called)
         fn(arg);
-    return told || kept ? EW_OK : EW_ERR_STATE;
+    return called || kept ? EW_OK : EW_ERR_STATE;
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
@@ -87,7 +87,7 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
         if (s->listeners[i].fn == fn && s->listeners[i].arg == arg)
             s->listeners[i] = (listener){0};
     }
-    /* A listener that forgets itself would wait for its own end. */
+    /* A listener that removes itself must not wait for its own end. */
     while (s->running.fn == fn && s->running.arg == arg && !etcd_loop_is_here(s->task.loop))
         pthread_cond_wait(&s->idle, &s->lock);
     pthread_mutex_unlock(&s->lock);
@@ -96,13 +96,13 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
 /* ---- the thread ---- */
 
 static void end(ew_session *s) {
-    log_fields(EW_LOG_WARN, NULL, "session", "the session is done", {"lease", NULL, s->lease});
+    log_fields(EW_LOG_WARN, NULL, "session", "the session has ended", {"lease", NULL, s->lease});
     atomic_store(&s->done, true);
-    tell_listeners(s);
+    call_listeners(s);
 }
 
 static int64_t session_round(etcd_task *t, int64_t now_ms) {
-    (void)now_ms; /* a lease has a clock of its own */
+    (void)now_ms; /* leases use keepalive_now_ms */
     ew_session *s = (ew_session *)t;
     if (!s->stopped) {
         bool closing = atomic_load(&s->closing), over = !closing && keepalive_step(s->keepalive);
@@ -136,7 +136,7 @@ int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error
     if (status != EW_OK)
         return status;
     if (ttl_s < 1 || ttl_s > 9000000000)
-        return ew_fail(err, EW_ERR_INVALID, "session: a TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
+        return ew_fail(err, EW_ERR_INVALID, "session: TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
     ew_session *s = calloc(1, sizeof *s);
     status = s ? etcd_loop_take(&s->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
     if (status != EW_OK) {

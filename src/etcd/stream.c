@@ -1,13 +1,13 @@
-/* One stream in both directions.
+/* One bidirectional stream.
  *
- * With a user, it starts with a call for a token of its own, unless there is a very new one: older
- * servers do not tell a stream that is opened with an old token apart from one that is denied (ETCD P10), and streams
- * are opened rarely.
+ * If the client has a user, the stream first makes a new token, unless there is a very new one: older servers give the
+ * same error for an old token as for a denied request (ETCD P10). The cost is low, since streams are opened rarely.
  *
- * It waits for a connection as a call does, so that it follows the client to other channels meanwhile.
+ * While there is no connection the stream waits as a call does, so it uses the client's newest channels.
  *
- * Each of its four batches has a tag: the start (metadata both ways), the status, the message that is being read and
- * the one that is being sent. The stream is over when its status has come, and freed when no tag is out. */
+ * Each of its four batches has a tag: the start (metadata in both directions), the status, the message that is being
+ * read, and the message that is being sent. The stream ends when its status arrives, and is freed when no batch is
+ * pending. */
 #include "etcd/bytes.h"
 #include "etcd/connection.h"
 #include "etcd/identity.h"
@@ -18,7 +18,7 @@
 
 #define TOKEN_MAX_AGE_MS 10000
 #define TOKEN_TIMEOUT_MS 10000
-/* How often to look whether another's token has come. */
+/* How often to check whether another call or stream has made a token. */
 #define TOKEN_WAIT_MS 10
 
 typedef struct waiting {
@@ -34,28 +34,28 @@ typedef struct stream_tag {
 
 struct etcd_stream {
     stream_tag started, ended, received, sent;
-    int out; /* tags that have not come back */
+    int out; /* batches that are pending */
     ew_client *client;
-    connection_set *set;          /* where the call is, or will be */
-    etcd_stream *next, *previous; /* in the client's list, from then on */
+    connection_set *set;          /* the set that the call uses, or will use */
+    etcd_stream *next, *previous; /* in the client's list, once there is a call */
     etcd_queue *queue;
     etcd_method method;
     etcd_stream_callbacks callbacks;
     void *arg;
-    etcd_call *fetching; /* a token */
-    inquiry *asking;     /* whose the endpoint is, or why there is no connection */
-    int64_t why_ms;      /* when to ask again why */
-    bool ask_with_token; /* it says so to nobody else */
-    int which;           /* backend of the set */
+    etcd_call *fetching; /* the call that makes a token */
+    inquiry *asking;     /* for the cluster of the endpoint, or why there is no connection */
+    int64_t why_ms;      /* when to ask again why there is no connection */
+    bool ask_with_token; /* the endpoint answers identity queries only with a token */
+    int which;           /* index of the backend in the set */
     grpc_slice token;
     uint64_t generation; /* of the token */
     grpc_call *call;     /* NULL while there is no connection or no token */
     grpc_metadata metadata[CONNECTION_METADATA_MAX];
     grpc_metadata_array initial, trailing;
-    grpc_byte_buffer *incoming; /* when nothing is read: a message that came into a pause */
+    grpc_byte_buffer *incoming; /* while no read is pending: a message that arrived after a pause */
     grpc_status_code code;
     grpc_slice text;
-    waiting *first, *last; /* messages to send; the first is under way */
+    waiting *first, *last; /* messages to send; the first is being sent */
     bool reading, paused, cancelled, over;
 };
 
@@ -64,10 +64,10 @@ static void start(etcd_stream *s, stream_tag *tag, const grpc_op *ops, size_t co
     queue_start(s->call, ops, count, &tag->tag);
 }
 
-/* ---- the client's list of streams, for who renews them ---- */
+/* ---- the client's list of streams, used by streams_renew ---- */
 
 static void renew(etcd_stream *s) {
-    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, "the client has other connections now", NULL);
+    grpc_call_cancel_with_status(s->call, GRPC_STATUS_UNAVAILABLE, "the client has new connections", NULL);
 }
 
 static void list(etcd_stream *s) {
@@ -76,7 +76,7 @@ static void list(etcd_stream *s) {
     if (s->next)
         s->next->previous = s;
     s->client->streams = s;
-    if (s->set != s->client->set) /* renewed since it was taken */
+    if (s->set != s->client->set) /* replaced since the stream took it */
         renew(s);
     pthread_mutex_unlock(&s->client->lock);
 }
@@ -120,14 +120,14 @@ static void free_stream(etcd_stream *s) {
     free(s);
 }
 
-static void tell_end(etcd_stream *s) {
+static void report_end(etcd_stream *s) {
     if (s->code == GRPC_STATUS_UNAVAILABLE && !s->cancelled)
-        names_doubt(&s->client->makings.names);
+        names_doubt(&s->client->config.names);
     char text[256];
     bytes_text(s->text, text, sizeof text);
     method_end end = {.code = s->code, .text = text, .cancelled = s->cancelled};
     int status = method_status(s->method, &end);
-    if (status == EW_OK) { /* the server closed it; a stream that is over is never a success */
+    if (status == EW_OK) { /* the server closed it; the end of a stream is never a success */
         status = s->cancelled ? EW_ERR_CANCELLED : EW_ERR_UNAVAILABLE;
         snprintf(text, sizeof text, "the server closed the stream");
     }
@@ -136,7 +136,7 @@ static void tell_end(etcd_stream *s) {
     s->callbacks.ended(s->arg, status, text);
 }
 
-/* The stream whose tag has come back. */
+/* Returns the stream of a tag whose batch has completed. */
 static etcd_stream *take(queue_tag *tag) {
     etcd_stream *s = ((stream_tag *)tag)->stream;
     s->out--;
@@ -146,7 +146,7 @@ static etcd_stream *take(queue_tag *tag) {
 static void end_if_over(etcd_stream *s) {
     if (!s->over || s->out > 0)
         return;
-    tell_end(s);
+    report_end(s);
     free_stream(s);
 }
 
@@ -175,11 +175,11 @@ static void on_ended(queue_tag *tag, bool ok) {
     end_if_over(s);
 }
 
-static void tell_message(etcd_stream *s) {
+static void deliver_message(etcd_stream *s) {
     grpc_byte_buffer *message = s->incoming;
     s->incoming = NULL;
     bytes_view view;
-    /* After a cancel the caller wants no more messages; after an unreadable one there is no way on. */
+    /* After a cancel no message is delivered; an unreadable message ends the stream. */
     if (!bytes_view_init(&view, message)) {
         etcd_stream_cancel(s);
     } else {
@@ -196,8 +196,8 @@ static void on_received(queue_tag *tag, bool ok) {
     etcd_stream *s = take(tag);
     s->reading = false;
     if (s->incoming && !s->paused)
-        tell_message(s);
-    /* Without a message the stream is at its end: the status is on its way. */
+        deliver_message(s);
+    /* Without a message the stream has ended: the status follows. */
     end_if_over(s);
 }
 
@@ -214,13 +214,14 @@ static void on_sent(queue_tag *tag, bool ok) {
     end_if_over(s);
 }
 
-/* Starts the three batches of a new stream. The queue's thread may already be taking the first ones back while the last
- * is being started, so all that it looks at is set before. The status comes last: nothing is freed without it. */
+/* Starts the three batches of a new stream. The queue's thread may handle the first completions while the last batch is
+ * being started, so all fields that it reads are set before. The status batch is started last, because nothing is freed
+ * before it completes. */
 static void start_batches(etcd_stream *s) {
     s->reading = !s->paused;
     s->out = s->reading ? 3 : 2;
-    /* Reading the initial metadata must be started, or no message is ever given out; etcd sends it only with its first
-     * message, so it may stay out for long. */
+    /* gRPC delivers no message unless receiving the initial metadata was started. etcd sends it only with its first
+     * message, so this batch may be pending for long. */
     grpc_op ops[2] = {
         {.op = GRPC_OP_SEND_INITIAL_METADATA},
         {.op = GRPC_OP_RECV_INITIAL_METADATA, .data.recv_initial_metadata.recv_initial_metadata = &s->initial},
@@ -242,7 +243,7 @@ static void start_batches(etcd_stream *s) {
 
 /* ---- a connection and a token ---- */
 
-/* It has ended before it began. */
+/* Ends a stream that was never sent. */
 static void end_early(etcd_stream *s, int status, const char *detail) {
     s->callbacks.ended(s->arg, status, s->cancelled ? "cancelled" : detail);
     free_stream(s);
@@ -290,7 +291,8 @@ static void on_explained(void *arg, int status, const char *detail) {
         prepare(s);
 }
 
-/* A stream waits for its connection without end, but not for what waiting does not heal. */
+/* Finds out why there is no connection. A stream waits for a connection without limit, unless the reason does not go
+ * away with time. */
 static void explain(etcd_stream *s) {
     s->why_ms = etcd_now_ms() + WHY_INTERVAL_MS;
     s->asking = inquiry_new_why(s->client, s->set, s->method, s->queue);
@@ -311,7 +313,7 @@ static void on_waited(queue_tag *tag, bool ok) {
         prepare(s);
 }
 
-/* Tries again in a moment. */
+/* Tries again when there may be a connection, or after CONNECT_WAIT_MS. */
 static void wait_for_connection(etcd_stream *s) {
     s->out++;
     s->started.tag.done = on_waited;
@@ -350,7 +352,7 @@ static void ask(etcd_stream *s) {
     if (s->asking)
         inquiry_start(s->asking, on_asked, s);
     else
-        pause_for(s, CONNECT_WAIT_MS); /* for memory */
+        pause_for(s, CONNECT_WAIT_MS); /* out of memory: try again */
 }
 
 static void begin(etcd_stream *s) {
@@ -371,11 +373,11 @@ static void fetch_token(etcd_stream *s) {
     free((void *)(uintptr_t)request.data);
     if (!s->fetching) {
         auth_failed(&s->client->auth);
-        pause_for(s, TOKEN_WAIT_MS); /* for memory, too */
+        pause_for(s, TOKEN_WAIT_MS); /* out of memory: try again */
     }
 }
 
-/* With a connection: ask whose it is, make a token, or begin. */
+/* Takes the next step with a connection: asks for its cluster, makes a token, or sends the stream. */
 static void go_on(etcd_stream *s) {
     bool verified = connection_is_verified(s->set, s->which, s->method);
     if (!verified && !s->ask_with_token) {
@@ -404,7 +406,7 @@ static void go_on(etcd_stream *s) {
     begin(s);
 }
 
-/* What can be done now: wait for a connection, or go on with one. */
+/* Waits for a connection, or goes on with one. */
 static void prepare(etcd_stream *s) {
     s->which = connection_find(s->client, &s->set, s->method);
     if (s->which == NO_BACKEND)
@@ -462,7 +464,7 @@ void etcd_stream_pause(etcd_stream *s) {
 void etcd_stream_resume(etcd_stream *s) {
     s->paused = false;
     if (s->incoming && !s->reading)
-        tell_message(s);
+        deliver_message(s);
     else
         read_next(s);
 }

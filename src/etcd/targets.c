@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A formatted copy; NULL when out of memory. */
+/* Returns a formatted text that the caller frees; NULL when out of memory. */
 static char *print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static char *print(const char *format, ...) {
     char *text;
@@ -16,7 +16,7 @@ static char *print(const char *format, ...) {
     return n < 0 ? NULL : text;
 }
 
-/* `text` as a part of a URI's path; NULL when out of memory. */
+/* Returns `text` escaped for the path of a URI, which the caller frees; NULL when out of memory. */
 static char *escape(const char *text) {
     static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/";
     char *out = malloc(3 * strlen(text) + 1), *to = out;
@@ -45,7 +45,7 @@ static bool write_unix(target *t, const endpoint *e) {
     return is_whole(t);
 }
 
-/* gRPC's URIs do not take bare brackets. */
+/* In gRPC's URIs brackets must be escaped. */
 static char *tcp_uri(const char *address, bool ipv6, int port) {
     char *host = escape(address);
     char *uri = host ? print(ipv6 ? "ipv6:///%%5B%s%%5D:%d" : "ipv4:///%s:%d", host, port) : NULL;
@@ -53,7 +53,7 @@ static char *tcp_uri(const char *address, bool ipv6, int port) {
     return uri;
 }
 
-/* The endpoint as it was written, and the address where that is a name. */
+/* `shown` is the endpoint as the user wrote it; for a host name, followed by the address. */
 static bool write_tcp(target *t, const endpoint *e, const char *address, bool ipv6) {
     const char *format = e->kind == ENDPOINT_IPV6 ? "[%s]:%d" : "%s:%d";
     bool named = e->kind == ENDPOINT_NAME;
@@ -65,7 +65,7 @@ static bool write_tcp(target *t, const endpoint *e, const char *address, bool ip
     return is_whole(t);
 }
 
-/* The same address twice is one target, unless a certificate must carry another name for the second. */
+/* The same address twice is one target, unless the certificate must be valid for another host. */
 static void keep_if_new(targets *out) {
     target *last = &out->list[out->count];
     for (size_t i = 0; i < out->count; i++) {

@@ -23,7 +23,7 @@ static int read_files(tls_files *f, const ew_options *o, ew_error *err) {
                *key = ew_options_text(o, "key_file");
     *f = (tls_files){0};
     if ((cert[0] == '\0') != (key[0] == '\0'))
-        return ew_fail(err, EW_ERR_INVALID, "cert_file and key_file are only of use together");
+        return ew_fail(err, EW_ERR_INVALID, "cert_file and key_file must be set together");
     int status = EW_OK;
     if (ca[0]) {
         status = file_read(&f->ca, "ca_file", ca, err);
@@ -49,7 +49,7 @@ bool tls_is_wanted(const ew_options *o) {
     return tls_is_on(o) || strstr(ew_options_text(o, "endpoints"), "https://");
 }
 
-/* With its end, so that two cannot run together. */
+/* With the terminating NUL, so that the texts are delimited. */
 static void add_to_digest(EVP_MD_CTX *md, const char *text) {
     EVP_DigestUpdate(md, text ? text : "", text ? strlen(text) + 1 : 1);
 }
@@ -81,7 +81,7 @@ int tls_credentials_init(tls_credentials *c, const ew_options *o, bool wanted, e
         grpc_ssl_pem_key_cert_pair pair = {.private_key = f.key, .cert_chain = f.cert};
         c->channel = grpc_ssl_credentials_create_ex(f.ca, f.cert ? &pair : NULL, NULL, NULL);
         if (!c->channel)
-            status = ew_fail(err, EW_ERR_INVALID, "TLS: the certificates are of no use to gRPC");
+            status = ew_fail(err, EW_ERR_INVALID, "TLS: gRPC does not accept the certificates");
     }
     free_files(&f);
     return status;

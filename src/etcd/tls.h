@@ -1,5 +1,5 @@
-/* TLS: from the options to gRPC's credentials. What can be seen to be wrong without a connection is said here: a file
- * that is missing, holds nothing of use, has expired, or a key that is another certificate's. */
+/* TLS: makes gRPC's credentials from the options. Reports what can be found without a connection: a file that is
+ * missing, invalid or expired, and a key that does not belong to its certificate. */
 #ifndef ETCD_TLS_H
 #define ETCD_TLS_H
 
@@ -7,20 +7,20 @@
 
 #include <grpc/grpc.h>
 
-/* What a channel needs, and what it was made of: a digest of the files. */
+/* The credentials of a channel, and a digest of the files that they were made from. */
 typedef struct tls_credentials {
     grpc_channel_credentials *channel;
     unsigned char digest[32];
 } tls_credentials;
 
-/* For TLS if `wanted`, or else for plain text. */
+/* Makes credentials for TLS if `wanted`, otherwise for plain text. */
 int tls_credentials_init(tls_credentials *c, const ew_options *options, bool wanted, ew_error *err);
-void tls_credentials_fini(tls_credentials *c); /* what is zeroed is fine */
+void tls_credentials_fini(tls_credentials *c); /* all zero is allowed */
 
-/* Whether two were made of the same files. */
+/* Returns whether both were made from files of the same content. */
 bool tls_credentials_equal(const tls_credentials *a, const tls_credentials *b);
 
-/* Whether there are options for TLS; whether it is used, because of them or of the endpoints. */
+/* tls_is_on: whether options for TLS are set. tls_is_wanted: whether TLS is used, because of options or endpoints. */
 bool tls_is_on(const ew_options *options);
 bool tls_is_wanted(const ew_options *options);
 

@@ -1,5 +1,5 @@
-/* Transactions. protobuf merges messages by concatenation, so a builder is nothing but the packed request so far: each
- * function appends a request that holds one compare or one operation. */
+/* Transactions. Concatenated protobuf messages parse as one merged message, so a builder holds the packed request, and
+ * each function appends a packed request with one compare or one operation. */
 #include "etcd/request.h"
 #include "etcd/result.h"
 
@@ -10,10 +10,10 @@
 #include <stdlib.h>
 
 struct ew_txn {
-    ew_error error; /* the first */
+    ew_error error; /* the first error */
     uint8_t *bytes;
     size_t len, capacity;
-    int depth; /* of the transactions nested in it; 0: there are none */
+    int depth; /* of the nested transactions; 0: none */
 };
 
 ew_txn *ew_txn_new(void) {
@@ -173,7 +173,7 @@ int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
         return t->error.code;
-    if (!inner) /* a transaction must not be sent without it */
+    if (!inner) /* creating it failed; the outer transaction must not be sent without it */
         return ew_fail(&t->error, EW_ERR_NO_MEMORY, "nested transaction");
     if (inner->error.code != EW_OK) {
         t->error = inner->error;
@@ -199,14 +199,15 @@ int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
 
 static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer);
 
-/* The kinds have the same numbers in requests and in answers. */
+/* Operations of the same kind have the same number in requests and in responses. */
 static bool op_fits(const Pb__RequestOp *op, const Pb__ResponseOp *answer) {
     if ((int)op->request_case != (int)answer->response_case)
         return false;
     return op->request_case != PB__REQUEST_OP__REQUEST_REQUEST_TXN || fits(op->request_txn, answer->response_txn);
 }
 
-/* One response for each operation of the branch, of its kind: whoever reads the results may rely on it. */
+/* Returns whether there is one response of the right kind for each operation of the branch. Readers of the results rely
+ * on it. */
 static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer) {
     Pb__RequestOp **ops = answer->succeeded ? request->success : request->failure;
     size_t count = answer->succeeded ? request->n_success : request->n_failure;
@@ -222,7 +223,9 @@ static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error
         return result_no_memory(answer->base.descriptor, err);
     bool good = fits(request, answer);
     pb__txn_request__free_unpacked(request, NULL);
-    return good ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "transaction: not one response for each operation");
+    return good ? EW_OK
+                : ew_fail(err, EW_ERR_BAD_ANSWER,
+                          "transaction: invalid response: the responses do not match the operations");
 }
 
 int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {

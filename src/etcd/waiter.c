@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* Queues that are kept for the next call; making one costs tens of microseconds. */
+/* How many unused queues are kept for later calls; making one takes tens of microseconds. */
 #define WAITERS_IDLE_MAX 16
 
 void waiters_init(waiters *all) {

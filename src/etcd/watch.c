@@ -1,5 +1,5 @@
-/* A watch that is pulled: its stream moves only while its user is inside ew_watch_next, and is paused as soon as a
- * batch is there, so a slow user holds etcd back instead of filling memory. */
+/* A watch that is pulled: its stream makes progress only while its user is inside ew_watch_next, and is paused when a
+ * batch is ready. So a slow user applies back-pressure to etcd instead of filling memory. */
 #include "etcd/backoff.h"
 #include "etcd/denied.h"
 #include "etcd/identity.h"
@@ -14,10 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A silent stream is given at most so many times watch_silence_ms: 2 to the power of this. */
+/* The silence timer is at most 2 to the power of this times watch_silence_ms. */
 #define RENEWALS_MAX 4
 
-/* So many streams may be silent before they have shown again what was given last: then it is taken for missing. */
+/* After this many silent streams that have not shown the last delivered events again, these count as missing. */
 #define SILENT_MAX 2
 
 struct ew_watch {
@@ -26,30 +26,30 @@ struct ew_watch {
     Pb__WatchRequest *request;
     etcd_stream *stream;
     watch_reader reader;
-    watch_news news;   /* WATCH_EVENTS or WATCH_PROGRESS: to be given; WATCH_OVER: the end */
-    bool given;        /* to the user, who may be looking at it until the next call */
-    bool created;      /* at least once */
+    watch_news news;   /* WATCH_EVENTS or WATCH_PROGRESS: a batch to deliver; WATCH_OVER: the watch has ended */
+    bool given;        /* the batch was delivered; the user may read it until the next call */
+    bool created;      /* etcd has confirmed the watch at least once */
     bool ended_by_us;  /* the stream was cancelled, because it is broken or the watch is closed */
     int64_t retry_ms;  /* when to open the stream again */
-    int64_t silent_ms; /* when it has been silent for too long; only the time in which the user waits counts */
-    int64_t away_ms;   /* since when the user does not */
-    bool asked;        /* for a sign of life */
-    int renewals;      /* streams left for their silence, one after the other */
-    int refusals;      /* of its token, one after the other */
+    int64_t silent_ms; /* when the stream counts as silent; only the time in which the user waits counts */
+    int64_t away_ms;   /* since when the user does not wait */
+    bool asked;        /* a liveness probe was sent */
+    int renewals;      /* silent streams that were replaced, in a row */
+    int refusals;      /* refused tokens, in a row */
     revision_check check;
     backoff backoff;
     atomic_bool cancelled;
 };
 
-/* Whether another token may help. A member that is a little behind does not know the newest yet; so it is tried again
- * after a pause, but not for ever. */
+/* Returns whether another token may help. A member that lags does not know the newest token yet, so the watch tries
+ * again after a pause, AUTH_REFUSALS_MAX times at most. */
 static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
     return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < AUTH_REFUSALS_MAX;
 }
 
-/* A large message on a slow wire is silence, too: no stream gets it that has less time than it takes. So each one that
- * was left gives the next one twice the time. */
-static void heard(ew_watch *w) {
+/* Restarts the silence timer. During a large message on a slow connection a stream is silent, too, and must have time
+ * to receive it. So each replaced stream gives the next one twice the time. */
+static void restart_silence(ew_watch *w) {
     w->asked = false;
     w->silent_ms = etcd_now_ms() + (w->client->watch_silence_ms << w->renewals);
 }
@@ -62,11 +62,11 @@ static void leave_stream(ew_watch *w) {
 static void on_message(void *arg, ew_slice bytes) {
     ew_watch *w = arg;
     w->reader.asked = w->asked;
-    heard(w);
+    restart_silence(w);
     w->reader.cluster_id = atomic_load(&w->client->cluster_id);
     watch_news news = watch_reader_take(&w->reader, bytes);
     if (w->reader.cluster_id != 0 && !connection_is_same_cluster(w->client, w->reader.cluster_id))
-        news = watch_reader_end(&w->reader, EW_ERR_WRONG_CLUSTER, "the cluster id is not that of a call's answer");
+        news = watch_reader_end(&w->reader, EW_ERR_WRONG_CLUSTER, "the cluster id differs from the client's");
     switch (news) {
     case WATCH_NOTHING:
         return;
@@ -78,7 +78,7 @@ static void on_message(void *arg, ew_slice bytes) {
     case WATCH_EVENTS:
     case WATCH_PROGRESS:
         w->renewals = 0;
-        heard(w);
+        restart_silence(w);
         w->news = news;
         if (w->reader.cut)
             break;
@@ -91,7 +91,8 @@ static void on_message(void *arg, ew_slice bytes) {
             w->news = news;
         break;
     case WATCH_DOUBTED:
-        log_fields(EW_LOG_WARN, NULL, "etcd", "a member is behind what was watched: asking etcd",
+        log_fields(EW_LOG_WARN, NULL, "etcd",
+                   "a member's revision is below the one seen; checking whether etcd was restored",
                    {"revision", NULL, w->reader.revision}, {"seen", NULL, w->reader.seen});
         revision_check_want(&w->check, w->reader.seen);
         break;
@@ -106,7 +107,7 @@ static void on_ended(void *arg, int status, const char *detail) {
     w->stream = NULL;
     w->retry_ms = etcd_now_ms() + backoff_next_ms(&w->backoff);
     if (w->news == WATCH_NOTHING) {
-        watch_reader_clear(&w->reader); /* what is not whole comes again */
+        watch_reader_clear(&w->reader); /* an incomplete batch is sent again */
         bool refused = !w->created && atomic_load(&w->client->refused);
         if ((watch_is_final(status) || refused) && !token_may_be_new(w, status, detail)) {
             w->news = WATCH_OVER;
@@ -115,8 +116,7 @@ static void on_ended(void *arg, int status, const char *detail) {
         }
     }
     if (!w->ended_by_us)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "the watch stream ended", {"error", ew_errname(status)},
-                   {"detail", detail});
+        log_fields(EW_LOG_WARN, NULL, "etcd", "watch stream ended", {"error", ew_errname(status)}, {"detail", detail});
 }
 
 static int send_request(ew_watch *w, const Pb__WatchRequest *request) {
@@ -130,15 +130,15 @@ static void open_stream(ew_watch *w) {
     etcd_stream_callbacks callbacks = {on_message, on_ended};
     w->ended_by_us = false;
     w->request->create_request->start_revision = watch_reader_begin(&w->reader);
-    heard(w);
-    w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only looked at if this fails for want of memory */
+    restart_silence(w);
+    w->retry_ms = etcd_now_ms() + w->client->backoff_max_ms; /* only used if the open fails for lack of memory */
     w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
     if (w->stream && send_request(w, w->request) != EW_OK)
         leave_stream(w);
 }
 
-/* A stream on which nothing comes may be one whose other end has forgotten it: ask, wait as long again, leave. The
- * answer may overtake events (P2), so it is a sign of life and nothing more. */
+/* Handles a silent stream, which the server may have lost: sends a liveness probe, waits as long again, then replaces
+ * the stream. The reply may overtake events (P2), so it proves only that the stream is alive. */
 static void check_silence(ew_watch *w) {
     Pb__WatchRequest request = PB__WATCH_REQUEST__INIT;
     Pb__WatchProgressRequest progress = PB__WATCH_PROGRESS_REQUEST__INIT;
@@ -146,18 +146,18 @@ static void check_silence(ew_watch *w) {
     request.progress_request = &progress;
     if (!w->stream || w->ended_by_us || w->news != WATCH_NOTHING || etcd_now_ms() < w->silent_ms)
         return;
-    if (!stream_has_begun(w->stream)) { /* it waits for a connection, or a token */
-        heard(w);
+    if (!stream_has_begun(w->stream)) { /* it waits for a connection or a token */
+        restart_silence(w);
         return;
     }
     if (!w->asked && w->reader.created && send_request(w, &request) == EW_OK) {
-        heard(w);
+        restart_silence(w);
         w->asked = true;
         return;
     }
     if (w->reader.created && w->reader.unconfirmed && w->renewals >= SILENT_MAX)
         w->news = watch_reader_miss(&w->reader);
-    log_fields(EW_LOG_INFO, NULL, "etcd", "the watch stream is silent, opening it anew",
+    log_fields(EW_LOG_INFO, NULL, "etcd", "watch stream is silent; opening another one",
                {"ms", NULL, w->client->watch_silence_ms << w->renewals});
     if (w->renewals < RENEWALS_MAX)
         w->renewals++;
@@ -168,14 +168,15 @@ static bool is_cancelled(ew_watch *w) {
     return atomic_load(&w->cancelled) || atomic_load(&w->waiter->cancelled);
 }
 
-/* Who comes back at once has not been away: a program may look for events between other things. */
+/* Returns how long the user has not waited. Short absences do not count: a program may poll for events between other
+ * work. */
 static int64_t absence_ms(const ew_watch *w) {
     int64_t away_ms = etcd_now_ms() - w->away_ms, short_ms = w->client->watch_silence_ms / 4;
     return away_ms > short_ms ? away_ms - short_ms : 0;
 }
 
-/* Starts what is due: a stream, or first the question whether what was seen is still there. Answers when to look again.
- */
+/* Starts what is due: a stream, or before that a check whether etcd still has what was seen. Returns when to call this
+ * again. */
 static int64_t pursue(ew_watch *w) {
     if (w->check.wanted && !w->stream)
         return revision_check_run(&w->check);
@@ -184,7 +185,7 @@ static int64_t pursue(ew_watch *w) {
     return !w->stream ? w->retry_ms : w->ended_by_us ? INT64_MAX : w->silent_ms;
 }
 
-/* Only a lost revision, or an etcd that refuses to tell, ends the watch. */
+/* Ends the watch if the check found that the revision is lost, or if etcd refused the check. */
 static void take_verdict(ew_watch *w) {
     if (w->check.wanted || w->check.status == EW_OK || w->news != WATCH_NOTHING)
         return;
@@ -193,8 +194,8 @@ static void take_verdict(ew_watch *w) {
     snprintf(w->reader.detail, sizeof w->reader.detail, "%s", w->check.detail);
 }
 
-/* Runs the watch until `*until` is true, there is something to give, or the deadline; at least once, so that a deadline
- * in the past takes what is there. */
+/* Runs the watch until `*until` is true, there is something to deliver, or the deadline; at least once, so that a
+ * deadline in the past handles what is ready. */
 static void run(ew_watch *w, int64_t deadline_ms, const bool *until) {
     bool late = false;
     waiter_begin(&w->client->waiters, w->waiter);
@@ -227,10 +228,10 @@ static int pack_request(ew_watch *w, ew_keys keys, const ew_watch_options *o, ew
     create.range_end = slice_bytes(r.end);
     create.prev_kv = o->previous;
     create.progress_notify = o->progress;
-    create.fragment = true; /* P3: without it one message of 10.8 MB was seen */
+    create.fragment = true; /* P3: without it, a message of 10.8 MB was seen */
     request.request_union_case = PB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST;
     request.create_request = &create;
-    /* Packed and unpacked is copied. */
+    /* A deep copy. */
     ew_slice bytes = blocking_pack(&request);
     w->request = bytes.data ? pb__watch_request__unpack(NULL, bytes.len, bytes.data) : NULL;
     free((void *)(uintptr_t)bytes.data);
@@ -252,7 +253,7 @@ static int fail_with_its_end(const ew_watch *w, ew_error *err) {
 static int wait_until_created(ew_watch *w, ew_error *err) {
     run(w, etcd_now_ms() + w->client->call_timeout_ms, &w->created);
     if (w->created)
-        return EW_OK; /* also when it is over by now: ew_watch_next tells */
+        return EW_OK; /* also if it has ended since: ew_watch_next reports that */
     if (w->news == WATCH_OVER)
         return fail_with_its_end(w, err);
     if (is_cancelled(w))
@@ -275,9 +276,9 @@ int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watc
         return status;
     ew_watch_options o;
     if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
-        return ew_fail(err, EW_ERR_INVALID, "ew_watch_options: its size is not set");
+        return ew_fail(err, EW_ERR_INVALID, "ew_watch_options: size is not set");
     if (o.start_revision < 0)
-        return ew_fail(err, EW_ERR_INVALID, "watch: start_revision may not be negative");
+        return ew_fail(err, EW_ERR_INVALID, "watch: start_revision must not be negative");
     ew_watch *w = calloc(1, sizeof *w);
     if (!w || !(w->waiter = waiter_take(&client->waiters))) {
         free(w);
@@ -325,7 +326,7 @@ int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_err
     if (w->news != WATCH_OVER && is_cancelled(w))
         return ew_fail(err, EW_ERR_CANCELLED, "watch");
     if (w->news == WATCH_NOTHING)
-        return ew_fail(err, EW_ERR_TIMEOUT, "watch: nothing in %lld ms", (long long)timeout_ms);
+        return ew_fail(err, EW_ERR_TIMEOUT, "watch: no events within %lld ms", (long long)timeout_ms);
     batch->revision = w->reader.revision;
     if (w->news == WATCH_OVER)
         return fail_with_its_end(w, err);

@@ -253,7 +253,7 @@ static int waits; /* for a file, that have been reported */
 static void on_log(void *arg, const ew_log_record *r) {
     (void)arg;
     pthread_mutex_lock(&log_lock);
-    waits += strstr(r->message, "waiting for its file to be renewed") != NULL;
+    waits += strstr(r->message, "waiting for a new password in password_file") != NULL;
     pthread_cond_broadcast(&logged);
     pthread_mutex_unlock(&log_lock);
 }

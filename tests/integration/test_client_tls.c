@@ -110,7 +110,7 @@ static void test_whom_to_trust(void **state) {
     must(open_client(&c, endpoint, NULL)); /* the system's authorities do not know ours */
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
     must(open_client(&c, server->endpoint, NULL)); /* plain text to a server that wants TLS */
-    expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server wants it");
+    expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server requires TLS");
 
     etcd_server *plain = etcd_server_start(NULL);
     must(open_client(&c, plain->endpoint, "ca_file", certs_authority(ours), NULL));
@@ -163,11 +163,11 @@ static void test_client_certificate(void **state) {
     ew_watch *w;
     int64_t began_ms = etcd_now_ms();
     assert_int_equal(ew_watch_open(&w, c, ew_keys_one(EW_STR("/a")), NULL, &err), EW_ERR_UNAVAILABLE);
-    assert_non_null(strstr(err.detail, ": TLS: the server wants a client's cert_file"));
+    assert_non_null(strstr(err.detail, ": TLS: the server requires a client certificate"));
     assert_int_equal(ew_client_lease_keepalive(c, 7, NULL, &err), EW_ERR_UNAVAILABLE);
-    assert_non_null(strstr(err.detail, ": TLS: the server wants a client's cert_file"));
+    assert_non_null(strstr(err.detail, ": TLS: the server requires a client certificate"));
     assert_true(etcd_now_ms() - began_ms < 25000);
-    expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server wants a client's cert_file");
+    expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server requires a client certificate");
     must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", theirs.cert, "key_file", theirs.key, NULL));
     expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server refuses cert_file");
     etcd_server_free(strict);
@@ -277,20 +277,20 @@ static void test_bad_files(void **state) {
     expect_refused(open_client(&c, at, "ca_file", "/no/such/file", NULL), EW_ERR_SYSTEM,
                    "ca_file /no/such/file: No such file", &c);
     expect_refused(open_client(&c, at, "ca_file", "/", NULL), EW_ERR_SYSTEM, "ca_file /: Is a directory", &c);
-    expect_refused(open_client(&c, at, "ca_file", empty, NULL), EW_ERR_INVALID, "holds no certificate", &c);
+    expect_refused(open_client(&c, at, "ca_file", empty, NULL), EW_ERR_INVALID, "no certificate in the file", &c);
     expect_refused(open_client(&c, at, "ca_file", old.cert, NULL), EW_ERR_INVALID, "has expired", &c);
-    expect_refused(open_client(&c, at, "cert_file", good.cert, NULL), EW_ERR_INVALID, "only of use together", &c);
-    expect_refused(open_client(&c, at, "key_file", good.key, NULL), EW_ERR_INVALID, "only of use together", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, NULL), EW_ERR_INVALID, "must be set together", &c);
+    expect_refused(open_client(&c, at, "key_file", good.key, NULL), EW_ERR_INVALID, "must be set together", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", "/no/such/key", NULL), EW_ERR_SYSTEM,
                    "key_file /no/such/key: No such file", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", other.key, NULL), EW_ERR_INVALID,
                    "not the key of cert_file", &c);
     expect_refused(open_client(&c, at, "cert_file", empty, "key_file", good.key, NULL), EW_ERR_INVALID,
-                   "holds no certificate", &c);
-    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID, "holds no key",
-                   &c);
+                   "no certificate in the file", &c);
+    expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID,
+                   "no key in the file", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", certs_encrypt(ours, good.key, "hush"), NULL),
-                   EW_ERR_INVALID, "holds no key", &c); /* nobody is asked for its password */
+                   EW_ERR_INVALID, "no key in the file", &c); /* nobody is asked for its password */
     expect_refused(open_client(&c, at, "cert_file", old.cert, "key_file", old.key, NULL), EW_ERR_INVALID, "has expired",
                    &c);
     expect_refused(open_client(&c, at, "cert_file", early.cert, "key_file", early.key, NULL), EW_ERR_INVALID,

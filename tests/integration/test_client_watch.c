@@ -381,7 +381,7 @@ static atomic_int renewals;
 
 static void count_renewals(void *arg, const ew_log_record *record) {
     (void)arg;
-    if (strcmp(record->message, "the watch stream is silent, opening it anew") == 0)
+    if (strcmp(record->message, "watch stream is silent; opening another one") == 0)
         atomic_fetch_add(&renewals, 1);
 }
 

@@ -185,11 +185,11 @@ static void test_files_of_no_use(void **state) {
     copy(old_client.cert, used_client.cert);
 
     copy("/dev/null", used_ca);
-    refused(c, EW_ERR_INVALID, "holds no certificate");
+    refused(c, EW_ERR_INVALID, "no certificate in the file");
 
     /* Good files, but the server's certificate is not of this authority. */
     copy(certs_authority(new), used_ca);
-    refused(c, EW_ERR_UNAVAILABLE, "the old connections stay");
+    refused(c, EW_ERR_UNAVAILABLE, "keeping the old connections");
 
     copy(certs_authority(old), used_ca);
     must(ew_client_reload(c, &err));

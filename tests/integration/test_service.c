@@ -49,7 +49,7 @@ static void test_help_and_version(void **state) {
 static void test_check_config(void **state) {
     (void)state;
     expect(0, "\nprefix = /app  ; flag\n", ARGS("--check-config", "--prefix=/app"));
-    expect(78, "endpoints are separated by commas", ARGS("--check-config", "--endpoints=not an endpoint at all"));
+    expect(78, "separate endpoints by commas", ARGS("--check-config", "--endpoints=not an endpoint at all"));
     expect(78, "option http_listen: 'nowhere' is not host:port,", ARGS("--check-config", "--http-listen=nowhere"));
     expect(78, "url_prefix = \"ipc:///tmp/x\": must begin with inproc://",
            ARGS("--check-config", "--url-prefix=ipc:///tmp/x"));

@@ -153,7 +153,7 @@ static void test_a_client_that_reads_no_reply(void **state) {
     assert_true(f.fd >= 0);
     clients[client_count++] = f.fd;
     daemon_until(is_closed, &f, "the connection of a client that reads no reply is closed");
-    daemon_await(&t.d, "it does not read its replies");
+    daemon_await(&t.d, "the client does not read its replies");
     daemon_until(is_served, &t, "others are served again");
     f = (flood){.fd = greet(t.port)};
     clients[client_count++] = f.fd;

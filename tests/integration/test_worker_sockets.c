@@ -262,7 +262,7 @@ static void test_ipc_directories_above(void **state) {
     assert_int_equal(symlink(below, link), 0);
     assert_int_equal(chmod(f.path, 0777), 0);
     snprintf(url, sizeof url, "ipc://%s/submit", below);
-    refused_url(url, "every user may write the directory");
+    refused_url(url, "every user can write the directory");
     snprintf(url, sizeof url, "ipc://%s/submit", link);
     refused_url(url, f.path);
     unlink(link);
@@ -295,7 +295,7 @@ static void test_ipc_directories(void **state) {
     folder f;
     folder_make(&f);
     assert_int_equal(chmod(f.path, 0777), 0);
-    refused_url(f.url, "every user may write");
+    refused_url(f.url, "every user can write");
     assert_int_equal(chmod(f.path, 01777), 0);
     open_at(&s, f.url, NULL);
     stage_start_ready(&s);
@@ -361,7 +361,7 @@ static void test_refused_urls(void **state) {
     refused(o, "the same");
     set(o, "submit_url", "");
     set(o, "listen_cert_file", "/nowhere");
-    refused(o, "there is none");
+    refused(o, "need a submit_url or ticks_url");
     ew_options_free(o);
 }
 
@@ -497,7 +497,7 @@ static void test_tls_files(void **state) {
     set_files(o, w.server.cert, ca, ca);
     refused(o, "listen_key_file");
     set_files(o, w.server.cert, w.client.key, ca);
-    refused(o, "this is not the key of listen_cert_file");
+    refused(o, "not the key of listen_cert_file");
     set_files(o, w.server.cert, w.server.key, w.server.key);
     refused(o, "listen_ca_file");
     certs_free(w.ours);
