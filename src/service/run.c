@@ -163,7 +163,7 @@ static int start_worker(run *r, ew_error *err) {
         return status;
     if (ew_options_text(r->options, "elect")[0] == '\0')
         return launch_worker(r, err);
-    http_set_waiting(r->http, "standing for election");
+    http_set_waiting(r->http, "campaigning for leadership");
     return campaign_start(&r->campaign, r->options, err);
 }
 

@@ -107,8 +107,8 @@ static void test_what_a_plugin_says(void **state) {
 static void test_no_etcd_to_start(void **state) {
     (void)state;
     expect(78, "no program 'no-such-etcd' in PATH", ARGS("--dev", "--etcd-path=no-such-etcd"));
-    expect(78, "/etc/passwd is not a program", ARGS("--dev", "--etcd-path=/etc/passwd"));
-    expect(75, "the private etcd has ended", ARGS("--dev", "--etcd-path=/bin/false"));
+    expect(78, "/etc/passwd is not an executable file", ARGS("--dev", "--etcd-path=/etc/passwd"));
+    expect(75, "the private etcd exited", ARGS("--dev", "--etcd-path=/bin/false"));
     expect(78, "option demo: it needs dev", ARGS("--demo"));
 }
 

@@ -257,9 +257,9 @@ static void test_a_standby(void **state) {
     page_server leader = start_here("--elect=/http/seat", "--name=leader");
     await_page(&leader, "/readyz", " 200 OK");
     page_server standby = start_here("--elect=/http/seat", "--name=standby");
-    daemon_await(&standby.d, "standing for election");
-    expect(standby.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "alive: standing for election\n");
-    expect(standby.port, "GET /readyz HTTP/1.1\r\n" CLOSE, "HTTP/1.1 503 ", "not ready: standing for election\n");
+    daemon_await(&standby.d, "campaigning for leadership");
+    expect(standby.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "alive: campaigning for leadership\n");
+    expect(standby.port, "GET /readyz HTTP/1.1\r\n" CLOSE, "HTTP/1.1 503 ", "not ready: campaigning for leadership\n");
     end(&leader);
     await_page(&standby, "/readyz", " 200 OK");
     end(&standby);

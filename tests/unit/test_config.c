@@ -188,9 +188,9 @@ static void test_bytes_that_are_no_text(void **state) {
     settings s;
     write_file("name = a\0b\n\nprefix = /a\0\r\n\0", 27); /* inside, at the end, and alone */
     assert_int_equal(load(&s, LIST("--config", path), NULL), EXIT_CONFIG);
-    assert_non_null(strstr(problems, ":1: a NUL byte"));
-    assert_non_null(strstr(problems, ":3: a NUL byte"));
-    assert_non_null(strstr(problems, ":4: a NUL byte"));
+    assert_non_null(strstr(problems, ":1: the line contains a NUL byte"));
+    assert_non_null(strstr(problems, ":3: the line contains a NUL byte"));
+    assert_non_null(strstr(problems, ":4: the line contains a NUL byte"));
     settings_fini(&s);
 }
 

@@ -34,7 +34,7 @@ static void test_alive_and_not_ready(void **state) {
     (void)state;
     expect(true, false, "not connected to etcd", STATS(.progress_age_ms = 10), NULL);
     expect(true, false, "the prefix is not loaded yet", (ew_worker_stats){0}, NULL);
-    expect(true, false, "standing for election", (ew_worker_stats){0}, "standing for election");
+    expect(true, false, "campaigning for leadership", (ew_worker_stats){0}, "campaigning for leadership");
     expect(true, false,
            "not connected to etcd; waiting for the outcome of a transaction for 90 s: etcd is out of space",
            STATS(.txn_waiting_ms = 90000, .no_space = true), NULL);
