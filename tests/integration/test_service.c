@@ -58,7 +58,7 @@ static void test_check_config(void **state) {
     expect(0, "\nsubmit_url = tcp://127.0.0.1:1  ; flag\n",
            ARGS("--check-config", "--submit", "--submit-url=tcp://127.0.0.1:1"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
-    expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
+    expect(78, "no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
     expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));
 }
 
@@ -89,9 +89,9 @@ static void test_wrong_plugins(void **state) {
     (void)state;
     expect(78, "no_such.so", ARGS("--reactor=./no_such.so"));
     expect(78, "a plugin's path has a slash: ./mine.so", ARGS("--reactor=mine.so"));
-    expect(78, "no_symbol.so: it has no symbol etcdworker_plugin: define it with EW_PLUGIN", ARGS(plugin("no_symbol")));
-    expect(78, "other_abi.so: it was built for plugin ABI 3, this etcdworkerd speaks 2", ARGS(plugin("other_abi")));
-    expect(78, "no_tick.so: its table lacks", ARGS(plugin("no_tick")));
+    expect(78, "no_symbol.so: no symbol etcdworker_plugin; define it with EW_PLUGIN", ARGS(plugin("no_symbol")));
+    expect(78, "other_abi.so: built for plugin ABI 3, but this etcdworkerd has ABI 2", ARGS(plugin("other_abi")));
+    expect(78, "no_tick.so: the plugin table has no name", ARGS(plugin("no_tick")));
     expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
 }
 

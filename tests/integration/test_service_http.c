@@ -219,10 +219,10 @@ static void test_a_tick_that_does_not_end(void **state) {
     (void)state;
     page_server p = start_here(stubborn(), "--liveness-ms=1500");
     await_page(&p, "/livez", "503 ");
-    assert_non_null(strstr(out, "\r\n\r\nstuck: tick 1 runs for 1 s\n"));
+    assert_non_null(strstr(out, "\r\n\r\nstuck: tick 1 has been running for 1 s\n"));
     await_page(&p, "/healthz", "503 ");
     await_page(&p, "/readyz", "503 ");
-    assert_non_null(strstr(out, "\r\n\r\nnot ready: tick 1 runs for "));
+    assert_non_null(strstr(out, "\r\n\r\nnot ready: tick 1 has been running for "));
     assert_true(daemon_metric(p.port, "alive") == 0 && daemon_metric(p.port, "tick_running_ms") > 1500);
     daemon_signal(&p.d, SIGKILL);
     assert_int_equal(daemon_wait(&p.d), 128 + SIGKILL);
