@@ -109,15 +109,15 @@ static void test_no_etcd_to_start(void **state) {
     expect(78, "no program 'no-such-etcd' in PATH", ARGS("--dev", "--etcd-path=no-such-etcd"));
     expect(78, "/etc/passwd is not an executable file", ARGS("--dev", "--etcd-path=/etc/passwd"));
     expect(75, "the private etcd exited", ARGS("--dev", "--etcd-path=/bin/false"));
-    expect(78, "option demo: it needs dev", ARGS("--demo"));
+    expect(78, "option demo: requires option dev", ARGS("--demo"));
 }
 
 /* Each would be dropped, or waited for, in silence. */
 static void test_options_that_exclude_each_other(void **state) {
     (void)state;
     static char *const wrong[][4] = {
-        {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 would not be used"},
-        {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: it needs dev"},
+        {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 conflicts with option dev"},
+        {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: requires option dev"},
         {"--elect=/app", "--prefix=/app", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app", "--prefix=app/below/", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app/members", "--prefix=/app", NULL, "option elect: '/app/members' cannot"},
@@ -165,7 +165,7 @@ static void test_no_etcd_to_connect_to(void **state) {
 
 static void test_dev_for_some_seconds(void **state) {
     (void)state;
-    expect(0, "why=\"the time is over\"", ARGS("--dev", "--seconds=2", "--prefix=/app"));
+    expect(0, "why=\"time limit reached\"", ARGS("--dev", "--seconds=2", "--prefix=/app"));
     assert_int_equal(daemon_processes(daemon_directory()), 0);
 }
 
@@ -233,7 +233,7 @@ static void test_kill_leaves_nothing(void **state) {
 static void test_a_reactor_that_finishes(void **state) {
     (void)state;
     expect(0, "stubborn: ticking", ARGS("--dev", plugin("stubborn"), "--reactor-args=finish", "--seconds=60"));
-    assert_null(strstr(out, "the time is over"));
+    assert_null(strstr(out, "time limit reached"));
 }
 
 static void test_demo_tells_what_happens(void **state) {
