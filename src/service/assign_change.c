@@ -89,7 +89,7 @@ static int apply_change(void *arg, ew_view *view) {
     return status == EW_OK ? write_index(c, view) : status;
 }
 
-/* ---- its keys ---- */
+/* ---- the keys of a change ---- */
 
 /* Writes <prefix><folder><id> at `*at` and moves `*at` to its end. May write one byte (NUL) beyond the end. */
 static ew_slice write_key(const char *prefix, char **at, const char *folder, ew_slice id) {
@@ -156,7 +156,7 @@ static change *new_change(const char *prefix, const assign_change *plan) {
     return c;
 }
 
-/* ---- its group ---- */
+/* ---- the group of a change ---- */
 
 /* Guards the keys that the change depends on and does not write. */
 static void guard(ew_group *g, const change *c) {

@@ -205,7 +205,7 @@ int campaign_fd(const campaign *c) {
 campaign_state campaign_look(campaign *c, int *status, ew_error *err) {
     uint64_t count;
     ssize_t got = read(c->changed, &count, sizeof count);
-    (void)got; /* nothing to read is fine */
+    (void)got; /* an error means that the state has not changed */
     pthread_mutex_lock(&c->lock);
     campaign_state state = c->state;
     *status = c->status;

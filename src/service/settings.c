@@ -253,7 +253,7 @@ static const char *environment_config(char **environment) {
     return NULL;
 }
 
-/* ---- all of it ---- */
+/* ---- all sources ---- */
 
 static void load(loading *l, int argc, char **argv, char **environment) {
     settings *s = l->s;
