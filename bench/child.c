@@ -18,13 +18,13 @@ extern char **environ;
 
 enum { WORDS_MAX = 64, TIMEOUT_S = 300 };
 
-/* The role that is another program, because what it puts below the actors has the client layer's names. */
+/* Returns whether the role is in a separate program, because its etcd in memory defines the names of the client layer.
+ */
 static bool is_apart(const char *role) {
     return strcmp(role, "actors") == 0;
 }
 
-/* It lies beside this program where both are built, and among the programs that nobody calls where they are installed.
- */
+/* Finds the separate program: beside this program in the build folder, in libexec when installed. */
 static void find_apart(char *path, size_t size) {
     static const char *const places[] = {"/", "/" BENCH_LIBEXEC "/"};
     char here[PATH_MAX];
@@ -40,7 +40,7 @@ static void find_apart(char *path, size_t size) {
     }
 }
 
-/* posix_spawn, since neither gRPC nor nng survives a fork; this process itself starts neither. */
+/* Uses posix_spawn, because gRPC and nng do not work after a fork. This process itself uses neither. */
 static int spawn(child *c, const char *path, char **argv, int in, int out) {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t how;
@@ -114,7 +114,7 @@ bool child_start(child *c, bench *b, const char *role, const char *format, ...) 
     return ok;
 }
 
-/* A line that is complete: cut out of the buffer and parsed. */
+/* Removes a complete line from the buffer and parses it. */
 static json_t *take_line(child *c, bench *b) {
     char *end = memchr(c->line, '\n', c->len);
     if (end == NULL)
@@ -132,7 +132,8 @@ static json_t *take_line(child *c, bench *b) {
     return NULL;
 }
 
-/* Reads more of what it says: false, and noted, at the end or when nothing comes. */
+/* Reads more of the child's output. Returns false at the end or on a timeout, which is recorded with bench_fail, or if
+ * a signal asks for a stop. */
 static bool fill(child *c, bench *b, int64_t deadline_ms) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -144,7 +145,7 @@ static bool fill(child *c, bench *b, int64_t deadline_ms) {
     if (bench_interrupted(b))
         return false;
     if (ready <= 0)
-        return bench_fail(b, "%s: no answer", c->role);
+        return bench_fail(b, "%s: no output within the time limit", c->role);
     if (c->capacity - c->len < 4096) {
         char *grown = realloc(c->line, c->capacity + 65536);
         if (grown == NULL)
@@ -154,7 +155,7 @@ static bool fill(child *c, bench *b, int64_t deadline_ms) {
     }
     ssize_t got = read(c->out, c->line + c->len, c->capacity - c->len);
     if (got <= 0 && !bench_interrupted(b))
-        return bench_fail(b, "%s: ended without a result", c->role);
+        return bench_fail(b, "%s: exited without a result", c->role);
     c->len += got > 0 ? (size_t)got : 0;
     return got > 0;
 }
@@ -173,7 +174,7 @@ void child_end(child *c) {
     if (c->pid > 0) {
         close(c->in);
         close(c->out);
-        kill(c->pid, SIGKILL); /* it has said all it has to say */
+        kill(c->pid, SIGKILL); /* all its output is read */
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR) {
         }
     }

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The standard set is to end within five minutes, on a slow or busy machine with fewer runs of the slow rows. */
+/* ROW_S lets the standard set end within five minutes: on a slow or busy machine, slow rows get fewer runs. */
 enum { EXIT_USAGE = 2, ROW_S = 12, CPUS_MAX = 4096 };
 
 static void help(void) {
@@ -27,18 +27,18 @@ static void help(void) {
            "  --etcd dev|ENDPOINTS  dev (default): a private etcd in memory; or host:port, separated by commas\n"
            "  --disk DIR            keep the private etcd's data below DIR while it runs\n"
            "  --etcd-path PROGRAM   the private etcd's program (default: etcd)\n"
-           "  --runs N              timed runs of each row, each beside its floor (default: up to 3 in 12 s)\n"
+           "  --runs N              timed runs of each row, each paired with its floor (default: up to 3 in 12 s)\n"
            "  --set NAME=VALUE      an option of the workers, such as exactly_once=off; may be repeated\n"
            "  --cpu N               keep each worker's process on CPU N\n"
-           "  --plain               leave out ew_process_prepare: how workers do in a program that does not call it\n"
-           "  --json FILE           write everything as JSON\n"
+           "  --plain               do not call ew_process_prepare, to measure workers without it\n"
+           "  --json FILE           write all numbers as JSON\n"
            "  --html FILE           write one page with tables and plots\n"
-           "  --baseline FILE       compare with the JSON of an earlier time\n"
-           "  --wide                all columns of the table, which then needs 190 columns of a terminal\n"
-           "  --smoke               seconds only: whether every workload runs and counts right\n"
-           "  --verbose             the workers' log, on stderr\n"
+           "  --baseline FILE       compare with the JSON of an earlier run\n"
+           "  --wide                print all columns of the table, 190 characters wide\n"
+           "  --smoke               run for seconds only: test that every workload runs and counts correctly\n"
+           "  --verbose             print the workers' log to stderr\n"
            "  --help, --version\n\n"
-           "Ctrl-C ends it; what is complete by then is reported.\n");
+           "Ctrl-C ends the program; it reports what is complete.\n");
 }
 
 static int complain(const char *what, const char *value) {
@@ -46,14 +46,14 @@ static int complain(const char *what, const char *value) {
     return EXIT_USAGE;
 }
 
-/* A setting is tried at once, so that a mistake does not show up minutes later. */
+/* Checks the setting at once, so that an error is not reported minutes later. */
 static int add_set(bench *b, ew_options *o, const char *text) {
     char name[64];
     const char *equals = strchr(text, '=');
     ew_error err = {0};
     if (equals == NULL || (size_t)(equals - text) >= sizeof name || strlen(text) > 150 ||
         b->set_count == BENCH_SETS_MAX)
-        return complain("--set wants NAME=VALUE: ", text);
+        return complain("--set requires NAME=VALUE: ", text);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     if (ew_options_set(o, name, equals + 1, &err) != EW_OK)
         return complain("--set: ", err.detail);
@@ -119,10 +119,10 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
             b->etcd_path = optarg;
             break;
         case RUNS:
-            status = parse_number(&b->runs, optarg, 1, 1000, "--runs wants a number from 1 to 1000: ");
+            status = parse_number(&b->runs, optarg, 1, 1000, "--runs requires a number from 1 to 1000: ");
             break;
         case CPU:
-            status = parse_number(&b->cpu, optarg, 0, CPUS_MAX - 1, "--cpu wants the number of a CPU: ");
+            status = parse_number(&b->cpu, optarg, 0, CPUS_MAX - 1, "--cpu requires the number of a CPU: ");
             break;
         case PLAIN:
             b->plain = true;
@@ -180,9 +180,10 @@ static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
     return -1;
 }
 
-/* ---- files: what is wrong with one is told now, not after minutes of measuring ---- */
+/* ---- files: errors are reported before the measurement, which takes minutes ---- */
 
-/* Whether a report can be written there. What is there stays as it is, and nothing is left where nothing was. */
+/* Checks that a report can be written to `path`. Does not change an existing file, and leaves no new one. Returns -1 or
+ * the exit status. */
 static int check_output(const char *option, const char *path) {
     struct stat st;
     bool ok = path == NULL;
@@ -221,7 +222,7 @@ static int load_baseline(bench *b) {
     if (json_is_object(json_object_get(b->baseline, "workloads")))
         return -1;
     fprintf(stderr, "etcdworker-bench: --baseline %s: %s\n", b->baseline_path,
-            b->baseline == NULL ? problem.text : "not a report of --json");
+            b->baseline == NULL ? problem.text : "not a report written by --json");
     json_decref(b->baseline);
     return EXIT_USAGE;
 }
@@ -256,11 +257,11 @@ int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
         b->row_s = ROW_S;
     }
     if (b->cpu >= 0 && !may_run_on(b->cpu)) {
-        fprintf(stderr, "etcdworker-bench: --cpu %d: no CPU that this process may run on\n", b->cpu);
+        fprintf(stderr, "etcdworker-bench: --cpu %d: this process may not run on that CPU\n", b->cpu);
         return EXIT_USAGE;
     }
     if (b->disk != NULL && strcmp(b->etcd, "dev") != 0)
-        return complain("--disk is for the private etcd", "");
+        return complain("--disk requires the private etcd: remove --etcd", "");
     status = parse_workloads(c, b, argc - optind, argv + optind);
     return status < 0 ? check_files(b) : status;
 }

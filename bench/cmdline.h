@@ -11,8 +11,8 @@ typedef struct cmdline {
     size_t count;
 } cmdline;
 
-/* Fills both. Answers -1 to go on, or the exit code: after --help and --version, or when something is wrong, which is
- * said. */
+/* Fills `c` and `b`. Returns -1 to continue, or the exit status: after --help and --version, or after an error, which
+ * has been printed. */
 int cmdline_parse(cmdline *c, bench *b, int argc, char **argv);
 
 #endif

@@ -32,7 +32,7 @@ void hand_turn(hand *h) {
     int64_t deadline_ms = etcd_now_ms() + TURN_MS;
     etcd_queue_run(h->queue, deadline_ms);
     if (etcd_now_ms() >= deadline_ms)
-        role_fail("etcd is silent");
+        role_fail("etcd: no answer or event for a minute");
 }
 
 void hand_txn(hand *h, const Pb__TxnRequest *request, etcd_answer_fn fn, void *arg) {
@@ -52,7 +52,7 @@ static void on_message(void *arg, ew_slice bytes) {
     hand_watch *w = arg;
     Pb__WatchResponse *r = pb__watch_response__unpack(NULL, bytes.len, bytes.data);
     if (r == NULL || r->canceled)
-        role_fail("the watch was refused: %s", r != NULL ? r->cancel_reason : "malformed answer");
+        role_fail("etcd cancelled the watch: %s", r != NULL ? r->cancel_reason : "malformed response");
     w->created |= r->created;
     if (r->n_events > 0)
         w->events(w->arg, r);
@@ -62,7 +62,7 @@ static void on_message(void *arg, ew_slice bytes) {
 static void on_ended(void *arg, int status, const char *detail) {
     hand_watch *w = arg;
     if (!w->closing)
-        role_fail("the watch broke: %s: %s", ew_strerror(status), detail);
+        role_fail("the watch stream ended: %s: %s", ew_strerror(status), detail);
     w->ended = true;
 }
 
@@ -72,7 +72,7 @@ static void ask(hand_watch *w, const char *prefix, int64_t revision) {
     char end[256];
     size_t len = strlen(prefix);
     if (len == 0 || len >= sizeof end)
-        role_fail("a prefix of %zu bytes", len);
+        role_fail("invalid length of the prefix: %zu bytes", len);
     memcpy(end, prefix, len);
     end[len - 1]++;
     create.key = hand_bytes(prefix, len);

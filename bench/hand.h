@@ -1,5 +1,5 @@
-/* Plain etcd on one thread, without actors: what the floor, the foreign writer and the bare watch have in common.
- * Beside steps.c the only user, in this folder, of the client layer's own header. */
+/* Plain etcd on one thread, without actors: shared by the floor, the external writer and the bare watch. In this
+ * folder, only this file and steps.c use the client layer's own header. */
 #ifndef BENCH_HAND_H
 #define BENCH_HAND_H
 
@@ -17,17 +17,17 @@ typedef struct hand {
 void hand_open(hand *h, const role_args *a);
 void hand_close(hand *h);
 
-/* Starts a transaction; `fn` gets the answer. The request is packed at once. */
+/* Starts a transaction; `fn` gets the answer. `request` is not used after the call. */
 void hand_txn(hand *h, const Pb__TxnRequest *request, etcd_answer_fn fn, void *arg);
 
-/* Watches all keys that start with `prefix`, from `revision` on (0: from now), and returns when the watch is created.
- * `events` is called for each response with events. */
+/* Watches all keys that start with `prefix`, from `revision` on (0: from now), and returns when etcd has created the
+ * watch. Calls `events` for each response with events. */
 typedef void (*hand_events_fn)(void *arg, const Pb__WatchResponse *response);
 typedef struct hand_watch hand_watch;
 hand_watch *hand_watch_open(hand *h, const char *prefix, int64_t revision, hand_events_fn events, void *arg);
 void hand_watch_close(hand_watch *w);
 
-/* One turn of the queue, or the end of the process if it lasts for a minute. */
+/* Runs the queue once. Ends the process, as role_fail does, if nothing completes within a minute. */
 void hand_turn(hand *h);
 
 static inline ProtobufCBinaryData hand_bytes(const void *data, size_t len) {

@@ -2,7 +2,8 @@
 
 enum { SUB_BITS = 5, SUBS = 1 << SUB_BITS };
 
-/* Values below 32 have a bucket each; above, the five bits behind the highest one choose it. */
+/* Values below 32 have one bucket each. For larger values, the highest bit and the five bits after it select the
+ * bucket. */
 static size_t bucket_of(uint64_t value) {
     if (value < SUBS)
         return (size_t)value;

@@ -1,5 +1,5 @@
-/* Log-linear histograms of nanoseconds: 32 buckets for each power of two, so that no value is off by more than 3%, from
- * a nanosecond to centuries, in a fixed 15 KiB. */
+/* Log-linear histograms of nanoseconds: 32 buckets for each power of two, so that the error of a value is at most 3%,
+ * from a nanosecond to centuries, in a fixed 15 KiB. */
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H
 
@@ -19,11 +19,11 @@ typedef struct histogram {
 void histogram_add(histogram *h, uint64_t value_ns);
 void histogram_merge(histogram *into, const histogram *from);
 
-/* The value that `percent` of all values do not exceed; 0 for an empty histogram. */
+/* Returns the value that `percent` percent of all values do not exceed; 0 for an empty histogram. */
 uint64_t histogram_percentile(const histogram *h, double percent);
 
-/* As an array of [bucket, count] pairs, the empty ones left out, and back: false when it is no histogram. The exact
- * maximum travels beside it. */
+/* Convert to and from an array of [bucket, count] pairs, without empty buckets. histogram_from_json returns false if
+ * `buckets` is not a histogram. The array does not contain the exact maximum. */
 json_t *histogram_to_json(const histogram *h);
 bool histogram_from_json(histogram *h, const json_t *buckets, uint64_t max_ns);
 

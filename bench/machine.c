@@ -13,7 +13,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* What stands behind `name` and a colon in a file of /proc. */
+/* Writes the text after `name` and a colon in a file of /proc to `out`; "unknown" if there is none. */
 static void field_of(const char *path, const char *name, char *out, size_t size) {
     char line[512];
     FILE *f = fopen(path, "re");
@@ -46,7 +46,7 @@ json_t *machine_describe(void) {
                      "memory_kb", (json_int_t)strtoll(memory, NULL, 10), "kernel", kernel, "load_at_start", load[0]);
 }
 
-/* gRPC's, without its headers, which only the client layer includes. */
+/* Returns gRPC's version. Uses dlsym, because only the client layer includes gRPC's headers. */
 static const char *grpc_version(void) {
     const char *(*version)(void);
     *(void **)&version = dlsym(RTLD_DEFAULT, "grpc_version_string");

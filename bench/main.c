@@ -46,9 +46,10 @@ bool bench_fail(bench *b, const char *format, ...) {
 
 /* ---- etcd ---- */
 
-/* Where the private etcd's data go: below --disk, or in memory where there is a place for it. */
+/* Selects the directory of the private etcd's data: that of --disk, or a memory file system with enough space, or the
+ * temporary directory on a disk. */
 static void choose_place(bench *b) {
-    const uint64_t needed = (uint64_t)(b->smoke ? 64 : 2048) << 20; /* bigstate alone leaves 0.8 GiB */
+    const uint64_t needed = (uint64_t)(b->smoke ? 64 : 2048) << 20; /* bigstate alone needs 0.8 GiB */
     const char *usual = getenv("TMPDIR"), *place = "/dev/shm";
     char path[PATH_MAX];
     if (b->disk != NULL) {
@@ -59,7 +60,7 @@ static void choose_place(bench *b) {
         place = usual != NULL && usual[0] == '/' ? usual : "/tmp";
         b->in_memory = machine_is_memory(place, needed);
         if (!b->in_memory)
-            fprintf(stderr, "etcdworker-bench: no %llu MiB of memory in /dev/shm: etcd's data go to %s, a disk\n",
+            fprintf(stderr, "etcdworker-bench: /dev/shm has less than %llu MiB free; etcd's data is on a disk, in %s\n",
                     (unsigned long long)(needed >> 20), place);
     }
     if (place != NULL)
@@ -97,7 +98,7 @@ static json_t *new_report(bench *b) {
     return report;
 }
 
-/* True when all of it could be written. */
+/* Prints the table and writes the files. Returns whether all files could be written. */
 static bool write_report(const bench *b, const json_t *report) {
     bool ok = true;
     report_table(stdout, report, b->wide);
@@ -123,7 +124,7 @@ static void run_workloads(bench *b, const cmdline *c) {
     progress_clear();
 }
 
-/* The exit code of a call that did not come to its first workload. */
+/* Reports why no workload was started, and returns the exit status. */
 static int not_begun(bench *b) {
     bool interrupted = b->signals >= 0 && bench_interrupted(b);
     const char *why = b->why[0] != '\0' ? b->why : "cannot start";
@@ -142,7 +143,7 @@ static int run(bench *b, const cmdline *c) {
     bool written = write_report(b, report);
     json_decref(report);
     if (b->interrupted) {
-        fprintf(stderr, "etcdworker-bench: interrupted; this is what was finished\n");
+        fprintf(stderr, "etcdworker-bench: interrupted; only the complete runs are reported\n");
         return 128 + SIGINT;
     }
     return b->failures == 0 && written ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -159,7 +160,7 @@ int main(int argc, char **argv) {
     if (status >= 0)
         return status;
 
-    /* Signals are read, not caught: whatever is waited for, they are waited for beside it. */
+    /* Signals are read from a signalfd, not caught: each wait also polls it. */
     sigset_t stop, blocked;
     sigemptyset(&stop);
     sigaddset(&stop, SIGINT);

@@ -31,7 +31,7 @@ static void set(json_t *object, const char *name, double value) {
     json_object_set_new(object, name, json_real(value));
 }
 
-/* What a role says about itself that is not taken over as it is. */
+/* Returns whether a member of a role's result is not copied unchanged to the run. */
 static bool is_raw(const char *name) {
     static const char *const names[] = {"count", "cpu_us", "switches", "latency", "latency_max_ns"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -49,7 +49,7 @@ static void set_percentiles(json_t *object, const histogram *h) {
     set(object, "latency_max_us", (double)h->max_ns / 1e3);
 }
 
-/* The histogram of a result, merged into that of all runs. */
+/* Merges the histogram of a result into that of all runs, and adds its percentiles to `run`, if not NULL. */
 static void take_latency(json_t *run, const json_t *raw, histogram *all) {
     histogram *h = malloc(sizeof *h);
     if (h == NULL)
@@ -67,7 +67,7 @@ static double rate(const json_t *raw) {
     return measure_number(raw, "count", 0) / measure_number(raw, "seconds", 1);
 }
 
-/* The numbers of one run. `floor` may be NULL. */
+/* Makes the numbers of one run from the results of its roles. `floor` may be NULL. */
 static json_t *make_run(const char *unit, const json_t *raw, const json_t *floor, histogram *all) {
     json_t *run = json_object();
     double count = measure_number(raw, "count", 1);
@@ -107,7 +107,7 @@ static int compare(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/* The middle of a number over all runs, with its smallest and largest. */
+/* Returns the median of a number over all runs, with its minimum and maximum. */
 static double median(const json_t *runs, const char *name, double *min, double *max) {
     double values[RUNS_MAX];
     size_t count = 0, i;
@@ -132,7 +132,7 @@ static json_t *make_row(const char *unit, json_t *runs, const histogram *all, co
     double min, max;
     size_t i;
     json_t *run;
-    json_array_foreach(runs, i, run) { /* each: a short run may lack what another one has */
+    json_array_foreach(runs, i, run) { /* all of them: a short run may lack a number that another one has */
         json_object_foreach(run, key, value) {
             set(row, key, median(runs, key, &min, &max));
             if (strcmp(key, "ratio") == 0) {
@@ -161,7 +161,7 @@ static bool measure_pair(bench *b, const subject *s, int run, json_t *runs, hist
             take_latency(NULL, floor, floors);
         const others after = others_now();
         json_t *numbers = make_run(s->unit, raw, floor, all);
-        if (!b->smoke) /* whose numbers mean nothing, on a busy machine or not */
+        if (!b->smoke) /* the numbers of --smoke mean nothing, so a busy machine does not matter */
             set(numbers, "others_cpus", others_cpus(&before, &after));
         json_array_append_new(runs, numbers);
     }

@@ -12,7 +12,7 @@
 
 typedef struct process {
     int pid, parent;
-    int64_t ticks; /* its own CPU time and that of its children that have ended */
+    int64_t ticks; /* its own CPU time and that of its ended children */
     bool ours;
 } process;
 
@@ -25,7 +25,7 @@ static int64_t ticks_ns(int64_t ticks) {
     return ticks * (1000000000 / sysconf(_SC_CLK_TCK));
 }
 
-/* proc(5): the name stands in parentheses and may contain any byte, so the fields begin after the last one. */
+/* See proc(5): the name is in parentheses and may contain any byte, so the fields begin after the last ')'. */
 static bool read_process(int pid, process *out) {
     char path[64], line[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -79,8 +79,8 @@ static bool is_ours(const table *t, const process *p) {
     return false;
 }
 
-/* This process and its descendants. A parent may stand after its child, so the table is passed until nothing changes.
- */
+/* Returns the ticks of this process and its descendants. A parent may come after its child in the table, so the table
+ * is walked until nothing changes. */
 static int64_t our_ticks(table *t) {
     int64_t ticks = 0;
     for (bool changed = true; changed;) {
@@ -96,7 +96,7 @@ static int64_t our_ticks(table *t) {
     return ticks;
 }
 
-/* User, nice, system and stolen time of all CPUs; -1 where /proc does not say. */
+/* Returns the user, nice, system and stolen time of all CPUs; -1 if /proc does not have it. */
 static int64_t busy_ticks(void) {
     long long user, nice, system, stolen;
     FILE *f = fopen("/proc/stat", "re");

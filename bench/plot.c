@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Runs gnuplot on a script: what it draws, from the <svg> tag on. */
+/* Runs gnuplot on a script. Returns its output from the <svg> tag on, which the caller frees; NULL on an error. */
 static char *draw(const char *script) {
     char path[] = "/tmp/etcdworker-bench-XXXXXX", command[64];
     int fd = mkstemp(path);
@@ -55,7 +55,7 @@ static bool script_open(script *s) {
     return s->out != NULL;
 }
 
-/* Draws, unless there was nothing to draw. */
+/* Draws the plot, unless it has no points, and frees the script. */
 static char *script_draw(script *s, size_t points) {
     fclose(s->out);
     char *svg = points > 0 ? draw(s->text) : NULL;
@@ -71,7 +71,7 @@ char *plot_ratios(const json_t *workloads) {
     if (!script_open(&s))
         return NULL;
     fputs(
-        "set title 'Throughput, as a part of the floor (lines: smallest and largest pair)' noenhanced\n"
+        "set title 'Throughput / throughput of the floor (lines: smallest and largest pair)' noenhanced\n"
         "unset key\nset yrange [0:*]\nset xtics scale 0 rotate by -35 noenhanced\nset offsets 0.5,0.5,0,0\n$d << EOD\n",
         s.out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
@@ -88,7 +88,7 @@ char *plot_ratios(const json_t *workloads) {
 }
 
 char *plot_steps(const json_t *workloads) {
-    /* What waits for etcd is blue, what the messages take orange. */
+    /* Waits for etcd are blue, hops of messages are orange. */
     static const char *const colours[STEPS] = {"#7a4fa3", "#b08fd0", "#e07b29", "#3b7dd8",
                                                "#93bdf0", "#f2b583", "#555555"};
     script s;
@@ -144,7 +144,7 @@ char *plot_state_sizes(const json_t *workloads) {
     return script_draw(&s, points);
 }
 
-/* The curve of one histogram as a data block. */
+/* Writes the curve of one histogram as a data block. Returns false if there is none. */
 static bool add_curve(FILE *out, size_t number, const json_t *buckets, double max_us) {
     static const double percents[] = {0.1, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99};
     histogram *h = malloc(sizeof *h);
@@ -152,7 +152,7 @@ static bool add_curve(FILE *out, size_t number, const json_t *buckets, double ma
     if (ok) {
         fprintf(out, "$d%zu << EOD\n", number);
         for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++)
-            if ((double)h->total * (100 - percents[i]) / 100 >= 1) /* beyond, one value would decide */
+            if ((double)h->total * (100 - percents[i]) / 100 >= 1) /* beyond, a point would depend on one value */
                 fprintf(out, "%g %g\n", 100 / (100 - percents[i]), (double)histogram_percentile(h, percents[i]) / 1e3);
         fputs("EOD\n", out);
     }

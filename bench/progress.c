@@ -42,7 +42,7 @@ void progress_say(const bench *b, const char *format, ...) {
 
 void progress_run(const bench *b, const char *name, int run) {
     if (!on_terminal())
-        return; /* its result comes soon enough */
+        return; /* without a terminal, only the results are printed */
     begin();
     where(b);
     fprintf(stderr, "%s: run %d of %d", name, run + 1, b->runs);

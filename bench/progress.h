@@ -1,5 +1,4 @@
-/* What is shown while the benchmark runs: one line on stderr that is written over on a terminal, and a line for each
- * run elsewhere. */
+/* The progress on stderr: on a terminal one line that is overwritten, elsewhere one line for each run. */
 #ifndef BENCH_PROGRESS_H
 #define BENCH_PROGRESS_H
 

@@ -25,7 +25,8 @@ static range range_of(const json_t *row, const char *name) {
     return r;
 }
 
-/* Numbers that say how much was asked for, not how it went. */
+/* Returns whether a number is compared. Not compared: what was requested, the numbers of the floor, which depend on the
+ * machine, and latency_max_us. */
 static bool is_judged(const char *name) {
     static const char *const asked[] = {"ticks",    "keys",         "bytes",          "seconds",        "floor_per_s",
                                         "paging_s", "floor_cpu_us", "floor_switches", "latency_max_us", "others_cpus"};
@@ -54,13 +55,14 @@ static void compare_number(FILE *out, const char *workload, const char *name, co
     v->differing++;
     double was = measure_number(then, name, 0), is = measure_number(now, name, 0);
     char change[32] = "      ";
-    if (was != 0) /* of nothing there is no percentage */
+    if (was != 0) /* a change from 0 has no percentage */
         snprintf(change, sizeof change, "%+6.1f%%", (is - was) / was * 100);
     fprintf(out, "  %-14s %-22s %12.4g -> %-12.4g %-7s   (%.4g-%.4g, now %.4g-%.4g)\n", workload, name, was, is, change,
             before.min, before.max, after.min, after.max);
 }
 
-/* Whether the machine was at rest for both. A difference on a busy one says nothing about the program. */
+/* Returns whether the machine was idle in both measurements. A difference on a busy one says nothing about the program.
+ */
 static bool at_rest(FILE *out, const char *workload, const json_t *then, const json_t *now) {
     double before = measure_others(then), after = measure_others(now);
     if (before <= OTHERS_CPUS_MAX && after <= OTHERS_CPUS_MAX)
@@ -78,7 +80,7 @@ static void compare_row(FILE *out, const char *workload, const json_t *then, con
         compare_number(out, workload, name, then, now, v);
 }
 
-/* Rows of one of the two alone. */
+/* Prints a note for each row that `counterpart` does not have. */
 static void note_rows(FILE *out, const json_t *rows, const json_t *counterpart, const char *where) {
     const char *workload;
     json_t *row;
@@ -101,11 +103,11 @@ static bool same_cpu(const json_t *then, const json_t *now) {
 
 void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path) {
     const char *started = json_string_value(json_object_get(then, "started"));
-    fprintf(out, "\nagainst %s, of %s:\n", path, started != NULL ? started : "an unknown time");
+    fprintf(out, "\ncompared with %s, measured %s:\n", path, started != NULL ? started : "at an unknown time");
     warn(out, then, report, "versions");
     warn(out, then, report, "options");
     if (!same_cpu(then, report))
-        fprintf(out, "  note: the machines differ; only ratios can be compared\n");
+        fprintf(out, "  note: the machines differ; compare only ratios\n");
     const json_t *rows = json_object_get(report, "workloads"), *rows_then = json_object_get(then, "workloads");
     note_rows(out, rows_then, rows, "the baseline");
     note_rows(out, rows, rows_then, "this run");
@@ -116,6 +118,5 @@ void report_baseline(FILE *out, const json_t *report, const json_t *then, const 
         compare_row(out, workload, json_object_get(rows_then, workload), row, &v);
     fprintf(out, "  %d of %d numbers differ by more than the noise of the runs\n", v.differing, v.judged);
     if (v.unjudged > 0)
-        fprintf(out, "  %d numbers cannot be judged: the noise shows only from two runs on, then and now\n",
-                v.unjudged);
+        fprintf(out, "  %d numbers not judged: the noise needs two runs or more, then and now\n", v.unjudged);
 }

@@ -78,7 +78,7 @@ static void steps_table(FILE *out, const json_t *workloads) {
     fputs("<table>\n<tr><th>us of a tick", out);
     for (step s = 0; s < STEPS; s++)
         fprintf(out, "<th>%s", step_title(s));
-    fputs("<th>together\n", out);
+    fputs("<th>total\n", out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         char text[32];
         double us[STEPS], sum = report_steps(row, us);
@@ -97,7 +97,7 @@ static void scaling_table(FILE *out, const json_t *scaling) {
     json_t *quotients;
     if (json_object_size(scaling) == 0)
         return;
-    fputs("<table>\n<tr><th>large / small<th>throughput<th>of the floor<th>ratio<th>CPU each\n", out);
+    fputs("<table>\n<tr><th>large / small<th>throughput<th>of the floor<th>ratio<th>CPU/unit\n", out);
     json_object_foreach((json_t *)(uintptr_t)scaling, name, quotients)
         fprintf(out, "<tr><th>%s<td>%.2f<td>%.2f<td>%.2f<td>%.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
                 measure_number(quotients, "floor_per_s", 0), measure_number(quotients, "ratio", 0),
@@ -129,10 +129,10 @@ static void page(FILE *out, const json_t *report) {
             "td{white-space:normal}td.left{min-width:12em}\n"
             "figure{margin:1.5em 0}figure svg{max-width:100%%;height:auto}\n</style>\n"
             "<h1>etcdworker-bench</h1>\n<p>Measured %s, in %.0f s. Throughput and CPU time are medians over the runs; "
-            "the ratio is that of each run to the floor beside it; latencies are those of all runs.\n",
+            "the ratio is throughput / that of the floor, for each pair of runs; latencies are those of all runs.\n",
             started, started, measure_number(report, "seconds", 0));
     fputs("<table>\n<tr><th>workload<th>throughput<th>floor/s<th>ratio (min&ndash;max)<th>p50<th>p90<th>p99<th>max"
-          "<th>CPU each<th>CPU ratio<th>switches<th>peak MiB<th>threads<th>\n",
+          "<th>CPU/unit<th>CPU ratio<th>switches<th>peak MiB<th>threads<th>\n",
           out);
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) table_row(out, name, row);
     fputs("</table>\n", out);
@@ -144,9 +144,8 @@ static void page(FILE *out, const json_t *report) {
     figure(out, plot_state_sizes(workloads), &missing);
     figure(out, plot_percentiles(workloads), &missing);
     if (missing > 0)
-        fprintf(out, "<p>Plots that are not here: %d. Their workloads were not run, or gnuplot was not found.\n",
-                missing);
-    fputs("<h2>On what</h2>\n<table class=about>\n", out);
+        fprintf(out, "<p>Missing plots: %d. Their workloads were not run, or gnuplot was not found.\n", missing);
+    fputs("<h2>Machine, versions, options</h2>\n<table class=about>\n", out);
     describe(out, report, "machine");
     describe(out, report, "versions");
     describe(out, report, "options");

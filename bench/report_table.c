@@ -23,8 +23,8 @@ void report_remark(const json_t *row, char *out, size_t size) {
     static const struct {
         const char *name, *format;
     } remarks[] = {
-        {"txns_per_tick", "%.2f transactions a tick"},
-        {"txns_per_commit", "%.2f transactions a commit"},
+        {"txns_per_tick", "%.2f transactions per tick"},
+        {"txns_per_commit", "%.2f transactions per commit"},
         {"load_s", "loaded in %.3f s"},
         {"load_ratio", "%.2f of bare paging"},
         {"rss_ratio", "RSS %.2f of keys and values"},
@@ -50,14 +50,14 @@ static const char *unit_of(const json_t *row) {
 
 /* ---- 80 columns ---- */
 
-/* A ratio, or "-" where the row has none. */
+/* Writes a ratio, or "-" if the row has none. Returns `out`. */
 static const char *quotient(const json_t *row, const char *name, char *out, size_t size) {
     double value = measure_number(row, name, 0);
     snprintf(out, size, value > 0 ? "%.2f" : "-", value);
     return out;
 }
 
-/* As narrow as a time, and with a decimal where that counts: an event takes a few microseconds. */
+/* Like report_time, but with a decimal below 1 ms, because an event takes only a few microseconds. */
 static void print_cpu(double us, char *out, size_t size) {
     if (us < 1000)
         snprintf(out, size, "%.1f us", us);
@@ -80,7 +80,7 @@ static void print_row_narrow(FILE *out, const char *name, const json_t *row) {
 
 static void print_legend(FILE *out) {
     fprintf(out, "\nratio: throughput / that of the floor, pair by pair. p50, p99: latency.\n"
-                 "CPU each: CPU time of one unit (tick, event, commit). CPU x: that / the floor's.\n"
+                 "CPU/unit: CPU time of one unit (tick, event, commit). CPU x: that / the floor's.\n"
                  "switch: context switches of one unit. --wide shows the floor, RSS and more.\n");
 }
 
@@ -150,7 +150,7 @@ static void print_steps(FILE *out, const json_t *workloads) {
             fprintf(out, "\n%-13s", "us of a tick");
             for (step s = 0; s < STEPS; s++)
                 fprintf(out, " %7s", step_short(s));
-            fprintf(out, " %8s\n", "together");
+            fprintf(out, " %8s\n", "total");
         }
         begun = true;
         fprintf(out, "%-13s", name);
@@ -165,7 +165,7 @@ static void print_scaling(FILE *out, const json_t *scaling) {
     json_t *quotients;
     if (json_object_size(scaling) > 0)
         fprintf(out, "\n%-26s %12s %12s %12s %12s\n", "large / small", "throughput", "of the floor", "ratio",
-                "CPU each");
+                "CPU/unit");
     json_object_foreach((json_t *)(uintptr_t)scaling, name, quotients)
         fprintf(out, "%-26s %12.2f %12.2f %12.2f %12.2f\n", name, measure_number(quotients, "ticks_per_s", 0),
                 measure_number(quotients, "floor_per_s", 0), measure_number(quotients, "ratio", 0),
@@ -188,11 +188,11 @@ void report_table(FILE *out, const json_t *report, bool wide) {
     json_t *row;
     if (wide)
         fprintf(out, "%-14s %18s %9s %17s %8s %8s %8s %8s %9s %9s %8s %8s %7s %7s\n", "workload", "throughput",
-                "floor/s", "ratio (min-max)", "p50", "p90", "p99", "max", "CPU each", "CPU ratio", "switches",
+                "floor/s", "ratio (min-max)", "p50", "p90", "p99", "max", "CPU/unit", "CPU ratio", "switches",
                 "RSS MiB", "threads", "seconds");
     else
         fprintf(out, "%-13s %16s %6s %8s %8s %9s %6s %7s\n", "workload", "throughput", "ratio", "p50", "p99",
-                "CPU each", "CPU x", "switch");
+                "CPU/unit", "CPU x", "switch");
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         if (wide)
             print_row_wide(out, name, row);

@@ -40,7 +40,7 @@ ew_options *args_options(const role_args *a) {
         role_fail("out of memory");
     set(o, "endpoints", args_text(a, "endpoints", "127.0.0.1:2379"));
     set(o, "prefix", args_text(a, "prefix", "/bench"));
-    /* A tick of the timer would be one that the workload did not ask for. */
+    /* Long enough that the timer adds no tick to those of the workload. */
     set(o, "tick_interval_ms", "60000");
     for (int i = 0; i < a->count; i++) {
         const char *word = a->words[i], *equals = strchr(word, '=');
@@ -78,7 +78,7 @@ void role_fail(const char *format, ...) {
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     role_say(json_pack("{s: s}", "error", text));
-    _Exit(EXIT_FAILURE); /* other threads may be in the middle of something */
+    _Exit(EXIT_FAILURE); /* no exit handlers, because other threads may still run */
 }
 
 static void log_record(void *arg, const ew_log_record *record) {
@@ -95,7 +95,8 @@ static void log_record(void *arg, const ew_log_record *record) {
     fputc('\n', stderr);
 }
 
-/* As etcdworkerd does. What is no worker goes by the system's defaults, which are the fastest for a single thread. */
+/* Prepares the process of a worker as etcdworkerd does. Other roles keep the system's defaults, which are the fastest
+ * for a single thread. */
 static void prepare(const role_args *a, bool worker) {
     ew_error err = {0};
     if (worker && args_int(a, "prepare", 1) != 0 && ew_process_prepare((int)args_int(a, "cpu", -1), &err) != EW_OK)
@@ -103,7 +104,7 @@ static void prepare(const role_args *a, bool worker) {
 }
 
 int role_main(const role *roles, int argc, char **argv) {
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no measurement outlives the program that asked for it */
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a role must not outlive the program that started it */
     role_args args = {argc - 1, argv + 1};
     if (args_int(&args, "verbose", 0) != 0)
         ew_log_set(log_record, NULL, EW_LOG_INFO);

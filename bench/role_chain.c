@@ -1,4 +1,4 @@
-/* A worker whose every tick adds one to a key: the next tick comes only when the watch has shown it. */
+/* A worker that adds one to a key in each tick: the next tick comes only when the watch has shown the change. */
 #include "role.h"
 #include "steps.h"
 
@@ -12,7 +12,7 @@ typedef struct chain {
     bool begun;
     int64_t ticked_ns;
     usage from, to;
-    histogram latency; /* from a tick to the one that sees what it wrote */
+    histogram latency; /* from a tick to the tick that sees its write */
 } chain;
 
 static int add_one(void *arg, const ew_entry *current, ew_value *next) {
@@ -36,7 +36,7 @@ static int tick_once(chain *c, ew_tick *t, int64_t now) {
         c->target = value + c->ticks;
         c->from = usage_now();
     } else if (value != c->seen + 1) {
-        return EW_ERR_REACTOR; /* a tick that does not see what the one before it wrote, once */
+        return EW_ERR_REACTOR; /* the tick must see the previous tick's write, applied once */
     } else {
         histogram_add(&c->latency, (uint64_t)(now - c->ticked_ns));
     }
@@ -87,7 +87,7 @@ void role_chain(const role_args *a) {
     steps_begin();
     run(a, &reactor, &c, &stats);
     if (c.seen != c.target || (int64_t)stats.txns < c.ticks)
-        role_fail("%lld of %lld ticks, %llu transactions", (long long)(c.ticks - (c.target - c.seen)),
+        role_fail("only %lld of %lld ticks, %llu transactions", (long long)(c.ticks - (c.target - c.seen)),
                   (long long)c.ticks, (unsigned long long)stats.txns);
     json_t *result = json_object();
     usage_report(result, &c.from, &c.to, c.ticks);

@@ -8,8 +8,8 @@
 
 typedef struct lane {
     int64_t begun_ns, answered_ns;
-    int64_t answered; /* the last transaction's revision; 0 while it is out */
-    int64_t seen;     /* the highest revision that the watch has shown of the lane's keys */
+    int64_t answered; /* the last transaction's revision; 0 while it is pending */
+    int64_t seen;     /* the highest revision of the lane's keys that the watch has shown */
     int64_t ticks;
     int64_t *revisions; /* of its keys */
 } lane;
@@ -20,11 +20,11 @@ typedef struct floor_state {
     int64_t lane_count, keys, keyspace, ticks; /* ticks: of each lane */
     lane *lanes;
     int64_t running;
-    int64_t commit_ns, watch_ns; /* all waiting for answers, and what was waited beyond them for events */
+    int64_t commit_ns, watch_ns; /* the total wait for answers; the total wait for events after the answers */
     histogram latency;
 } floor_state;
 
-/* What an answer belongs to. */
+/* The argument of on_answer. */
 typedef struct lane_ref {
     floor_state *state;
     lane *lane;
@@ -59,7 +59,7 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
     free(ref);
     Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
     if (r == NULL || !r->succeeded)
-        role_fail("the floor's transaction: %s %s", r != NULL ? "refused" : ew_strerror(status), detail);
+        role_fail("transaction failed: %s %s", r != NULL ? "refused" : ew_strerror(status), detail);
     l->answered = r->header->revision;
     pb__txn_response__free_unpacked(r, NULL);
     l->answered_ns = now_ns();
@@ -118,7 +118,7 @@ static void on_events(void *arg, const Pb__WatchResponse *response) {
         if (number < 0 || number >= f->lane_count || kv->mod_revision <= l->seen)
             continue;
         l->seen = kv->mod_revision;
-        /* The revision's other events are behind this one in the same response. */
+        /* The revision's other events follow in the same response. */
         advance(f, l);
     }
 }
@@ -130,7 +130,7 @@ static void warm_up_answer(void *arg, int status, const char *detail, ew_slice b
     *(bool *)arg = true;
 }
 
-/* The connection of the calls is there before the clock runs, as it is for a worker that has loaded its prefix. */
+/* Opens the connection of the calls before the measurement begins: a worker that has loaded its prefix has it too. */
 static void warm_up(hand *h) {
     bool done = false;
     Pb__TxnRequest nothing = PB__TXN_REQUEST__INIT;
@@ -154,7 +154,7 @@ void role_floor(const role_args *a) {
     f.ticks = args_int(a, "ticks", 2000);
     f.lanes = calloc((size_t)f.lane_count, sizeof *f.lanes);
     if (f.lanes == NULL || f.keys > 128)
-        role_fail("the floor cannot be so large");
+        role_fail("out of memory, or more than 128 keys in a transaction");
     hand_open(&f.hand, a);
     char below[256];
     snprintf(below, sizeof below, "%s/", f.prefix);

@@ -1,4 +1,4 @@
-/* A worker that only looks: its reactor takes every change, writes nothing, and stops when it has seen all of them. */
+/* A worker that only reads: its reactor takes every change, writes nothing, and stops when it has seen all of them. */
 #include "role.h"
 #include "stamp.h"
 #include "steps.h"
@@ -9,10 +9,10 @@
 
 typedef struct follower {
     stamp_set stamps;
-    bool ready, from_ready; /* the second: the clock starts with the first tick, not with the first change */
-    int64_t *written_ns;    /* of the changes since the last tick */
+    bool ready, from_ready; /* from_ready: the clock starts with the first tick, not with the first change */
+    int64_t *written_ns;    /* the write times of the changes since the last tick */
     size_t count, capacity;
-    int64_t strangers; /* changes that came twice, or are nobody's */
+    int64_t strangers; /* changes that are repeated, or not from the writer */
     usage from, to;
     bool begun;
     histogram delay; /* from the write to the tick that sees it */
@@ -65,7 +65,7 @@ static int take_stock(follower *f, ew_tick *t, int64_t now) {
 static int follow_tick(void *self, ew_tick *t) {
     follower *f = self;
     int64_t now = now_ns();
-    bool begun = f->begun && !f->from_ready; /* before that, and asleep, it only waits */
+    bool begun = f->begun && !f->from_ready; /* before the first change, and while stopped, the worker only waits */
     if (begun)
         steps_tick(now);
     int status = take_stock(f, t, now);
@@ -90,7 +90,7 @@ void role_follow(const role_args *a) {
     if (status != EW_OK)
         role_fail("the worker ended: %s: %s", ew_strerror(status), err.detail);
     if (f.strangers != 0)
-        role_fail("%lld changes came twice, or were not written by the writer", (long long)f.strangers);
+        role_fail("%lld changes were repeated, or not from the writer", (long long)f.strangers);
     ew_worker_stats stats = {.size = sizeof stats};
     ew_worker_get_stats(w, &stats);
     json_t *result = json_object();

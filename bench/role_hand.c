@@ -1,12 +1,12 @@
-/* The roles of plain etcd beside the floor: the foreign writer, the bare watch, the bare paging, and a look at the
- * server. */
+/* The roles with plain etcd, besides the floor: the external writer, the bare watch, the bare paging, and the status of
+ * the server. */
 #include "hand.h"
 #include "stamp.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- a foreign writer: several writers, each with one transaction under way ---- */
+/* ---- the external writer: several concurrent writers, each with one pending transaction ---- */
 
 typedef struct writer {
     hand hand;
@@ -22,7 +22,7 @@ static void on_written(void *arg, int status, const char *detail, ew_slice bytes
     writer *w = arg;
     Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
     if (r == NULL)
-        role_fail("writing: %s %s", ew_strerror(status), detail);
+        role_fail("write failed: %s %s", ew_strerror(status), detail);
     int64_t revision = r->header->revision;
     pb__txn_response__free_unpacked(r, NULL);
     if (w->first_revision == 0 || revision < w->first_revision)
@@ -71,7 +71,7 @@ void role_write(const role_args *a) {
     w.next = args_int(a, "first", 0);
     int64_t first = w.next;
     if (w.per_txn > 128 || w.value_bytes < STAMP_BYTES || w.value_bytes > 4096 || w.per_txn > w.keys)
-        role_fail("the writer cannot write that");
+        role_fail("invalid arguments: per_txn is at most 128 and keys, value_bytes is %d to 4096", STAMP_BYTES);
     hand_open(&w.hand, a);
     usage from = usage_now();
     for (int64_t i = args_int(a, "writers", 8); i > 0; i--)
@@ -87,7 +87,7 @@ void role_write(const role_args *a) {
     role_say(result);
 }
 
-/* ---- a bare watch, one thread: the floor of what follows a prefix ---- */
+/* ---- a bare watch on one thread: the floor of workloads that follow a prefix ---- */
 
 typedef struct watcher {
     stamp_set stamps;
@@ -108,7 +108,7 @@ static void on_events(void *arg, const Pb__WatchResponse *response) {
         if (!stamp_read((ew_slice){value.data, value.len}, &at_ns, &number))
             continue;
         if (!stamp_set_add(&w->stamps, number))
-            role_fail("change %lld came twice", (long long)number);
+            role_fail("change %lld was repeated, or is out of range", (long long)number);
         histogram_add(&w->delay, (uint64_t)(now - at_ns));
     }
 }
@@ -122,7 +122,7 @@ void role_watch(const role_args *a) {
     char below[256];
     snprintf(below, sizeof below, "%s/", args_text(a, "prefix", "/bench"));
     int64_t revision = args_int(a, "revision", 0);
-    if (revision > 0) { /* all of it is there: the clock starts with the watch */
+    if (revision > 0) { /* all changes are written already: the clock starts with the watch */
         w.from = usage_now();
         w.begun = true;
     }
@@ -160,7 +160,7 @@ void role_page(const role_args *a) {
         keys++;
     }
     if (status != EW_END)
-        role_fail("paging: %s", err.detail);
+        role_fail("paging failed: %s", err.detail);
     usage to = usage_now();
     json_t *result = json_pack("{s: I}", "bytes", (json_int_t)bytes);
     usage_report(result, &from, &to, keys);
@@ -169,7 +169,7 @@ void role_page(const role_args *a) {
     role_say(result);
 }
 
-/* ---- what server is there ---- */
+/* ---- the status of the server ---- */
 
 static void on_status(void *arg, int status, const char *detail, ew_slice bytes) {
     json_t **result = arg;

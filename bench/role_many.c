@@ -1,4 +1,5 @@
-/* Several workers in one process: contend (a client each, one key) and fanin (one client, a prefix each). */
+/* Several workers in one process: contend (one client for each worker, one key) and fanin (one client, one prefix for
+ * each worker). */
 #include "role.h"
 
 #include <etcdworker/etcdworker.h>
@@ -14,7 +15,7 @@ typedef struct member {
     ew_worker *worker;
     char key[128];
     bool arrived;
-    int64_t left; /* fanin: ticks to go; -1 before the first */
+    int64_t left; /* fanin: remaining ticks; -1 before the first */
     int64_t expected, ticked_ns;
     histogram latency;
 } member;
@@ -22,12 +23,12 @@ typedef struct member {
 struct crew {
     int64_t count, target;
     member *members;
-    _Atomic int64_t arrived, finished, last; /* last: the value that the last of them saw */
+    _Atomic int64_t arrived, finished, last; /* last: the value that the last worker saw */
     usage from, to;
     int64_t threads;
 };
 
-/* True once all workers have loaded: the clock starts with the last of them. */
+/* Returns true once all workers have loaded. The clock starts when the last one has. */
 static bool all_here(member *m) {
     crew *c = m->crew;
     if (!m->arrived) {
@@ -37,7 +38,7 @@ static bool all_here(member *m) {
         if (before == c->count - 1) {
             c->threads = usage_threads();
             c->from = here;
-            atomic_fetch_add(&c->arrived, 1); /* one too many: `from` is written */
+            atomic_fetch_add(&c->arrived, 1); /* `arrived` above `count`: `from` is written */
         }
     }
     return atomic_load(&c->arrived) > c->count;
@@ -131,7 +132,7 @@ static void start(member *m, int64_t number, const role_args *a, const ew_reacto
     if (status == EW_OK)
         status = ew_options_set(o, "prefix", prefix, &err);
     if (status == EW_OK)
-        status = ew_options_set(o, "tick_interval_ms", "20", &err); /* until all are here */
+        status = ew_options_set(o, "tick_interval_ms", "20", &err); /* for ticks until all workers have loaded */
     if (status == EW_OK)
         status = ew_worker_create(&m->worker, o, reactor, m, &err);
     if (status == EW_OK && client != NULL)
@@ -139,7 +140,7 @@ static void start(member *m, int64_t number, const role_args *a, const ew_reacto
     if (status == EW_OK)
         status = ew_worker_start(m->worker, &err);
     if (status != EW_OK)
-        role_fail("starting %s: %s: %s", name, ew_strerror(status), err.detail);
+        role_fail("cannot start %s: %s: %s", name, ew_strerror(status), err.detail);
     ew_options_free(o);
 }
 
@@ -155,7 +156,7 @@ static void open_crew(crew *c, const role_args *a, int64_t count, int64_t target
     }
 }
 
-/* Waits for all of them: what they have done together. */
+/* Waits for the end of all workers. Returns the sums of their statistics. */
 static ew_worker_stats join_crew(crew *c) {
     ew_worker_stats sum = {.size = sizeof sum};
     for (int64_t i = 0; i < c->count; i++) {

@@ -1,12 +1,11 @@
-/* nng alone: the hops of a tick, with nothing in between. What remains of a tick's cost when etcd, gRPC, the cores and
- * protobuf are taken away.
+/* nng alone: the hops of a tick, without any other work. This is what a tick costs without etcd, gRPC, the cores and
+ * protobuf.
  *
- * A tick has two messages, and each is received as src/actors/mailbox.c does it, by an aio whose callback runs on a
- * thread of nng's:
- *   reactor -> committer   the patches; the callback starts the transaction, and what completes it wakes the watcher's
- *                          thread
- *   watcher -> reactor     events and outcome, joined; the callback wakes the reactor's thread
- * So here two threads pass one message to and fro, each woken by a condition that a callback signals. */
+ * A tick has two messages. Each is received as in src/actors/mailbox.c, by an aio whose callback runs on a thread of
+ * nng:
+ *   reactor -> committer   the patches; the callback starts the transaction, whose completion wakes the watcher's
+ *   thread watcher -> reactor     events and outcome in one message; the callback wakes the reactor's thread
+ * So here two threads send one message back and forth. A condition variable, which a callback signals, wakes each. */
 #include "role.h"
 
 #include <nng/nng.h>
@@ -16,15 +15,15 @@
 #include <pthread.h>
 #include <stdio.h>
 
-enum { BODY_BYTES = 256 }; /* about what a tick of `chain` sends */
+enum { BODY_BYTES = 256 }; /* about the size of the messages of `chain` */
 
 typedef struct station {
     nng_socket pull, push;
     nng_aio *aio, *sending;
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    nng_msg *arrived; /* under the lock: at most one is ever under way */
-    int64_t count;    /* likewise: how many have arrived */
+    nng_msg *arrived; /* under the lock; there is at most one message at a time */
+    int64_t count;    /* under the lock; how many have arrived */
 } station;
 
 static void must(int rv, const char *what) {
@@ -61,14 +60,14 @@ static nng_msg *receive(station *s) {
     return m;
 }
 
-/* A new message for each hop, as the actors have it. Empty: the last. */
+/* Allocates a new message for each hop, as the actors do. An empty message is the last. */
 static nng_msg *new_message(size_t bytes) {
     nng_msg *m;
     must(nng_msg_alloc(&m, bytes), "making a message");
     return m;
 }
 
-/* The watcher's side: answers whatever comes; an empty message is the last. */
+/* The watcher's side: answers each message, until an empty one. */
 static void *answer_all(void *arg) {
     station *s = arg;
     size_t len;
@@ -120,7 +119,7 @@ void role_pingpong(const role_args *a) {
     must(nng_dial(reactor.push, "inproc://bench/watcher", NULL, 0), "dialing");
     must(nng_dial(watcher.push, "inproc://bench/reactor", NULL, 0), "dialing");
     if (pthread_create(&thread, NULL, answer_all, &watcher) != 0)
-        role_fail("a thread cannot be started");
+        role_fail("cannot start a thread");
     usage from = usage_now();
     for (int64_t i = 0; i < rounds; i++) {
         int64_t before_ns = now_ns();
@@ -131,12 +130,12 @@ void role_pingpong(const role_args *a) {
     json_t *result = json_object();
     usage_report(result, &from, &to, rounds);
     role_add_latency(result, &latency);
-    go_round(&reactor, 0); /* nng 1.5 must not close a socket that a thread is about to use: first the thread ends */
+    go_round(&reactor, 0); /* ends the thread first: nng 1.5 must not close a socket that a thread is about to use */
     pthread_join(thread, NULL);
     close_station(&reactor);
     close_station(&watcher);
     if (reactor.count != rounds + 1 || watcher.count != rounds + 1)
-        role_fail("%lld and %lld messages in %lld rounds and a last one", (long long)reactor.count,
+        role_fail("%lld and %lld messages instead of %lld rounds + 1", (long long)reactor.count,
                   (long long)watcher.count, (long long)rounds);
     role_say(result);
 }

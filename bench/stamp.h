@@ -1,5 +1,5 @@
-/* What the foreign writer puts into its values: when it was written and the how manyth it is, in fixed width, filled up
- * to the value's size. */
+/* The values of the external writer: the time of the write and a sequence number, in fixed width, padded to the value's
+ * size. */
 #ifndef BENCH_STAMP_H
 #define BENCH_STAMP_H
 
@@ -7,14 +7,14 @@
 
 enum { STAMP_BYTES = 32 };
 
-/* Fills `value`, of `size` bytes, at least STAMP_BYTES. */
+/* Writes a stamp to `value`, which has `size` bytes, at least STAMP_BYTES. */
 void stamp_write(char *value, size_t size, int64_t at_ns, int64_t number);
 
-/* False when the value is no stamp. */
+/* Returns false if the value is not a stamp. */
 bool stamp_read(ew_slice value, int64_t *at_ns, int64_t *number);
 
-/* Which stamps have come: each of `count` must come once. Answers false for one that came before, or is out of range.
- */
+/* The set of received stamps: each of the numbers below `count` must come once. stamp_set_add returns false for a
+ * number that is repeated or out of range. */
 typedef struct stamp_set {
     int64_t count, seen;
     unsigned char *bits;

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 static bool on;
-static _Thread_local bool reactor;      /* this thread ticks */
-static _Atomic int64_t ended_ns[STEPS]; /* of the tick that is under way; 0: not yet */
-static atomic_bool met[STEPS];          /* at all: who writes nothing has no commits */
+static _Thread_local bool reactor;      /* this is the reactor's thread */
+static _Atomic int64_t ended_ns[STEPS]; /* when the steps of the current tick ended; 0: not yet */
+static atomic_bool met[STEPS];          /* the step has occurred: a worker that writes nothing has no commits */
 static int64_t began_ns, total_ns[STEPS], ticks;
 
 static const struct {
@@ -54,7 +54,7 @@ void steps_tick(int64_t now) {
     int64_t at = began_ns;
     for (step s = 0; s < STEPS; s++) {
         int64_t end = atomic_exchange_explicit(&ended_ns[s], 0, memory_order_relaxed);
-        if (began_ns == 0) /* of the worker's start */
+        if (began_ns == 0) /* before the first tick, the steps belong to the worker's start */
             atomic_store_explicit(&met[s], false, memory_order_relaxed);
         if (s == STEP_UPDATE)
             end = now;
@@ -69,11 +69,11 @@ void steps_tick(int64_t now) {
 
 void steps_report(json_t *result) {
     for (step s = 0; on && ticks > 0 && s < STEPS; s++)
-        if (met[s] || s == STEP_UPDATE) /* which ends with the next tick */
+        if (met[s] || s == STEP_UPDATE) /* STEP_UPDATE ends with the next tick, without steps_ended */
             json_object_set_new(result, names[s].field, json_real((double)total_ns[s] / 1e3 / (double)ticks));
 }
 
-/* ---- in between: the linker leads calls of NAME to __wrap_NAME, and those of __real_NAME to NAME ---- */
+/* ---- wrappers: the linker redirects calls of NAME to __wrap_NAME, and calls of __real_NAME to NAME ---- */
 
 etcd_call *__real_etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request,
                                   int64_t timeout_ms, etcd_answer_fn fn, void *arg);

@@ -26,7 +26,7 @@ usage usage_now(void) {
     };
 }
 
-/* A number of /proc/self/status; -1 where there is none. */
+/* Returns a number of /proc/self/status; -1 if it is missing. */
 static int64_t status_field(const char *name) {
     FILE *f = fopen("/proc/self/status", "re");
     if (f == NULL)
@@ -41,7 +41,7 @@ static int64_t status_field(const char *name) {
     return value;
 }
 
-/* Not getrusage's maximum: that one begins with the memory of the process that started this one. */
+/* Does not use ru_maxrss of getrusage, because it starts with the memory of the process that started this one. */
 int64_t usage_peak_kb(void) {
     return status_field("VmHWM");
 }

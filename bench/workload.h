@@ -1,4 +1,4 @@
-/* The workloads: what each measures, with which roles and how much of it. */
+/* The workloads: what each measures, with which roles and how many units. */
 #ifndef BENCH_WORKLOAD_H
 #define BENCH_WORKLOAD_H
 
@@ -8,14 +8,16 @@ typedef struct workload {
     const char *name;
     int rows;
     const char *help;
-    bool (*run)(bench *b); /* adds its rows; false when one failed */
+    bool (*run)(bench *b); /* adds its rows; returns false if one failed */
 } workload;
 
-/* NULL behind the last. The standard set is all of them, in this order. */
+/* Returns the i-th workload, NULL after the last. The standard set is all workloads, in this order. */
 const workload *workload_at(size_t i);
+
+/* Returns the workload with this name, NULL if there is none. */
 const workload *workload_named(const char *name);
 
-/* One of the two, by --smoke. */
+/* Returns `smoke` with --smoke, otherwise `standard`. */
 int workload_count(const bench *b, int standard, int smoke);
 
 bool workload_floor(bench *b);

@@ -1,4 +1,4 @@
-/* ingest and catchup: how fast a worker takes in what others write. Their floor is a bare watch on one thread. */
+/* ingest and catchup: how fast a worker receives what others write. Their floor is a bare watch on one thread. */
 #include "child.h"
 #include "measure.h"
 #include "usage.h"
@@ -13,7 +13,7 @@ enum { TIMEOUT_S = 120 };
 typedef struct plan {
     const char *name;
     int events, per_txn, writers, keys;
-    /* catchup: what the worker's run has left for the floor to read again */
+    /* catchup: what the worker's run has written; the floor reads it again */
     char prefix[64];
     int64_t first_revision;
 } plan;
@@ -25,7 +25,7 @@ static json_t *write_all(bench *b, const plan *p, const char *prefix) {
 
 /* ---- ingest ---- */
 
-/* Starts `role`, writes when it is ready, and answers what it has seen. */
+/* Starts `role`, writes when it is ready, and returns its result. */
 static json_t *ingest(bench *b, const plan *p, const char *role, int run) {
     char prefix[64];
     child c;
@@ -42,7 +42,7 @@ static json_t *ingest(bench *b, const plan *p, const char *role, int run) {
     json_decref(written);
     child_end(&c);
     if (result != NULL)
-        json_object_del(result, "done_ns"); /* a time of the clock, which says nothing about the run */
+        json_object_del(result, "done_ns"); /* a point in time, not a measured number */
     return result;
 }
 
@@ -64,13 +64,13 @@ bool workload_ingest(bench *b) {
 
 /* ---- catchup ---- */
 
-/* The time from SIGCONT until the worker is level, in place of the role's own. */
+/* Replaces the role's `seconds` by the time from SIGCONT until the worker has seen all changes. */
 static json_t *level(json_t *result, int64_t resumed_ns) {
     if (result == NULL)
         return NULL;
     double seconds = (measure_number(result, "done_ns", 0) - (double)resumed_ns) / 1e9;
     json_object_del(result, "done_ns");
-    json_object_del(result, "latency"); /* the delay from the write is the time it was asleep */
+    json_object_del(result, "latency"); /* the delay from the write is mostly the time for which it was stopped */
     json_object_set_new(result, "seconds", json_real(seconds));
     return result;
 }
@@ -86,11 +86,11 @@ static json_t *run_catchup(bench *b, void *arg, int run) {
     snprintf(p->prefix, sizeof p->prefix, "/bench-%lld/catchup-%d", (long long)b->salt, run);
     json_t *result = NULL, *written = NULL, *ready = NULL;
     int64_t resumed_ns = 0;
-    /* Its lease must outlive the sleep. */
+    /* The worker's lease must not expire while it is stopped. */
     if (child_start(&c, b, "follow", "prefix=%s events=%d from_ready=1 set:session_ttl_s=120", p->prefix, p->events))
         ready = child_read(&c, b, TIMEOUT_S);
     if (ready != NULL && !put_to_sleep(&c)) {
-        bench_fail(b, "catchup: the worker cannot be stopped");
+        bench_fail(b, "catchup: cannot stop the worker with SIGSTOP");
         json_decref(ready);
         ready = NULL;
     }
@@ -109,7 +109,7 @@ static json_t *run_catchup(bench *b, void *arg, int run) {
     return result;
 }
 
-/* The floor of a run reads what the worker's run before it has written; the first one writes for itself. */
+/* The floor of a run reads the changes of the worker's previous run; the first floor writes its own. */
 static json_t *run_catchup_floor(bench *b, void *arg, int run) {
     plan *p = arg;
     if (run == 0) {

@@ -1,4 +1,4 @@
-/* contend, fanin and actors: what several workers, and the messages between the actors, cost. */
+/* contend, fanin and actors: the cost of several workers, and of the messages between the actors. */
 #include "child.h"
 #include "measure.h"
 #include "workload.h"
@@ -18,7 +18,7 @@ static json_t *run_crew(bench *b, void *arg, int run) {
 
 /* ---- contend ---- */
 
-/* However many want it, the key is raised one commit after the other: the floor is that of one. */
+/* With any number of workers, the key is raised by one commit after the other: the floor is that of one worker. */
 static json_t *run_contend_floor(bench *b, void *arg, int run) {
     const plan *p = arg;
     return child_run(b, "floor", "prefix=/bench-%lld/floor-%s-%d ticks=%d", (long long)b->salt, p->name, run, p->ticks);
@@ -67,7 +67,7 @@ static json_t *run_pingpong(bench *b, void *arg, int run) {
     return child_run(b, "pingpong", "ticks=%d", *ticks);
 }
 
-/* Each run has an etcd of its own, in its own process: nobody else writes, so a tick is one transaction. */
+/* Each run has its own etcd in its process: there is no other writer, so a tick is one transaction. */
 static json_t *run_actors(bench *b, void *arg, int run) {
     const int *ticks = arg;
     (void)run;

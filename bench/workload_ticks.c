@@ -6,14 +6,14 @@
 
 #include <stdio.h>
 
-/* What the runs of one row have in common. */
+/* The parameters of a row's runs. */
 typedef struct plan {
     const char *role;   /* of the worker */
     const char *name;   /* of the row, in the keys */
     const char *shared; /* a prefix that all runs of several rows share; NULL: each run has its own */
     int ticks;
     int keys, keyspace;     /* of the floor's transactions */
-    double paging_s, bytes; /* bigstate: of the floor that was run last */
+    double paging_s, bytes; /* bigstate: of the most recent floor */
 } plan;
 
 static json_t *run_floor(bench *b, void *arg, int run) {
@@ -43,7 +43,7 @@ bool workload_chain(bench *b) {
 
 enum { GROUPS = 64, GROUP_KEYS = 1024 };
 
-/* The floor puts the 64 keys of a tick in one transaction, but a group is what is counted. */
+/* The floor puts the 64 keys of a tick in one transaction, but the unit is a group, so `count` is multiplied. */
 static json_t *run_groups_floor(bench *b, void *arg, int run) {
     json_t *result = run_floor(b, arg, run);
     if (result != NULL)
@@ -74,8 +74,8 @@ static json_t *read_all(bench *b, const char *shared) {
     return child_run(b, "page", "prefix=/bench-%lld/%s", (long long)b->salt, shared);
 }
 
-/* Adds the keys from `first` to `count` to the prefix. Reading them once lets etcd come to rest before anything is
- * measured. */
+/* Adds the keys from number `first` to below `count` to the prefix. Reads them once, so that etcd becomes idle before
+ * the measurement. */
 static bool fill(bench *b, int first, int count) {
     progress_say(b, "bigstate: writing %d keys", count - first);
     json_t *result =
@@ -91,7 +91,7 @@ static bool fill(bench *b, int first, int count) {
     return ok;
 }
 
-/* What a load is measured by, the same keys only read, is a part of the floor. */
+/* The floor includes a bare read of the same keys, with which the worker's load is compared. */
 static json_t *run_bigstate_floor(bench *b, void *arg, int run) {
     plan *p = arg;
     json_t *paging = read_all(b, p->shared);

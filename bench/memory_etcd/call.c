@@ -1,4 +1,4 @@
-/* Calls: done by the model before etcd_call_start returns, told on the queue's thread. */
+/* Calls: the model executes them before etcd_call_start returns; the callback runs on the queue's thread. */
 #include "memory_etcd.h"
 #include "sim/memory.h"
 
@@ -25,10 +25,10 @@ etcd_model_answer memory_call(ew_client *client, etcd_method method, ew_slice re
         return etcd_model_call(client->model, ETCD_MODEL_LEASE_GRANT, request);
     case ETCD_LEASE_REVOKE:
         return etcd_model_call(client->model, ETCD_MODEL_LEASE_REVOKE, request);
-    case ETCD_STATUS: /* asked only to see whether there is an answer */
+    case ETCD_STATUS: /* callers only check that there is an answer */
         return (etcd_model_answer){EW_OK, "", {"", 0}};
     default:
-        return (etcd_model_answer){EW_ERR_INVALID, "the etcd in memory does not have this call", {"", 0}};
+        return (etcd_model_answer){EW_ERR_INVALID, "the etcd in memory does not implement this call", {"", 0}};
     }
 }
 
@@ -41,7 +41,7 @@ static void tell(memory_notice *n) {
 
 etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
                            etcd_answer_fn fn, void *arg) {
-    (void)timeout_ms; /* it is answered at once */
+    (void)timeout_ms; /* the model answers at once */
     etcd_call *c = sim_alloc(sizeof *c);
     pthread_mutex_lock(&memory_lock);
     etcd_model_answer a = memory_call(client, method, request);
@@ -54,5 +54,5 @@ etcd_call *etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method,
 }
 
 void etcd_call_cancel(etcd_call *call) {
-    (void)call; /* its answer is on the way already */
+    (void)call; /* its answer is already queued */
 }

@@ -1,4 +1,4 @@
-/* The client and the session, as far as a worker goes: what is called once a run. */
+/* The client and the session, as far as a worker needs them: what is called once in a run. */
 #include "etcd/blocking_request.h"
 #include "etcd/keepalive.h"
 #include "etcd/lasting.h"
@@ -31,7 +31,7 @@ void ew_client_close(ew_client *client) {
     free(client);
 }
 
-/* A call that is waited for: the model answers at once. */
+/* A blocking call: the model answers at once. */
 int blocking_call(ew_client *client, etcd_method method, ew_slice request, const ProtobufCMessageDescriptor *type,
                   void *answer, ew_error *err) {
     ProtobufCMessage *m = NULL;
@@ -66,7 +66,7 @@ bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms) {
     (void)client;
     (void)lease;
     (void)timeout_ms;
-    return true; /* the process ends, and the etcd in it */
+    return true; /* the process is about to end, and the etcd with it */
 }
 
 int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
@@ -76,7 +76,7 @@ int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int6
     (void)left_s;
     (void)granted_s;
     (void)keys;
-    return ew_fail(err, EW_ERR_UNSUPPORTED, "no other worker has an id of this one's");
+    return ew_fail(err, EW_ERR_UNSUPPORTED, "lease info: not implemented by the etcd in memory");
 }
 
 struct lasting {
@@ -146,7 +146,7 @@ bool ew_session_is_done(const ew_session *s) {
 int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     (void)s;
     (void)arg;
-    return fn != NULL ? EW_OK : EW_ERR_INVALID; /* there is nothing to tell */
+    return fn != NULL ? EW_OK : EW_ERR_INVALID; /* a session never ends, so `fn` is never called */
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
@@ -167,7 +167,7 @@ void ew_session_close(ew_session *s, bool keep_lease) {
     free(s);
 }
 
-/* ---- elections: there are none, so none of these is called ---- */
+/* ---- elections: not used, so these functions are never called ---- */
 
 ew_slice ew_election_key(const ew_election *e) {
     (void)e;

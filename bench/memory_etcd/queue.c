@@ -1,4 +1,4 @@
-/* The queues: a list, a condition, and a thread that sleeps on it, as one sleeps in gRPC's. */
+/* The queues: a list and a condition variable, on which a thread sleeps as it would in a gRPC completion queue. */
 #include "memory_etcd.h"
 #include "sim/memory.h"
 
@@ -8,7 +8,7 @@
 pthread_mutex_t memory_lock = PTHREAD_MUTEX_INITIALIZER;
 
 struct etcd_queue {
-    pthread_cond_t filled; /* the rest under the lock */
+    pthread_cond_t filled; /* the members below: under the lock */
     memory_notice *first, **last;
     bool woken;
 };
@@ -55,7 +55,7 @@ void etcd_queue_wake(etcd_queue *q) {
     queue_signal(q);
 }
 
-/* Under the lock: sleeps until there is something to do, or that time. */
+/* Needs the lock. Sleeps until there is a notice or a wake-up, or until the deadline. */
 static void await(etcd_queue *q, int64_t deadline_ms) {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     while (q->first == NULL && !q->woken) {
@@ -78,7 +78,7 @@ static memory_notice *take(etcd_queue *q) {
 }
 
 void etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
-    enum { MOST = 256 }; /* as etcd/queue.c: a stream must not keep the caller from its deadlines */
+    enum { MOST = 256 }; /* as in etcd/queue.c: a busy stream must not delay the caller's deadlines */
     pthread_mutex_lock(&memory_lock);
     await(q, deadline_ms);
     q->woken = false;

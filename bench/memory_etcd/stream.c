@@ -1,5 +1,5 @@
-/* Watch streams. One response at a time is taken from the model, when the one before has been told: what a paused or
- * slow watcher does not take waits there, as it waits in etcd. */
+/* Watch streams. A response is taken from the model only after the previous one was delivered: responses for a paused
+ * or slow watcher wait in the model, as they wait in etcd. */
 #include "memory_etcd.h"
 #include "sim/memory.h"
 
@@ -7,20 +7,20 @@
 
 struct etcd_stream {
     memory_notice notice; /* first */
-    etcd_stream *next;    /* of the client's */
+    etcd_stream *next;    /* in the client's list */
     ew_client *client;
     etcd_queue *queue;
     etcd_stream_callbacks callbacks;
     void *arg;
-    etcd_model_stream *watch; /* the rest under the lock */
-    ew_slice response;        /* the next to be told; no data: none */
+    etcd_model_stream *watch; /* this and the members below: under the lock */
+    ew_slice response;        /* the next to deliver; data NULL: none */
     bool paused, cancelled;
 };
 
 static bool next_response(etcd_stream *s) {
     if (s->response.data != NULL || etcd_model_stream_take(s->watch, &s->response))
         return true;
-    /* Etcd's loop for watches that are behind comes round every 100 ms; this one, when the watcher has nothing else. */
+    /* etcd serves watches that lag behind every 100 ms; this does it when the watcher has no other response. */
     while (etcd_model_stream_behind(s->watch)) {
         etcd_model_stream_sync(s->watch);
         if (etcd_model_stream_take(s->watch, &s->response))
@@ -29,7 +29,7 @@ static bool next_response(etcd_stream *s) {
     return false;
 }
 
-/* Under the lock: whether the queue's thread has got something to do. */
+/* Needs the lock. Posts the stream's notice if there is a response to deliver; returns whether it did. */
 static bool look(etcd_stream *s) {
     if (s->notice.posted || s->cancelled || s->paused || !next_response(s))
         return false;
@@ -64,7 +64,7 @@ static void tell(memory_notice *n) {
     }
     ew_slice response = {0};
     pthread_mutex_lock(&memory_lock);
-    if (!s->paused) { /* otherwise it is told after etcd_stream_resume */
+    if (!s->paused) { /* otherwise it is delivered after etcd_stream_resume */
         response = s->response;
         s->response = (ew_slice){0};
     }
@@ -95,7 +95,7 @@ etcd_stream *etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method meth
 int etcd_stream_send(etcd_stream *s, ew_slice message) {
     pthread_mutex_lock(&memory_lock);
     int status = etcd_model_stream_request(s->watch, message);
-    look(s); /* the queue's own thread: it is awake */
+    look(s); /* no signal: this is the queue's own thread, which is awake */
     pthread_mutex_unlock(&memory_lock);
     return status;
 }
@@ -113,7 +113,7 @@ void etcd_stream_resume(etcd_stream *s) {
     pthread_mutex_unlock(&memory_lock);
 }
 
-/* The last notice of a stream: nobody posts another once it is cancelled. */
+/* Posts the last notice of the stream: none is posted after the cancel. */
 void etcd_stream_cancel(etcd_stream *s) {
     pthread_mutex_lock(&memory_lock);
     s->cancelled = true;

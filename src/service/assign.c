@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A tick plans this many changes and leaves the rest to the next, which sees what has happened since. */
+/* A tick plans this many changes at most; the next tick plans the rest, on newer state. */
 enum { CHANGES_A_TICK = 1000 };
 
 struct assign {
@@ -46,7 +46,7 @@ void assign_free(assign *a) {
 
 /* ---- the model ---- */
 
-/* Whether `key` is <prefix><folder><id>; the id may hold slashes but not be empty. */
+/* Returns whether `key` is <prefix><folder><id>; the id may contain slashes but is not empty. */
 static bool id_in(const assign *a, ew_slice key, const char *folder, ew_slice *id) {
     size_t prefix = strlen(a->prefix), whole = prefix + strlen(folder);
     const char *bytes = key.data;
@@ -61,12 +61,12 @@ static void report(const assign *a, ew_slice key, const assign_problem *problem)
     char text[256];
     snprintf(text, sizeof text, "%.*s", (int)(key.len < sizeof text ? key.len : sizeof text - 1),
              (const char *)key.data);
-    log_fields(EW_LOG_WARN, a->worker, "assign", "a key's value is wrong and counts with its default", {"key", text},
+    log_fields(EW_LOG_WARN, a->worker, "assign", "invalid key or value; using the default", {"key", text},
                {"problem", problem->text});
 }
 
 static int put_member(assign *a, const ew_entry *e, ew_slice id) {
-    assign_problem problem = {"the name is no UTF-8 text: it gets nothing"};
+    assign_problem problem = {"the id is not UTF-8 text without NUL; the member gets no tasks"};
     int64_t capacity = 1;
     int status = assign_json_can_name(id);
     if (status == EW_ERR_INVALID) {
@@ -101,7 +101,7 @@ static int put_assignment(assign *a, const ew_entry *e, ew_slice id) {
     return status;
 }
 
-/* False for a key below by-member/ that names no task: it is not the reactor's. */
+/* Returns false for a key below by-member/ that names no task: the reactor ignores it. */
 static bool split_index(ew_slice id, ew_slice *member_key, ew_slice *task) {
     const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
     if (!slash || slash + 1 == bytes + id.len)

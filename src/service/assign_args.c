@@ -17,7 +17,7 @@ static int64_t *member(assign_args *a, size_t i) {
     return (int64_t *)(void *)((char *)a + known[i].offset);
 }
 
-/* Digits alone, few enough for a number. */
+/* Accepts 1 to 9 digits. */
 static bool parse_number(const char *text, int64_t *out) {
     size_t len = strlen(text);
     if (len == 0 || len > 9 || text[strspn(text, "0123456789")] != '\0')
@@ -37,14 +37,14 @@ static int parse_word(assign_args *out, bool *given, const char *word, ew_error 
         if (word[len] != '=' || !parse_number(word + len + 1, &number) || number < known[i].least ||
             number > known[i].most)
             return ew_fail(err, EW_ERR_INVALID,
-                           "option reactor_args: assign: '%.80s': %s is a whole number from %lld to %lld", word,
+                           "option reactor_args: assign: '%.80s': %s must be a whole number from %lld to %lld", word,
                            known[i].name, (long long)known[i].least, (long long)known[i].most);
         given[i] = true;
         *member(out, i) = number;
         return EW_OK;
     }
     return ew_fail(err, EW_ERR_INVALID,
-                   "option reactor_args: assign: '%.80s' is unknown; it takes tolerance=percent, budget=tasks, "
+                   "option reactor_args: assign: '%.80s' is unknown; expected tolerance=percent, budget=tasks or "
                    "grace=seconds",
                    word);
 }

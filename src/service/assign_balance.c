@@ -1,13 +1,13 @@
-/* Evening loads out: which task goes where next, and when it is enough. */
+/* Evens out loads: selects the next move or exchange of tasks, until the loads are even. */
 #include "service/assign_model.h"
 
 /* Products of two loads and two capacities: 10^12 * 10^6 * 10^6 * 10^12 at most, exact, the same on every machine. */
 typedef assign_wide wide;
 
-/* ---- who has too much, who too little ---- */
+/* ---- members with too much or too little load ---- */
 
-/* The member's load against its fair share, the part of all loads that its capacity is of all capacities, is over or
- * under so many hundredths. */
+/* The fair share is total_load * share / total_share. A member's load is p percent of it if this function's value is
+ * total_load * share * p. */
 static wide hundredths(const assign_plan *p, const member *m) {
     return (wide)m->tasks.load * p->total_share * 100;
 }
@@ -20,7 +20,7 @@ static bool has_too_little(const assign_plan *p, const member *m) {
     return hundredths(p, m) < (wide)p->total_load * m->share * (100 - p->rules.tolerance);
 }
 
-/* Totals do not change while tasks go from one seat to another. */
+/* The totals stay the same while tasks move between seats. */
 static bool is_even(const assign_plan *p) {
     for (size_t i = 0; i < p->seat_count; i++) {
         if (has_too_much(p, p->seats[i]) || has_too_little(p, p->seats[i]))
@@ -29,10 +29,10 @@ static bool is_even(const assign_plan *p) {
     return true;
 }
 
-/* ---- what a step gains ---- */
+/* ---- the gain of a step ---- */
 
-/* How much the sum of L*L/c falls when weight `w` goes from `a` to `b`: w * (2D - wS) / (ca * cb), where
- * D = La*cb - Lb*ca and S = ca + cb. Kept as a fraction, to be compared exactly. */
+/* By how much the sum of L*L/c falls when weight `w` moves from `a` to `b`: w * (2D - wS) / (ca * cb), where
+ * D = La*cb - Lb*ca and S = ca + cb. Kept as a fraction, over/under, for exact comparisons. */
 typedef struct gain {
     wide over, under;
 } gain;
@@ -50,7 +50,7 @@ static bool gain_more(gain a, gain b) {
     return a.over * b.under > b.over * a.under;
 }
 
-/* The best step found so far: `give` goes from `from` to `to`, and `take`, if any, the other way. */
+/* The best step found so far: `give` moves from `from` to `to`, and `take`, if not NULL, the other way. */
 typedef struct step {
     gain gain;
     member *from, *to;
@@ -66,12 +66,13 @@ static void consider(step *best, member *from, member *to, task *give, task *tak
         *best = (step){g, from, to, give, take};
 }
 
-/* The gain is a parabola in the weight, with its top at D/S: the best task is the one that weighs nearest to that. */
+/* The gain is a parabola in the weight, with its maximum at D/S: the best task is the one with the nearest weight. */
 static int64_t ideal_weight(const member *a, const member *b) {
     return (int64_t)(imbalance(a, b) / ((wide)a->share + b->share));
 }
 
-/* The heaviest task of `h` that weighs at most `w`; NULL if all weigh more. `*above` is the one before it. */
+/* Returns the heaviest task of `h` that weighs at most `w`; NULL if all weigh more. `*above` is the next heavier task,
+ * or NULL. */
 static task *at_most(heap *h, int64_t w, task **above) {
     task *found = NULL;
     *above = NULL;
@@ -87,7 +88,7 @@ static task *at_most(heap *h, int64_t w, task **above) {
     return found;
 }
 
-/* Only what takes from one that has too much, or gives to one that has too little, is worth a move. */
+/* A task may only move from a member with too much, or to a member with too little. */
 static bool is_worth_it(const assign_plan *p, const member *from, const member *to) {
     return imbalance(from, to) > 0 && (has_too_much(p, from) || has_too_little(p, to));
 }
@@ -102,7 +103,8 @@ static void consider_moves(const assign_plan *p, step *best, member *from, membe
         consider(best, from, to, above, NULL);
 }
 
-/* Walks the tasks of both, the heaviest first: what is best taken for a lighter task is itself lighter. */
+/* Walks the tasks of both members once, the heaviest first: the lighter the given task, the lighter the best one to
+ * take for it. */
 static void consider_exchanges(const assign_plan *p, step *best, member *from, member *to) {
     task *take = RB_MIN(assign_weights, &to->tasks.tree), *lightest = RB_MAX(assign_weights, &to->tasks.tree);
     task *give = RB_MIN(assign_weights, &from->tasks.tree);
@@ -111,7 +113,7 @@ static void consider_exchanges(const assign_plan *p, step *best, member *from, m
     int64_t ideal = ideal_weight(from, to);
     for (; give && give->weight > lightest->weight; give = RB_NEXT(assign_weights, &from->tasks.tree, give)) {
         task *next;
-        /* The first that leaves more than the ideal, and the one before it, which leaves the ideal or less. */
+        /* `take` becomes the first with a difference above the ideal; the one before it has the ideal or less. */
         while (take->weight >= give->weight - ideal && (next = RB_NEXT(assign_weights, &to->tasks.tree, take))) {
             consider(best, from, to, give, take);
             take = next;
@@ -123,12 +125,12 @@ static void consider_exchanges(const assign_plan *p, step *best, member *from, m
     }
 }
 
-/* ---- which pairs are looked at ---- */
+/* ---- the pairs to consider ---- */
 
 typedef void (*consider_fn)(const assign_plan *p, step *best, member *from, member *to);
 
-/* Of several members with the same share, the one with the least load gains most by whatever it gets, and the one with
- * the most gains most by whatever it gives. So it is enough to look at these, for each share that there is. */
+/* Of the members with the same share, the one with the least load gains most from any task it gets, and the one with
+ * the most load gains most from any task it gives. So it is enough to consider one member of each share. */
 static member *extreme(const assign_plan *p, size_t start, size_t *end, bool most) {
     member *found = p->seats[start];
     size_t i = start;
@@ -168,8 +170,8 @@ static void consider_pairs(const assign_plan *p, step *best, consider_fn fn) {
     }
 }
 
-/* What an exchange gains depends on the tasks of both, so every pair would have to be looked at; that walks every task
- * as often as there are members, which has to end somewhere. */
+/* The gain of an exchange depends on the tasks of both members, so every pair has to be considered. That walks every
+ * task once for each member; above this number of visits, only the pairs with an extreme member are considered. */
 enum { MOST_TO_WALK = 1000000 };
 
 static void consider_all_exchanges(const assign_plan *p, step *best) {

@@ -5,19 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* How many wrong index keys of a task one change deletes; the next plan sees the others. It bounds the transaction. */
+/* How many wrong index keys of a task one change deletes at most, to limit the transaction; the next plan has the
+ * others. */
 enum { STALE_MAX = 6 };
 
-/* What a change needs each time its patch is run. The keys are allocated with it. */
+/* What the patch of a change needs at each evaluation. The slices point into `keys`. */
 typedef struct change {
-    char *from;  /* whom the assignment named; NULL: there was none */
-    char *value; /* to write; NULL: delete */
-    bool stray;  /* the reason to delete: the task is gone; else the member is */
-    bool mends;  /* the assignment stays: only its index keys are written */
+    char *from;  /* the member that the assignment named; NULL: there was no assignment */
+    char *value; /* to write; NULL: delete the assignment */
+    bool stray;  /* the reason to delete: the task does not exist; false: the member does not */
+    bool mends;  /* the assignment stays; only its index keys are written */
     ew_slice assignment, task, from_member, to_member;
-    ew_slice from_index;       /* the key of the member it names now; empty: none */
-    ew_slice index;            /* the key that there shall be; empty: none */
-    ew_slice stale[STALE_MAX]; /* those that must go */
+    ew_slice from_index;       /* the index key of the member that the assignment names now; empty: none */
+    ew_slice index;            /* the index key to put; empty: none */
+    ew_slice stale[STALE_MAX]; /* the index keys to delete */
     size_t stale_count;
     char *keys;
 } change;
@@ -35,7 +36,8 @@ static bool is_there(ew_view *view, ew_slice key) {
     return ew_view_get(view, key, &e) == EW_OK;
 }
 
-/* Whether the assignment is still the one that the plan saw; a negative error when out of memory. */
+/* Returns 1 if the assignment is still the one that the plan saw, 0 if not, EW_ERR_NO_MEMORY (negative) when out of
+ * memory. */
 static int is_as_planned(const change *c, ew_view *view) {
     ew_entry e;
     if (ew_view_get(view, c->assignment, &e) != EW_OK)
@@ -51,7 +53,7 @@ static int is_as_planned(const change *c, ew_view *view) {
     return same;
 }
 
-/* Whether what the change was decided for still holds. */
+/* Returns whether the reason for the change still holds. */
 static bool has_reason(const change *c, ew_view *view) {
     if (c->mends)
         return true;
@@ -62,7 +64,7 @@ static bool has_reason(const change *c, ew_view *view) {
 
 static int write_index(const change *c, ew_view *view) {
     int status = EW_OK;
-    /* Whether the plan knew of it or not: another daemon may have mended it since. */
+    /* Even if the plan did not know the key: another daemon may have repaired it since. */
     if (!c->mends && c->from_index.len > 0 && is_there(view, c->from_index))
         status = ew_view_delete(view, c->from_index);
     for (size_t i = 0; status == EW_OK && i < c->stale_count; i++) {
@@ -80,16 +82,16 @@ static int apply_change(void *arg, ew_view *view) {
     if (status < 0)
         return status;
     if (!status || !has_reason(c, view))
-        return EW_IGNORE; /* the next tick plans on what is there now */
+        return EW_IGNORE; /* the next tick plans on the new state */
     status = EW_OK;
     if (!c->mends)
         status = c->value ? ew_view_put(view, c->assignment, ew_str(c->value)) : ew_view_delete(view, c->assignment);
     return status == EW_OK ? write_index(c, view) : status;
 }
 
-/* ---- its keys ---- */
+/* ---- the keys of a change ---- */
 
-/* Writes <prefix><folder><id> at `*at` and moves `*at` to its end; it may use one byte more. */
+/* Writes <prefix><folder><id> at `*at` and moves `*at` to its end. May write one byte (NUL) beyond the end. */
 static ew_slice write_key(const char *prefix, char **at, const char *folder, ew_slice id) {
     char *start = *at, *end = stpcpy(stpcpy(start, prefix), folder);
     if (id.len > 0)
@@ -98,7 +100,7 @@ static ew_slice write_key(const char *prefix, char **at, const char *folder, ew_
     return (ew_slice){start, (size_t)(*at - start)};
 }
 
-/* <prefix>/by-member/<member>/<task>; `spelt`: the member is already as a key spells it. */
+/* Writes <prefix>/by-member/<member>/<task> like write_key; `spelt`: `member` is already encoded. */
 static ew_slice write_index_key(const char *prefix, char **at, ew_slice member, bool spelt, ew_slice task) {
     char *start = *at, *end = stpcpy(stpcpy(start, prefix), ASSIGN_BY_MEMBER);
     if (!spelt)
@@ -154,11 +156,11 @@ static change *new_change(const char *prefix, const assign_change *plan) {
     return c;
 }
 
-/* ---- its group ---- */
+/* ---- the group of a change ---- */
 
-/* What the change rests on and does not write. */
+/* Guards the keys that the change depends on and does not write. */
 static void guard(ew_group *g, const change *c) {
-    if (c->index.len > 0) /* present, it is not written, and may be deleted by another daemon at this moment */
+    if (c->index.len > 0) /* if present, it is not written, and another daemon may delete it meanwhile */
         ew_group_guard(g, c->index);
     if (c->mends) {
         ew_group_guard(g, c->assignment);
@@ -170,7 +172,7 @@ static void guard(ew_group *g, const change *c) {
         ew_group_guard(g, c->to_member);
     else if (!c->stray)
         ew_group_guard(g, c->from_member);
-    if (c->from_index.len > 0) /* absent, it may be put by another daemon at this moment */
+    if (c->from_index.len > 0) /* if absent, another daemon may put it meanwhile */
         ew_group_guard(g, c->from_index);
 }
 

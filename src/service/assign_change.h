@@ -1,4 +1,4 @@
-/* One change of an assignment, as a patch group: the assignment and its index keys in one transaction. */
+/* Makes one change of an assignment a patch group: the assignment and its index keys in one transaction. */
 #ifndef SERVICE_ASSIGN_CHANGE_H
 #define SERVICE_ASSIGN_CHANGE_H
 
@@ -6,14 +6,14 @@
 
 #include <etcdworker/reactor.h>
 
-/* The folders below the prefix. */
+/* The key prefixes below the worker's prefix. */
 #define ASSIGN_MEMBERS     "/members/"
 #define ASSIGN_TASKS       "/tasks/"
 #define ASSIGN_ASSIGNMENTS "/assignments/"
 #define ASSIGN_BY_MEMBER   "/by-member/"
 
-/* Makes a group of the tick that carries the change out if what it was decided for still holds when it is committed.
- * `prefix` is normalised. EW_OK or an error that ends the run. */
+/* Adds a group to the tick that makes the change if the reason for it still holds at the commit. `prefix` is
+ * normalised. EW_OK, or an error that ends the run. */
 int assign_change_propose(const char *prefix, ew_tick *t, const assign_change *plan);
 
 #endif

@@ -9,12 +9,14 @@ static void say(assign_problem *problem, const char *text) {
     snprintf(problem->text, sizeof problem->text, "%s", text);
 }
 
-/* Whether jansson had no memory since errno was cleared: it tells so nowhere else, and calls such a text no JSON. */
+/* Returns whether jansson was out of memory since errno was cleared. jansson reports it only in errno, and returns the
+ * same as for a text that is not JSON. */
 static bool lacked_memory(void) {
     return errno == ENOMEM;
 }
 
-/* The object, or NULL and the problem. jansson's own text quotes the input, so only its place is taken. */
+/* Parses the object; or NULL and the problem. jansson's own error text quotes the input, so only its position is used.
+ */
 static int load(ew_slice value, json_t **out, assign_problem *problem) {
     json_error_t err;
     problem->text[0] = '\0';
@@ -23,9 +25,9 @@ static int load(ew_slice value, json_t **out, assign_problem *problem) {
     if (!*out && lacked_memory())
         return EW_ERR_NO_MEMORY;
     if (!*out) {
-        snprintf(problem->text, sizeof problem->text, "no JSON, at byte %d", err.position);
+        snprintf(problem->text, sizeof problem->text, "not JSON, at byte %d", err.position);
     } else if (!json_is_object(*out)) {
-        say(problem, "JSON, but not an object");
+        say(problem, "not a JSON object");
         json_decref(*out);
         *out = NULL;
     }
@@ -54,7 +56,7 @@ char *assign_json_member(ew_slice value, assign_problem *problem) {
         return NULL;
     json_t *member = object ? json_object_get(object, "member") : NULL;
     if (object && !json_is_string(member))
-        say(problem, "it names no member");
+        say(problem, "member is missing or not a string");
     char *answer = strdup(json_is_string(member) ? json_string_value(member) : "");
     json_decref(object);
     return answer;

@@ -1,26 +1,28 @@
-/* The values of assign's keys. */
+/* The JSON values of assign's keys. */
 #ifndef SERVICE_ASSIGN_JSON_H
 #define SERVICE_ASSIGN_JSON_H
 
 #include <etcdworker/error.h>
 
-/* What is wrong with a value; never the value itself, which may be nobody's business. */
+/* What is wrong with a value. Never contains the value itself, which may be confidential. */
 typedef struct assign_problem {
-    char text[96]; /* "" if nothing is */
+    char text[96]; /* "": nothing */
 } assign_problem;
 
-/* Member `name` of the object `value` as a number from `min` to `max`; what `*out` was stays if it is not there, the
- * value is empty, or something is wrong. EW_OK or EW_ERR_NO_MEMORY. */
+/* Reads member `name` of the JSON object `value` as a number from `min` to `max`. `*out` is unchanged if the member is
+ * missing, the value is empty, or the value is invalid; only then `problem` has a text. EW_OK or EW_ERR_NO_MEMORY. */
 int assign_json_number(ew_slice value, const char *name, int64_t min, int64_t max, int64_t *out,
                        assign_problem *problem);
 
-/* The member that an assignment names, to be freed; "" if the value cannot be read; NULL when out of memory. */
+/* Returns the id of the member that an assignment names; the caller frees it. "" if the value is invalid; NULL when out
+ * of memory. */
 char *assign_json_member(ew_slice value, assign_problem *problem);
 
-/* {"member":"<id>"}, to be freed; NULL when out of memory, or if the id is no UTF-8. */
+/* Returns {"member":"<id>"}; the caller frees it. NULL when out of memory, or if the id is not UTF-8. */
 char *assign_json_assignment(ew_slice member);
 
-/* Whether an id can stand in JSON: EW_OK, EW_ERR_INVALID or EW_ERR_NO_MEMORY. */
+/* Checks that a JSON value can name the id. EW_ERR_INVALID: it is empty, not UTF-8, or contains a NUL byte;
+ * EW_ERR_NO_MEMORY. */
 int assign_json_can_name(ew_slice id);
 
 #endif

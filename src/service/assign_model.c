@@ -89,7 +89,8 @@ void assign_plan_free(assign_plan *p) {
 
 /* ---- records ---- */
 
-/* Order is all that a search needs, but the record's id is its last part: the search walks by hand. */
+/* RB_FIND needs a record as its key, but a record ends in its id of variable length, so the search walks the tree
+ * itself. */
 static task *find_task(assign_plan *p, ew_slice id) {
     task *t = RB_ROOT(&p->tasks);
     while (t) {
@@ -148,7 +149,7 @@ static void forget_member(assign_plan *p, member *m) {
     free(m);
 }
 
-/* An assignment that names a member has one index key, of that member; without one there is none. */
+/* An assignment that names a member has one index key, that of the member; otherwise there is no index key. */
 static bool index_is_wrong(const task *t) {
     bool expected = t->named && t->named->id_len > 0;
     if (!expected || !t->index)
@@ -157,7 +158,7 @@ static bool index_is_wrong(const task *t) {
            !assign_index_is((ew_slice){t->index->member, t->index->len}, (ew_slice){t->named->id, t->named->id_len});
 }
 
-/* After a change of a task's record: it goes where it belongs, or away. */
+/* Call it after a change of a task's record: moves the task to its heap and in or out of `wrongs`, or frees it. */
 static void settle(assign_plan *p, task *t) {
     bool wrong = index_is_wrong(t);
     assign_model_lay(t, assign_model_home(p, t));
@@ -184,7 +185,7 @@ static void name(assign_plan *p, task *t, member *m) {
     }
 }
 
-/* ---- what is told ---- */
+/* ---- the recorded state ---- */
 
 int assign_plan_put_member(assign_plan *p, ew_slice id, int64_t capacity) {
     member *m = need_member(p, id);
@@ -225,7 +226,7 @@ void assign_plan_delete_task(assign_plan *p, ew_slice id) {
     assign_model_lay(t, NULL);
     p->task_count--;
     t->exists = false;
-    t->weight = 1; /* a weight that is no longer there must not order the strays */
+    t->weight = 1; /* the weight no longer exists, so it must not order the strays */
     settle(p, t);
 }
 
@@ -251,7 +252,7 @@ void assign_plan_delete_assignment(assign_plan *p, ew_slice id) {
     name(p, t, NULL);
 }
 
-/* The entry of a task's list, or where a new one would go. */
+/* Returns the link to the task's entry of this member, or the link at the end of the list. */
 static assign_indexed **find_indexed(task *t, ew_slice member_key) {
     assign_indexed **at = &t->index;
     while (*at && !ew_slice_equal(member_key, (ew_slice){(*at)->member, (*at)->len}))

@@ -13,8 +13,8 @@ static int by_share(const void *a, const void *b) {
     return slice_compare((ew_slice){m->id, m->id_len}, (ew_slice){n->id, n->id_len});
 }
 
-/* An absent member that assignments name is awaited for the time of grace. It counts from the first plan that finds it
- * absent: how long it had been gone when this process began is not known. */
+/* An absent member that assignments name is awaited for the grace time. The time counts from the first plan that finds
+ * the member absent: how long it had been absent before this process started is unknown. */
 static void await_members(assign_plan *p, int64_t now_ms) {
     member *m;
     p->due_ms = INT64_MAX;
@@ -29,8 +29,8 @@ static void await_members(assign_plan *p, int64_t now_ms) {
     }
 }
 
-/* Who gets tasks: the live members with a capacity; if there is none, all live members alike, because a task is better
- * held by a member that wants to rest than by nobody. */
+/* Selects the members that get tasks: the live members with a capacity; without one, all live members with equal
+ * shares, because a task on a drained member is better than a task without a member. */
 static void take_seats(assign_plan *p) {
     bool drained = true;
     member *m;
@@ -63,8 +63,8 @@ static size_t gather(heap *h, task **list, size_t count, size_t max) {
     return count < max ? count : max;
 }
 
-/* Those that have no member, or one that gets nothing, the heaviest first. With nobody to give them to, those that have
- * none are as they should be. */
+/* Collects the tasks without a member, or with one that gets no tasks, the heaviest first. If no member gets tasks,
+ * tasks without a member need no change. */
 static size_t gather_waiting(assign_plan *p, task **list, size_t max) {
     size_t count = p->seat_count == 0 ? 0 : gather(&p->homeless, list, 0, max);
     member *m;
@@ -75,7 +75,7 @@ static size_t gather_waiting(assign_plan *p, task **list, size_t max) {
     return count;
 }
 
-/* Where one more task costs least: the smallest (2L + w) / c. */
+/* Returns the seat where one more task costs least: the smallest (2L + w) / c. */
 static member *best_seat(const assign_plan *p, int64_t w) {
     member *best = p->seats[0];
     for (size_t i = 1; i < p->seat_count; i++) {
@@ -86,7 +86,7 @@ static member *best_seat(const assign_plan *p, int64_t w) {
     return best;
 }
 
-/* With nobody there, an assignment that names somebody says what is not so. */
+/* Deletes the assignments of tasks while no member lives. */
 static void clear(assign_plan *p, task **list, size_t count) {
     for (size_t i = 0; i < count; i++)
         assign_model_move(p, list[i], &p->homeless);
@@ -96,7 +96,7 @@ static ew_slice id_of_member(const member *m) {
     return m ? (ew_slice){m->id, m->id_len} : (ew_slice){NULL, 0};
 }
 
-/* What was moved becomes the list of changes, and goes back to where it is known to be. */
+/* Makes the list of changes from the moved tasks, and moves the tasks back to the heaps of the recorded state. */
 static size_t write_changes(assign_plan *p) {
     size_t count = 0;
     for (size_t i = 0; i < p->moved_count; i++) {
@@ -123,8 +123,8 @@ static bool reserve(void **list, size_t *capacity, size_t wanted, size_t size) {
     return true;
 }
 
-/* What is forced: assignments without a task, tasks without a member, index keys that are not as the assignment says.
- */
+/* Plans what must change, then evens out loads. What must change: assignments without a task, tasks without a member,
+ * index keys that disagree with the assignment. */
 static void make_plan(assign_plan *p, task **waiting) {
     const size_t max = p->rules.max;
     for (task *t = RB_MIN(assign_weights, &p->strays.tree); t && p->moved_count < max;) {
@@ -157,7 +157,7 @@ int assign_plan_changes(assign_plan *p, const assign_rules *rules, int64_t now_m
     }
     p->rules = *rules;
     task **waiting = malloc(2 * rules->max * sizeof(task *));
-    /* An exchange moves two tasks, so the last step may go one over. */
+    /* An exchange moves two tasks, so the last step may exceed the limit by one. */
     if (!waiting || !reserve((void **)&p->moved, &p->moved_capacity, rules->max + 1, sizeof *p->moved) ||
         !reserve((void **)&p->changes, &p->change_capacity, rules->max + 1, sizeof *p->changes) ||
         !reserve((void **)&p->seats, &p->seat_capacity, members + 1, sizeof *p->seats)) {

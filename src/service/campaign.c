@@ -12,21 +12,21 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What a candidate sends may be sent again, so it needs no patience; and a process that is to end is not held up by an
- * etcd that does not answer. */
+/* All calls of a candidate can be repeated, so a short timeout is enough; and an etcd that does not answer must not
+ * delay the end of the process. */
 enum { CANCEL_AGAIN_MS = 100, CALL_TIMEOUT_MS = 3000 };
 
 struct campaign {
-    const char *worker; /* the name, for logs */
+    const char *worker; /* the worker's name, for log records */
     char *name, *value;
     int64_t ttl_s, start_timeout_ms, backoff_max_ms;
     ew_client *client;
     int changed, cancelled; /* file descriptors */
     pthread_t thread;
     bool running;
-    absence absence; /* of etcd; the thread's own */
+    absence absence; /* of etcd; used by the thread only */
 
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* for all members below */
     ew_session *session;
     ew_election *election;
     campaign_state state;
@@ -57,7 +57,7 @@ static bool is_stopped(campaign *c) {
     return stop;
 }
 
-/* ---- a session, and the candidate that it makes ---- */
+/* ---- the session and the candidate ---- */
 
 static int64_t now_ms(void) {
     struct timespec now;
@@ -93,12 +93,13 @@ static int open_candidate(campaign *c, ew_error *err) {
     return status;
 }
 
-/* The first time as patient as a worker's start; later an outage is waited out (SEMANTICS 14). */
+/* Opens a session and a candidate. The first time it waits for etcd as long as a worker's start does; later it waits
+ * without a limit (SEMANTICS 14). */
 static int await_candidate(campaign *c, bool first, ew_error *err) {
     int64_t end_ms = first && c->start_timeout_ms > 0 ? now_ms() + c->start_timeout_ms : INT64_MAX;
     for (;;) {
-        int status = is_stopped(c) ? ew_fail(err, EW_ERR_CANCELLED, "stopped") : open_candidate(c, err);
-        /* A lease whose grant was not answered is nobody's, and ends by itself. */
+        int status = is_stopped(c) ? ew_fail(err, EW_ERR_CANCELLED, "campaign cancelled") : open_candidate(c, err);
+        /* If the answer to a lease grant was lost, the lease is unused and expires by itself. */
         bool passing = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
         if (passing || status == EW_OK)
             absence_note(&c->absence, c->worker, passing, now_ms(), passing ? err->detail : NULL);
@@ -110,8 +111,8 @@ static int await_candidate(campaign *c, bool first, ew_error *err) {
 
 /* ---- the thread ---- */
 
-/* A session that ends while we only wait, as when etcd was away for longer than its TTL, costs our place in the queue
- * and nothing else. */
+/* If the session ends before the election is won, for example because etcd was missing for longer than the TTL, the
+ * candidate only loses its place in the queue, and campaigns again with another session. */
 static int stand(campaign *c, ew_error *err) {
     int status;
     bool first = true;
@@ -121,11 +122,11 @@ static int stand(campaign *c, ew_error *err) {
         first = false;
         if (status != EW_OK)
             return status;
-        log_fields(EW_LOG_INFO, c->worker, "election", "standing for election", {"name", c->name, 0},
+        log_fields(EW_LOG_INFO, c->worker, "election", "campaigning for leadership", {"name", c->name, 0},
                    {"value", c->value, 0});
         status = ew_election_campaign(c->election, ew_str(c->value), -1, err);
         if (status == EW_ERR_SESSION_DONE)
-            log_write(EW_LOG_WARN, c->worker, "election", "the session ended while standing", NULL, 0);
+            log_write(EW_LOG_WARN, c->worker, "election", "session expired during campaign; opening another", NULL, 0);
     } while (status == EW_ERR_SESSION_DONE);
     return status;
 }
@@ -140,14 +141,14 @@ static void *run(void *arg) {
         enter(c, CAMPAIGN_LEADING, EW_OK, NULL);
         status = ew_election_await_loss(c->election, -1, &err);
         if (status != EW_ERR_CANCELLED)
-            log_fields(EW_LOG_ERROR, c->worker, "election", "leadership is lost", {"error", ew_strerror(status), 0},
+            log_fields(EW_LOG_ERROR, c->worker, "election", "leadership lost", {"error", ew_strerror(status), 0},
                        {"detail", err.detail, 0});
     }
     enter(c, CAMPAIGN_OVER, status, &err);
     return NULL;
 }
 
-/* ---- its life ---- */
+/* ---- start and end ---- */
 
 static char *default_value(void) {
     char host[256] = "", *value = NULL;
@@ -168,7 +169,7 @@ static int prepare(campaign *c, const ew_options *o, ew_error *err) {
     if (!c->name || !c->value)
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
     if (c->changed < 0 || c->cancelled < 0)
-        return ew_fail(err, EW_ERR_SYSTEM, "no file descriptor for the election");
+        return ew_fail(err, EW_ERR_SYSTEM, "election: cannot create an eventfd");
     ew_options *own = options_copy(o);
     if (!own)
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
@@ -188,7 +189,7 @@ int campaign_start(campaign **out, const ew_options *options, ew_error *err) {
     }
     int status = prepare(c, options, err);
     if (status == EW_OK && pthread_create(&c->thread, NULL, run, c) != 0)
-        status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
+        status = ew_fail(err, EW_ERR_SYSTEM, "election: cannot start a thread");
     c->running = status == EW_OK;
     if (status == EW_OK)
         *out = c;
@@ -204,7 +205,7 @@ int campaign_fd(const campaign *c) {
 campaign_state campaign_look(campaign *c, int *status, ew_error *err) {
     uint64_t count;
     ssize_t got = read(c->changed, &count, sizeof count);
-    (void)got; /* nothing to read is fine */
+    (void)got; /* an error means that the state has not changed */
     pthread_mutex_lock(&c->lock);
     campaign_state state = c->state;
     *status = c->status;
@@ -231,7 +232,8 @@ void campaign_cancel(campaign *c) {
     ew_client_cancel(c->client);
 }
 
-/* What is cancelled is what waits at that moment: the thread may just be on its way into the next call. */
+/* A cancel ends only the calls that wait at that moment, and the thread may be about to start another. So the cancel is
+ * repeated until the campaign is over. */
 static void join(campaign *c) {
     int status;
     ew_error err;
@@ -250,7 +252,7 @@ static void resign(campaign *c) {
     if (status == EW_OK)
         log_fields(EW_LOG_INFO, c->worker, "election", "resigned", {"name", c->name, 0});
     else
-        log_fields(EW_LOG_WARN, c->worker, "election", "could not resign", {"error", ew_strerror(status), 0},
+        log_fields(EW_LOG_WARN, c->worker, "election", "cannot resign", {"error", ew_strerror(status), 0},
                    {"detail", err.detail, 0});
 }
 

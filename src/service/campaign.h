@@ -1,5 +1,5 @@
-/* `--elect`: a thread that stands for election, and, once it leads, watches over that. Of the worker it knows nothing:
- * the worker is started when this says that we lead, and has ended before this resigns. */
+/* `--elect`: a thread that campaigns in an election and, once elected, waits for the loss of the leadership. It does
+ * not use the worker: the caller starts the worker in state LEADING, and ends it before campaign_end resigns. */
 #ifndef SERVICE_CAMPAIGN_H
 #define SERVICE_CAMPAIGN_H
 
@@ -13,25 +13,25 @@ typedef enum campaign_state {
     CAMPAIGN_OVER, /* lost, failed, or cancelled */
 } campaign_state;
 
-/* Starts to stand, with a client and a session of its own. */
+/* Starts the campaign, with its own client and session. */
 int campaign_start(campaign **out, const ew_options *options, ew_error *err);
 
-/* A file descriptor that is readable when the state has changed since it was last looked at. */
+/* Returns a file descriptor that is readable when the state has changed since the last campaign_look. */
 int campaign_fd(const campaign *c);
 
-/* The state. If it is OVER, the status of why, and `err`. */
+/* Returns the state. In state OVER, `*status` and `err` have the reason. */
 campaign_state campaign_look(campaign *c, int *status, ew_error *err);
 
-/* Ours, in the state LEADING. Valid until campaign_end. */
+/* Returns the election, in state LEADING. The campaign owns it; valid until campaign_end. */
 ew_election *campaign_election(campaign *c);
 
-/* ew_client_reload of its client. */
+/* Calls ew_client_reload for the campaign's client. */
 int campaign_reload(campaign *c, ew_error *err);
 
-/* Ends the standing; the state will be OVER, with EW_ERR_CANCELLED. Returns at once. */
+/* Cancels the campaign: the state becomes OVER, with EW_ERR_CANCELLED. Does not wait for that. */
 void campaign_cancel(campaign *c);
 
-/* Ends it all: resigns, if we lead, and ends the session. NULL is fine. */
+/* Ends the campaign: resigns if elected, ends the session and frees `c`. NULL is allowed. */
 void campaign_end(campaign *c);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* Nothing to do: for those who only submit groups to the worker, or listen to its ticks. */
+/* Does nothing: for users who only submit groups to the worker, or receive its ticks. */
 static int no_tick(void *self, ew_tick *t) {
     (void)self, (void)t;
     return EW_OK;
@@ -22,11 +22,11 @@ static bool is_built_in(const char *name) {
 }
 
 static int find(plugin *p, const char *name, ew_error *err) {
-    /* Without a slash the loader would search the system's libraries for it, which nobody means. */
+    /* For a name without a slash, dlopen would search the system's library directories, which no user expects. */
     if (!strchr(name, '/'))
         return ew_fail(
             err, EW_ERR_INVALID,
-            "option reactor: '%.90s' is not built in (assign and none are); a plugin's path has a slash: ./%.90s", name,
+            "option reactor: '%.90s' is not built in (assign, none); a plugin needs a path with a slash: ./%.90s", name,
             name);
     return plugin_load(p, name, err);
 }

@@ -1,4 +1,4 @@
-/* The reactor that the option `reactor` names: a built-in one, or a plugin's. */
+/* The reactor that the option `reactor` names: built-in, or from a plugin. */
 #ifndef SERVICE_CHOSEN_H
 #define SERVICE_CHOSEN_H
 
@@ -10,19 +10,20 @@
 typedef struct chosen {
     const ew_reactor *reactor;
     void *self;
-    assign *assign; /* one of these two, or neither */
+    assign *assign; /* at most one of `assign` and `plugin` is in use */
     plugin plugin;
-    char *prefix; /* of the plugin's environment */
+    char *prefix; /* normalised; the plugin's environment points to it */
 } chosen;
 
-/* EW_ERR_INVALID when there is no such reactor; a plugin's own error, naming it, when it cannot be made. */
+/* Creates the reactor. EW_ERR_INVALID if there is no such reactor; a plugin's own error, with the plugin's name, if the
+ * plugin cannot create it. */
 int chosen_init(chosen *c, const ew_options *o, ew_error *err);
 void chosen_fini(chosen *c);
 
-/* Whether chosen_init would find it, without making one. */
+/* Checks that chosen_init would find the reactor, without creating it. */
 int chosen_check(const ew_options *o, ew_error *err);
 
-/* A reactor that does nothing. */
+/* Returns a reactor that does nothing. */
 const ew_reactor *chosen_none(void);
 
 #endif

@@ -11,11 +11,11 @@ typedef struct reading {
     FILE *file, *problems;
     config_line_fn fn;
     void *arg;
-    char *text; /* getline's */
+    char *text; /* getline's buffer */
     size_t capacity;
     int line;
     bool no_memory;
-    bool expects; /* the line that inih has now is no comment: the handler must be called for it */
+    bool expects; /* the line that inih has now is not a comment: inih must call the handler for it */
     int bad;
 } reading;
 
@@ -24,8 +24,8 @@ static void complain(reading *r, const char *what) {
     r->bad++;
 }
 
-/* inih skips a line that it does not understand and remembers the number of the first one only. We want every one
- * named, so each line that should have reached the handler and did not is reported when the next is asked for. */
+/* inih skips a malformed line and returns only the number of the first one. To report all of them, a line for which
+ * inih did not call the handler is reported when inih asks for the next line. */
 static void settle(reading *r) {
     if (r->expects)
         complain(r, "expected `name = value`");
@@ -43,14 +43,14 @@ static int handle(void *arg, const char *section, const char *name, const char *
     return 1;
 }
 
-/* Gives inih the next line, at most `size` bytes with the NUL. Leading blanks go, because inih would take an indented
- * line for more of the value before it. A line that cannot be right is reported and given as an empty one. */
+/* Gives inih the next line, at most `size` bytes with the NUL. Leading blanks are removed, because inih would treat an
+ * indented line as a continuation of the previous value. A malformed line is reported and replaced by an empty one. */
 static char *next_line(char *out, int size, void *arg) {
     reading *r = arg;
     settle(r);
     ssize_t got = getline(&r->text, &r->capacity, r->file);
     if (got < 0) {
-        r->no_memory = !feof(r->file) && !ferror(r->file); /* which getline tells by neither */
+        r->no_memory = !feof(r->file) && !ferror(r->file); /* getline sets neither when out of memory */
         return NULL;
     }
     r->line++;
@@ -59,13 +59,13 @@ static char *next_line(char *out, int size, void *arg) {
         r->text[--len] = '\0';
     const char *start = r->text;
     if (r->line == 1 && strncmp(start, "\xEF\xBB\xBF", 3) == 0)
-        start += 3; /* some editors begin a file with it */
+        start += 3; /* the UTF-8 byte order mark, which some editors add */
     start += strspn(start, " \t");
     out[0] = '\0';
     if (strlen(r->text) != len) {
-        complain(r, "a NUL byte");
+        complain(r, "the line contains a NUL byte");
     } else if (*start == '[') {
-        complain(r, "sections are not used here; expected `name = value`");
+        complain(r, "sections are not supported; expected `name = value`");
     } else if (strlen(start) + 2 > (size_t)size) {
         complain(r, "the line is too long");
     } else {
@@ -84,7 +84,7 @@ int config_file_read(const char *path, config_line_fn fn, void *arg, FILE *probl
         return why == ENOMEM ? CONFIG_FILE_NO_MEMORY : -1;
     }
 #ifdef HAVE_INI_MAX_LINE
-    ini_max_line = 4096; /* the package's default of 200 is too little for a list of endpoints */
+    ini_max_line = 4096; /* inih's default of 200 is too short for a list of endpoints */
 #endif
     errno = 0;
     int status = ini_parse_stream(next_line, &r, handle, &r);

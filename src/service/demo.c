@@ -10,13 +10,13 @@
 
 struct demo {
     char *prefix;
-    demo_board *board; /* the reactor's thread only */
+    demo_board *board; /* used by the reactor's thread only */
     demo_hand *hand;
     const ew_reactor *inner;
     void *inner_self;
 };
 
-/* ---- the reactor around the other ---- */
+/* ---- the reactor that wraps the chosen one ---- */
 
 static int update(void *self, const ew_event *event) {
     demo *d = self;
@@ -41,7 +41,7 @@ static int tick(void *self, ew_tick *t) {
 
 const ew_reactor demo_reactor = EW_REACTOR(.tick = tick, .update = update, .reset = reset);
 
-/* ---- its life ---- */
+/* ---- start and end ---- */
 
 int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *err) {
     *out = NULL;
@@ -65,7 +65,7 @@ int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *e
 void demo_stop(demo *d) {
     if (!d)
         return;
-    demo_keys_restore(); /* before anything that may take a moment */
+    demo_keys_restore(); /* first, because the rest may take time */
     demo_hand_stop(d->hand);
     demo_board_free(d->board);
     free(d->prefix);

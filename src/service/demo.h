@@ -1,5 +1,5 @@
-/* `--demo`: a small sample, put into etcd by the library's own client, whose members come and go on a schedule; and a
- * reactor around the chosen one that shows who holds what (demo_board.h). */
+/* `--demo`: writes sample keys to etcd with the library's own client, and makes the sample's members join and leave on
+ * a schedule. Its reactor wraps the chosen one and shows which member holds which task (demo_board.h). */
 #ifndef SERVICE_DEMO_H
 #define SERVICE_DEMO_H
 
@@ -12,21 +12,24 @@ typedef struct demo demo;
 
 extern const ew_reactor demo_reactor; /* its self is a demo */
 
-/* Loads the sample and starts the thread that changes it. etcd must be there. `inner` must outlive it. */
+/* Writes the sample and starts the thread that changes it. etcd must be running. `inner` must outlive the demo. */
 int demo_start(demo **out, const ew_options *o, const chosen *inner, ew_error *err);
 
-/* Ends the thread and its sessions, and gives the terminal back. After the worker's end. NULL is fine. */
+/* Ends the thread and its sessions, restores the terminal and frees `d`. Call it after the worker has ended. NULL is
+ * allowed. */
 void demo_stop(demo *d);
 
-/* The keyboard's file descriptor, -1 without one or without a demo; and whether the key that ends the demo was typed.
- */
+/* Returns the keyboard's file descriptor; -1 without a keyboard or without a demo. */
 int demo_fd(const demo *d);
+
+/* Reads the keyboard without waiting; returns whether the key that ends the demo was typed. */
 bool demo_is_ended_by_key(const demo *d);
 
-/* As at the end of a process that is not going to call demo_stop. */
+/* Restores the terminal, for a process that exits without demo_stop. */
 void demo_restore_terminal(void);
 
-/* The level of the log: the user's; but by default a picture is not written over by what is merely interesting. */
+/* Returns the log level: that of the options. While the demo runs and stderr is a terminal, the default is `error`, so
+ * that records do not overwrite the picture. */
 ew_log_level demo_log_level(const settings *s);
 
 #endif

@@ -11,8 +11,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* More than the demo makes: a curious user may add some by hand. What is beyond is followed by `assign` all the same,
- * only not shown. */
+/* More than the demo creates, because a user may add keys with etcdctl. `assign` also handles the members and tasks
+ * above these limits, but the board does not show them. */
 enum { MEMBERS = 8, TASKS = 48, NAME = 16, HISTORY = 6, LINE = 200, NEW_MS = 2500 };
 
 typedef struct holder {
@@ -23,7 +23,7 @@ typedef struct holder {
 typedef struct work {
     char name[NAME];
     bool exists;
-    int holder; /* -1: nobody */
+    int holder; /* index into `members`; -1: none */
     int64_t moved_ms;
 } work;
 
@@ -73,9 +73,9 @@ void demo_board_free(demo_board *b) {
     free(b);
 }
 
-/* ---- what happened ---- */
+/* ---- events ---- */
 
-/* Everything of one revision is one line: that is how it was committed. */
+/* Adds a change to the history. All changes of one revision are one line, since they were one commit. */
 __attribute__((format(printf, 3, 4))) static void tell(demo_board *b, int64_t revision, const char *format, ...) {
     char text[LINE];
     va_list args;
@@ -97,7 +97,7 @@ __attribute__((format(printf, 3, 4))) static void tell(demo_board *b, int64_t re
     snprintf(b->history[0].text + len, LINE - len, ", %s", text);
 }
 
-/* The id as a name to show, if the key lies in the folder. */
+/* Writes the id as a displayable name, if the key is <prefix><folder><id>; otherwise returns false. */
 static bool name_in(const demo_board *b, ew_slice key, const char *folder, char name[NAME]) {
     char start[300];
     int len = snprintf(start, sizeof start, "%s%s", b->prefix, folder);
@@ -107,7 +107,7 @@ static bool name_in(const demo_board *b, ew_slice key, const char *folder, char 
     snprintf(name, NAME, "%.*s", (int)(rest < NAME ? rest : NAME - 1), (const char *)key.data + len);
     for (char *c = name; *c; c++) {
         if (*c < ' ' || *c > '~')
-            *c = '?'; /* nothing in a key may steer the terminal */
+            *c = '?'; /* bytes of a key must not control the terminal */
     }
     return true;
 }
@@ -123,7 +123,7 @@ static int member_of(demo_board *b, const char *name) {
     return (int)b->member_count++;
 }
 
-/* Tasks stand in the order of their names. */
+/* Returns the task, added if it is new; NULL if the board is full. `tasks` is sorted by name. */
 static work *task_of(demo_board *b, const char *name) {
     size_t at = 0;
     while (at < b->task_count && strcmp(b->tasks[at].name, name) < 0)
@@ -190,7 +190,7 @@ bool demo_board_update(demo_board *b, const ew_event *event) {
 
 /* ---- the picture ---- */
 
-/* What a line is worth on a terminal that has not enough of them. */
+/* The ranks of lines, for a terminal with too few rows. */
 enum { ALWAYS, NEWEST, EXPLANATION, COMMANDS, OLDER, EMPTY = OLDER + HISTORY };
 
 #define BOLD  "\x1b[1m"
@@ -221,7 +221,7 @@ static void draw_member(canvas *c, const demo_board *b, int member) {
     if (m->live)
         canvas_put(c, "%3d tasks ", held);
     else if (held > 0)
-        canvas_put(c, "   gone; its tasks are being given to others ");
+        canvas_put(c, "   gone; its tasks are being reassigned ");
     else
         canvas_style(c, FAINT), canvas_put(c, "   gone");
     for (size_t i = 0; i < b->task_count; i++) {
@@ -265,7 +265,7 @@ static void draw_history(canvas *c, const demo_board *b) {
     canvas_end_line(c, EMPTY);
 }
 
-/* What matters most stands first: the right edge may be near. */
+/* The most important text is on the left, because a narrow terminal cuts the right. */
 static void draw_head(canvas *c, const demo_board *b, int64_t revision, uint64_t ticks) {
     int64_t seconds = (b->now_ms - b->started_ms) / 1000;
     canvas_style(c, BOLD);
@@ -290,7 +290,7 @@ static void draw_foot(canvas *c, const demo_board *b, const char *next) {
     canvas_end_line(c, ALWAYS);
     canvas_end_line(c, EMPTY);
     canvas_style(c, FAINT);
-    canvas_put(c, "  All of this is keys in etcd. In another terminal:");
+    canvas_put(c, "  All of this is stored in etcd keys. In another terminal:");
     canvas_end_line(c, COMMANDS);
     canvas_style(c, FAINT);
     canvas_put(c, "    export ETCDCTL_ENDPOINTS=%s", b->endpoint);
@@ -303,13 +303,14 @@ static void draw_foot(canvas *c, const demo_board *b, const char *next) {
     canvas_end_line(c, COMMANDS);
 }
 
-/* A frame that the terminal does not take now (Ctrl-S) is left out: the reactor must not wait for it. */
+/* Writes a frame. If the terminal takes no output now (Ctrl-S), the frame is left out, so that the reactor does not
+ * wait. */
 static void show(const char *text, size_t len) {
     struct pollfd terminal = {.fd = STDOUT_FILENO, .events = POLLOUT};
     for (size_t done = 0; done < len && poll(&terminal, 1, 0) > 0;) {
         ssize_t wrote = write(STDOUT_FILENO, text + done, len - done);
         if (wrote <= 0)
-            return; /* the terminal is gone */
+            return; /* the terminal is closed */
         done += (size_t)wrote;
     }
 }
@@ -342,7 +343,7 @@ void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t no
 void demo_board_restore_terminal(void) {
     static const char back[] = "\x1b[0m\x1b[?25h\n";
     struct pollfd terminal = {.fd = STDOUT_FILENO, .events = POLLOUT};
-    if (!atomic_exchange(&drawn_on, false) || poll(&terminal, 1, 0) <= 0) /* a stopped one would hold up our end */
+    if (!atomic_exchange(&drawn_on, false) || poll(&terminal, 1, 0) <= 0) /* a stopped terminal would block the exit */
         return;
     ssize_t written = write(STDOUT_FILENO, back, sizeof back - 1);
     (void)written;

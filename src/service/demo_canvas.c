@@ -5,7 +5,7 @@
 #include <string.h>
 
 void canvas_init(canvas *c, int columns, bool color) {
-    /* A character in the last column would be erased with the rest of its line. */
+    /* The last column stays empty: the sequence that erases the rest of the line would erase a character there. */
     c->len = 0;
     c->count = c->column = 0;
     c->width = columns - 1;
@@ -42,7 +42,7 @@ void canvas_end_line(canvas *c, int rank) {
     canvas_style(c, "\x1b[0m");
     c->column = 0;
     if (c->count == CANVAS_LINES) {
-        c->len = c->lines[CANVAS_LINES - 1].end; /* there is no terminal so high */
+        c->len = c->lines[CANVAS_LINES - 1].end; /* the line is dropped */
         return;
     }
     c->lines[c->count].end = c->len;
@@ -50,7 +50,8 @@ void canvas_end_line(canvas *c, int rank) {
     c->count++;
 }
 
-/* Marks the last one of the lines with the highest rank of those that are left; of a rank above 0, all of its lines. */
+/* Marks the remaining lines of the highest rank in `out`: all of them, or, if the rank is 0, the last one. Returns how
+ * many lines it has marked. */
 static int leave_out_worst(const canvas *c, bool out[CANVAS_LINES]) {
     int worst = -1, count = 0;
     for (int i = 0; i < c->count; i++) {

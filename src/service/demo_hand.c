@@ -12,18 +12,18 @@ enum { MEMBERS = 4, FIRST_MEMBERS = 3, TASKS = 12, TTL_S = 2 };
 
 typedef enum deed { JOIN, LEAVE, CRASH } deed;
 
-/* Long enough between two to read what the last one did. */
+/* The times between two steps are long enough to read what the last step did. */
 static const struct {
     int after_ms;
     deed deed;
     int member;
     const char *words;
 } schedule[] = {
-    {4000, JOIN, 3, "m4 joins, and takes a fair share"},
-    {5000, LEAVE, 1, "m2 leaves: it gives its lease back, its key goes at once"},
+    {4000, JOIN, 3, "m4 joins, and gets a fair share"},
+    {5000, LEAVE, 1, "m2 leaves: it revokes its lease, so its key is deleted at once"},
     {5000, JOIN, 1, "m2 joins again"},
-    {5000, CRASH, 0, "m1 crashes: nobody gives its lease back, etcd notices after 2 s"},
-    {7000, JOIN, 0, "m1 is started again"},
+    {5000, CRASH, 0, "m1 crashes: its lease is not revoked and expires after 2 s"},
+    {7000, JOIN, 0, "m1 starts again"},
     {5000, LEAVE, 3, "m4 leaves"},
 };
 enum { STEPS = sizeof schedule / sizeof schedule[0] };
@@ -36,7 +36,7 @@ struct demo_hand {
     bool started;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    bool stopping; /* under the lock, as the two below */
+    bool stopping; /* this and the two below: under the lock */
     int step;
     int64_t due_ms;
 };
@@ -47,7 +47,7 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ---- what it does to etcd ---- */
+/* ---- operations on etcd ---- */
 
 static int put(demo_hand *h, const char *folder, const char *id, const char *value, int64_t lease, ew_error *err) {
     char key[512];
@@ -88,15 +88,15 @@ static void take_step(demo_hand *h, int step) {
         status = join(h, schedule[step].member, &err);
     else
         leave(h, schedule[step].member, schedule[step].deed == CRASH);
-    /* The demo goes on: the same member joins again on the next round. */
+    /* The demo continues: the member joins again in the next round. */
     if (status != EW_OK && status != EW_ERR_CANCELLED)
-        log_fields(EW_LOG_WARN, NULL, "demo", "a step failed", {"step", schedule[step].words, 0},
+        log_fields(EW_LOG_WARN, NULL, "demo", "demo step failed", {"step", schedule[step].words, 0},
                    {"error", err.detail, 0});
 }
 
 /* ---- the thread ---- */
 
-/* Waits until the step is due; false when it is time to stop. */
+/* Waits until the step is due; returns false if the demo must stop. */
 static bool wait_for(demo_hand *h, int step) {
     pthread_mutex_lock(&h->lock);
     h->step = step;
@@ -145,7 +145,7 @@ int demo_hand_start(demo_hand **out, const ew_options *o, const char *prefix, ew
         status = make_sample(h, err);
     if (status == EW_OK) {
         h->started = pthread_create(&h->thread, NULL, play, h) == 0;
-        status = h->started ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
+        status = h->started ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "demo: cannot start a thread");
     }
     if (status == EW_OK)
         *out = h;

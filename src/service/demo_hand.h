@@ -1,5 +1,5 @@
-/* The demo's hand in etcd: it makes the sample, and then members join, leave and crash on a schedule, each with a lease
- * of its own, as a real one would. A thread of its own; it knows nothing of the reactor. */
+/* The demo's etcd client: writes the sample, then makes members join, leave and crash on a schedule, each with its own
+ * lease, like real members. It has its own thread and does not use the reactor. */
 #ifndef SERVICE_DEMO_HAND_H
 #define SERVICE_DEMO_HAND_H
 
@@ -7,11 +7,12 @@
 
 typedef struct demo_hand demo_hand;
 
+/* Writes the sample and starts the thread. `prefix` is normalised and must outlive the client. */
 int demo_hand_start(demo_hand **out, const ew_options *o, const char *prefix, ew_error *err);
 
-/* What it will do next, in words. Any thread. */
+/* Writes a description of the next step to `out`. Any thread. */
 void demo_hand_next(demo_hand *h, char *out, size_t size);
 
-void demo_hand_stop(demo_hand *h); /* NULL is fine */
+void demo_hand_stop(demo_hand *h); /* NULL is allowed */
 
 #endif

@@ -1,20 +1,20 @@
-/* The keyboard of the demo: the key q, without Enter. The terminal neither echoes nor collects lines meanwhile. One for
- * the process, since it has one terminal. */
+/* The demo's keyboard: the key q, without Enter. While it is open, the terminal does not echo or buffer lines. One for
+ * the process, since the process has one terminal. */
 #ifndef SERVICE_DEMO_KEYS_H
 #define SERVICE_DEMO_KEYS_H
 
 #include <stdbool.h>
 
-/* Takes the keyboard if stdin is a terminal and this process is in its foreground; answers whether it did. */
+/* Opens the keyboard if stdin is a terminal and this process is in its foreground. Returns whether it did. */
 bool demo_keys_open(void);
 
-/* The file descriptor to wait for, -1 without a keyboard. */
+/* Returns the file descriptor to poll; -1 without a keyboard. */
 int demo_keys_fd(void);
 
-/* Reads what was typed, without waiting: whether a q was in it. */
+/* Reads the typed characters, without waiting; returns whether one was q. */
 bool demo_keys_take_end(void);
 
-/* Gives the terminal back as it was. Safe at any moment, on any thread; once is enough. */
+/* Restores the terminal. Any time, any thread; a second call does nothing. */
 void demo_keys_restore(void);
 
 #endif

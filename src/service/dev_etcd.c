@@ -16,7 +16,7 @@
 
 extern char **environ;
 
-/* A server that has not answered after this long will not. Between looks we wait LOOK_MS. */
+/* The server must answer within PATIENCE_MS; it is probed every LOOK_MS. */
 enum { PATIENCE_MS = 20000, LOOK_MS = 50, ATTEMPTS = 5 };
 
 struct dev_etcd {
@@ -77,9 +77,9 @@ static int find_program(dev_etcd *d, const char *name, ew_error *err) {
     if (status == EW_OK)
         return EW_OK;
     return ew_fail(err, EW_ERR_INVALID,
-                   strchr(name, '/') ? "%.100s is not a program that can be run (option etcd_path)"
+                   strchr(name, '/') ? "option etcd_path: %.100s is not an executable file"
                                      : "no program '%.100s' in PATH; install etcd (Debian: apt-get install "
-                                       "etcd-server), or name it with --etcd-path",
+                                       "etcd-server), or set its path with --etcd-path",
                    name);
 }
 
@@ -93,18 +93,19 @@ static int make_directory(dev_etcd *d, const char *data, ew_error *err) {
                            : snprintf(d->directory, sizeof d->directory, "%s", data);
     if (len >= (int)sizeof d->directory) {
         d->temporary = false;
-        return ew_fail(err, EW_ERR_INVALID, "the data directory's path is too long");
+        return ew_fail(err, EW_ERR_INVALID, "private etcd: the path of the data directory is too long");
     }
     bool made = d->temporary ? mkdtemp(d->directory) != NULL : mkdir(d->directory, 0700) == 0 || errno == EEXIST;
     if (!made) {
         d->temporary = false;
-        return ew_fail(err, EW_ERR_INVALID, "cannot make the directory %.160s: %s", d->directory, strerror(errno));
+        return ew_fail(err, EW_ERR_INVALID, "private etcd: cannot create the directory %.160s: %s", d->directory,
+                       strerror(errno));
     }
     snprintf(d->log, sizeof d->log, "%s/etcd.log", d->directory);
     return EW_OK;
 }
 
-/* The last line that the server wrote. */
+/* Writes the last line of the server's log to `out`. */
 static void last_words(const dev_etcd *d, char *out, size_t size) {
     char text[2048];
     FILE *f = fopen(d->log, "re");
@@ -124,8 +125,8 @@ static void last_words(const dev_etcd *d, char *out, size_t size) {
 
 /* ---- the process ---- */
 
-/* etcd also reads its options from ETCD_*: those of whoever started us are not meant for this server. The one that
- * lets it run on an architecture at all is. */
+/* Returns the environment without ETCD_*, from which etcd reads options: those of this process are not meant for the
+ * private etcd. ETCD_UNSUPPORTED_ARCH stays, because etcd does not start without it on some architectures. */
 static char **clean_environment(void) {
     size_t count = 0, kept = 0;
     while (environ[count])
@@ -187,7 +188,7 @@ static int start_server(dev_etcd *d, ew_error *err) {
     char **environment = clean_environment();
     int code = environment ? spawn_guard(d, argv, environment) : ENOMEM;
     free(environment);
-    return code == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start a process: %s", strerror(code));
+    return code == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start the private etcd: %s", strerror(code));
 }
 
 bool dev_etcd_has_ended(dev_etcd *d, ew_error *err) {
@@ -196,11 +197,12 @@ bool dev_etcd_has_ended(dev_etcd *d, ew_error *err) {
     d->guard = 0;
     char words[200];
     last_words(d, words, sizeof words);
-    ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd has ended; it said: %s", words[0] ? words : "nothing");
+    ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd exited; its last log line: %s", words[0] ? words : "none");
     return true;
 }
 
-/* The signal that woke us is for whoever waits next. */
+/* Waits for LOOK_MS; returns true if a signal of `stop` came. The signal is raised again, so that the next wait gets
+ * it. */
 static bool wait_a_little(const sigset_t *stop) {
     const struct timespec look = {0, LOOK_MS * 1000000L};
     int signal = sigtimedwait(stop, NULL, &look);
@@ -218,15 +220,15 @@ static int wait_until_it_answers(dev_etcd *d, const sigset_t *stop, ew_error *er
         if (dev_etcd_has_ended(d, err))
             return EW_ERR_UNAVAILABLE;
         if (wait_a_little(stop))
-            return ew_fail(err, EW_ERR_CANCELLED, "stopped while the private etcd was starting");
+            return ew_fail(err, EW_ERR_CANCELLED, "interrupted while the private etcd was starting");
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000 < PATIENCE_MS);
     char words[200];
     last_words(d, words, sizeof words);
-    return ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd does not answer; it said: %s", words);
+    return ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd did not answer in time; its last log line: %s", words);
 }
 
-/* Between our choosing a port and etcd's taking it somebody else may have taken it: then other ports are tried. */
+/* Another program may take a port after it was found free and before etcd binds it; then other ports are tried. */
 static int start_somewhere(dev_etcd *d, const sigset_t *stop, ew_error *err) {
     int status = EW_OK;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { PATIENCE_S = 5 }; /* with a server that was asked to end */
+enum { PATIENCE_S = 5 }; /* between SIGTERM and SIGKILL for the server */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where) {
     (void)st, (void)type, (void)where;
@@ -22,8 +22,8 @@ void dev_guard_remove(const char *directory) {
         nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* The kernel tells us of our parent's death by a signal, but only from the prctl on: one that came before shows in
- * getppid. */
+/* Asks the kernel for `signal` when the parent dies. A parent that died before the prctl causes no signal, but getppid
+ * differs. */
 static int follow_parent(int signal, pid_t parent) {
     return prctl(PR_SET_PDEATHSIG, signal) == 0 && getppid() == parent;
 }
@@ -39,7 +39,7 @@ static void run_server(char **argv, pid_t guard) {
     _exit(127);
 }
 
-/* Until the server has ended: answers 1 if it did so by itself. */
+/* Waits for the end of the server, or for a signal. Returns 1 if the server exited by itself, 0 after a signal. */
 static int watch_server(pid_t server, const sigset_t *signals) {
     for (;;) {
         int signal = sigwaitinfo(signals, NULL);
@@ -82,7 +82,7 @@ int dev_guard_main(int argc, char **argv) {
         if (!alone)
             end_server(server);
     }
-    /* Its last words are in the directory: who started us reads them, and removes it. */
+    /* If the server exited by itself, the parent reads its log in the directory, and then removes the directory. */
     if (!alone)
         dev_guard_remove(argv[3]);
     return alone;

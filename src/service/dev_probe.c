@@ -39,7 +39,7 @@ static int dial(int port) {
     return -1;
 }
 
-/* Sends the request and looks for `wanted` in the answer. */
+/* Sends the request; returns whether the answer contains `wanted`. */
 static bool answers(int port, const char *request, const char *wanted) {
     int fd = dial(port);
     if (fd < 0)

@@ -1,14 +1,14 @@
-/* Asks a server over plain HTTP who it is, without gRPC, which is not there yet. */
+/* Asks an etcd for its name over plain HTTP, without gRPC, which must not be in use yet. */
 #ifndef SERVICE_DEV_PROBE_H
 #define SERVICE_DEV_PROBE_H
 
 #include <stdbool.h>
 
-/* Whether the etcd at 127.0.0.1:port is healthy and the member that is called `name`. Blocks for at most a second or
- * so. */
+/* Returns whether the etcd at 127.0.0.1:port is healthy and lists a member `name`. Each connect, send and receive takes
+ * at most a second. */
 bool dev_probe(int port, const char *name);
 
-/* A port of 127.0.0.1 that nobody used a moment ago; 0 if there is none. */
+/* Returns a port of 127.0.0.1 that was free at the time of the call; 0 if there is none. */
 int dev_probe_free_port(void);
 
 #endif

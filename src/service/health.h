@@ -1,8 +1,9 @@
-/* What a supervisor wants to know of the worker, judged from its statistics.
+/* Liveness and readiness of the worker, derived from its statistics.
  *
- * Alive: its threads come round. A tick that does not end, or a thread that hangs, is found here, and a supervisor that
- * asks restarts the process; a worker that waits for etcd, for its election or for a transaction is alive.
- * Ready: alive, and the prefix is loaded, watched and connected. */
+ * Alive: the worker's threads make progress. A worker with a tick that does not end, or with a thread that hangs, is
+ * not alive, so that a supervisor restarts the process. A worker that waits for etcd, for its election or for a
+ * transaction is alive.
+ * Ready: alive, connected to etcd, and the prefix is loaded and watched. */
 #ifndef SERVICE_HEALTH_H
 #define SERVICE_HEALTH_H
 
@@ -10,11 +11,11 @@
 
 typedef struct health {
     bool alive, ready;
-    char reason[200]; /* why not, or what it waits for; "" if there is nothing to say */
+    char reason[200]; /* why it is not alive or not ready, or what it waits for; "": none */
 } health;
 
-/* `waiting`: why the worker does not run yet, or NULL. A tick that takes longer than `liveness_ms`, or a thread that
- * should have come round that long ago, is stuck. */
+/* Fills `out`. `waiting` is the reason why the worker does not run yet, or NULL. The worker is not alive if a tick runs
+ * for longer than `liveness_ms`, or a thread is late with its progress by more than that. */
 void health_look(health *out, const ew_worker_stats *s, const char *waiting, int64_t liveness_ms);
 
 #endif

@@ -16,17 +16,17 @@
 enum {
     MOST_CONNECTIONS = 64,
     FEWEST_CONNECTIONS = 4,
-    CLOSING_CONNECTIONS = 8,       /* beside these, those that are being closed */
-    CONNECTION_SHARE = 4,          /* of the descriptors that the process may have, connections take a quarter */
-    CONNECTION_MEMORY = 16 * 1024, /* the request line and the headers must fit in */
+    CLOSING_CONNECTIONS = 8,       /* in addition, for connections that are being closed */
+    CONNECTION_SHARE = 4,          /* connections take at most a quarter of the process's descriptors */
+    CONNECTION_MEMORY = 16 * 1024, /* for the request line and the headers */
     IDLE_S = 10,
 };
 
-/* A connection that is open; fd -1: a free place. */
+/* A slot for an open connection; fd -1: free. */
 typedef struct guest {
     int fd;
     uint64_t number; /* in the order of arrival */
-    bool leaving;    /* shut down by us */
+    bool leaving;    /* shut down by the server, not yet closed */
 } guest;
 
 struct http {
@@ -38,15 +38,15 @@ struct http {
     struct MHD_Daemon *server;
     char url[300];
 
-    /* The server's thread only. */
-    size_t limit, open; /* without those that are leaving */
+    /* Used by the server's thread only. */
+    size_t limit, open; /* do not count connections that are leaving */
     uint64_t arrivals;
     guest guests[MOST_CONNECTIONS + CLOSING_CONNECTIONS];
 };
 
 /* ---- connections ---- */
 
-/* A quarter of the descriptors: a worker needs about 40. */
+/* Returns the limit of connections: a quarter of the descriptors, since a worker needs about 40. */
 static size_t connection_limit(void) {
     struct rlimit files;
     if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur / CONNECTION_SHARE >= MOST_CONNECTIONS)
@@ -55,7 +55,7 @@ static size_t connection_limit(void) {
     return share > FEWEST_CONNECTIONS ? share : FEWEST_CONNECTIONS;
 }
 
-/* The server finds the end of the connection in its next round, and frees it. */
+/* Shuts down the oldest connection. libmicrohttpd notices that in its next iteration and closes the connection. */
 static void close_oldest(http *h) {
     guest *oldest = NULL;
     for (guest *g = h->guests; g < h->guests + sizeof h->guests / sizeof h->guests[0]; g++) {
@@ -74,7 +74,7 @@ static void arrive(http *h, struct MHD_Connection *connection, void **context) {
     guest *g = h->guests, *end = g + sizeof h->guests / sizeof h->guests[0];
     while (g < end && g->fd >= 0)
         g++;
-    if (!info || g == end) /* the server's own limit is the number of places */
+    if (!info || g == end) /* libmicrohttpd's own limit is the number of slots */
         return;
     if (h->open >= h->limit)
         close_oldest(h);
@@ -95,13 +95,13 @@ static void on_connection(void *self, struct MHD_Connection *connection, void **
     }
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 typedef enum MHD_Result result;
 
 static const char plain[] = "text/plain; charset=utf-8";
 
-/* Takes `text`, which is to be freed; NULL means that there was no memory for it. */
+/* Queues a response. Takes ownership of `text`; NULL means that there was no memory for it. */
 static result answer(struct MHD_Connection *c, unsigned status, const char *type, char *text) {
     static char sorry[] = "out of memory\n";
     if (!text) {
@@ -140,8 +140,8 @@ static result on_request(void *self, struct MHD_Connection *c, const char *url, 
     http *h = self;
     pages_view v;
     if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
-        return answer(c, MHD_HTTP_METHOD_NOT_ALLOWED, plain, strdup("only GET and HEAD are served\n"));
-    /* An answer to the first call would close the connection, since a body may follow. A body is read and dropped. */
+        return answer(c, MHD_HTTP_METHOD_NOT_ALLOWED, plain, strdup("method not allowed; use GET or HEAD\n"));
+    /* A response in the first call would close the connection, since a body may follow. A body is read and dropped. */
     if (!*context || *upload_size > 0) {
         *context = h;
         *upload_size = 0;
@@ -156,12 +156,13 @@ static result on_request(void *self, struct MHD_Connection *c, const char *url, 
         return answer(c, MHD_HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", pages_metrics(&v));
     if (strcmp(url, "/") == 0)
         return answer(c, MHD_HTTP_OK, "text/html; charset=utf-8", pages_home(&v));
-    return answer(c, MHD_HTTP_NOT_FOUND, plain, strdup("not found; there are /, /livez, /readyz and /metrics\n"));
+    return answer(c, MHD_HTTP_NOT_FOUND, plain, strdup("not found; use /, /livez, /readyz or /metrics\n"));
 }
 
-/* ---- its life ---- */
+/* ---- start and end ---- */
 
-/* 0, or an errno. The descriptor is the server's; one that cannot start has closed it, or has not yet. */
+/* Starts libmicrohttpd on the listening socket, which it takes over. Returns 0 or an errno. If it fails, it may or may
+ * not have closed the descriptor. */
 static int serve(http *h, int fd) {
     struct stat before, after;
     size_t most = h->limit + CLOSING_CONNECTIONS;
@@ -208,8 +209,8 @@ int http_start(http **out, const http_config *config, ew_error *err) {
     status = http_listen(&fd, config->listen, h->url, sizeof h->url, err);
     int problem = status == EW_OK ? serve(h, fd) : 0;
     if (problem != 0)
-        status = ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_SYSTEM, "cannot serve at %.100s: %s",
-                         config->listen, strerror(problem));
+        status = ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_SYSTEM,
+                         "cannot start the HTTP server on %.100s: %s", config->listen, strerror(problem));
     if (status == EW_OK)
         *out = h;
     else

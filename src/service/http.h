@@ -1,9 +1,9 @@
-/* The HTTP server, by libmicrohttpd: /livez and /healthz (see health.h), /readyz, /metrics (Prometheus), / (for
- * people).
+/* The HTTP server, with libmicrohttpd: /livez and /healthz (see health.h), /readyz, /metrics (Prometheus), and / (a
+ * page for people).
  *
- * One thread serves all connections. Connections, their memory and the time they may be idle are bounded; the number of
- * connections follows from RLIMIT_NOFILE, so that clients cannot take the descriptors that the worker needs. When there
- * are too many, the oldest is closed for the newest: a probe is answered whatever others hold open. */
+ * One thread serves all connections. The number of connections, their memory and their idle time are limited. The
+ * number depends on RLIMIT_NOFILE, so that clients cannot use up the descriptors that the worker needs. At the limit, a
+ * new connection replaces the oldest one: a probe is answered even if other clients hold all connections. */
 #ifndef SERVICE_HTTP_H
 #define SERVICE_HTTP_H
 
@@ -13,27 +13,27 @@ typedef struct http http;
 
 typedef struct http_config {
     const char *listen; /* "host:port", "[IPv6 address]:port", or ":port" for all addresses; port 0 takes a free one */
-    const char *worker, *prefix; /* shown */
+    const char *worker, *prefix; /* for the pages */
     int64_t liveness_ms;         /* see health.h */
     const ew_worker *source;     /* must live until http_stop */
     uint64_t (*log_dropped)(void);
 } http_config;
 
-/* Serves until http_stop. The texts of `config` are copied. EW_ERR_INVALID for a malformed address, EW_ERR_SYSTEM if it
- * cannot be listened at. */
+/* Starts the server; it runs until http_stop. The texts of `config` are copied. EW_ERR_INVALID: the address is
+ * malformed or its host is unknown; EW_ERR_SYSTEM: the server cannot listen on it; EW_ERR_NO_MEMORY. */
 int http_start(http **out, const http_config *config, ew_error *err);
 
-/* Whether `listen` has the form of an address. EW_ERR_INVALID names it. */
+/* Checks the form of the address `listen`. EW_ERR_INVALID: the error names it. */
 int http_check(const char *listen, ew_error *err);
 
-/* Why the worker does not run yet, a constant text: it is then alive, and not ready. NULL: it runs. NULL `h` is fine.
- */
+/* Sets the reason why the worker does not run yet, a constant text: the worker is then alive and not ready. NULL: the
+ * worker runs. `h` may be NULL. Any thread. */
 void http_set_waiting(http *h, const char *why);
 
-/* Where it is reached: "http://host:port". */
+/* Returns the server's URL, "http://host:port". */
 const char *http_url(const http *h);
 
-/* When this returns the worker is not looked at any more. NULL is fine. */
+/* Stops the server and frees `h`; afterwards `source` is no longer used. NULL is allowed. */
 void http_stop(http *h);
 
 #endif

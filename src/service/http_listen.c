@@ -11,7 +11,7 @@
 
 enum { BACKLOG = 64, MOST_HOST = 250 };
 
-/* The host of "host:port", without brackets; the port. False if the text has another form. */
+/* Splits "host:port" into the host, without brackets, and the port. Returns false if the text has another form. */
 static bool split(const char *address, char host[MOST_HOST + 1], const char **port) {
     const char *colon = strrchr(address, ':');
     size_t len = colon ? (size_t)(colon - address) : 0;
@@ -36,7 +36,7 @@ int http_check(const char *listen, ew_error *err) {
                    "option http_listen: '%.100s' is not host:port, [IPv6 address]:port or :port (0 to 65535)", listen);
 }
 
-/* -1 with errno. An IPv6 socket that is for all addresses takes IPv4 as well. */
+/* Returns a listening socket, or -1 with errno. `all`: an IPv6 socket also accepts IPv4. */
 static int listen_at(const struct addrinfo *a, bool all) {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
@@ -62,7 +62,7 @@ static int port_of(int fd) {
                                           : ((struct sockaddr_in *)&at)->sin_port);
 }
 
-/* The descriptor, -1 with errno, or -1 with `*problem` of getaddrinfo. */
+/* Returns a listening socket, -1 with errno, or -1 with an error of getaddrinfo in `*problem`. */
 static int listen_on(const char *host, const char *port, bool all, int *problem) {
     const struct addrinfo want = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *list;
@@ -78,7 +78,7 @@ static int listen_on(const char *host, const char *port, bool all, int *problem)
     return fd;
 }
 
-/* A system without IPv6 has 0.0.0.0 only. */
+/* Listens on all addresses; without IPv6 on 0.0.0.0. */
 static int listen_on_all(const char *port, int *problem) {
     int fd = listen_on("::", port, true, problem);
     if (fd < 0 && (*problem != 0 || errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL))
@@ -98,7 +98,7 @@ int http_listen(int *fd, const char *address, char *url, size_t size, ew_error *
         return ew_fail(err, problem == EAI_MEMORY ? EW_ERR_NO_MEMORY : EW_ERR_INVALID, "option http_listen: %.100s: %s",
                        address, gai_strerror(problem));
     if (*fd < 0)
-        return ew_fail(err, EW_ERR_SYSTEM, "cannot serve at %.100s: %s", address, strerror(errno));
+        return ew_fail(err, EW_ERR_SYSTEM, "cannot start the HTTP server on %.100s: %s", address, strerror(errno));
     snprintf(url, size, strchr(host, ':') ? "http://[%s]:%d" : "http://%s:%d", host[0] ? host : "*", port_of(*fd));
     return EW_OK;
 }

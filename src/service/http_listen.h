@@ -4,8 +4,9 @@
 
 #include <etcdworker/error.h>
 
-/* Listens at `address` (see http.h) and writes "http://host:port", with the port that it has, to `url`. A name is
- * looked up, and the first of its addresses that can be listened at is taken. EW_ERR_SYSTEM or EW_ERR_INVALID. */
+/* Listens on `address` (see http.h) and writes "http://host:port", with the actual port, to `url`. A host name is
+ * resolved, and the first of its addresses that can be used is taken. EW_ERR_SYSTEM, EW_ERR_INVALID or
+ * EW_ERR_NO_MEMORY. */
 int http_listen(int *fd, const char *address, char *url, size_t size, ew_error *err);
 
 #endif

@@ -10,22 +10,22 @@
 
 enum { QUEUE_BYTES = 1 << 18, END_MS = 1000 };
 
-/* What the thread writes to. */
+/* The thread's output. */
 typedef struct outlet {
     int fd, give_up;
     bool torn; /* the last byte written is not the end of a line */
 } outlet;
 
 static struct {
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* for all members below */
     pthread_cond_t changed;
-    bool made; /* the condition variable */
+    bool made; /* `changed` is initialised */
     bool running, closing;
     pthread_t thread;
-    int fd, give_up; /* the latter an eventfd: what is left need not be written */
+    int fd, give_up; /* give_up: an eventfd; readable: remaining lines must not be written */
     log_note_fn note;
 
-    /* The queue: whole lines in a ring. */
+    /* The queue: complete lines in a ring buffer. */
     char bytes[QUEUE_BYTES];
     size_t begin, used;
     bool idle;    /* the thread waits for a line */
@@ -36,7 +36,7 @@ static struct {
     uint64_t dropped;
 } w = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-/* ---- the queue, under the lock ---- */
+/* ---- the queue; all functions need the lock ---- */
 
 static void drop(uint64_t lines) {
     w.unreported += lines;
@@ -53,7 +53,7 @@ static void append(const char *line, size_t len) {
         pthread_cond_broadcast(&w.changed);
 }
 
-/* The note stands where the dropped lines would be. */
+/* Queues the note in place of the dropped lines, once half of the queue is free. */
 static void close_gap(void) {
     char line[LOG_LINE_BYTES];
     if (w.unreported == 0 || w.used > QUEUE_BYTES / 2)
@@ -63,7 +63,7 @@ static void close_gap(void) {
     w.gap = false;
 }
 
-/* As many whole lines as one write may have. */
+/* Takes as many complete lines from the queue as one write may have; returns their length. */
 static size_t take(char out[LOG_LINE_BYTES]) {
     size_t len = w.used < LOG_LINE_BYTES ? w.used : LOG_LINE_BYTES, first = QUEUE_BYTES - w.begin;
     first = len < first ? len : first;
@@ -85,8 +85,8 @@ static uint64_t count_lines(const char *text, size_t len) {
 
 /* ---- the thread ---- */
 
-/* Waits until the descriptor takes something, or cannot; false if the end has come. So the thread waits here, from
- * where it can be called away, and hardly ever inside write(2). */
+/* Waits until the descriptor is writable or has an error; returns false if `give_up` is readable. So the thread waits
+ * here, where it can be interrupted, and hardly ever inside write(2). */
 static bool wait_for_room(int fd, int give_up) {
     struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = give_up, .events = POLLIN}};
     while (poll(fds, 2, -1) < 0 && errno == EINTR)
@@ -94,20 +94,20 @@ static bool wait_for_room(int fd, int give_up) {
     return fds[1].revents == 0;
 }
 
-/* Answers how many bytes were written. */
+/* Returns how many bytes were written. */
 static size_t write_all(const outlet *o, const char *text, size_t len) {
     size_t done = 0;
     while (done < len && wait_for_room(o->fd, o->give_up)) {
         ssize_t n = write(o->fd, text + done, len - done);
         if (n > 0)
             done += (size_t)n;
-        else if (n == 0 || (errno != EINTR && errno != EAGAIN)) /* somebody else may have set O_NONBLOCK */
+        else if (n == 0 || (errno != EINTR && errno != EAGAIN)) /* EAGAIN: another process has set O_NONBLOCK */
             break;
     }
     return done;
 }
 
-/* Answers how many lines were lost. */
+/* Returns how many lines were lost. */
 static uint64_t write_lines(outlet *o, const char *text, size_t len) {
     if (o->torn && write_all(o, "\n", 1) == 1)
         o->torn = false;
@@ -145,7 +145,7 @@ static void *run(void *arg) {
     return NULL;
 }
 
-/* ---- its life ---- */
+/* ---- start and end ---- */
 
 static int make_condition(void) {
     pthread_condattr_t how;
@@ -159,7 +159,7 @@ static int make_condition(void) {
     return problem;
 }
 
-/* Signals are for the process's first thread. */
+/* Starts the thread with all signals blocked: the process's first thread handles them. */
 static int start_thread(void) {
     sigset_t all, before;
     sigfillset(&all);
@@ -185,7 +185,7 @@ int log_writer_start(int fd, log_note_fn note, ew_error *err) {
             close(w.give_up);
     }
     pthread_mutex_unlock(&w.lock);
-    return problem == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start the log's thread: %s", strerror(problem));
+    return problem == 0 ? EW_OK : ew_fail(err, EW_ERR_SYSTEM, "cannot start the log thread: %s", strerror(problem));
 }
 
 void log_writer_put(const char *line, size_t len) {
@@ -217,7 +217,7 @@ static struct timespec deadline(clockid_t clock, int timeout_ms) {
     return t;
 }
 
-/* Under the lock. */
+/* Needs the lock. Waits until all lines are written; returns false on a timeout. */
 static bool drain(int timeout_ms) {
     struct timespec until = deadline(CLOCK_MONOTONIC, timeout_ms);
     int problem = 0;
@@ -245,9 +245,9 @@ void log_writer_stop(int timeout_ms) {
         return;
     uint64_t one = 1;
     if (!drained && write(w.give_up, &one, sizeof one) < 0)
-        return; /* it always fits */
-    /* A write to a dead disk, or to a terminal that is stopped, does not return. The process ends without this thread
-     * then. */
+        return; /* cannot happen: a count of 1 always fits */
+    /* A write to a failed disk or a stopped terminal may not return. Then the process ends without joining the thread.
+     */
     struct timespec until = deadline(CLOCK_REALTIME, END_MS);
     bool over = pthread_timedjoin_np(w.thread, NULL, &until) == 0;
     pthread_mutex_lock(&w.lock);

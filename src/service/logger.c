@@ -11,15 +11,15 @@
 
 enum { STOP_MS = 1000, FORCED_MS = 100, SAY_MS = 1000 };
 
-/* A record is written with one write(2), so that the lines of several threads, and of several processes that share the
- * pipe, do not mix. What does not fit is left out whole, never cut inside an escape. */
+/* One record. It is written with one write(2), so that the lines of several threads, and of several processes that
+ * share the pipe, do not mix. A part that does not fit is left out; an escape sequence is never cut. */
 typedef struct line {
     char text[LOG_LINE_BYTES];
     size_t len;
     bool json;
 } line;
 
-enum { END = 3 }; /* room that is kept for the closing quote, brace and newline */
+enum { END = 3 }; /* bytes reserved for the closing quote, brace and newline */
 
 static bool append(line *l, const char *text, size_t len) {
     if (l->len + len > sizeof l->text - END)
@@ -39,7 +39,7 @@ static bool is_utf8(const char *text) {
     return string != NULL;
 }
 
-/* Both formats quote alike: the escapes of JSON. A key need not be UTF-8, a line must: its bytes are escaped then. */
+/* Both formats use JSON's escapes. A line must be UTF-8, but a key need not: then its bytes above 0x7f are escaped. */
 static void append_escaped(line *l, const char *text) {
     bool utf8 = is_utf8(text);
     for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
@@ -83,7 +83,7 @@ static void append_field(line *l, const char *name, const char *text) {
     append_text(l, quote ? "\"" : "");
     append_escaped(l, text);
     if (quote)
-        l->text[l->len++] = '"'; /* END keeps the room */
+        l->text[l->len++] = '"'; /* END reserves the space */
 }
 
 static void append_number(line *l, const char *name, int64_t number) {
@@ -183,5 +183,5 @@ void logger_say(const char *text) {
     if (poll(&stderr_fd, 1, SAY_MS) <= 0)
         return;
     ssize_t written = write(STDERR_FILENO, out, (size_t)len);
-    (void)written; /* there is nowhere left to say so */
+    (void)written; /* an error cannot be reported anywhere */
 }

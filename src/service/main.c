@@ -14,19 +14,20 @@ extern char **environ;
 
 enum { RUN = -1 };
 
-/* Each problem on a line of its own, after our name. */
+/* Prints each error on a line of its own, after the program's name. */
 static void print_problems(char *text) {
     for (char *rest = NULL, *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         logger_say(line);
 }
 
-/* A standard descriptor that is closed would be given to the next file or socket, and what is printed would go there: a
- * log line into the connection to etcd. So a closed one gets a file that refuses the use it is meant for, as it did. */
+/* The number of a closed standard descriptor would be given to the next file or socket, and output would go there: for
+ * example a log line into the connection to etcd. So a closed one is opened on /dev/null, in the mode in which its
+ * usual use still fails. */
 static void fill_standard_descriptors(void) {
     static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
     for (int fd = 0; fd <= 2; fd++) {
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
-            _exit(EXIT_FAILED); /* there is nowhere to say why */
+            _exit(EXIT_FAILED); /* the reason cannot be printed anywhere */
     }
 }
 
@@ -50,7 +51,7 @@ static int act(settings *s, int status, FILE *problems) {
 
 int main(int argc, char **argv) {
     fill_standard_descriptors();
-    signal(SIGPIPE, SIG_IGN); /* a reader that is gone is an error of write, for --help as well */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write, also for --help */
     if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0)
         return dev_guard_main(argc, argv);
     settings s;

@@ -15,7 +15,7 @@ enum { METRICS = 35 };
 static void list(const pages_view *v, metric out[METRICS]) {
     const ew_worker_stats *s = &v->stats;
     const metric all[METRICS] = {
-        {"ready", "gauge", "1 while the worker is synced, watching and connected.", s->ready},
+        {"ready", "gauge", "1 while the prefix is loaded and watched, and etcd is connected.", s->ready},
         {"revision", "gauge", "The newest etcd revision observed.", s->revision},
         {"barrier_revision", "gauge", "The revision of the worker's last commit; -1 before the first.",
          s->barrier_revision},
@@ -25,38 +25,43 @@ static void list(const pages_view *v, metric out[METRICS]) {
         {"groups_committed_total", "counter", "Patch groups committed.", (int64_t)s->groups_committed},
         {"groups_refused_total", "counter", "Refusals of patch groups, each followed by a retry.",
          (int64_t)s->groups_refused},
-        {"groups_dropped_total", "counter", "Patch groups dropped, stale or by a patch of their own.",
+        {"groups_dropped_total", "counter", "Patch groups dropped: stale, or dropped by one of their patches.",
          (int64_t)s->groups_dropped},
         {"txns_total", "counter", "Transactions sent.", (int64_t)s->txns},
-        {"txns_resolved_total", "counter", "Transactions whose lost outcome was found out.", (int64_t)s->txns_resolved},
-        {"snapshots_total", "counter", "Loads of the whole prefix: 1 plus re-syncs.", (int64_t)s->snapshots},
+        {"txns_resolved_total", "counter", "Transactions whose unknown outcome was resolved.",
+         (int64_t)s->txns_resolved},
+        {"snapshots_total", "counter", "Loads of the whole prefix: the first and all reloads.", (int64_t)s->snapshots},
         {"reconnects_total", "counter", "Watch streams opened after the first.", (int64_t)s->reconnects},
         {"bad_messages_total", "counter", "Messages between actors that were dropped.", (int64_t)s->bad_messages},
-        {"keys", "gauge", "Keys in the mirror.", (int64_t)s->keys},
-        {"mirror_bytes", "gauge", "Bytes of the mirror: keys, values and overhead.", (int64_t)s->mirror_bytes},
-        {"audits_total", "counter", "Comparisons of the mirror with etcd.", (int64_t)s->audits},
-        {"audit_repairs_total", "counter", "Keys that audits found to differ.", (int64_t)s->audit_repairs},
-        {"histories_rewritten_total", "counter", "Loads because etcd's history was not the one that was seen.",
+        {"keys", "gauge", "Keys in the cache.", (int64_t)s->keys},
+        {"mirror_bytes", "gauge", "Bytes of the cache: keys, values and overhead.", (int64_t)s->mirror_bytes},
+        {"audits_total", "counter", "Consistency checks: comparisons of the cache with etcd.", (int64_t)s->audits},
+        {"audit_repairs_total", "counter", "Keys for which a consistency check found a difference.",
+         (int64_t)s->audit_repairs},
+        {"histories_rewritten_total", "counter", "Reloads because etcd's history had changed, as after a restore.",
          (int64_t)s->histories_rewritten},
         {"no_space", "gauge", "1 while transactions wait because etcd is out of space.", s->no_space},
-        {"alive", "gauge", "1 unless a tick does not end or a thread hangs.", v->health.alive},
-        {"progress_age_ms", "gauge", "Since the slowest thread came round; each does every 5 s.", s->progress_age_ms},
+        {"alive", "gauge", "0 while a tick does not end or a thread hangs.", v->health.alive},
+        {"progress_age_ms", "gauge", "Time since the last progress of the slowest thread; normally up to 5 s.",
+         s->progress_age_ms},
         {"tick_running_ms", "gauge", "How long the running tick has taken; 0 if none runs.", s->tick_running_ms},
-        {"txn_waiting_ms", "gauge", "How long the outcome of transactions has been waited for.", s->txn_waiting_ms},
+        {"txn_waiting_ms", "gauge", "How long the outcome of a transaction has been pending; 0 if none is.",
+         s->txn_waiting_ms},
         {"log_records_dropped_total", "counter", "Log records dropped because stderr did not take them.",
          (int64_t)v->log_dropped},
         {"http_connections", "gauge", "Open connections of the HTTP server.", (int64_t)v->connections},
-        {"submits_total", "counter", "Submitted groups taken.", (int64_t)s->submits},
-        {"submit_repeats_total", "counter", "Of them, those that were sent before.", (int64_t)s->submit_repeats},
+        {"submits_total", "counter", "Submitted groups accepted.", (int64_t)s->submits},
+        {"submit_repeats_total", "counter", "Accepted submits that had been sent before.", (int64_t)s->submit_repeats},
         {"submits_refused_total", "counter", "Requests that were answered with an error.", (int64_t)s->submits_refused},
-        {"submits_malformed_total", "counter", "Requests that were no Submit message.", (int64_t)s->submits_malformed},
+        {"submits_malformed_total", "counter", "Requests that were not a Submit message.",
+         (int64_t)s->submits_malformed},
         {"submits_too_large_total", "counter", "Requests of more than max_submit_bytes.",
          (int64_t)s->submits_too_large},
         {"connections_total", "counter", "Connections to submit_url and ticks_url.", (int64_t)s->connections},
         {"connections_silent_total", "counter", "Connections that ended without a request.",
          (int64_t)s->connections_silent},
         {"connections_refused_total", "counter",
-         "Connections without a valid certificate, of web pages, too many, or that read no reply.",
+         "Connections closed: no valid certificate, opened by a web page, over the limit, or replies not read.",
          (int64_t)s->connections_refused},
     };
     memcpy(out, all, sizeof all);
@@ -73,7 +78,7 @@ static void print_label(FILE *out, const char *text) {
     }
 }
 
-/* Ends a memory stream: its text, or NULL if any write of it failed. */
+/* Closes a memory stream; returns its text, or NULL if a write failed. */
 static char *finish(FILE *out, char **text) {
     bool failed = ferror(out) != 0;
     if (fclose(out) == 0 && !failed)

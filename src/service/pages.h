@@ -1,4 +1,5 @@
-/* What the HTTP server shows, as text: each function answers a string to be freed, or NULL when out of memory. */
+/* The pages of the HTTP server, as text. Each function returns a string that the caller frees, or NULL when out of
+ * memory. */
 #ifndef SERVICE_PAGES_H
 #define SERVICE_PAGES_H
 
@@ -19,7 +20,7 @@ char *pages_ready(const pages_view *v);
 /* The Prometheus text format, version 0.0.4. */
 char *pages_metrics(const pages_view *v);
 
-/* For people. */
+/* An HTML page for people. */
 char *pages_home(const pages_view *v);
 
 #endif

@@ -9,8 +9,8 @@ typedef struct plugin {
     const ew_plugin *table;
 } plugin;
 
-/* Loads the object and looks at its table. Errors name the path and what is wrong. Runs the object's constructors, and
- * nothing else of it. */
+/* Loads the object and checks its table. Errors name the path and what is wrong. Of the object, only the constructors
+ * run. */
 int plugin_load(plugin *out, const char *path, ew_error *err);
 void plugin_unload(plugin *p);
 

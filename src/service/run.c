@@ -24,25 +24,25 @@ typedef struct run {
     ew_options *options;
     const char *name;
     sigset_t stop_signals;
-    int signals, ended; /* file descriptors: signals, and the end of the worker */
+    int signals, ended; /* file descriptors: the signalfd; an eventfd that is readable when the worker has ended */
     dev_etcd *dev;
-    bool dev_lost; /* the private etcd has ended by itself */
+    bool dev_lost; /* the private etcd has exited by itself */
     chosen chosen;
     demo *demo;
     ew_client *client; /* the worker's */
     ew_worker *worker;
     http *http;
-    campaign *campaign; /* NULL: we need not be elected */
+    campaign *campaign; /* NULL: no election is needed */
     bool launched;      /* the worker runs, or has run */
     pthread_t waiter;
-    int lost; /* why we lead no more, or EW_OK */
+    int lost; /* why the leadership was lost, or EW_OK */
     ew_error lost_err;
-    int status; /* what the worker ended with */
+    int status; /* with which the worker ended */
     ew_error err;
     bool stopping;
 } run;
 
-/* ---- what a status means to whoever started us ---- */
+/* ---- exit statuses ---- */
 
 static int exit_code(int status) {
     switch (status) {
@@ -70,12 +70,12 @@ static int exit_code(int status) {
 }
 
 static int give_up(const run *r, int status, const ew_error *err) {
-    log_fields(EW_LOG_ERROR, r->name, "service", "cannot run", {"error", ew_strerror(status), 0},
+    log_fields(EW_LOG_ERROR, r->name, "service", "run failed", {"error", ew_strerror(status), 0},
                {"detail", err->detail, 0});
     return exit_code(status);
 }
 
-/* ---- the parts, in the order in which they start ---- */
+/* ---- the parts, in the order of their start ---- */
 
 static int start_dev(run *r, ew_error *err) {
     int status = dev_etcd_start(&r->dev, ew_options_text(r->options, "etcd_path"),
@@ -83,8 +83,8 @@ static int start_dev(run *r, ew_error *err) {
     if (status == EW_OK)
         status = ew_options_set(r->options, "endpoints", dev_etcd_endpoint(r->dev), err);
     if (status == EW_OK)
-        log_fields(EW_LOG_INFO, r->name, "service", "a private etcd is running",
-                   {"endpoint", dev_etcd_endpoint(r->dev), 0}, {"directory", dev_etcd_directory(r->dev), 0});
+        log_fields(EW_LOG_INFO, r->name, "service", "private etcd started", {"endpoint", dev_etcd_endpoint(r->dev), 0},
+                   {"directory", dev_etcd_directory(r->dev), 0});
     return status;
 }
 
@@ -107,30 +107,30 @@ static int start_http(run *r, ew_error *err) {
     return EW_OK;
 }
 
-/* For who speaks to the worker over nng. */
+/* Logs the URLs for nng applications. */
 static void tell_urls(const run *r) {
     const char *submit = ew_worker_submit_url(r->worker), *ticks = ew_worker_ticks_url(r->worker);
     if (submit)
-        log_fields(EW_LOG_INFO, r->name, "service", "groups can be submitted", {"url", submit, 0});
+        log_fields(EW_LOG_INFO, r->name, "service", "submit socket listening", {"url", submit, 0});
     if (ticks)
-        log_fields(EW_LOG_INFO, r->name, "service", "ticks are published", {"url", ticks, 0});
+        log_fields(EW_LOG_INFO, r->name, "service", "ticks socket listening", {"url", ticks, 0});
 }
 
-/* Joining blocks, and this process's first thread has signals to wait for. */
+/* Runs on a thread of its own, because ew_worker_join blocks and the first thread waits for signals. */
 static void *wait_for_worker(void *arg) {
     run *r = arg;
     r->status = ew_worker_join(r->worker, &r->err);
     uint64_t one = 1;
     ssize_t written = write(r->ended, &one, sizeof one);
-    (void)written; /* a counter of 1 always fits */
+    (void)written; /* a count of 1 always fits */
     return NULL;
 }
 
 static int launch_worker(run *r, ew_error *err) {
     ew_election *election = r->campaign ? campaign_election(r->campaign) : NULL;
     int status = EW_OK;
-    if (election && ew_election_revision(election) == 0) /* lost as soon as it was won */
-        status = ew_fail(err, EW_ERR_LEADERSHIP_LOST, "before the worker was started");
+    if (election && ew_election_revision(election) == 0) /* lost at once */
+        status = ew_fail(err, EW_ERR_LEADERSHIP_LOST, "leadership was lost before the worker started");
     if (status == EW_OK && election)
         status = ew_worker_set_election(r->worker, election);
     if (status == EW_OK)
@@ -139,12 +139,13 @@ static int launch_worker(run *r, ew_error *err) {
     if (status == EW_OK)
         tell_urls(r);
     if (status == EW_OK && pthread_create(&r->waiter, NULL, wait_for_worker, r) != 0)
-        status = ew_fail(err, EW_ERR_SYSTEM, "no thread can be started");
+        status = ew_fail(err, EW_ERR_SYSTEM, "cannot start the thread that waits for the worker");
     r->launched = status == EW_OK;
     return status;
 }
 
-/* The worker is made at once, so that the page is there, but runs only where it leads. */
+/* Creates the worker and the HTTP server at once, so that the pages are available. With an election, the worker starts
+ * only when this process is the leader. */
 static int start_worker(run *r, ew_error *err) {
     const ew_reactor *reactor = r->chosen.reactor;
     void *self = r->chosen.self;
@@ -163,11 +164,11 @@ static int start_worker(run *r, ew_error *err) {
         return status;
     if (ew_options_text(r->options, "elect")[0] == '\0')
         return launch_worker(r, err);
-    http_set_waiting(r->http, "standing for election");
+    http_set_waiting(r->http, "campaigning for leadership");
     return campaign_start(&r->campaign, r->options, err);
 }
 
-/* The demo has a prefix of its own, unless one was given: the whole keyspace would do, but is harder to look at. */
+/* Without a prefix of the user, the demo uses /demo: the whole keyspace would work, but is harder to inspect. */
 static int choose_prefix(run *r, ew_error *err) {
     if (ew_options_int(r->options, "demo") && settings_source_of(r->settings, "prefix") == SOURCE_DEFAULT)
         return ew_options_set(r->options, "prefix", "/demo", err);
@@ -185,7 +186,7 @@ static int start(run *r, ew_error *err) {
                {"prefix", ew_options_text(r->options, "prefix"), 0});
     if (status == EW_OK && ew_options_int(r->options, "dev"))
         status = start_dev(r, err);
-    if (status == EW_OK) /* behind the private etcd, which is no part of this, and before the first thread */
+    if (status == EW_OK) /* after the start of the private etcd, which it must not affect; before the first thread */
         status = ew_process_prepare((int)ew_options_int(r->options, "cpu"), err);
     if (status == EW_OK)
         status = chosen_init(&r->chosen, r->options, err);
@@ -205,7 +206,7 @@ static void stop(run *r, const char *why) {
         ew_worker_stop(r->worker);
 }
 
-/* False when there is nothing left to wait for. */
+/* Handles a change of the campaign's state. Returns false if there is nothing left to wait for. */
 static bool on_campaign(run *r) {
     int status;
     ew_error err;
@@ -237,29 +238,29 @@ static void reload(run *r) {
     if (status == EW_OK && r->campaign)
         status = campaign_reload(r->campaign, &err);
     if (status == EW_OK)
-        log_write(EW_LOG_INFO, r->name, "service", "certificates, keys and password are read again", NULL, 0);
+        log_write(EW_LOG_INFO, r->name, "service", "certificates, keys and password reloaded", NULL, 0);
     else
-        log_fields(EW_LOG_ERROR, r->name, "service", "what was read again is of no use",
-                   {"error", ew_strerror(status), 0}, {"detail", err.detail, 0});
+        log_fields(EW_LOG_ERROR, r->name, "service", "reload failed", {"error", ew_strerror(status), 0},
+                   {"detail", err.detail, 0});
 }
 
 static void on_signal(run *r, int signal) {
     ew_error err;
     if (signal == SIGHUP &&
-        !r->dev) { /* a private etcd has no certificates: there it means that the terminal is gone */
+        !r->dev) { /* a private etcd has no certificates: with it, SIGHUP means that the terminal was closed */
         if (!r->stopping)
             reload(r);
     } else if (signal == SIGCHLD) {
         if (!r->dev || r->dev_lost || !dev_etcd_has_ended(r->dev, &err))
             return;
         r->dev_lost = true;
-        log_fields(EW_LOG_ERROR, r->name, "service", "the private etcd is gone", {"detail", err.detail, 0});
-        stop(r, "the private etcd is gone");
+        log_fields(EW_LOG_ERROR, r->name, "service", "private etcd exited", {"detail", err.detail, 0});
+        stop(r, "private etcd exited");
     } else if (r->stopping) {
-        log_fields(EW_LOG_WARN, r->name, "service", "forced to end", {"signal", strsignal(signal), 0});
+        log_fields(EW_LOG_WARN, r->name, "service", "forced exit", {"signal", strsignal(signal), 0});
         logger_flush_before_forced_end();
         demo_restore_terminal();
-        _exit(EXIT_FAILED); /* the private etcd's guard sees it and cleans up */
+        _exit(EXIT_FAILED); /* the guard of the private etcd gets a signal and cleans up */
     } else {
         stop(r, strsignal(signal));
     }
@@ -281,10 +282,10 @@ static void run_until_end(run *r) {
     while (r->launched || !r->stopping) {
         int64_t left_ms = seconds > 0 && !r->stopping ? end_ms - now_ms() : -1;
         if (seconds > 0 && !r->stopping && left_ms <= 0) {
-            stop(r, "the time is over");
+            stop(r, "time limit reached");
             continue;
         }
-        /* poll takes an int: a long wait is made of several. */
+        /* poll takes an int, so a long wait is split. */
         poll(fds, 4, left_ms > 3600000 ? 3600000 : (int)left_ms);
         if (fds[1].revents)
             return;
@@ -293,18 +294,18 @@ static void run_until_end(run *r) {
         if (fds[2].revents && !on_campaign(r))
             return;
         if (fds[3].revents && demo_is_ended_by_key(r->demo))
-            stop(r, "q was typed");
-        fds[3].fd = demo_fd(r->demo); /* the terminal may be gone */
+            stop(r, "key q pressed");
+        fds[3].fd = demo_fd(r->demo); /* -1 if the terminal was closed */
     }
     r->status = EW_ERR_CANCELLED; /* stopped before it was elected */
 }
 
-/* ---- the whole ---- */
+/* ---- the whole run ---- */
 
 static void tear_down(run *r) {
     http_stop(r->http);
     ew_worker_destroy(r->worker);
-    campaign_end(r->campaign); /* whoever follows us finds that we write no more */
+    campaign_end(r->campaign); /* after the worker's end: a former leader must not write after the next is elected */
     ew_client_close(r->client);
     demo_stop(r->demo);
     chosen_fini(&r->chosen);
@@ -331,14 +332,15 @@ int run_service(const settings *s) {
     int status = ew_process_check_limits(&err);
     if (status == EW_OK)
         status = logger_start(ew_options_int(s->options, "log_format") == 1, demo_log_level(s), &err);
-    if (status != EW_OK) { /* there is no log */
+    if (status != EW_OK) { /* the log does not run */
         logger_say(err.detail);
         return exit_code(status);
     }
     r.signals = signals_open(&r.stop_signals);
     r.ended = eventfd(0, EFD_CLOEXEC);
-    status =
-        r.signals >= 0 && r.ended >= 0 ? start(&r, &err) : ew_fail(&err, EW_ERR_SYSTEM, "signals: %s", strerror(errno));
+    status = r.signals >= 0 && r.ended >= 0
+                 ? start(&r, &err)
+                 : ew_fail(&err, EW_ERR_SYSTEM, "cannot create a signalfd or eventfd: %s", strerror(errno));
     int code;
     if (status == EW_OK) {
         run_until_end(&r);
@@ -346,7 +348,7 @@ int run_service(const settings *s) {
             pthread_join(r.waiter, NULL);
         code = outcome(&r);
     } else {
-        /* A signal while the private etcd was starting is a stop like any other. */
+        /* A signal during the start of the private etcd is a normal stop. */
         code = status == EW_ERR_CANCELLED ? EXIT_DONE : give_up(&r, status, &err);
     }
     tear_down(&r);
@@ -355,7 +357,7 @@ int run_service(const settings *s) {
     return code;
 }
 
-/* What is wrong with a part of the configuration is a line of its own. The more urgent exit code stays. */
+/* Reports an error of one part of the configuration on a line of its own. EXIT_FAILED overrides EXIT_CONFIG. */
 static void note(int *code, int status, const ew_error *err, FILE *problems) {
     if (status == EW_OK)
         return;

@@ -4,11 +4,12 @@
 
 #include "service/settings.h"
 
-/* Runs until the reactor is done, a signal, or --seconds. On the process's first thread, which it keeps. */
+/* Runs until the reactor finishes, a signal comes, or --seconds have passed. Returns the exit status. Call it on the
+ * process's first thread. */
 int run_service(const settings *s);
 
-/* Looks at what a run would start with, without touching etcd: endpoints, the worker's options, the plugin. Problems go
- * to `problems`. EXIT_DONE, EXIT_CONFIG or EXIT_FAILED (memory). */
+/* Checks what a run would start with, without contacting etcd: files, endpoints, the worker's options, the reactor, the
+ * HTTP address. Errors go to `problems`. Returns EXIT_DONE, EXIT_CONFIG or EXIT_FAILED (memory). */
 int run_check(const settings *s, FILE *problems);
 
 #endif

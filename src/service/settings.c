@@ -8,7 +8,7 @@
 
 #define ENVIRONMENT_PREFIX "ETCDWORKER_"
 
-/* getopt's answer for the i-th row is ROW + i; for its --no- form, NO_ROW + i. */
+/* getopt_long returns ROW + i for the option in row i, and NO_ROW + i for its --no- form. */
 enum { ASK_CONFIG = 1000, ASK_CHECK, ROW = 2000, NO_ROW = 4000 };
 
 typedef struct flag {
@@ -20,15 +20,15 @@ typedef struct loading {
     settings *s;
     FILE *problems;
     size_t rows;
-    struct option *longs; /* getopt's table; the names are ours */
+    struct option *longs; /* getopt's table; it owns the names */
     size_t long_count;
     flag *flags; /* in the order of the command line */
     size_t flag_count;
-    int *lines; /* of the config file, by row: where it was set; 0: not */
+    int *lines; /* by row: the line of the config file that sets the option; 0: none */
     int status;
 } loading;
 
-/* The more urgent answer stays: a command line that is wrong is looked at first. */
+/* Sets the exit status. EXIT_USAGE and EXIT_FAILED override EXIT_CONFIG: users look at the command line first. */
 static void fail(loading *l, int status) {
     if (l->status == EXIT_DONE || status == EXIT_USAGE || status == EXIT_FAILED)
         l->status = status;
@@ -42,8 +42,9 @@ static size_t row_of(const char *name) {
     return i;
 }
 
-/* A shell takes quotes off; files, docker's --env-file and systemd's units leave some on. They would be part of the key
- * or path. A password and a plugin's text may mean them. */
+/* Returns whether the value is in quotes. A shell removes quotes, but config files, docker's --env-file and systemd
+ * units may keep them, and they would become part of a key or path. A password or a plugin's arguments may contain them
+ * on purpose. */
 static bool is_quoted(const char *name, const char *value) {
     size_t len = strlen(value);
     return len >= 2 && (value[0] == '"' || value[0] == '\'') && value[len - 1] == value[0] &&
@@ -102,7 +103,7 @@ static bool make_longs(loading *l) {
     return fine;
 }
 
-/* `--submit off` reads like `--submit=off`, so it is taken as that. */
+/* Returns the value of a switch. `--submit off` means the same as `--submit=off`. */
 static const char *switch_value(int argc, char **argv) {
     if (optarg)
         return optarg;
@@ -112,7 +113,7 @@ static const char *switch_value(int argc, char **argv) {
 }
 
 static void refuse_secret(loading *l, const ew_option_info *row) {
-    fprintf(l->problems, "--%s: everybody may look at a command line; set it in the environment or in a file\n",
+    fprintf(l->problems, "--%s: other users can read the command line; set it in the environment or in a file\n",
             row->name);
     fail(l, EXIT_USAGE);
 }
@@ -131,7 +132,7 @@ static void take_flag(loading *l, int answer, int argc, char **argv) {
     l->flags[l->flag_count++] = (flag){row, is_switch ? switch_value(argc, argv) : optarg};
 }
 
-/* Names an argument, without its value: it may be a mistyped password's. */
+/* Reports an argument without its value, which may be the password of a mistyped option. */
 static void refuse(loading *l, const char *what, const char *argument) {
     size_t len = strcspn(argument, "=");
     fprintf(l->problems, "%s '%.*s%s'; see etcdworkerd --help\n", what, (int)len, argument,
@@ -139,7 +140,7 @@ static void refuse(loading *l, const char *what, const char *argument) {
     fail(l, EXIT_USAGE);
 }
 
-/* getopt tells a wrong short option by its letter, because it may stand among others. */
+/* Returns the wrong option as text. A short one is `optopt`, because it may be one of several in an argument. */
 static const char *wrong_option(char **argv) {
     static char letter[3] = "-";
     const char *last = argv[optind - 1];
@@ -150,7 +151,7 @@ static const char *wrong_option(char **argv) {
 }
 
 static void parse_flags(loading *l, int argc, char **argv) {
-    optind = 0; /* glibc: start anew */
+    optind = 0; /* glibc: reinitialise getopt */
     opterr = 0;
     int answer;
     while ((answer = getopt_long(argc, argv, ":hV", l->longs, NULL)) != -1) {
@@ -169,7 +170,7 @@ static void parse_flags(loading *l, int argc, char **argv) {
         else
             refuse(l, "unknown or ambiguous option", wrong_option(argv));
     }
-    bool mistyped = l->status != EXIT_DONE; /* what follows may be its value */
+    bool mistyped = l->status != EXIT_DONE; /* the next argument may be its value: do not print it */
     for (; optind < argc; optind++)
         refuse(l, "unexpected argument", mistyped ? "..." : argv[optind]);
 }
@@ -212,7 +213,8 @@ static void apply_file(loading *l) {
 
 /* ---- the environment ---- */
 
-/* The row that the environment's `NAME=value` sets, or the number of rows. */
+/* Returns the row of the option that `NAME=value` of the environment sets, or a number that is not below the number of
+ * rows. */
 static size_t environment_row(const char *entry, const char *end) {
     char name[64];
     size_t len = (size_t)(end - entry);
@@ -224,8 +226,8 @@ static size_t environment_row(const char *entry, const char *end) {
     return row_of(name);
 }
 
-/* A name that is no option is only a warning: container platforms set ETCDWORKER_SERVICE_HOST and the like by
- * themselves for a service of our name. */
+/* An unknown name is only a warning: container platforms set variables such as ETCDWORKER_SERVICE_HOST for a service of
+ * this name. */
 static void apply_environment(loading *l, char **environment) {
     for (char **e = environment; e && *e; e++) {
         const char *end = strchr(*e, '=');
@@ -238,7 +240,7 @@ static void apply_environment(loading *l, char **environment) {
         if (row < l->rows)
             set(l, row, end + 1, SOURCE_ENVIRONMENT, EXIT_CONFIG, where);
         else if (strncmp(name, "CONFIG=", 7) != 0)
-            fprintf(l->problems, "warning: %s in the environment is no option and is ignored\n", where);
+            fprintf(l->problems, "warning: %s in the environment is ignored: there is no such option\n", where);
     }
 }
 
@@ -251,7 +253,7 @@ static const char *environment_config(char **environment) {
     return NULL;
 }
 
-/* ---- all of it ---- */
+/* ---- all sources ---- */
 
 static void load(loading *l, int argc, char **argv, char **environment) {
     settings *s = l->s;
@@ -266,7 +268,7 @@ static void load(loading *l, int argc, char **argv, char **environment) {
     }
     s->config_path = environment_config(environment);
     parse_flags(l, argc, argv);
-    /* Who asks for help gets it, whatever else is wrong. */
+    /* --help and --version work even if the rest of the command line is wrong. */
     if (s->action == SETTINGS_HELP || s->action == SETTINGS_VERSION || l->status != EXIT_DONE)
         return;
     apply_file(l);

@@ -1,12 +1,12 @@
-/* What etcdworkerd was asked to do: flags over environment over config file over defaults, all from the one table of
- * options. */
+/* The settings of etcdworkerd: flags override the environment, which overrides the config file, which overrides the
+ * defaults. All of them come from the one table of options. */
 #ifndef SERVICE_SETTINGS_H
 #define SERVICE_SETTINGS_H
 
 #include <etcdworker/options.h>
 #include <stdio.h>
 
-/* What etcdworkerd ends with. 71, 75 and 78 are sysexits.h's EX_OSERR, EX_TEMPFAIL and EX_CONFIG. */
+/* The exit statuses of etcdworkerd. 71, 75 and 78 are EX_OSERR, EX_TEMPFAIL and EX_CONFIG of sysexits.h. */
 enum {
     EXIT_DONE = 0,
     EXIT_FAILED = 1,
@@ -27,23 +27,23 @@ typedef struct settings {
     unsigned char *sources;  /* a settings_source for each row of the table */
 } settings;
 
-/* Reads everything. Problems go to `problems`, one a line, all of them. Answers EXIT_DONE, EXIT_USAGE (the command
- * line), EXIT_CONFIG (file or environment) or EXIT_FAILED (memory). settings_fini is due in every case. */
+/* Loads all settings. All errors go to `problems`, one per line. Returns EXIT_DONE, EXIT_USAGE (the command line),
+ * EXIT_CONFIG (file or environment) or EXIT_FAILED (memory). Call settings_fini in every case. */
 int settings_load(settings *s, int argc, char **argv, char **environment, FILE *problems);
 void settings_fini(settings *s);
 
-/* Where the option's value came from. */
+/* Returns where the option's value came from. */
 settings_source settings_source_of(const settings *s, const char *name);
 
-/* A password is no flag, since everybody may look at command lines; and it is never printed, not even to who set it:
- * output ends up in tickets. */
+/* Returns whether the option is a secret, such as a password. A secret is not a flag, since other users can read
+ * command lines. It is never printed, since output ends up in bug reports. */
 bool settings_is_secret(const char *name);
 
-/* Prints the value of a row as a config file would give it; a choice by its word. */
+/* Prints the value of an option as in a config file; a choice by its name. */
 void settings_print_value(FILE *out, const ew_options *o, const ew_option_info *row);
 
-/* The texts of --help and --check-config. The latter is a config file again; in it, what is secret and what no line of
- * a file can say are comments. */
+/* Print the texts of --help and --check-config. The latter is a valid config file; in it, secrets, and values that
+ * cannot be written in a config file, are comments. */
 void settings_print_help(FILE *out);
 void settings_print_effective(FILE *out, const settings *s);
 

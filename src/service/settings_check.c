@@ -11,7 +11,7 @@
 
 /* ---- files ---- */
 
-/* Why it cannot be read, or 0. A FIFO is not waited for. */
+/* Returns the errno with which the file cannot be read, or 0. Does not block on a FIFO. */
 static int problem_with(const char *path) {
     struct stat info;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -41,26 +41,26 @@ static int check_dev(const settings *s, ew_error *err) {
     const ew_options *o = s->options;
     bool dev = ew_options_int(o, "dev") != 0;
     if (ew_options_int(o, "demo") && !dev)
-        return ew_fail(err, EW_ERR_INVALID, "option demo: it needs dev, because it writes a sample into etcd");
+        return ew_fail(err, EW_ERR_INVALID, "option demo: requires option dev, because it writes sample keys to etcd");
     if (ew_options_text(o, "dev_data")[0] != '\0' && !dev)
-        return ew_fail(err, EW_ERR_INVALID, "option dev_data: it needs dev, whose etcd keeps its data there");
+        return ew_fail(err, EW_ERR_INVALID, "option dev_data: requires option dev, whose etcd keeps its data there");
     if (dev && settings_source_of(s, "endpoints") != SOURCE_DEFAULT)
         return ew_fail(err, EW_ERR_INVALID,
-                       "option endpoints: %.120s would not be used, because dev starts a private etcd; leave one of "
-                       "the two out",
+                       "option endpoints: %.120s conflicts with option dev, which starts a private etcd; remove one of "
+                       "the two",
                        ew_options_text(o, "endpoints"));
     return EW_OK;
 }
 
 /* ---- the election's name ---- */
 
-/* Whether `path` is `folder`, or lies below it. */
+/* Returns whether `path` is `folder` or lies below it. */
 static bool is_in(const char *path, const char *folder) {
     size_t len = strlen(folder);
     return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/');
 }
 
-/* The same, of a folder that ends in a slash. */
+/* The same for a folder that ends in a slash. */
 static bool is_in_folder(const char *path, const char *folder) {
     size_t len = strlen(folder) - 1;
     return strncmp(path, folder, len) == 0 && (path[len] == '\0' || path[len] == '/');
@@ -68,26 +68,26 @@ static bool is_in_folder(const char *path, const char *folder) {
 
 static int refuse_name(const char *name, const char *what, const char *keys, ew_error *err) {
     return ew_fail(err, EW_ERR_INVALID,
-                   "option elect: '%.80s' cannot be an election's name: %s '%.80s' would be taken for each other's; "
-                   "choose a name apart from the prefix, such as /elections/app",
+                   "option elect: '%.80s' cannot be an election's name: candidates would mix with %s '%.80s'; choose a "
+                   "name outside the prefix, such as /elections/app",
                    name, what, keys);
 }
 
-/* Whoever has a key below the name counts as a candidate, and one that is older is waited for: so no other keys may be
- * there. (A name inside the prefix is fine: reactors see the candidates.) */
+/* Each key below the name counts as a candidate, and a candidate waits for all older ones, so no other keys may be
+ * there. (A name inside the prefix is allowed: reactors then see the candidates.) */
 static int check_name(const ew_options *o, const char *name, const char *prefix, ew_error *err) {
     static const char *const folders[] = {ASSIGN_MEMBERS, ASSIGN_TASKS, ASSIGN_ASSIGNMENTS, ASSIGN_BY_MEMBER};
     const char *receipts = ew_options_text(o, "receipt_prefix");
     if (prefix[0] != '\0' && is_in(prefix, name))
-        return refuse_name(name, "the candidates and the keys of the prefix", prefix, err);
+        return refuse_name(name, "the keys of the prefix", prefix, err);
     if (is_in(receipts, name))
-        return refuse_name(name, "the candidates and the receipts below", receipts, err);
+        return refuse_name(name, "the receipts below", receipts, err);
     if (strcmp(ew_options_text(o, "reactor"), "assign") != 0)
         return EW_OK;
     size_t len = strlen(prefix);
     for (size_t i = 0; strncmp(name, prefix, len) == 0 && i < sizeof folders / sizeof folders[0]; i++) {
         if (is_in_folder(name + len, folders[i]))
-            return refuse_name(name, "the candidates and what assign keeps below", folders[i], err);
+            return refuse_name(name, "the keys of assign below", folders[i], err);
     }
     return EW_OK;
 }

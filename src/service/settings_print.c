@@ -34,9 +34,9 @@ bool settings_is_secret(const char *name) {
     return ends_in(name, "password") || ends_in(name, "token") || ends_in(name, "secret");
 }
 
-/* Whether a line of the config file can say it: see config_file.c, and inih for blanks and comments. */
+/* Returns whether the value can be written in a config file: see config_file.c, and inih for blanks and comments. */
 static bool fits_into_a_line(const char *text) {
-    bool blank = false; /* what stands before */
+    bool blank = false; /* the previous character */
     if (isspace((unsigned char)text[0]))
         return false;
     for (; *text; text++) {
@@ -56,14 +56,14 @@ static void print_effective_value(FILE *out, const settings *s, const ew_option_
     const char *text = row->kind == EW_OPTION_TEXT ? ew_options_text(s->options, row->name) : "0";
     bool hide = settings_is_secret(row->name) && text[0] != '\0', fits = fits_into_a_line(text);
     fprintf(out, "%s%s =", hide || !fits ? "# " : "", row->name);
-    if (text[0] != '\0' && text[0] != ';') /* which would begin a comment behind a blank */
+    if (text[0] != '\0' && text[0] != ';') /* a ';' after a blank would begin a comment */
         fputc(' ', out);
     if (hide)
         fputs("(hidden)", out);
     else if (fits)
         settings_print_value(out, s->options, row);
     else
-        print_escaped(out, text), fputs("  (no line of a file can say this)", out);
+        print_escaped(out, text), fputs("  (cannot be written in a config file)", out);
 }
 
 void settings_print_effective(FILE *out, const settings *s) {
@@ -84,7 +84,7 @@ void settings_print_effective(FILE *out, const settings *s) {
 
 enum { LEFT = 8, RIGHT = 79 };
 
-/* Prints words from column LEFT on, broken before column RIGHT. */
+/* Prints words from column LEFT on, with line breaks before column RIGHT. */
 static void print_words(FILE *out, const char *text) {
     int column = LEFT;
     fprintf(out, "%*s", LEFT, "");
@@ -164,8 +164,8 @@ static const char *title_of(const char *group) {
         const char *group, *title;
     } titles[] = {
         {"client", "Connection to etcd"},
-        {"worker", "Worker: how the prefix is followed and patches are committed"},
-        {"service", "Service: what etcdworkerd runs, serves and logs"},
+        {"worker", "Worker: watching the prefix and committing patches"},
+        {"service", "Service: reactor, sockets, HTTP, log and election"},
     };
     for (size_t i = 0; i < sizeof titles / sizeof titles[0]; i++) {
         if (strcmp(titles[i].group, group) == 0)
@@ -176,9 +176,9 @@ static const char *title_of(const char *group) {
 
 static const char intro[] = "Usage: etcdworkerd [OPTION]...\n"
                             "\n"
-                            "Keeps a reactor in step with an etcd v3 key prefix: the reactor is ticked with a\n"
-                            "consistent snapshot of the prefix, and what it wants written is committed as\n"
-                            "optimistic transactions, each exactly once.\n"
+                            "Runs a reactor on an etcd v3 key prefix: each tick gets a consistent snapshot of\n"
+                            "the prefix, and the changes that it requests are committed in optimistic\n"
+                            "transactions, each exactly once.\n"
                             "\n"
                             "Examples:\n"
                             "  etcdworkerd --dev --demo\n"
@@ -186,42 +186,43 @@ static const char intro[] = "Usage: etcdworkerd [OPTION]...\n"
                             "  etcdworkerd --endpoints=10.0.0.1:2379,10.0.0.2:2379 --prefix=/app\n"
                             "        spread the tasks under /app/tasks/ over the members under /app/members/\n"
                             "  etcdworkerd --prefix=/app --elect=/elections/app\n"
-                            "        the same as one of several, of which one works and the others stand by\n"
+                            "        the same with several daemons: one is elected, the others are standbys\n"
                             "  etcdworkerd --config=/etc/etcdworker.conf --reactor=./mine.so\n"
                             "        run a reactor of your own, from a shared object\n"
                             "  etcdworkerd --config=/etc/etcdworker.conf --check-config\n"
-                            "        say what would be in effect, and what is wrong\n"
+                            "        print the options in effect, and what is wrong with them\n"
                             "\n"
                             "The built-in reactor, assign, reads these keys below the prefix:\n"
-                            "  members/<id>        a live member; JSON may give {\"capacity\": N}: its share of\n"
-                            "                      the load, default 1; 0 drains it. Bind it to a lease.\n"
-                            "  tasks/<id>          a task; JSON may give {\"weight\": N}, default 1\n"
-                            "and keeps, for each task:\n"
+                            "  members/<id>        a live member; the value may be {\"capacity\": N}, its share\n"
+                            "                      of the load, default 1; 0 drains it. Bind it to a lease.\n"
+                            "  tasks/<id>          a task; the value may be {\"weight\": N}, default 1\n"
+                            "and writes, for each task:\n"
                             "  assignments/<task>  {\"member\":\"<id>\"}\n"
                             "\n"
                             "  -h, --help           print this and exit\n"
                             "  -V, --version        print the version and exit\n"
-                            "      --config=FILE    read options from a file, `name = value` a line\n"
-                            "      --check-config   print the options in effect and exit: 0, or 78 if some are\n"
-                            "                       wrong\n"
+                            "      --config=FILE    read options from a file of `name = value` lines\n"
+                            "      --check-config   print the options in effect and exit: 0, or 78 if some\n"
+                            "                       are wrong\n"
                             "\n"
-                            "Each option below can also be set in the config file (tick_interval_ms = 500) and\n"
-                            "in the environment (ETCDWORKER_TICK_INTERVAL_MS=500). A flag wins over the\n"
-                            "environment, that over the file, that over the default.\n";
+                            "Each option below can also be set in the config file (tick_interval_ms = 500)\n"
+                            "and in the environment (ETCDWORKER_TICK_INTERVAL_MS=500). A flag overrides the\n"
+                            "environment, which overrides the file, which overrides the default.\n";
 
 static const char outro[] = "\n"
                             "Signals:\n"
-                            "  SIGTERM and SIGINT decide the transaction in flight, then stop; a second one\n"
-                            "  ends the process at once. SIGHUP reads the files of certificates, keys and\n"
-                            "  password again; with --dev it stops.\n"
+                            "  SIGTERM and SIGINT stop the daemon once the transaction in flight is decided;\n"
+                            "  a second one ends the process at once. SIGHUP reloads the files of\n"
+                            "  certificates, keys and password; with --dev it stops the daemon.\n"
                             "\n"
                             "Exit status:\n"
                             "   0  done, or stopped by a signal\n"
                             "   1  failed, or forced by a second signal\n"
-                            "   2  the command line is wrong\n"
+                            "   2  invalid command line\n"
                             "  71  the system refused a thread, a file, memory or a port; the log says why\n"
-                            "  75  failed for now, may work later: etcd is not available, a session was lost\n"
-                            "  78  the configuration is wrong\n";
+                            "  75  temporary failure, a later start may work: etcd is not available, or a\n"
+                            "      session was lost\n"
+                            "  78  invalid configuration\n";
 
 void settings_print_help(FILE *out) {
     fputs(intro, out);

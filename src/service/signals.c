@@ -5,7 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* Who started us with SIGHUP ignored (nohup) means us to outlive the terminal. */
+/* If SIGHUP is ignored at the start (nohup), the daemon must outlive the terminal, so SIGHUP stays ignored. */
 static int is_ignored(int signal) {
     struct sigaction now;
     return sigaction(signal, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
@@ -18,7 +18,7 @@ int signals_open(sigset_t *stop) {
     if (!is_ignored(SIGHUP))
         sigaddset(stop, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_DFL); /* ignored, it would take the exit status of our children away */
+    signal(SIGCHLD, SIG_DFL); /* if it is ignored, the kernel discards the exit status of children */
     sigset_t all = *stop;
     sigaddset(&all, SIGCHLD);
     if (pthread_sigmask(SIG_BLOCK, &all, NULL) != 0)

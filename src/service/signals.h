@@ -1,14 +1,14 @@
-/* The signals that mean something to us, taken as events of one file descriptor. */
+/* The signals that etcdworkerd handles, read from one signalfd. */
 #ifndef SERVICE_SIGNALS_H
 #define SERVICE_SIGNALS_H
 
 #include <signal.h>
 
-/* Blocks them in this thread, and so in every thread that it starts from now on; ignores SIGPIPE. `*stop` becomes those
- * that ask us to stop. Answers a signalfd of them and SIGCHLD, or -1. */
+/* Blocks the signals in this thread, and so in every thread that it starts later; ignores SIGPIPE. `*stop` becomes the
+ * set of signals that ask for a stop. Returns a signalfd of these and SIGCHLD, or -1. */
 int signals_open(sigset_t *stop);
 
-/* The next one that is there; 0 if none is. */
+/* Returns the next pending signal; 0 if there is none. */
 int signals_take(int fd);
 
 #endif

@@ -320,7 +320,7 @@ static void test_sighup(void **state) {
     use_server(&new_server);
     use_client(new, &new_client);
     daemon_signal(&d, SIGHUP);
-    daemon_await(&d, "read again\"");
+    daemon_await(&d, "reloaded\"");
     take_new_only();
     answer[0] = '\0';
     for (int64_t end_ms = etcd_now_ms() + WAIT_MS; !strstr(answer, " 200 ");) {

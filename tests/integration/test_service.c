@@ -58,7 +58,7 @@ static void test_check_config(void **state) {
     expect(0, "\nsubmit_url = tcp://127.0.0.1:1  ; flag\n",
            ARGS("--check-config", "--submit", "--submit-url=tcp://127.0.0.1:1"));
     expect(78, "option reactor: 'nix'", ARGS("--check-config", "--reactor=nix"));
-    expect(78, "it has no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
+    expect(78, "no symbol etcdworker_plugin", ARGS("--check-config", plugin("no_symbol")));
     expect(0, "stubborn.so", ARGS("--check-config", plugin("stubborn")));
 }
 
@@ -89,9 +89,9 @@ static void test_wrong_plugins(void **state) {
     (void)state;
     expect(78, "no_such.so", ARGS("--reactor=./no_such.so"));
     expect(78, "a plugin's path has a slash: ./mine.so", ARGS("--reactor=mine.so"));
-    expect(78, "no_symbol.so: it has no symbol etcdworker_plugin: define it with EW_PLUGIN", ARGS(plugin("no_symbol")));
-    expect(78, "other_abi.so: it was built for plugin ABI 3, this etcdworkerd speaks 2", ARGS(plugin("other_abi")));
-    expect(78, "no_tick.so: its table lacks", ARGS(plugin("no_tick")));
+    expect(78, "no_symbol.so: no symbol etcdworker_plugin; define it with EW_PLUGIN", ARGS(plugin("no_symbol")));
+    expect(78, "other_abi.so: built for plugin ABI 3, but this etcdworkerd has ABI 2", ARGS(plugin("other_abi")));
+    expect(78, "no_tick.so: the plugin table has no name", ARGS(plugin("no_tick")));
     expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
 }
 
@@ -107,17 +107,17 @@ static void test_what_a_plugin_says(void **state) {
 static void test_no_etcd_to_start(void **state) {
     (void)state;
     expect(78, "no program 'no-such-etcd' in PATH", ARGS("--dev", "--etcd-path=no-such-etcd"));
-    expect(78, "/etc/passwd is not a program", ARGS("--dev", "--etcd-path=/etc/passwd"));
-    expect(75, "the private etcd has ended", ARGS("--dev", "--etcd-path=/bin/false"));
-    expect(78, "option demo: it needs dev", ARGS("--demo"));
+    expect(78, "/etc/passwd is not an executable file", ARGS("--dev", "--etcd-path=/etc/passwd"));
+    expect(75, "the private etcd exited", ARGS("--dev", "--etcd-path=/bin/false"));
+    expect(78, "option demo: requires option dev", ARGS("--demo"));
 }
 
 /* Each would be dropped, or waited for, in silence. */
 static void test_options_that_exclude_each_other(void **state) {
     (void)state;
     static char *const wrong[][4] = {
-        {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 would not be used"},
-        {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: it needs dev"},
+        {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 conflicts with option dev"},
+        {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: requires option dev"},
         {"--elect=/app", "--prefix=/app", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app", "--prefix=app/below/", NULL, "option elect: '/app' cannot be an election's name"},
         {"--elect=/app/members", "--prefix=/app", NULL, "option elect: '/app/members' cannot"},
@@ -165,7 +165,7 @@ static void test_no_etcd_to_connect_to(void **state) {
 
 static void test_dev_for_some_seconds(void **state) {
     (void)state;
-    expect(0, "why=\"the time is over\"", ARGS("--dev", "--seconds=2", "--prefix=/app"));
+    expect(0, "why=\"time limit reached\"", ARGS("--dev", "--seconds=2", "--prefix=/app"));
     assert_int_equal(daemon_processes(daemon_directory()), 0);
 }
 
@@ -233,7 +233,7 @@ static void test_kill_leaves_nothing(void **state) {
 static void test_a_reactor_that_finishes(void **state) {
     (void)state;
     expect(0, "stubborn: ticking", ARGS("--dev", plugin("stubborn"), "--reactor-args=finish", "--seconds=60"));
-    assert_null(strstr(out, "the time is over"));
+    assert_null(strstr(out, "time limit reached"));
 }
 
 static void test_demo_tells_what_happens(void **state) {

@@ -188,18 +188,18 @@ static void test_a_value_that_is_no_json(void **state) {
     hand_put("/app/tasks/bad", "{SECRET");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "{\"weight\":1}");
-    daemon_await(&d, "key=/app/tasks/bad problem=\"no JSON, at byte ");
+    daemon_await(&d, "key=/app/tasks/bad problem=\"not JSON, at byte ");
     daemon_await(&d, "key=/app/members/bad problem=\"capacity is not a whole number from 0 to 1000000\"");
     daemon_until(is_right_and_even, NULL, "assignments beside a bad value");
     hand_put("/app/tasks/bad", "[1]");
-    daemon_await(&d, "key=/app/tasks/bad problem=\"JSON, but not an object\"");
+    daemon_await(&d, "key=/app/tasks/bad problem=\"not a JSON object\"");
     hand_put("/app/tasks/bad", "{}");
     daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
     stop_daemon(&d);
     /* Once for each change, and never a value. */
     const char *log = daemon_log(&d);
     size_t warnings = 0;
-    for (const char *at = log; (at = strstr(at, "counts with its default")); at++)
+    for (const char *at = log; (at = strstr(at, "using the default")); at++)
         warnings++;
     assert_int_equal(warnings, 3);
     assert_null(strstr(log, "SECRET"));
@@ -414,7 +414,7 @@ static void test_arguments_that_are_wrong(void **state) {
     (void)state;
     char out[4096];
     assert_int_equal(daemon_run(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=soon"), out, sizeof out), 78);
-    assert_non_null(strstr(out, "reactor_args: assign: 'grace=soon': grace is a whole number from 0 to 86400"));
+    assert_non_null(strstr(out, "reactor_args: assign: 'grace=soon': grace must be a whole number from 0 to 86400"));
 }
 
 /* ---- a plugin ---- */

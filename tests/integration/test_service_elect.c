@@ -93,7 +93,7 @@ static void test_a_stop_hands_over(void **state) {
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
     daemon_process b = start("b");
-    daemon_await(&b, "standing for election");
+    daemon_await(&b, "campaigning for leadership");
     assert_true(is_leading("a"));
     put("/app/members/m", "");
     put("/app/tasks/1", "");
@@ -120,8 +120,8 @@ static void test_a_kill_is_taken_over(void **state) {
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
     daemon_process b = start("b"), c = start("c");
-    daemon_await(&b, "standing for election");
-    daemon_await(&c, "standing for election");
+    daemon_await(&b, "campaigning for leadership");
+    daemon_await(&c, "campaigning for leadership");
     daemon_signal(&a, SIGKILL);
     int64_t killed_ms = etcd_now_ms();
     daemon_until(one_of_them_leads, NULL, "a new leader");
@@ -144,7 +144,7 @@ static void test_a_lost_leadership(void **state) {
     daemon_await(&a, "msg=started");
     assert_int_equal(ew_client_delete(client, ew_keys_prefix(EW_STR(NAME "/")), false, NULL, NULL), EW_OK);
     assert_int_equal(daemon_wait(&a), 75);
-    assert_non_null(strstr(daemon_log(&a), "leadership is lost"));
+    assert_non_null(strstr(daemon_log(&a), "leadership lost"));
 }
 
 /* A leader whose session ends. */
@@ -165,7 +165,7 @@ static void test_a_standby_is_stopped(void **state) {
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
     daemon_process b = start("b");
-    daemon_await(&b, "standing for election");
+    daemon_await(&b, "campaigning for leadership");
     end(&b);
     assert_not_working(&b);
     assert_true(is_leading("a"));
@@ -179,7 +179,7 @@ static void test_a_standbys_session_ends(void **state) {
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
     daemon_process b = start("b");
-    daemon_await(&b, "standing for election");
+    daemon_await(&b, "campaigning for leadership");
     ew_result *r = NULL;
     int64_t lease = 0;
     while (lease == 0) { /* its key comes after its log line */
@@ -191,7 +191,7 @@ static void test_a_standbys_session_ends(void **state) {
         ew_result_free(r);
     }
     assert_int_equal(ew_client_lease_revoke(client, lease, NULL), EW_OK);
-    daemon_await(&b, "the session ended while standing");
+    daemon_await(&b, "session expired during campaign");
     end(&a);
     daemon_await(&b, "msg=started");
     end(&b);
@@ -208,10 +208,10 @@ static void test_a_standby_outlives_an_outage(void **state) {
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
     daemon_process b = start_with("b", "--start-timeout-ms=3000");
-    daemon_await(&b, "standing for election");
+    daemon_await(&b, "campaigning for leadership");
     etcd_server_pause(server);
     assert_int_equal(daemon_wait(&a), 75);
-    daemon_await(&b, "the session ended while standing");
+    daemon_await(&b, "session expired during campaign");
     daemon_await(&b, "etcd is missing");
     int64_t until_ms = etcd_now_ms() + 7000;
     daemon_until(is_past, &until_ms, "seven seconds");

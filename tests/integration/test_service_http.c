@@ -219,10 +219,10 @@ static void test_a_tick_that_does_not_end(void **state) {
     (void)state;
     page_server p = start_here(stubborn(), "--liveness-ms=1500");
     await_page(&p, "/livez", "503 ");
-    assert_non_null(strstr(out, "\r\n\r\nstuck: tick 1 runs for 1 s\n"));
+    assert_non_null(strstr(out, "\r\n\r\nstuck: tick 1 has been running for 1 s\n"));
     await_page(&p, "/healthz", "503 ");
     await_page(&p, "/readyz", "503 ");
-    assert_non_null(strstr(out, "\r\n\r\nnot ready: tick 1 runs for "));
+    assert_non_null(strstr(out, "\r\n\r\nnot ready: tick 1 has been running for "));
     assert_true(daemon_metric(p.port, "alive") == 0 && daemon_metric(p.port, "tick_running_ms") > 1500);
     daemon_signal(&p.d, SIGKILL);
     assert_int_equal(daemon_wait(&p.d), 128 + SIGKILL);
@@ -257,9 +257,9 @@ static void test_a_standby(void **state) {
     page_server leader = start_here("--elect=/http/seat", "--name=leader");
     await_page(&leader, "/readyz", " 200 OK");
     page_server standby = start_here("--elect=/http/seat", "--name=standby");
-    daemon_await(&standby.d, "standing for election");
-    expect(standby.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "alive: standing for election\n");
-    expect(standby.port, "GET /readyz HTTP/1.1\r\n" CLOSE, "HTTP/1.1 503 ", "not ready: standing for election\n");
+    daemon_await(&standby.d, "campaigning for leadership");
+    expect(standby.port, "GET /livez HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ", "alive: campaigning for leadership\n");
+    expect(standby.port, "GET /readyz HTTP/1.1\r\n" CLOSE, "HTTP/1.1 503 ", "not ready: campaigning for leadership\n");
     end(&leader);
     await_page(&standby, "/readyz", " 200 OK");
     end(&standby);

@@ -78,7 +78,7 @@ static void assert_was_blocked(int fd) {
         len += (size_t)got;
     text[len] = '\0';
     assert_in_range(len, 1, 4096);
-    assert_null(strstr(text, "the time is over"));
+    assert_null(strstr(text, "time limit reached"));
 }
 
 static void test_the_time_is_over(void **state) {

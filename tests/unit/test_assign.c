@@ -644,7 +644,7 @@ static void test_arguments(void **state) {
     assert_int_equal(a.budget, 1000);
     assert_int_equal(a.grace_s, 30);
     static const char *const wrong[][2] = {
-        {"tolerance", "'tolerance': tolerance is a whole number from 0 to 100"},
+        {"tolerance", "'tolerance': tolerance must be a whole number from 0 to 100"},
         {"tolerance=101", "from 0 to 100"},
         {"tolerance=-1", "from 0 to 100"},
         {"tolerance=20%", "'tolerance=20%'"},
@@ -652,7 +652,7 @@ static void test_arguments(void **state) {
         {"grace=", "from 0 to 86400"},
         {"grace=99999999999999999999", "from 0 to 86400"},
         {"grace=1 grace=1", "grace is given twice"},
-        {"speed=1", "'speed=1' is unknown; it takes tolerance=percent"},
+        {"speed=1", "'speed=1' is unknown; expected tolerance=percent"},
         {"graces=1", "is unknown"},
         {"=1", "is unknown"},
     };

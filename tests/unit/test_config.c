@@ -188,9 +188,9 @@ static void test_bytes_that_are_no_text(void **state) {
     settings s;
     write_file("name = a\0b\n\nprefix = /a\0\r\n\0", 27); /* inside, at the end, and alone */
     assert_int_equal(load(&s, LIST("--config", path), NULL), EXIT_CONFIG);
-    assert_non_null(strstr(problems, ":1: a NUL byte"));
-    assert_non_null(strstr(problems, ":3: a NUL byte"));
-    assert_non_null(strstr(problems, ":4: a NUL byte"));
+    assert_non_null(strstr(problems, ":1: the line contains a NUL byte"));
+    assert_non_null(strstr(problems, ":3: the line contains a NUL byte"));
+    assert_non_null(strstr(problems, ":4: the line contains a NUL byte"));
     settings_fini(&s);
 }
 
@@ -263,7 +263,7 @@ static void test_what_no_line_can_say_is_printed_as_a_comment(void **state) {
         assert_int_equal(load(&s, LIST(flag), NULL), EXIT_DONE);
         char *text = print(settings_print_effective, &s);
         assert_non_null(strstr(text, "\n# prefix ="));
-        assert_non_null(strstr(text, "  (no line of a file can say this)  ; flag\n"));
+        assert_non_null(strstr(text, "  (cannot be written in a config file)  ; flag\n"));
         assert_int_equal(load_file(&again, text), EXIT_DONE);
         assert_string_equal(problems, "");
         assert_string_equal(ew_options_text(again.options, "prefix"), "");
@@ -278,7 +278,7 @@ static void test_a_password_stays_a_secret(void **state) {
     (void)state;
     settings s;
     assert_int_equal(load(&s, LIST("--user=app", "--password=hush"), NULL), EXIT_USAGE);
-    assert_non_null(strstr(problems, "--password: everybody may look at a command line"));
+    assert_non_null(strstr(problems, "--password: other users can read the command line"));
     assert_null(strstr(problems, "hush"));
     settings_fini(&s);
     static char *const mistyped[] = {"--passw=hush", "--Password=hush", "--passwd=hush"};

@@ -24,8 +24,7 @@ static void expect(bool alive, bool ready, const char *reason, ew_worker_stats s
 static void test_ready(void **state) {
     (void)state;
     expect(true, true, "", STATS(.ready = true, .progress_age_ms = 5000, .tick_running_ms = 3), NULL);
-    expect(true, true, "waiting for the outcome of a transaction for 2 s", STATS(.ready = true, .txn_waiting_ms = 2999),
-           NULL);
+    expect(true, true, "transaction outcome pending for 2 s", STATS(.ready = true, .txn_waiting_ms = 2999), NULL);
     expect(true, true, "", STATS(.ready = true, .txn_waiting_ms = 1000), NULL);
 }
 
@@ -34,19 +33,18 @@ static void test_alive_and_not_ready(void **state) {
     (void)state;
     expect(true, false, "not connected to etcd", STATS(.progress_age_ms = 10), NULL);
     expect(true, false, "the prefix is not loaded yet", (ew_worker_stats){0}, NULL);
-    expect(true, false, "standing for election", (ew_worker_stats){0}, "standing for election");
-    expect(true, false,
-           "not connected to etcd; waiting for the outcome of a transaction for 90 s: etcd is out of space",
+    expect(true, false, "campaigning for leadership", (ew_worker_stats){0}, "campaigning for leadership");
+    expect(true, false, "not connected to etcd; transaction outcome pending for 90 s: etcd is out of space",
            STATS(.txn_waiting_ms = 90000, .no_space = true), NULL);
 }
 
 static void test_stuck(void **state) {
     (void)state;
-    expect(false, false, "tick 12 runs for 34 s",
+    expect(false, false, "tick 12 has been running for 34 s",
            STATS(.ready = true, .ticks = 11, .tick_running_ms = 34500, .progress_age_ms = 34500,
                  .slowest_thread = "reactor"),
            NULL);
-    expect(false, false, "the committer's thread has not come round for 36 s",
+    expect(false, false, "the committer's thread has made no progress for 36 s",
            STATS(.ready = true, .progress_age_ms = 36000, .slowest_thread = "committer"), NULL);
 }
 
@@ -55,7 +53,8 @@ static void test_bounds(void **state) {
     (void)state;
     expect(true, true, "", STATS(.ready = true, .tick_running_ms = LIVENESS_MS), NULL);
     expect(true, true, "", STATS(.ready = true, .progress_age_ms = LIVENESS_MS + 5000), NULL);
-    expect(false, false, "tick 1 runs for 30 s", STATS(.ready = true, .tick_running_ms = LIVENESS_MS + 1), NULL);
+    expect(false, false, "tick 1 has been running for 30 s", STATS(.ready = true, .tick_running_ms = LIVENESS_MS + 1),
+           NULL);
 }
 
 int main(void) {
