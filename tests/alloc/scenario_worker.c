@@ -1,8 +1,8 @@
 /* The worker: loads in pages, follows, ticks, commits, conflicts, takes submits, finishes; by itself, in a session and
  * as an elected leader, with an audit, and over a connection that breaks. */
 #include "alloc/scenario.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
-#include "lib/wire.h"
 
 #include <nng/protocol/reqrep0/req.h>
 #include <stdatomic.h>
@@ -197,31 +197,31 @@ static void put_fragments(void) {
 
 /* Answers and events break off, which leaves outcomes to be found out; then history is compacted while the worker is
  * cut off; and then there is much to follow. */
-static void trouble(wire *line, unsigned beat) {
+static void trouble(fault_proxy *proxy, unsigned beat) {
     enum { EVERY = 16, TEARS = 4, CUT = TEARS, CUT_AGAIN = CUT + 6, END = CUT_AGAIN + 1 };
     unsigned step = beat / EVERY;
     if (beat % EVERY != 1 || step > END)
         return;
     if (step < TEARS) {
-        wire_tear(line, step % 2 == 0 ? WIRE_DOWN : WIRE_UP);
+        fault_proxy_tear(proxy, step % 2 == 0 ? FAULT_PROXY_DOWN : FAULT_PROXY_UP);
     } else if (step == CUT) {
-        wire_cut(line);
+        fault_proxy_cut(proxy);
         BY_HAND(hand_put("/work/page/1", "changed"));
         hand_compact(BY_HAND(hand_put("/work/page/2", "changed")));
     } else if (step == CUT_AGAIN) {
-        wire_cut(line);
+        fault_proxy_cut(proxy);
         put_fragments();
     } else {
-        wire_mend(line);
+        fault_proxy_mend(proxy);
     }
 }
 
 /* Somebody else writes what the worker writes. */
-static void disturb(crewman *c, bool submits, wire *line) {
+static void disturb(crewman *c, bool submits, fault_proxy *proxy) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
-        if (line != NULL)
-            trouble(line, n);
+        if (proxy != NULL)
+            trouble(proxy, n);
         if (n % 3 == 0)
             BY_HAND(hand_put(CONTENDED, "5"));
         if (submits && n % SUBMIT_EVERY == 1)
@@ -287,7 +287,7 @@ static int64_t number_at(const char *key) {
 }
 
 /* To its end, which is success or an error. */
-static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wire *line) {
+static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fault_proxy *proxy) {
     crewman c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
     int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
@@ -297,7 +297,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wir
         return status;
     if (pthread_create(&joiner, NULL, join, &c) != 0)
         process_die("no thread");
-    disturb(&c, submits, line);
+    disturb(&c, submits, proxy);
     pthread_join(joiner, NULL);
     ew_worker_destroy(c.worker);
     check_account(&c.made, number_at(TOTAL) - total, "groups");
@@ -317,16 +317,16 @@ static void set_much(ew_options *o) {
 static void live_well(const bonds *b, unsigned ticks, bool submits, bool troubled) {
     for (int i = 0; i < 2; i++) {
         ew_options *o = alloc_options_worker(submits);
-        wire *line = troubled ? wire_open(alloc_address()) : NULL;
+        fault_proxy *proxy = troubled ? fault_proxy_open(alloc_address()) : NULL;
         if (troubled) {
-            TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+            TRY(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
             TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
         }
         if (b->session != NULL)
             set_much(o);
-        int status = live(b, o, ticks, submits, line);
+        int status = live(b, o, ticks, submits, proxy);
         ew_options_free(o);
-        wire_close(line);
+        fault_proxy_close(proxy);
         if (status == EW_OK)
             return;
         if (i > 0)

@@ -30,7 +30,7 @@ static char *endpoints_of(const world *w, const crewman *c) {
     char list[128] = "";
     for (int i = 0; i < w->nodes; i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? "," : "", wire_endpoint(c->wires[i]));
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? "," : "", fault_proxy_endpoint(c->proxies[i]));
     }
     return word("endpoints", list);
 }
@@ -82,7 +82,7 @@ void crew_open(world *w) {
         *c = (crewman){.id = {.worker = i}, .control = control_open(w->directory, i), .ledger = -1};
         memset(c->control, 0, sizeof *c->control);
         for (int n = 0; n < w->nodes; n++)
-            c->wires[n] = wire_open(w->node[n]->endpoint);
+            c->proxies[n] = fault_proxy_open(w->node[n]->endpoint);
         launch(w, i);
     }
 }
@@ -93,7 +93,7 @@ void crew_close(world *w) {
         if (c->pid > 0)
             process_end(c->pid, SIGKILL);
         for (int n = 0; n < w->nodes; n++)
-            wire_close(c->wires[n]);
+            fault_proxy_close(c->proxies[n]);
         control_close(c->control);
         if (c->ledger >= 0)
             close(c->ledger);

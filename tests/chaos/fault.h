@@ -45,8 +45,8 @@ typedef struct fault {
     void (*after)(world *w);
 } fault;
 
-extern const fault faults_of_members[], faults_of_wires[], faults_of_time[], faults_of_workers[], faults_of_users[],
-    faults_of_clients[], faults_of_history[], faults_of_tests[]; /* ended by one without a name */
+extern const fault faults_of_members[], faults_of_connections[], faults_of_time[], faults_of_workers[],
+    faults_of_users[], faults_of_clients[], faults_of_history[], faults_of_tests[]; /* ended by one without a name */
 
 /* Whether the run of which the record tells the end may have ended so; `newest` of the round, NULL before the first. */
 bool fault_may_end(injection *newest, const record *end);
@@ -55,9 +55,9 @@ bool fault_may_end(injection *newest, const record *end);
 void fault_healed(injection *i); /* the time is now */
 void fault_missed(injection *i, const char *format, ...) __attribute__((format(printf, 2, 3)));
 unsigned fault_one_worker(injection *i); /* picks it, and answers its number */
-void fault_mend_wires(world *w);
-void fault_each_wire(injection *i, int node, void (*order)(wire *, int), int argument); /* -1: all nodes */
-wire_counts fault_counts(const injection *i);                                           /* of the targets' wires */
+void fault_mend_proxies(world *w);
+void fault_each_proxy(injection *i, int node, void (*order)(fault_proxy *, int), int argument); /* -1: all nodes */
+fault_proxy_counts fault_counts(const injection *i);         /* of the targets' fault proxies */
 void fault_slow_tick(injection *i, unsigned worker, int ms); /* one or two that take so long, to their end */
 void fault_await_traffic(injection *i, int node);            /* until the targets have work under way with that one */
 void fault_await_detour(injection *i); /* waits until the targets work in spite of one silent member */

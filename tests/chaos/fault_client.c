@@ -27,7 +27,7 @@ static bool has_gone_on(world *w, void *arg) {
     return submitters_least(p->clients) >= p->least;
 }
 
-/* Until every client has got two replies more: one to what was under way, and one to what it has asked since. */
+/* Until every client has got two replies more: one to what was under direction, and one to what it has asked since. */
 static void await_replies(injection *i, progress *p) {
     p->least = submitters_least(p->clients) + 2;
     if (!world_until(i->w, has_gone_on, p, EFFECT_LIMIT_MS))
@@ -62,8 +62,8 @@ static void linger(injection *i) {
     world_linger(i->w, SUBMITTERS_RESEND_MS + (i->brief ? 500 : world_between(i->w, 200, 1500)));
 }
 
-static void swallow(wire *w, int way) {
-    wire_swallow(w, (wire_way)way);
+static void swallow(fault_proxy *proxy, int direction) {
+    fault_proxy_swallow(proxy, (fault_proxy_direction)direction);
 }
 
 static void freeze(injection *i, progress *p) {
@@ -94,9 +94,9 @@ static void submit_resent(injection *i) {
     await_replies(i, &p);
     repeats before = look(w);
     freeze(i, &p);
-    fault_each_wire(i, -1, swallow, WIRE_DOWN);
+    fault_each_proxy(i, -1, swallow, FAULT_PROXY_DOWN);
     linger(i);
-    fault_mend_wires(w);
+    fault_mend_proxies(w);
     fault_healed(i);
     await_replies(i, &p);
     if (!was_resent_since(w, &before))

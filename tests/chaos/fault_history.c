@@ -5,14 +5,14 @@
 
 enum { LOST_MS = 700, OUTCOMES_MS = 300, PASS_LIMIT_MS = 20000 };
 
-static void cut(wire *w, int unused) {
+static void cut(fault_proxy *proxy, int unused) {
     (void)unused;
-    wire_cut(w);
+    fault_proxy_cut(proxy);
 }
 
 /* Nobody writes any more, and what was answered has been reported. */
 static void cut_off(injection *i) {
-    fault_each_wire(i, -1, cut, 0);
+    fault_each_proxy(i, -1, cut, 0);
     world_linger(i->w, OUTCOMES_MS);
 }
 
@@ -64,7 +64,7 @@ static bool has_passed(world *w, void *arg) {
 static void pass_by_worker(injection *i, int64_t revision) {
     const crewman *c = &i->w->crew[world_roll(i->w, WORKERS)];
     for (int k = 0; k < i->w->nodes; k++)
-        wire_mend(c->wires[k]);
+        fault_proxy_mend(c->proxies[k]);
     if (!world_until(i->w, has_passed, &revision, PASS_LIMIT_MS))
         fault_missed(i, "one worker did not pass the old revision");
 }
@@ -107,7 +107,7 @@ static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_
         pass_by_hand(w, revision);
     else if (how == 1)
         pass_by_worker(i, revision);
-    fault_mend_wires(w);
+    fault_mend_proxies(w);
     fault_healed(i);
     if (!world_until(w, all_found_out, &before, EFFECT_LIMIT_MS))
         world_problem(w, "a worker does not notice that etcd was restored");

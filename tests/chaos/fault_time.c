@@ -3,25 +3,25 @@
 
 #include <stdio.h>
 
-static void cut(wire *w, int unused) {
+static void cut(fault_proxy *proxy, int unused) {
     (void)unused;
-    wire_cut(w);
+    fault_proxy_cut(proxy);
 }
 
-static void hold(wire *w, int way) {
-    wire_hold(w, (wire_way)way);
+static void hold(fault_proxy *proxy, int direction) {
+    fault_proxy_hold(proxy, (fault_proxy_direction)direction);
 }
 
-static void keep(wire *w, int way) {
-    wire_keep(w, (wire_way)way);
+static void keep(fault_proxy *proxy, int direction) {
+    fault_proxy_keep(proxy, (fault_proxy_direction)direction);
 }
 
-static void deliver(wire *w, int way) {
-    wire_deliver(w, (wire_way)way);
+static void deliver(fault_proxy *proxy, int direction) {
+    fault_proxy_deliver(proxy, (fault_proxy_direction)direction);
 }
 
-static void swallow(wire *w, int way) {
-    wire_swallow(w, (wire_way)way);
+static void swallow(fault_proxy *proxy, int direction) {
+    fault_proxy_swallow(proxy, (fault_proxy_direction)direction);
 }
 
 /* ---- answers ---- */
@@ -55,12 +55,12 @@ static bool is_resolved(world *w, void *arg) {
 static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms, bool must_delete) {
     quiet resolved = {.worker = worker, .groups = i->w->crew[worker].control->resolved};
     quiet q = {.worker = worker, .since_us = ledger_now_us()};
-    fault_each_wire(i, -1, swallow, WIRE_DOWN);
+    fault_each_proxy(i, -1, swallow, FAULT_PROXY_DOWN);
     world_until(i->w, is_quiet, &q, EFFECT_LIMIT_MS);
     uint64_t deletions = recorder_deletions(i->w->recorder, worker);
     world_linger(i->w, meanwhile_ms);
     bool deleted = recorder_deletions(i->w->recorder, worker) > deletions;
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
     bool hit = world_until(i->w, is_resolved, &resolved, 100); /* the worker tells every few milliseconds */
@@ -102,15 +102,15 @@ static bool is_decided(world *w, void *arg) {
     return c->undecided == 0;
 }
 
-/* Until a transaction of the worker is on its way to the member. If none goes there before the wire is noticed to be
+/* Until a transaction of the worker is on its way to the member. If none goes there before the fault proxy is noticed to be
  * silent, none will. */
 static bool hold_one(injection *i, crewman *c, int node) {
     enum { UNNOTICED_MS = 8000, ATTEMPTS = 5 };
     for (int n = 0; n < ATTEMPTS; n++) {
-        fault_each_wire(i, node, hold, WIRE_UP);
+        fault_each_proxy(i, node, hold, FAULT_PROXY_UP);
         if (world_until(i->w, is_stuck, c, UNNOTICED_MS))
             return true;
-        fault_mend_wires(i->w);
+        fault_mend_proxies(i->w);
         world_linger(i->w, 2000); /* for the connection to be made again */
     }
     return false;
@@ -118,7 +118,7 @@ static bool hold_one(injection *i, crewman *c, int node) {
 
 /* A transaction waits on its way to one member. The worker finds out what became of it through another one, and then
  * the copy arrives, in the long tick that follows: too late to be applied, whatever happened in between. Others free
- * and take seats, so that what it compares may well hold again; only the receipt, or its fence, is in the way. */
+ * and take seats, so that what it compares may well hold again; only the receipt, or its fence, is in the direction. */
 static void late_copy(injection *i) {
     enum { TICK_MS = 2000 };
     unsigned worker = fault_one_worker(i);
@@ -130,16 +130,16 @@ static void late_copy(injection *i) {
     c->control->seats_only = true;
     c->control->slow_ms = TICK_MS;
     bool stuck = hold_one(i, c, node);
-    fault_each_wire(i, node, keep, WIRE_UP);
+    fault_each_proxy(i, node, keep, FAULT_PROXY_UP);
     bool decided = world_until(i->w, is_decided, c, EFFECT_LIMIT_MS);
     world_linger(i->w, world_between(i->w, 0, TICK_MS / 2));
-    uint64_t passed = wire_count(c->wires[node]).passed[0];
-    fault_each_wire(i, node, deliver, WIRE_UP);
+    uint64_t passed = fault_proxy_count(c->proxies[node]).passed[0];
+    fault_each_proxy(i, node, deliver, FAULT_PROXY_UP);
     world_linger(i->w, 300); /* for etcd to take it, while its connection lives */
-    bool delivered = wire_count(c->wires[node]).passed[0] > passed;
+    bool delivered = fault_proxy_count(c->proxies[node]).passed[0] > passed;
     c->control->seats_only = false;
     c->control->slow_ms = 0;
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     if (!stuck || !decided || !delivered || fault_counts(i).held[0] == held)
         fault_missed(i, stuck ? "nothing was late" : "no transaction was on its way");
@@ -161,13 +161,13 @@ static void compacted(injection *i) {
     unsigned run = i->w->crew[worker].id.run;
     quiet loaded = {.worker = worker, .groups = i->w->crew[worker].control->snapshots};
     ew_error err = {0};
-    fault_each_wire(i, -1, cut, 0);
+    fault_each_proxy(i, -1, cut, 0);
     int64_t ahead = recorder_revision(i->w->recorder) + 20;
     if (!world_until(i->w, is_ahead, &ahead, EFFECT_LIMIT_MS))
         fault_missed(i, "the others did no work");
     else if (ew_client_compact(i->w->client, ahead, true, &err) != EW_OK)
         fault_missed(i, "no compaction: %s", err.detail);
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->crew[worker].id.run == run)
         fault_missed(i, "the worker did not load again");
@@ -180,7 +180,7 @@ static void backlog(injection *i) {
     unsigned run = i->w->crew[worker].id.run;
     uint64_t snapshots = i->w->crew[worker].control->snapshots;
     ew_error err = {0};
-    fault_each_wire(i, -1, cut, 0);
+    fault_each_proxy(i, -1, cut, 0);
     for (int n = 0; n < REVISIONS; n++) {
         char key[96];
         snprintf(key, sizeof key, "%s/noise/%d", i->w->prefix, n % 10);
@@ -189,12 +189,12 @@ static void backlog(injection *i) {
         if (n % 20 == 0)
             world_linger(i->w, 0);
     }
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     /* It comes slowly, and breaks off somewhere. */
-    fault_each_wire(i, -1, wire_throttle, 150000);
+    fault_each_proxy(i, -1, fault_proxy_throttle, 150000);
     world_linger(i->w, world_between(i->w, 300, 1500));
-    fault_each_wire(i, -1, cut, 0);
-    fault_mend_wires(i->w);
+    fault_each_proxy(i, -1, cut, 0);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
     if (i->w->crew[worker].id.run != run || i->w->crew[worker].control->snapshots != snapshots)

@@ -42,7 +42,7 @@ static void usage(FILE *out) {
 }
 
 static const fault *const lists[] = {
-    faults_of_members, faults_of_history, faults_of_wires,   faults_of_time,
+    faults_of_members, faults_of_history, faults_of_connections, faults_of_time,
     faults_of_workers, faults_of_users,   faults_of_clients,
 #ifdef EW_BUGS
     faults_of_tests,

@@ -1,5 +1,5 @@
 /* Where the faults happen: etcd on one node or three, three workers in processes of their own, and between each worker
- * and each node a wire. The harness's own connections go past the wires.
+ * and each node a fault proxy. The harness's own connections go past the fault proxies.
  *
  * Everything here belongs to the main thread. Waiting is always world_until, which meanwhile reads the ledgers and, as
  * a supervisor would, starts workers again that have ended. */
@@ -8,13 +8,13 @@
 
 #include "chaos/recorder.h"
 #include "lib/etcd_server.h"
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 enum { NODES_MAX = ETCD_CLUSTER_NODES, ALL_WORKERS = (1 << WORKERS) - 1, EXTRA_MAX = 8 };
 
 /* A worker, over all of its runs. */
 typedef struct crewman {
-    wire *wires[NODES_MAX];
+    fault_proxy *proxies[NODES_MAX];
     control *control;
     pid_t pid;   /* 0: none */
     group_id id; /* of the run */
@@ -70,7 +70,7 @@ void world_close(world *w);
 #define WORLD_PASSWORD "secret"
 #define WORLD_TTL_S    "10" /* of the workers' sessions, but for faults with an option of their own */
 
-/* For clients that go past the wires. */
+/* For clients that go past the fault proxies. */
 ew_options *world_options(const world *w);
 
 /* Begins a round: a prefix of its own, the recorder, and the workers with these further options. */

@@ -2,8 +2,8 @@
 #include "etcd/blocking.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
+#include "lib/fault_proxy.h"
 #include "lib/scripted.h"
-#include "lib/wire.h"
 
 #include <grpc/status.h>
 
@@ -42,25 +42,25 @@ static int get(ew_client *c, bool serializable) {
 /* Calls, watches and keepalives have a connection each, which is made when it is first needed. */
 static void test_one_connection_of_each_kind(void **state) {
     (void)state;
-    wire *line = wire_open(server->address);
-    ew_client *c = open_client_at(wire_endpoint(line), "", 10000);
+    fault_proxy *proxy = fault_proxy_open(server->address);
+    ew_client *c = open_client_at(fault_proxy_endpoint(proxy), "", 10000);
     ew_watch *first, *second;
     int64_t lease = 0;
-    assert_int_equal(wire_count(line).made, 0);
+    assert_int_equal(fault_proxy_count(proxy).made, 0);
     must(put(c));
     must(get(c, false));
     must(ew_client_lease_grant(c, 10, &lease, NULL, &err));
-    assert_int_equal(wire_count(line).made, 1);
+    assert_int_equal(fault_proxy_count(proxy).made, 1);
     must(ew_watch_open(&first, c, ew_keys_one(EW_STR("/a")), NULL, &err));
     must(ew_watch_open(&second, c, ew_keys_one(EW_STR("/b")), NULL, &err));
-    assert_int_equal(wire_count(line).made, 2);
+    assert_int_equal(fault_proxy_count(proxy).made, 2);
     must(ew_client_lease_keepalive(c, lease, NULL, &err));
     must(ew_client_lease_keepalive(c, lease, NULL, &err));
-    assert_int_equal(wire_count(line).made, 3);
+    assert_int_equal(fault_proxy_count(proxy).made, 3);
     ew_watch_close(first);
     ew_watch_close(second);
     ew_client_close(c);
-    wire_close(line);
+    fault_proxy_close(proxy);
 }
 
 /* etcd breaks the connection of who pings more often than every 5 s, after two of them: an idle watch with the smallest
@@ -68,27 +68,27 @@ static void test_one_connection_of_each_kind(void **state) {
 static void test_pings_are_within_etcds_limits(void **state) {
     (void)state;
     enum { IDLE_MS = 30000 }; /* five pings */
-    wire *line = wire_open(server->address);
+    fault_proxy *proxy = fault_proxy_open(server->address);
     ew_options *o = ew_options_new();
     ew_client *c, *other = etcd_server_client(server);
     ew_watch *w;
     ew_watch_batch b;
-    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    must(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
     assert_int_equal(ew_options_set_int(o, "keepalive_time_ms", 5499, &err), EW_ERR_INVALID);
     must(ew_options_set_int(o, "keepalive_time_ms", 5500, &err));
     must(ew_client_open(&c, o, &err));
     ew_options_free(o);
     must(ew_watch_open(&w, c, ew_keys_one(EW_STR("/a")), NULL, &err));
-    uint64_t up = wire_count(line).passed[0];
+    uint64_t up = fault_proxy_count(proxy).passed[0];
     assert_int_equal(ew_watch_next(w, IDLE_MS, &b, &err), EW_ERR_TIMEOUT);
-    assert_true(wire_count(line).passed[0] >= up + 4 * 17); /* there were pings, which are 17 bytes */
+    assert_true(fault_proxy_count(proxy).passed[0] >= up + 4 * 17); /* there were pings, which are 17 bytes */
     must(put(other));
     must(ew_watch_next(w, 30000, &b, &err));
-    assert_int_equal(wire_count(line).made, 1);
+    assert_int_equal(fault_proxy_count(proxy).made, 1);
     ew_watch_close(w);
     ew_client_close(c);
     ew_client_close(other);
-    wire_close(line);
+    fault_proxy_close(proxy);
 }
 
 /* A member that has lost its leader says so at once to what needs one, as etcd does to `hasleader`; the others do the

@@ -2,7 +2,7 @@
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -75,28 +75,28 @@ static void test_silent_etcd(void **state) {
 static void test_half_open(void **state) {
     (void)state;
     etcd_server *server = etcd_server_start(NULL);
-    wire *line = wire_open(server->address);
-    ew_client *c = open_client(wire_endpoint(line), 10000), *direct = open_client(server->endpoint, 10000);
+    fault_proxy *proxy = fault_proxy_open(server->address);
+    ew_client *c = open_client(fault_proxy_endpoint(proxy), 10000), *direct = open_client(server->endpoint, 10000);
     ew_watch *w;
     ew_watch_batch b;
     must(put(c, "/a"));
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/half")), NULL, &err));
-    wire_swallow(line, WIRE_BOTH);
+    fault_proxy_swallow(proxy, FAULT_PROXY_BOTH);
     must(put(direct, "/half"));
-    uint64_t made = wire_count(line).made;
+    uint64_t made = fault_proxy_count(proxy).made;
     int64_t start_ms = etcd_now_ms();
-    while (wire_count(line).made == made) {
+    while (fault_proxy_count(proxy).made == made) {
         assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
         assert_true(etcd_now_ms() < start_ms + 15000);
     }
-    wire_mend(line);
+    fault_proxy_mend(proxy);
     must(ew_watch_next(w, 30000, &b, &err));
     assert_int_equal(b.count, 1);
     must(put(c, "/a"));
     ew_watch_close(w);
     ew_client_close(direct);
     ew_client_close(c);
-    wire_close(line);
+    fault_proxy_close(proxy);
     etcd_server_free(server);
 }
 

@@ -2,7 +2,7 @@
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 #include <etcdworker/log.h>
 
@@ -417,28 +417,28 @@ static void test_silence(void **state) {
 }
 
 /* A message that takes longer than the silence that is allowed comes all the same. */
-static void test_a_large_message_on_a_slow_wire(void **state) {
+static void test_a_large_message_on_a_slow_connection(void **state) {
     (void)state;
     enum { VALUE = 1000000 };
     char *value = calloc(1, VALUE);
-    wire *line = wire_open(server->address);
+    fault_proxy *proxy = fault_proxy_open(server->address);
     ew_options *o = etcd_server_options(server);
     ew_client *far;
     ew_watch *w;
-    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    must(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
     must(ew_options_set(o, "watch_silence_ms", "500", &err));
     must(ew_client_open(&far, o, &err));
     ew_options_free(o);
-    must(ew_watch_open(&w, far, ew_keys_prefix(EW_STR("/slow-wire")), NULL, &err));
-    wire_throttle(line, 400000); /* 2.5 s */
-    must(ew_client_put(client, EW_STR("/slow-wire"), (ew_slice){value, VALUE}, NULL, NULL, &err));
+    must(ew_watch_open(&w, far, ew_keys_prefix(EW_STR("/slow-connection")), NULL, &err));
+    fault_proxy_throttle(proxy, 400000); /* 2.5 s */
+    must(ew_client_put(client, EW_STR("/slow-connection"), (ew_slice){value, VALUE}, NULL, NULL, &err));
     ew_watch_batch b = next(w);
     assert_int_equal(b.count, 1);
     assert_int_equal(b.events[0].kv.value.len, VALUE);
     ew_watch_close(w);
     ew_client_close(far);
-    wire_close(line);
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-wire")), false, NULL, &err));
+    fault_proxy_close(proxy);
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-connection")), false, NULL, &err));
     free(value);
 }
 
@@ -501,11 +501,11 @@ static void test_refused(void **state) {
 
 /* ---- another history ---- */
 
-/* Its own etcd and wire, whose client has watched up to `*seen`; then etcd is restored from what it was before. */
+/* Its own etcd and fault proxy, whose client has watched up to `*seen`; then etcd is restored from what it was before. */
 typedef struct restored {
     etcd_server *server;
-    ew_client *client, *past; /* over the wire, and past it */
-    wire *wire;
+    ew_client *client, *past; /* over the fault proxy, and past it */
+    fault_proxy *proxy;
     ew_watch *watch;
     int64_t seen;
 } restored;
@@ -522,8 +522,8 @@ static void restore(restored *r) {
     char path[192];
     *r = (restored){.server = etcd_server_start(NULL)};
     snprintf(path, sizeof path, "%s/saved", r->server->dir);
-    r->wire = wire_open(r->server->address);
-    r->client = open_client_at(wire_endpoint(r->wire), "", 10000);
+    r->proxy = fault_proxy_open(r->server->address);
+    r->client = open_client_at(fault_proxy_endpoint(r->proxy), "", 10000);
     r->past = etcd_server_client(r->server);
     put_past(r, "/h/before");
     must(ew_watch_open(&r->watch, r->client, ew_keys_prefix(EW_STR("/h/")), NULL, &err));
@@ -532,7 +532,7 @@ static void restore(restored *r) {
         r->seen = put_past(r, "/h/phantom");
     while (next(r->watch).revision < r->seen)
         continue;
-    wire_cut(r->wire);
+    fault_proxy_cut(r->proxy);
     ew_client_close(r->past);
     etcd_server_kill(r->server);
     etcd_server_restore(r->server, path);
@@ -552,7 +552,7 @@ static void ends_fallen(restored *r) {
     ew_watch_close(r->watch);
     ew_client_close(r->client);
     ew_client_close(r->past);
-    wire_close(r->wire);
+    fault_proxy_close(r->proxy);
     etcd_server_free(r->server);
 }
 
@@ -560,7 +560,7 @@ static void test_the_revision_fell(void **state) {
     (void)state;
     restored r;
     restore(&r);
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     ends_fallen(&r);
 }
 
@@ -570,7 +570,7 @@ static void test_the_history_was_rewritten(void **state) {
     restore(&r);
     while (put_past(&r, "/h/other") <= r.seen)
         continue;
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     ends_fallen(&r);
 }
 
@@ -580,12 +580,12 @@ static void test_closed_while_asking(void **state) {
     restored r;
     ew_watch_batch b;
     restore(&r);
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     assert_int_equal(ew_watch_next(r.watch, 20, &b, &err), EW_ERR_TIMEOUT);
     ew_watch_close(r.watch);
     ew_client_close(r.client);
     ew_client_close(r.past);
-    wire_close(r.wire);
+    fault_proxy_close(r.proxy);
     etcd_server_free(r.server);
 }
 
@@ -606,7 +606,7 @@ int main(void) {
         cmocka_unit_test(test_slow_user),
         cmocka_unit_test(test_a_backlog_larger_than_memory),
         cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_a_large_message_on_a_slow_wire),
+        cmocka_unit_test(test_a_large_message_on_a_slow_connection),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_the_revision_fell),

@@ -1,8 +1,8 @@
 /* A worker under which etcd is restored from an older state, by the same names and token, and so under the same cluster
  * id (SEMANTICS 14): what it saw of the lost history vanishes, what others wrote since is there, and it goes on. Its
- * wire is cut until others have passed the old revision, or not, as each test wants. */
+ * fault proxy is cut until others have passed the old revision, or not, as each test wants. */
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,9 +10,9 @@
 
 enum { PHANTOMS = 20 };
 
-static void open_history(stage *s, wire *w) {
+static void open_history(stage *s, fault_proxy *proxy) {
     stage_open(s, "/history");
-    stage_set(s, "endpoints", wire_endpoint(w));
+    stage_set(s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(s, "session_ttl_s", "60");
     s->updates = true;
 }
@@ -86,10 +86,10 @@ static void goes_on(stage *s) {
 static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
     hand_put("/history/changed", "before");
-    open_history(&s, w);
+    open_history(&s, proxy);
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_do(&s, put_own);
@@ -97,48 +97,48 @@ static void test_others_have_passed_the_old_revision(void **state) {
     put_many("/history/phantom", PHANTOMS);
     int64_t seen = hand_put("/history/changed", "after");
     stage_await_tick(&s, seen);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     restore_and_pass(seen);
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     assert_true(scene_until(is_rewritten, &s));
     goes_on(&s);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* The last event that was seen is in both histories, and what came after it is not. */
 static void test_the_last_event_is_in_both(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
-    open_history(&s, w);
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    open_history(&s, proxy);
     stage_start(&s);
     stage_await_ready(&s, true);
     int64_t seen = hand_put("/history/both", "1");
     stage_await_tick(&s, seen);
     scene_save_etcd();
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     for (int i = 0; i < 100; i++)
         hand_put("/elsewhere", "2");
     restore_and_pass(hand_revision());
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     stage_await_ready(&s, true);
     has_it_all(&s); /* nothing that was seen is lost, so it just goes on */
     assert_int_equal(stage_stats(&s).snapshots, 1);
     assert_int_equal(stage_stats(&s).histories_rewritten, 0);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
     hand_delete_prefix("/history/");
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* Nobody has written since: the revision is below what was seen. */
 static void test_the_revision_fell(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
-    open_history(&s, w);
+    open_history(&s, proxy);
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_do(&s, put_own);
@@ -153,43 +153,43 @@ static void test_the_revision_fell(void **state) {
     assert_true(scene_until(is_rewritten, &s));
     assert_true(stage_stats(&s).revision < seen);
     goes_on(&s);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* Nothing has happened since the load that could come again: the keys are compared. */
 static void test_nothing_was_seen_since_the_load(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
     scene_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     for (int i = 0; i < 50; i++)
         hand_put("/elsewhere", "3");
-    open_history(&s, w);
+    open_history(&s, proxy);
     stage_start(&s);
     stage_await_ready(&s, true);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     restore_and_pass(hand_revision());
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     assert_true(scene_until(is_rewritten, &s));
     assert_true(stage_stats(&s).audit_repairs >= PHANTOMS);
     goes_on(&s);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* Its data directory is gone, and its token the same. */
 static void wiped(bool pass) {
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     put_many("/history/phantom", PHANTOMS);
-    open_history(&s, w);
+    open_history(&s, proxy);
     stage_start(&s);
     stage_await_ready(&s, true);
     int64_t seen = hand_put("/history/kept", "1");
     stage_await_tick(&s, seen);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     scene_kill_etcd();
     scene_wipe_etcd();
@@ -197,10 +197,10 @@ static void wiped(bool pass) {
     hand_put("/history/new", "1");
     while (pass && hand_revision() <= seen)
         hand_put("/elsewhere", "1");
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     assert_true(scene_until(is_rewritten, &s));
     goes_on(&s);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 static void test_wiped(void **state) {
@@ -264,8 +264,8 @@ static void test_groups_go_on(void **state) {
     (void)state;
     counting c = {0};
     stage s;
-    wire *w = wire_open(scene_endpoint());
-    open_history(&s, w);
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    open_history(&s, proxy);
     s.every = count_on;
     s.arg = &c;
     stage_start(&s);
@@ -274,7 +274,7 @@ static void test_groups_go_on(void **state) {
         stage_await_ticks(&s, 20);
         scene_save_etcd();
         stage_await_ticks(&s, 50);
-        wire_cut(w);
+        fault_proxy_cut(proxy);
         int64_t seen = hand_revision();
         scene_kill_etcd();
         scene_restore_etcd();
@@ -283,7 +283,7 @@ static void test_groups_go_on(void **state) {
         assert_true(restored < seen);
         while (round != 2 && hand_revision() <= seen)
             hand_put("/elsewhere", "1");
-        wire_mend(w);
+        fault_proxy_mend(proxy);
         while (stage_stats(&s).histories_rewritten < (uint64_t)round)
             stage_await_ticks(&s, 1);
         stage_await_ticks(&s, 20);
@@ -302,7 +302,7 @@ static void test_groups_go_on(void **state) {
     assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
     assert_false(c.wrong);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete_prefix("/history/");
 }
 
@@ -312,7 +312,7 @@ enum { FLIPS = 60 };
 
 typedef struct flipping {
     stage stage;
-    wire *wire;
+    fault_proxy *proxy;
     _Atomic uint64_t commits;
     uint64_t before; /* the flip */
     int ended, stuck;
@@ -331,7 +331,7 @@ static int flip_count_on(stage *s, ew_tick *t) {
 
 static void flip_start(flipping *f) {
     stage_open(&f->stage, "/flips");
-    stage_set(&f->stage, "endpoints", wire_endpoint(f->wire));
+    stage_set(&f->stage, "endpoints", fault_proxy_endpoint(f->proxy));
     stage_set(&f->stage, "watch_silence_ms", "1000");
     f->stage.every = flip_count_on;
     f->stage.arg = f;
@@ -347,7 +347,7 @@ static bool flip_is_over(flipping *f) {
 
 static bool flip_is_done(void *arg) {
     flipping *f = arg;
-    return wire_count(f->wire).flipped > f->before;
+    return fault_proxy_count(f->proxy).flipped > f->before;
 }
 
 static bool flip_is_survived(void *arg) {
@@ -357,8 +357,8 @@ static bool flip_is_survived(void *arg) {
 }
 
 static void flip_one(flipping *f, unsigned at) {
-    f->before = wire_count(f->wire).flipped;
-    wire_flip(f->wire, WIRE_DOWN, at);
+    f->before = fault_proxy_count(f->proxy).flipped;
+    fault_proxy_flip(f->proxy, FAULT_PROXY_DOWN, at);
     assert_true(scene_until(flip_is_done, f));
     f->before = f->commits;
     if (!scene_until(flip_is_survived, f)) {
@@ -378,7 +378,7 @@ static void flip_one(flipping *f, unsigned at) {
  * see a value that never was, or end; it never stands still and says that it is ready. */
 static void test_bits_that_flip(void **state) {
     (void)state;
-    flipping f = {.wire = wire_open(scene_endpoint())};
+    flipping f = {.proxy = fault_proxy_open(scene_endpoint())};
     uint64_t random = 88172645463325252u;
     flip_start(&f);
     for (int i = 0; i < FLIPS; i++) {
@@ -390,7 +390,7 @@ static void test_bits_that_flip(void **state) {
     print_message("%d flips: %d ended the run, %d stuck\n", FLIPS, f.ended, f.stuck);
     assert_int_equal(f.stuck, 0);
     stage_close(&f.stage);
-    wire_close(f.wire);
+    fault_proxy_close(f.proxy);
     hand_delete_prefix("/flips/");
 }
 

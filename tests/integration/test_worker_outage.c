@@ -1,7 +1,7 @@
 /* An etcd that is away for longer than every short lease lives (SEMANTICS 14, 30, 33): the worker's own bookkeeping
  * heals, nothing is lost or done twice, and only a session that was asked for ends the run. */
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -133,25 +133,25 @@ static void test_all_leases_expired_and_history_compacted(void **state) {
     (void)state;
     stage s;
     count c;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     open_counter(&s, &c);
     stage_set(&s, "worker_id", "expired");
     stage_set(&s, "receipt_ttl_s", "5");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_start(&s);
     await_more(&s, &c, 10);
     rest(&s, &c);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     assert_true(scene_until(nothing_is_held, NULL));
     hand_put("/outage/other", "1");
     hand_compact(hand_put("/outage/other", "2"));
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     atomic_store(&c.counting, true);
     await_more(&s, &c, 10);
     assert_true(hand_get("/etcdworker/receipts/expired").present);
     assert_int_equal(stage_stats(&s).snapshots, 2);
     close_counter(&s, &c, EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 static bool owner_is_gone(void *arg) {
@@ -163,11 +163,11 @@ static bool owner_is_there(void *arg) {
     return !owner_is_gone(arg);
 }
 
-static void open_holder(stage *s, count *c, wire *w) {
+static void open_holder(stage *s, count *c, fault_proxy *proxy) {
     open_counter(s, c);
     stage_set(s, "worker_id", "held");
-    if (w != NULL)
-        stage_set(s, "endpoints", wire_endpoint(w));
+    if (proxy != NULL)
+        stage_set(s, "endpoints", fault_proxy_endpoint(proxy));
     stage_start(s);
     await_more(s, c, 3);
 }
@@ -177,20 +177,20 @@ static void test_the_hold_on_worker_id_heals(void **state) {
     (void)state;
     stage s;
     count c;
-    wire *w = wire_open(scene_endpoint());
-    open_holder(&s, &c, w);
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    open_holder(&s, &c, proxy);
     hand_kv before = hand_get("/etcdworker/receipts/held/owner");
     rest(&s, &c);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     assert_true(scene_until(owner_is_gone, NULL));
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     assert_true(scene_until(owner_is_there, NULL));
     assert_string_equal(hand_get("/etcdworker/receipts/held/owner").value, before.value);
     assert_int_not_equal(hand_get("/etcdworker/receipts/held/owner").lease, before.lease);
     atomic_store(&c.counting, true);
     await_more(&s, &c, 3);
     close_counter(&s, &c, EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* SEMANTICS 33: unless another worker has taken it meanwhile, as it may: then the one that was away ends. */
@@ -198,20 +198,20 @@ static void test_the_hold_on_worker_id_is_taken(void **state) {
     (void)state;
     stage s, other;
     count c, theirs;
-    wire *w = wire_open(scene_endpoint());
-    open_holder(&s, &c, w);
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    open_holder(&s, &c, proxy);
     rest(&s, &c);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     assert_true(scene_until(owner_is_gone, NULL));
     open_holder(&other, &theirs, NULL);
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     assert_int_equal(stage_await_end(&s), EW_ERR_FENCED);
     print_message("%s\n", s.err.detail);
     assert_non_null(strstr(s.err.detail, "worker_id"));
     assert_int_equal(stage_close(&s), EW_ERR_FENCED);
     await_more(&other, &theirs, 3);
     close_counter(&other, &theirs, EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* SEMANTICS 33: what a worker leaves that was killed: its hold for a TTL, its receipt for long. */

@@ -2,10 +2,10 @@
  *
  * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
 #include "actors.pb-c.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
 #include "lib/requester.h"
 #include "lib/submitters.h"
-#include "lib/wire.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -73,8 +73,8 @@ static void test_swallowed_answers(void **state) {
     (void)state;
     stage s;
     begin(&s);
-    wire *w = wire_open(scene_endpoint());
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_start_ready(&s);
     for (int i = 0; i < 3; i++) {
         char key[32];
@@ -83,17 +83,17 @@ static void test_swallowed_answers(void **state) {
         assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
         body b = pack_submit(put_of(key, "x"));
         repeats r = {&s, stage_stats(&s).submit_repeats};
-        wire_swallow(w, WIRE_DOWN);
+        fault_proxy_swallow(proxy, FAULT_PROXY_DOWN);
         send_body(req, b);
         assert_true(scene_until(was_resent, &r));
-        wire_mend(w);
+        fault_proxy_mend(proxy);
         ew_submit_reply reply = receive(req);
         assert_once(key, &reply);
         free(b.data);
         nng_close(req);
     }
     end(&s);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete_prefix("/again/");
 }
 

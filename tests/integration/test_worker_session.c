@@ -1,6 +1,6 @@
 /* Sessions: their end ends the run (SEMANTICS 30); fencing. */
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -161,28 +161,28 @@ static bool is_past(void *arg) {
     return scene_now_ms() >= *(int64_t *)arg;
 }
 
-/* SEMANTICS 30: without a session nothing of the kind ends the run, however long the wire is cut. */
+/* SEMANTICS 30: without a session nothing of the kind ends the run, however long the fault proxy is cut. */
 static void test_without_a_session_nothing_ends_the_run(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     stage_open(&s, "/session");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "exactly_once", "off");
     stage_set(&s, "session_ttl_s", "1");
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_await_total(&s, 1);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     int64_t until_ms = scene_now_ms() + 4000;
     assert_true(scene_until(is_past, &until_ms));
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     stage_await_ready(&s, true);
     stage_do(&s, put_plain);
     assert_int_equal(hand_get("/session/plain").version, 1);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 /* A session that is over before the start, and one that ends while the prefix is loaded. */

@@ -1,7 +1,7 @@
 /* The transactions that a worker sends (SEMANTICS 23, 25, 26, 28, 29). */
 #include "lib/etcd_server.h"
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -634,21 +634,21 @@ static void test_a_lost_answer_is_resolved(void **state) {
     verdicts v = {0};
     stage s;
     char key[] = "/lost/a";
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     stage_open(&s, "/lost");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "session_ttl_s", "60");
     s.arg = &v;
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_begin(&s, append_and_hold);
     stage_await_held(&s);
-    wire_hold(w, WIRE_DOWN);
+    fault_proxy_hold(proxy, FAULT_PROXY_DOWN);
     stage_release(&s);
     assert_true(scene_until(is_written, key));
     assert_int_equal(v.calls, 0);
-    wire_cut(w);
-    wire_mend(w);
+    fault_proxy_cut(proxy);
+    fault_proxy_mend(proxy);
     stage_await_ticks(&s, 2);
     hand_kv kv = hand_get(key);
     assert_string_equal(kv.value, "x");
@@ -659,7 +659,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     assert_int_equal(stats.txns_resolved, 1);
     assert_int_equal(stats.groups_refused, 0);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete(key);
 }
 
@@ -840,25 +840,27 @@ static void test_a_lost_receipt_is_put_again(void **state) {
 
 /* A transaction whose answer does not come, and then no receipt. */
 typedef struct ending {
-    wire_way lost;   /* WIRE_DOWN: the answer, so it was applied; WIRE_UP: the transaction itself */
+    fault_proxy_direction
+        lost;        /* FAULT_PROXY_DOWN: the answer, so it was applied; FAULT_PROXY_UP: the transaction itself */
     bool first;      /* no transaction was decided before */
     const char *key; /* of the receipt */
     stage s;
-    wire *w;
+    fault_proxy *proxy;
     verdicts v;
     uint64_t swallowed;
 } ending;
 
 static bool is_on_its_way(void *arg) {
     ending *e = arg;
-    return is_idle(&e->s) && wire_count(e->w).swallowed[0] > e->swallowed + 150; /* more than pings have */
+    return is_idle(&e->s) && fault_proxy_count(e->proxy).swallowed[0] > e->swallowed + 150; /* more than pings have */
 }
 
 /* Applied, and the connection has lost something of what etcd said since: the answer cannot come any more. Others see
  * what was written before etcd has answered who wrote it. */
 static bool is_applied_and_lost(void *arg) {
     ending *e = arg;
-    return wire_count(e->w).swallowed[1] > e->swallowed && hand_get("/ending/a").version == (e->first ? 1 : 2);
+    return fault_proxy_count(e->proxy).swallowed[1] > e->swallowed &&
+           hand_get("/ending/a").version == (e->first ? 1 : 2);
 }
 
 static int append_x_to_ending(stage *s, ew_tick *t) {
@@ -870,9 +872,9 @@ static int append_x_to_ending(stage *s, ew_tick *t) {
 static void open_ending(ending *e) {
     hand_delete("/ending/a");
     e->key = "/etcdworker/receipts/ending";
-    e->w = wire_open(scene_endpoint());
+    e->proxy = fault_proxy_open(scene_endpoint());
     stage_open(&e->s, "/ending");
-    stage_set(&e->s, "endpoints", wire_endpoint(e->w));
+    stage_set(&e->s, "endpoints", fault_proxy_endpoint(e->proxy));
     stage_set(&e->s, "worker_id", "ending");
     stage_set(&e->s, "stop_timeout_ms", "60000"); /* the end waits for the answer */
     e->s.arg = &e->v;
@@ -883,14 +885,14 @@ static void open_ending(ending *e) {
 }
 
 static void lose_answer_and_receipt(ending *e) {
-    e->swallowed = wire_count(e->w).swallowed[e->lost == WIRE_DOWN];
-    wire_swallow(e->w, e->lost);
+    e->swallowed = fault_proxy_count(e->proxy).swallowed[e->lost == FAULT_PROXY_DOWN];
+    fault_proxy_swallow(e->proxy, e->lost);
     stage_begin(&e->s, append_x_to_ending);
-    assert_true(scene_until(e->lost == WIRE_DOWN ? is_applied_and_lost : is_on_its_way, e));
+    assert_true(scene_until(e->lost == FAULT_PROXY_DOWN ? is_applied_and_lost : is_on_its_way, e));
     hand_revoke(hand_get(e->key).lease);
     assert_false(hand_get(e->key).present);
     assert_int_equal(e->v.calls, e->first ? 0 : 1);
-    wire_mend(e->w);
+    fault_proxy_mend(e->proxy);
 }
 
 /* SEMANTICS 28: the outcome is lost with the receipt, and the group is told so. It is not done again. */
@@ -905,25 +907,26 @@ static void check_unknown(ending *e) {
     assert_int_equal(e->v.calls, earlier + 1);
     assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);
     assert_int_equal(stage_close(&e->s), EW_ERR_UNKNOWN_OUTCOME);
-    wire_close(e->w);
-    assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == WIRE_DOWN));
+    fault_proxy_close(e->proxy);
+    assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == FAULT_PROXY_DOWN));
 }
 
 static void test_a_receipt_lost_with_an_applied_transaction(void **state) {
     (void)state;
-    check_unknown(&(ending){.lost = WIRE_DOWN});
+    check_unknown(&(ending){.lost = FAULT_PROXY_DOWN});
 }
 
 static void test_a_receipt_lost_in_the_first_transaction(void **state) {
     (void)state;
-    check_unknown(&(ending){.lost = WIRE_DOWN, .first = true});
-    check_unknown(&(ending){.lost = WIRE_UP, .first = true}); /* the key was absent, and is: that proves nothing */
+    check_unknown(&(ending){.lost = FAULT_PROXY_DOWN, .first = true});
+    check_unknown(
+        &(ending){.lost = FAULT_PROXY_UP, .first = true}); /* the key was absent, and is: that proves nothing */
 }
 
 /* The key is as it was before the transaction, which was therefore not applied: it is done now, once. */
 static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     (void)state;
-    ending e = {.lost = WIRE_UP};
+    ending e = {.lost = FAULT_PROXY_UP};
     open_ending(&e);
     lose_answer_and_receipt(&e);
     stage_await_ticks(&e.s, 3);
@@ -932,7 +935,7 @@ static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     assert_string_equal(hand_get("/ending/a").value, "xx");
     assert_int_equal(hand_get("/ending/a").version, 2);
     assert_int_equal(stage_close(&e.s), EW_ERR_CANCELLED);
-    wire_close(e.w);
+    fault_proxy_close(e.proxy);
 }
 
 /* ---- leases ---- */

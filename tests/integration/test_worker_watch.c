@@ -1,7 +1,7 @@
 /* What the watch must survive: a backlog, compaction while disconnected, a server that goes and comes (SEMANTICS 11,
  * 13, 14). */
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -69,13 +69,13 @@ static bool has_reconnected_more(void *arg) {
 
 /* The same with a watch that breaks meanwhile, again and again: none is read before there is room for what it says, and
  * the last goes on where the first one was. */
-static void test_backlog_behind_a_slow_reactor_and_a_broken_wire(void **state) {
+static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state) {
     (void)state;
     stage s;
     uint64_t reconnects = 0;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     stage_open(&s, "/backlog");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "session_ttl_s", "60");
     stage_set(&s, "tick_interval_ms", LONG_MS);
     stage_set(&s, "mailbox_messages", "2");
@@ -90,8 +90,8 @@ static void test_backlog_behind_a_slow_reactor_and_a_broken_wire(void **state) {
         if (i % (BACKLOG / 4) != 0)
             continue;
         reconnects = stage_stats(&s).reconnects;
-        wire_cut(w);
-        wire_mend(w);
+        fault_proxy_cut(proxy);
+        fault_proxy_mend(proxy);
         assert_true(scene_until(has_reconnected_more, &s));
     }
     stage_release(&s);
@@ -101,28 +101,28 @@ static void test_backlog_behind_a_slow_reactor_and_a_broken_wire(void **state) {
     check_numbers(&s, 0);
     assert_int_equal(stage_stats(&s).snapshots, 1);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete("/backlog/a");
 }
 
-/* Behind a wire that is cut: the watch goes on where it was. */
-static void test_backlog_behind_a_cut_wire(void **state) {
+/* Behind a fault proxy that is cut: the watch goes on where it was. */
+static void test_backlog_after_a_cut_connection(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     stage_open(&s, "/backlog");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "session_ttl_s", "60");
     s.updates = true;
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_await_total(&s, 1);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     int64_t revision = 0;
     for (int i = 0; i < BACKLOG; i++)
         revision = put_numbered(i);
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     stage_await_tick(&s, revision);
     stage_await_ready(&s, true);
     assert_int_equal(s.event_count, BACKLOG);
@@ -131,7 +131,7 @@ static void test_backlog_behind_a_cut_wire(void **state) {
     assert_int_equal(stats.snapshots, 1);
     assert_true(stats.reconnects >= 1);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete("/backlog/a");
 }
 
@@ -206,19 +206,19 @@ static bool has_two_snapshots(void *arg) {
 static void test_compaction_while_disconnected(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/compact/same", "1");
     hand_put("/compact/changed", "1");
     hand_put("/compact/vanished", "1");
     hand_put("/compact/recreated", "1");
     stage_open(&s, "/compact");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "session_ttl_s", "60");
     s.updates = true;
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_await_events(&s, 4);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     hand_put("/compact/changed", "2");
     hand_put("/compact/changed", "3");
@@ -230,7 +230,7 @@ static void test_compaction_while_disconnected(void **state) {
     hand_delete("/compact/shortlived");
     int64_t revision = hand_revision();
     hand_compact(revision);
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     stage_await_tick(&s, revision);
     assert_true(scene_until(has_two_snapshots, &s));
     stage_await_events(&s, 4 + 4); /* the snapshot is counted before the reactor hears of it */
@@ -246,7 +246,7 @@ static void test_compaction_while_disconnected(void **state) {
     stage_await_tick(&s, later);
     stage_assert_event(&s, 8, EW_EVENT_PUT, false, "/compact/same", "2");
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 static int write_own(stage *s, ew_tick *t) {
@@ -258,24 +258,24 @@ static int write_own(stage *s, ew_tick *t) {
 static void test_compaction_hides_the_counters_deletion(void **state) {
     (void)state;
     stage s;
-    wire *w = wire_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/compact/meta/ticdc-delete-etcd-key-count", "7");
     stage_open(&s, "/compact");
-    stage_set(&s, "endpoints", wire_endpoint(w));
+    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(&s, "session_ttl_s", "60");
     stage_start(&s);
     stage_await_ready(&s, true);
     stage_do(&s, write_own);
-    wire_cut(w);
+    fault_proxy_cut(proxy);
     stage_await_ready(&s, false);
     hand_delete("/compact/meta/ticdc-delete-etcd-key-count");
     hand_put("/compact/same", "3");
     hand_compact(hand_revision());
-    wire_mend(w);
+    fault_proxy_mend(proxy);
     stage_do(&s, write_own);
     assert_int_equal(hand_get("/compact/own").version, 2);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete_prefix("/compact/");
 }
 
@@ -344,15 +344,15 @@ static void fill_for_a_load(void) {
     }
 }
 
-/* A worker whose pages are so small, and whose wire is so slow, that a compaction comes long before all are there. */
-static wire *stage_on_a_slow_wire(stage *s) {
-    wire *w = wire_open(scene_endpoint());
-    wire_delay(w, 30);
+/* A worker whose pages are so small, and whose fault proxy is so slow, that a compaction comes long before all are there. */
+static fault_proxy *stage_on_a_slow_connection(stage *s) {
+    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy_delay(proxy, 30);
     stage_open(s, "/load");
-    stage_set(s, "endpoints", wire_endpoint(w));
+    stage_set(s, "endpoints", fault_proxy_endpoint(proxy));
     stage_set(s, "page_bytes", "65536");
     stage_set(s, "session_ttl_s", "60");
-    return w;
+    return proxy;
 }
 
 static int count_keys(stage *s, ew_tick *t) {
@@ -366,14 +366,14 @@ static void test_compactions_while_loading(void **state) {
     stage s;
     compactor c;
     fill_for_a_load();
-    wire *w = stage_on_a_slow_wire(&s);
+    fault_proxy *proxy = stage_on_a_slow_connection(&s);
     compactor_start(&c);
     stage_start(&s);
     stage_await_ready(&s, true);
     assert_true(compactor_end(&c) > 1);
     stage_do(&s, count_keys);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 static int sees_the_last(stage *s, ew_tick *t) {
@@ -389,8 +389,8 @@ static void test_compactions_faster_than_any_load(void **state) {
     stage s;
     compactor c;
     fill_for_a_load();
-    wire *w = stage_on_a_slow_wire(&s);
-    wire_delay(w, 300);
+    fault_proxy *proxy = stage_on_a_slow_connection(&s);
+    fault_proxy_delay(proxy, 300);
     compactor_start(&c);
     stage_start(&s);
     stage_await_ready(&s, true);
@@ -399,7 +399,7 @@ static void test_compactions_faster_than_any_load(void **state) {
     s.arg = c.last;
     stage_do(&s, sees_the_last);
     assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
+    fault_proxy_close(proxy);
 }
 
 static atomic_uint missing_said;
@@ -416,8 +416,8 @@ static void test_compactions_that_never_let_it_load(void **state) {
     (void)state;
     stage s;
     compactor c;
-    wire *w = stage_on_a_slow_wire(&s);
-    wire_delay(w, 300);
+    fault_proxy *proxy = stage_on_a_slow_connection(&s);
+    fault_proxy_delay(proxy, 300);
     stage_set(&s, "max_receive_bytes", "1048576"); /* the prefix is larger */
     stage_set(&s, "exactly_once", "off");
     stage_set(&s, "start_timeout_ms", "8000");
@@ -429,7 +429,7 @@ static void test_compactions_that_never_let_it_load(void **state) {
     assert_int_equal(missing_said, 0);
     compactor_end(&c);
     assert_int_equal(stage_close(&s), EW_ERR_COMPACTED);
-    wire_close(w);
+    fault_proxy_close(proxy);
     hand_delete_prefix("/load/");
 }
 
@@ -522,8 +522,8 @@ static void test_etcd_lost_its_data(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         scene_test(test_backlog_behind_a_slow_reactor),
-        scene_test(test_backlog_behind_a_slow_reactor_and_a_broken_wire),
-        scene_test(test_backlog_behind_a_cut_wire),
+        scene_test(test_backlog_of_a_slow_reactor_and_a_broken_connection),
+        scene_test(test_backlog_after_a_cut_connection),
         scene_test(test_a_model_that_is_left_too_far_behind),
         scene_test(test_compaction_while_disconnected),
         scene_test(test_compaction_hides_the_counters_deletion),

@@ -13,7 +13,7 @@
 enum { RELEASE_MS = 15000 };
 
 static etcd_server *server;
-static bool server_was_away; /* a test has killed or paused it, or cut the wire to it */
+static bool server_was_away; /* a test has killed or paused it, or cut the fault proxy to it */
 static unsigned names;       /* given out */
 static unsigned stages;      /* running */
 

@@ -1,9 +1,9 @@
-/* soak: workers at steady work for as long as it is told to, on a real etcd whose history is compacted, over a wire
+/* soak: workers at steady work for as long as it is told to, on a real etcd whose history is compacted, over a fault proxy
  * that breaks now and then, beside workers that live for a second. At the end every commit must have been counted once,
  * and nothing may have grown: memory, open files, threads. docs/testing.md has the figures of an hour. */
 #include "lib/etcd_server.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
-#include "lib/wire.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -160,7 +160,7 @@ typedef struct soak {
     int64_t began_ms, length_ms, cut_every_ms;
     etcd_server *etcd;
     ew_client *hand;
-    wire *wires[STEADY];
+    fault_proxy *proxies[STEADY];
     crewman steady[STEADY];
     unsigned beat;
     uint64_t short_lives, cuts, compactions;
@@ -198,13 +198,13 @@ static void live_shortly(soak *s) {
 
 static void break_and_mend(soak *s, int64_t now) {
     if (now >= s->next_cut_ms) {
-        wire_cut(s->wires[s->cuts++ % STEADY]);
+        fault_proxy_cut(s->proxies[s->cuts++ % STEADY]);
         s->next_cut_ms = now + s->cut_every_ms;
         s->mend_ms = now + 500;
     }
     if (s->mend_ms != 0 && now >= s->mend_ms) {
         for (int i = 0; i < STEADY; i++)
-            wire_mend(s->wires[i]);
+            fault_proxy_mend(s->proxies[i]);
         s->mend_ms = 0;
     }
 }
@@ -224,9 +224,9 @@ static void open_all(soak *s) {
     for (int i = 0; i < STEADY; i++) {
         char name[16];
         snprintf(name, sizeof name, "steady-%d", i);
-        s->wires[i] = wire_open(s->etcd->address);
+        s->proxies[i] = fault_proxy_open(s->etcd->address);
         s->steady[i] = (crewman){.left = -1};
-        begin(&s->steady[i], s->etcd, wire_endpoint(s->wires[i]), name);
+        begin(&s->steady[i], s->etcd, fault_proxy_endpoint(s->proxies[i]), name);
     }
     s->began_ms = now_ms();
     s->next_cut_ms = s->began_ms + 1000;
@@ -319,7 +319,7 @@ static int judge(soak *s) {
 
 static void close_all(soak *s) {
     for (int i = 0; i < STEADY; i++)
-        wire_close(s->wires[i]);
+        fault_proxy_close(s->proxies[i]);
     ew_client_close(s->hand);
     etcd_server_free(s->etcd);
 }

@@ -1,56 +1,56 @@
-/* Faults of the wires between workers and etcd. */
+/* Faults of the fault proxies between workers and etcd. */
 #include "chaos/fault.h"
 
 #include <string.h>
 
-/* Gives an order for the target's wire to one node, or to all with node -1. */
-void fault_each_wire(injection *i, int node, void (*order)(wire *, int), int argument) {
+/* Gives an order for the target's fault proxy to one node, or to all with node -1. */
+void fault_each_proxy(injection *i, int node, void (*order)(fault_proxy *, int), int argument) {
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++)
             if (node < 0 || k == node)
-                order(i->w->crew[n].wires[k], argument);
+                order(i->w->crew[n].proxies[k], argument);
 }
 
-wire_counts fault_counts(const injection *i) {
-    wire_counts sum = {0};
+fault_proxy_counts fault_counts(const injection *i) {
+    fault_proxy_counts sum = {0};
     for (unsigned n = 0; n < WORKERS; n++) {
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++) {
-            wire_counts c = wire_count(i->w->crew[n].wires[k]);
+            fault_proxy_counts c = fault_proxy_count(i->w->crew[n].proxies[k]);
             sum.made += c.made;
             sum.broken += c.broken;
             sum.torn += c.torn;
-            for (int way = 0; way < 2; way++) {
-                sum.passed[way] += c.passed[way];
-                sum.swallowed[way] += c.swallowed[way];
-                sum.held[way] += c.held[way];
-                sum.late[way] += c.late[way];
+            for (int direction = 0; direction < 2; direction++) {
+                sum.passed[direction] += c.passed[direction];
+                sum.swallowed[direction] += c.swallowed[direction];
+                sum.held[direction] += c.held[direction];
+                sum.late[direction] += c.late[direction];
             }
         }
     }
     return sum;
 }
 
-static void cut(wire *w, int unused) {
+static void cut(fault_proxy *proxy, int unused) {
     (void)unused;
-    wire_cut(w);
+    fault_proxy_cut(proxy);
 }
 
-static void hold(wire *w, int way) {
-    wire_hold(w, (wire_way)way);
+static void hold(fault_proxy *proxy, int direction) {
+    fault_proxy_hold(proxy, (fault_proxy_direction)direction);
 }
 
-static void swallow(wire *w, int way) {
-    wire_swallow(w, (wire_way)way);
+static void swallow(fault_proxy *proxy, int direction) {
+    fault_proxy_swallow(proxy, (fault_proxy_direction)direction);
 }
 
-static void tear(wire *w, int way) {
-    wire_tear(w, (wire_way)way);
+static void tear(fault_proxy *proxy, int direction) {
+    fault_proxy_tear(proxy, (fault_proxy_direction)direction);
 }
 
-void fault_mend_wires(world *w) {
+void fault_mend_proxies(world *w) {
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; k < w->nodes; k++)
-            wire_mend(w->crew[n].wires[k]);
+            fault_proxy_mend(w->crew[n].proxies[k]);
 }
 
 /* One worker, or every second time all of them. */
@@ -64,33 +64,33 @@ static void choose_targets(injection *i) {
 static void link_cut(injection *i) {
     choose_targets(i);
     uint64_t broken = fault_counts(i).broken;
-    fault_each_wire(i, -1, cut, 0);
+    fault_each_proxy(i, -1, cut, 0);
     world_linger(i->w, i->brief ? 500 : world_between(i->w, 20, 4000));
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     if (fault_counts(i).broken == broken)
         fault_missed(i, "no connection was broken");
 }
 
 /* A partition that lets one direction through. What was on its way arrives when it heals, however late. */
-static void one_way(injection *i, wire_way way) {
+static void one_way(injection *i, fault_proxy_direction direction) {
     choose_targets(i);
-    uint64_t held = fault_counts(i).held[way == WIRE_DOWN];
+    uint64_t held = fault_counts(i).held[direction == FAULT_PROXY_DOWN];
     int node = i->w->nodes > 1 && i->times % 3 == 2 ? (int)world_roll(i->w, (uint64_t)i->w->nodes) : -1;
-    fault_each_wire(i, node, hold, way);
+    fault_each_proxy(i, node, hold, direction);
     world_linger(i->w, i->brief ? 1500 : world_between(i->w, 200, 12000));
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
-    if (fault_counts(i).held[way == WIRE_DOWN] == held)
+    if (fault_counts(i).held[direction == FAULT_PROXY_DOWN] == held)
         fault_missed(i, "nothing was on its way");
 }
 
 static void one_way_up(injection *i) {
-    one_way(i, WIRE_UP);
+    one_way(i, FAULT_PROXY_UP);
 }
 
 static void one_way_down(injection *i) {
-    one_way(i, WIRE_DOWN);
+    one_way(i, FAULT_PROXY_DOWN);
 }
 
 /* ---- half-open ---- */
@@ -106,7 +106,7 @@ static bool knows(world *w, void *arg) {
 /* With one node: the worker says that it is not ready. */
 static void half_open_one(injection *i) {
     int64_t began_us = ledger_now_us();
-    fault_each_wire(i, -1, swallow, WIRE_BOTH);
+    fault_each_proxy(i, -1, swallow, FAULT_PROXY_BOTH);
     bool known = world_until(i->w, knows, i, EFFECT_LIMIT_MS);
     i->noticed_us = ledger_now_us() - began_us;
     if (!known)
@@ -160,7 +160,7 @@ static bool has_passed(world *w, void *arg) {
     const traffic *t = arg;
     for (unsigned n = 0; n < WORKERS; n++)
         if ((t->injection->targets & 1u << n) != 0 &&
-            wire_count(w->crew[n].wires[t->node]).passed[0] < t->passed[n] + BYTES)
+            fault_proxy_count(w->crew[n].proxies[t->node]).passed[0] < t->passed[n] + BYTES)
             return false;
     return true;
 }
@@ -168,23 +168,23 @@ static bool has_passed(world *w, void *arg) {
 void fault_await_traffic(injection *i, int node) {
     traffic t = {i, node, {0}};
     for (unsigned n = 0; n < WORKERS; n++)
-        t.passed[n] = wire_count(i->w->crew[n].wires[node]).passed[0];
+        t.passed[n] = fault_proxy_count(i->w->crew[n].proxies[node]).passed[0];
     if (!world_until(i->w, has_passed, &t, EFFECT_LIMIT_MS))
         fault_missed(i, "no worker works with node %d", node);
 }
 
 static void half_open(injection *i) {
     choose_targets(i);
-    wire_counts before = fault_counts(i);
+    fault_proxy_counts before = fault_counts(i);
     if (i->w->nodes == 1) {
         half_open_one(i);
     } else {
         int node = (int)world_roll(i->w, (uint64_t)i->w->nodes);
         fault_await_traffic(i, node);
-        fault_each_wire(i, node, swallow, WIRE_BOTH);
+        fault_each_proxy(i, node, swallow, FAULT_PROXY_BOTH);
         fault_await_detour(i);
     }
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     if (fault_counts(i).swallowed[0] == before.swallowed[0])
         fault_missed(i, "nothing was swallowed");
@@ -209,11 +209,11 @@ static void torn_frame(injection *i) {
     int rounds = i->brief ? 2 : world_between(i->w, 1, 5);
     for (int n = 0; n < rounds; n++) {
         t.torn++;
-        fault_each_wire(i, -1, tear, n % 2 == 0 ? WIRE_UP : WIRE_DOWN);
+        fault_each_proxy(i, -1, tear, n % 2 == 0 ? FAULT_PROXY_UP : FAULT_PROXY_DOWN);
         if (!world_until(i->w, is_torn, &t, EFFECT_LIMIT_MS))
             fault_missed(i, "nothing was torn");
     }
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
 }
 
@@ -231,31 +231,31 @@ static bool has_worked(world *w, void *arg) {
     return true;
 }
 
-static void slow_wire(injection *i, void (*order)(wire *, int), int argument) {
+static void slow_connection(injection *i, void (*order)(fault_proxy *, int), int argument) {
     i->targets = ALL_WORKERS;
     uint64_t late = fault_counts(i).late[0];
     working before;
     for (unsigned n = 0; n < WORKERS; n++)
         before.committed[n] = i->w->crew[n].committed;
-    fault_each_wire(i, -1, order, argument);
+    fault_each_proxy(i, -1, order, argument);
     world_linger(i->w, i->brief ? 2500 : world_between(i->w, 2000, 8000));
     if (!world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))
         fault_missed(i, "no work was done");
-    fault_mend_wires(i->w);
+    fault_mend_proxies(i->w);
     fault_healed(i);
     if (fault_counts(i).late[0] == late)
         fault_missed(i, "nothing was late");
 }
 
 static void latency(injection *i) {
-    slow_wire(i, wire_delay, world_between(i->w, 10, 200));
+    slow_connection(i, fault_proxy_delay, world_between(i->w, 10, 200));
 }
 
 static void throttle(injection *i) {
-    slow_wire(i, wire_throttle, world_between(i->w, 4000, 32000));
+    slow_connection(i, fault_proxy_throttle, world_between(i->w, 4000, 32000));
 }
 
-const fault faults_of_wires[] = {
+const fault faults_of_connections[] = {
     {"link-cut", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, link_cut, "connections break, and new ones too"},
     {"one-way-up", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_up, "requests wait, and arrive when it heals"},
     {"one-way-down", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_down,
@@ -263,7 +263,7 @@ const fault faults_of_wires[] = {
     {"half-open", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, half_open, "connections stay open, and nothing comes through"},
     {"torn-frame", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, torn_frame,
      "connections are reset in the middle of something"},
-    {"latency", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, latency, "10 to 200 ms each way"},
-    {"throttle", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, throttle, "4 to 32 kB a second each way"},
+    {"latency", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, latency, "10 to 200 ms each direction"},
+    {"throttle", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, throttle, "4 to 32 kB a second each direction"},
     {NULL},
 };

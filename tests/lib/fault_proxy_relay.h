@@ -1,20 +1,20 @@
-/* One connection over a wire: two sockets, and what was read from each and not yet written to the other. */
-#ifndef LIB_WIRE_RELAY_H
-#define LIB_WIRE_RELAY_H
+/* One connection over a fault proxy: two sockets, and what was read from each and not yet written to the other. */
+#ifndef TESTS_LIB_FAULT_PROXY_RELAY_H
+#define TESTS_LIB_FAULT_PROXY_RELAY_H
 
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 #include <poll.h>
 #include <stdbool.h>
 
-/* What is wrong with the wire; sets of wire_way where they are no number. */
+/* What is wrong with the fault proxy; sets of fault_proxy_direction where they are no number. */
 typedef struct relay_faults {
     bool cut;
     unsigned hold, keep, swallow, tear, flip;
     unsigned flip_at;
     int64_t delay_us;
     int bytes_a_s;     /* 0: no limit */
-    int64_t credit[2]; /* bytes that may be read each way, with a limit */
+    int64_t credit[2]; /* bytes that may be read each direction, with a limit */
 } relay_faults;
 
 typedef struct relay_pair relay_pair;
@@ -30,10 +30,10 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
 
 /* Moves bytes as far as it goes without waiting. */
 relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struct pollfd polled[2],
-                     wire_counts *counts);
+                     fault_proxy_counts *counts);
 
-void relay_keep(relay_pair *p, unsigned ways, wire_counts *counts); /* reads what is there */
+void relay_keep(relay_pair *p, unsigned directions, fault_proxy_counts *counts); /* reads what is there */
 bool relay_lost_bytes(const relay_pair *p);
-void relay_count_held(const relay_pair *p, const relay_faults *f, wire_counts *counts);
+void relay_count_held(const relay_pair *p, const relay_faults *f, fault_proxy_counts *counts);
 
 #endif
