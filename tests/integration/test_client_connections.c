@@ -2,8 +2,8 @@
 #include "etcd/blocking.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
+#include "lib/fake_server.h"
 #include "lib/fault_proxy.h"
-#include "lib/scripted.h"
 
 #include <grpc/status.h>
 
@@ -97,22 +97,22 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     (void)state;
     enum { TIMES = 20 };
     char both[128];
-    scripted *alone = scripted_start();
+    fake_server *alone = fake_server_start();
     ew_member_status member = {.size = sizeof member};
     ew_client *direct = etcd_server_client(server);
     must(ew_client_status(direct, &member, &err));
     ew_client_close(direct);
-    scripted_belong_to(alone, member.cluster_id);
-    snprintf(both, sizeof both, "%s,%s", scripted_endpoint(alone), server->address);
+    fake_server_set_cluster(alone, member.cluster_id);
+    snprintf(both, sizeof both, "%s,%s", fake_server_endpoint(alone), server->address);
     ew_client *c = open_client_at(both, "", 10000);
-    scripted_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    fake_server_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
     int64_t began_ms = etcd_now_ms();
     for (int i = 0; i < TIMES; i++) {
         must(put(c));
         must(get(c, false));
     }
     assert_true(etcd_now_ms() - began_ms < TIMES * 500);
-    scripted_calls calls = scripted_take_calls(alone);
+    fake_server_calls calls = fake_server_take_calls(alone);
     assert_true(calls.count > 0);
     assert_int_equal(calls.with_hasleader, calls.count);
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
@@ -121,17 +121,17 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     header.revision = 1;
     answer.header = &header;
     ew_slice bytes = blocking_pack(&answer);
-    scripted_refuse(alone, 0, 0, "");
-    scripted_answer(alone, bytes, GRPC_STATUS_OK, "");
+    fake_server_refuse(alone, 0, 0, "");
+    fake_server_answer(alone, bytes, GRPC_STATUS_OK, "");
     free((void *)(uintptr_t)bytes.data);
-    scripted_take_calls(alone);
+    fake_server_take_calls(alone);
     for (int i = 0; i < TIMES; i++)
         must(get(c, true));
-    calls = scripted_take_calls(alone);
+    calls = fake_server_take_calls(alone);
     assert_true(calls.count > 0);
     assert_int_equal(calls.with_hasleader, 0);
     ew_client_close(c);
-    scripted_stop(alone);
+    fake_server_stop(alone);
 }
 
 /* ETCD P11: of a write that was sent, and not answered in time, nobody knows what it did, whatever else is in the list.
@@ -139,13 +139,13 @@ static void test_a_member_without_a_leader_is_left(void **state) {
 static void test_a_write_without_an_answer_is_not_repeated(void **state) {
     (void)state;
     char both[128];
-    scripted *silent = scripted_start();
-    snprintf(both, sizeof both, "%s,unix:/no/such/socket", scripted_endpoint(silent));
+    fake_server *silent = fake_server_start();
+    snprintf(both, sizeof both, "%s,unix:/no/such/socket", fake_server_endpoint(silent));
     ew_client *c = open_client_at(both, "", 500);
     assert_int_equal(put(c), EW_ERR_UNKNOWN_OUTCOME);
-    assert_int_equal(scripted_take_calls(silent).count, 1);
+    assert_int_equal(fake_server_take_calls(silent).count, 1);
     ew_client_close(c);
-    scripted_stop(silent);
+    fake_server_stop(silent);
 }
 
 int main(void) {

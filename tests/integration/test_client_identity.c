@@ -4,7 +4,7 @@
 #include "lib/certs_fixture.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/scripted.h"
+#include "lib/fake_server.h"
 
 #include <etcdworker/log.h>
 #include <etcdworker/session.h>
@@ -280,25 +280,25 @@ static void test_no_write_reaches_another_cluster(void **state) {
 static void test_endpoints_agree_in_the_end(void **state) {
     (void)state;
     etcd_server *good = etcd_server_start(NULL);
-    scripted *odd = scripted_start();
+    fake_server *odd = fake_server_start();
     ew_member_status m = {.size = sizeof m};
     char both[128];
     ew_client *direct = etcd_server_client(good);
     must(ew_client_status(direct, &m, &err));
     ew_client_close(direct);
-    scripted_belong_to(odd, m.cluster_id + 1);
-    scripted_refuse(odd, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
-    snprintf(both, sizeof both, "%s,%s", good->address, scripted_endpoint(odd));
+    fake_server_set_cluster(odd, m.cluster_id + 1);
+    fake_server_refuse(odd, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    snprintf(both, sizeof both, "%s,%s", good->address, fake_server_endpoint(odd));
     ew_client *c = open_client_at(both, "", 10000);
-    expect_put(c, EW_ERR_WRONG_CLUSTER, scripted_endpoint(odd));
-    assert_int_equal(scripted_take_calls(odd).count, 0);
-    scripted_belong_to(odd, m.cluster_id);
+    expect_put(c, EW_ERR_WRONG_CLUSTER, fake_server_endpoint(odd));
+    assert_int_equal(fake_server_take_calls(odd).count, 0);
+    fake_server_set_cluster(odd, m.cluster_id);
     int64_t end_ms = etcd_now_ms() + 30000;
-    while (scripted_take_calls(odd).count == 0 && etcd_now_ms() < end_ms)
+    while (fake_server_take_calls(odd).count == 0 && etcd_now_ms() < end_ms)
         must(put(c, "/a"));
     assert_true(etcd_now_ms() < end_ms);
     ew_client_close(c);
-    scripted_stop(odd);
+    fake_server_stop(odd);
     etcd_server_free(good);
 }
 

@@ -2,7 +2,7 @@
  * header without a cluster, of another cluster or with a negative revision. And against one that says nothing, until
  * another thread has had enough. */
 #include "etcd/blocking.h"
-#include "lib/scripted.h"
+#include "lib/fake_server.h"
 
 #include <etcdworker/session.h>
 
@@ -15,15 +15,15 @@
 
 #include <cmocka.h>
 
-static scripted *server;
+static fake_server *server;
 static ew_client *client;
 
 static int begin(void **state) {
     (void)state;
     ew_options *o = ew_options_new();
     ew_error err;
-    server = scripted_start();
-    assert_int_equal(ew_options_set(o, "endpoints", scripted_endpoint(server), &err), EW_OK);
+    server = fake_server_start();
+    assert_int_equal(ew_options_set(o, "endpoints", fake_server_endpoint(server), &err), EW_OK);
     assert_int_equal(ew_options_set_int(o, "max_receive_bytes", 1 << 20, &err), EW_OK);
     assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
     ew_options_free(o);
@@ -33,7 +33,7 @@ static int begin(void **state) {
 static int end(void **state) {
     (void)state;
     ew_client_close(client);
-    scripted_stop(server);
+    fake_server_stop(server);
     return etcd_all_released(5000) ? 0 : -1;
 }
 
@@ -101,9 +101,9 @@ static int member_status(ew_error *err) {
 }
 static int members(ew_error *err) {
     ew_members *m;
-    scripted_script_members(server, true);
+    fake_server_script_members(server, true);
     int status = ew_client_members(client, &m, err);
-    scripted_script_members(server, false);
+    fake_server_script_members(server, false);
     ew_members_free(m);
     return status;
 }
@@ -176,13 +176,13 @@ static void free_bytes(ew_slice bytes) {
 
 static void expect(const struct action *a, ew_slice answer, int expected, const char *what) {
     ew_error err = {0};
-    scripted_answer(server, answer, GRPC_STATUS_OK, "");
+    fake_server_answer(server, answer, GRPC_STATUS_OK, "");
     int got = a->call(&err);
     if (got != expected)
         fail_msg("%s, %s: %s (%s) instead of %s", a->path, what, ew_errname(got), err.detail, ew_errname(expected));
     if (expected != EW_OK)
         assert_true(err.detail[0] != '\0');
-    assert_string_equal(scripted_take_calls(server).path, a->path);
+    assert_string_equal(fake_server_take_calls(server).path, a->path);
 }
 
 /* With a header that was spoiled since good_answer. */
@@ -297,7 +297,7 @@ static void test_responses_of_another_kind(void **state) {
         inner_list[0] = i == 2 ? &put_op : &get_op; /* another kind */
         outer.n_responses = i == 3 ? 1 : 2;         /* one is missing */
         ew_slice bytes = blocking_pack(&outer);
-        scripted_answer(server, bytes, GRPC_STATUS_OK, "");
+        fake_server_answer(server, bytes, GRPC_STATUS_OK, "");
         assert_int_equal(ew_client_txn(client, t, NULL, &err), i == 0 ? EW_OK : EW_ERR_BAD_ANSWER);
         free_bytes(bytes);
     }
@@ -313,13 +313,13 @@ static void test_nobody_repeats_a_write(void **state) {
     ew_options *o = ew_options_new();
     ew_error err = {0};
     ew_client *usual = client;
-    ew_options_set(o, "endpoints", scripted_endpoint(server), &err);
+    ew_options_set(o, "endpoints", fake_server_endpoint(server), &err);
     ew_options_set_int(o, "call_timeout_ms", 500, &err);
     assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
-    scripted_answer(server, (ew_slice){NULL, 0}, GRPC_STATUS_UNAVAILABLE, "try again");
+    fake_server_answer(server, (ew_slice){NULL, 0}, GRPC_STATUS_UNAVAILABLE, "try again");
     for (size_t i = 0; i < ACTIONS; i++) {
         int status = actions[i].call(&err);
-        int count = scripted_take_calls(server).count;
+        int count = fake_server_take_calls(server).count;
         if (actions[i].writes) {
             assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
             assert_int_equal(count, 1);
@@ -340,9 +340,9 @@ static void test_hasleader(void **state) {
     for (size_t i = 0; i < ACTIONS; i++) {
         ew_error err;
         ew_slice good = good_answer(&actions[i]);
-        scripted_answer(server, good, GRPC_STATUS_OK, "");
+        fake_server_answer(server, good, GRPC_STATUS_OK, "");
         assert_int_equal(actions[i].call(&err), EW_OK);
-        assert_int_equal(scripted_take_calls(server).with_hasleader > 0, actions[i].needs_leader);
+        assert_int_equal(fake_server_take_calls(server).with_hasleader > 0, actions[i].needs_leader);
         free_bytes(good);
     }
 }
@@ -370,18 +370,18 @@ static void *call_on_a_thread(void *arg) {
 static void expect_cancelled(int (*call)(ew_error *), int expected) {
     caller me = {.call = call};
     assert_int_equal(pthread_create(&me.thread, NULL, call_on_a_thread, &me), 0);
-    scripted_await_call(server);
+    fake_server_await_call(server);
     int64_t start_ms = etcd_now_ms();
     ew_client_cancel(client);
     pthread_join(me.thread, NULL);
     assert_int_equal(me.status, expected);
     assert_in_range(etcd_now_ms() - start_ms, 0, 5000); /* of the 10 s that it would have waited */
-    scripted_take_calls(server);
+    fake_server_take_calls(server);
 }
 
 static void test_every_call_can_be_cancelled(void **state) {
     (void)state;
-    scripted_be_silent(server);
+    fake_server_be_silent(server);
     for (size_t i = 0; i < ACTIONS; i++)
         expect_cancelled(actions[i].call, actions[i].writes ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED);
     expect_cancelled(open_session, EW_ERR_UNKNOWN_OUTCOME);
