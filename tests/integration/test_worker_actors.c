@@ -417,17 +417,17 @@ static void test_two_actors_at_one_url(void **state) {
 
 /* ---- a worker's mailbox ---- */
 
-static void mailbox_of(stage *s, const char *actor, char *out, size_t size) {
-    snprintf(out, size, "inproc://etcdworker/%s/%s", ew_options_text(s->options, "name"), actor);
+static void mailbox_of(worker_fixture *f, const char *actor, char *out, size_t size) {
+    snprintf(out, size, "inproc://etcdworker/%s/%s", ew_options_text(f->options, "name"), actor);
 }
 
 static bool has_bad(void *arg) {
     const void *const *both = arg;
-    return stage_stats((stage *)(uintptr_t)both[0]).bad_messages >= *(const uint64_t *)both[1];
+    return worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).bad_messages >= *(const uint64_t *)both[1];
 }
 
-static int put_one(stage *s, ew_tick *t) {
-    (void)s;
+static int put_one(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
 }
 
@@ -439,29 +439,29 @@ static void send_message(nng_socket push, const Msg__Message *m) {
 
 static bool has_bad_and_is_ready(void *arg) {
     const void *const *both = arg;
-    return has_bad(arg) && stage_stats((stage *)(uintptr_t)both[0]).ready;
+    return has_bad(arg) && worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).ready;
 }
 
-static void await_bad_count(stage *s, uint64_t count) {
-    const void *both[] = {s, &count};
+static void await_bad_count(worker_fixture *f, uint64_t count) {
+    const void *both[] = {f, &count};
     assert_true(scene_until(has_bad, both));
 }
 
 /* Waits until so many are counted, and the worker is ready again. */
-static void await_healed(stage *s, uint64_t count) {
-    const void *both[] = {s, &count};
+static void await_healed(worker_fixture *f, uint64_t count) {
+    const void *both[] = {f, &count};
     if (!scene_until(has_bad_and_is_ready, both))
-        fail_msg("%u of %u counted, ready %d", (unsigned)stage_stats(s).bad_messages, (unsigned)count,
-                 stage_stats(s).ready);
+        fail_msg("%u of %u counted, ready %d", (unsigned)worker_fixture_stats(f).bad_messages, (unsigned)count,
+                 worker_fixture_stats(f).ready);
 }
 
 static bool has_snapshots(void *arg) {
     const void *const *both = arg;
-    return stage_stats((stage *)(uintptr_t)both[0]).snapshots > *(const uint64_t *)both[1];
+    return worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).snapshots > *(const uint64_t *)both[1];
 }
 
-static void await_loaded_again(stage *s, uint64_t snapshots) {
-    const void *both[] = {s, &snapshots};
+static void await_loaded_again(worker_fixture *f, uint64_t snapshots) {
+    const void *both[] = {f, &snapshots};
     assert_true(scene_until(has_snapshots, both));
 }
 
@@ -469,16 +469,16 @@ static void await_loaded_again(stage *s, uint64_t snapshots) {
  * a load of the prefix. The run goes on. */
 static void test_foreign_messages(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/foreign");
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    worker_fixture f;
+    worker_fixture_open(&f, "/foreign");
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     const char *const actors[] = {"reactor", "watcher", "committer"};
     uint64_t counted = 0;
     for (size_t a = 0; a < 3; a++) {
         char url[96];
-        uint64_t snapshots = stage_stats(&s).snapshots;
-        mailbox_of(&s, actors[a], url, sizeof url);
+        uint64_t snapshots = worker_fixture_stats(&f).snapshots;
+        mailbox_of(&f, actors[a], url, sizeof url);
         nng_socket push = push_to(url);
         for (size_t i = 0; i < NONSENSE; i++, counted++)
             send_raw(push, nonsense[i], strlen(nonsense[i]));
@@ -504,50 +504,52 @@ static void test_foreign_messages(void **state) {
             send_message(push, &m);
             counted += 4;
         }
-        await_loaded_again(&s, snapshots);
-        await_healed(&s, counted);
+        await_loaded_again(&f, snapshots);
+        await_healed(&f, counted);
         nng_close(push);
-        counted = stage_stats(&s).bad_messages; /* the committer's are told to the reactor, which counts them too */
+        counted =
+            worker_fixture_stats(&f).bad_messages; /* the committer's are told to the reactor, which counts them too */
     }
-    stage_do(&s, put_one);
+    worker_fixture_do(&f, put_one);
     assert_int_equal(hand_get("/foreign/a").version, 1);
-    assert_true(stage_stats(&s).revision < 1000000);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_true(worker_fixture_stats(&f).revision < 1000000);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete("/foreign/a");
 }
 
 /* ---- forged messages ---- */
 
 typedef struct forging {
-    stage s;
+    worker_fixture fixture;
     nng_socket push;
 } forging;
 
 static void forge_begin(forging *f, const char *actor) {
     char url[96];
-    stage_open(&f->s, "/foreign");
-    stage_start(&f->s);
-    stage_await_ready(&f->s, true);
-    mailbox_of(&f->s, actor, url, sizeof url);
+    worker_fixture_open(&f->fixture, "/foreign");
+    worker_fixture_start(&f->fixture);
+    worker_fixture_await_ready(&f->fixture, true);
+    mailbox_of(&f->fixture, actor, url, sizeof url);
     f->push = push_to(url);
 }
 
 static void forge_end(forging *f, int status, const char *detail) {
-    int ended = stage_await_end(&f->s);
-    if (ended != status || strstr(f->s.err.detail, detail) == NULL)
-        fail_msg("%s: \"%s\" in place of %s: \"%s\"", ew_errname(ended), f->s.err.detail, ew_errname(status), detail);
+    int ended = worker_fixture_await_end(&f->fixture);
+    if (ended != status || strstr(f->fixture.err.detail, detail) == NULL)
+        fail_msg("%s: \"%s\" in place of %s: \"%s\"", ew_errname(ended), f->fixture.err.detail, ew_errname(status),
+                 detail);
     nng_close(f->push);
-    assert_int_equal(stage_close(&f->s), status);
+    assert_int_equal(worker_fixture_close(&f->fixture), status);
     hand_delete_prefix("/foreign/");
 }
 
 /* The run goes on, ready, and writes. */
 static void forge_survives(forging *f) {
-    stage_do(&f->s, put_one);
+    worker_fixture_do(&f->fixture, put_one);
     assert_int_equal(hand_get("/foreign/a").version, 1);
-    stage_await_ready(&f->s, true);
+    worker_fixture_await_ready(&f->fixture, true);
     nng_close(f->push);
-    assert_int_equal(stage_close(&f->s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f->fixture), EW_ERR_CANCELLED);
     hand_delete_prefix("/foreign/");
 }
 
@@ -583,10 +585,10 @@ static void test_forged_patches(void **state) {
         uint8_t body[256];
         forge_begin(&f, "committer");
         send_raw(f.push, body, pack_forged_put(body, sizeof body, batches[i], "/outside/a"));
-        await_healed(&f.s, 1); /* the reactor is told: an outcome of a batch that it did not send */
+        await_healed(&f.fixture, 1); /* the reactor is told: an outcome of a batch that it did not send */
         assert_false(hand_get("/outside/a").present);
         if (batches[i] == 1) { /* that number is used now, so the reactor's own is refused */
-            stage_begin(&f.s, put_one);
+            worker_fixture_begin(&f.fixture, put_one);
             forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1 after batch 1");
         } else {
             forge_survives(&f);
@@ -609,9 +611,9 @@ static void test_forged_patches_for_a_single_committer(void **state) {
     peer_close(&p);
 }
 
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -621,13 +623,13 @@ static void test_forged_patches_while_a_batch_is_out(void **state) {
     forging f;
     uint8_t body[256];
     forge_begin(&f, "committer");
-    stage_begin(&f.s, hold);
-    stage_await_held(&f.s);
+    worker_fixture_begin(&f.fixture, hold);
+    worker_fixture_await_held(&f.fixture);
     scene_pause_etcd();
-    stage_release(&f.s);
+    worker_fixture_release(&f.fixture);
     /* The reactor's own batch comes before this one or after it: either way there are two. */
     send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/foreign/b"));
-    await_bad_count(&f.s, 1);
+    await_bad_count(&f.fixture, 1);
     scene_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
 }
@@ -642,7 +644,7 @@ static void test_two_bytes_to_the_reactor(void **state) {
     forge_begin(&f, "reactor");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         send_raw(f.push, bodies[i], sizes[i]);
-    await_healed(&f.s, 4);
+    await_healed(&f.fixture, 4);
     forge_survives(&f);
 }
 
@@ -677,12 +679,12 @@ static void test_forged_progress(void **state) {
     forge_begin(&f, "reactor");
     send_progress(f.push, INT64_C(1) << 60);
     hand_put("/foreign/x", "1");
-    await_healed(&f.s, 1);
-    assert_true(stage_stats(&f.s).revision < INT64_C(1) << 60);
+    await_healed(&f.fixture, 1);
+    assert_true(worker_fixture_stats(&f.fixture).revision < INT64_C(1) << 60);
     forge_survives(&f);
     forge_begin(&f, "reactor");
     send_progress(f.push, 1); /* the past */
-    await_healed(&f.s, 1);
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
 
@@ -706,10 +708,10 @@ static void send_events(nng_socket push, int64_t revision, int64_t mod_revision)
     send_message(push, &m);
 }
 
-static int look_for_phantom(stage *s, ew_tick *t) {
+static int look_for_phantom(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/phantom"), &e) == EW_ERR_NOT_FOUND);
-    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/x"), &e) == EW_OK);
+    EXPECT(f, ew_tick_get(t, EW_STR("/foreign/phantom"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/foreign/x"), &e) == EW_OK);
     return EW_OK;
 }
 
@@ -723,12 +725,12 @@ static void test_forged_events(void **state) {
     forge_begin(&f, "reactor");
     send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
     hand_put("/foreign/x", "1");
-    await_healed(&f.s, 1);
-    stage_do(&f.s, look_for_phantom);
+    await_healed(&f.fixture, 1);
+    worker_fixture_do(&f.fixture, look_for_phantom);
     forge_survives(&f);
     forge_begin(&f, "reactor");
     send_events(f.push, 2, 2); /* the past */
-    await_healed(&f.s, 1);
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
 
@@ -746,14 +748,14 @@ static void test_forged_outcomes(void **state) {
     forging f;
     forge_begin(&f, "reactor");
     send_outcome(f.push, 77, 1);
-    await_healed(&f.s, 1);
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    stage_begin(&f.s, hold);
-    stage_await_held(&f.s);
+    worker_fixture_begin(&f.fixture, hold);
+    worker_fixture_await_held(&f.fixture);
     scene_pause_etcd();
     send_outcome(f.push, 1, 9); /* taken after the tick, when batch 1 is out: it has one unit */
-    stage_release(&f.s);
+    worker_fixture_release(&f.fixture);
     scene_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "OUTCOME: 9 of 1 units");
 }
@@ -762,13 +764,13 @@ static void test_forged_outcomes(void **state) {
  * harm. */
 static void test_mutilated_messages(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     char url[96];
     static uint8_t page[] = "\x12\x0a\x0a\x02/x\x18\x05\x2a\x02hi";
-    stage_open(&s, "/foreign");
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    mailbox_of(&s, "reactor", url, sizeof url);
+    worker_fixture_open(&f, "/foreign");
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    mailbox_of(&f, "reactor", url, sizeof url);
     nng_socket push = push_to(url);
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
@@ -797,10 +799,10 @@ static void test_mutilated_messages(void **state) {
                 send_raw(push, copy, size);
         }
     }
-    stage_do(&s, put_one);
+    worker_fixture_do(&f, put_one);
     nng_close(push);
-    assert_true(stage_stats(&s).bad_messages > size);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_true(worker_fixture_stats(&f).bad_messages > size);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete("/foreign/a");
 }
 

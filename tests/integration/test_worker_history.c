@@ -10,11 +10,11 @@
 
 enum { PHANTOMS = 20 };
 
-static void open_history(stage *s, fault_proxy *proxy) {
-    stage_open(s, "/history");
-    stage_set(s, "endpoints", fault_proxy_endpoint(proxy));
-    stage_set(s, "session_ttl_s", "60");
-    s->updates = true;
+static void open_history(worker_fixture *f, fault_proxy *proxy) {
+    worker_fixture_open(f, "/history");
+    worker_fixture_set(f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_set(f, "session_ttl_s", "60");
+    f->updates = true;
 }
 
 static void put_many(const char *head, int count) {
@@ -37,97 +37,97 @@ static void restore_and_pass(int64_t seen) {
 }
 
 static bool is_rewritten(void *arg) {
-    ew_worker_stats stats = stage_stats(arg);
+    ew_worker_stats stats = worker_fixture_stats(arg);
     return stats.histories_rewritten == 1 && stats.ready;
 }
 
 /* As etcd has it: every key, and no key more. */
-static int compare_all(stage *s, ew_tick *t) {
+static int compare_all(worker_fixture *f, ew_tick *t) {
     ew_result *r;
     ew_entry e = {0};
     size_t n = 0;
-    int status = ew_client_get(s->arg, ew_keys_prefix(EW_STR("/history/")), NULL, &r, NULL);
-    EXPECT(s, status == EW_OK);
+    int status = ew_client_get(f->arg, ew_keys_prefix(EW_STR("/history/")), NULL, &r, NULL);
+    EXPECT(f, status == EW_OK);
     if (status != EW_OK)
         return EW_OK;
     for (; ew_tick_scan(t, EW_STR(""), &e); n++) {
         const ew_kv *kv = n < ew_result_count(r) ? ew_result_at(r, n) : NULL;
-        EXPECT(s, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
+        EXPECT(f, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
                       kv->mod_revision == e.mod_revision);
     }
-    EXPECT(s, n == ew_result_count(r));
+    EXPECT(f, n == ew_result_count(r));
     ew_result_free(r);
     return EW_OK;
 }
 
-static void has_it_all(stage *s) {
-    s->arg = hand_client();
-    stage_await_tick(s, hand_put("/history/last", "1"));
-    stage_do(s, compare_all);
-    s->arg = NULL;
+static void has_it_all(worker_fixture *f) {
+    f->arg = hand_client();
+    worker_fixture_await_tick(f, hand_put("/history/last", "1"));
+    worker_fixture_do(f, compare_all);
+    f->arg = NULL;
 }
 
-static int put_own(stage *s, ew_tick *t) {
-    (void)s;
+static int put_own(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/history/own"), EW_STR("1"));
 }
 
-static void goes_on(stage *s) {
-    has_it_all(s);
-    stage_do(s, put_own);
-    stage_do(s, put_own);
+static void goes_on(worker_fixture *f) {
+    has_it_all(f);
+    worker_fixture_do(f, put_own);
+    worker_fixture_do(f, put_own);
     assert_true(hand_get("/history/own").version >= 2);
-    assert_int_equal(stage_stats(s).histories_rewritten, 1);
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_stats(f).histories_rewritten, 1);
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
     hand_delete_prefix("/history/");
 }
 
 /* The last event that was seen is of the lost history: it does not come again. */
 static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
     hand_put("/history/changed", "before");
-    open_history(&s, proxy);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    stage_do(&s, put_own);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    worker_fixture_do(&f, put_own);
     scene_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     int64_t seen = hand_put("/history/changed", "after");
-    stage_await_tick(&s, seen);
+    worker_fixture_await_tick(&f, seen);
     fault_proxy_cut(proxy);
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     restore_and_pass(seen);
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &s));
-    goes_on(&s);
+    assert_true(scene_until(is_rewritten, &f));
+    goes_on(&f);
     fault_proxy_close(proxy);
 }
 
 /* The last event that was seen is in both histories, and what came after it is not. */
 static void test_the_last_event_is_in_both(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    open_history(&s, proxy);
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     int64_t seen = hand_put("/history/both", "1");
-    stage_await_tick(&s, seen);
+    worker_fixture_await_tick(&f, seen);
     scene_save_etcd();
     fault_proxy_cut(proxy);
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     for (int i = 0; i < 100; i++)
         hand_put("/elsewhere", "2");
     restore_and_pass(hand_revision());
     fault_proxy_mend(proxy);
-    stage_await_ready(&s, true);
-    has_it_all(&s); /* nothing that was seen is lost, so it just goes on */
-    assert_int_equal(stage_stats(&s).snapshots, 1);
-    assert_int_equal(stage_stats(&s).histories_rewritten, 0);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture_await_ready(&f, true);
+    has_it_all(&f); /* nothing that was seen is lost, so it just goes on */
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
+    assert_int_equal(worker_fixture_stats(&f).histories_rewritten, 0);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/history/");
     fault_proxy_close(proxy);
 }
@@ -135,62 +135,62 @@ static void test_the_last_event_is_in_both(void **state) {
 /* Nobody has written since: the revision is below what was seen. */
 static void test_the_revision_fell(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
-    open_history(&s, proxy);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    stage_do(&s, put_own);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    worker_fixture_do(&f, put_own);
     scene_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     int64_t seen = hand_put("/history/kept", "2");
-    stage_await_tick(&s, seen);
+    worker_fixture_await_tick(&f, seen);
     scene_kill_etcd();
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     scene_restore_etcd();
     scene_start_etcd();
-    assert_true(scene_until(is_rewritten, &s));
-    assert_true(stage_stats(&s).revision < seen);
-    goes_on(&s);
+    assert_true(scene_until(is_rewritten, &f));
+    assert_true(worker_fixture_stats(&f).revision < seen);
+    goes_on(&f);
     fault_proxy_close(proxy);
 }
 
 /* Nothing has happened since the load that could come again: the keys are compared. */
 static void test_nothing_was_seen_since_the_load(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     hand_put("/history/kept", "1");
     scene_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     for (int i = 0; i < 50; i++)
         hand_put("/elsewhere", "3");
-    open_history(&s, proxy);
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     fault_proxy_cut(proxy);
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     restore_and_pass(hand_revision());
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &s));
-    assert_true(stage_stats(&s).audit_repairs >= PHANTOMS);
-    goes_on(&s);
+    assert_true(scene_until(is_rewritten, &f));
+    assert_true(worker_fixture_stats(&f).audit_repairs >= PHANTOMS);
+    goes_on(&f);
     fault_proxy_close(proxy);
 }
 
 /* Its data directory is gone, and its token the same. */
 static void wiped(bool pass) {
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
     put_many("/history/phantom", PHANTOMS);
-    open_history(&s, proxy);
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     int64_t seen = hand_put("/history/kept", "1");
-    stage_await_tick(&s, seen);
+    worker_fixture_await_tick(&f, seen);
     fault_proxy_cut(proxy);
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     scene_kill_etcd();
     scene_wipe_etcd();
     scene_start_etcd();
@@ -198,8 +198,8 @@ static void wiped(bool pass) {
     while (pass && hand_revision() <= seen)
         hand_put("/elsewhere", "1");
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &s));
-    goes_on(&s);
+    assert_true(scene_until(is_rewritten, &f));
+    goes_on(&f);
     fault_proxy_close(proxy);
 }
 
@@ -246,16 +246,16 @@ static void counted(void *arg, int status, int64_t revision) {
         c->wrong = true;
 }
 
-static int count_on(stage *s, ew_tick *t) {
+static int count_on(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
-    ew_group_on_done(g, counted, s->arg);
+    ew_group_on_done(g, counted, f->arg);
     return ew_group_modify(g, EW_STR("/history/n"), raise_by_one, NULL, NULL);
 }
 
 static bool has_committed_again(void *arg) {
-    stage *s = arg;
-    return stage_stats(s).ready && stage_stats(s).histories_rewritten > 0 &&
-           ((counting *)s->arg)->committed == hand_get("/history/n").mod_revision;
+    worker_fixture *f = arg;
+    return worker_fixture_stats(f).ready && worker_fixture_stats(f).histories_rewritten > 0 &&
+           ((counting *)f->arg)->committed == hand_get("/history/n").mod_revision;
 }
 
 /* It commits in every tick, with a receipt that is older after the restore: it takes it over, and blames nobody. Each
@@ -263,17 +263,17 @@ static bool has_committed_again(void *arg) {
 static void test_groups_go_on(void **state) {
     (void)state;
     counting c = {0};
-    stage s;
+    worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    open_history(&s, proxy);
-    s.every = count_on;
-    s.arg = &c;
-    stage_start(&s);
+    open_history(&f, proxy);
+    f.every = count_on;
+    f.arg = &c;
+    worker_fixture_start(&f);
     for (int round = 1; round <= 3; round++) {
-        stage_await_ready(&s, true);
-        stage_await_ticks(&s, 20);
+        worker_fixture_await_ready(&f, true);
+        worker_fixture_await_ticks(&f, 20);
         scene_save_etcd();
-        stage_await_ticks(&s, 50);
+        worker_fixture_await_ticks(&f, 50);
         fault_proxy_cut(proxy);
         int64_t seen = hand_revision();
         scene_kill_etcd();
@@ -284,16 +284,16 @@ static void test_groups_go_on(void **state) {
         while (round != 2 && hand_revision() <= seen)
             hand_put("/elsewhere", "1");
         fault_proxy_mend(proxy);
-        while (stage_stats(&s).histories_rewritten < (uint64_t)round)
-            stage_await_ticks(&s, 1);
-        stage_await_ticks(&s, 20);
+        while (worker_fixture_stats(&f).histories_rewritten < (uint64_t)round)
+            worker_fixture_await_ticks(&f, 1);
+        worker_fixture_await_ticks(&f, 20);
     }
-    stage_await_ready(&s, true);
+    worker_fixture_await_ready(&f, true);
     int64_t before = 0, after = 0;
-    assert_true(scene_until(has_committed_again, &s));
+    assert_true(scene_until(has_committed_again, &f));
     assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &before));
     hand_kv kv = hand_get("/history/n");
-    stage_await_ticks(&s, 20);
+    worker_fixture_await_ticks(&f, 20);
     assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &after));
     assert_true(after > before);
     hand_kv later = hand_get("/history/n");
@@ -301,7 +301,7 @@ static void test_groups_go_on(void **state) {
     assert_true(ew_slice_int(ew_str(later.value), &raised) && ew_slice_int(ew_str(kv.value), &was));
     assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
     assert_false(c.wrong);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
     hand_delete_prefix("/history/");
 }
@@ -311,7 +311,7 @@ static void test_groups_go_on(void **state) {
 enum { FLIPS = 60 };
 
 typedef struct flipping {
-    stage stage;
+    worker_fixture fixture;
     fault_proxy *proxy;
     _Atomic uint64_t commits;
     uint64_t before; /* the flip */
@@ -323,25 +323,25 @@ static void flip_counted(void *arg, int status, int64_t revision) {
     ((flipping *)arg)->commits += status == EW_OK;
 }
 
-static int flip_count_on(stage *s, ew_tick *t) {
+static int flip_count_on(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
-    ew_group_on_done(g, flip_counted, s->arg);
+    ew_group_on_done(g, flip_counted, f->arg);
     return ew_group_modify(g, EW_STR("/flips/n"), raise_what_it_is, NULL, NULL);
 }
 
 static void flip_start(flipping *f) {
-    stage_open(&f->stage, "/flips");
-    stage_set(&f->stage, "endpoints", fault_proxy_endpoint(f->proxy));
-    stage_set(&f->stage, "watch_silence_ms", "1000");
-    f->stage.every = flip_count_on;
-    f->stage.arg = f;
-    stage_start(&f->stage);
+    worker_fixture_open(&f->fixture, "/flips");
+    worker_fixture_set(&f->fixture, "endpoints", fault_proxy_endpoint(f->proxy));
+    worker_fixture_set(&f->fixture, "watch_silence_ms", "1000");
+    f->fixture.every = flip_count_on;
+    f->fixture.arg = f;
+    worker_fixture_start(&f->fixture);
 }
 
 static bool flip_is_over(flipping *f) {
-    pthread_mutex_lock(&f->stage.lock);
-    bool over = f->stage.over;
-    pthread_mutex_unlock(&f->stage.lock);
+    pthread_mutex_lock(&f->fixture.lock);
+    bool over = f->fixture.over;
+    pthread_mutex_unlock(&f->fixture.lock);
     return over;
 }
 
@@ -362,7 +362,7 @@ static void flip_one(flipping *f, unsigned at) {
     assert_true(scene_until(flip_is_done, f));
     f->before = f->commits;
     if (!scene_until(flip_is_survived, f)) {
-        ew_worker_stats s = stage_stats(&f->stage);
+        ew_worker_stats s = worker_fixture_stats(&f->fixture);
         print_message("stuck: ready %d, revision %" PRId64 ", barrier %" PRId64 "\n", s.ready, s.revision,
                       s.barrier_revision);
         f->stuck++;
@@ -370,7 +370,7 @@ static void flip_one(flipping *f, unsigned at) {
         return;
     }
     f->ended++;
-    print_message("ended: %s\n", ew_errname(stage_close(&f->stage)));
+    print_message("ended: %s\n", ew_errname(worker_fixture_close(&f->fixture)));
     flip_start(f);
 }
 
@@ -389,7 +389,7 @@ static void test_bits_that_flip(void **state) {
     }
     print_message("%d flips: %d ended the run, %d stuck\n", FLIPS, f.ended, f.stuck);
     assert_int_equal(f.stuck, 0);
-    stage_close(&f.stage);
+    worker_fixture_close(&f.fixture);
     fault_proxy_close(f.proxy);
     hand_delete_prefix("/flips/");
 }

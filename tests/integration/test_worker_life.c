@@ -113,38 +113,38 @@ static void test_stop_before_start(void **state) {
 
 /* ---- short lives ---- */
 
-static int stop_from_inside(stage *s, ew_tick *t) {
+static int stop_from_inside(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/life/inside"), EW_STR("1"));
-    ew_worker_stop(s->worker);
+    ew_worker_stop(f->worker);
     return EW_OK;
 }
 
-static int put_one(stage *s, ew_tick *t) {
-    (void)s;
+static int put_one(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/life/a"), EW_STR("1"));
 }
 
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/life/b"), EW_STR("1"));
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 static void live_shortly(unsigned i) {
     enum { PHASES = 8 };
-    stage s;
-    stage_open(&s, "/life");
+    worker_fixture f;
+    worker_fixture_open(&f, "/life");
     if (i % 2 == 0)
-        assert_int_equal(ew_client_open(&s.client, s.options, NULL), EW_OK);
-    ew_client *client = s.client;
-    s.updates = i % 3 == 0;
+        assert_int_equal(ew_client_open(&f.client, f.options, NULL), EW_OK);
+    ew_client *client = f.client;
+    f.updates = i % 3 == 0;
     if (i % 5 == 0)
-        stage_set(&s, "exactly_once", "off");
+        worker_fixture_set(&f, "exactly_once", "off");
     if (i % 7 == 0)
-        stage_set(&s, "submit", "on");
+        worker_fixture_set(&f, "submit", "on");
     if (i % PHASES == 5)
-        s.every = put_one; /* in the middle of commits */
-    stage_start(&s);
+        f.every = put_one; /* in the middle of commits */
+    worker_fixture_start(&f);
     switch (i % PHASES) {
     case 0: /* at once */
         break;
@@ -153,23 +153,23 @@ static void live_shortly(unsigned i) {
         nanosleep(&(struct timespec){.tv_nsec = (long)(i % 25) * 200000}, NULL);
         break;
     case 3:
-        stage_await_ready(&s, true);
+        worker_fixture_await_ready(&f, true);
         break;
     case 4:
-        stage_await_ticks(&s, 1);
+        worker_fixture_await_ticks(&f, 1);
         break;
     case 5:
-        stage_await_ticks(&s, 3);
+        worker_fixture_await_ticks(&f, 3);
         break;
     case 6: /* in a tick, whose group is never sent, or decided before the end */
-        stage_begin(&s, hold);
-        stage_await_held(&s);
+        worker_fixture_begin(&f, hold);
+        worker_fixture_await_held(&f);
         break;
     default:
-        stage_begin(&s, stop_from_inside);
-        assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+        worker_fixture_begin(&f, stop_from_inside);
+        assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     }
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     ew_client_close(client);
 }
 
@@ -220,19 +220,19 @@ static void test_no_receipt_is_left(void **state) {
 
 static void check_no_etcd(const char *exactly_once) {
     char endpoint[32];
-    stage s;
+    worker_fixture f;
     snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", etcd_free_port());
-    stage_open(&s, "/life");
-    stage_set(&s, "endpoints", endpoint);
-    stage_set(&s, "exactly_once", exactly_once);
-    stage_set(&s, "start_timeout_ms", "1000");
+    worker_fixture_open(&f, "/life");
+    worker_fixture_set(&f, "endpoints", endpoint);
+    worker_fixture_set(&f, "exactly_once", exactly_once);
+    worker_fixture_set(&f, "start_timeout_ms", "1000");
     int64_t before_ms = scene_now_ms();
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_UNAVAILABLE);
-    print_message("after %d ms: %s\n", (int)(scene_now_ms() - before_ms), s.err.detail);
-    assert_true(s.err.detail[0] != '\0');
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_UNAVAILABLE);
+    print_message("after %d ms: %s\n", (int)(scene_now_ms() - before_ms), f.err.detail);
+    assert_true(f.err.detail[0] != '\0');
     assert_true(scene_now_ms() - before_ms < 5000);
-    assert_int_equal(stage_close(&s), EW_ERR_UNAVAILABLE);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_UNAVAILABLE);
 }
 
 /* SEMANTICS 14: with `start_timeout_ms` a worker does not wait for ever for an etcd that does not exist. */
@@ -244,15 +244,15 @@ static void test_no_etcd_at_all(void **state) {
 
 static void check_stop_without_etcd(const char *exactly_once) {
     char endpoint[32];
-    stage s;
+    worker_fixture f;
     snprintf(endpoint, sizeof endpoint, "127.0.0.1:%d", etcd_free_port());
-    stage_open(&s, "/life");
-    stage_set(&s, "endpoints", endpoint);
-    stage_set(&s, "exactly_once", exactly_once);
-    stage_start(&s);
+    worker_fixture_open(&f, "/life");
+    worker_fixture_set(&f, "endpoints", endpoint);
+    worker_fixture_set(&f, "exactly_once", exactly_once);
+    worker_fixture_start(&f);
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* so that it waits for a connection */
     int64_t before_ms = scene_now_ms();
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     print_message("stopped after %d ms\n", (int)(scene_now_ms() - before_ms));
     assert_true(scene_now_ms() - before_ms < 5000);
 }
@@ -267,15 +267,15 @@ static void test_stop_without_etcd(void **state) {
 /* SEMANTICS 14: an etcd that comes later is waited for. */
 static void test_etcd_comes_later(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     scene_kill_etcd();
-    stage_open(&s, "/life");
-    stage_start(&s);
+    worker_fixture_open(&f, "/life");
+    worker_fixture_start(&f);
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
     scene_start_etcd();
-    stage_do(&s, put_one);
+    worker_fixture_do(&f, put_one);
     assert_true(hand_get("/life/a").present);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/life/");
 }
 
@@ -302,34 +302,34 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, number + 1);
 }
 
-static int count(stage *s, ew_tick *t) {
-    int *left = s->arg;
+static int count(worker_fixture *f, ew_tick *t) {
+    int *left = f->arg;
     ew_group_modify(ew_tick_group(t), EW_STR("/life/shared"), raise_by_one, NULL, NULL);
     return --*left == 0 ? EW_FINISHED : EW_OK;
 }
 
 static void check_together(unsigned workers, int rounds, bool one_client) {
-    stage *stages = calloc(workers, sizeof *stages);
+    worker_fixture *fixtures = calloc(workers, sizeof *fixtures);
     int *left = calloc(workers, sizeof *left);
     char total[32];
-    assert_non_null(stages);
+    assert_non_null(fixtures);
     assert_non_null(left);
     for (unsigned i = 0; i < workers; i++) {
         left[i] = rounds;
-        stage_open(&stages[i], "/life");
-        stages[i].client = one_client ? hand_client() : NULL;
-        stages[i].every = count;
-        stages[i].arg = &left[i];
-        stage_start(&stages[i]);
+        worker_fixture_open(&fixtures[i], "/life");
+        fixtures[i].client = one_client ? hand_client() : NULL;
+        fixtures[i].every = count;
+        fixtures[i].arg = &left[i];
+        worker_fixture_start(&fixtures[i]);
     }
     for (unsigned i = 0; i < workers; i++) {
-        assert_int_equal(stage_await_end(&stages[i]), EW_OK);
-        assert_int_equal(stage_close(&stages[i]), EW_OK);
+        assert_int_equal(worker_fixture_await_end(&fixtures[i]), EW_OK);
+        assert_int_equal(worker_fixture_close(&fixtures[i]), EW_OK);
     }
     snprintf(total, sizeof total, "%d", (int)workers * rounds);
     assert_string_equal(hand_get("/life/shared").value, total);
     hand_delete_prefix("/life/");
-    free(stages);
+    free(fixtures);
     free(left);
 }
 

@@ -32,8 +32,8 @@ static void judged(void *arg, int status, int64_t revision) {
         atomic_fetch_add(&c->otherwise, 1);
 }
 
-static int count_up(stage *s, ew_tick *t) {
-    count *c = s->arg;
+static int count_up(worker_fixture *f, ew_tick *t) {
+    count *c = f->arg;
     if (!atomic_load(&c->counting))
         return EW_OK;
     ew_group *g = ew_tick_group(t);
@@ -41,15 +41,15 @@ static int count_up(stage *s, ew_tick *t) {
     return ew_group_on_done(g, judged, c);
 }
 
-static void open_counter(stage *s, count *c) {
+static void open_counter(worker_fixture *f, count *c) {
     char ttl[16];
     snprintf(ttl, sizeof ttl, "%d", TTL_S);
     hand_delete("/outage/n");
     *c = (count){.counting = true};
-    stage_open(s, "/outage");
-    stage_set(s, "session_ttl_s", ttl);
-    s->every = count_up;
-    s->arg = c;
+    worker_fixture_open(f, "/outage");
+    worker_fixture_set(f, "session_ttl_s", ttl);
+    f->every = count_up;
+    f->arg = c;
 }
 
 typedef struct more {
@@ -62,15 +62,15 @@ static bool has_counted(void *arg) {
     return atomic_load(&m->c->committed) > m->than;
 }
 
-static void await_more(stage *s, count *c, unsigned n) {
+static void await_more(worker_fixture *f, count *c, unsigned n) {
     more m = {c, atomic_load(&c->committed) + n};
     if (!scene_until(has_counted, &m))
-        fail_msg("nothing more is committed; the run: %s", s->over ? s->err.detail : "goes on");
+        fail_msg("nothing more is committed; the run: %s", f->over ? f->err.detail : "goes on");
 }
 
 /* Every group that was said to be committed was, once, and no other. */
-static void close_counter(stage *s, count *c, int status) {
-    assert_int_equal(stage_close(s), status);
+static void close_counter(worker_fixture *f, count *c, int status) {
+    assert_int_equal(worker_fixture_close(f), status);
     assert_int_equal(atomic_load(&c->otherwise), 0);
     assert_int_equal(strtol(hand_get("/outage/n").value, NULL, 10), atomic_load(&c->committed));
     assert_int_equal(hand_get("/outage/n").version, atomic_load(&c->committed));
@@ -86,20 +86,20 @@ static void stay_away(void) {
 }
 
 static void check_outage(void (*begin)(void), void (*end)(void), const char *worker_id) {
-    stage s;
+    worker_fixture f;
     count c;
-    open_counter(&s, &c);
-    stage_set(&s, "worker_id", worker_id);
-    stage_start(&s);
-    await_more(&s, &c, 10);
+    open_counter(&f, &c);
+    worker_fixture_set(&f, "worker_id", worker_id);
+    worker_fixture_start(&f);
+    await_more(&f, &c, 10);
     for (int i = 0; i < 2; i++) {
         begin();
-        stage_await_ready(&s, false);
+        worker_fixture_await_ready(&f, false);
         stay_away();
         end();
-        await_more(&s, &c, 10);
+        await_more(&f, &c, 10);
     }
-    close_counter(&s, &c, EW_ERR_CANCELLED);
+    close_counter(&f, &c, EW_ERR_CANCELLED);
     assert_int_equal(hand_count("/etcdworker/"), 0);
 }
 
@@ -123,34 +123,34 @@ static bool nothing_is_held(void *arg) {
 }
 
 /* Ends the counting, and waits until nothing is under way: there is no tick before. */
-static void rest(stage *s, count *c) {
+static void rest(worker_fixture *f, count *c) {
     atomic_store(&c->counting, false);
-    stage_await_ticks(s, 3);
+    worker_fixture_await_ticks(f, 3);
 }
 
 /* All leases expire, the receipt's too, and the history that was missed is compacted. */
 static void test_all_leases_expired_and_history_compacted(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     count c;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    open_counter(&s, &c);
-    stage_set(&s, "worker_id", "expired");
-    stage_set(&s, "receipt_ttl_s", "5");
-    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
-    stage_start(&s);
-    await_more(&s, &c, 10);
-    rest(&s, &c);
+    open_counter(&f, &c);
+    worker_fixture_set(&f, "worker_id", "expired");
+    worker_fixture_set(&f, "receipt_ttl_s", "5");
+    worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_start(&f);
+    await_more(&f, &c, 10);
+    rest(&f, &c);
     fault_proxy_cut(proxy);
     assert_true(scene_until(nothing_is_held, NULL));
     hand_put("/outage/other", "1");
     hand_compact(hand_put("/outage/other", "2"));
     fault_proxy_mend(proxy);
     atomic_store(&c.counting, true);
-    await_more(&s, &c, 10);
+    await_more(&f, &c, 10);
     assert_true(hand_get("/etcdworker/receipts/expired").present);
-    assert_int_equal(stage_stats(&s).snapshots, 2);
-    close_counter(&s, &c, EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 2);
+    close_counter(&f, &c, EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
 }
 
@@ -163,24 +163,24 @@ static bool owner_is_there(void *arg) {
     return !owner_is_gone(arg);
 }
 
-static void open_holder(stage *s, count *c, fault_proxy *proxy) {
-    open_counter(s, c);
-    stage_set(s, "worker_id", "held");
+static void open_holder(worker_fixture *f, count *c, fault_proxy *proxy) {
+    open_counter(f, c);
+    worker_fixture_set(f, "worker_id", "held");
     if (proxy != NULL)
-        stage_set(s, "endpoints", fault_proxy_endpoint(proxy));
-    stage_start(s);
-    await_more(s, c, 3);
+        worker_fixture_set(f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_start(f);
+    await_more(f, c, 3);
 }
 
 /* SEMANTICS 33: the hold on worker_id is put again with another lease. */
 static void test_the_hold_on_worker_id_heals(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     count c;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    open_holder(&s, &c, proxy);
+    open_holder(&f, &c, proxy);
     hand_kv before = hand_get("/etcdworker/receipts/held/owner");
-    rest(&s, &c);
+    rest(&f, &c);
     fault_proxy_cut(proxy);
     assert_true(scene_until(owner_is_gone, NULL));
     fault_proxy_mend(proxy);
@@ -188,27 +188,27 @@ static void test_the_hold_on_worker_id_heals(void **state) {
     assert_string_equal(hand_get("/etcdworker/receipts/held/owner").value, before.value);
     assert_int_not_equal(hand_get("/etcdworker/receipts/held/owner").lease, before.lease);
     atomic_store(&c.counting, true);
-    await_more(&s, &c, 3);
-    close_counter(&s, &c, EW_ERR_CANCELLED);
+    await_more(&f, &c, 3);
+    close_counter(&f, &c, EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
 }
 
 /* SEMANTICS 33: unless another worker has taken it meanwhile, as it may: then the one that was away ends. */
 static void test_the_hold_on_worker_id_is_taken(void **state) {
     (void)state;
-    stage s, other;
+    worker_fixture f, other;
     count c, theirs;
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    open_holder(&s, &c, proxy);
-    rest(&s, &c);
+    open_holder(&f, &c, proxy);
+    rest(&f, &c);
     fault_proxy_cut(proxy);
     assert_true(scene_until(owner_is_gone, NULL));
     open_holder(&other, &theirs, NULL);
     fault_proxy_mend(proxy);
-    assert_int_equal(stage_await_end(&s), EW_ERR_FENCED);
-    print_message("%s\n", s.err.detail);
-    assert_non_null(strstr(s.err.detail, "worker_id"));
-    assert_int_equal(stage_close(&s), EW_ERR_FENCED);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_FENCED);
+    print_message("%s\n", f.err.detail);
+    assert_non_null(strstr(f.err.detail, "worker_id"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_FENCED);
     await_more(&other, &theirs, 3);
     close_counter(&other, &theirs, EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
@@ -217,45 +217,45 @@ static void test_the_hold_on_worker_id_is_taken(void **state) {
 /* SEMANTICS 33: what a worker leaves that was killed: its hold for a TTL, its receipt for long. */
 static void test_the_id_of_a_dead_worker(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     count c;
     hand_put_slice(EW_STR("/etcdworker/receipts/dead/owner"), EW_STR("a dead worker"), hand_grant(4));
     int64_t receipts = hand_grant(3600);
     hand_put_slice(EW_STR("/etcdworker/receipts/dead"), EW_STR("17"), receipts);
-    open_counter(&s, &c);
-    stage_set(&s, "worker_id", "dead");
+    open_counter(&f, &c);
+    worker_fixture_set(&f, "worker_id", "dead");
     int64_t before_ms = scene_now_ms();
-    stage_start(&s);
-    await_more(&s, &c, 3);
+    worker_fixture_start(&f);
+    await_more(&f, &c, 3);
     int64_t took_ms = scene_now_ms() - before_ms;
     print_message("started after %d ms\n", (int)took_ms);
     assert_true(took_ms >= 2000 && took_ms < 30000);
-    close_counter(&s, &c, EW_ERR_CANCELLED);
+    close_counter(&f, &c, EW_ERR_CANCELLED);
     hand_revoke(receipts);
 }
 
 /* ---- what was asked for ends the run ---- */
 
-static void check_lost_session(const char *fence_session, stage_act act) {
-    stage s;
+static void check_lost_session(const char *fence_session, worker_fixture_action act) {
+    worker_fixture f;
     count c;
-    open_counter(&s, &c);
-    stage_set(&s, "fence_session", fence_session);
-    stage_start(&s);
-    await_more(&s, &c, 3);
+    open_counter(&f, &c);
+    worker_fixture_set(&f, "fence_session", fence_session);
+    worker_fixture_start(&f);
+    await_more(&f, &c, 3);
     if (act != NULL)
-        stage_do(&s, act);
-    rest(&s, &c);
+        worker_fixture_do(&f, act);
+    rest(&f, &c);
     scene_pause_etcd();
-    int status = stage_await_end(&s);
+    int status = worker_fixture_await_end(&f);
     scene_resume_etcd();
-    print_message("%s: %s\n", ew_errname(status), s.err.detail);
+    print_message("%s: %s\n", ew_errname(status), f.err.detail);
     assert_int_equal(status, EW_ERR_SESSION_DONE);
-    close_counter(&s, &c, EW_ERR_SESSION_DONE);
+    close_counter(&f, &c, EW_ERR_SESSION_DONE);
 }
 
-static int bind_key(stage *s, ew_tick *t) {
-    (void)s;
+static int bind_key(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put_lease(ew_tick_group(t), EW_STR("/outage/bound"), EW_STR("1"), EW_LEASE_SESSION);
 }
 
@@ -269,19 +269,19 @@ static void test_a_session_that_was_asked_for_ends_the_run(void **state) {
 /* One that nobody has used is opened again, and can be used then. */
 static void test_a_session_that_was_opened_again(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     count c;
-    open_counter(&s, &c);
-    stage_start(&s);
-    await_more(&s, &c, 3);
+    open_counter(&f, &c);
+    worker_fixture_start(&f);
+    await_more(&f, &c, 3);
     scene_pause_etcd();
-    stage_await_ready(&s, false);
+    worker_fixture_await_ready(&f, false);
     stay_away();
     scene_resume_etcd();
-    await_more(&s, &c, 3);
-    stage_do(&s, bind_key);
+    await_more(&f, &c, 3);
+    worker_fixture_do(&f, bind_key);
     assert_true(hand_get("/outage/bound").lease != 0);
-    close_counter(&s, &c, EW_ERR_CANCELLED);
+    close_counter(&f, &c, EW_ERR_CANCELLED);
     assert_false(hand_get("/outage/bound").present);
 }
 

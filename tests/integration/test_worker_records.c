@@ -7,17 +7,17 @@ enum { TTL_S = 10 };
 
 #define RECORDS "/etcdworker/receipts/submit/"
 
-static void begin(stage *s) {
+static void begin(worker_fixture *f) {
     char ttl[16];
     snprintf(ttl, sizeof ttl, "%d", TTL_S);
-    stage_open(s, "/records");
-    stage_set(s, "submit", "on");
-    stage_set(s, "receipt_ttl_s", ttl);
-    stage_start_ready(s);
+    worker_fixture_open(f, "/records");
+    worker_fixture_set(f, "submit", "on");
+    worker_fixture_set(f, "receipt_ttl_s", ttl);
+    worker_fixture_start_ready(f);
 }
 
-static void end(stage *s) {
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+static void end(worker_fixture *f) {
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
 /* Clients that come once: "a", then "b", and so on. */
@@ -62,7 +62,7 @@ static bool first_has_expired(void *arg) {
  * goes when its lease does, and its client goes on. */
 static void test_records_expire(void **state) {
     (void)state;
-    stage one, two;
+    worker_fixture one, two;
     char record[160];
     hand_delete_prefix(RECORDS);
     begin(&one);

@@ -23,36 +23,36 @@ static nng_socket dial(const char *url) {
 
 /* The worker has taken two copies more than it had. */
 typedef struct repeats {
-    stage *stage;
+    worker_fixture *fixture;
     uint64_t before;
 } repeats;
 
 static bool was_resent(void *arg) {
     const repeats *r = arg;
-    return stage_stats(r->stage).submit_repeats >= r->before + 2;
+    return worker_fixture_stats(r->fixture).submit_repeats >= r->before + 2;
 }
 
-/* ---- stages ---- */
+/* ---- worker fixtures ---- */
 
-static void begin(stage *s) {
-    stage_open(s, "/again");
-    stage_set(s, "submit", "on");
+static void begin(worker_fixture *f) {
+    worker_fixture_open(f, "/again");
+    worker_fixture_set(f, "submit", "on");
 }
 
-static void end(stage *s) {
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+static void end(worker_fixture *f) {
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
 /* Etcd stands still while REQ sends again and again. */
 static void test_frozen_etcd(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_of("/again/a", "x"));
     assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
-    repeats r = {&s, 0};
+    repeats r = {&f, 0};
     scene_pause_etcd();
     send_body(req, b);
     bool resent = scene_until(was_resent, &r);
@@ -64,25 +64,25 @@ static void test_frozen_etcd(void **state) {
     assert_once("/again/a", &reply);
     free(b.data);
     nng_close(req);
-    end(&s);
+    end(&f);
     hand_delete_prefix("/again/");
 }
 
 /* The answers of etcd are lost, while REQ sends again. */
 static void test_swallowed_answers(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
+    worker_fixture f;
+    begin(&f);
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
-    stage_start_ready(&s);
+    worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_start_ready(&f);
     for (int i = 0; i < 3; i++) {
         char key[32];
         snprintf(key, sizeof key, "/again/%d", i);
-        nng_socket req = dial(ew_worker_submit_url(s.worker));
+        nng_socket req = dial(ew_worker_submit_url(f.worker));
         assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
         body b = pack_submit(put_of(key, "x"));
-        repeats r = {&s, stage_stats(&s).submit_repeats};
+        repeats r = {&f, worker_fixture_stats(&f).submit_repeats};
         fault_proxy_swallow(proxy, FAULT_PROXY_DOWN);
         send_body(req, b);
         assert_true(scene_until(was_resent, &r));
@@ -92,7 +92,7 @@ static void test_swallowed_answers(void **state) {
         free(b.data);
         nng_close(req);
     }
-    end(&s);
+    end(&f);
     fault_proxy_close(proxy);
     hand_delete_prefix("/again/");
 }
@@ -107,24 +107,24 @@ static void test_next_worker(void **state) {
     ew_submit_if_absent(if_absent, EW_STR("/again/a"));
     ew_submit_if_value(if_value, EW_STR("/again/never"), EW_STR("x"));
     const body committed = pack_submit(if_absent), refused = pack_submit(if_value);
-    stage s;
-    begin(&s);
-    s.client = hand_client();
-    s.session = session;
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    f.client = hand_client();
+    f.session = session;
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit_reply first = ask(req, committed), no = ask(req, refused);
     assert_once("/again/a", &first);
     assert_int_equal(no.status, EW_ERR_REFUSED);
     nng_close(req);
-    end(&s);
+    end(&f);
 
     hand_put("/again/never", "x"); /* now the second would hold */
-    begin(&s);
-    s.client = hand_client();
-    s.session = session;
-    stage_start_ready(&s);
-    req = dial(ew_worker_submit_url(s.worker));
+    begin(&f);
+    f.client = hand_client();
+    f.session = session;
+    worker_fixture_start_ready(&f);
+    req = dial(ew_worker_submit_url(f.worker));
     ew_submit_reply r = ask_once(req, put_by("/again/old", "first", 4));
     assert_int_equal(r.status, EW_ERR_TOO_OLD);
     assert_non_null(strstr(r.detail, "sequence 4 is older than 5"));
@@ -141,7 +141,7 @@ static void test_next_worker(void **state) {
     assert_int_equal(ask(req, committed).status, EW_ERR_TOO_OLD);
     assert_false(hand_get("/again/old").present || hand_get("/again/other").present || hand_get("/again/b").present);
     nng_close(req);
-    end(&s);
+    end(&f);
     free(committed.data);
     free(refused.data);
     ew_session_close(session, false);
@@ -152,12 +152,12 @@ static void test_next_worker(void **state) {
 static void test_two_workers(void **state) {
     (void)state;
     enum { ROUNDS = 50 };
-    stage s[2];
+    worker_fixture f[2];
     nng_socket reqs[2];
     for (int i = 0; i < 2; i++) {
-        begin(&s[i]);
-        stage_start_ready(&s[i]);
-        reqs[i] = dial(ew_worker_submit_url(s[i].worker));
+        begin(&f[i]);
+        worker_fixture_start_ready(&f[i]);
+        reqs[i] = dial(ew_worker_submit_url(f[i].worker));
     }
     for (int n = 0; n < ROUNDS; n++) {
         char key[32];
@@ -175,47 +175,47 @@ static void test_two_workers(void **state) {
     }
     for (int i = 0; i < 2; i++) {
         nng_close(reqs[i]);
-        end(&s[i]);
+        end(&f[i]);
     }
     hand_delete_prefix("/again/");
 }
 
 /* Two requesters with one submit at one worker, which is busy: both are answered. */
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     (void)t;
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 static void test_copies_while_pending(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    stage_begin(&s, hold);
-    stage_await_held(&s);
-    nng_socket one = dial(ew_worker_submit_url(s.worker)), two = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    worker_fixture_begin(&f, hold);
+    worker_fixture_await_held(&f);
+    nng_socket one = dial(ew_worker_submit_url(f.worker)), two = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_of("/again/a", "x"));
     send_body(one, b);
     send_body(two, b);
-    stage_release(&s);
+    worker_fixture_release(&f);
     ew_submit_reply r = receive(one), other = receive(two);
     assert_once("/again/a", &r);
     assert_once("/again/a", &other);
     free(b.data);
     nng_close(one);
     nng_close(two);
-    end(&s);
+    end(&f);
     hand_delete_prefix("/again/");
 }
 
 /* Without an identity every copy is another submit. */
 static void test_without_an_identity(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_by("/again/a", "", 0));
     const int64_t before = (int64_t)hand_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
     ew_submit_reply first = ask(req, b), second = ask(req, b);
@@ -226,17 +226,17 @@ static void test_without_an_identity(void **state) {
     assert_int_equal((int64_t)hand_count("/etcdworker/receipts/submit/"), before);
     free(b.data);
     nng_close(req);
-    end(&s);
+    end(&f);
     hand_delete_prefix("/again/");
 }
 
 /* What other programs may send instead of an identity. */
 static void test_identities_that_are_wrong(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     char client[65];
     memset(client, 'c', sizeof client);
     const struct {
@@ -259,16 +259,16 @@ static void test_identities_that_are_wrong(void **state) {
     }
     assert_false(hand_get("/again/a").present);
     nng_close(req);
-    end(&s);
+    end(&f);
 }
 
 /* A record that somebody has overwritten says nothing of the submit. */
 static void test_malformed_record(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     hand_put("/etcdworker/receipts/submit/63", "not a record");
     body b = pack_submit(put_by("/again/a", "c", 1));
     ew_submit_reply r = ask(req, b);
@@ -279,7 +279,7 @@ static void test_malformed_record(void **state) {
     assert_once("/again/a", &r);
     free(b.data);
     nng_close(req);
-    end(&s);
+    end(&f);
     hand_delete_prefix("/again/");
 }
 

@@ -11,8 +11,8 @@ static const char LONG_MS[] = "3600000";
 /* ---- the prefix ---- */
 
 /* The keys that a tick sees, joined by spaces. */
-static int list_keys(stage *s, ew_tick *t) {
-    char *out = s->arg;
+static int list_keys(worker_fixture *f, ew_tick *t) {
+    char *out = f->arg;
     ew_entry e = {0};
     size_t count = 0;
     out[0] = '\0';
@@ -20,33 +20,33 @@ static int list_keys(stage *s, ew_tick *t) {
         size_t at = strlen(out);
         snprintf(out + at, 1024 - at, "%s%.*s", at > 0 ? " " : "", (int)e.key.len, (const char *)e.key.data);
     }
-    EXPECT(s, count == ew_tick_count(t));
+    EXPECT(f, count == ew_tick_count(t));
     return EW_OK;
 }
 
 static void check_keys(const char *prefix, const char *match, const char *expected, const char *expected_later) {
     char keys[1024];
-    stage s;
+    worker_fixture f;
     hand_put("/a", "bare");
     hand_put("/a/x", "1");
     hand_put("/a/y", "2");
     hand_put("/a-b", "sibling");
     hand_put("/ab", "sibling");
     hand_put("/a0", "sibling");
-    stage_open(&s, prefix);
-    stage_set(&s, "prefix_match", match);
-    s.arg = keys;
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, list_keys);
+    worker_fixture_open(&f, prefix);
+    worker_fixture_set(&f, "prefix_match", match);
+    f.arg = keys;
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected);
     hand_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
     hand_put("/ac", "sibling");
-    stage_await_tick(&s, hand_put("/a/z", "3"));
-    stage_do(&s, list_keys);
+    worker_fixture_await_tick(&f, hand_put("/a/z", "3"));
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected_later);
-    assert_int_equal(s.event_count, stage_stats(&s).keys);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(f.event_count, worker_fixture_stats(&f).keys);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/a");
 }
 
@@ -64,8 +64,8 @@ static void test_textual_prefix(void **state) {
     check_keys("/a", "textual", "/a /a-b /a/x /a/y /a0 /ab", "/a /a-b /a-c /a/x /a/y /a/z /a0 /ab /ac");
 }
 
-static int write_something(stage *s, ew_tick *t) {
-    (void)s;
+static int write_something(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/own"), EW_STR("1"));
 }
 
@@ -73,20 +73,20 @@ static int write_something(stage *s, ew_tick *t) {
 static void test_whole_keyspace(void **state) {
     (void)state;
     char keys[1024];
-    stage s;
+    worker_fixture f;
     hand_put("/z", "1");
     hand_put("no-slash", "1");
-    stage_open(&s, "");
-    s.arg = keys;
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, write_something);
-    stage_do(&s, list_keys);
+    worker_fixture_open(&f, "");
+    f.arg = keys;
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_something);
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/own /z no-slash");
     assert_int_equal(hand_count("/etcdworker/receipts/"), 1);
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, "receipts"));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, "receipts"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete("/z");
     hand_delete("/own");
     hand_delete("no-slash");
@@ -113,81 +113,81 @@ static void put_many(size_t value_size) {
  * initial; the model is reset once, before all of it. */
 static void test_snapshot_in_pages(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     put_many(500);
-    stage_open(&s, "/load");
-    stage_set(&s, "page_bytes", "65536");
-    s.updates = true;
-    stage_start(&s);
-    stage_await_total(&s, 1);
-    assert_int_equal(s.event_count, MANY);
+    worker_fixture_open(&f, "/load");
+    worker_fixture_set(&f, "page_bytes", "65536");
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 1);
+    assert_int_equal(f.event_count, MANY);
     hand_put("/load/00000", "new");
-    stage_await_events(&s, MANY + 1);
+    worker_fixture_await_events(&f, MANY + 1);
     for (size_t i = 0; i < MANY; i++) {
         char key[64];
         snprintf(key, sizeof key, "/load/%05zu", i);
-        assert_string_equal(s.events[i].key, key);
-        assert_true(s.events[i].initial && s.events[i].kind == EW_EVENT_PUT && s.events[i].ticks == 0);
-        assert_int_equal(s.events[i].value_len, 500);
+        assert_string_equal(f.events[i].key, key);
+        assert_true(f.events[i].initial && f.events[i].kind == EW_EVENT_PUT && f.events[i].ticks == 0);
+        assert_int_equal(f.events[i].value_len, 500);
     }
-    stage_assert_event(&s, MANY, EW_EVENT_PUT, false, "/load/00000", "new");
-    assert_int_equal(s.resets, 1);
-    assert_int_equal(stage_stats(&s).snapshots, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture_assert_event(&f, MANY, EW_EVENT_PUT, false, "/load/00000", "new");
+    assert_int_equal(f.resets, 1);
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/load/");
 }
 
 /* SEMANTICS 3: the first tick comes as soon as the snapshot is complete, however long the timer. */
 static void test_first_tick_does_not_wait_for_the_timer(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/first");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_start(&s);
-    stage_await_total(&s, 1);
-    stage_await_tick(&s, hand_put("/first/a", "1")); /* and neither does the tick for an event */
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/first");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 1);
+    worker_fixture_await_tick(&f, hand_put("/first/a", "1")); /* and neither does the tick for an event */
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 static bool is_loaded(void *arg) {
-    ew_worker_stats stats = stage_stats(arg);
+    ew_worker_stats stats = worker_fixture_stats(arg);
     return stats.ready && stats.snapshots == 1;
 }
 
 /* SEMANTICS 3: with `tick_on_load = off` the first tick comes with the first change. */
 static void test_tick_on_load_off(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     hand_put("/first/a", "0");
-    stage_open(&s, "/first");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_set(&s, "tick_on_load", "off");
-    stage_start(&s);
-    assert_true(scene_until(is_loaded, &s));
-    assert_int_equal(stage_ticks(&s), 0);
+    worker_fixture_open(&f, "/first");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_set(&f, "tick_on_load", "off");
+    worker_fixture_start(&f);
+    assert_true(scene_until(is_loaded, &f));
+    assert_int_equal(worker_fixture_ticks(&f), 0);
     int64_t revision = hand_put("/first/a", "1");
-    stage_await_tick(&s, revision);
-    assert_int_equal(s.ticks, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture_await_tick(&f, revision);
+    assert_int_equal(f.ticks, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* ---- the delete counter ---- */
 
 static void check_corrupt_counter(const char *value, bool while_running) {
     char key[64];
-    stage s;
+    worker_fixture f;
     snprintf(key, sizeof key, "/corrupt%s", COUNTER);
-    stage_open(&s, "/corrupt");
+    worker_fixture_open(&f, "/corrupt");
     if (!while_running)
         hand_put(key, value);
-    stage_start(&s);
+    worker_fixture_start(&f);
     if (while_running) {
-        stage_await_ticks(&s, 1);
+        worker_fixture_await_ticks(&f, 1);
         hand_put(key, value);
     }
-    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
-    assert_non_null(strstr(s.err.detail, key));
-    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(f.err.detail, key));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
     hand_delete(key);
 }
 
@@ -201,14 +201,14 @@ static void test_corrupt_counter(void **state) {
     }
 }
 
-static int delete_one(stage *s, ew_tick *t) {
-    (void)s;
+static int delete_one(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_delete(ew_tick_group(t), EW_STR("/count/a"));
 }
 
-static int put_one(stage *s, ew_tick *t) {
+static int put_one(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/count/meta/ticdc-delete-etcd-key-count"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/count/meta/ticdc-delete-etcd-key-count"), &e) == EW_ERR_NOT_FOUND);
     return ew_group_put(ew_tick_group(t), EW_STR("/count/a"), EW_STR("1"));
 }
 
@@ -217,47 +217,47 @@ static int put_one(stage *s, ew_tick *t) {
 static void test_counter_is_hidden_and_reset(void **state) {
     (void)state;
     char counter[64], keys[1024];
-    stage s;
+    worker_fixture f;
     snprintf(counter, sizeof counter, "/count%s", COUNTER);
-    stage_open(&s, "/count");
-    s.updates = true;
-    s.arg = keys;
-    stage_start(&s);
+    worker_fixture_open(&f, "/count");
+    f.updates = true;
+    f.arg = keys;
+    worker_fixture_start(&f);
     for (int i = 1; i <= 3; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        stage_do(&s, put_one);
-        stage_do(&s, delete_one);
+        worker_fixture_do(&f, put_one);
+        worker_fixture_do(&f, delete_one);
         assert_string_equal(hand_get(counter).value, number);
     }
-    stage_await_tick(&s, hand_put("/count/b", "1"));
-    stage_do(&s, list_keys);
+    worker_fixture_await_tick(&f, hand_put("/count/b", "1"));
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/b");
     hand_delete(counter);
-    stage_do(&s, put_one);
-    stage_do(&s, delete_one);
+    worker_fixture_do(&f, put_one);
+    worker_fixture_do(&f, delete_one);
     assert_string_equal(hand_get(counter).value, "1");
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, COUNTER));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, COUNTER));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* SEMANTICS 9: nor is it part of the snapshot; a worker that starts later goes on from it. */
 static void test_counter_in_the_snapshot(void **state) {
     (void)state;
     char counter[64];
-    stage s;
+    worker_fixture f;
     snprintf(counter, sizeof counter, "/count%s", COUNTER);
     hand_put(counter, "41");
     hand_put("/count/a", "1");
-    stage_open(&s, "/count");
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, delete_one);
+    worker_fixture_open(&f, "/count");
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, delete_one);
     assert_string_equal(hand_get(counter).value, "42");
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, COUNTER));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, COUNTER));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. What was the counter's place is then a key like others.
@@ -266,23 +266,23 @@ static void test_counter_of_newer_ticdc(void **state) {
     (void)state;
     static const char newer[] = "/count/__cdc_meta__/meta/ticdc-delete-etcd-key-count";
     char keys[1024];
-    stage s;
+    worker_fixture f;
     hand_delete_prefix("/count");
     hand_put(newer, "41");
     hand_put("/count/a", "1");
     hand_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
-    stage_open(&s, "/count");
-    stage_set(&s, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
-    s.arg = keys;
-    stage_start(&s);
-    stage_do(&s, delete_one);
+    worker_fixture_open(&f, "/count");
+    worker_fixture_set(&f, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
+    f.arg = keys;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, delete_one);
     assert_string_equal(hand_get(newer).value, "42");
-    stage_do(&s, list_keys);
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/meta/ticdc-delete-etcd-key-count");
     hand_put(newer, "no number");
-    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
-    assert_non_null(strstr(s.err.detail, newer));
-    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(f.err.detail, newer));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
     hand_delete_prefix("/count");
 }
 

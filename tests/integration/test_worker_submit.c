@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void submit_stage(stage *s) {
-    stage_open(s, "/submit");
-    stage_set(s, "submit", "on");
-    stage_set(s, "publish_ticks", "on");
+static void open_submit_fixture(worker_fixture *f) {
+    worker_fixture_open(f, "/submit");
+    worker_fixture_set(f, "submit", "on");
+    worker_fixture_set(f, "publish_ticks", "on");
 }
 
 static nng_socket dial(const char *url) {
@@ -19,12 +19,12 @@ static nng_socket dial(const char *url) {
 /* A submitted group is one atomic transaction; its reply is its outcome. */
 static void test_puts_and_deletes(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     hand_put("/submit/gone", "x");
-    submit_stage(&s);
-    s.updates = true;
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    open_submit_fixture(&f);
+    f.updates = true;
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit *group = put_of("/submit/a", "1");
     ew_submit_put(group, EW_STR("/submit/empty"), EW_STR(""));
     ew_submit_delete(group, EW_STR("/submit/gone"));
@@ -36,8 +36,8 @@ static void test_puts_and_deletes(void **state) {
     assert_int_equal(a.mod_revision, r.revision);
     assert_int_equal(empty.mod_revision, r.revision);
     assert_false(hand_get("/submit/gone").present);
-    stage_await_tick(&s, r.revision);
-    assert_int_equal(stage_stats(&s).groups_committed, 1);
+    worker_fixture_await_tick(&f, r.revision);
+    assert_int_equal(worker_fixture_stats(&f).groups_committed, 1);
     for (int i = 0; i < 100; i++) { /* one after the other */
         char number[16];
         snprintf(number, sizeof number, "%d", i);
@@ -46,18 +46,18 @@ static void test_puts_and_deletes(void **state) {
         assert_string_equal(hand_get_at("/submit/a", r.revision).value, number);
     }
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
 /* A compare that does not hold refuses the group for good. */
 static void test_compares(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     int64_t put = hand_put("/submit/a", "1");
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit *absent = put_of("/submit/b", "x"), *value = put_of("/submit/b", "x"), *both = put_of("/submit/b", "x");
     ew_submit_if_absent(absent, EW_STR("/submit/a"));
     ew_submit_reply r = ask_once(req, absent);
@@ -76,17 +76,17 @@ static void test_compares(void **state) {
     ew_submit_if_value(missing, EW_STR("/submit/missing"), EW_STR(""));
     assert_int_equal(ask_once(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
 /* SEMANTICS 22, 26: what no patch may write is refused, and named; the run goes on. */
 static void test_what_is_refused(void **state) {
     (void)state;
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     const char *const keys[] = {"/elsewhere", "/submit-b", "/submit/meta/ticdc-delete-etcd-key-count",
                                 "/etcdworker/receipts/x"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -107,40 +107,40 @@ static void test_what_is_refused(void **state) {
     assert_int_equal(hand_count("/submit/"), 0);
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
 static bool has_counted_four(void *arg) {
-    return stage_stats(arg).bad_messages == 4;
+    return worker_fixture_stats(arg).bad_messages == 4;
 }
 
 /* What is no Submit message is answered as such, counted, and harms nobody. */
 static void test_malformed_requests(void **state) {
     (void)state;
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     static const char *const bodies[] = {"hello", "\x12\xff\xff\xff\xff\x0f", "\x12", "\x12\x05\x0a\x7f"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         send_body(req, (body){(void *)(uintptr_t)bodies[i], strlen(bodies[i])});
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
-    assert_true(scene_until(has_counted_four, &s)); /* just after it has answered */
+    assert_true(scene_until(has_counted_four, &f)); /* just after it has answered */
     send_body(req, (body){"", 0});                  /* a message, and a group without puts and deletes */
     assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     ew_submit *no_key = put_of("", "x");
     assert_int_not_equal(ask_once(req, no_key).status, EW_OK);
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     (void)t;
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -149,23 +149,23 @@ static int hold(stage *s, ew_tick *t) {
 static void test_stop_while_requests_wait(void **state) {
     (void)state;
     enum { REQUESTS = 8 };
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    stage_begin(&s, hold);
-    stage_await_held(&s);
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    worker_fixture_begin(&f, hold);
+    worker_fixture_await_held(&f);
     nng_socket reqs[REQUESTS];
     for (int i = 0; i < REQUESTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/submit/%d", i);
-        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        reqs[i] = dial(ew_worker_submit_url(f.worker));
         ew_submit *submit = put_of(key, "x");
         if (i % 2 == 0)
             ew_submit_identity(submit, EW_STR(""), 0);
         send_submit(reqs[i], submit);
     }
-    ew_worker_stop(s.worker);
-    stage_release(&s);
+    ew_worker_stop(f.worker);
+    worker_fixture_release(&f);
     unsigned cancelled = 0, unknown = 0, committed = 0, silent = 0;
     for (int i = 0; i < REQUESTS; i++) {
         nng_socket_set_ms(reqs[i], NNG_OPT_RECVTIMEO, 5000);
@@ -182,12 +182,12 @@ static void test_stop_while_requests_wait(void **state) {
         }
         nng_close(reqs[i]);
     }
-    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     print_message("%u cancelled, %u unknown, %u committed, %u unanswered\n", cancelled, unknown, committed, silent);
     assert_int_equal(cancelled + unknown + committed + silent, REQUESTS);
     assert_int_equal(silent, 0);
     assert_int_equal(hand_count("/submit/"), committed);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
@@ -195,15 +195,15 @@ static void test_stop_while_requests_wait(void **state) {
 static void test_many_requests_at_once(void **state) {
     (void)state;
     enum { REQUESTS = 20 };
-    stage s;
-    submit_stage(&s);
-    stage_set(&s, "max_submits", "4");
-    stage_start_ready(&s);
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_set(&f, "max_submits", "4");
+    worker_fixture_start_ready(&f);
     nng_socket reqs[REQUESTS];
     for (int i = 0; i < REQUESTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/submit/%d", i);
-        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        reqs[i] = dial(ew_worker_submit_url(f.worker));
         send_submit(reqs[i], put_of(key, "x"));
     }
     unsigned committed = 0;
@@ -215,12 +215,12 @@ static void test_many_requests_at_once(void **state) {
     }
     assert_int_equal(hand_count("/submit/"), committed);
     assert_true(committed >= 4);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
-static int make_groups(stage *s, ew_tick *t) {
-    (void)s;
+static int make_groups(worker_fixture *f, ew_tick *t) {
+    (void)f;
     ew_group_put(ew_tick_group(t), EW_STR("/submit/n1"), EW_STR("x"));
     ew_group_put(ew_tick_group(t), EW_STR("/submit/n2"), EW_STR("x"));
     return EW_OK;
@@ -229,17 +229,17 @@ static int make_groups(stage *s, ew_tick *t) {
 /* Every tick is published: its number, the revision that it saw, how many groups it made. */
 static void test_tick_notes(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     nng_socket sub;
-    submit_stage(&s);
-    stage_set(&s, "tick_interval_ms", "20");
-    stage_start_ready(&s);
+    open_submit_fixture(&f);
+    worker_fixture_set(&f, "tick_interval_ms", "20");
+    worker_fixture_start_ready(&f);
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
     assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(s.worker), NULL, 0), 0);
+    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f.worker), NULL, 0), 0);
     int64_t revision = hand_put("/submit/a", "1");
-    stage_begin(&s, make_groups);
+    worker_fixture_begin(&f, make_groups);
     ew_tick_note last = {0}, note = {0};
     bool seen_groups = false;
     for (int i = 0; i < 1000 && !(seen_groups && note.revision >= revision); i++) {
@@ -255,19 +255,19 @@ static void test_tick_notes(void **state) {
     assert_true(seen_groups);
     assert_true(note.revision >= revision);
     nng_close(sub);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/submit/");
 }
 
 /* Without the options there is nothing to dial. */
 static void test_off(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/submit");
-    stage_start_ready(&s);
-    assert_null(ew_worker_submit_url(s.worker));
-    assert_null(ew_worker_ticks_url(s.worker));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/submit");
+    worker_fixture_start_ready(&f);
+    assert_null(ew_worker_submit_url(f.worker));
+    assert_null(ew_worker_ticks_url(f.worker));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 int main(void) {

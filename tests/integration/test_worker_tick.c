@@ -21,22 +21,22 @@ static void remember(void *arg, int status, int64_t revision) {
         m->committed = revision;
 }
 
-static int64_t number_at(stage *s, ew_tick *t, const char *key) {
+static int64_t number_at(worker_fixture *f, ew_tick *t, const char *key) {
     ew_entry e;
     int64_t number = 0;
     if (ew_tick_get(t, ew_str(key), &e) != EW_OK)
         return 0;
-    EXPECT(s, ew_slice_int(e.value, &number));
-    EXPECT(s, e.mod_revision <= ew_tick_revision(t));
+    EXPECT(f, ew_slice_int(e.value, &number));
+    EXPECT(f, e.mod_revision <= ew_tick_revision(t));
     return number;
 }
 
-static int look_and_write(stage *s, ew_tick *t) {
-    memory *m = s->arg;
-    int64_t left = number_at(s, t, "/one/left");
-    EXPECT(s, left == number_at(s, t, "/one/right"));
-    EXPECT(s, ew_tick_revision(t) >= m->committed);
-    EXPECT(s, number_at(s, t, "/one/own") == m->written);
+static int look_and_write(worker_fixture *f, ew_tick *t) {
+    memory *m = f->arg;
+    int64_t left = number_at(f, t, "/one/left");
+    EXPECT(f, left == number_at(f, t, "/one/right"));
+    EXPECT(f, ew_tick_revision(t) >= m->committed);
+    EXPECT(f, number_at(f, t, "/one/own") == m->written);
     m->pairs += left != m->pair;
     m->pair = left;
     char text[32];
@@ -70,17 +70,17 @@ static void put_pair(int number) {
 /* SEMANTICS 15: a tick sees the prefix at exactly one revision, never older than the worker's own last commit. */
 static void check_one_revision(const char *coalesce) {
     memory m = {0};
-    stage s;
-    stage_open(&s, "/one");
-    stage_set(&s, "coalesce", coalesce);
-    s.every = look_and_write;
-    s.arg = &m;
-    stage_start(&s);
+    worker_fixture f;
+    worker_fixture_open(&f, "/one");
+    worker_fixture_set(&f, "coalesce", coalesce);
+    f.every = look_and_write;
+    f.arg = &m;
+    worker_fixture_start(&f);
     for (int i = 1; i <= 100000 && m.pairs < 100; i++)
         put_pair(i);
-    stage_await_tick(&s, hand_revision());
+    worker_fixture_await_tick(&f, hand_revision());
     assert_true(m.pairs >= 100);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/one/");
 }
 
@@ -90,31 +90,31 @@ static void test_one_revision(void **state) {
     check_one_revision("off");
 }
 
-static int put_now(stage *s, ew_tick *t) {
-    (void)s;
+static int put_now(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/now/a"), EW_STR("1"));
 }
 
 static bool has_a_barrier(void *arg) {
-    return stage_stats(arg).barrier_revision != -1;
+    return worker_fixture_stats(arg).barrier_revision != -1;
 }
 
 /* SEMANTICS 17: patches are committed right after their tick; nothing has to happen first. The commit's own event is
  * what brings the second tick. */
 static void test_patches_are_committed_right_after_the_tick(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/now");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_begin(&s, put_now);
-    stage_start(&s);
-    stage_await_total(&s, 2);
+    worker_fixture f;
+    worker_fixture_open(&f, "/now");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_begin(&f, put_now);
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 2);
     hand_kv kv = hand_get("/now/a");
-    assert_int_equal(s.ticks, 2);
-    assert_true(scene_until(has_a_barrier, &s)); /* told when the round that ticked is over */
-    assert_int_equal(stage_stats(&s).barrier_revision, kv.mod_revision);
-    assert_true(s.revision >= kv.mod_revision);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(f.ticks, 2);
+    assert_true(scene_until(has_a_barrier, &f)); /* told when the round that ticked is over */
+    assert_int_equal(worker_fixture_stats(&f).barrier_revision, kv.mod_revision);
+    assert_true(f.revision >= kv.mod_revision);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* ---- a slow tick ---- */
@@ -123,82 +123,82 @@ static bool is_past(void *arg) {
     return scene_now_ms() >= *(int64_t *)arg;
 }
 
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     ew_group_put_lease(ew_tick_group(t), EW_STR("/slow/mine"), EW_STR("1"), EW_LEASE_SESSION);
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 /* SEMANTICS 18: a tick of more than two TTLs: the lease lives on, the watch is drained, the tick is counted. */
 static void test_slow_tick(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/slow");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_set(&s, "session_ttl_s", "2");
-    stage_set(&s, "slow_tick_ms", "500");
-    s.updates = true;
-    stage_begin(&s, hold);
-    stage_start(&s);
-    stage_await_held(&s);
+    worker_fixture f;
+    worker_fixture_open(&f, "/slow");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_set(&f, "session_ttl_s", "2");
+    worker_fixture_set(&f, "slow_tick_ms", "500");
+    f.updates = true;
+    worker_fixture_begin(&f, hold);
+    worker_fixture_start(&f);
+    worker_fixture_await_held(&f);
     for (int i = 0; i < 200; i++)
         hand_put("/slow/a", "x");
     int64_t until_ms = scene_now_ms() + 5000; /* the rule is about time */
     assert_true(scene_until(is_past, &until_ms));
-    assert_int_equal(stage_stats(&s).slow_ticks, 0); /* it is not over yet */
-    stage_release(&s);
-    stage_await_events(&s, 201);
+    assert_int_equal(worker_fixture_stats(&f).slow_ticks, 0); /* it is not over yet */
+    worker_fixture_release(&f);
+    worker_fixture_await_events(&f, 201);
     hand_kv kv = hand_get("/slow/mine");
     assert_true(kv.present && kv.lease != 0);
-    assert_int_equal(stage_stats(&s).slow_ticks, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_stats(&f).slow_ticks, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_false(hand_get("/slow/mine").present); /* the end of the run revoked the lease */
 }
 
 /* ---- what patches answer ---- */
 
 static int write_then_ignore(void *arg, ew_view *view) {
-    stage *s = arg;
+    worker_fixture *f = arg;
     ew_entry e;
-    EXPECT(s, ew_view_put(view, EW_STR("/answer/a"), EW_STR("undone")) == EW_OK);
-    EXPECT(s, ew_view_put(view, EW_STR("/answer/new"), EW_STR("undone")) == EW_OK);
-    EXPECT(s, ew_view_delete(view, EW_STR("/answer/b")) == EW_OK);
-    EXPECT(s, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_view_put(view, EW_STR("/answer/a"), EW_STR("undone")) == EW_OK);
+    EXPECT(f, ew_view_put(view, EW_STR("/answer/new"), EW_STR("undone")) == EW_OK);
+    EXPECT(f, ew_view_delete(view, EW_STR("/answer/b")) == EW_OK);
+    EXPECT(f, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_ERR_NOT_FOUND);
     return EW_IGNORE;
 }
 
 static int expect_undone(void *arg, ew_view *view) {
-    stage *s = arg;
+    worker_fixture *f = arg;
     ew_entry e;
-    EXPECT(s, ew_view_get(view, EW_STR("/answer/a"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("first")));
-    EXPECT(s, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("1")));
-    EXPECT(s, ew_view_get(view, EW_STR("/answer/new"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_view_get(view, EW_STR("/answer/a"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("first")));
+    EXPECT(f, ew_view_get(view, EW_STR("/answer/b"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("1")));
+    EXPECT(f, ew_view_get(view, EW_STR("/answer/new"), &e) == EW_ERR_NOT_FOUND);
     return ew_view_put(view, EW_STR("/answer/c"), EW_STR("last"));
 }
 
-static int ignore_one(stage *s, ew_tick *t) {
+static int ignore_one(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_put(g, EW_STR("/answer/a"), EW_STR("first"));
-    ew_group_patch(g, write_then_ignore, s, NULL);
-    ew_group_patch(g, expect_undone, s, NULL);
+    ew_group_patch(g, write_then_ignore, f, NULL);
+    ew_group_patch(g, expect_undone, f, NULL);
     return EW_OK;
 }
 
 /* SEMANTICS 20: `ignore` leaves one patch out, and undoes what it had changed before. */
 static void test_ignore(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     hand_put("/answer/b", "1");
-    stage_open(&s, "/answer");
-    stage_start(&s);
-    stage_do(&s, ignore_one);
+    worker_fixture_open(&f, "/answer");
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, ignore_one);
     hand_kv a = hand_get("/answer/a"), c = hand_get("/answer/c");
     assert_string_equal(a.value, "first");
     assert_string_equal(c.value, "last");
     assert_int_equal(a.mod_revision, c.mod_revision);
     assert_string_equal(hand_get("/answer/b").value, "1");
     assert_false(hand_get("/answer/new").present);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 static _Atomic unsigned attempts;
@@ -213,8 +213,8 @@ static int wait_for_go(void *arg, ew_view *view) {
     return go ? EW_OK : EW_AGAIN;
 }
 
-static int wait_in_a_group(stage *s, ew_tick *t) {
-    (void)s;
+static int wait_in_a_group(worker_fixture *f, ew_tick *t) {
+    (void)f;
     ew_group *g = ew_tick_group(t);
     ew_group_put(g, EW_STR("/again/a"), EW_STR("1"));
     ew_group_patch(g, wait_for_go, NULL, NULL);
@@ -230,26 +230,26 @@ static bool has_tried_again(void *arg) {
  * group does not overtake it. */
 static void test_again(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/again");
-    stage_begin(&s, wait_in_a_group);
-    stage_start(&s);
+    worker_fixture f;
+    worker_fixture_open(&f, "/again");
+    worker_fixture_begin(&f, wait_in_a_group);
+    worker_fixture_start(&f);
     unsigned seen = 0;
     for (int i = 0; i < 3; i++) {
         assert_true(scene_until(has_tried_again, &seen));
         seen = attempts;
         hand_put("/again/go", "no");
     }
-    assert_int_equal(stage_ticks(&s), 1);
+    assert_int_equal(worker_fixture_ticks(&f), 1);
     assert_false(hand_get("/again/a").present);
     assert_false(hand_get("/again/later").present);
     int64_t go = hand_put("/again/go", "yes");
-    stage_await_ticks(&s, 1);
+    worker_fixture_await_ticks(&f, 1);
     hand_kv a = hand_get("/again/a"), b = hand_get("/again/b"), later = hand_get("/again/later");
     assert_true(a.mod_revision > go);
     assert_int_equal(a.mod_revision, b.mod_revision);
     assert_true(later.mod_revision >= a.mod_revision);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 static int fail_to_patch(void *arg, ew_view *view) {
@@ -261,11 +261,11 @@ static void drop_counts(void *arg) {
     ++*(unsigned *)arg;
 }
 
-static int fail_in_a_group(stage *s, ew_tick *t) {
+static int fail_in_a_group(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/fail/before"), EW_STR("1"));
     ew_group *g = ew_tick_group(t);
     ew_group_name(g, "the bad one");
-    ew_group_patch(g, fail_to_patch, s->arg, drop_counts);
+    ew_group_patch(g, fail_to_patch, f->arg, drop_counts);
     return EW_OK;
 }
 
@@ -273,14 +273,14 @@ static int fail_in_a_group(stage *s, ew_tick *t) {
 static void test_error_of_a_patch(void **state) {
     (void)state;
     unsigned dropped = 0;
-    stage s;
-    stage_open(&s, "/fail");
-    s.every = fail_in_a_group;
-    s.arg = &dropped;
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_REACTOR);
-    assert_non_null(strstr(s.err.detail, "the bad one"));
-    assert_int_equal(stage_close(&s), EW_ERR_REACTOR);
+    worker_fixture f;
+    worker_fixture_open(&f, "/fail");
+    f.every = fail_in_a_group;
+    f.arg = &dropped;
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_REACTOR);
+    assert_non_null(strstr(f.err.detail, "the bad one"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_REACTOR);
     assert_int_equal(dropped, 1);
 }
 
@@ -310,30 +310,30 @@ static int append_x(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set(next, ew_str(text));
 }
 
-static int three_groups(stage *s, ew_tick *t) {
+static int three_groups(worker_fixture *f, ew_tick *t) {
     static const char *const keys[] = {"/order/a", "/order/b", "/order/c"};
     static done_arg args[3];
     for (size_t i = 0; i < 3; i++) {
         ew_group *g = ew_tick_group(t);
-        args[i] = (done_arg){s->arg, i};
+        args[i] = (done_arg){f->arg, i};
         ew_group_modify(g, ew_str(keys[i]), append_x, NULL, NULL);
         ew_group_on_done(g, note, &args[i]);
     }
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 static void check_order(const char *conflict) {
     done d = {0};
-    stage s;
-    stage_open(&s, "/order");
-    s.arg = &d;
-    stage_start(&s);
-    stage_begin(&s, three_groups);
-    stage_await_held(&s);
+    worker_fixture f;
+    worker_fixture_open(&f, "/order");
+    f.arg = &d;
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, three_groups);
+    worker_fixture_await_held(&f);
     int64_t foreign = hand_put(conflict, "f");
-    stage_release(&s);
-    stage_await_ticks(&s, 1);
+    worker_fixture_release(&f);
+    worker_fixture_await_ticks(&f, 1);
     assert_int_equal(d.calls, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(d.places[i], i);
@@ -346,9 +346,9 @@ static void check_order(const char *conflict) {
         assert_true(kv.mod_revision > foreign);
         assert_string_equal(kv.value, strcmp(keys[i], conflict) == 0 ? "fx" : "x");
     }
-    assert_true(stage_stats(&s).groups_refused >= 1);
-    assert_int_equal(stage_stats(&s).groups_committed, 3);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_true(worker_fixture_stats(&f).groups_refused >= 1);
+    assert_int_equal(worker_fixture_stats(&f).groups_committed, 3);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/order/");
 }
 
@@ -363,43 +363,43 @@ static void test_refused_and_later_groups_keep_their_order(void **state) {
 /* ---- where patches may not write ---- */
 
 static int put_outside_in_a_view(void *arg, ew_view *view) {
-    stage *s = arg;
-    EXPECT(s, ew_view_put(view, EW_STR("/outside/a"), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
+    worker_fixture *f = arg;
+    EXPECT(f, ew_view_put(view, EW_STR("/outside/a"), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
     return EW_OK; /* and still the group has failed */
 }
 
-static int through_a_view(stage *s, ew_tick *t) {
+static int through_a_view(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/inside/a"), EW_STR("1"));
-    return ew_group_patch(ew_tick_group(t), put_outside_in_a_view, s, NULL);
+    return ew_group_patch(ew_tick_group(t), put_outside_in_a_view, f, NULL);
 }
 
-static int through_put(stage *s, ew_tick *t) {
+static int through_put(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
-    EXPECT(s, ew_group_put(g, ew_str(s->arg), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
+    EXPECT(f, ew_group_put(g, ew_str(f->arg), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
     ew_group_put(g, EW_STR("/inside/b"), EW_STR("1")); /* the error sticks to the group, whatever follows */
     return EW_OK;
 }
 
-static int through_delete(stage *s, ew_tick *t) {
-    ew_group_delete(ew_tick_group(t), ew_str(s->arg));
+static int through_delete(worker_fixture *f, ew_tick *t) {
+    ew_group_delete(ew_tick_group(t), ew_str(f->arg));
     return EW_OK;
 }
 
-static int through_modify(stage *s, ew_tick *t) {
-    ew_group_modify(ew_tick_group(t), ew_str(s->arg), append_x, NULL, NULL);
+static int through_modify(worker_fixture *f, ew_tick *t) {
+    ew_group_modify(ew_tick_group(t), ew_str(f->arg), append_x, NULL, NULL);
     return EW_OK;
 }
 
-static void check_outside(const char *prefix, char *key, stage_act act) {
-    stage s;
-    stage_open(&s, prefix);
-    s.every = act;
-    s.arg = key;
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_OUTSIDE_PREFIX);
-    if (strstr(s.err.detail, key) == NULL)
-        fail_msg("%s is not named in: %s", key, s.err.detail);
-    assert_int_equal(stage_close(&s), EW_ERR_OUTSIDE_PREFIX);
+static void check_outside(const char *prefix, char *key, worker_fixture_action act) {
+    worker_fixture f;
+    worker_fixture_open(&f, prefix);
+    f.every = act;
+    f.arg = key;
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_OUTSIDE_PREFIX);
+    if (strstr(f.err.detail, key) == NULL)
+        fail_msg("%s is not named in: %s", key, f.err.detail);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_OUTSIDE_PREFIX);
     assert_false(hand_get(key).present);
 }
 
@@ -432,30 +432,30 @@ static bool is_as_in_etcd(const ew_entry *e, const hand_kv *kv) {
 }
 
 static int look_in_a_patch(void *arg, ew_view *v) {
-    stage *s = arg;
-    const wanted *w = s->arg;
+    worker_fixture *f = arg;
+    const wanted *w = f->arg;
     ew_entry e;
-    EXPECT(s, ew_view_get(v, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
+    EXPECT(f, ew_view_get(v, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
     ew_view_put(v, ew_str(w->key), EW_STR("new"));
-    EXPECT(s, ew_view_get(v, ew_str(w->key), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("new")));
-    EXPECT(s, e.mod_revision == 0 && e.create_revision == 0 && e.version == 0 && e.lease == 0);
+    EXPECT(f, ew_view_get(v, ew_str(w->key), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("new")));
+    EXPECT(f, e.mod_revision == 0 && e.create_revision == 0 && e.version == 0 && e.lease == 0);
     return EW_IGNORE;
 }
 
-static int look_everywhere(stage *s, ew_tick *t) {
-    const wanted *w = s->arg;
+static int look_everywhere(worker_fixture *f, ew_tick *t) {
+    const wanted *w = f->arg;
     ew_entry e = {0}, scanned = {0};
-    EXPECT(s, ew_tick_get(t, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
-    EXPECT(s, ew_tick_scan(t, ew_str(w->key), &scanned) && is_as_in_etcd(&scanned, &w->is));
-    ew_group_patch(ew_tick_group(t), look_in_a_patch, s, NULL);
+    EXPECT(f, ew_tick_get(t, ew_str(w->key), &e) == EW_OK && is_as_in_etcd(&e, &w->is));
+    EXPECT(f, ew_tick_scan(t, ew_str(w->key), &scanned) && is_as_in_etcd(&scanned, &w->is));
+    ew_group_patch(ew_tick_group(t), look_in_a_patch, f, NULL);
     return EW_OK;
 }
 
-static void check_entry(stage *s, const char *key) {
+static void check_entry(worker_fixture *f, const char *key) {
     wanted w = {key, hand_get(key)};
-    s->arg = &w;
-    stage_await_tick(s, w.is.mod_revision);
-    stage_do(s, look_everywhere);
+    f->arg = &w;
+    worker_fixture_await_tick(f, w.is.mod_revision);
+    worker_fixture_do(f, look_everywhere);
 }
 
 /* A key has all that etcd keeps of it, from the snapshot and from events, in ticks and in patches. A put that is not
@@ -466,18 +466,18 @@ static void test_entries_have_what_etcd_keeps(void **state) {
     hand_put("/entries/a", "1");
     hand_put("/elsewhere", "");
     hand_put_slice(EW_STR("/entries/a"), EW_STR("2"), lease);
-    stage s;
-    stage_open(&s, "/entries");
-    stage_start(&s);
-    check_entry(&s, "/entries/a"); /* of the snapshot: version 2, a lease */
+    worker_fixture f;
+    worker_fixture_open(&f, "/entries");
+    worker_fixture_start(&f);
+    check_entry(&f, "/entries/a"); /* of the snapshot: version 2, a lease */
     hand_put("/entries/a", "3");
-    check_entry(&s, "/entries/a"); /* written over, in the same room */
+    check_entry(&f, "/entries/a"); /* written over, in the same room */
     hand_put_slice(EW_STR("/entries/b"), EW_STR("longer"), lease);
-    check_entry(&s, "/entries/b");
+    check_entry(&f, "/entries/b");
     hand_delete("/entries/b");
     hand_put("/entries/b", "again");
-    check_entry(&s, "/entries/b"); /* created anew: version 1, no lease */
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    check_entry(&f, "/entries/b"); /* created anew: version 1, no lease */
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_revoke(lease);
 }
 

@@ -45,8 +45,8 @@ static void write_keys(ew_group *g, unsigned group, const load *l) {
     }
 }
 
-static int write_groups(stage *s, ew_tick *t) {
-    load *l = s->arg;
+static int write_groups(worker_fixture *f, ew_tick *t) {
+    load *l = f->arg;
     for (unsigned i = 0; i < 3 && l->keys[i] > 0; i++) {
         ew_group *g = ew_tick_group(t);
         ew_group_name(g, "the group");
@@ -65,17 +65,17 @@ static void fill(void) {
     }
 }
 
-/* Commits the load on a stage of its own: how many transactions it took. */
+/* Commits the load on a worker fixture of its own: how many transactions it took. */
 static uint64_t commit(load *l, const char *option, const char *value) {
-    stage s;
-    stage_open(&s, "/txn");
+    worker_fixture f;
+    worker_fixture_open(&f, "/txn");
     if (option != NULL)
-        stage_set(&s, option, value);
-    s.arg = l;
-    stage_start(&s);
-    stage_do(&s, write_groups);
-    ew_worker_stats stats = stage_stats(&s);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        worker_fixture_set(&f, option, value);
+    f.arg = l;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_groups);
+    ew_worker_stats stats = worker_fixture_stats(&f);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     return stats.txns;
 }
 
@@ -134,10 +134,10 @@ static etcd_server *server_with_ops(const char *ops) {
 }
 
 /* A worker of that server, told that it takes `ops`. */
-static void stage_open_at(stage *s, const etcd_server *server, const char *ops) {
-    stage_open(s, "/txn");
-    stage_set(s, "endpoints", server->endpoint);
-    stage_set(s, "max_txn_ops", ops);
+static void worker_fixture_open_at(worker_fixture *f, const etcd_server *server, const char *ops) {
+    worker_fixture_open(f, "/txn");
+    worker_fixture_set(f, "endpoints", server->endpoint);
+    worker_fixture_set(f, "max_txn_ops", ops);
 }
 
 static size_t count_of(const etcd_server *server, const char *prefix) {
@@ -161,13 +161,13 @@ static void test_keys_of_one_group_on_a_larger_server(void **state) {
     } cases[] = {{4000, EW_OK}, {4001, EW_ERR_TOO_LARGE}};
     for (size_t i = 0; i < 2; i++) {
         load l = {.keys = {cases[i].keys}, .callback = true};
-        stage s;
-        stage_open_at(&s, server, "4002");
-        s.arg = &l;
-        stage_start(&s);
-        stage_do(&s, write_groups);
-        uint64_t txns = stage_stats(&s).txns;
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        worker_fixture f;
+        worker_fixture_open_at(&f, server, "4002");
+        f.arg = &l;
+        worker_fixture_start(&f);
+        worker_fixture_do(&f, write_groups);
+        uint64_t txns = worker_fixture_stats(&f).txns;
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         assert_int_equal(l.v.calls, 1);
         assert_int_equal(l.v.status[0], cases[i].status);
         assert_int_equal(txns, cases[i].status == EW_OK ? 1 : 0);
@@ -182,23 +182,23 @@ static void test_a_server_that_takes_less(void **state) {
     (void)state;
     etcd_server *server = server_with_ops("32");
     load l = {.keys = {20, 20, 40}};
-    stage s;
-    stage_open_at(&s, server, "128");
-    s.arg = &l;
-    stage_start(&s);
-    stage_begin(&s, write_groups);
-    assert_int_equal(stage_await_end(&s), EW_ERR_TOO_LARGE);
-    assert_non_null(strstr(s.err.detail, "below the options max_txn_ops = 128"));
-    assert_non_null(strstr(s.err.detail, "the group"));
-    assert_int_equal(stage_close(&s), EW_ERR_TOO_LARGE);
+    worker_fixture f;
+    worker_fixture_open_at(&f, server, "128");
+    f.arg = &l;
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, write_groups);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_TOO_LARGE);
+    assert_non_null(strstr(f.err.detail, "below the options max_txn_ops = 128"));
+    assert_non_null(strstr(f.err.detail, "the group"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_TOO_LARGE);
     assert_int_equal(count_of(server, "/txn/"), 40);
     load half = {.keys = {30, 30}, .callback = true};
-    stage_open_at(&s, server, "32");
-    s.arg = &half;
-    stage_start(&s);
-    stage_do(&s, write_groups);
-    assert_int_equal(stage_stats(&s).txns, 2);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture_open_at(&f, server, "32");
+    f.arg = &half;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_groups);
+    assert_int_equal(worker_fixture_stats(&f).txns, 2);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_int_equal(half.v.status[0], EW_OK);
     assert_int_equal(half.v.status[1], EW_OK);
     etcd_server_free(server);
@@ -208,15 +208,15 @@ static void test_a_server_that_takes_less(void **state) {
 static void test_too_many_keys_without_a_callback(void **state) {
     (void)state;
     load l = {.keys = {127}};
-    stage s;
-    stage_open(&s, "/txn");
-    s.arg = &l;
-    s.every = write_groups;
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_TOO_LARGE);
-    assert_non_null(strstr(s.err.detail, "the group"));
-    assert_non_null(strstr(s.err.detail, "127"));
-    assert_int_equal(stage_close(&s), EW_ERR_TOO_LARGE);
+    worker_fixture f;
+    worker_fixture_open(&f, "/txn");
+    f.arg = &l;
+    f.every = write_groups;
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_TOO_LARGE);
+    assert_non_null(strstr(f.err.detail, "the group"));
+    assert_non_null(strstr(f.err.detail, "127"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_TOO_LARGE);
 }
 
 static void check_sharing_with(unsigned guards, unsigned a, unsigned b, unsigned c, uint64_t txns) {
@@ -278,9 +278,9 @@ typedef struct sizes {
     verdicts v;
 } sizes;
 
-static int write_sizes(stage *s, ew_tick *t) {
+static int write_sizes(worker_fixture *f, ew_tick *t) {
     static const char *const keys[] = {"/size/a", "/size/b"};
-    sizes *z = s->arg;
+    sizes *z = f->arg;
     for (size_t i = 0; i < 2 && z->bytes[i] > 0; i++) {
         ew_group *g = ew_tick_group(t);
         ew_group_put(g, ew_str(keys[i]), (ew_slice){z->text, z->bytes[i]});
@@ -305,20 +305,20 @@ static void end_shared_session(void) {
 
 static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     sizes z = {.bytes = {a, b}, .text = malloc(a + b)};
-    stage s;
+    worker_fixture f;
     assert_non_null(z.text);
     memset(z.text, 'x', a + b);
     hand_delete_prefix("/size/");
-    stage_open(&s, "/size");
-    stage_set(&s, "max_txn_bytes", max_bytes);
-    stage_set(&s, "exactly_once", extras);
-    stage_set(&s, "delete_counter", strcmp(extras, "on") == 0 ? "compat" : "off");
-    s.session = shared;
-    s.arg = &z;
-    stage_start(&s);
-    stage_do(&s, write_sizes);
-    *txns = stage_stats(&s).txns;
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture_open(&f, "/size");
+    worker_fixture_set(&f, "max_txn_bytes", max_bytes);
+    worker_fixture_set(&f, "exactly_once", extras);
+    worker_fixture_set(&f, "delete_counter", strcmp(extras, "on") == 0 ? "compat" : "off");
+    f.session = shared;
+    f.arg = &z;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_sizes);
+    *txns = worker_fixture_stats(&f).txns;
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     free(z.text);
     assert_true(z.v.calls == (b > 0 ? 2 : 1));
     if (z.v.status[0] == EW_OK)
@@ -406,13 +406,13 @@ static void test_etcds_own_limit(void **state) {
 
 /* ---- guards, isolation ---- */
 
-static int guard_and_hold(stage *s, ew_tick *t) {
-    load *l = s->arg;
+static int guard_and_hold(worker_fixture *f, ew_tick *t) {
+    load *l = f->arg;
     ew_group *g = ew_tick_group(t);
     ew_group_guard(g, EW_STR("/guard/compared"));
     ew_group_put(g, EW_STR("/guard/written"), EW_STR("1"));
     ew_group_on_done(g, judged, &l->v);
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -423,9 +423,9 @@ static int copy_over(void *arg, ew_view *view) {
     return status == EW_OK ? ew_view_put(view, EW_STR("/guard/copy"), e.value) : status;
 }
 
-static int copy_and_hold(stage *s, ew_tick *t) {
+static int copy_and_hold(worker_fixture *f, ew_tick *t) {
     ew_group_patch(ew_tick_group(t), copy_over, NULL, NULL);
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -433,33 +433,33 @@ static int copy_and_hold(stage *s, ew_tick *t) {
 static void test_guard(void **state) {
     (void)state;
     load l = {.callback = true};
-    stage s;
+    worker_fixture f;
     hand_put("/guard/compared", "0");
-    stage_open(&s, "/guard");
-    s.arg = &l;
-    stage_start(&s);
-    stage_begin(&s, guard_and_hold);
-    stage_await_held(&s);
+    worker_fixture_open(&f, "/guard");
+    f.arg = &l;
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, guard_and_hold);
+    worker_fixture_await_held(&f);
     int64_t revision = hand_put("/guard/compared", "1");
-    stage_release(&s);
-    stage_await_ticks(&s, 1);
+    worker_fixture_release(&f);
+    worker_fixture_await_ticks(&f, 1);
     assert_int_equal(l.v.status[0], EW_OK);
-    assert_true(stage_stats(&s).groups_refused >= 1);
+    assert_true(worker_fixture_stats(&f).groups_refused >= 1);
     assert_int_equal(hand_get("/guard/compared").mod_revision, revision);
     assert_true(hand_get("/guard/written").mod_revision > revision);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-static int claim_and_hold(stage *s, ew_tick *t) {
-    load *l = s->arg;
+static int claim_and_hold(worker_fixture *f, ew_tick *t) {
+    load *l = f->arg;
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/guard/job"), &e) == EW_OK);
+    EXPECT(f, ew_tick_get(t, EW_STR("/guard/job"), &e) == EW_OK);
     ew_group *g = ew_tick_group(t);
     ew_group_expect(g, EW_STR("/guard/job"));
     ew_group_put(g, EW_STR("/guard/claim"), EW_STR("mine"));
     ew_group_on_done(g, judged, &l->v);
     ew_group_put(ew_tick_group(t), EW_STR("/guard/beside"), EW_STR("1"));
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -469,40 +469,40 @@ static void test_expect(void **state) {
     (void)state;
     for (int round = 0; round < 3; round++) {
         load l = {.callback = true};
-        stage s;
+        worker_fixture f;
         hand_delete_prefix("/guard/");
         hand_put("/guard/job", "0");
-        stage_open(&s, "/guard");
-        s.arg = &l;
-        stage_start(&s);
-        stage_begin(&s, claim_and_hold);
-        stage_await_held(&s);
+        worker_fixture_open(&f, "/guard");
+        f.arg = &l;
+        worker_fixture_start(&f);
+        worker_fixture_begin(&f, claim_and_hold);
+        worker_fixture_await_held(&f);
         int64_t revision = round > 0 ? hand_delete("/guard/job") : 0;
         if (round == 2)
             revision = hand_put("/guard/job", "0");
-        stage_release(&s);
-        stage_await_ticks(&s, 1);
+        worker_fixture_release(&f);
+        worker_fixture_await_ticks(&f, 1);
         assert_int_equal(l.v.calls, 1);
         assert_int_equal(l.v.status[0], round > 0 ? EW_ERR_STALE : EW_OK);
         assert_true(l.v.revision[0] >= revision);
         assert_int_equal(hand_get("/guard/claim").present, round == 0);
         assert_true(hand_get("/guard/beside").present);
-        assert_int_equal(stage_stats(&s).groups_dropped, round > 0);
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(worker_fixture_stats(&f).groups_dropped, round > 0);
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
 }
 
-static int take_and_hold(stage *s, ew_tick *t) {
-    load *l = s->arg;
+static int take_and_hold(worker_fixture *f, ew_tick *t) {
+    load *l = f->arg;
     ew_entry e = {0};
-    EXPECT(s, ew_tick_get(t, EW_STR("/reads/absent"), NULL) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/reads/absent"), NULL) == EW_ERR_NOT_FOUND);
     while (ew_tick_scan(t, EW_STR("/reads/seat/"), &e))
         ;
     ew_group *g = ew_tick_group(t);
     ew_group_put(g, EW_STR("/reads/claim"), EW_STR("mine"));
     ew_group_expect_reads(g);
     ew_group_on_done(g, judged, &l->v);
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
@@ -518,42 +518,42 @@ static void test_expect_reads(void **state) {
                  {"/elsewhere", "/elsewhere", EW_OK}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         load l = {.callback = true};
-        stage s;
+        worker_fixture f;
         hand_delete_prefix("/reads/");
         hand_put("/reads/seat/1", "0");
         hand_put("/reads/seat/9", "0");
-        stage_open(&s, "/reads");
-        s.track_reads = true;
-        s.arg = &l;
-        stage_start(&s);
-        stage_begin(&s, take_and_hold);
-        stage_await_held(&s);
+        worker_fixture_open(&f, "/reads");
+        f.track_reads = true;
+        f.arg = &l;
+        worker_fixture_start(&f);
+        worker_fixture_begin(&f, take_and_hold);
+        worker_fixture_await_held(&f);
         if (cases[i].put)
             hand_put(cases[i].put, "1");
         if (cases[i].deleted)
             hand_delete(cases[i].deleted);
-        stage_release(&s);
-        stage_await_ticks(&s, 1);
+        worker_fixture_release(&f);
+        worker_fixture_await_ticks(&f, 1);
         assert_int_equal(l.v.calls, 1);
         assert_string_equal(ew_errname(l.v.status[0]), ew_errname(cases[i].status));
         assert_int_equal(hand_get("/reads/claim").present, cases[i].status == EW_OK);
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
 }
 
 static void check_isolation(const char *isolation, const char *copied) {
-    stage s;
+    worker_fixture f;
     hand_put("/guard/read", "old");
-    stage_open(&s, "/guard");
-    stage_set(&s, "isolation", isolation);
-    stage_start(&s);
-    stage_begin(&s, copy_and_hold);
-    stage_await_held(&s);
+    worker_fixture_open(&f, "/guard");
+    worker_fixture_set(&f, "isolation", isolation);
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, copy_and_hold);
+    worker_fixture_await_held(&f);
     hand_put("/guard/read", "new");
-    stage_release(&s);
-    stage_await_ticks(&s, 1);
+    worker_fixture_release(&f);
+    worker_fixture_await_ticks(&f, 1);
     assert_string_equal(hand_get("/guard/copy").value, copied);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete_prefix("/guard/");
 }
 
@@ -574,35 +574,35 @@ static int append_x(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set(next, ew_str(text));
 }
 
-static int append_and_hold(stage *s, ew_tick *t) {
+static int append_and_hold(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_modify(g, EW_STR("/lost/a"), append_x, NULL, NULL);
-    ew_group_on_done(g, judged, s->arg);
-    stage_hold(s);
+    ew_group_on_done(g, judged, f->arg);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 static bool is_idle(void *arg) {
-    stage *s = arg;
-    pthread_mutex_lock(&s->lock);
-    bool idle = s->act == NULL;
-    pthread_mutex_unlock(&s->lock);
+    worker_fixture *f = arg;
+    pthread_mutex_lock(&f->lock);
+    bool idle = f->action == NULL;
+    pthread_mutex_unlock(&f->lock);
     return idle;
 }
 
 /* Sends a transaction to a server that is stopped, and then gone. */
-static void lose_an_answer(stage *s, verdicts *v, const char *exactly_once) {
-    stage_open(s, "/lost");
-    stage_set(s, "exactly_once", exactly_once);
-    s->arg = v;
-    stage_start(s);
-    stage_await_ready(s, true);
-    stage_begin(s, append_and_hold);
-    stage_await_held(s);
+static void lose_an_answer(worker_fixture *f, verdicts *v, const char *exactly_once) {
+    worker_fixture_open(f, "/lost");
+    worker_fixture_set(f, "exactly_once", exactly_once);
+    f->arg = v;
+    worker_fixture_start(f);
+    worker_fixture_await_ready(f, true);
+    worker_fixture_begin(f, append_and_hold);
+    worker_fixture_await_held(f);
     scene_pause_etcd();
-    stage_release(s);
-    assert_true(scene_until(is_idle, s));
-    stage_await_ready(s, false); /* the connection is given up, with the call on it */
+    worker_fixture_release(f);
+    assert_true(scene_until(is_idle, f));
+    worker_fixture_await_ready(f, false); /* the connection is given up, with the call on it */
     scene_resume_etcd();
 }
 
@@ -610,16 +610,16 @@ static void lose_an_answer(stage *s, verdicts *v, const char *exactly_once) {
 static void test_a_lost_outcome_is_resolved(void **state) {
     (void)state;
     verdicts v = {0};
-    stage s;
-    lose_an_answer(&s, &v, "on");
-    stage_await_ticks(&s, 2);
+    worker_fixture f;
+    lose_an_answer(&f, &v, "on");
+    worker_fixture_await_ticks(&f, 2);
     hand_kv kv = hand_get("/lost/a");
     assert_string_equal(kv.value, "x");
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status[0], EW_OK);
     assert_int_equal(v.revision[0], kv.mod_revision);
-    assert_int_equal(stage_stats(&s).txns_resolved, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_stats(&f).txns_resolved, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete("/lost/a");
 }
 
@@ -632,33 +632,33 @@ static bool is_written(void *arg) {
 static void test_a_lost_answer_is_resolved(void **state) {
     (void)state;
     verdicts v = {0};
-    stage s;
+    worker_fixture f;
     char key[] = "/lost/a";
     fault_proxy *proxy = fault_proxy_open(scene_endpoint());
-    stage_open(&s, "/lost");
-    stage_set(&s, "endpoints", fault_proxy_endpoint(proxy));
-    stage_set(&s, "session_ttl_s", "60");
-    s.arg = &v;
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    stage_begin(&s, append_and_hold);
-    stage_await_held(&s);
+    worker_fixture_open(&f, "/lost");
+    worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_set(&f, "session_ttl_s", "60");
+    f.arg = &v;
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    worker_fixture_begin(&f, append_and_hold);
+    worker_fixture_await_held(&f);
     fault_proxy_hold(proxy, FAULT_PROXY_DOWN);
-    stage_release(&s);
+    worker_fixture_release(&f);
     assert_true(scene_until(is_written, key));
     assert_int_equal(v.calls, 0);
     fault_proxy_cut(proxy);
     fault_proxy_mend(proxy);
-    stage_await_ticks(&s, 2);
+    worker_fixture_await_ticks(&f, 2);
     hand_kv kv = hand_get(key);
     assert_string_equal(kv.value, "x");
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status[0], EW_OK);
     assert_int_equal(v.revision[0], kv.mod_revision);
-    ew_worker_stats stats = stage_stats(&s);
+    ew_worker_stats stats = worker_fixture_stats(&f);
     assert_int_equal(stats.txns_resolved, 1);
     assert_int_equal(stats.groups_refused, 0);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
     hand_delete(key);
 }
@@ -667,22 +667,22 @@ static void test_a_lost_answer_is_resolved(void **state) {
 static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
     (void)state;
     verdicts v = {0};
-    stage s;
-    lose_an_answer(&s, &v, "off");
-    assert_int_equal(stage_await_end(&s), EW_ERR_UNKNOWN_OUTCOME);
+    worker_fixture f;
+    lose_an_answer(&f, &v, "off");
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_UNKNOWN_OUTCOME);
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status[0], EW_ERR_UNKNOWN_OUTCOME);
-    assert_int_equal(stage_close(&s), EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_UNKNOWN_OUTCOME);
 }
 
-static int append_x_to_twin(stage *s, ew_tick *t) {
+static int append_x_to_twin(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_modify(g, EW_STR("/twin/a"), append_x, NULL, NULL);
-    return ew_group_on_done(g, judged, s->arg);
+    return ew_group_on_done(g, judged, f->arg);
 }
 
-static int append_x_to_marked(stage *s, ew_tick *t) {
-    (void)s;
+static int append_x_to_marked(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_modify(ew_tick_group(t), EW_STR("/marked/a"), append_x, NULL, NULL);
 }
 
@@ -690,141 +690,141 @@ static int append_x_to_marked(stage *s, ew_tick *t) {
 static void test_two_workers_with_one_id(void **state) {
     (void)state;
     verdicts v = {0};
-    stage a, b;
-    stage_open(&a, "/twin");
-    stage_set(&a, "worker_id", "twin");
-    stage_set(&a, "session_ttl_s", "2");
+    worker_fixture a, b;
+    worker_fixture_open(&a, "/twin");
+    worker_fixture_set(&a, "worker_id", "twin");
+    worker_fixture_set(&a, "session_ttl_s", "2");
     a.arg = &v;
-    stage_start(&a);
-    stage_do(&a, append_x_to_twin);
-    stage_open(&b, "/twin");
-    stage_set(&b, "worker_id", "twin");
-    stage_set(&b, "start_timeout_ms", "1000"); /* shorter than the wait for the id, which does not count */
-    stage_start(&b);
-    assert_int_equal(stage_await_end(&b), EW_ERR_FENCED);
+    worker_fixture_start(&a);
+    worker_fixture_do(&a, append_x_to_twin);
+    worker_fixture_open(&b, "/twin");
+    worker_fixture_set(&b, "worker_id", "twin");
+    worker_fixture_set(&b, "start_timeout_ms", "1000"); /* shorter than the wait for the id, which does not count */
+    worker_fixture_start(&b);
+    assert_int_equal(worker_fixture_await_end(&b), EW_ERR_FENCED);
     print_message("%s\n", b.err.detail);
     assert_non_null(strstr(b.err.detail, "worker_id \"twin\""));
-    assert_int_equal(stage_ticks(&b), 0);
-    stage_close(&b);
-    stage_do(&a, append_x_to_twin);
+    assert_int_equal(worker_fixture_ticks(&b), 0);
+    worker_fixture_close(&b);
+    worker_fixture_do(&a, append_x_to_twin);
     assert_string_equal(hand_get("/twin/a").value, "xx");
     assert_int_equal(v.calls, 2);
     assert_int_equal(v.status[0], EW_OK);
     assert_int_equal(v.status[1], EW_OK);
-    assert_int_equal(stage_close(&a), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&a), EW_ERR_CANCELLED);
 }
 
 /* A clean stop frees the id at once. */
 static void test_an_id_is_free_after_a_stop(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     int64_t before_ms = scene_now_ms();
     for (int i = 0; i < 3; i++) {
-        stage_open(&s, "/twin");
-        stage_set(&s, "worker_id", "twin");
-        stage_set(&s, "session_ttl_s", "60");
-        stage_start(&s);
-        stage_await_ready(&s, true);
+        worker_fixture_open(&f, "/twin");
+        worker_fixture_set(&f, "worker_id", "twin");
+        worker_fixture_set(&f, "session_ttl_s", "60");
+        worker_fixture_start(&f);
+        worker_fixture_await_ready(&f, true);
         assert_true(hand_get("/etcdworker/receipts/twin/owner").present);
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         assert_int_equal(hand_count("/etcdworker/"), 0);
     }
     assert_true(scene_now_ms() - before_ms < 30000);
 }
 
-static int append_x_to_shared(stage *s, ew_tick *t) {
+static int append_x_to_shared(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_modify(g, EW_STR("/shared/a"), append_x, NULL, NULL);
-    return s->arg ? ew_group_on_done(g, judged, s->arg) : EW_OK;
+    return f->arg ? ew_group_on_done(g, judged, f->arg) : EW_OK;
 }
 
-static void open_shared(stage *s, ew_session *session, verdicts *v) {
-    stage_open(s, "/shared");
-    stage_set(s, "worker_id", "shared");
-    stage_set(s, "session_ttl_s", "2");
-    s->session = session;
-    s->arg = v;
-    stage_start(s);
+static void open_shared(worker_fixture *f, ew_session *session, verdicts *v) {
+    worker_fixture_open(f, "/shared");
+    worker_fixture_set(f, "worker_id", "shared");
+    worker_fixture_set(f, "session_ttl_s", "2");
+    f->session = session;
+    f->arg = v;
+    worker_fixture_start(f);
 }
 
 /* Two of one id on one session: one after the other is fine, and beside each other the newcomer is refused. */
 static void test_two_workers_with_one_id_and_session(void **state) {
     (void)state;
     verdicts v = {0};
-    stage s, later;
+    worker_fixture f, later;
     ew_session *session;
     assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
     for (int run = 0; run < 3; run++) { /* one after the other */
-        open_shared(&s, session, &v);
-        stage_do(&s, append_x_to_shared);
+        open_shared(&f, session, &v);
+        worker_fixture_do(&f, append_x_to_shared);
         assert_int_equal(v.calls, run + 1);
         assert_int_equal(v.status[run], EW_OK);
         assert_int_equal(hand_get("/shared/a").version, run + 1);
         if (run < 2)
-            assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+            assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
     open_shared(&later, session, NULL);
-    assert_int_equal(stage_await_end(&later), EW_ERR_FENCED);
+    assert_int_equal(worker_fixture_await_end(&later), EW_ERR_FENCED);
     assert_non_null(strstr(later.err.detail, "worker_id \"shared\""));
-    stage_close(&later);
-    stage_do(&s, append_x_to_shared);
+    worker_fixture_close(&later);
+    worker_fixture_do(&f, append_x_to_shared);
     assert_int_equal(v.calls, 4);
     assert_int_equal(v.status[3], EW_OK);
     assert_string_equal(hand_get("/shared/a").value, "xxxx");
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     ew_session_close(session, false);
 }
 
 /* The same with nothing but the session's marker. */
 static void test_two_workers_with_one_marker(void **state) {
     (void)state;
-    stage s[2];
+    worker_fixture f[2];
     for (int i = 0; i < 2; i++) {
-        stage_open(&s[i], "/marked");
-        stage_set(&s[i], "worker_id", "marked");
-        stage_set(&s[i], "session_ttl_s", "2");
-        stage_set(&s[i], "exactly_once", "off");
-        stage_set(&s[i], "fence_session", "on");
-        stage_start(&s[i]);
+        worker_fixture_open(&f[i], "/marked");
+        worker_fixture_set(&f[i], "worker_id", "marked");
+        worker_fixture_set(&f[i], "session_ttl_s", "2");
+        worker_fixture_set(&f[i], "exactly_once", "off");
+        worker_fixture_set(&f[i], "fence_session", "on");
+        worker_fixture_start(&f[i]);
         if (i == 0)
-            stage_do(&s[i], append_x_to_marked);
+            worker_fixture_do(&f[i], append_x_to_marked);
     }
-    assert_int_equal(stage_await_end(&s[1]), EW_ERR_FENCED);
-    assert_non_null(strstr(s[1].err.detail, "worker_id"));
-    stage_close(&s[1]);
-    stage_do(&s[0], append_x_to_marked);
+    assert_int_equal(worker_fixture_await_end(&f[1]), EW_ERR_FENCED);
+    assert_non_null(strstr(f[1].err.detail, "worker_id"));
+    worker_fixture_close(&f[1]);
+    worker_fixture_do(&f[0], append_x_to_marked);
     assert_string_equal(hand_get("/marked/a").value, "xx");
-    assert_int_equal(stage_close(&s[0]), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f[0]), EW_ERR_CANCELLED);
 }
 
-static int append_x_to_lost(stage *s, ew_tick *t) {
-    (void)s;
+static int append_x_to_lost(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_modify(ew_tick_group(t), EW_STR("/lost/a"), append_x, NULL, NULL);
 }
 
 /* With nothing undecided a lost receipt is put again, with its lease or with another one. */
 static void check_lost_receipt(bool first, bool with_lease) {
     static const char key[] = "/etcdworker/receipts/robbed";
-    stage s;
+    worker_fixture f;
     hand_delete("/lost/a");
-    stage_open(&s, "/lost");
-    stage_set(&s, "worker_id", "robbed");
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    worker_fixture_open(&f, "/lost");
+    worker_fixture_set(&f, "worker_id", "robbed");
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     if (!first)
-        stage_do(&s, append_x_to_lost);
+        worker_fixture_do(&f, append_x_to_lost);
     int64_t lease = hand_get(key).lease;
     if (with_lease)
         hand_revoke(lease);
     else
         hand_delete(key);
-    stage_do(&s, append_x_to_lost);
+    worker_fixture_do(&f, append_x_to_lost);
     assert_string_equal(hand_get("/lost/a").value, first ? "x" : "xx");
     assert_true(hand_get(key).present);
     assert_int_equal(hand_get(key).lease == lease, !with_lease);
-    stage_do(&s, append_x_to_lost);
+    worker_fixture_do(&f, append_x_to_lost);
     assert_int_equal(hand_get("/lost/a").version, first ? 2 : 3);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_int_equal(hand_count("/etcdworker/"), 0);
 }
 
@@ -844,7 +844,7 @@ typedef struct ending {
         lost;        /* FAULT_PROXY_DOWN: the answer, so it was applied; FAULT_PROXY_UP: the transaction itself */
     bool first;      /* no transaction was decided before */
     const char *key; /* of the receipt */
-    stage s;
+    worker_fixture fixture;
     fault_proxy *proxy;
     verdicts v;
     uint64_t swallowed;
@@ -852,7 +852,8 @@ typedef struct ending {
 
 static bool is_on_its_way(void *arg) {
     ending *e = arg;
-    return is_idle(&e->s) && fault_proxy_count(e->proxy).swallowed[0] > e->swallowed + 150; /* more than pings have */
+    return is_idle(&e->fixture) &&
+           fault_proxy_count(e->proxy).swallowed[0] > e->swallowed + 150; /* more than pings have */
 }
 
 /* Applied, and the connection has lost something of what etcd said since: the answer cannot come any more. Others see
@@ -863,31 +864,31 @@ static bool is_applied_and_lost(void *arg) {
            hand_get("/ending/a").version == (e->first ? 1 : 2);
 }
 
-static int append_x_to_ending(stage *s, ew_tick *t) {
+static int append_x_to_ending(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     ew_group_modify(g, EW_STR("/ending/a"), append_x, NULL, NULL);
-    return ew_group_on_done(g, judged, s->arg);
+    return ew_group_on_done(g, judged, f->arg);
 }
 
 static void open_ending(ending *e) {
     hand_delete("/ending/a");
     e->key = "/etcdworker/receipts/ending";
     e->proxy = fault_proxy_open(scene_endpoint());
-    stage_open(&e->s, "/ending");
-    stage_set(&e->s, "endpoints", fault_proxy_endpoint(e->proxy));
-    stage_set(&e->s, "worker_id", "ending");
-    stage_set(&e->s, "stop_timeout_ms", "60000"); /* the end waits for the answer */
-    e->s.arg = &e->v;
-    stage_start(&e->s);
-    stage_await_ready(&e->s, true);
+    worker_fixture_open(&e->fixture, "/ending");
+    worker_fixture_set(&e->fixture, "endpoints", fault_proxy_endpoint(e->proxy));
+    worker_fixture_set(&e->fixture, "worker_id", "ending");
+    worker_fixture_set(&e->fixture, "stop_timeout_ms", "60000"); /* the end waits for the answer */
+    e->fixture.arg = &e->v;
+    worker_fixture_start(&e->fixture);
+    worker_fixture_await_ready(&e->fixture, true);
     if (!e->first)
-        stage_do(&e->s, append_x_to_ending);
+        worker_fixture_do(&e->fixture, append_x_to_ending);
 }
 
 static void lose_answer_and_receipt(ending *e) {
     e->swallowed = fault_proxy_count(e->proxy).swallowed[e->lost == FAULT_PROXY_DOWN];
     fault_proxy_swallow(e->proxy, e->lost);
-    stage_begin(&e->s, append_x_to_ending);
+    worker_fixture_begin(&e->fixture, append_x_to_ending);
     assert_true(scene_until(e->lost == FAULT_PROXY_DOWN ? is_applied_and_lost : is_on_its_way, e));
     hand_revoke(hand_get(e->key).lease);
     assert_false(hand_get(e->key).present);
@@ -899,14 +900,14 @@ static void lose_answer_and_receipt(ending *e) {
 static void check_unknown(ending *e) {
     open_ending(e);
     lose_answer_and_receipt(e);
-    int status = stage_await_end(&e->s);
-    print_message("%s: %s\n", ew_errname(status), e->s.err.detail);
+    int status = worker_fixture_await_end(&e->fixture);
+    print_message("%s: %s\n", ew_errname(status), e->fixture.err.detail);
     assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
-    assert_non_null(strstr(e->s.err.detail, "the receipt /etcdworker/receipts/ending vanished"));
+    assert_non_null(strstr(e->fixture.err.detail, "the receipt /etcdworker/receipts/ending vanished"));
     unsigned earlier = e->first ? 0 : 1;
     assert_int_equal(e->v.calls, earlier + 1);
     assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);
-    assert_int_equal(stage_close(&e->s), EW_ERR_UNKNOWN_OUTCOME);
+    assert_int_equal(worker_fixture_close(&e->fixture), EW_ERR_UNKNOWN_OUTCOME);
     fault_proxy_close(e->proxy);
     assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == FAULT_PROXY_DOWN));
 }
@@ -929,19 +930,19 @@ static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     ending e = {.lost = FAULT_PROXY_UP};
     open_ending(&e);
     lose_answer_and_receipt(&e);
-    stage_await_ticks(&e.s, 3);
+    worker_fixture_await_ticks(&e.fixture, 3);
     assert_int_equal(e.v.calls, 2);
     assert_int_equal(e.v.status[1], EW_OK);
     assert_string_equal(hand_get("/ending/a").value, "xx");
     assert_int_equal(hand_get("/ending/a").version, 2);
-    assert_int_equal(stage_close(&e.s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&e.fixture), EW_ERR_CANCELLED);
     fault_proxy_close(e.proxy);
 }
 
 /* ---- leases ---- */
 
-static int put_with_leases(stage *s, ew_tick *t) {
-    (void)s;
+static int put_with_leases(worker_fixture *f, ew_tick *t) {
+    (void)f;
     ew_group *g = ew_tick_group(t);
     ew_group_put_lease(g, EW_STR("/lease/kept"), EW_STR("new"), EW_LEASE_KEEP);
     ew_group_put_lease(g, EW_STR("/lease/detached"), EW_STR("new"), EW_LEASE_NONE);
@@ -953,13 +954,13 @@ static int put_with_leases(stage *s, ew_tick *t) {
 /* SEMANTICS 29: a put keeps the key's lease, or loses it, or carries the worker's. */
 static void test_leases_of_puts(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     int64_t lease = hand_grant(600);
     hand_put_slice(EW_STR("/lease/kept"), EW_STR("old"), lease);
     hand_put_slice(EW_STR("/lease/detached"), EW_STR("old"), lease);
-    stage_open(&s, "/lease");
-    stage_start(&s);
-    stage_do(&s, put_with_leases);
+    worker_fixture_open(&f, "/lease");
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, put_with_leases);
     hand_kv kept = hand_get("/lease/kept"), detached = hand_get("/lease/detached"), absent = hand_get("/lease/absent"),
             session = hand_get("/lease/session");
     assert_string_equal(kept.value, "new");
@@ -967,7 +968,7 @@ static void test_leases_of_puts(void **state) {
     assert_int_equal(detached.lease, 0);
     assert_true(absent.present && absent.lease == 0);
     assert_true(session.lease != 0 && session.lease != lease);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_false(hand_get("/lease/session").present);
     hand_revoke(lease);
     assert_false(hand_get("/lease/kept").present);
@@ -977,13 +978,13 @@ static void test_leases_of_puts(void **state) {
 /* SEMANTICS 29: a worker without a session has no lease to give. */
 static void test_session_lease_without_a_session(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/lease");
-    stage_set(&s, "exactly_once", "off");
-    s.every = put_with_leases;
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_STATE);
-    assert_int_equal(stage_close(&s), EW_ERR_STATE);
+    worker_fixture f;
+    worker_fixture_open(&f, "/lease");
+    worker_fixture_set(&f, "exactly_once", "off");
+    f.every = put_with_leases;
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_STATE);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_STATE);
 }
 
 int main(void) {

@@ -38,7 +38,7 @@ Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request);
 ew_client *hand_client(void);
 
 /* What the test did before one of these calls comes before what a worker sees of it. A sanitizer cannot look through
- * etcd, so both sides say so: the calls by themselves, the stage when its reactor is called. */
+ * etcd, so both sides say so: the calls by themselves, the worker fixture when its reactor is called. */
 void hand_order(void);
 
 /* The transaction that a worker sends for one put, if nothing is added to it: compares the key's mod_revision, puts it,

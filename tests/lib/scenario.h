@@ -1,9 +1,9 @@
 /* What the tests of a whole worker share:
  *   scene   an etcd of the test program's own, one for all of its tests
  *   hand    the test's own hand in that etcd, beside the workers; the main thread's only
- *   stage   a worker whose reactor is the test's, and everything that was shown to it, written down
+ *   worker fixture   a worker whose reactor is the test's, and everything that was shown to it, written down
  *
- * Asserts of cmocka belong to the main thread. What runs inside a reactor uses EXPECT, whose first failure stage_close
+ * Asserts of cmocka belong to the main thread. What runs inside a reactor uses EXPECT, whose first failure worker_fixture_close
  * reports. Every wait is bounded and ends as soon as what it waits for is true. */
 #ifndef LIB_SCENARIO_H
 #define LIB_SCENARIO_H
@@ -55,13 +55,13 @@ bool scene_until(bool (*holds)(void *arg), void *arg);
 size_t scene_threads(void);
 size_t scene_files(void);
 
-/* ---- stage ---- */
+/* ---- worker fixture ---- */
 
-typedef struct stage stage;
-typedef int (*stage_act)(stage *s, ew_tick *t);
+typedef struct worker_fixture worker_fixture;
+typedef int (*worker_fixture_action)(worker_fixture *f, ew_tick *t);
 
 /* An event as the reactor's `update` got it. */
-typedef struct stage_event {
+typedef struct worker_fixture_event {
     ew_event_kind kind;
     bool initial;
     char key[128], value[128];
@@ -69,15 +69,15 @@ typedef struct stage_event {
     int64_t mod_revision;
     uint64_t ticks; /* before it */
     size_t resets;  /* before it */
-} stage_event;
+} worker_fixture_event;
 
-struct stage {
-    ew_options *options; /* the test's, until stage_start */
-    bool updates;        /* set before stage_start: keep events */
-    bool track_reads;    /* set before stage_start */
-    stage_act every;     /* runs in every tick, unless NULL; set before stage_start */
-    void *arg;           /* the test's */
-    ew_client *client;   /* set before stage_start; NULL: the worker's own */
+struct worker_fixture {
+    ew_options *options;         /* the test's, until worker_fixture_start */
+    bool updates;                /* set before worker_fixture_start: keep events */
+    bool track_reads;            /* set before worker_fixture_start */
+    worker_fixture_action every; /* runs in every tick, unless NULL; set before worker_fixture_start */
+    void *arg;                   /* the test's */
+    ew_client *client;           /* set before worker_fixture_start; NULL: the worker's own */
     ew_session *session;
     ew_election *election;
 
@@ -87,13 +87,13 @@ struct stage {
 
     pthread_mutex_t lock; /* all below */
     pthread_cond_t moved;
-    stage_act act;
-    uint64_t acted; /* the tick that the last act ran in, counted from 1 */
+    worker_fixture_action action;
+    uint64_t acted_tick; /* the tick that the last action ran in, counted from 1 */
     bool held, released, closing;
     uint64_t ticks;       /* begun */
     int64_t revision;     /* of the last one */
     int64_t last_tick_ms; /* when it began */
-    stage_event *events;
+    worker_fixture_event *events;
     size_t event_count, event_capacity, resets;
     char problem[256];
     bool over;
@@ -101,41 +101,43 @@ struct stage {
     ew_error err;
 };
 
-/* A stage with an options set: prefix, endpoint, a name of its own, a tick every 10 ms. */
-void stage_open(stage *s, const char *prefix);
-void stage_set(stage *s, const char *option, const char *value);
-void stage_start(stage *s);
-void stage_start_ready(stage *s); /* and waits until it is ready: before, it may answer requests as unavailable */
+/* A worker fixture with an options set: prefix, endpoint, a name of its own, a tick every 10 ms. */
+void worker_fixture_open(worker_fixture *f, const char *prefix);
+void worker_fixture_set(worker_fixture *f, const char *option, const char *value);
+void worker_fixture_start(worker_fixture *f);
+void worker_fixture_start_ready(
+    worker_fixture *f); /* and waits until it is ready: before, it may answer requests as unavailable */
 
-/* Runs `act` in the next tick, and waits until a later tick has begun: until all that it wrote is decided and seen.
- * stage_begin does not wait. */
-void stage_do(stage *s, stage_act act);
-void stage_begin(stage *s, stage_act act);
+/* Runs `action` in the next tick, and waits until a later tick has begun: until all that it wrote is decided and seen.
+ * worker_fixture_begin does not wait. */
+void worker_fixture_do(worker_fixture *f, worker_fixture_action action);
+void worker_fixture_begin(worker_fixture *f, worker_fixture_action action);
 
-/* Inside an act: stays in the tick until stage_release. The test waits for it with stage_await_held. */
-void stage_hold(stage *s);
-void stage_await_held(stage *s);
-void stage_release(stage *s);
+/* Inside an action: stays in the tick until worker_fixture_release. The test waits for it with worker_fixture_await_held. */
+void worker_fixture_hold(worker_fixture *f);
+void worker_fixture_await_held(worker_fixture *f);
+void worker_fixture_release(worker_fixture *f);
 
-void stage_await_tick(stage *s, int64_t revision); /* that sees it */
-void stage_await_ticks(stage *s, uint64_t more);   /* so many more, from now on */
-void stage_await_total(stage *s, uint64_t ticks);  /* so many in all */
-void stage_await_events(stage *s, size_t count);   /* so many in all */
-void stage_await_ready(stage *s, bool ready);
-uint64_t stage_ticks(stage *s);
-ew_worker_stats stage_stats(stage *s); /* that know of every tick so far */
+void worker_fixture_await_tick(worker_fixture *f, int64_t revision); /* that sees it */
+void worker_fixture_await_ticks(worker_fixture *f, uint64_t more);   /* so many more, from now on */
+void worker_fixture_await_total(worker_fixture *f, uint64_t ticks);  /* so many in all */
+void worker_fixture_await_events(worker_fixture *f, size_t count);   /* so many in all */
+void worker_fixture_await_ready(worker_fixture *f, bool ready);
+uint64_t worker_fixture_ticks(worker_fixture *f);
+ew_worker_stats worker_fixture_stats(worker_fixture *f); /* that know of every tick so far */
 
 /* Waits for the run's end: its status, with the text in s->err. */
-int stage_await_end(stage *s);
+int worker_fixture_await_end(worker_fixture *f);
 
 /* Stops the run unless it is over, checks that no EXPECT failed, and frees. Answers how the run ended. */
-int stage_close(stage *s);
+int worker_fixture_close(worker_fixture *f);
 
 /* Remembers the first expectation of a reactor that failed. */
-void stage_problem(stage *s, const char *file, int line, const char *what);
-#define EXPECT(s, condition) ((condition) ? (void)0 : stage_problem((s), __FILE__, __LINE__, #condition))
+void worker_fixture_problem(worker_fixture *f, const char *file, int line, const char *what);
+#define EXPECT(s, condition) ((condition) ? (void)0 : worker_fixture_problem((s), __FILE__, __LINE__, #condition))
 
 /* An event of the list, for asserts. */
-void stage_assert_event(stage *s, size_t i, ew_event_kind kind, bool initial, const char *key, const char *value);
+void worker_fixture_assert_event(worker_fixture *f, size_t i, ew_event_kind kind, bool initial, const char *key,
+                                 const char *value);
 
 #endif

@@ -1,4 +1,4 @@
-/* What the tests need that have a worker of their own, and no stage. */
+/* What the tests need that have a worker of their own, and no worker fixture. */
 #ifndef TESTS_LIB_WORKER_TEST_H
 #define TESTS_LIB_WORKER_TEST_H
 
