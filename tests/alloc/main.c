@@ -105,15 +105,15 @@ typedef struct leftovers {
 } leftovers;
 
 static bool is_back(const leftovers *before) {
-    return scene_threads() <= before->threads && scene_files() <= before->files;
+    return env_threads() <= before->threads && env_files() <= before->files;
 }
 
 static void check_leftovers(const leftovers *before) {
-    int64_t until_ms = scene_now_ms() + LEFT_MS;
+    int64_t until_ms = env_now_ms() + LEFT_MS;
     while (!is_back(before)) {
-        if (scene_now_ms() > until_ms) {
-            alloc_problem("%zu threads and %zu files are left; before there were %zu and %zu", scene_threads(),
-                          scene_files(), before->threads, before->files);
+        if (env_now_ms() > until_ms) {
+            alloc_problem("%zu threads and %zu files are left; before there were %zu and %zu", env_threads(),
+                          env_files(), before->threads, before->files);
             return;
         }
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -200,7 +200,7 @@ static int run_scenario(const alloc_scenario *sc) {
     static size_t seen;
     static unsigned usual[SITES];
     unsigned runs_before = runs, reached_before = reached, sites = 0;
-    int64_t began_ms = scene_now_ms();
+    int64_t began_ms = env_now_ms();
     size_t known = seen, old = sc->slow || (sc->much_alike && !want.all) ? seen : 0;
     for (int i = 0; i < 3; i++) { /* what gRPC and nng keep, they have afterwards */
         run_once(sc, NULL, 0, NULL);
@@ -211,7 +211,7 @@ static int run_scenario(const alloc_scenario *sc) {
     failing_site *s = failing_first();
     for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next)
         usual[i] = s->visits;
-    leftovers before = {scene_threads(), scene_files()};
+    leftovers before = {env_threads(), env_files()};
     /* What only comes after a failure is found on the way. */
     s = failing_first();
     for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next) {
@@ -227,7 +227,7 @@ static int run_scenario(const alloc_scenario *sc) {
         return complain();
     }
     printf("%-8s %3u places, %5u runs, in %5u an allocation failed; %" PRId64 " s\n", sc->name, sites,
-           runs - runs_before, reached - reached_before, (scene_now_ms() - began_ms) / 1000);
+           runs - runs_before, reached - reached_before, (env_now_ms() - began_ms) / 1000);
     fflush(stdout);
     return 0;
 }

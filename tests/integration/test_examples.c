@@ -59,7 +59,7 @@ static bool has_printed(void *arg) {
 
 static void await_text(show *s, const char *wanted) {
     s->wanted = wanted;
-    if (!scene_until(has_printed, s))
+    if (!env_until(has_printed, s))
         fail_msg("never printed \"%s\", but:\n%s", wanted, s->text);
 }
 
@@ -68,7 +68,7 @@ static bool has_ended(void *arg) {
 }
 
 static void await_end(show *s) {
-    if (!scene_until(has_ended, s)) {
+    if (!env_until(has_ended, s)) {
         process_end(s->pid, SIGKILL);
         fail_msg("does not end");
     }
@@ -84,7 +84,7 @@ static void test_counter(void **state) {
     enum { AT_ONCE = 3 };
     show shows[AT_ONCE];
     for (int i = 0; i < AT_ONCE; i++)
-        start(&shows[i], "counter", scene_endpoint(), "300", NULL);
+        start(&shows[i], "counter", env_endpoint(), "300", NULL);
     for (int i = 0; i < AT_ONCE; i++) {
         await_end(&shows[i]);
         assert_non_null(strstr(shows[i].text, " at revision "));
@@ -95,7 +95,7 @@ static void test_counter(void **state) {
 static void test_leader_view(void **state) {
     (void)state;
     show s;
-    start(&s, "leader_view", "election", scene_endpoint(), "4");
+    start(&s, "leader_view", "election", env_endpoint(), "4");
     await_text(&s, "nobody leads");
     hand_put("/election/1", "alice");
     await_text(&s, "alice leads");
@@ -111,7 +111,7 @@ static void test_leader_view(void **state) {
 static void test_leader_view_is_stopped(void **state) {
     (void)state;
     show s;
-    start(&s, "leader_view", "election", scene_endpoint(), NULL);
+    start(&s, "leader_view", "election", env_endpoint(), NULL);
     await_text(&s, "nobody leads");
     kill(s.pid, SIGTERM);
     await_end(&s);
@@ -137,7 +137,7 @@ static void test_nng_app(void **state) {
     (void)state;
     char out[8192];
     char *path = program("nng_app");
-    char *const argv[] = {path, (char *)(uintptr_t)scene_endpoint(), NULL};
+    char *const argv[] = {path, (char *)(uintptr_t)env_endpoint(), NULL};
     int code = process_run(argv, out, sizeof out);
     free(path);
     if (code != 0)
@@ -154,7 +154,7 @@ static void test_nng_app_over_ipc(void **state) {
     char out[8192], directory[] = "/tmp/etcdworker-shop-XXXXXX", submit[64], key[32];
     hand_delete_prefix("/shop/");
     assert_non_null(mkdtemp(directory));
-    start(&server, "nng_app", "serve", directory, scene_endpoint());
+    start(&server, "nng_app", "serve", directory, env_endpoint());
     await_text(&server, "serving");
     snprintf(submit, sizeof submit, "%s/submit", directory);
     struct stat info;
@@ -168,7 +168,7 @@ static void test_nng_app_over_ipc(void **state) {
     assert_non_null(strstr(out, "order 5: "));
     for (int i = 1; i <= 5; i++) { /* the worker goes on, and bills all of them */
         snprintf(key, sizeof key, "/shop/bills/%d", i);
-        assert_true(scene_until(is_there, key));
+        assert_true(env_until(is_there, key));
     }
     kill(server.pid, SIGTERM);
     await_end(&server);
@@ -181,7 +181,7 @@ static void test_nng_app_over_ipc(void **state) {
 static void test_client(void **state) {
     (void)state;
     show s;
-    start(&s, "client", scene_endpoint(), NULL, NULL);
+    start(&s, "client", env_endpoint(), NULL, NULL);
     await_text(&s, "watching");
     hand_put("/example/x", "1");
     hand_put("/example/stop", "now");
@@ -189,7 +189,7 @@ static void test_client(void **state) {
     assert_non_null(strstr(s.text, "claimed at revision"));
     assert_non_null(strstr(s.text, "/example/x"));
     assert_non_null(strstr(s.text, "/example/stop"));
-    start(&s, "client", scene_endpoint(), NULL, NULL); /* again: now the key is taken */
+    start(&s, "client", env_endpoint(), NULL, NULL); /* again: now the key is taken */
     await_text(&s, "watching");
     hand_put("/example/stop", "now");
     await_end(&s);
@@ -207,14 +207,14 @@ static void test_claim(void **state) {
         snprintf(key, sizeof key, "/claims/jobs/%c", 'z' - i);
         hand_put(key, "");
     }
-    start(&shows[0], "claim", scene_endpoint(), "nobody", NULL);
+    start(&shows[0], "claim", env_endpoint(), "nobody", NULL);
     await_end(&shows[0]);
     assert_non_null(strstr(shows[0].text, "the reactor failed: there is no member /claims/crew/nobody"));
     hand_put("/claims/crew/alice", "");
     hand_put("/claims/crew/bob", "");
     hand_put("/claims/crew/carol", "");
     for (int i = 0; i < AT_ONCE; i++)
-        start(&shows[i], "claim", scene_endpoint(), members[i], NULL);
+        start(&shows[i], "claim", env_endpoint(), members[i], NULL);
     int took = 0;
     for (int i = 0; i < AT_ONCE; i++) {
         await_end(&shows[i]);
@@ -248,15 +248,15 @@ static void test_without_arguments_that_make_sense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_counter),
-        scene_test(test_leader_view),
-        scene_test(test_leader_view_is_stopped),
-        scene_test(test_nng_app),
-        scene_test(test_nng_app_over_ipc),
-        scene_test(test_simulate_tickets),
-        scene_test(test_client),
-        scene_test(test_claim),
-        scene_test(test_without_arguments_that_make_sense),
+        env_test(test_counter),
+        env_test(test_leader_view),
+        env_test(test_leader_view_is_stopped),
+        env_test(test_nng_app),
+        env_test(test_nng_app_over_ipc),
+        env_test(test_simulate_tickets),
+        env_test(test_client),
+        env_test(test_claim),
+        env_test(test_without_arguments_that_make_sense),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -83,7 +83,7 @@ static int bank_tick(void *self, ew_tick *t) {
     if ((sum != 0 || accounts > ACCOUNTS) && b->problem[0] == '\0')
         snprintf(b->problem, sizeof b->problem, "%zu accounts add up to %lld at revision %lld", accounts,
                  (long long)sum, (long long)ew_tick_revision(t));
-    if (scene_now_ms() > b->until_ms)
+    if (env_now_ms() > b->until_ms)
         return EW_FINISHED;
     for (uint64_t i = roll(b, MOST_TRANSFERS + 1); i > 0; i--)
         transfer_once(b, t);
@@ -116,7 +116,7 @@ static void run_once(teller *b) {
 
 static void *work(void *arg) {
     teller *b = arg;
-    while (scene_now_ms() < b->until_ms && b->problem[0] == '\0')
+    while (env_now_ms() < b->until_ms && b->problem[0] == '\0')
         run_once(b);
     return NULL;
 }
@@ -126,7 +126,7 @@ static void open_bank(teller *tellers, int64_t length_ms) {
     for (unsigned i = 0; i < WORKERS; i++) {
         tellers[i] = (teller){.number = i,
                               .client = hand_client(),
-                              .until_ms = scene_now_ms() + length_ms,
+                              .until_ms = env_now_ms() + length_ms,
                               .random = 88172645463325252u + i};
         snprintf(tellers[i].count_key, sizeof tellers[i].count_key, "/bank/count/%u", i);
         assert_int_equal(pthread_create(&tellers[i].thread, NULL, work, &tellers[i]), 0);
@@ -174,34 +174,34 @@ static void test_the_balances_add_up_to_zero(void **state) {
 }
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
 static void test_they_do_with_faults(void **state) {
     (void)state;
     teller tellers[WORKERS];
-    int64_t at_ms = scene_now_ms();
+    int64_t at_ms = env_now_ms();
     open_bank(tellers, LENGTH_MS);
     for (int i = 0; i < 3; i++) { /* the faults follow the clock, as the ten seconds do */
         at_ms += 1500;
-        scene_until(is_past, &at_ms);
-        scene_pause_etcd();
+        env_until(is_past, &at_ms);
+        env_pause_etcd();
         at_ms += 700;
-        scene_until(is_past, &at_ms);
-        scene_resume_etcd();
+        env_until(is_past, &at_ms);
+        env_resume_etcd();
         at_ms += 700;
-        scene_until(is_past, &at_ms);
-        scene_kill_etcd();
-        scene_start_etcd();
-        at_ms = scene_now_ms();
+        env_until(is_past, &at_ms);
+        env_kill_etcd();
+        env_start_etcd();
+        at_ms = env_now_ms();
     }
     close_bank(tellers);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_the_balances_add_up_to_zero),
-        scene_test(test_they_do_with_faults),
+        env_test(test_the_balances_add_up_to_zero),
+        env_test(test_they_do_with_faults),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

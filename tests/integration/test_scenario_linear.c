@@ -61,6 +61,6 @@ static void test_every_value_is_seen_once_and_in_order(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {scene_test(test_every_value_is_seen_once_and_in_order)};
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    const struct CMUnitTest tests[] = {env_test(test_every_value_is_seen_once_and_in_order)};
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

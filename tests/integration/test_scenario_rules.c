@@ -180,10 +180,10 @@ static void check_the_next_tick_comes_soon(const char *delete_counter, bool dele
     uint64_t txns = worker_fixture_stats(&f).txns;
     for (int i = 0; i < 5; i++)
         hand_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 2);
-    assert_true(scene_now_ms() - before_ms < SOON_MS);
+    assert_true(env_now_ms() - before_ms < SOON_MS);
     ew_worker_stats stats = worker_fixture_stats(&f);
     if (!delete_missing) {
         assert_int_equal(stats.txns, txns);
@@ -360,16 +360,16 @@ static void test_made_and_deleted_in_between(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_finished),
-        scene_test(test_finished_with_a_conflict),
-        scene_test(test_cover_within_a_group),
-        scene_test(test_cover_across_groups),
-        scene_test(test_cover_across_groups_with_a_conflict),
-        scene_test(test_empty_txn),
-        scene_test(test_delete_of_a_missing_key),
-        scene_test(test_empty_or_nil),
-        scene_test(test_modify_after_delete),
-        scene_test(test_made_and_deleted_in_between),
+        env_test(test_finished),
+        env_test(test_finished_with_a_conflict),
+        env_test(test_cover_within_a_group),
+        env_test(test_cover_across_groups),
+        env_test(test_cover_across_groups_with_a_conflict),
+        env_test(test_empty_txn),
+        env_test(test_delete_of_a_missing_key),
+        env_test(test_empty_or_nil),
+        env_test(test_modify_after_delete),
+        env_test(test_made_and_deleted_in_between),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -134,6 +134,6 @@ static void test_sum(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {scene_test(test_sum)};
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    const struct CMUnitTest tests[] = {env_test(test_sum)};
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -134,7 +134,7 @@ static bool is_right_and_even(void *arg) {
 
 static char *endpoints(void) {
     static char flag[100];
-    snprintf(flag, sizeof flag, "--endpoints=%s", scene_endpoint());
+    snprintf(flag, sizeof flag, "--endpoints=%s", env_endpoint());
     return flag;
 }
 
@@ -442,11 +442,11 @@ static void test_the_example_plugin(void **state) {
 }
 
 static int open_all(void **state) {
-    return daemon_open(state) == 0 ? scene_open(state) : -1;
+    return daemon_open(state) == 0 ? env_open(state) : -1;
 }
 
 static int close_all(void **state) {
-    int code = scene_close(state);
+    int code = env_close(state);
     return daemon_close(state) == 0 ? code : -1;
 }
 

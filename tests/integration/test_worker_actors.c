@@ -31,7 +31,7 @@ static void peer_open(peer *p) {
 static nng_socket push_to(const char *url) {
     nng_socket push;
     assert_int_equal(nng_push0_open(&push), 0);
-    assert_int_equal(nng_socket_set_ms(push, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(push, NNG_OPT_SENDTIMEO, ENV_WAIT_MS), 0);
     assert_int_equal(nng_dial(push, url, NULL, 0), 0);
     return push;
 }
@@ -44,9 +44,9 @@ static void peer_connect(peer *p) {
 /* The next message, unpacked. */
 static Msg__Message *peer_receive(peer *p) {
     mailbox_message raw;
-    int64_t deadline_ms = scene_now_ms() + SCENE_WAIT_MS;
+    int64_t deadline_ms = env_now_ms() + ENV_WAIT_MS;
     while (!mailbox_take(p->mb, &raw)) {
-        assert_true(scene_now_ms() < deadline_ms);
+        assert_true(env_now_ms() < deadline_ms);
         mailbox_wait(p->mb, deadline_ms, false);
     }
     Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
@@ -91,7 +91,7 @@ static bool has_counted(void *arg) {
 
 static void await_bad(ew_actor *a, uint64_t count) {
     const void *both[] = {a, &count};
-    assert_true(scene_until(has_counted, both));
+    assert_true(env_until(has_counted, both));
     assert_int_equal(ew_actor_bad_messages(a), count);
 }
 
@@ -105,7 +105,7 @@ enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
 /* ---- only a watcher ---- */
 
 static void start_watcher(peer *p, const char *prefix) {
-    ew_options *o = scene_options(prefix);
+    ew_options *o = env_options(prefix);
     assert_int_equal(ew_watcher_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
@@ -198,7 +198,7 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
 static void test_a_watcher_without_a_receiver(void **state) {
     (void)state;
     ew_actor *a;
-    ew_options *o = scene_options("/alone");
+    ew_options *o = env_options("/alone");
     hand_put("/alone/a", "1");
     assert_int_equal(
         ew_watcher_start(&a, hand_client(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
@@ -213,7 +213,7 @@ static void test_a_watcher_without_a_receiver(void **state) {
 /* ---- only a committer ---- */
 
 static void start_committer(peer *p, const char *delete_counter) {
-    ew_options *o = scene_options("/alone");
+    ew_options *o = env_options("/alone");
     assert_int_equal(ew_options_set(o, "max_txn_bytes", "4096", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
     assert_int_equal(ew_committer_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
@@ -338,11 +338,11 @@ static void test_a_committer_drops_what_is_not_for_it(void **state) {
     m.outcome = &outcome;
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     await_bad(p.actor, NONSENSE + 1);
-    scene_pause_etcd();
+    env_pause_etcd();
     send_put(&p, 1, "/alone/a", "1", 0);
     send_put(&p, 2, "/alone/b", "1", 0); /* one batch at a time */
     await_bad(p.actor, NONSENSE + 2);
-    scene_resume_etcd();
+    env_resume_etcd();
     assert_int_equal(expect_outcome(&p, 1).status, EW_OK);
     assert_false(hand_get("/alone/b").present);
     peer_send_stop(&p);
@@ -385,13 +385,13 @@ static void test_stop_without_an_answer(void **state) {
     peer p;
     peer_open(&p);
     start_committer(&p, "off");
-    scene_pause_etcd();
+    env_pause_etcd();
     send_put(&p, 1, "/alone/a", "1", 0);
     peer_send_stop(&p);
     Msg__Outcome o = expect_outcome(&p, 1);
     assert_int_equal(o.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_true(o.unknown);
-    scene_resume_etcd();
+    env_resume_etcd();
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
     hand_delete_prefix("/alone/");
@@ -402,7 +402,7 @@ static void test_two_actors_at_one_url(void **state) {
     peer p;
     ew_actor *second;
     ew_error err = {0};
-    ew_options *o = scene_options("/alone");
+    ew_options *o = env_options("/alone");
     peer_open(&p);
     start_watcher(&p, "/alone");
     assert_int_not_equal(ew_watcher_start(&second, hand_client(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
@@ -444,13 +444,13 @@ static bool has_bad_and_is_ready(void *arg) {
 
 static void await_bad_count(worker_fixture *f, uint64_t count) {
     const void *both[] = {f, &count};
-    assert_true(scene_until(has_bad, both));
+    assert_true(env_until(has_bad, both));
 }
 
 /* Waits until so many are counted, and the worker is ready again. */
 static void await_healed(worker_fixture *f, uint64_t count) {
     const void *both[] = {f, &count};
-    if (!scene_until(has_bad_and_is_ready, both))
+    if (!env_until(has_bad_and_is_ready, both))
         fail_msg("%u of %u counted, ready %d", (unsigned)worker_fixture_stats(f).bad_messages, (unsigned)count,
                  worker_fixture_stats(f).ready);
 }
@@ -462,7 +462,7 @@ static bool has_snapshots(void *arg) {
 
 static void await_loaded_again(worker_fixture *f, uint64_t snapshots) {
     const void *both[] = {f, &snapshots};
-    assert_true(scene_until(has_snapshots, both));
+    assert_true(env_until(has_snapshots, both));
 }
 
 /* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
@@ -625,12 +625,12 @@ static void test_forged_patches_while_a_batch_is_out(void **state) {
     forge_begin(&f, "committer");
     worker_fixture_begin(&f.fixture, hold);
     worker_fixture_await_held(&f.fixture);
-    scene_pause_etcd();
+    env_pause_etcd();
     worker_fixture_release(&f.fixture);
     /* The reactor's own batch comes before this one or after it: either way there are two. */
     send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/foreign/b"));
     await_bad_count(&f.fixture, 1);
-    scene_resume_etcd();
+    env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
 }
 
@@ -753,10 +753,10 @@ static void test_forged_outcomes(void **state) {
     forge_begin(&f, "reactor");
     worker_fixture_begin(&f.fixture, hold);
     worker_fixture_await_held(&f.fixture);
-    scene_pause_etcd();
+    env_pause_etcd();
     send_outcome(f.push, 1, 9); /* taken after the tick, when batch 1 is out: it has one unit */
     worker_fixture_release(&f.fixture);
-    scene_resume_etcd();
+    env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "OUTCOME: 9 of 1 units");
 }
 
@@ -808,25 +808,25 @@ static void test_mutilated_messages(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_only_a_watcher),
-        scene_test(test_a_watcher_drops_what_is_not_for_it),
-        scene_test(test_a_watcher_without_a_receiver),
-        scene_test(test_only_a_committer),
-        scene_test(test_a_committers_limit_is_exact),
-        scene_test(test_a_committer_drops_what_is_not_for_it),
-        scene_test(test_a_committer_refuses_a_malformed_unit),
-        scene_test(test_stop_without_an_answer),
-        scene_test(test_two_actors_at_one_url),
-        scene_test(test_foreign_messages),
-        scene_test(test_forged_patches),
-        scene_test(test_forged_patches_for_a_single_committer),
-        scene_test(test_forged_patches_while_a_batch_is_out),
-        scene_test(test_two_bytes_to_the_reactor),
-        scene_test(test_forged_down),
-        scene_test(test_forged_progress),
-        scene_test(test_forged_events),
-        scene_test(test_forged_outcomes),
-        scene_test(test_mutilated_messages),
+        env_test(test_only_a_watcher),
+        env_test(test_a_watcher_drops_what_is_not_for_it),
+        env_test(test_a_watcher_without_a_receiver),
+        env_test(test_only_a_committer),
+        env_test(test_a_committers_limit_is_exact),
+        env_test(test_a_committer_drops_what_is_not_for_it),
+        env_test(test_a_committer_refuses_a_malformed_unit),
+        env_test(test_stop_without_an_answer),
+        env_test(test_two_actors_at_one_url),
+        env_test(test_foreign_messages),
+        env_test(test_forged_patches),
+        env_test(test_forged_patches_for_a_single_committer),
+        env_test(test_forged_patches_while_a_batch_is_out),
+        env_test(test_two_bytes_to_the_reactor),
+        env_test(test_forged_down),
+        env_test(test_forged_progress),
+        env_test(test_forged_events),
+        env_test(test_forged_outcomes),
+        env_test(test_mutilated_messages),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -85,7 +85,7 @@ static void test_lost_events_are_repaired(void **state) {
     mislead(&f, hand_put("/elsewhere", "1"));
     int64_t heard = hand_put("/audit/heard", "1");
     worker_fixture_await_tick(&f, heard);
-    assert_true(scene_until(is_repaired, &f));
+    assert_true(env_until(is_repaired, &f));
     ew_worker_stats stats = worker_fixture_stats(&f);
     print_message("%" PRIu64 " audits, %" PRIu64 " repairs\n", stats.audits, stats.audit_repairs);
     assert_int_equal(stats.audit_repairs, 3);
@@ -131,7 +131,7 @@ static void test_what_changes_is_not_lost(void **state) {
     worker_fixture_set(&f, "tick_interval_ms", "1");
     f.every = churn;
     worker_fixture_start(&f);
-    assert_true(scene_until(three_audits, &f));
+    assert_true(env_until(three_audits, &f));
     ew_worker_stats stats = worker_fixture_stats(&f);
     print_message("%" PRIu64 " commits, %" PRIu64 " audits\n", stats.groups_committed, stats.audits);
     assert_int_equal(stats.audit_repairs, 0);
@@ -150,13 +150,13 @@ static void test_a_compacted_revision(void **state) {
     worker_fixture_start(&f);
     worker_fixture_await_tick(&f, revision);
     hand_compact(hand_put("/elsewhere", "1"));
-    int64_t start_ms = scene_now_ms();
-    while (scene_now_ms() - start_ms < 3500) /* the audit is due, and finds its revision compacted */
+    int64_t start_ms = env_now_ms();
+    while (env_now_ms() - start_ms < 3500) /* the audit is due, and finds its revision compacted */
         worker_fixture_await_ticks(&f, 1);
     assert_int_equal(worker_fixture_stats(&f).audits, 0);
     hand_put("/audit/a", "2");
-    assert_true(scene_until(is_audited, &f));
-    assert_true(scene_now_ms() - start_ms < 5900); /* at once, not at the next interval */
+    assert_true(env_until(is_audited, &f));
+    assert_true(env_now_ms() - start_ms < 5900); /* at once, not at the next interval */
     assert_int_equal(worker_fixture_stats(&f).audit_repairs, 0);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -170,24 +170,24 @@ static void test_a_stop(void **state) {
         worker_fixture f;
         open_audited(&f, "1");
         worker_fixture_start(&f);
-        assert_true(scene_until(is_audited, &f));
+        assert_true(env_until(is_audited, &f));
         if (i == 1)
-            scene_kill_etcd();
-        int64_t start_ms = scene_now_ms();
-        while (i == 1 && scene_now_ms() - start_ms < 1500) /* one begins, and is not answered */
+            env_kill_etcd();
+        int64_t start_ms = env_now_ms();
+        while (i == 1 && env_now_ms() - start_ms < 1500) /* one begins, and is not answered */
             worker_fixture_await_ticks(&f, 1);
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         if (i == 1)
-            scene_start_etcd();
+            env_start_etcd();
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_lost_events_are_repaired),
-        scene_test(test_what_changes_is_not_lost),
-        scene_test(test_a_compacted_revision),
-        scene_test(test_a_stop),
+        env_test(test_lost_events_are_repaired),
+        env_test(test_what_changes_is_not_lost),
+        env_test(test_a_compacted_revision),
+        env_test(test_a_stop),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -16,7 +16,7 @@ static leader leader_open(const char *name) {
     ew_error err = {0};
     assert_int_equal(ew_session_open(&l.session, hand_client(), LONG_S, &err), EW_OK);
     assert_int_equal(ew_election_open(&l.election, hand_client(), l.session, ew_str(name), &err), EW_OK);
-    if (ew_election_campaign(l.election, EW_STR("me"), SCENE_WAIT_MS, &err) != EW_OK)
+    if (ew_election_campaign(l.election, EW_STR("me"), ENV_WAIT_MS, &err) != EW_OK)
         fail_msg("campaign: %s", err.detail);
     return l;
 }
@@ -301,11 +301,11 @@ static void test_most_bytes_with_fences(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_leadership_lost_in_the_middle),    scene_test(test_leadership_lost_with_a_conflict),
-        scene_test(test_the_elections_session_is_used),    scene_test(test_only_a_leader_starts),
-        scene_test(test_session_revoked_without_receipts), scene_test(test_the_markers_life),
-        scene_test(test_session_revoked_before_the_start), scene_test(test_most_keys_with_fences),
-        scene_test(test_most_bytes_with_fences),
+        env_test(test_leadership_lost_in_the_middle),    env_test(test_leadership_lost_with_a_conflict),
+        env_test(test_the_elections_session_is_used),    env_test(test_only_a_leader_starts),
+        env_test(test_session_revoked_without_receipts), env_test(test_the_markers_life),
+        env_test(test_session_revoked_before_the_start), env_test(test_most_keys_with_fences),
+        env_test(test_most_bytes_with_fences),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -27,9 +27,9 @@ static void put_many(const char *head, int count) {
 
 /* etcd goes on from what was saved, and others write until the old revision is passed. */
 static void restore_and_pass(int64_t seen) {
-    scene_kill_etcd();
-    scene_restore_etcd();
-    scene_start_etcd();
+    env_kill_etcd();
+    env_restore_etcd();
+    env_start_etcd();
     assert_true(hand_revision() < seen);
     put_many("/history/missing", PHANTOMS);
     while (hand_revision() <= seen)
@@ -86,14 +86,14 @@ static void goes_on(worker_fixture *f) {
 static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     hand_put("/history/kept", "1");
     hand_put("/history/changed", "before");
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_own);
-    scene_save_etcd();
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     int64_t seen = hand_put("/history/changed", "after");
     worker_fixture_await_tick(&f, seen);
@@ -101,7 +101,7 @@ static void test_others_have_passed_the_old_revision(void **state) {
     worker_fixture_await_ready(&f, false);
     restore_and_pass(seen);
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &f));
+    assert_true(env_until(is_rewritten, &f));
     goes_on(&f);
     fault_proxy_close(proxy);
 }
@@ -110,13 +110,13 @@ static void test_others_have_passed_the_old_revision(void **state) {
 static void test_the_last_event_is_in_both(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     int64_t seen = hand_put("/history/both", "1");
     worker_fixture_await_tick(&f, seen);
-    scene_save_etcd();
+    env_save_etcd();
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
     for (int i = 0; i < 100; i++)
@@ -136,21 +136,21 @@ static void test_the_last_event_is_in_both(void **state) {
 static void test_the_revision_fell(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     hand_put("/history/kept", "1");
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_own);
-    scene_save_etcd();
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     int64_t seen = hand_put("/history/kept", "2");
     worker_fixture_await_tick(&f, seen);
-    scene_kill_etcd();
+    env_kill_etcd();
     worker_fixture_await_ready(&f, false);
-    scene_restore_etcd();
-    scene_start_etcd();
-    assert_true(scene_until(is_rewritten, &f));
+    env_restore_etcd();
+    env_start_etcd();
+    assert_true(env_until(is_rewritten, &f));
     assert_true(worker_fixture_stats(&f).revision < seen);
     goes_on(&f);
     fault_proxy_close(proxy);
@@ -160,9 +160,9 @@ static void test_the_revision_fell(void **state) {
 static void test_nothing_was_seen_since_the_load(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     hand_put("/history/kept", "1");
-    scene_save_etcd();
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     for (int i = 0; i < 50; i++)
         hand_put("/elsewhere", "3");
@@ -173,7 +173,7 @@ static void test_nothing_was_seen_since_the_load(void **state) {
     worker_fixture_await_ready(&f, false);
     restore_and_pass(hand_revision());
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &f));
+    assert_true(env_until(is_rewritten, &f));
     assert_true(worker_fixture_stats(&f).audit_repairs >= PHANTOMS);
     goes_on(&f);
     fault_proxy_close(proxy);
@@ -182,7 +182,7 @@ static void test_nothing_was_seen_since_the_load(void **state) {
 /* Its data directory is gone, and its token the same. */
 static void wiped(bool pass) {
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     put_many("/history/phantom", PHANTOMS);
     open_history(&f, proxy);
     worker_fixture_start(&f);
@@ -191,14 +191,14 @@ static void wiped(bool pass) {
     worker_fixture_await_tick(&f, seen);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
-    scene_kill_etcd();
-    scene_wipe_etcd();
-    scene_start_etcd();
+    env_kill_etcd();
+    env_wipe_etcd();
+    env_start_etcd();
     hand_put("/history/new", "1");
     while (pass && hand_revision() <= seen)
         hand_put("/elsewhere", "1");
     fault_proxy_mend(proxy);
-    assert_true(scene_until(is_rewritten, &f));
+    assert_true(env_until(is_rewritten, &f));
     goes_on(&f);
     fault_proxy_close(proxy);
 }
@@ -264,7 +264,7 @@ static void test_groups_go_on(void **state) {
     (void)state;
     counting c = {0};
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_history(&f, proxy);
     f.every = count_on;
     f.arg = &c;
@@ -272,13 +272,13 @@ static void test_groups_go_on(void **state) {
     for (int round = 1; round <= 3; round++) {
         worker_fixture_await_ready(&f, true);
         worker_fixture_await_ticks(&f, 20);
-        scene_save_etcd();
+        env_save_etcd();
         worker_fixture_await_ticks(&f, 50);
         fault_proxy_cut(proxy);
         int64_t seen = hand_revision();
-        scene_kill_etcd();
-        scene_restore_etcd();
-        scene_start_etcd();
+        env_kill_etcd();
+        env_restore_etcd();
+        env_start_etcd();
         int64_t restored = hand_get("/history/n").mod_revision;
         assert_true(restored < seen);
         while (round != 2 && hand_revision() <= seen)
@@ -290,7 +290,7 @@ static void test_groups_go_on(void **state) {
     }
     worker_fixture_await_ready(&f, true);
     int64_t before = 0, after = 0;
-    assert_true(scene_until(has_committed_again, &f));
+    assert_true(env_until(has_committed_again, &f));
     assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &before));
     hand_kv kv = hand_get("/history/n");
     worker_fixture_await_ticks(&f, 20);
@@ -359,9 +359,9 @@ static bool flip_is_survived(void *arg) {
 static void flip_one(flipping *f, unsigned at) {
     f->before = fault_proxy_count(f->proxy).flipped;
     fault_proxy_flip(f->proxy, FAULT_PROXY_DOWN, at);
-    assert_true(scene_until(flip_is_done, f));
+    assert_true(env_until(flip_is_done, f));
     f->before = f->commits;
-    if (!scene_until(flip_is_survived, f)) {
+    if (!env_until(flip_is_survived, f)) {
         ew_worker_stats s = worker_fixture_stats(&f->fixture);
         print_message("stuck: ready %d, revision %" PRId64 ", barrier %" PRId64 "\n", s.ready, s.revision,
                       s.barrier_revision);
@@ -378,7 +378,7 @@ static void flip_one(flipping *f, unsigned at) {
  * see a value that never was, or end; it never stands still and says that it is ready. */
 static void test_bits_that_flip(void **state) {
     (void)state;
-    flipping f = {.proxy = fault_proxy_open(scene_endpoint())};
+    flipping f = {.proxy = fault_proxy_open(env_endpoint())};
     uint64_t random = 88172645463325252u;
     flip_start(&f);
     for (int i = 0; i < FLIPS; i++) {
@@ -396,14 +396,14 @@ static void test_bits_that_flip(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_others_have_passed_the_old_revision),
-        scene_test(test_the_last_event_is_in_both),
-        scene_test(test_the_revision_fell),
-        scene_test(test_nothing_was_seen_since_the_load),
-        scene_test(test_wiped),
-        scene_test(test_wiped_and_passed),
-        scene_test(test_groups_go_on),
-        scene_test(test_bits_that_flip),
+        env_test(test_others_have_passed_the_old_revision),
+        env_test(test_the_last_event_is_in_both),
+        env_test(test_the_revision_fell),
+        env_test(test_nothing_was_seen_since_the_load),
+        env_test(test_wiped),
+        env_test(test_wiped_and_passed),
+        env_test(test_groups_go_on),
+        env_test(test_bits_that_flip),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -30,8 +30,8 @@ static ew_worker *make(const ew_options *o) {
 /* SEMANTICS 1: making a worker does no I/O: no thread, no file, with an etcd that does not exist. */
 static void test_create_does_no_io(void **state) {
     (void)state;
-    size_t threads = scene_threads(), files = scene_files();
-    ew_options *o = scene_options("/life");
+    size_t threads = env_threads(), files = env_files();
+    ew_options *o = env_options("/life");
     assert_int_equal(ew_options_set(o, "endpoints", "192.0.2.1:2379", NULL), EW_OK);
     for (int i = 0; i < 20; i++) {
         ew_worker *w = make(o);
@@ -40,8 +40,8 @@ static void test_create_does_no_io(void **state) {
         assert_int_equal(stats.barrier_revision, -1);
         assert_false(stats.ready);
         assert_int_equal(stats.ticks, 0);
-        assert_true(scene_threads() <= threads); /* one of gRPC's may get its own name only now */
-        assert_int_equal(scene_files(), files);
+        assert_true(env_threads() <= threads); /* one of gRPC's may get its own name only now */
+        assert_int_equal(env_files(), files);
         ew_worker_destroy(w);
     }
     ew_options_free(o);
@@ -49,7 +49,7 @@ static void test_create_does_no_io(void **state) {
 }
 
 static void check_options(const char *name, const char *value, const char *named) {
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_worker *w = (ew_worker *)o;
     ew_error err = {0};
     assert_int_equal(ew_options_set(o, name, value, NULL), EW_OK);
@@ -68,7 +68,7 @@ static void test_options_that_do_not_fit(void **state) {
     check_options("backoff_min_ms", "2000", "backoff_min_ms");
     check_options("conflict_backoff_min_ms", "2000", "conflict_backoff_min_ms");
     check_options("receipt_prefix", "/life/receipts", "receipt_prefix");
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_worker *w;
     ew_reactor no_tick = EW_REACTOR(.update = NULL);
     assert_int_equal(ew_worker_create(&w, o, &no_tick, NULL, NULL), EW_ERR_INVALID);
@@ -78,7 +78,7 @@ static void test_options_that_do_not_fit(void **state) {
 
 static void test_functions_out_of_order(void **state) {
     (void)state;
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_worker *w = make(o);
     ew_worker_stats stats = {0};
     assert_int_equal(ew_worker_get_stats(w, &stats), EW_ERR_INVALID);
@@ -100,7 +100,7 @@ static void test_functions_out_of_order(void **state) {
 /* A stop that comes before the start is not forgotten: whoever stops need not know how far the others are. */
 static void test_stop_before_start(void **state) {
     (void)state;
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_worker *w = make(o);
     ew_worker_stop(w);
     assert_int_equal(ew_worker_run(w, NULL), EW_ERR_CANCELLED);
@@ -181,7 +181,7 @@ static bool is_back(void *arg) {
     const leftovers *before = arg;
     /* On a busy machine the moment that a closing client gives gRPC's other connections may be too short for one. */
     size_t spare = etcd_server_nodes() > 1 ? 10 : 0;
-    return scene_threads() <= before->threads && scene_files() <= before->files + spare;
+    return env_threads() <= before->threads && env_files() <= before->files + spare;
 }
 
 /* SEMANTICS 7: a stop in every phase ends the run, and leaves no thread and no file behind. */
@@ -190,18 +190,18 @@ static void test_two_hundred_short_lives(void **state) {
     hand_put("/life/x", "1");
     for (unsigned i = 0; i < 16; i++) /* nng and gRPC keep what they once had */
         live_shortly(i);
-    leftovers before = {scene_threads(), scene_files()};
+    leftovers before = {env_threads(), env_files()};
     for (unsigned i = 0; i < 200; i++)
         live_shortly(i);
-    if (!scene_until(is_back, &before))
-        fail_msg("%zu threads and %zu files, before: %zu and %zu", scene_threads(), scene_files(), before.threads,
+    if (!env_until(is_back, &before))
+        fail_msg("%zu threads and %zu files, before: %zu and %zu", env_threads(), env_files(), before.threads,
                  before.files);
     hand_delete_prefix("/life/");
 }
 
 static void test_destroy_while_running(void **state) {
     (void)state;
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     for (int i = 0; i < 20; i++) {
         ew_worker *w = make(o);
         assert_int_equal(ew_worker_start(w, NULL), EW_OK);
@@ -226,12 +226,12 @@ static void check_no_etcd(const char *exactly_once) {
     worker_fixture_set(&f, "endpoints", endpoint);
     worker_fixture_set(&f, "exactly_once", exactly_once);
     worker_fixture_set(&f, "start_timeout_ms", "1000");
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_UNAVAILABLE);
-    print_message("after %d ms: %s\n", (int)(scene_now_ms() - before_ms), f.err.detail);
+    print_message("after %d ms: %s\n", (int)(env_now_ms() - before_ms), f.err.detail);
     assert_true(f.err.detail[0] != '\0');
-    assert_true(scene_now_ms() - before_ms < 5000);
+    assert_true(env_now_ms() - before_ms < 5000);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_UNAVAILABLE);
 }
 
@@ -251,10 +251,10 @@ static void check_stop_without_etcd(const char *exactly_once) {
     worker_fixture_set(&f, "exactly_once", exactly_once);
     worker_fixture_start(&f);
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL); /* so that it waits for a connection */
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    print_message("stopped after %d ms\n", (int)(scene_now_ms() - before_ms));
-    assert_true(scene_now_ms() - before_ms < 5000);
+    print_message("stopped after %d ms\n", (int)(env_now_ms() - before_ms));
+    assert_true(env_now_ms() - before_ms < 5000);
 }
 
 /* SEMANTICS 7: and can be stopped meanwhile. */
@@ -268,11 +268,11 @@ static void test_stop_without_etcd(void **state) {
 static void test_etcd_comes_later(void **state) {
     (void)state;
     worker_fixture f;
-    scene_kill_etcd();
+    env_kill_etcd();
     worker_fixture_open(&f, "/life");
     worker_fixture_start(&f);
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
-    scene_start_etcd();
+    env_start_etcd();
     worker_fixture_do(&f, put_one);
     assert_true(hand_get("/life/a").present);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -281,7 +281,7 @@ static void test_etcd_comes_later(void **state) {
 
 static void test_malformed_endpoint(void **state) {
     (void)state;
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_error err = {0};
     assert_int_equal(ew_options_set(o, "endpoints", "no-port-here", NULL), EW_OK);
     ew_worker *w = make(o);
@@ -346,7 +346,7 @@ static void test_twenty_workers_in_one_process(void **state) {
 
 static void test_two_workers_of_one_name(void **state) {
     (void)state;
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_error err = {0};
     ew_worker *first = make(o), *second = make(o);
     assert_int_equal(ew_worker_start(first, NULL), EW_OK);
@@ -377,7 +377,7 @@ static void test_errors_of_the_reactor(void **state) {
     const char *const named[] = {"update", "reset"};
     hand_put("/life/a", "1");
     for (size_t i = 0; i < 2; i++) {
-        ew_options *o = scene_options("/life");
+        ew_options *o = env_options("/life");
         ew_worker *w;
         ew_error err = {0};
         assert_int_equal(ew_worker_create(&w, o, &reactors[i], NULL, NULL), EW_OK);
@@ -394,14 +394,14 @@ static void test_errors_of_the_reactor(void **state) {
 static void test_an_older_call_table(void **state) {
     (void)state;
     ew_reactor old = {.size = offsetof(ew_reactor, update), .tick = tick_nothing, .update = fail_update};
-    ew_options *o = scene_options("/life");
+    ew_options *o = env_options("/life");
     ew_worker *w;
     hand_put("/life/a", "1");
     assert_int_equal(ew_options_set(o, "tick_interval_ms", LONG_MS, NULL), EW_OK);
     assert_int_equal(ew_worker_create(&w, o, &old, NULL, NULL), EW_OK);
     assert_int_equal(ew_worker_start(w, NULL), EW_OK);
     ew_worker_stats stats = {.size = sizeof stats};
-    for (int64_t until_ms = scene_now_ms() + SCENE_WAIT_MS; stats.ticks == 0 && scene_now_ms() < until_ms;)
+    for (int64_t until_ms = env_now_ms() + ENV_WAIT_MS; stats.ticks == 0 && env_now_ms() < until_ms;)
         assert_int_equal(ew_worker_get_stats(w, &stats), EW_OK);
     assert_int_equal(stats.ticks, 1);
     ew_worker_stop(w);
@@ -413,22 +413,22 @@ static void test_an_older_call_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_create_does_no_io),
-        scene_test(test_options_that_do_not_fit),
-        scene_test(test_functions_out_of_order),
-        scene_test(test_stop_before_start),
-        scene_test(test_two_hundred_short_lives),
-        scene_test(test_destroy_while_running),
-        scene_test(test_no_receipt_is_left),
-        scene_test(test_no_etcd_at_all),
-        scene_test(test_stop_without_etcd),
-        scene_test(test_etcd_comes_later),
-        scene_test(test_malformed_endpoint),
-        scene_test(test_two_workers_with_one_client),
-        scene_test(test_twenty_workers_in_one_process),
-        scene_test(test_two_workers_of_one_name),
-        scene_test(test_errors_of_the_reactor),
-        scene_test(test_an_older_call_table),
+        env_test(test_create_does_no_io),
+        env_test(test_options_that_do_not_fit),
+        env_test(test_functions_out_of_order),
+        env_test(test_stop_before_start),
+        env_test(test_two_hundred_short_lives),
+        env_test(test_destroy_while_running),
+        env_test(test_no_receipt_is_left),
+        env_test(test_no_etcd_at_all),
+        env_test(test_stop_without_etcd),
+        env_test(test_etcd_comes_later),
+        env_test(test_malformed_endpoint),
+        env_test(test_two_workers_with_one_client),
+        env_test(test_twenty_workers_in_one_process),
+        env_test(test_two_workers_of_one_name),
+        env_test(test_errors_of_the_reactor),
+        env_test(test_an_older_call_table),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -64,7 +64,7 @@ static bool has_counted(void *arg) {
 
 static void await_more(worker_fixture *f, count *c, unsigned n) {
     more m = {c, atomic_load(&c->committed) + n};
-    if (!scene_until(has_counted, &m))
+    if (!env_until(has_counted, &m))
         fail_msg("nothing more is committed; the run: %s", f->over ? f->err.detail : "goes on");
 }
 
@@ -77,12 +77,12 @@ static void close_counter(worker_fixture *f, count *c, int status) {
 }
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
 static void stay_away(void) {
-    int64_t until_ms = scene_now_ms() + AWAY_MS;
-    assert_true(scene_until(is_past, &until_ms));
+    int64_t until_ms = env_now_ms() + AWAY_MS;
+    assert_true(env_until(is_past, &until_ms));
 }
 
 static void check_outage(void (*begin)(void), void (*end)(void), const char *worker_id) {
@@ -105,14 +105,14 @@ static void check_outage(void (*begin)(void), void (*end)(void), const char *wor
 
 static void test_etcd_killed_for_longer_than_the_ttl(void **state) {
     (void)state;
-    check_outage(scene_kill_etcd, scene_start_etcd, "");
-    check_outage(scene_kill_etcd, scene_start_etcd, "steady");
+    check_outage(env_kill_etcd, env_start_etcd, "");
+    check_outage(env_kill_etcd, env_start_etcd, "steady");
 }
 
 static void test_etcd_paused_for_longer_than_the_ttl(void **state) {
     (void)state;
-    check_outage(scene_pause_etcd, scene_resume_etcd, "");
-    check_outage(scene_pause_etcd, scene_resume_etcd, "steady");
+    check_outage(env_pause_etcd, env_resume_etcd, "");
+    check_outage(env_pause_etcd, env_resume_etcd, "steady");
 }
 
 /* ---- a worker that is away from an etcd that goes on ---- */
@@ -133,7 +133,7 @@ static void test_all_leases_expired_and_history_compacted(void **state) {
     (void)state;
     worker_fixture f;
     count c;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_counter(&f, &c);
     worker_fixture_set(&f, "worker_id", "expired");
     worker_fixture_set(&f, "receipt_ttl_s", "5");
@@ -142,7 +142,7 @@ static void test_all_leases_expired_and_history_compacted(void **state) {
     await_more(&f, &c, 10);
     rest(&f, &c);
     fault_proxy_cut(proxy);
-    assert_true(scene_until(nothing_is_held, NULL));
+    assert_true(env_until(nothing_is_held, NULL));
     hand_put("/outage/other", "1");
     hand_compact(hand_put("/outage/other", "2"));
     fault_proxy_mend(proxy);
@@ -177,14 +177,14 @@ static void test_the_hold_on_worker_id_heals(void **state) {
     (void)state;
     worker_fixture f;
     count c;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_holder(&f, &c, proxy);
     hand_kv before = hand_get("/etcdworker/receipts/held/owner");
     rest(&f, &c);
     fault_proxy_cut(proxy);
-    assert_true(scene_until(owner_is_gone, NULL));
+    assert_true(env_until(owner_is_gone, NULL));
     fault_proxy_mend(proxy);
-    assert_true(scene_until(owner_is_there, NULL));
+    assert_true(env_until(owner_is_there, NULL));
     assert_string_equal(hand_get("/etcdworker/receipts/held/owner").value, before.value);
     assert_int_not_equal(hand_get("/etcdworker/receipts/held/owner").lease, before.lease);
     atomic_store(&c.counting, true);
@@ -198,11 +198,11 @@ static void test_the_hold_on_worker_id_is_taken(void **state) {
     (void)state;
     worker_fixture f, other;
     count c, theirs;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_holder(&f, &c, proxy);
     rest(&f, &c);
     fault_proxy_cut(proxy);
-    assert_true(scene_until(owner_is_gone, NULL));
+    assert_true(env_until(owner_is_gone, NULL));
     open_holder(&other, &theirs, NULL);
     fault_proxy_mend(proxy);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_FENCED);
@@ -224,10 +224,10 @@ static void test_the_id_of_a_dead_worker(void **state) {
     hand_put_slice(EW_STR("/etcdworker/receipts/dead"), EW_STR("17"), receipts);
     open_counter(&f, &c);
     worker_fixture_set(&f, "worker_id", "dead");
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     worker_fixture_start(&f);
     await_more(&f, &c, 3);
-    int64_t took_ms = scene_now_ms() - before_ms;
+    int64_t took_ms = env_now_ms() - before_ms;
     print_message("started after %d ms\n", (int)took_ms);
     assert_true(took_ms >= 2000 && took_ms < 30000);
     close_counter(&f, &c, EW_ERR_CANCELLED);
@@ -246,9 +246,9 @@ static void check_lost_session(const char *fence_session, worker_fixture_action 
     if (act != NULL)
         worker_fixture_do(&f, act);
     rest(&f, &c);
-    scene_pause_etcd();
+    env_pause_etcd();
     int status = worker_fixture_await_end(&f);
-    scene_resume_etcd();
+    env_resume_etcd();
     print_message("%s: %s\n", ew_errname(status), f.err.detail);
     assert_int_equal(status, EW_ERR_SESSION_DONE);
     close_counter(&f, &c, EW_ERR_SESSION_DONE);
@@ -274,10 +274,10 @@ static void test_a_session_that_was_opened_again(void **state) {
     open_counter(&f, &c);
     worker_fixture_start(&f);
     await_more(&f, &c, 3);
-    scene_pause_etcd();
+    env_pause_etcd();
     worker_fixture_await_ready(&f, false);
     stay_away();
-    scene_resume_etcd();
+    env_resume_etcd();
     await_more(&f, &c, 3);
     worker_fixture_do(&f, bind_key);
     assert_true(hand_get("/outage/bound").lease != 0);
@@ -287,14 +287,14 @@ static void test_a_session_that_was_opened_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_etcd_killed_for_longer_than_the_ttl),
-        scene_test(test_etcd_paused_for_longer_than_the_ttl),
-        scene_test(test_all_leases_expired_and_history_compacted),
-        scene_test(test_the_hold_on_worker_id_heals),
-        scene_test(test_the_hold_on_worker_id_is_taken),
-        scene_test(test_the_id_of_a_dead_worker),
-        scene_test(test_a_session_that_was_asked_for_ends_the_run),
-        scene_test(test_a_session_that_was_opened_again),
+        env_test(test_etcd_killed_for_longer_than_the_ttl),
+        env_test(test_etcd_paused_for_longer_than_the_ttl),
+        env_test(test_all_leases_expired_and_history_compacted),
+        env_test(test_the_hold_on_worker_id_heals),
+        env_test(test_the_hold_on_worker_id_is_taken),
+        env_test(test_the_id_of_a_dead_worker),
+        env_test(test_a_session_that_was_asked_for_ends_the_run),
+        env_test(test_a_session_that_was_opened_again),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

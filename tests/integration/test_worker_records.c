@@ -72,7 +72,7 @@ static void test_records_expire(void **state) {
     assert_once("/records/first", &first);
     record_of("first", record, sizeof record);
     s.lease = hand_get(record).lease;
-    assert_true(scene_until(lease_was_replaced, &s));
+    assert_true(env_until(lease_was_replaced, &s));
     assert_true(hand_get(record).present);
     begin(&two);
     nng_socket req = requester_dial(ew_worker_submit_url(two.worker), 0);
@@ -81,7 +81,7 @@ static void test_records_expire(void **state) {
     assert_int_equal(again.revision, first.revision);
     nng_close(req);
     end(&two);
-    assert_true(scene_until(first_has_expired, &s));
+    assert_true(env_until(first_has_expired, &s));
     assert_true(hand_count(RECORDS) < s.count); /* those that came with the first one's lease are gone, too */
     again = ask(s.req, b);                      /* this worker has it in memory */
     assert_int_equal(again.revision, first.revision);
@@ -95,6 +95,6 @@ static void test_records_expire(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {scene_test(test_records_expire)};
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    const struct CMUnitTest tests[] = {env_test(test_records_expire)};
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

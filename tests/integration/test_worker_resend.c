@@ -53,10 +53,10 @@ static void test_frozen_etcd(void **state) {
     body b = pack_submit(put_of("/again/a", "x"));
     assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
     repeats r = {&f, 0};
-    scene_pause_etcd();
+    env_pause_etcd();
     send_body(req, b);
-    bool resent = scene_until(was_resent, &r);
-    scene_resume_etcd();
+    bool resent = env_until(was_resent, &r);
+    env_resume_etcd();
     assert_true(resent);
     ew_submit_reply reply = receive(req);
     assert_once("/again/a", &reply);
@@ -73,7 +73,7 @@ static void test_swallowed_answers(void **state) {
     (void)state;
     worker_fixture f;
     begin(&f);
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_start_ready(&f);
     for (int i = 0; i < 3; i++) {
@@ -85,7 +85,7 @@ static void test_swallowed_answers(void **state) {
         repeats r = {&f, worker_fixture_stats(&f).submit_repeats};
         fault_proxy_swallow(proxy, FAULT_PROXY_DOWN);
         send_body(req, b);
-        assert_true(scene_until(was_resent, &r));
+        assert_true(env_until(was_resent, &r));
         fault_proxy_mend(proxy);
         ew_submit_reply reply = receive(req);
         assert_once(key, &reply);
@@ -329,14 +329,14 @@ static void test_killed_worker(void **state) {
     ew_options *o = ew_options_new();
     submitters_serve(o, directory, url, sizeof url);
     ew_options_free(o);
-    char *argv[] = {self, "--worker", (char *)(uintptr_t)scene_endpoint(), "/again", directory, NULL};
+    char *argv[] = {self, "--worker", (char *)(uintptr_t)env_endpoint(), "/again", directory, NULL};
     pid_t pid = process_start(argv, log);
     progress p = {.clients = submitters_open((const char *const[]){url, NULL}, "/again", CLIENTS)};
     bool good = true;
     for (int i = 0; i < KILLS && good; i++) {
         p.replies = submitters_replies(p.clients) + REPLIES;
         p.least = submitters_least(p.clients) + 1;
-        good = scene_until(has_gone_on, &p);
+        good = env_until(has_gone_on, &p);
         process_end(pid, SIGKILL);
         pid = process_start(argv, log);
     }
@@ -353,15 +353,15 @@ int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "--worker") == 0)
         return run_worker(argv + 2);
     const struct CMUnitTest tests[] = {
-        scene_test(test_frozen_etcd),
-        scene_test(test_swallowed_answers),
-        scene_test(test_next_worker),
-        scene_test(test_two_workers),
-        scene_test(test_copies_while_pending),
-        scene_test(test_without_an_identity),
-        scene_test(test_identities_that_are_wrong),
-        scene_test(test_malformed_record),
-        scene_test(test_killed_worker),
+        env_test(test_frozen_etcd),
+        env_test(test_swallowed_answers),
+        env_test(test_next_worker),
+        env_test(test_two_workers),
+        env_test(test_copies_while_pending),
+        env_test(test_without_an_identity),
+        env_test(test_identities_that_are_wrong),
+        env_test(test_malformed_record),
+        env_test(test_killed_worker),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

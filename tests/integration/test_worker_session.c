@@ -67,11 +67,11 @@ static void test_a_silent_etcd_ends_the_run_at_the_ttl(void **state) {
     open_with_session(&f, TTL_S);
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
-    scene_pause_etcd();
-    int64_t before_ms = scene_now_ms();
+    env_pause_etcd();
+    int64_t before_ms = env_now_ms();
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
-    int64_t took_ms = scene_now_ms() - before_ms;
-    scene_resume_etcd();
+    int64_t took_ms = env_now_ms() - before_ms;
+    env_resume_etcd();
     print_message("noticed after %d ms\n", (int)took_ms);
     assert_true(took_ms >= (TTL_S - 1) * 2 / 3 * 1000 && took_ms < (TTL_S + 2) * 1000);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
@@ -96,7 +96,7 @@ static void test_nothing_is_committed_after_the_end(void **state) {
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
     hand_revoke(ew_session_lease(f.session));
-    assert_true(scene_until(is_done, f.session));
+    assert_true(env_until(is_done, f.session));
     worker_fixture_release(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_false(hand_get("/session/late").present);
@@ -113,7 +113,7 @@ static void test_nothing_is_sent_after_the_end(void **state) {
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
     hand_revoke(ew_session_lease(f.session));
-    assert_true(scene_until(is_done, f.session));
+    assert_true(env_until(is_done, f.session));
     worker_fixture_release(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_false(hand_get("/session/late").present);
@@ -158,14 +158,14 @@ static int put_plain(worker_fixture *f, ew_tick *t) {
 }
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
 /* SEMANTICS 30: without a session nothing of the kind ends the run, however long the fault proxy is cut. */
 static void test_without_a_session_nothing_ends_the_run(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&f, "/session");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "exactly_once", "off");
@@ -175,8 +175,8 @@ static void test_without_a_session_nothing_ends_the_run(void **state) {
     worker_fixture_await_total(&f, 1);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
-    int64_t until_ms = scene_now_ms() + 4000;
-    assert_true(scene_until(is_past, &until_ms));
+    int64_t until_ms = env_now_ms() + 4000;
+    assert_true(env_until(is_past, &until_ms));
     fault_proxy_mend(proxy);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_plain);
@@ -191,7 +191,7 @@ static void test_a_session_that_is_over_before_the_start(void **state) {
     worker_fixture f;
     open_with_session(&f, 2);
     hand_revoke(ew_session_lease(f.session));
-    assert_true(scene_until(is_done, f.session));
+    assert_true(env_until(is_done, f.session));
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
@@ -199,15 +199,15 @@ static void test_a_session_that_is_over_before_the_start(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_the_given_session_is_used),
-        scene_test(test_a_revoked_lease_ends_the_run),
-        scene_test(test_a_silent_etcd_ends_the_run_at_the_ttl),
-        scene_test(test_nothing_is_committed_after_the_end),
-        scene_test(test_nothing_is_sent_after_the_end),
-        scene_test(test_the_fence_refuses_before_anybody_knows),
-        scene_test(test_a_living_fence_lets_through),
-        scene_test(test_without_a_session_nothing_ends_the_run),
-        scene_test(test_a_session_that_is_over_before_the_start),
+        env_test(test_the_given_session_is_used),
+        env_test(test_a_revoked_lease_ends_the_run),
+        env_test(test_a_silent_etcd_ends_the_run_at_the_ttl),
+        env_test(test_nothing_is_committed_after_the_end),
+        env_test(test_nothing_is_sent_after_the_end),
+        env_test(test_the_fence_refuses_before_anybody_knows),
+        env_test(test_a_living_fence_lets_through),
+        env_test(test_without_a_session_nothing_ends_the_run),
+        env_test(test_a_session_that_is_over_before_the_start),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -28,8 +28,8 @@ enum { LIMIT = 4096 }; /* of a submit, where a test is about that */
 static nng_socket open_req(void) {
     nng_socket req;
     assert_int_equal(nng_req0_open(&req), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, ENV_WAIT_MS), 0);
     return req;
 }
 
@@ -73,7 +73,7 @@ static void expect_tick(worker_fixture *f) {
     ew_tick_note note;
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
-    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
     assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f->worker), NULL, 0), 0);
     assert_int_equal(nng_recvmsg(sub, &m, 0), 0);
     assert_int_equal(ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note), EW_OK);
@@ -119,7 +119,7 @@ static void set(ew_options *o, const char *name, const char *value) {
 }
 
 static void refused_url(const char *url, const char *reason) {
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     set(o, "submit", "on");
     set(o, "submit_url", url);
     refused(o, reason);
@@ -204,7 +204,7 @@ static void test_ipc_files_that_are_there(void **state) {
     open_at(&f, d.url, NULL);
     worker_fixture_start_ready(&f);
     put_at(&f, "in place of a stale one");
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     set(o, "submit", "on");
     set(o, "submit_url", d.url);
     assert_int_equal(ew_worker_create(&second, o, &reactor, NULL, &err), EW_OK);
@@ -280,8 +280,8 @@ static void test_a_socket_file_that_is_removed(void **state) {
     for (int round = 0; round < 2; round++) {
         assert_int_equal(unlink(d.file), 0);
         assert_int_equal(unlink(d.ticks_url + strlen("ipc://")), 0);
-        assert_true(scene_until(has_socket_file, d.file));
-        assert_true(scene_until(has_socket_file, d.ticks_url + strlen("ipc://")));
+        assert_true(env_until(has_socket_file, d.file));
+        assert_true(env_until(has_socket_file, d.ticks_url + strlen("ipc://")));
         put_at(&f, "after its file was removed");
         expect_tick(&f);
     }
@@ -342,7 +342,7 @@ static void test_refused_urls(void **state) {
     refused_url("abstract://sockets", "no file mode");
     refused_url("tls+tcp://127.0.0.1:0", "listen_cert_file, listen_key_file and listen_ca_file");
     refused_url("nonsense", "an nng URL is needed");
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     static const char *const prefixes[] = {"ipc:///tmp/x", "tcp://127.0.0.1:1", "ws://127.0.0.1:1", "abstract://x",
                                            "tls+tcp://127.0.0.1:1"};
     for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
@@ -385,7 +385,7 @@ static void test_a_web_page_is_refused(void **state) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(write(fd, request, sizeof request - 1), (ssize_t)sizeof request - 1);
-    assert_true(scene_until(has_refused, &f));
+    assert_true(env_until(has_refused, &f));
     close(fd);
     assert_int_equal(worker_fixture_stats(&f).connections, 0);
     put_at(&f, "who is no page");
@@ -445,9 +445,9 @@ static void expect_tls_refusal(worker_fixture *f, const tls_world *w, const cert
     int rv = dial_tls(&req, ew_worker_submit_url(f->worker), w, own);
     print_message("dialing: %s\n", nng_strerror(rv));
     assert_int_not_equal(rv, 0);
-    for (int64_t deadline_ms = scene_now_ms() + SCENE_WAIT_MS;
+    for (int64_t deadline_ms = env_now_ms() + ENV_WAIT_MS;
          worker_fixture_stats(f).connections_refused == refused_before;) {
-        assert_true(scene_now_ms() < deadline_ms);
+        assert_true(env_now_ms() < deadline_ms);
         nng_msleep(1);
     }
     assert_int_equal(worker_fixture_stats(f).connections, before);
@@ -488,7 +488,7 @@ static void test_tls_files(void **state) {
     (void)state;
     tls_world w;
     make_certs(&w);
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     set(o, "submit", "on");
     set(o, "submit_url", "tls+tcp://127.0.0.1:0");
     char ca[192];
@@ -549,7 +549,7 @@ static void check_too_large(const char *url) {
         expect_too_large(req, sizeof value);
     } else {
         send_put(req, "/sockets/huge", (ew_slice){value, sizeof value});
-        assert_true(scene_until(has_silent, &f));
+        assert_true(env_until(has_silent, &f));
     }
     hang_up(req);
     put_at(&f, "it goes on");
@@ -606,7 +606,7 @@ static void test_a_thousand_malformed_requests(void **state) {
 static void refused_actor(const char *mailbox_url, const char *peer_url, const char *named) {
     ew_actor *a;
     ew_error err = {0};
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     assert_int_equal(ew_watcher_start(&a, hand_client(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
     assert_null(a);
     assert_memory_equal(err.detail, named, strlen(named));
@@ -626,7 +626,7 @@ static void test_mailboxes_of_single_actors(void **state) {
     refused_actor("abstract://sockets", "inproc://sockets-test/peer", "mailbox_url");
     refused_actor("inproc://sockets-test/actor", "tcp://127.0.0.1:1", "peer_url");
     folder_make(&d);
-    ew_options *o = scene_options("/sockets");
+    ew_options *o = env_options("/sockets");
     assert_int_equal(ew_committer_start(&a, hand_client(), o, d.url, "inproc://sockets-test/peer", NULL), EW_OK);
     expect_socket_file(d.file);
     assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
@@ -638,20 +638,20 @@ static void test_mailboxes_of_single_actors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_ipc),
-        scene_test(test_ipc_files_that_are_there),
-        scene_test(test_clients_that_are_gone_at_once),
-        scene_test(test_a_socket_file_that_is_removed),
-        scene_test(test_ipc_directories),
-        scene_test(test_ipc_directories_above),
-        scene_test(test_tcp_and_ws_on_loopback),
-        scene_test(test_refused_urls),
-        scene_test(test_a_web_page_is_refused),
-        scene_test(test_tls),
-        scene_test(test_tls_files),
-        scene_test(test_too_large),
-        scene_test(test_a_thousand_malformed_requests),
-        scene_test(test_mailboxes_of_single_actors),
+        env_test(test_ipc),
+        env_test(test_ipc_files_that_are_there),
+        env_test(test_clients_that_are_gone_at_once),
+        env_test(test_a_socket_file_that_is_removed),
+        env_test(test_ipc_directories),
+        env_test(test_ipc_directories_above),
+        env_test(test_tcp_and_ws_on_loopback),
+        env_test(test_refused_urls),
+        env_test(test_a_web_page_is_refused),
+        env_test(test_tls),
+        env_test(test_tls_files),
+        env_test(test_too_large),
+        env_test(test_a_thousand_malformed_requests),
+        env_test(test_mailboxes_of_single_actors),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

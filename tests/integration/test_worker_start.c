@@ -163,7 +163,7 @@ static void test_tick_on_load_off(void **state) {
     worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
     worker_fixture_set(&f, "tick_on_load", "off");
     worker_fixture_start(&f);
-    assert_true(scene_until(is_loaded, &f));
+    assert_true(env_until(is_loaded, &f));
     assert_int_equal(worker_fixture_ticks(&f), 0);
     int64_t revision = hand_put("/first/a", "1");
     worker_fixture_await_tick(&f, revision);
@@ -311,7 +311,7 @@ static void test_options_that_cannot_hold(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ew_worker *w;
         ew_error err = {0};
-        ew_options *o = scene_options("/count");
+        ew_options *o = env_options("/count");
         assert_int_equal(ew_options_set(o, cases[i][0], cases[i][1], &err), EW_OK);
         if (cases[i][2] != NULL)
             assert_int_equal(ew_options_set(o, cases[i][2], cases[i][3], &err), EW_OK);
@@ -326,17 +326,17 @@ static void test_options_that_cannot_hold(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_path_prefix),
-        scene_test(test_textual_prefix),
-        scene_test(test_whole_keyspace),
-        scene_test(test_snapshot_in_pages),
-        scene_test(test_first_tick_does_not_wait_for_the_timer),
-        scene_test(test_tick_on_load_off),
-        scene_test(test_corrupt_counter),
-        scene_test(test_counter_is_hidden_and_reset),
-        scene_test(test_counter_in_the_snapshot),
-        scene_test(test_counter_of_newer_ticdc),
-        scene_test(test_options_that_cannot_hold),
+        env_test(test_path_prefix),
+        env_test(test_textual_prefix),
+        env_test(test_whole_keyspace),
+        env_test(test_snapshot_in_pages),
+        env_test(test_first_tick_does_not_wait_for_the_timer),
+        env_test(test_tick_on_load_off),
+        env_test(test_corrupt_counter),
+        env_test(test_counter_is_hidden_and_reset),
+        env_test(test_counter_in_the_snapshot),
+        env_test(test_counter_of_newer_ticdc),
+        env_test(test_options_that_cannot_hold),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -38,7 +38,7 @@ static void test_read_while_the_actors_come_and_go(void **state) {
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, read_stats, &r), 0);
         worker_fixture_await_total(&f, 1);
-        assert_true(scene_until(has_read, &r));
+        assert_true(env_until(has_read, &r));
         ew_worker_stop(f.worker);
         assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
         atomic_store(&r.stop, true);
@@ -85,9 +85,9 @@ static void test_a_tick_that_does_not_end(void **state) {
     f.every = tick_that_is_held;
     atomic_store(&held, true);
     worker_fixture_start(&f);
-    assert_true(scene_until(is_held, &f));
+    assert_true(env_until(is_held, &f));
     atomic_store(&held, false);
-    assert_true(scene_until(goes_on, &f));
+    assert_true(env_until(goes_on, &f));
     ew_worker_stop(f.worker);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     ew_worker_stats last = stats_of(&f);
@@ -100,7 +100,7 @@ static void test_a_tick_that_does_not_end(void **state) {
 static int put_each_time(worker_fixture *f, ew_tick *t) {
     (void)f;
     if (atomic_exchange(&pause_now, false))
-        scene_pause_etcd();
+        env_pause_etcd();
     ew_group_put(ew_tick_group(t), EW_STR("/waits/key"), EW_STR("value"));
     return EW_OK;
 }
@@ -125,10 +125,10 @@ static void test_etcd_does_not_answer(void **state) {
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
     atomic_store(&pause_now, true);
-    assert_true(scene_until(waits_for_its_outcome, &f)); /* for longer than a thread may sleep */
+    assert_true(env_until(waits_for_its_outcome, &f)); /* for longer than a thread may sleep */
     assert_in_range(stats_of(&f).progress_age_ms, 0, 5900);
-    scene_resume_etcd();
-    assert_true(scene_until(has_its_outcome, &f));
+    env_resume_etcd();
+    assert_true(env_until(has_its_outcome, &f));
     ew_worker_stop(f.worker);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     assert_int_equal(stats_of(&f).txn_waiting_ms, 0);
@@ -137,9 +137,9 @@ static void test_etcd_does_not_answer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_read_while_the_actors_come_and_go),
-        scene_test(test_a_tick_that_does_not_end),
-        scene_test(test_etcd_does_not_answer),
+        env_test(test_read_while_the_actors_come_and_go),
+        env_test(test_a_tick_that_does_not_end),
+        env_test(test_etcd_does_not_answer),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

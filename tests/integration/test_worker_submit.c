@@ -127,8 +127,8 @@ static void test_malformed_requests(void **state) {
         send_body(req, (body){(void *)(uintptr_t)bodies[i], strlen(bodies[i])});
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
-    assert_true(scene_until(has_counted_four, &f)); /* just after it has answered */
-    send_body(req, (body){"", 0});                  /* a message, and a group without puts and deletes */
+    assert_true(env_until(has_counted_four, &f)); /* just after it has answered */
+    send_body(req, (body){"", 0});                /* a message, and a group without puts and deletes */
     assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     ew_submit *no_key = put_of("", "x");
     assert_int_not_equal(ask_once(req, no_key).status, EW_OK);
@@ -236,7 +236,7 @@ static void test_tick_notes(void **state) {
     worker_fixture_start_ready(&f);
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
-    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
     assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f.worker), NULL, 0), 0);
     int64_t revision = hand_put("/submit/a", "1");
     worker_fixture_begin(&f, make_groups);
@@ -272,14 +272,14 @@ static void test_off(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_puts_and_deletes),
-        scene_test(test_compares),
-        scene_test(test_what_is_refused),
-        scene_test(test_malformed_requests),
-        scene_test(test_stop_while_requests_wait),
-        scene_test(test_many_requests_at_once),
-        scene_test(test_tick_notes),
-        scene_test(test_off),
+        env_test(test_puts_and_deletes),
+        env_test(test_compares),
+        env_test(test_what_is_refused),
+        env_test(test_malformed_requests),
+        env_test(test_stop_while_requests_wait),
+        env_test(test_many_requests_at_once),
+        env_test(test_tick_notes),
+        env_test(test_off),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -111,7 +111,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
     worker_fixture_await_total(&f, 2);
     hand_kv kv = hand_get("/now/a");
     assert_int_equal(f.ticks, 2);
-    assert_true(scene_until(has_a_barrier, &f)); /* told when the round that ticked is over */
+    assert_true(env_until(has_a_barrier, &f)); /* told when the round that ticked is over */
     assert_int_equal(worker_fixture_stats(&f).barrier_revision, kv.mod_revision);
     assert_true(f.revision >= kv.mod_revision);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -120,7 +120,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
 /* ---- a slow tick ---- */
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
 static int hold(worker_fixture *f, ew_tick *t) {
@@ -143,8 +143,8 @@ static void test_slow_tick(void **state) {
     worker_fixture_await_held(&f);
     for (int i = 0; i < 200; i++)
         hand_put("/slow/a", "x");
-    int64_t until_ms = scene_now_ms() + 5000; /* the rule is about time */
-    assert_true(scene_until(is_past, &until_ms));
+    int64_t until_ms = env_now_ms() + 5000; /* the rule is about time */
+    assert_true(env_until(is_past, &until_ms));
     assert_int_equal(worker_fixture_stats(&f).slow_ticks, 0); /* it is not over yet */
     worker_fixture_release(&f);
     worker_fixture_await_events(&f, 201);
@@ -236,7 +236,7 @@ static void test_again(void **state) {
     worker_fixture_start(&f);
     unsigned seen = 0;
     for (int i = 0; i < 3; i++) {
-        assert_true(scene_until(has_tried_again, &seen));
+        assert_true(env_until(has_tried_again, &seen));
         seen = attempts;
         hand_put("/again/go", "no");
     }
@@ -483,15 +483,15 @@ static void test_entries_have_what_etcd_keeps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_one_revision),
-        scene_test(test_patches_are_committed_right_after_the_tick),
-        scene_test(test_slow_tick),
-        scene_test(test_ignore),
-        scene_test(test_again),
-        scene_test(test_error_of_a_patch),
-        scene_test(test_refused_and_later_groups_keep_their_order),
-        scene_test(test_keys_that_patches_may_not_write),
-        scene_test(test_entries_have_what_etcd_keeps),
+        env_test(test_one_revision),
+        env_test(test_patches_are_committed_right_after_the_tick),
+        env_test(test_slow_tick),
+        env_test(test_ignore),
+        env_test(test_again),
+        env_test(test_error_of_a_patch),
+        env_test(test_refused_and_later_groups_keep_their_order),
+        env_test(test_keys_that_patches_may_not_write),
+        env_test(test_entries_have_what_etcd_keeps),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -599,11 +599,11 @@ static void lose_an_answer(worker_fixture *f, verdicts *v, const char *exactly_o
     worker_fixture_await_ready(f, true);
     worker_fixture_begin(f, append_and_hold);
     worker_fixture_await_held(f);
-    scene_pause_etcd();
+    env_pause_etcd();
     worker_fixture_release(f);
-    assert_true(scene_until(is_idle, f));
+    assert_true(env_until(is_idle, f));
     worker_fixture_await_ready(f, false); /* the connection is given up, with the call on it */
-    scene_resume_etcd();
+    env_resume_etcd();
 }
 
 /* SEMANTICS 28: an outcome that got lost is found out: the group is applied exactly once, the run goes on. */
@@ -634,7 +634,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     verdicts v = {0};
     worker_fixture f;
     char key[] = "/lost/a";
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&f, "/lost");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "session_ttl_s", "60");
@@ -645,7 +645,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     worker_fixture_await_held(&f);
     fault_proxy_hold(proxy, FAULT_PROXY_DOWN);
     worker_fixture_release(&f);
-    assert_true(scene_until(is_written, key));
+    assert_true(env_until(is_written, key));
     assert_int_equal(v.calls, 0);
     fault_proxy_cut(proxy);
     fault_proxy_mend(proxy);
@@ -718,7 +718,7 @@ static void test_two_workers_with_one_id(void **state) {
 static void test_an_id_is_free_after_a_stop(void **state) {
     (void)state;
     worker_fixture f;
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     for (int i = 0; i < 3; i++) {
         worker_fixture_open(&f, "/twin");
         worker_fixture_set(&f, "worker_id", "twin");
@@ -729,7 +729,7 @@ static void test_an_id_is_free_after_a_stop(void **state) {
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         assert_int_equal(hand_count("/etcdworker/"), 0);
     }
-    assert_true(scene_now_ms() - before_ms < 30000);
+    assert_true(env_now_ms() - before_ms < 30000);
 }
 
 static int append_x_to_shared(worker_fixture *f, ew_tick *t) {
@@ -873,7 +873,7 @@ static int append_x_to_ending(worker_fixture *f, ew_tick *t) {
 static void open_ending(ending *e) {
     hand_delete("/ending/a");
     e->key = "/etcdworker/receipts/ending";
-    e->proxy = fault_proxy_open(scene_endpoint());
+    e->proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&e->fixture, "/ending");
     worker_fixture_set(&e->fixture, "endpoints", fault_proxy_endpoint(e->proxy));
     worker_fixture_set(&e->fixture, "worker_id", "ending");
@@ -889,7 +889,7 @@ static void lose_answer_and_receipt(ending *e) {
     e->swallowed = fault_proxy_count(e->proxy).swallowed[e->lost == FAULT_PROXY_DOWN];
     fault_proxy_swallow(e->proxy, e->lost);
     worker_fixture_begin(&e->fixture, append_x_to_ending);
-    assert_true(scene_until(e->lost == FAULT_PROXY_DOWN ? is_applied_and_lost : is_on_its_way, e));
+    assert_true(env_until(e->lost == FAULT_PROXY_DOWN ? is_applied_and_lost : is_on_its_way, e));
     hand_revoke(hand_get(e->key).lease);
     assert_false(hand_get(e->key).present);
     assert_int_equal(e->v.calls, e->first ? 0 : 1);
@@ -989,34 +989,34 @@ static void test_session_lease_without_a_session(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_keys_of_one_group),
-        scene_test(test_keys_of_one_group_at_etcds_limit),
-        scene_test(test_keys_of_one_group_on_a_larger_server),
-        scene_test(test_a_server_that_takes_less),
-        scene_test(test_too_many_keys_without_a_callback),
-        scene_test(test_keys_across_groups),
-        scene_test(test_a_group_too_large_between_others),
-        scene_test(test_bytes_of_one_group),
-        scene_test(test_bytes_of_a_bare_group),
-        scene_test(test_bytes_across_groups),
-        scene_test(test_etcds_own_limit),
-        scene_test(test_guard),
-        scene_test(test_expect),
-        scene_test(test_expect_reads),
-        scene_test(test_isolation),
-        scene_test(test_a_lost_outcome_is_resolved),
-        scene_test(test_a_lost_answer_is_resolved),
-        scene_test(test_a_lost_outcome_without_receipts_ends_the_run),
-        scene_test(test_two_workers_with_one_id),
-        scene_test(test_an_id_is_free_after_a_stop),
-        scene_test(test_two_workers_with_one_id_and_session),
-        scene_test(test_two_workers_with_one_marker),
-        scene_test(test_a_lost_receipt_is_put_again),
-        scene_test(test_a_receipt_lost_with_an_applied_transaction),
-        scene_test(test_a_receipt_lost_in_the_first_transaction),
-        scene_test(test_a_receipt_lost_before_a_lost_transaction),
-        scene_test(test_leases_of_puts),
-        scene_test(test_session_lease_without_a_session),
+        env_test(test_keys_of_one_group),
+        env_test(test_keys_of_one_group_at_etcds_limit),
+        env_test(test_keys_of_one_group_on_a_larger_server),
+        env_test(test_a_server_that_takes_less),
+        env_test(test_too_many_keys_without_a_callback),
+        env_test(test_keys_across_groups),
+        env_test(test_a_group_too_large_between_others),
+        env_test(test_bytes_of_one_group),
+        env_test(test_bytes_of_a_bare_group),
+        env_test(test_bytes_across_groups),
+        env_test(test_etcds_own_limit),
+        env_test(test_guard),
+        env_test(test_expect),
+        env_test(test_expect_reads),
+        env_test(test_isolation),
+        env_test(test_a_lost_outcome_is_resolved),
+        env_test(test_a_lost_answer_is_resolved),
+        env_test(test_a_lost_outcome_without_receipts_ends_the_run),
+        env_test(test_two_workers_with_one_id),
+        env_test(test_an_id_is_free_after_a_stop),
+        env_test(test_two_workers_with_one_id_and_session),
+        env_test(test_two_workers_with_one_marker),
+        env_test(test_a_lost_receipt_is_put_again),
+        env_test(test_a_receipt_lost_with_an_applied_transaction),
+        env_test(test_a_receipt_lost_in_the_first_transaction),
+        env_test(test_a_receipt_lost_before_a_lost_transaction),
+        env_test(test_leases_of_puts),
+        env_test(test_session_lease_without_a_session),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

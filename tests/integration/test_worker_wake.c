@@ -66,13 +66,13 @@ static void test_coalesce_off(void **state) {
     worker_fixture_release(&f);
     worker_fixture_await_tick(&f, revision);
     assert_int_equal(worker_fixture_ticks(&f) - before, CHANGES);
-    assert_true(scene_until(has_all_events, &f));
+    assert_true(env_until(has_all_events, &f));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     hand_delete("/wake/a");
 }
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
 /* SEMANTICS 5: the timer's missed ticks are not made up. */
@@ -85,14 +85,14 @@ static void test_timer_coalesces(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, hold);
     worker_fixture_await_held(&f);
-    int64_t until_ms = scene_now_ms() + MISSED * INTERVAL_MS;
-    assert_true(scene_until(is_past, &until_ms));
+    int64_t until_ms = env_now_ms() + MISSED * INTERVAL_MS;
+    assert_true(env_until(is_past, &until_ms));
     uint64_t before = worker_fixture_ticks(&f);
-    int64_t released_ms = scene_now_ms();
+    int64_t released_ms = env_now_ms();
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 4);
     /* One may be due at once; the other three take their time, as the tick before them has to. */
-    assert_true(scene_now_ms() - released_ms >= 3 * INTERVAL_MS - 20);
+    assert_true(env_now_ms() - released_ms >= 3 * INTERVAL_MS - 20);
     assert_true(worker_fixture_ticks(&f) - before >= 4);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
@@ -107,12 +107,12 @@ static void test_rate_limit(void **state) {
     worker_fixture_set(&f, "max_ticks_per_second", "20");
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
-    int64_t began_ms = scene_now_ms(), revision = 0;
+    int64_t began_ms = env_now_ms(), revision = 0;
     unsigned puts = 0;
-    for (; scene_now_ms() < began_ms + LENGTH_MS; puts++)
+    for (; env_now_ms() < began_ms + LENGTH_MS; puts++)
         revision = hand_put("/wake/a", "x");
     worker_fixture_await_tick(&f, revision);
-    uint64_t ticks = worker_fixture_ticks(&f), allowed = (uint64_t)(scene_now_ms() - began_ms) * RATE / 1000 + 2;
+    uint64_t ticks = worker_fixture_ticks(&f), allowed = (uint64_t)(env_now_ms() - began_ms) * RATE / 1000 + 2;
     print_message("%u puts, %u ticks of %u allowed\n", puts, (unsigned)ticks, (unsigned)allowed);
     assert_true(ticks <= allowed);
     assert_true(ticks >= allowed / 4);
@@ -140,10 +140,10 @@ static void test_stop_wins_against_events(void **state) {
     worker_fixture_open(&f, "/wake");
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 50);
-    int64_t before_ms = scene_now_ms();
+    int64_t before_ms = env_now_ms();
     ew_worker_stop(f.worker);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
-    assert_true(scene_now_ms() - before_ms < 5000);
+    assert_true(env_now_ms() - before_ms < 5000);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_int_equal(worker_fixture_close(&writer), EW_ERR_CANCELLED);
 }
@@ -186,11 +186,11 @@ static void test_stop_waits_for_the_commit_in_flight(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
-    scene_pause_etcd();
+    env_pause_etcd();
     worker_fixture_release(&f);
-    assert_true(scene_until(is_idle, &f));
+    assert_true(env_until(is_idle, &f));
     ew_worker_stop(f.worker);
-    scene_resume_etcd();
+    env_resume_etcd();
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status, EW_OK);
@@ -210,14 +210,14 @@ static void test_stop_gives_up(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
-    scene_pause_etcd();
-    int64_t before_ms = scene_now_ms();
+    env_pause_etcd();
+    int64_t before_ms = env_now_ms();
     worker_fixture_release(&f);
-    assert_true(scene_until(is_idle, &f));
+    assert_true(env_until(is_idle, &f));
     ew_worker_stop(f.worker);
     int status = worker_fixture_await_end(&f);
-    int64_t took_ms = scene_now_ms() - before_ms;
-    scene_resume_etcd();
+    int64_t took_ms = env_now_ms() - before_ms;
+    env_resume_etcd();
     print_message("stopped after %d ms: %s, %s\n", (int)took_ms, ew_errname(status), ew_errname(v.status));
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status, EW_ERR_UNKNOWN_OUTCOME);
@@ -323,15 +323,15 @@ static void test_updates_wait_for_the_decision(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_coalesce),
-        scene_test(test_coalesce_off),
-        scene_test(test_timer_coalesces),
-        scene_test(test_rate_limit),
-        scene_test(test_stop_wins_against_events),
-        scene_test(test_stop_waits_for_the_commit_in_flight),
-        scene_test(test_stop_gives_up),
-        scene_test(test_error_of_the_tick),
-        scene_test(test_updates_wait_for_the_decision),
+        env_test(test_coalesce),
+        env_test(test_coalesce_off),
+        env_test(test_timer_coalesces),
+        env_test(test_rate_limit),
+        env_test(test_stop_wins_against_events),
+        env_test(test_stop_waits_for_the_commit_in_flight),
+        env_test(test_stop_gives_up),
+        env_test(test_error_of_the_tick),
+        env_test(test_updates_wait_for_the_decision),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -73,7 +73,7 @@ static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state)
     (void)state;
     worker_fixture f;
     uint64_t reconnects = 0;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&f, "/backlog");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "session_ttl_s", "60");
@@ -92,7 +92,7 @@ static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state)
         reconnects = worker_fixture_stats(&f).reconnects;
         fault_proxy_cut(proxy);
         fault_proxy_mend(proxy);
-        assert_true(scene_until(has_reconnected_more, &f));
+        assert_true(env_until(has_reconnected_more, &f));
     }
     worker_fixture_release(&f);
     worker_fixture_await_tick(&f, revision);
@@ -109,7 +109,7 @@ static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state)
 static void test_backlog_after_a_cut_connection(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&f, "/backlog");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "session_ttl_s", "60");
@@ -206,7 +206,7 @@ static bool has_two_snapshots(void *arg) {
 static void test_compaction_while_disconnected(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     hand_put("/compact/same", "1");
     hand_put("/compact/changed", "1");
     hand_put("/compact/vanished", "1");
@@ -232,7 +232,7 @@ static void test_compaction_while_disconnected(void **state) {
     hand_compact(revision);
     fault_proxy_mend(proxy);
     worker_fixture_await_tick(&f, revision);
-    assert_true(scene_until(has_two_snapshots, &f));
+    assert_true(env_until(has_two_snapshots, &f));
     worker_fixture_await_events(&f, 4 + 4); /* the snapshot is counted before the reactor hears of it */
     assert_int_equal(f.event_count, 4 + 4);
     assert_change(find_after(&f, 4, "/compact/changed"), EW_EVENT_PUT, "3");
@@ -258,7 +258,7 @@ static int write_own(worker_fixture *f, ew_tick *t) {
 static void test_compaction_hides_the_counters_deletion(void **state) {
     (void)state;
     worker_fixture f;
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     hand_put("/compact/meta/ticdc-delete-etcd-key-count", "7");
     worker_fixture_open(&f, "/compact");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
@@ -297,7 +297,7 @@ typedef struct compactor {
 
 static void *compact_again(void *arg) {
     compactor *c = arg;
-    int64_t next_ms = scene_now_ms();
+    int64_t next_ms = env_now_ms();
     while (!c->over) {
         ew_result *r = NULL;
         snprintf(c->last, sizeof c->last, "%u", c->compactions);
@@ -307,7 +307,7 @@ static void *compact_again(void *arg) {
         }
         ew_result_free(r);
         next_ms += COMPACT_EVERY_MS;
-        while (!c->over && scene_now_ms() < next_ms)
+        while (!c->over && env_now_ms() < next_ms)
             nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
     return NULL;
@@ -315,7 +315,7 @@ static void *compact_again(void *arg) {
 
 static void compactor_start(compactor *c) {
     *c = (compactor){0};
-    ew_options *o = scene_options("");
+    ew_options *o = env_options("");
     assert_int_equal(ew_client_open(&c->client, o, NULL), EW_OK);
     ew_options_free(o);
     assert_int_equal(pthread_create(&c->thread, NULL, compact_again, c), 0);
@@ -346,7 +346,7 @@ static void fill_for_a_load(void) {
 
 /* A worker whose pages are so small, and whose fault proxy is so slow, that a compaction comes long before all are there. */
 static fault_proxy *fixture_on_a_slow_connection(worker_fixture *f) {
-    fault_proxy *proxy = fault_proxy_open(scene_endpoint());
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     fault_proxy_delay(proxy, 30);
     worker_fixture_open(f, "/load");
     worker_fixture_set(f, "endpoints", fault_proxy_endpoint(proxy));
@@ -461,9 +461,9 @@ static void test_etcd_restarts_under_a_running_worker(void **state) {
     for (int i = 0; i < 3; i++) {
         worker_fixture_await_ready(&f, true);
         worker_fixture_await_ticks(&f, 20);
-        scene_kill_etcd();
+        env_kill_etcd();
         worker_fixture_await_ready(&f, false);
-        scene_start_etcd();
+        env_start_etcd();
     }
     worker_fixture_await_ready(&f, true);
     worker_fixture_await_ticks(&f, 20);
@@ -486,9 +486,9 @@ static void test_etcd_is_frozen_under_a_running_worker(void **state) {
     f.updates = true;
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
-    scene_pause_etcd();
+    env_pause_etcd();
     worker_fixture_await_ready(&f, false);
-    scene_resume_etcd();
+    env_resume_etcd();
     worker_fixture_await_ready(&f, true);
     worker_fixture_await_tick(&f, hand_put("/frozen/a", "1"));
     worker_fixture_assert_event(&f, 0, EW_EVENT_PUT, false, "/frozen/a", "1");
@@ -510,10 +510,10 @@ static void test_etcd_lost_its_data(void **state) {
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     worker_fixture_await_total(&f, 1);
-    scene_kill_etcd();
-    scene_wipe_etcd();
-    scene_start_etcd();
-    assert_true(scene_until(is_loaded_again, &f)); /* the same member makes the same cluster */
+    env_kill_etcd();
+    env_wipe_etcd();
+    env_start_etcd();
+    assert_true(env_until(is_loaded_again, &f)); /* the same member makes the same cluster */
     worker_fixture_await_ready(&f, true);
     worker_fixture_await_tick(&f, hand_put("/lost/a", "2"));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -521,19 +521,19 @@ static void test_etcd_lost_its_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_backlog_behind_a_slow_reactor),
-        scene_test(test_backlog_of_a_slow_reactor_and_a_broken_connection),
-        scene_test(test_backlog_after_a_cut_connection),
-        scene_test(test_a_model_that_is_left_too_far_behind),
-        scene_test(test_compaction_while_disconnected),
-        scene_test(test_compaction_hides_the_counters_deletion),
-        scene_test(test_compactions_while_loading),
-        scene_test(test_compactions_faster_than_any_load),
-        scene_test(test_compactions_that_never_let_it_load),
-        scene_test(test_etcd_restarts_under_a_running_worker),
-        scene_test(test_etcd_is_frozen_under_a_running_worker),
-        scene_test(test_etcd_lost_its_data),
+        env_test(test_backlog_behind_a_slow_reactor),
+        env_test(test_backlog_of_a_slow_reactor_and_a_broken_connection),
+        env_test(test_backlog_after_a_cut_connection),
+        env_test(test_a_model_that_is_left_too_far_behind),
+        env_test(test_compaction_while_disconnected),
+        env_test(test_compaction_hides_the_counters_deletion),
+        env_test(test_compactions_while_loading),
+        env_test(test_compactions_faster_than_any_load),
+        env_test(test_compactions_that_never_let_it_load),
+        env_test(test_etcd_restarts_under_a_running_worker),
+        env_test(test_etcd_is_frozen_under_a_running_worker),
+        env_test(test_etcd_lost_its_data),
     };
     ew_log_set(take_record, NULL, EW_LOG_WARN);
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

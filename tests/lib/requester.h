@@ -14,8 +14,8 @@
 static inline nng_socket requester_dial(const char *url, nng_duration resend_ms) {
     nng_socket req;
     assert_int_equal(nng_req0_open(&req), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, ENV_WAIT_MS), 0);
     if (resend_ms > 0)
         assert_int_equal(nng_socket_set_ms(req, NNG_OPT_REQ_RESENDTIME, resend_ms), 0);
     assert_int_equal(nng_dial(req, url, NULL, 0), 0);

@@ -17,16 +17,16 @@ static bool server_was_away; /* a test has killed or paused it, or cut the fault
 static unsigned names;       /* given out */
 static unsigned fixtures;    /* running */
 
-/* ---- scene ---- */
+/* ---- environment ---- */
 
-int scene_open(void **state) {
+int env_open(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
     hand_open(server->endpoint);
     return 0;
 }
 
-int scene_before(void **state) {
+int env_before(void **state) {
     (void)state;
     if (fixtures > 0) {
         fprintf(stderr, "[  FAILED  ] a test left %u workers running: the rest is not run\n", fixtures);
@@ -36,8 +36,8 @@ int scene_before(void **state) {
     return 0;
 }
 
-int scene_close(void **state) {
-    scene_before(state);
+int env_close(void **state) {
+    env_before(state);
     hand_close();
     etcd_server_free(server);
     server = NULL;
@@ -54,21 +54,21 @@ int scene_close(void **state) {
     return 0;
 }
 
-const char *scene_endpoint(void) {
+const char *env_endpoint(void) {
     return server->endpoint;
 }
 
-void scene_kill_etcd(void) {
+void env_kill_etcd(void) {
     server_was_away = true;
     etcd_server_kill(server);
 }
 
-void scene_start_etcd(void) {
+void env_start_etcd(void) {
     etcd_server_restart(server);
     hand_reconnect();
 }
 
-void scene_wipe_etcd(void) {
+void env_wipe_etcd(void) {
     etcd_server_wipe(server);
 }
 
@@ -78,42 +78,42 @@ static const char *saved_path(void) {
     return path;
 }
 
-void scene_save_etcd(void) {
+void env_save_etcd(void) {
     remove(saved_path());
     etcd_server_save(server, saved_path());
 }
 
-void scene_restore_etcd(void) {
+void env_restore_etcd(void) {
     etcd_server_restore(server, saved_path());
 }
 
-void scene_pause_etcd(void) {
+void env_pause_etcd(void) {
     server_was_away = true;
     etcd_server_pause(server);
 }
 
-void scene_resume_etcd(void) {
+void env_resume_etcd(void) {
     etcd_server_resume(server);
     hand_reconnect();
 }
 
-int64_t scene_now_ms(void) {
+int64_t env_now_ms(void) {
     return etcd_now_ms();
 }
 
-ew_options *scene_options(const char *prefix) {
+ew_options *env_options(const char *prefix) {
     char name[32];
     snprintf(name, sizeof name, "w%u", ++names);
     ew_options *o = ew_options_new();
     assert_non_null(o);
-    assert_int_equal(ew_options_set(o, "endpoints", scene_endpoint(), NULL), EW_OK);
+    assert_int_equal(ew_options_set(o, "endpoints", env_endpoint(), NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "prefix", prefix, NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "name", name, NULL), EW_OK);
     return o;
 }
 
-bool scene_until(bool (*holds)(void *arg), void *arg) {
-    int64_t deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+bool env_until(bool (*holds)(void *arg), void *arg) {
+    int64_t deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
     while (!holds(arg)) {
         if (etcd_now_ms() > deadline_ms)
             return false;
@@ -132,7 +132,7 @@ static void read_name(const char *path, char *out, size_t size) {
     fclose(f);
 }
 
-size_t scene_threads(void) {
+size_t env_threads(void) {
     char own[64], name[64], path[300];
     size_t n = 0;
     read_name("/proc/self/comm", own, sizeof own);
@@ -147,7 +147,7 @@ size_t scene_threads(void) {
     return n;
 }
 
-size_t scene_files(void) {
+size_t env_files(void) {
     DIR *d = opendir("/proc/self/fd");
     assert_non_null(d);
     size_t n = 0;
@@ -242,7 +242,7 @@ static bool await_move(worker_fixture *f, int64_t deadline_ms) {
 }
 
 void worker_fixture_hold(worker_fixture *f) {
-    int64_t deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+    int64_t deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
     pthread_mutex_lock(&f->lock);
     f->held = true;
     f->released = false;
@@ -263,7 +263,7 @@ void worker_fixture_open(worker_fixture *f, const char *prefix) {
     assert_int_equal(pthread_mutex_init(&f->lock, NULL), 0);
     assert_int_equal(pthread_cond_init(&f->moved, &attr), 0);
     pthread_condattr_destroy(&attr);
-    f->options = scene_options(prefix);
+    f->options = env_options(prefix);
     worker_fixture_set(f, "tick_interval_ms", "10");
 }
 
@@ -322,7 +322,7 @@ static bool await_or_give_up(worker_fixture *f, waiting *w) {
     if (w->deadline_ms != 0 && (f->ticks == w->ticks || ++w->renewed == 4))
         return false;
     w->ticks = f->ticks;
-    w->deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+    w->deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
     return true;
 }
 
@@ -402,7 +402,7 @@ static bool is_told(void *arg) {
 }
 
 ew_worker_stats worker_fixture_stats(worker_fixture *f) {
-    assert_true(scene_until(is_told, f));
+    assert_true(env_until(is_told, f));
     return stats_now(f);
 }
 
@@ -415,7 +415,7 @@ static bool is_not_ready(void *arg) {
 }
 
 void worker_fixture_await_ready(worker_fixture *f, bool ready) {
-    assert_true(scene_until(ready ? is_ready : is_not_ready, f));
+    assert_true(env_until(ready ? is_ready : is_not_ready, f));
 }
 
 void worker_fixture_start_ready(worker_fixture *f) {

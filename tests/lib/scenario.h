@@ -1,5 +1,5 @@
 /* What the tests of a whole worker share:
- *   scene   an etcd of the test program's own, one for all of its tests
+ *   environment   an etcd of the test program's own, one for all of its tests
  *   hand    the test's own hand in that etcd, beside the workers; the main thread's only
  *   worker fixture   a worker whose reactor is the test's, and everything that was shown to it, written down
  *
@@ -21,39 +21,39 @@
 
 #include <cmocka.h>
 
-enum { SCENE_WAIT_MS = 60000 }; /* far beyond what anything here takes, also under a sanitizer */
+enum { ENV_WAIT_MS = 60000 }; /* far beyond what anything here takes, also under a sanitizer */
 
-/* ---- scene ---- */
+/* ---- environment ---- */
 
 /* Group fixtures: start etcd and the hand; end them, and check that nothing of gRPC is left. */
-int scene_open(void **state);
-int scene_close(void **state);
+int env_open(void **state);
+int env_close(void **state);
 
 /* A test of such a group. One that fails leaves workers behind, which still use its variables: what follows cannot be
  * run, and the program ends there. */
-#define scene_test(f) cmocka_unit_test_setup(f, scene_before)
-int scene_before(void **state);
+#define env_test(f) cmocka_unit_test_setup(f, env_before)
+int env_before(void **state);
 
-const char *scene_endpoint(void);
-ew_options *scene_options(const char *prefix); /* a worker's, with a name of its own */
-int64_t scene_now_ms(void);
+const char *env_endpoint(void);
+ew_options *env_options(const char *prefix); /* a worker's, with a name of its own */
+int64_t env_now_ms(void);
 
 /* Faults of the server. The hand must not be used before it is back. */
-void scene_kill_etcd(void);
-void scene_start_etcd(void);
-void scene_wipe_etcd(void);    /* between the two: it has lost its data */
-void scene_save_etcd(void);    /* its state as of now, which */
-void scene_restore_etcd(void); /* between the two replaces the one it had, under the same cluster id */
-void scene_pause_etcd(void);
-void scene_resume_etcd(void);
+void env_kill_etcd(void);
+void env_start_etcd(void);
+void env_wipe_etcd(void);    /* between the two: it has lost its data */
+void env_save_etcd(void);    /* its state as of now, which */
+void env_restore_etcd(void); /* between the two replaces the one it had, under the same cluster id */
+void env_pause_etcd(void);
+void env_resume_etcd(void);
 
-/* Looks again and again until `holds` does, for at most SCENE_WAIT_MS; answers whether it did. */
-bool scene_until(bool (*holds)(void *arg), void *arg);
+/* Looks again and again until `holds` does, for at most ENV_WAIT_MS; answers whether it did. */
+bool env_until(bool (*holds)(void *arg), void *arg);
 
 /* How many threads this process has that carry its own name, as ours do (gRPC and nng name theirs, and keep pools of
  * them), and how many open files. */
-size_t scene_threads(void);
-size_t scene_files(void);
+size_t env_threads(void);
+size_t env_files(void);
 
 /* ---- worker fixture ---- */
 
