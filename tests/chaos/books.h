@@ -9,7 +9,7 @@ typedef struct books books;
 books *books_open(void);
 void books_close(books *b);
 
-void books_record(books *b, const record *r);                 /* a line of a ledger */
+void books_record(books *b, const record *r);                 /* a line of a journal */
 void books_applied(books *b, group_id id, int64_t revision);  /* the id appeared in etcd */
 void books_state(books *b, int64_t revision, uint64_t state); /* the hash of what etcd held from then on */
 int64_t books_made_us(const books *b, group_id id);           /* when it was made; -1 if it was not */

@@ -1,4 +1,4 @@
-/* The workers' processes: starting them, reading their ledgers, starting them again. */
+/* The workers' processes: starting them, reading their journals, starting them again. */
 #include "chaos/fault.h"
 
 #include "lib/process.h"
@@ -65,8 +65,8 @@ static void launch(world *w, unsigned number) {
     int last = argc;
     for (int i = 0; w->extra[i] != NULL; i++)
         argv[argc++] = (char *)(uintptr_t)w->extra[i];
-    ledger_path(w->directory, c->id, path, sizeof path);
-    c->ledger = ledger_open(path);
+    journal_path(w->directory, c->id, path, sizeof path);
+    c->journal = journal_open(path);
     c->offset = 0;
     c->killed = c->ended = false;
     c->undecided = 0;
@@ -79,7 +79,7 @@ static void launch(world *w, unsigned number) {
 void crew_open(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
         crewman *c = &w->crew[i];
-        *c = (crewman){.id = {.worker = i}, .control = control_open(w->directory, i), .ledger = -1};
+        *c = (crewman){.id = {.worker = i}, .control = control_open(w->directory, i), .journal = -1};
         memset(c->control, 0, sizeof *c->control);
         for (int n = 0; n < w->nodes; n++)
             c->proxies[n] = fault_proxy_open(w->node[n]->endpoint);
@@ -95,9 +95,9 @@ void crew_close(world *w) {
         for (int n = 0; n < w->nodes; n++)
             fault_proxy_close(c->proxies[n]);
         control_close(c->control);
-        if (c->ledger >= 0)
-            close(c->ledger);
-        *c = (crewman){.ledger = -1};
+        if (c->journal >= 0)
+            close(c->journal);
+        *c = (crewman){.journal = -1};
     }
 }
 
@@ -124,7 +124,7 @@ void crew_show_logs(const world *w) {
     }
 }
 
-/* ---- ledgers ---- */
+/* ---- journals ---- */
 
 static void committed(world *w, crewman *c, const record *r) {
     int64_t made_us = books_made_us(w->books, r->id);
@@ -139,9 +139,9 @@ static void committed(world *w, crewman *c, const record *r) {
     c->last_done_us = r->now_us;
 }
 
-static void read_ledger(world *w, crewman *c) {
+static void read_journal(world *w, crewman *c) {
     record r;
-    while (c->ledger >= 0 && ledger_read(c->ledger, &c->offset, &r)) {
+    while (c->journal >= 0 && journal_read(c->journal, &c->offset, &r)) {
         books_record(w->books, &r);
         c->undecided += r.type == RECORD_MADE;
         c->undecided -= r.type == RECORD_DONE && c->undecided > 0;
@@ -167,27 +167,27 @@ static void reap(world *w, crewman *c) {
     int status;
     if (c->pid <= 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
-    read_ledger(w, c); /* what it wrote last */
+    read_journal(w, c); /* what it wrote last */
     if (!c->killed && !(c->ended && WIFEXITED(status) && WEXITSTATUS(status) == 0))
         world_problem(w, "worker %u.%u: the process ended with %s %d", c->id.worker, c->id.run,
                       WIFSIGNALED(status) ? "signal" : "status",
                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     books_run_over(w->books, c->id, c->ended);
     char path[256];
-    ledger_path(w->directory, c->id, path, sizeof path);
+    journal_path(w->directory, c->id, path, sizeof path);
     unlink(path); /* it is in the books */
-    close(c->ledger);
-    c->ledger = -1;
+    close(c->journal);
+    c->journal = -1;
     c->pid = 0;
-    c->again_us = ledger_now_us() + AGAIN_US;
+    c->again_us = journal_now_us() + AGAIN_US;
 }
 
 void crew_pump(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
         crewman *c = &w->crew[i];
-        read_ledger(w, c);
+        read_journal(w, c);
         reap(w, c);
-        if (c->pid == 0 && w->working && ledger_now_us() >= c->again_us)
+        if (c->pid == 0 && w->working && journal_now_us() >= c->again_us)
             launch(w, i);
     }
 }
@@ -211,7 +211,7 @@ bool crew_is_back(const world *w, unsigned set) {
 }
 
 void crew_measure_gaps(world *w) {
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     for (unsigned i = 0; i < WORKERS; i++) {
         w->crew[i].gap_from_us = now_us;
         w->crew[i].gap_us = 0;

@@ -105,10 +105,10 @@ static bool knows(world *w, void *arg) {
 
 /* With one node: the worker says that it is not ready. */
 static void half_open_one(injection *i) {
-    int64_t began_us = ledger_now_us();
+    int64_t began_us = journal_now_us();
     fault_each_proxy(i, -1, swallow, FAULT_PROXY_BOTH);
     bool known = world_until(i->w, knows, i, EFFECT_LIMIT_MS);
-    i->noticed_us = ledger_now_us() - began_us;
+    i->noticed_us = journal_now_us() - began_us;
     if (!known)
         fault_missed(i, "it was never noticed");
 }
@@ -132,7 +132,7 @@ static bool has_gone_on(world *w, void *arg) {
 /* With three: it works on with the others. What it still has with the silent one is a third of its calls, so it must
  * come across it. */
 void fault_await_detour(injection *i) {
-    standstill s = {i, ledger_now_us()};
+    standstill s = {i, journal_now_us()};
     crew_measure_gaps(i->w);
     bool all = world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000);
     i->noticed_us = 0;
@@ -140,8 +140,8 @@ void fault_await_detour(injection *i) {
         const crewman *c = &i->w->crew[n];
         if (!all && (i->targets & 1u << n) != 0 && c->gap_us < STANDSTILL_US)
             fault_missed(i, "worker %u stood still for %lld ms at most; its last commit was %lld ms ago", n,
-                         (long long)(c->gap_us / 1000), (long long)((ledger_now_us() - c->last_done_us) / 1000));
-        int64_t still_us = ledger_now_us() - (c->last_done_us > s.began_us ? c->last_done_us : s.began_us);
+                         (long long)(c->gap_us / 1000), (long long)((journal_now_us() - c->last_done_us) / 1000));
+        int64_t still_us = journal_now_us() - (c->last_done_us > s.began_us ? c->last_done_us : s.began_us);
         int64_t longest_us = c->gap_us > still_us ? c->gap_us : still_us;
         if ((i->targets & 1u << n) != 0 && longest_us > i->noticed_us)
             i->noticed_us = longest_us;

@@ -36,7 +36,7 @@ static int64_t take_away(injection *i, int64_t *revision) {
         w->crew[n].control->restores++;
     for (int k = 0; k < w->nodes; k++)
         etcd_server_kill(w->node[k]);
-    return ledger_now_us();
+    return journal_now_us();
 }
 
 static void start_all(world *w) {
@@ -139,7 +139,7 @@ static void data_aged(injection *i) {
     etcd_server_kill(w->node[0]);
     etcd_server_keep_data(w->node[0], path);
     etcd_server_restart(w->node[0]);
-    crew_await(w, ALL_WORKERS, ledger_now_us());
+    crew_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until_back(w, ALL_WORKERS, EFFECT_LIMIT_MS))
         fault_missed(i, "nothing was committed that could be lost");
     world_linger(w, i->brief ? LOST_MS : world_between(w, LOST_MS, 4000));

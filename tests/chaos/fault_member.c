@@ -18,10 +18,10 @@ static etcd_server *pick_member(injection *i) {
 
 /* So long a time in which nothing can be written through that member. */
 static void still_for(injection *i, const etcd_server *s, int ms) {
-    int64_t until_us = ledger_now_us() + (int64_t)ms * 1000;
+    int64_t until_us = journal_now_us() + (int64_t)ms * 1000;
     if (etcdctl(s, NULL, 0, "--command-timeout=300ms", "put", "/chaos-still", "x", NULL) == 0)
         fault_missed(i, "etcd went on");
-    int64_t left_us = until_us - ledger_now_us();
+    int64_t left_us = until_us - journal_now_us();
     world_linger(i->w, left_us > 0 ? (int)(left_us / 1000) : 0);
 }
 

@@ -37,7 +37,7 @@ static bool is_quiet(world *w, void *arg) {
     enum { QUIET_US = 250000 };
     quiet *q = arg;
     uint64_t groups = recorder_groups(w->recorder, q->worker);
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     if (groups != q->groups)
         q->since_us = now_us;
     q->groups = groups;
@@ -54,7 +54,7 @@ static bool is_resolved(world *w, void *arg) {
  * what it is about. */
 static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms, bool must_delete) {
     quiet resolved = {.worker = worker, .groups = i->w->crew[worker].control->resolved};
-    quiet q = {.worker = worker, .since_us = ledger_now_us()};
+    quiet q = {.worker = worker, .since_us = journal_now_us()};
     fault_each_proxy(i, -1, swallow, FAULT_PROXY_DOWN);
     world_until(i->w, is_quiet, &q, EFFECT_LIMIT_MS);
     uint64_t deletions = recorder_deletions(i->w->recorder, worker);
@@ -93,7 +93,7 @@ static bool is_stuck(world *w, void *arg) {
     enum { STUCK_US = 400000 };
     const crewman *c = arg;
     (void)w;
-    return c->undecided > 0 && ledger_now_us() - c->last_made_us > STUCK_US;
+    return c->undecided > 0 && journal_now_us() - c->last_made_us > STUCK_US;
 }
 
 static bool is_decided(world *w, void *arg) {

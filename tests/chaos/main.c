@@ -119,11 +119,11 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     }
     world_open(&w, nodes, s->seed);
     w.verbose = s->verbose;
-    int64_t round_ms = (until_us - ledger_now_us()) / 1000 / (int64_t)count;
+    int64_t round_ms = (until_us - journal_now_us()) / 1000 / (int64_t)count;
     round_ms = round_ms > ROUND_MS ? ROUND_MS : round_ms < ROUND_LEAST_MS ? ROUND_LEAST_MS : round_ms;
     do {
         for (size_t n = 0; n < count; n++) {
-            bool due = tallies[n].rounds == 0 || ledger_now_us() < until_us;
+            bool due = tallies[n].rounds == 0 || journal_now_us() < until_us;
             if (!due)
                 continue;
             bool good = round_run(&w, &tallies[n], brief, brief ? 0 : (int)round_ms);
@@ -132,7 +132,7 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
                         tallies[n].rounds, good ? "good" : "FAILED", tallies[n].times,
                         (unsigned long long)tallies[n].sum.groups);
         }
-    } while (ledger_now_us() < until_us);
+    } while (journal_now_us() < until_us);
     world_close(&w);
     for (size_t n = 0; n < count; n++) {
         const char *remark = judge_times(&tallies[n], brief);
@@ -143,7 +143,7 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
 }
 
 static int run(const settings *s) {
-    int64_t began_us = ledger_now_us(), length_us = (int64_t)s->minutes * 60000000;
+    int64_t began_us = journal_now_us(), length_us = (int64_t)s->minutes * 60000000;
     size_t bad = 0;
     printf("seed %llu\n", (unsigned long long)s->seed);
     print_head();
@@ -151,7 +151,7 @@ static int run(const settings *s) {
         bad += run_on(s, 1, began_us + (s->nodes == 1 ? length_us : length_us / 2));
     if (s->nodes != 1)
         bad += run_on(s, 3, began_us + length_us);
-    printf("%zu lines failed; %lld s\n", bad, (long long)((ledger_now_us() - began_us) / 1000000));
+    printf("%zu lines failed; %lld s\n", bad, (long long)((journal_now_us() - began_us) / 1000000));
     return bad == 0 ? 0 : 1;
 }
 

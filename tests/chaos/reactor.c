@@ -23,7 +23,7 @@ typedef struct errand {
     group_kind kind;
     int from, to;
     int64_t amount;
-    bool writes; /* what the patch's last run came to: for the ledger only */
+    bool writes; /* what the patch's last run came to: for the journal only */
     int users;
 } errand;
 
@@ -118,7 +118,7 @@ static void done(void *arg, int status, int64_t revision) {
     /* `amount`: whether there was anything to write. */
     record r = {.type = RECORD_DONE, .id = e->id, .kind = e->kind, .status = status, .revision = revision};
     r.amount = e->writes;
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
     leave(e);
 }
 
@@ -134,7 +134,7 @@ static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to,
     record r = {.type = RECORD_MADE, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount};
     r.revision = ew_tick_revision(t);
     r.state = b->state;
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
     ew_group_patch(g, run_errand, e, leave);
     ew_group_on_done(g, done, e);
     b->undecided++;

@@ -8,7 +8,7 @@
 
 typedef struct teller {
     group_id id; /* of the last group made */
-    int ledger;
+    int journal;
     control *control;
     uint64_t random;
     char prefix[64];

@@ -13,7 +13,7 @@ void teller_problem(teller *b, const char *format, ...) {
     va_start(args, format);
     vsnprintf(r.text, sizeof r.text, format, args);
     va_end(args);
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
 }
 
 /* ---- the model ---- */

@@ -12,7 +12,7 @@ enum {
 };
 
 void fault_healed(injection *i) {
-    i->healed_us = ledger_now_us();
+    i->healed_us = journal_now_us();
     crew_await(i->w, i->targets, i->healed_us);
 }
 
@@ -61,7 +61,7 @@ static void add_sample(samples *s, int64_t us) {
  * fault. */
 static bool is_loaded(world *w, void *arg) {
     (void)arg;
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     for (unsigned n = 0; n < WORKERS; n++)
         if (w->crew[n].committed < COMMITS_MIN || now_us - w->crew[n].last_done_us > LOADED_US)
             return false;
@@ -75,7 +75,7 @@ static injection *begin(world *w, tally *t, bool brief, unsigned times) {
 
 /* Strikes once. False ends the round. */
 static bool strike(world *w, tally *t, bool brief, unsigned times) {
-    crew_await(w, ALL_WORKERS, ledger_now_us());
+    crew_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until(w, is_loaded, NULL, BACK_LIMIT_MS)) {
         fail(t, "no load before the fault");
         return false;
@@ -125,7 +125,7 @@ static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
 
 bool round_run(world *w, tally *t, bool brief, int length_ms) {
     unsigned failures = t->failures, times = t->times;
-    int64_t end_us = ledger_now_us() + (int64_t)length_ms * 1000;
+    int64_t end_us = journal_now_us() + (int64_t)length_ms * 1000;
     verdict v;
     const char *extra[EXTRA_MAX];
     choose_options(t, extra);
@@ -137,7 +137,7 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
     do {
         if (!strike(w, t, brief, t->times))
             break;
-    } while (ledger_now_us() < end_us && w->problem[0] == '\0');
+    } while (journal_now_us() < end_us && w->problem[0] == '\0');
     world_end(w, &v);
     if (t->fault->after != NULL)
         t->fault->after(w);

@@ -40,13 +40,13 @@ void submits_path(const char *directory, unsigned worker, char *out, size_t size
     snprintf(out, size, "%s/at-%u", directory, worker);
 }
 
-void ledger_path(const char *directory, group_id run, char *out, size_t size) {
-    snprintf(out, size, "%s/ledger-%u-%u", directory, run.worker, run.run);
+void journal_path(const char *directory, group_id run, char *out, size_t size) {
+    snprintf(out, size, "%s/journal-%u-%u", directory, run.worker, run.run);
 }
 
 static void write_log(void *arg, const ew_log_record *r) {
     char line[512];
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     const group_id *id = arg;
     int used = snprintf(line, sizeof line, "%lld.%06lld %u.%u %s: %s", (long long)(now_us / 1000000),
                         (long long)(now_us % 1000000), id->worker, id->run, r->area, r->message);
@@ -142,14 +142,14 @@ int chaos_worker(int argc, char **argv) {
     submits_path(argv[3], b.id.worker, path, sizeof path);
     if (ew_options_int(o, "submit") != 0)
         submitters_serve(o, path, url, sizeof url);
-    ledger_path(argv[3], b.id, path, sizeof path);
-    b.ledger = ledger_open(path);
+    journal_path(argv[3], b.id, path, sizeof path);
+    b.journal = journal_open(path);
     b.control = control_open(argv[3], b.id.worker);
     b.control->run = b.id.run;
-    b.random = 88172645463325252u + (uint64_t)ledger_now_us() + b.id.worker;
+    b.random = 88172645463325252u + (uint64_t)journal_now_us() + b.id.worker;
     snprintf(b.prefix, sizeof b.prefix, "%s", ew_options_text(o, "prefix"));
     run r = {0};
-    ledger_write(b.ledger, &(record){.type = RECORD_STARTED, .id = b.id});
+    journal_write(b.journal, &(record){.type = RECORD_STARTED, .id = b.id});
     if (ew_worker_create(&r.worker, o, &teller_reactor, &b, &r.err) != EW_OK)
         process_die("%s", r.err.detail);
     run_worker(&r, &b);
@@ -159,8 +159,8 @@ int chaos_worker(int argc, char **argv) {
     snprintf(ended.text, sizeof ended.text, "%.95s", r.err.detail);
     ew_worker_destroy(r.worker);
     ew_options_free(o);
-    ledger_write(b.ledger, &ended);
+    journal_write(b.journal, &ended);
     control_close(b.control);
-    close(b.ledger);
+    close(b.journal);
     return 0;
 }

@@ -10,7 +10,7 @@
 #ifndef CHAOS_WORKER_H
 #define CHAOS_WORKER_H
 
-#include "chaos/ledger.h"
+#include "chaos/journal.h"
 #include "chaos/model.h"
 
 #include <stdatomic.h>
@@ -37,11 +37,11 @@ void control_close(control *c);
 /* The directory of the socket at which a worker takes submits, if its options say that it does. */
 void submits_path(const char *directory, unsigned worker, char *out, size_t size);
 
-/* The path of the ledger of a run. */
-void ledger_path(const char *directory, group_id run, char *out, size_t size);
+/* The path of the journal of a run. */
+void journal_path(const char *directory, group_id run, char *out, size_t size);
 
 /* `chaos --worker NUMBER RUN DIRECTORY NAME=VALUE...`: runs one worker with these options until it ends, or SIGTERM.
- * Answers the process's exit code: 0 whatever the run ended with, since the ledger says that. */
+ * Answers the process's exit code: 0 whatever the run ended with, since the journal says that. */
 int chaos_worker(int argc, char **argv);
 
 #endif

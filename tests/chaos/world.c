@@ -85,12 +85,12 @@ void world_close(world *w) {
 /* ---- waiting ---- */
 
 bool world_until(world *w, world_condition holds, void *arg, int limit_ms) {
-    int64_t deadline_us = ledger_now_us() + (int64_t)limit_ms * 1000;
+    int64_t deadline_us = journal_now_us() + (int64_t)limit_ms * 1000;
     for (;;) {
         crew_pump(w);
         if (holds != NULL && holds(w, arg))
             return true;
-        if (ledger_now_us() >= deadline_us)
+        if (journal_now_us() >= deadline_us)
             return false;
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
     }

@@ -1,7 +1,7 @@
 /* Where the faults happen: etcd on one node or three, three workers in processes of their own, and between each worker
  * and each node a fault proxy. The harness's own connections go past the fault proxies.
  *
- * Everything here belongs to the main thread. Waiting is always world_until, which meanwhile reads the ledgers and, as
+ * Everything here belongs to the main thread. Waiting is always world_until, which meanwhile reads the journals and, as
  * a supervisor would, starts workers again that have ended. */
 #ifndef CHAOS_WORLD_H
 #define CHAOS_WORLD_H
@@ -18,15 +18,15 @@ typedef struct crewman {
     control *control;
     pid_t pid;   /* 0: none */
     group_id id; /* of the run */
-    int ledger;
+    int journal;
     int64_t offset;
     bool killed;    /* by the harness: it need not end in order */
-    bool ended;     /* this run's end is in its ledger */
+    bool ended;     /* this run's end is in its journal */
     int end_status; /* of the last run that ended in order */
     unsigned ended_run;
     int64_t again_us; /* when the next run may start */
 
-    /* What its ledgers told. */
+    /* What its journals told. */
     uint64_t committed; /* groups, in all runs */
     unsigned undecided; /* of this run */
     int64_t last_made_us;
@@ -44,7 +44,7 @@ typedef struct world {
     etcd_cluster *cluster;
     etcd_server *node[NODES_MAX];
     char endpoints[128];     /* of the nodes themselves */
-    char directory[160];     /* of ledgers and logs */
+    char directory[160];     /* of journals and logs */
     char password_file[192]; /* of the user root, whom everybody is once etcd asks (fault_user.c) */
     ew_client *client;
     uint64_t random;

@@ -1,7 +1,7 @@
 /* What a worker's process tells the harness: a file of records that only grows. What is written is safe from then on,
  * also from a SIGKILL of the writer, since it is with the kernel. */
-#ifndef CHAOS_LEDGER_H
-#define CHAOS_LEDGER_H
+#ifndef CHAOS_JOURNAL_H
+#define CHAOS_JOURNAL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -39,13 +39,13 @@ typedef struct record {
     char text[96];
 } record;
 
-int64_t ledger_now_us(void);
+int64_t journal_now_us(void);
 
-int ledger_open(const char *path); /* to append: a descriptor; ends the program when it cannot */
-void ledger_write(int fd, const record *r);
+int journal_open(const char *path); /* to append: a descriptor; ends the program when it cannot */
+void journal_write(int fd, const record *r);
 
 /* Reads the next whole record behind `*offset` and moves that; false when there is none yet. */
-bool ledger_read(int fd, int64_t *offset, record *out);
+bool journal_read(int fd, int64_t *offset, record *out);
 
 /* How an id is written in values, "2.1.17", and read back. */
 void group_id_print(group_id id, char *out, size_t size);

@@ -1,4 +1,4 @@
-#include "chaos/ledger.h"
+#include "chaos/journal.h"
 
 #include "lib/process.h"
 
@@ -9,27 +9,27 @@
 #include <time.h>
 #include <unistd.h>
 
-int64_t ledger_now_us(void) {
+int64_t journal_now_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-int ledger_open(const char *path) {
+int journal_open(const char *path) {
     int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (fd < 0)
         process_die("%s: %s", path, strerror(errno));
     return fd;
 }
 
-void ledger_write(int fd, const record *r) {
+void journal_write(int fd, const record *r) {
     record stamped = *r;
-    stamped.now_us = ledger_now_us();
+    stamped.now_us = journal_now_us();
     if (write(fd, &stamped, sizeof stamped) != sizeof stamped)
-        process_die("ledger: %s", strerror(errno));
+        process_die("journal: %s", strerror(errno));
 }
 
-bool ledger_read(int fd, int64_t *offset, record *out) {
+bool journal_read(int fd, int64_t *offset, record *out) {
     if (pread(fd, out, sizeof *out, *offset) != sizeof *out)
         return false;
     *offset += (int64_t)sizeof *out;
