@@ -127,7 +127,7 @@ void crew_show_logs(const world *w) {
 /* ---- journals ---- */
 
 static void committed(world *w, crewman *c, const record *r) {
-    int64_t made_us = books_made_us(w->books, r->id);
+    int64_t made_us = ledger_made_us(w->ledger, r->id);
     c->committed++;
     if (c->await_us != 0 && c->back_us == 0 && made_us >= c->await_us)
         c->back_us = r->now_us;
@@ -142,7 +142,7 @@ static void committed(world *w, crewman *c, const record *r) {
 static void read_journal(world *w, crewman *c) {
     record r;
     while (c->journal >= 0 && journal_read(c->journal, &c->offset, &r)) {
-        books_record(w->books, &r);
+        ledger_record(w->ledger, &r);
         c->undecided += r.type == RECORD_MADE;
         c->undecided -= r.type == RECORD_DONE && c->undecided > 0;
         if (r.type == RECORD_MADE)
@@ -172,10 +172,10 @@ static void reap(world *w, crewman *c) {
         world_problem(w, "worker %u.%u: the process ended with %s %d", c->id.worker, c->id.run,
                       WIFSIGNALED(status) ? "signal" : "status",
                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    books_run_over(w->books, c->id, c->ended);
+    ledger_run_over(w->ledger, c->id, c->ended);
     char path[256];
     journal_path(w->directory, c->id, path, sizeof path);
-    unlink(path); /* it is in the books */
+    unlink(path); /* it is in the ledger */
     close(c->journal);
     c->journal = -1;
     c->pid = 0;

@@ -93,7 +93,7 @@ static bool all_found_out(world *w, void *arg) {
     return true;
 }
 
-/* etcd is there again. The books, and those who pass the old revision. */
+/* etcd is there again. The ledger, and those who pass the old revision. */
 static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_pass) {
     world *w = i->w;
     findings before = look(w);

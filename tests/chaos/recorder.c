@@ -136,14 +136,14 @@ void recorder_close(recorder *r) {
     free(r);
 }
 
-void recorder_drain(recorder *r, books *b) {
+void recorder_drain(recorder *r, ledger *l) {
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count; i++) {
         const sight *s = &r->sights[i];
         if (s->is_state)
-            books_state(b, s->revision, s->state);
+            ledger_state(l, s->revision, s->state);
         else
-            books_applied(b, s->id, s->revision);
+            ledger_applied(l, s->id, s->revision);
     }
     r->count = 0;
     pthread_mutex_unlock(&r->lock);

@@ -2,7 +2,7 @@
 #ifndef CHAOS_RECORDER_H
 #define CHAOS_RECORDER_H
 
-#include "chaos/books.h"
+#include "chaos/ledger.h"
 
 #include <etcdworker/options.h>
 
@@ -12,8 +12,8 @@ typedef struct recorder recorder;
 recorder *recorder_open(const ew_options *client, const char *prefix, int64_t revision);
 void recorder_close(recorder *r);
 
-/* Moves what was seen since the last call to the books. */
-void recorder_drain(recorder *r, books *b);
+/* Moves what was seen since the last call to the ledger. */
+void recorder_drain(recorder *r, ledger *l);
 
 int64_t recorder_revision(const recorder *r); /* everything up to it has been seen */
 

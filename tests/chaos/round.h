@@ -1,4 +1,4 @@
-/* A round: one fault, again and again, on workers under load, with its books; and what the rounds of a fault come to.
+/* A round: one fault, again and again, on workers under load, with its ledger; and what the rounds of a fault come to.
  */
 #ifndef CHAOS_ROUND_H
 #define CHAOS_ROUND_H

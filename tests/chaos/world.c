@@ -134,9 +134,9 @@ static void open_recorder(world *w) {
 }
 
 void world_rewrite(world *w, int64_t kept, int64_t away_us) {
-    recorder_drain(w->recorder, w->books);
+    recorder_drain(w->recorder, w->ledger);
     recorder_close(w->recorder);
-    books_rewrite(w->books, kept, away_us);
+    ledger_rewrite(w->ledger, kept, away_us);
     if (w->first_revision > kept)
         w->first_revision = 1;
     open_recorder(w);
@@ -153,7 +153,7 @@ void world_begin(world *w, const char *const *extra) {
     snprintf(w->directory, sizeof w->directory, "%s/round-%u", w->node[0]->dir, w->round);
     if (mkdir(w->directory, 0700) != 0)
         process_die("%s: %s", w->directory, strerror(errno));
-    w->books = books_open();
+    w->ledger = ledger_open();
     w->first_revision = world_revision(w);
     open_recorder(w);
     w->working = true;
@@ -195,9 +195,9 @@ static void read_key(world *w, const ew_kv *kv) {
     size_t skip = strlen(w->prefix);
     snprintf(key, sizeof key, "%.*s", (int)kv->key.len, (const char *)kv->key.data);
     if (sscanf(key + skip, "/account/%u", &n) == 1 && ew_slice_int(kv->value, &balance))
-        books_balance(w->books, n, balance);
+        ledger_balance(w->ledger, n, balance);
     else if (sscanf(key + skip, "/row/%u", &n) == 1 && row_parse(kv->value, cells))
-        books_cells(w->books, n, cells);
+        ledger_cells(w->ledger, n, cells);
 }
 
 static void read_state(world *w) {
@@ -221,14 +221,14 @@ void world_end(world *w, verdict *out) {
     if (!world_until(w, is_gone, NULL, STOP_LIMIT_MS))
         world_problem(w, "a worker does not stop");
     await_recorder(w);
-    recorder_drain(w->recorder, w->books);
+    recorder_drain(w->recorder, w->ledger);
     read_state(w);
-    books_judge(w->books, out);
+    ledger_judge(w->ledger, out);
     if (w->verbose || w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
         crew_show_logs(w);
     recorder_close(w->recorder);
     crew_close(w);
-    books_close(w->books);
+    ledger_close(w->ledger);
     w->recorder = NULL;
-    w->books = NULL;
+    w->ledger = NULL;
 }

@@ -56,7 +56,7 @@ typedef struct world {
     crewman crew[WORKERS];
     bool working;                /* workers that end are started again */
     struct injection *injection; /* the newest; NULL before the first */
-    books *books;
+    ledger *ledger;
     recorder *recorder;
     int64_t first_revision; /* of the round's history */
     char problem[400];      /* what must never be; the first one */
@@ -76,10 +76,10 @@ ew_options *world_options(const world *w);
 /* Begins a round: a prefix of its own, the recorder, and the workers with these further options. */
 void world_begin(world *w, const char *const *extra);
 
-/* Ends it: stops the workers in order and closes the books. */
+/* Ends it: stops the workers in order and closes the ledger. */
 void world_end(world *w, verdict *out);
 
-/* etcd's history is another one from now on, from `kept` on, and the books tell it from the round's beginning. What was
+/* etcd's history is another one from now on, from `kept` on, and the ledger tell it from the round's beginning. What was
  * reported later than that, and before etcd was taken away at `away_us`, may be lost with the history. */
 void world_rewrite(world *w, int64_t kept, int64_t away_us);
 int64_t world_revision(world *w); /* of a linearizable read; waits until etcd answers */

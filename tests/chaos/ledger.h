@@ -1,23 +1,23 @@
 /* Exact accounting: of every group, what its worker was told, and what etcd's history shows. */
-#ifndef CHAOS_BOOKS_H
-#define CHAOS_BOOKS_H
+#ifndef CHAOS_LEDGER_H
+#define CHAOS_LEDGER_H
 
 #include "chaos/worker.h"
 
-typedef struct books books;
+typedef struct ledger ledger;
 
-books *books_open(void);
-void books_close(books *b);
+ledger *ledger_open(void);
+void ledger_close(ledger *l);
 
-void books_record(books *b, const record *r);                 /* a line of a journal */
-void books_applied(books *b, group_id id, int64_t revision);  /* the id appeared in etcd */
-void books_state(books *b, int64_t revision, uint64_t state); /* the hash of what etcd held from then on */
-int64_t books_made_us(const books *b, group_id id);           /* when it was made; -1 if it was not */
+void ledger_record(ledger *l, const record *r);                 /* a line of a journal */
+void ledger_applied(ledger *l, group_id id, int64_t revision);  /* the id appeared in etcd */
+void ledger_state(ledger *l, int64_t revision, uint64_t state); /* the hash of what etcd held from then on */
+int64_t ledger_made_us(const ledger *l, group_id id);           /* when it was made; -1 if it was not */
 /* etcd was taken away at `away_us`, and came back with the history up to `kept`: all of it will be told again. */
-void books_rewrite(books *b, int64_t kept, int64_t away_us);
-void books_run_over(books *b, group_id run, bool in_order);      /* no more lines of this run will come */
-void books_balance(books *b, unsigned account, int64_t balance); /* what etcd holds at the end */
-void books_cells(books *b, unsigned row, const int64_t *cells);  /* the same, WORKERS numbers */
+void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us);
+void ledger_run_over(ledger *l, group_id run, bool in_order);      /* no more lines of this run will come */
+void ledger_balance(ledger *l, unsigned account, int64_t balance); /* what etcd holds at the end */
+void ledger_cells(ledger *l, unsigned row, const int64_t *cells);  /* the same, WORKERS numbers */
 
 typedef struct verdict {
     uint64_t groups;    /* made */
@@ -33,6 +33,6 @@ typedef struct verdict {
 } verdict;
 
 /* After the last record, the last appearance, and the final state. */
-void books_judge(books *b, verdict *out);
+void ledger_judge(ledger *l, verdict *out);
 
 #endif

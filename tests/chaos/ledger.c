@@ -1,4 +1,4 @@
-#include "chaos/books.h"
+#include "chaos/ledger.h"
 
 #include "lib/process.h"
 
@@ -43,7 +43,7 @@ typedef struct lost_history {
     size_t moment_count;
 } lost_history;
 
-struct books {
+struct ledger {
     page *pages;
     run_page *runs;
     moment *moments; /* by revision */
@@ -53,50 +53,50 @@ struct books {
     int64_t balances[ACCOUNTS], cells[ROWS][WORKERS];
 };
 
-books *books_open(void) {
-    books *b = calloc(1, sizeof *b);
-    if (b == NULL)
+ledger *ledger_open(void) {
+    ledger *l = calloc(1, sizeof *l);
+    if (l == NULL)
         process_die("out of memory");
-    return b;
+    return l;
 }
 
-void books_close(books *b) {
+void ledger_close(ledger *l) {
     page *p, *next_page;
     run_page *r, *next_run;
-    if (b == NULL)
+    if (l == NULL)
         return;
-    HASH_ITER(hh, b->pages, p, next_page) {
-        HASH_DEL(b->pages, p);
+    HASH_ITER(hh, l->pages, p, next_page) {
+        HASH_DEL(l->pages, p);
         free(p);
     }
-    HASH_ITER(hh, b->runs, r, next_run) {
-        HASH_DEL(b->runs, r);
+    HASH_ITER(hh, l->runs, r, next_run) {
+        HASH_DEL(l->runs, r);
         free(r);
     }
-    for (size_t i = 0; i < b->lost_count; i++)
-        free(b->lost[i].moments);
-    free(b->lost);
-    free(b->moments);
-    free(b);
+    for (size_t i = 0; i < l->lost_count; i++)
+        free(l->lost[i].moments);
+    free(l->lost);
+    free(l->moments);
+    free(l);
 }
 
-static page *page_of(books *b, group_id id) {
+static page *page_of(ledger *l, group_id id) {
     page *p;
-    HASH_FIND(hh, b->pages, &id, sizeof id, p);
+    HASH_FIND(hh, l->pages, &id, sizeof id, p);
     if (p != NULL)
         return p;
     p = calloc(1, sizeof *p);
     if (p == NULL)
         process_die("out of memory");
     p->id = id;
-    HASH_ADD(hh, b->pages, id, sizeof p->id, p);
+    HASH_ADD(hh, l->pages, id, sizeof p->id, p);
     return p;
 }
 
-void books_record(books *b, const record *r) {
+void ledger_record(ledger *l, const record *r) {
     if (r->type != RECORD_MADE && r->type != RECORD_DONE)
         return;
-    page *p = page_of(b, r->id);
+    page *p = page_of(l, r->id);
     if (r->type == RECORD_MADE) {
         p->made = true;
         p->made_us = r->now_us;
@@ -116,61 +116,61 @@ void books_record(books *b, const record *r) {
     }
 }
 
-int64_t books_made_us(const books *b, group_id id) {
+int64_t ledger_made_us(const ledger *l, group_id id) {
     page *p;
-    HASH_FIND(hh, b->pages, &id, sizeof id, p);
+    HASH_FIND(hh, l->pages, &id, sizeof id, p);
     return p != NULL && p->made ? p->made_us : -1;
 }
 
-void books_applied(books *b, group_id id, int64_t revision) {
-    page *p = page_of(b, id);
+void ledger_applied(ledger *l, group_id id, int64_t revision) {
+    page *p = page_of(l, id);
     if (p->appearances++ == 0)
         p->revisions[0] = revision;
     p->revisions[1] = revision;
 }
 
-void books_state(books *b, int64_t revision, uint64_t state) {
-    if (b->moment_count == b->moment_capacity) {
-        b->moment_capacity = b->moment_capacity > 0 ? 2 * b->moment_capacity : 1024;
-        b->moments = realloc(b->moments, b->moment_capacity * sizeof *b->moments);
-        if (b->moments == NULL)
+void ledger_state(ledger *l, int64_t revision, uint64_t state) {
+    if (l->moment_count == l->moment_capacity) {
+        l->moment_capacity = l->moment_capacity > 0 ? 2 * l->moment_capacity : 1024;
+        l->moments = realloc(l->moments, l->moment_capacity * sizeof *l->moments);
+        if (l->moments == NULL)
             process_die("out of memory");
     }
-    b->moments[b->moment_count++] = (moment){revision, state};
+    l->moments[l->moment_count++] = (moment){revision, state};
 }
 
-void books_rewrite(books *b, int64_t kept, int64_t away_us) {
+void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us) {
     page *p, *next;
-    b->lost = realloc(b->lost, (b->lost_count + 1) * sizeof *b->lost);
-    if (b->lost == NULL)
+    l->lost = realloc(l->lost, (l->lost_count + 1) * sizeof *l->lost);
+    if (l->lost == NULL)
         process_die("out of memory");
-    b->lost[b->lost_count++] = (lost_history){kept, away_us, b->moments, b->moment_count};
-    b->moments = NULL;
-    b->moment_count = b->moment_capacity = 0;
-    HASH_ITER(hh, b->pages, p, next) {
+    l->lost[l->lost_count++] = (lost_history){kept, away_us, l->moments, l->moment_count};
+    l->moments = NULL;
+    l->moment_count = l->moment_capacity = 0;
+    HASH_ITER(hh, l->pages, p, next) {
         p->appearances = 0;
         p->revisions[0] = p->revisions[1] = 0;
     }
 }
 
-void books_run_over(books *b, group_id run, bool in_order) {
+void ledger_run_over(ledger *l, group_id run, bool in_order) {
     run_page *r = calloc(1, sizeof *r);
     if (r == NULL)
         process_die("out of memory");
     run.number = 0;
     r->id = run;
     r->in_order = in_order;
-    HASH_ADD(hh, b->runs, id, sizeof r->id, r);
+    HASH_ADD(hh, l->runs, id, sizeof r->id, r);
 }
 
-void books_balance(books *b, unsigned account, int64_t balance) {
+void ledger_balance(ledger *l, unsigned account, int64_t balance) {
     if (account < ACCOUNTS)
-        b->balances[account] = balance;
+        l->balances[account] = balance;
 }
 
-void books_cells(books *b, unsigned row, const int64_t *cells) {
+void ledger_cells(ledger *l, unsigned row, const int64_t *cells) {
     if (row < ROWS)
-        memcpy(b->cells[row], cells, sizeof b->cells[row]);
+        memcpy(l->cells[row], cells, sizeof l->cells[row]);
 }
 
 /* ---- the verdict ---- */
@@ -186,10 +186,10 @@ static void complain(verdict *v, const char *format, ...) {
     snprintf(v->text + used, sizeof v->text - used, "; ");
 }
 
-static bool ended_in_order(books *b, group_id id) {
+static bool ended_in_order(ledger *l, group_id id) {
     run_page *r;
     id.number = 0;
-    HASH_FIND(hh, b->runs, &id, sizeof id, r);
+    HASH_FIND(hh, l->runs, &id, sizeof id, r);
     return r != NULL && r->in_order;
 }
 
@@ -200,18 +200,18 @@ static void wrong(verdict *v, const page *p, const char *what) {
              (long long)p->revisions[0]);
 }
 
-static bool is_undone(const books *b, const page *p) {
-    for (size_t i = 0; i < b->lost_count; i++)
-        if (p->done_us < b->lost[i].away_us && p->told_revision > b->lost[i].kept)
+static bool is_undone(const ledger *l, const page *p) {
+    for (size_t i = 0; i < l->lost_count; i++)
+        if (p->done_us < l->lost[i].away_us && p->told_revision > l->lost[i].kept)
             return true;
     return false;
 }
 
 /* What <etcdworker/group.h> promises at ew_group_on_done. */
-static void judge_promise(books *b, verdict *v, const page *p) {
+static void judge_promise(ledger *l, verdict *v, const page *p) {
     if (!p->done) {
         v->unknown++;
-        if (ended_in_order(b, p->id))
+        if (ended_in_order(l, p->id))
             wrong(v, p, "was never told of");
     } else if (p->dones > 1) {
         wrong(v, p, "was told of more than once");
@@ -227,7 +227,7 @@ static void judge_promise(books *b, verdict *v, const page *p) {
             wrong(v, p, "was told to have had nothing to write");
     } else {
         v->committed++;
-        if (p->appearances == 0 && is_undone(b, p)) {
+        if (p->appearances == 0 && is_undone(l, p)) {
             v->undone++;
         } else if (p->appearances == 0) {
             v->lost++;
@@ -255,26 +255,26 @@ static uint64_t state_at(const moment *moments, size_t count, int64_t revision) 
 
 /* SEMANTICS 15: what the tick saw is what etcd held at that revision; in a history that is lost, if the worker could
  * not have found that out. */
-static void judge_tick(const books *b, verdict *v, const page *p) {
+static void judge_tick(const ledger *l, verdict *v, const page *p) {
     enum { FOUND_OUT_US = 20000000 };
-    bool was = state_at(b->moments, b->moment_count, p->tick_revision) == p->tick_state;
-    for (size_t i = 0; i < b->lost_count && !was; i++) {
-        const lost_history *l = &b->lost[i];
-        was = p->made_us < l->away_us + FOUND_OUT_US &&
-              state_at(l->moments, l->moment_count, p->tick_revision) == p->tick_state;
+    bool was = state_at(l->moments, l->moment_count, p->tick_revision) == p->tick_state;
+    for (size_t i = 0; i < l->lost_count && !was; i++) {
+        const lost_history *h = &l->lost[i];
+        was = p->made_us < h->away_us + FOUND_OUT_US &&
+              state_at(h->moments, h->moment_count, p->tick_revision) == p->tick_state;
     }
     if (!was)
         wrong(v, p, "was made by a tick that saw what never was");
 }
 
-static void judge(books *b, verdict *v, const page *p) {
+static void judge(ledger *l, verdict *v, const page *p) {
     if (!p->made) {
         wrong(v, p, "was never made");
         return;
     }
     v->groups++;
-    judge_tick(b, v, p);
-    judge_promise(b, v, p);
+    judge_tick(l, v, p);
+    judge_promise(l, v, p);
     if (p->appearances > 1) {
         v->doubled++;
         complain(v, "group %u.%u.%u is doubled: at %lld and %lld", p->id.worker, p->id.run, p->id.number,
@@ -283,10 +283,10 @@ static void judge(books *b, verdict *v, const page *p) {
 }
 
 /* The final state must be what the groups that were seen add up to. */
-static void judge_state(books *b, verdict *v) {
+static void judge_state(ledger *l, verdict *v) {
     int64_t balances[ACCOUNTS] = {0}, sums[WORKERS] = {0};
     page *p, *next;
-    HASH_ITER(hh, b->pages, p, next) {
+    HASH_ITER(hh, l->pages, p, next) {
         if (p->appearances == 0 || !p->made)
             continue;
         if (p->kind == GROUP_TRANSFER) {
@@ -296,27 +296,27 @@ static void judge_state(books *b, verdict *v) {
         sums[p->id.worker] += p->kind == GROUP_SUM;
     }
     for (unsigned i = 0; i < ACCOUNTS; i++) {
-        if (balances[i] == b->balances[i])
+        if (balances[i] == l->balances[i])
             continue;
         v->wrong++;
-        complain(v, "account %u holds %lld instead of %lld", i, (long long)b->balances[i], (long long)balances[i]);
+        complain(v, "account %u holds %lld instead of %lld", i, (long long)l->balances[i], (long long)balances[i]);
     }
     for (unsigned row = 0; row < ROWS; row++) {
         for (unsigned i = 0; i < WORKERS; i++) {
-            if (b->cells[row][i] == sums[i])
+            if (l->cells[row][i] == sums[i])
                 continue;
             v->wrong++;
-            complain(v, "cell %u of row %u is %lld instead of %lld", i, row, (long long)b->cells[row][i],
+            complain(v, "cell %u of row %u is %lld instead of %lld", i, row, (long long)l->cells[row][i],
                      (long long)sums[i]);
         }
     }
 }
 
-void books_judge(books *b, verdict *out) {
+void ledger_judge(ledger *l, verdict *out) {
     page *p, *next;
     *out = (verdict){0};
-    HASH_ITER(hh, b->pages, p, next) {
-        judge(b, out, p);
+    HASH_ITER(hh, l->pages, p, next) {
+        judge(l, out, p);
     }
-    judge_state(b, out);
+    judge_state(l, out);
 }
