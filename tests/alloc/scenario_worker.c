@@ -27,7 +27,7 @@ typedef struct account {
     unsigned asked, committed, unknown, not_written;
 } account;
 
-typedef struct crewman {
+typedef struct worker_state {
     ew_worker *worker;
     unsigned ticks_left;
     account made, submitted;
@@ -35,7 +35,7 @@ typedef struct crewman {
     atomic_bool over;
     int status;
     ew_error err;
-} crewman;
+} worker_state;
 
 static void settle(account *a, int status) {
     if (status == EW_OK)
@@ -68,7 +68,7 @@ static int mirror_contended(void *arg, ew_view *view) {
 }
 
 static void done(void *arg, int status, int64_t revision) {
-    crewman *c = arg;
+    worker_state *c = arg;
     (void)revision;
     settle(&c->made, status);
 }
@@ -86,7 +86,7 @@ static void stand_on_reads(ew_tick *t) {
 }
 
 static int tick(void *self, ew_tick *t) {
-    crewman *c = self;
+    worker_state *c = self;
     stand_on_reads(t);
     ew_group *counts = ew_tick_group(t), *contends = ew_tick_group(t);
     ew_group_modify(counts, EW_STR(TOTAL), one_more, NULL, NULL);
@@ -102,7 +102,7 @@ static int tick(void *self, ew_tick *t) {
 }
 
 static int update(void *self, const ew_event *event) {
-    crewman *c = self;
+    worker_state *c = self;
     int64_t n;
     if (!ew_slice_equal(event->entry.key, EW_STR(TOTAL)) || event->kind != EW_EVENT_PUT)
         return EW_OK;
@@ -115,7 +115,7 @@ static int update(void *self, const ew_event *event) {
 }
 
 static int reset(void *self) {
-    crewman *c = self;
+    worker_state *c = self;
     c->total = -1;
     return EW_OK;
 }
@@ -150,7 +150,7 @@ static bool submit_body(nng_socket req, const void *body, size_t size) {
 }
 
 /* Asks for a group. No reply means that nobody knows. */
-static void submit(crewman *c) {
+static void submit(worker_state *c) {
     void *body = NULL;
     size_t size = 0;
     nng_socket req;
@@ -179,7 +179,7 @@ static void submit(crewman *c) {
 /* ---- one run of a worker ---- */
 
 static void *join(void *arg) {
-    crewman *c = arg;
+    worker_state *c = arg;
     c->status = ew_worker_join(c->worker, &c->err);
     c->over = true;
     return NULL;
@@ -217,7 +217,7 @@ static void trouble(fault_proxy *proxy, unsigned beat) {
 }
 
 /* Somebody else writes what the worker writes. */
-static void disturb(crewman *c, bool submits, fault_proxy *proxy) {
+static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
         if (proxy != NULL)
@@ -240,7 +240,7 @@ typedef struct bonds {
     ew_election *election;
 } bonds;
 
-static int start(crewman *c, const bonds *b, ew_options *o) {
+static int start(worker_state *c, const bonds *b, ew_options *o) {
     int status = ew_worker_create(&c->worker, o, &reactor, c, &c->err);
     if (status == EW_OK && b->client != NULL)
         status = ew_worker_set_client(c->worker, b->client);
@@ -288,7 +288,7 @@ static int64_t number_at(const char *key) {
 
 /* To its end, which is success or an error. */
 static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fault_proxy *proxy) {
-    crewman c = {.ticks_left = ticks, .total = -1};
+    worker_state c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
     int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
     BY_HAND(hand_delete(CONTENDED));

@@ -43,8 +43,8 @@ typedef struct repeats {
 static repeats look(const world *w) {
     repeats r;
     for (unsigned n = 0; n < WORKERS; n++) {
-        r.runs[n] = w->crew[n].control->run;
-        r.counts[n] = w->crew[n].control->repeats;
+        r.runs[n] = w->workers[n].control->run;
+        r.counts[n] = w->workers[n].control->repeats;
     }
     return r;
 }
@@ -90,7 +90,7 @@ static void submit_resent(injection *i) {
     snprintf(prefix, sizeof prefix, "%s/%u", w->prefix, i->times);
     progress p = {.clients = submitters_open(list, prefix, CLIENTS)};
     await_replies(i, &p);
-    crew_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
+    workers_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
     await_replies(i, &p);
     repeats before = look(w);
     freeze(i, &p);

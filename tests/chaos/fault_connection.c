@@ -8,14 +8,14 @@ void fault_each_proxy(injection *i, int node, void (*order)(fault_proxy *, int),
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++)
             if (node < 0 || k == node)
-                order(i->w->crew[n].proxies[k], argument);
+                order(i->w->workers[n].proxies[k], argument);
 }
 
 fault_proxy_counts fault_counts(const injection *i) {
     fault_proxy_counts sum = {0};
     for (unsigned n = 0; n < WORKERS; n++) {
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++) {
-            fault_proxy_counts c = fault_proxy_count(i->w->crew[n].proxies[k]);
+            fault_proxy_counts c = fault_proxy_count(i->w->workers[n].proxies[k]);
             sum.made += c.made;
             sum.broken += c.broken;
             sum.torn += c.torn;
@@ -50,7 +50,7 @@ static void tear(fault_proxy *proxy, int direction) {
 void fault_mend_proxies(world *w) {
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; k < w->nodes; k++)
-            fault_proxy_mend(w->crew[n].proxies[k]);
+            fault_proxy_mend(w->workers[n].proxies[k]);
 }
 
 /* One worker, or every second time all of them. */
@@ -98,7 +98,7 @@ static void one_way_down(injection *i) {
 static bool knows(world *w, void *arg) {
     const injection *i = arg;
     for (unsigned n = 0; n < WORKERS; n++)
-        if ((i->targets & 1u << n) != 0 && w->crew[n].control->ready)
+        if ((i->targets & 1u << n) != 0 && w->workers[n].control->ready)
             return false;
     return true;
 }
@@ -124,7 +124,7 @@ typedef struct standstill {
 static bool has_gone_on(world *w, void *arg) {
     const standstill *s = arg;
     for (unsigned n = 0; n < WORKERS; n++)
-        if ((s->injection->targets & 1u << n) != 0 && w->crew[n].gap_us < STANDSTILL_US)
+        if ((s->injection->targets & 1u << n) != 0 && w->workers[n].gap_us < STANDSTILL_US)
             return false;
     return true;
 }
@@ -133,11 +133,11 @@ static bool has_gone_on(world *w, void *arg) {
  * come across it. */
 void fault_await_detour(injection *i) {
     standstill s = {i, journal_now_us()};
-    crew_measure_gaps(i->w);
+    workers_measure_gaps(i->w);
     bool all = world_until(i->w, has_gone_on, &s, NOTICE_LIMIT_MS + 3000);
     i->noticed_us = 0;
     for (unsigned n = 0; n < WORKERS; n++) {
-        const crewman *c = &i->w->crew[n];
+        const worker_process *c = &i->w->workers[n];
         if (!all && (i->targets & 1u << n) != 0 && c->gap_us < STANDSTILL_US)
             fault_missed(i, "worker %u stood still for %lld ms at most; its last commit was %lld ms ago", n,
                          (long long)(c->gap_us / 1000), (long long)((journal_now_us() - c->last_done_us) / 1000));
@@ -160,7 +160,7 @@ static bool has_passed(world *w, void *arg) {
     const traffic *t = arg;
     for (unsigned n = 0; n < WORKERS; n++)
         if ((t->injection->targets & 1u << n) != 0 &&
-            fault_proxy_count(w->crew[n].proxies[t->node]).passed[0] < t->passed[n] + BYTES)
+            fault_proxy_count(w->workers[n].proxies[t->node]).passed[0] < t->passed[n] + BYTES)
             return false;
     return true;
 }
@@ -168,7 +168,7 @@ static bool has_passed(world *w, void *arg) {
 void fault_await_traffic(injection *i, int node) {
     traffic t = {i, node, {0}};
     for (unsigned n = 0; n < WORKERS; n++)
-        t.passed[n] = fault_proxy_count(i->w->crew[n].proxies[node]).passed[0];
+        t.passed[n] = fault_proxy_count(i->w->workers[n].proxies[node]).passed[0];
     if (!world_until(i->w, has_passed, &t, EFFECT_LIMIT_MS))
         fault_missed(i, "no worker works with node %d", node);
 }
@@ -226,7 +226,7 @@ typedef struct working {
 static bool has_worked(world *w, void *arg) {
     const working *before = arg;
     for (unsigned n = 0; n < WORKERS; n++)
-        if (w->crew[n].committed == before->committed[n])
+        if (w->workers[n].committed == before->committed[n])
             return false;
     return true;
 }
@@ -236,7 +236,7 @@ static void slow_connection(injection *i, void (*order)(fault_proxy *, int), int
     uint64_t late = fault_counts(i).late[0];
     working before;
     for (unsigned n = 0; n < WORKERS; n++)
-        before.committed[n] = i->w->crew[n].committed;
+        before.committed[n] = i->w->workers[n].committed;
     fault_each_proxy(i, -1, order, argument);
     world_linger(i->w, i->brief ? 2500 : world_between(i->w, 2000, 8000));
     if (!world_until(i->w, has_worked, &before, EFFECT_LIMIT_MS))

@@ -33,7 +33,7 @@ static int64_t take_away(injection *i, int64_t *revision) {
     if (!world_until(w, is_seen, revision, EFFECT_LIMIT_MS))
         world_problem(w, "the recorder has not seen the end of the lost history");
     for (unsigned n = 0; n < WORKERS; n++)
-        w->crew[n].control->restores++;
+        w->workers[n].control->restores++;
     for (int k = 0; k < w->nodes; k++)
         etcd_server_kill(w->node[k]);
     return journal_now_us();
@@ -62,7 +62,7 @@ static bool has_passed(world *w, void *arg) {
 
 /* One worker is back before the others, and writes: its keys are what they have missed. */
 static void pass_by_worker(injection *i, int64_t revision) {
-    const crewman *c = &i->w->crew[world_roll(i->w, WORKERS)];
+    const worker_process *c = &i->w->workers[world_roll(i->w, WORKERS)];
     for (int k = 0; k < i->w->nodes; k++)
         fault_proxy_mend(c->proxies[k]);
     if (!world_until(i->w, has_passed, &revision, PASS_LIMIT_MS))
@@ -77,8 +77,8 @@ typedef struct findings {
 static findings look(const world *w) {
     findings f;
     for (unsigned n = 0; n < WORKERS; n++) {
-        f.runs[n] = w->crew[n].control->run;
-        f.rewritten[n] = w->crew[n].control->rewritten;
+        f.runs[n] = w->workers[n].control->run;
+        f.rewritten[n] = w->workers[n].control->rewritten;
     }
     return f;
 }
@@ -139,7 +139,7 @@ static void data_aged(injection *i) {
     etcd_server_kill(w->node[0]);
     etcd_server_keep_data(w->node[0], path);
     etcd_server_restart(w->node[0]);
-    crew_await(w, ALL_WORKERS, journal_now_us());
+    workers_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until_back(w, ALL_WORKERS, EFFECT_LIMIT_MS))
         fault_missed(i, "nothing was committed that could be lost");
     world_linger(w, i->brief ? LOST_MS : world_between(w, LOST_MS, 4000));

@@ -169,7 +169,7 @@ static bool raise_alarm(const etcd_server *s) {
 static unsigned waiting_for_space(const world *w) {
     unsigned count = 0;
     for (unsigned n = 0; n < WORKERS; n++)
-        count += w->crew[n].control->no_space;
+        count += w->workers[n].control->no_space;
     return count;
 }
 

@@ -46,14 +46,14 @@ static bool is_quiet(world *w, void *arg) {
 
 static bool is_resolved(world *w, void *arg) {
     const quiet *q = arg;
-    return w->crew[q->worker].control->resolved > q->groups;
+    return w->workers[q->worker].control->resolved > q->groups;
 }
 
 /* Throws the answer to a transaction away after etcd has committed it; `meanwhile_ms` pass before the worker can ask.
  * False when it was an event that was thrown away, or when nobody else deleted anything meanwhile although that is
  * what it is about. */
 static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms, bool must_delete) {
-    quiet resolved = {.worker = worker, .groups = i->w->crew[worker].control->resolved};
+    quiet resolved = {.worker = worker, .groups = i->w->workers[worker].control->resolved};
     quiet q = {.worker = worker, .since_us = journal_now_us()};
     fault_each_proxy(i, -1, swallow, FAULT_PROXY_DOWN);
     world_until(i->w, is_quiet, &q, EFFECT_LIMIT_MS);
@@ -83,7 +83,7 @@ static void answer_swallowed(injection *i) {
 /* The same, while everybody clears seats: what the lost transaction compared may be as it was before it. */
 static void answer_undone(injection *i) {
     for (unsigned n = 0; n < WORKERS; n++)
-        i->w->crew[n].control->clearing = true;
+        i->w->workers[n].control->clearing = true;
     swallow_answer(i, 100, i->brief ? 500 : 3000, true);
 }
 
@@ -91,20 +91,20 @@ static void answer_undone(injection *i) {
 
 static bool is_stuck(world *w, void *arg) {
     enum { STUCK_US = 400000 };
-    const crewman *c = arg;
+    const worker_process *c = arg;
     (void)w;
     return c->undecided > 0 && journal_now_us() - c->last_made_us > STUCK_US;
 }
 
 static bool is_decided(world *w, void *arg) {
-    const crewman *c = arg;
+    const worker_process *c = arg;
     (void)w;
     return c->undecided == 0;
 }
 
 /* Until a transaction of the worker is on its way to the member. If none goes there before the fault proxy is noticed to be
  * silent, none will. */
-static bool hold_one(injection *i, crewman *c, int node) {
+static bool hold_one(injection *i, worker_process *c, int node) {
     enum { UNNOTICED_MS = 8000, ATTEMPTS = 5 };
     for (int n = 0; n < ATTEMPTS; n++) {
         fault_each_proxy(i, node, hold, FAULT_PROXY_UP);
@@ -122,11 +122,11 @@ static bool hold_one(injection *i, crewman *c, int node) {
 static void late_copy(injection *i) {
     enum { TICK_MS = 2000 };
     unsigned worker = fault_one_worker(i);
-    crewman *c = &i->w->crew[worker];
+    worker_process *c = &i->w->workers[worker];
     int node = (int)world_roll(i->w, (uint64_t)i->w->nodes);
     uint64_t held = fault_counts(i).held[0];
     for (unsigned n = 0; n < WORKERS; n++)
-        i->w->crew[n].control->clearing = true;
+        i->w->workers[n].control->clearing = true;
     c->control->seats_only = true;
     c->control->slow_ms = TICK_MS;
     bool stuck = hold_one(i, c, node);
@@ -153,13 +153,13 @@ static bool is_ahead(world *w, void *arg) {
 
 static bool is_loaded(world *w, void *arg) {
     const quiet *q = arg;
-    return w->crew[q->worker].control->snapshots > q->groups;
+    return w->workers[q->worker].control->snapshots > q->groups;
 }
 
 static void compacted(injection *i) {
     unsigned worker = fault_one_worker(i);
-    unsigned run = i->w->crew[worker].id.run;
-    quiet loaded = {.worker = worker, .groups = i->w->crew[worker].control->snapshots};
+    unsigned run = i->w->workers[worker].id.run;
+    quiet loaded = {.worker = worker, .groups = i->w->workers[worker].control->snapshots};
     ew_error err = {0};
     fault_each_proxy(i, -1, cut, 0);
     int64_t ahead = recorder_revision(i->w->recorder) + 20;
@@ -169,7 +169,7 @@ static void compacted(injection *i) {
         fault_missed(i, "no compaction: %s", err.detail);
     fault_mend_proxies(i->w);
     fault_healed(i);
-    if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->crew[worker].id.run == run)
+    if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->workers[worker].id.run == run)
         fault_missed(i, "the worker did not load again");
 }
 
@@ -177,8 +177,8 @@ static void compacted(injection *i) {
 static void backlog(injection *i) {
     enum { REVISIONS = 1500 };
     unsigned worker = fault_one_worker(i);
-    unsigned run = i->w->crew[worker].id.run;
-    uint64_t snapshots = i->w->crew[worker].control->snapshots;
+    unsigned run = i->w->workers[worker].id.run;
+    uint64_t snapshots = i->w->workers[worker].control->snapshots;
     ew_error err = {0};
     fault_each_proxy(i, -1, cut, 0);
     for (int n = 0; n < REVISIONS; n++) {
@@ -197,7 +197,7 @@ static void backlog(injection *i) {
     fault_mend_proxies(i->w);
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
-    if (i->w->crew[worker].id.run != run || i->w->crew[worker].control->snapshots != snapshots)
+    if (i->w->workers[worker].id.run != run || i->w->workers[worker].control->snapshots != snapshots)
         fault_missed(i, "the worker loaded the prefix instead");
 }
 

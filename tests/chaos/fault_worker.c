@@ -41,7 +41,7 @@ static bool has_another_lease(world *w, void *arg) {
 
 static bool has_ended(world *w, void *arg) {
     const one_run *r = arg;
-    return w->crew[r->worker].ended_run >= r->run;
+    return w->workers[r->worker].ended_run >= r->run;
 }
 
 static bool take_lease(injection *i, one_run *r) {
@@ -55,65 +55,65 @@ static bool take_lease(injection *i, one_run *r) {
 
 void fault_end_session(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = MARKER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = MARKER};
     take_lease(i, &r);
     fault_healed(i);
-    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->crew[worker].end_status != EW_ERR_SESSION_DONE)
+    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->workers[worker].end_status != EW_ERR_SESSION_DONE)
         fault_missed(i, "the worker went on");
 }
 
 /* The receipt's lease, and the one that holds the worker_id: each is replaced, and the run goes on. */
 static void lease_revoked(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = i->times % 2 == 0 ? RECEIPT : OWNER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = i->times % 2 == 0 ? RECEIPT : OWNER};
     if (take_lease(i, &r) && !world_until(i->w, has_another_lease, &r, EFFECT_LIMIT_MS))
         fault_missed(i, "%s has no other lease", i->times % 2 == 0 ? "the receipt" : "the hold on worker_id");
     fault_healed(i);
-    if (i->w->crew[worker].id.run != r.run)
+    if (i->w->workers[worker].id.run != r.run)
         world_problem(i->w, "a lost lease cost worker %u its run", worker);
 }
 
 /* SIGSTOP until etcd has let the key's lease expire. */
 static void pause_worker(injection *i, one_run *r) {
-    crewman *c = &i->w->crew[r->worker];
+    worker_process *c = &i->w->workers[r->worker];
     r->lease = lease_of(i->w, r->worker, r->run, r->suffix);
-    crew_signal(i->w, r->worker, SIGSTOP);
+    workers_signal(i->w, r->worker, SIGSTOP);
     if (waitpid(c->pid, NULL, WUNTRACED) != c->pid)
         fault_missed(i, "the worker did not stop");
     if (!world_until(i->w, has_no_lease, r, EFFECT_LIMIT_MS))
         fault_missed(i, "its lease did not expire");
-    crew_signal(i->w, r->worker, SIGCONT);
+    workers_signal(i->w, r->worker, SIGCONT);
     fault_healed(i);
 }
 
 /* What the worker still does when it goes on must be refused. */
 static void fenced_worker_paused(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = MARKER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = MARKER};
     pause_worker(i, &r);
-    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->crew[worker].end_status != EW_ERR_SESSION_DONE)
+    if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->workers[worker].end_status != EW_ERR_SESSION_DONE)
         fault_missed(i, "the worker went on");
 }
 
 /* It has asked for no session, and nobody has taken its id: it goes on. */
 static void worker_paused(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->crew[worker].id.run, .suffix = OWNER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = OWNER};
     pause_worker(i, &r);
     if (!world_until(i->w, has_another_lease, &r, EFFECT_LIMIT_MS))
         fault_missed(i, "the hold on worker_id was not put again");
-    if (i->w->crew[worker].id.run != r.run)
+    if (i->w->workers[worker].id.run != r.run)
         world_problem(i->w, "a pause cost worker %u its run", worker);
 }
 
 static void worker_killed(injection *i) {
     unsigned worker = fault_one_worker(i);
-    unsigned run = i->w->crew[worker].id.run;
+    unsigned run = i->w->workers[worker].id.run;
     world_linger(i->w, world_between(i->w, 0, 60)); /* somewhere in a tick */
-    crew_signal(i->w, worker, SIGKILL);
+    workers_signal(i->w, worker, SIGKILL);
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
-    if (i->w->crew[worker].id.run == run)
+    if (i->w->workers[worker].id.run == run)
         fault_missed(i, "the worker was not killed");
 }
 
@@ -124,16 +124,16 @@ typedef struct ticking {
 
 static bool has_ticked(world *w, void *arg) {
     const ticking *t = arg;
-    return w->crew[t->worker].control->ticks > t->ticks;
+    return w->workers[t->worker].control->ticks > t->ticks;
 }
 
 static bool was_slow(world *w, void *arg) {
     const ticking *t = arg;
-    return w->crew[t->worker].control->slow_ticks > t->slow_ticks;
+    return w->workers[t->worker].control->slow_ticks > t->slow_ticks;
 }
 
 void fault_slow_tick(injection *i, unsigned worker, int ms) {
-    crewman *c = &i->w->crew[worker];
+    worker_process *c = &i->w->workers[worker];
     ticking t = {.worker = worker, .slow_ticks = c->control->slow_ticks};
     c->control->slow_ms = ms;
     if (!world_until(i->w, was_slow, &t, EFFECT_LIMIT_MS))
@@ -147,10 +147,10 @@ void fault_slow_tick(injection *i, unsigned worker, int ms) {
 /* Ticks that take longer than the lease lives: it must be kept alive all the same (SEMANTICS 18). */
 static void slow_reactor(injection *i) {
     unsigned worker = fault_one_worker(i);
-    unsigned run = i->w->crew[worker].id.run;
+    unsigned run = i->w->workers[worker].id.run;
     fault_slow_tick(i, worker, i->brief ? 3000 : world_between(i->w, 2500, 6000));
     fault_healed(i);
-    if (i->w->crew[worker].id.run != run)
+    if (i->w->workers[worker].id.run != run)
         world_problem(i->w, "a slow tick cost worker %u its session", worker);
 }
 

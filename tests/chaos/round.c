@@ -13,7 +13,7 @@ enum {
 
 void fault_healed(injection *i) {
     i->healed_us = journal_now_us();
-    crew_await(i->w, i->targets, i->healed_us);
+    workers_await(i->w, i->targets, i->healed_us);
 }
 
 void fault_missed(injection *i, const char *format, ...) {
@@ -63,9 +63,9 @@ static bool is_loaded(world *w, void *arg) {
     (void)arg;
     int64_t now_us = journal_now_us();
     for (unsigned n = 0; n < WORKERS; n++)
-        if (w->crew[n].committed < COMMITS_MIN || now_us - w->crew[n].last_done_us > LOADED_US)
+        if (w->workers[n].committed < COMMITS_MIN || now_us - w->workers[n].last_done_us > LOADED_US)
             return false;
-    return crew_is_back(w, ALL_WORKERS);
+    return workers_are_back(w, ALL_WORKERS);
 }
 
 static injection *begin(world *w, tally *t, bool brief, unsigned times) {
@@ -75,7 +75,7 @@ static injection *begin(world *w, tally *t, bool brief, unsigned times) {
 
 /* Strikes once. False ends the round. */
 static bool strike(world *w, tally *t, bool brief, unsigned times) {
-    crew_await(w, ALL_WORKERS, journal_now_us());
+    workers_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until(w, is_loaded, NULL, BACK_LIMIT_MS)) {
         fail(t, "no load before the fault");
         return false;
@@ -88,7 +88,7 @@ static bool strike(world *w, tally *t, bool brief, unsigned times) {
     }
     for (unsigned n = 0; n < WORKERS; n++)
         if ((i->targets & 1u << n) != 0)
-            add_sample(&t->recovered, w->crew[n].back_us - i->healed_us);
+            add_sample(&t->recovered, w->workers[n].back_us - i->healed_us);
     if (i->noticed_us >= 0)
         add_sample(&t->noticed, i->noticed_us);
     if (!i->hit)
@@ -133,7 +133,7 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
         t->fault->before(w);
     world_begin(w, extra);
     for (unsigned n = 0; n < WORKERS; n++) /* many deletions, or few */
-        w->crew[n].control->clearing = t->rounds % 2 == 1;
+        w->workers[n].control->clearing = t->rounds % 2 == 1;
     do {
         if (!strike(w, t, brief, t->times))
             break;

@@ -87,7 +87,7 @@ void world_close(world *w) {
 bool world_until(world *w, world_condition holds, void *arg, int limit_ms) {
     int64_t deadline_us = journal_now_us() + (int64_t)limit_ms * 1000;
     for (;;) {
-        crew_pump(w);
+        workers_pump(w);
         if (holds != NULL && holds(w, arg))
             return true;
         if (journal_now_us() >= deadline_us)
@@ -101,7 +101,7 @@ void world_linger(world *w, int ms) {
 }
 
 static bool is_back(world *w, void *arg) {
-    return crew_is_back(w, *(const unsigned *)arg);
+    return workers_are_back(w, *(const unsigned *)arg);
 }
 
 bool world_until_back(world *w, unsigned set, int limit_ms) {
@@ -158,12 +158,12 @@ void world_begin(world *w, const char *const *extra) {
     open_recorder(w);
     w->working = true;
     w->injection = NULL;
-    crew_open(w);
+    workers_open(w);
 }
 
 static bool is_gone(world *w, void *arg) {
     (void)arg;
-    return crew_is_gone(w);
+    return workers_are_gone(w);
 }
 
 static bool is_seen(world *w, void *arg) {
@@ -217,7 +217,7 @@ static void read_state(world *w) {
 void world_end(world *w, verdict *out) {
     w->working = false;
     for (unsigned i = 0; i < WORKERS; i++)
-        crew_signal(w, i, SIGTERM);
+        workers_signal(w, i, SIGTERM);
     if (!world_until(w, is_gone, NULL, STOP_LIMIT_MS))
         world_problem(w, "a worker does not stop");
     await_recorder(w);
@@ -225,9 +225,9 @@ void world_end(world *w, verdict *out) {
     read_state(w);
     ledger_judge(w->ledger, out);
     if (w->verbose || w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
-        crew_show_logs(w);
+        workers_show_logs(w);
     recorder_close(w->recorder);
-    crew_close(w);
+    workers_close(w);
     ledger_close(w->ledger);
     w->recorder = NULL;
     w->ledger = NULL;

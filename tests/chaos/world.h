@@ -13,7 +13,7 @@
 enum { NODES_MAX = ETCD_CLUSTER_NODES, ALL_WORKERS = (1 << WORKERS) - 1, EXTRA_MAX = 8 };
 
 /* A worker, over all of its runs. */
-typedef struct crewman {
+typedef struct worker_process {
     fault_proxy *proxies[NODES_MAX];
     control *control;
     pid_t pid;   /* 0: none */
@@ -35,7 +35,7 @@ typedef struct crewman {
     int64_t back_us;      /*   when the first group that was made after that was committed; 0 until then */
     int64_t gap_from_us;  /* 0, or since then: */
     int64_t gap_us;       /*   the longest time without a commit that ended with one */
-} crewman;
+} worker_process;
 
 typedef struct world {
     int nodes;
@@ -53,7 +53,7 @@ typedef struct world {
     unsigned round;
     char prefix[64];
     const char *extra[EXTRA_MAX]; /* options of the workers, NAME=VALUE, ended by NULL */
-    crewman crew[WORKERS];
+    worker_process workers[WORKERS];
     bool working;                /* workers that end are started again */
     struct injection *injection; /* the newest; NULL before the first */
     ledger *ledger;
@@ -93,21 +93,21 @@ void world_problem(world *w, const char *format, ...) __attribute__((format(prin
 uint64_t world_roll(world *w, uint64_t sides);
 int world_between(world *w, int low, int high); /* both may come */
 
-/* Whether all workers of the set have committed a group that was made after `since_us`; crew_await says since when. */
-void crew_await(world *w, unsigned set, int64_t since_us);
-bool crew_is_back(const world *w, unsigned set);
+/* Whether all workers of the set have committed a group that was made after `since_us`; workers_await says since when. */
+void workers_await(world *w, unsigned set, int64_t since_us);
+bool workers_are_back(const world *w, unsigned set);
 bool world_until_back(world *w, unsigned set, int limit_ms);
 
 /* Measures the longest standstill of each from now on. */
-void crew_measure_gaps(world *w);
+void workers_measure_gaps(world *w);
 
-/* ---- for world.c and crew.c ---- */
+/* ---- for world.c and workers.c ---- */
 
-void crew_open(world *w);
-void crew_close(world *w);
-void crew_pump(world *w);
-void crew_signal(world *w, unsigned worker, int signal);
-bool crew_is_gone(const world *w); /* no process is left */
-void crew_show_logs(const world *w);
+void workers_open(world *w);
+void workers_close(world *w);
+void workers_pump(world *w);
+void workers_signal(world *w, unsigned worker, int signal);
+bool workers_are_gone(const world *w); /* no process is left */
+void workers_show_logs(const world *w);
 
 #endif

@@ -96,10 +96,10 @@ static void sample(usage *u) {
 
 /* ---- workers ---- */
 
-typedef struct crewman {
+typedef struct worker_state {
     int64_t left; /* ticks; negative: no end */
     ew_worker *worker;
-} crewman;
+} worker_state;
 
 static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -116,7 +116,7 @@ static void done(void *arg, int status, int64_t revision) {
 }
 
 static int tick(void *self, ew_tick *t) {
-    crewman *c = self;
+    worker_state *c = self;
     if (c->left == 0)
         return EW_FINISHED;
     c->left -= c->left > 0;
@@ -140,7 +140,7 @@ static void set(ew_options *o, const char *name, const char *value) {
     must(ew_options_set(o, name, value, &err), &err, name);
 }
 
-static void begin(crewman *c, const etcd_server *etcd, const char *endpoint, const char *name) {
+static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint, const char *name) {
     ew_error err = {0};
     ew_options *o = etcd_server_options(etcd);
     if (endpoint != NULL)
@@ -161,7 +161,7 @@ typedef struct soak {
     etcd_server *etcd;
     ew_client *hand;
     fault_proxy *proxies[STEADY];
-    crewman steady[STEADY];
+    worker_state steady[STEADY];
     unsigned beat;
     uint64_t short_lives, cuts, compactions;
     int64_t next_cut_ms, mend_ms, next_compaction_ms;
@@ -189,7 +189,7 @@ static void change_something(soak *s) {
 static void live_shortly(soak *s) {
     char name[32];
     ew_error err = {0};
-    crewman c = {.left = SHORT_TICKS};
+    worker_state c = {.left = SHORT_TICKS};
     snprintf(name, sizeof name, "short-%llu", (unsigned long long)s->short_lives++);
     begin(&c, s->etcd, NULL, name);
     must(ew_worker_join(c.worker, &err), &err, name);
@@ -225,7 +225,7 @@ static void open_all(soak *s) {
         char name[16];
         snprintf(name, sizeof name, "steady-%d", i);
         s->proxies[i] = fault_proxy_open(s->etcd->address);
-        s->steady[i] = (crewman){.left = -1};
+        s->steady[i] = (worker_state){.left = -1};
         begin(&s->steady[i], s->etcd, fault_proxy_endpoint(s->proxies[i]), name);
     }
     s->began_ms = now_ms();

@@ -26,7 +26,7 @@ static char *word(const char *name, const char *value) {
     return out;
 }
 
-static char *endpoints_of(const world *w, const crewman *c) {
+static char *endpoints_of(const world *w, const worker_process *c) {
     char list[128] = "";
     for (int i = 0; i < w->nodes; i++) {
         size_t used = strlen(list);
@@ -45,7 +45,7 @@ static char *self_path(void) {
 }
 
 static void launch(world *w, unsigned number) {
-    crewman *c = &w->crew[number];
+    worker_process *c = &w->workers[number];
     char worker[16], run[16], path[256], id[48];
     c->id.run++;
     snprintf(worker, sizeof worker, "%u", number);
@@ -76,10 +76,10 @@ static void launch(world *w, unsigned number) {
         free(argv[i]);
 }
 
-void crew_open(world *w) {
+void workers_open(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
-        *c = (crewman){.id = {.worker = i}, .control = control_open(w->directory, i), .journal = -1};
+        worker_process *c = &w->workers[i];
+        *c = (worker_process){.id = {.worker = i}, .control = control_open(w->directory, i), .journal = -1};
         memset(c->control, 0, sizeof *c->control);
         for (int n = 0; n < w->nodes; n++)
             c->proxies[n] = fault_proxy_open(w->node[n]->endpoint);
@@ -87,9 +87,9 @@ void crew_open(world *w) {
     }
 }
 
-void crew_close(world *w) {
+void workers_close(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
+        worker_process *c = &w->workers[i];
         if (c->pid > 0)
             process_end(c->pid, SIGKILL);
         for (int n = 0; n < w->nodes; n++)
@@ -97,25 +97,25 @@ void crew_close(world *w) {
         control_close(c->control);
         if (c->journal >= 0)
             close(c->journal);
-        *c = (crewman){.journal = -1};
+        *c = (worker_process){.journal = -1};
     }
 }
 
-void crew_signal(world *w, unsigned worker, int signal) {
-    crewman *c = &w->crew[worker];
+void workers_signal(world *w, unsigned worker, int signal) {
+    worker_process *c = &w->workers[worker];
     c->killed = c->killed || signal == SIGKILL;
     if (c->pid > 0)
         kill(c->pid, signal);
 }
 
-bool crew_is_gone(const world *w) {
+bool workers_are_gone(const world *w) {
     for (unsigned i = 0; i < WORKERS; i++)
-        if (w->crew[i].pid > 0)
+        if (w->workers[i].pid > 0)
             return false;
     return true;
 }
 
-void crew_show_logs(const world *w) {
+void workers_show_logs(const world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
         char path[256], text[8192];
         log_path(w, i, path, sizeof path);
@@ -126,7 +126,7 @@ void crew_show_logs(const world *w) {
 
 /* ---- journals ---- */
 
-static void committed(world *w, crewman *c, const record *r) {
+static void committed(world *w, worker_process *c, const record *r) {
     int64_t made_us = ledger_made_us(w->ledger, r->id);
     c->committed++;
     if (c->await_us != 0 && c->back_us == 0 && made_us >= c->await_us)
@@ -139,7 +139,7 @@ static void committed(world *w, crewman *c, const record *r) {
     c->last_done_us = r->now_us;
 }
 
-static void read_journal(world *w, crewman *c) {
+static void read_journal(world *w, worker_process *c) {
     record r;
     while (c->journal >= 0 && journal_read(c->journal, &c->offset, &r)) {
         ledger_record(w->ledger, &r);
@@ -163,7 +163,7 @@ static void read_journal(world *w, crewman *c) {
     }
 }
 
-static void reap(world *w, crewman *c) {
+static void reap(world *w, worker_process *c) {
     int status;
     if (c->pid <= 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
@@ -182,9 +182,9 @@ static void reap(world *w, crewman *c) {
     c->again_us = journal_now_us() + AGAIN_US;
 }
 
-void crew_pump(world *w) {
+void workers_pump(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
+        worker_process *c = &w->workers[i];
         read_journal(w, c);
         reap(w, c);
         if (c->pid == 0 && w->working && journal_now_us() >= c->again_us)
@@ -194,26 +194,26 @@ void crew_pump(world *w) {
 
 /* ---- how they are ---- */
 
-void crew_await(world *w, unsigned set, int64_t since_us) {
+void workers_await(world *w, unsigned set, int64_t since_us) {
     for (unsigned i = 0; i < WORKERS; i++) {
         if ((set & 1u << i) != 0) {
-            w->crew[i].await_us = since_us;
-            w->crew[i].back_us = 0;
+            w->workers[i].await_us = since_us;
+            w->workers[i].back_us = 0;
         }
     }
 }
 
-bool crew_is_back(const world *w, unsigned set) {
+bool workers_are_back(const world *w, unsigned set) {
     for (unsigned i = 0; i < WORKERS; i++)
-        if ((set & 1u << i) != 0 && w->crew[i].back_us == 0)
+        if ((set & 1u << i) != 0 && w->workers[i].back_us == 0)
             return false;
     return true;
 }
 
-void crew_measure_gaps(world *w) {
+void workers_measure_gaps(world *w) {
     int64_t now_us = journal_now_us();
     for (unsigned i = 0; i < WORKERS; i++) {
-        w->crew[i].gap_from_us = now_us;
-        w->crew[i].gap_us = 0;
+        w->workers[i].gap_from_us = now_us;
+        w->workers[i].gap_us = 0;
     }
 }
