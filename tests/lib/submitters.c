@@ -21,26 +21,26 @@ enum {
 };
 
 /* Which compare it has. */
-typedef enum deed_kind {
-    DEED_PLAIN,
-    DEED_ABSENT,  /* its own key is absent: a copy that is evaluated after the first was committed finds that it is not
+typedef enum operation_kind {
+    OPERATION_PLAIN,
+    OPERATION_ABSENT, /* its own key is absent: a copy that is evaluated after the first was committed finds that it is not
                    */
-    DEED_REFUSED, /* a key that nobody puts has a value */
-    DEED_KINDS,
-} deed_kind;
+    OPERATION_REFUSED, /* a key that nobody puts has a value */
+    OPERATION_KINDS,
+} operation_kind;
 
-typedef struct deed {
-    deed_kind kind;
+typedef struct operation {
+    operation_kind kind;
     int status;
     int64_t revision;
-} deed;
+} operation;
 
 typedef struct requester {
     submitters *all;
     unsigned number;
     pthread_t thread;
     nng_socket req;
-    deed *deeds;
+    operation *operations;
     size_t count, capacity;
     _Atomic uint64_t replies;
 } requester;
@@ -67,16 +67,16 @@ static void key_of(const requester *c, size_t number, char *out, size_t size) {
     snprintf(out, size, "%s/again/%u/%zu", c->all->prefix, c->number, number);
 }
 
-static void *pack(const requester *c, size_t number, deed_kind kind, size_t *len) {
+static void *pack(const requester *c, size_t number, operation_kind kind, size_t *len) {
     char key[128], never[96];
     void *body = NULL;
     key_of(c, number, key, sizeof key);
     snprintf(never, sizeof never, "%s/never", c->all->prefix);
     ew_submit *s = ew_submit_new();
     ew_submit_put(s, ew_str(key), EW_STR("x"));
-    if (kind == DEED_ABSENT)
+    if (kind == OPERATION_ABSENT)
         ew_submit_if_absent(s, ew_str(key));
-    else if (kind == DEED_REFUSED)
+    else if (kind == OPERATION_REFUSED)
         ew_submit_if_value(s, ew_str(never), EW_STR("x"));
     if (ew_submit_pack(s, &body, len) != EW_OK)
         process_die("out of memory");
@@ -94,14 +94,14 @@ static bool ask(requester *c, const void *body, size_t len, ew_submit_reply *out
 }
 
 /* The same submit again, until it is decided. */
-static deed carry_out(requester *c, size_t number, deed_kind kind) {
+static operation carry_out(requester *c, size_t number, operation_kind kind) {
     size_t len;
     void *body = pack(c, number, kind, &len);
-    deed d = {.kind = kind, .status = EW_ERR_TIMEOUT};
+    operation op = {.kind = kind, .status = EW_ERR_TIMEOUT};
     ew_submit_reply reply;
     while (ask(c, body, len, &reply)) {
-        d.status = reply.status;
-        d.revision = reply.revision;
+        op.status = reply.status;
+        op.revision = reply.revision;
         bool undecided = reply.status == EW_ERR_UNKNOWN_OUTCOME || reply.status == EW_ERR_UNAVAILABLE ||
                          reply.status == EW_ERR_BUSY || reply.status == EW_ERR_NO_MEMORY;
         if (!undecided)
@@ -109,26 +109,26 @@ static deed carry_out(requester *c, size_t number, deed_kind kind) {
         nng_msleep(AGAIN_MS);
     }
     free(body);
-    return d;
+    return op;
 }
 
-static void note(requester *c, deed d) {
+static void note(requester *c, operation op) {
     if (c->count == c->capacity) {
         c->capacity = c->capacity ? 2 * c->capacity : 64;
-        c->deeds = realloc(c->deeds, c->capacity * sizeof *c->deeds);
-        if (!c->deeds)
+        c->operations = realloc(c->operations, c->capacity * sizeof *c->operations);
+        if (!c->operations)
             process_die("out of memory");
     }
-    c->deeds[c->count++] = d;
+    c->operations[c->count++] = op;
     c->replies++;
 }
 
 static void *live(void *arg) {
     requester *c = arg;
     while (!c->all->stopping) {
-        deed d = carry_out(c, c->count, (deed_kind)(c->count % DEED_KINDS));
-        note(c, d);
-        if (d.status == EW_ERR_TIMEOUT)
+        operation op = carry_out(c, c->count, (operation_kind)(c->count % OPERATION_KINDS));
+        note(c, op);
+        if (op.status == EW_ERR_TIMEOUT)
             break;
     }
     nng_close(c->req);
@@ -199,7 +199,7 @@ static bool look_up(ew_client *client, const char *key, int64_t *version, int64_
 }
 
 static bool is_true(const requester *c, size_t number, ew_client *client, char *problem, size_t size) {
-    const deed *d = &c->deeds[number];
+    const operation *op = &c->operations[number];
     char key[128];
     int64_t version, revision;
     key_of(c, number, key, sizeof key);
@@ -207,11 +207,11 @@ static bool is_true(const requester *c, size_t number, ew_client *client, char *
         snprintf(problem, size, "%s cannot be read", key);
         return false;
     }
-    bool good = d->kind == DEED_REFUSED ? d->status == EW_ERR_REFUSED && version == 0
-                                        : d->status == EW_OK && version == 1 && revision == d->revision;
+    bool good = op->kind == OPERATION_REFUSED ? op->status == EW_ERR_REFUSED && version == 0
+                                              : op->status == EW_OK && version == 1 && revision == op->revision;
     if (!good)
         snprintf(problem, size, "%s: told %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
-                 ew_errname(d->status), d->revision, version, revision);
+                 ew_errname(op->status), op->revision, version, revision);
     return good;
 }
 
@@ -224,7 +224,7 @@ bool submitters_close(submitters *s, ew_client *client, char *problem, size_t si
         requester *c = &s->clients[i];
         for (size_t n = 0; n < c->count && good; n++)
             good = is_true(c, n, client, problem, size);
-        free(c->deeds);
+        free(c->operations);
     }
     free(s->clients);
     free(s);
