@@ -4,8 +4,8 @@
 #define ALLOC_SCENARIO_H
 
 #include "alloc/failing.h"
+#include "lib/client.h"
 #include "lib/etcd_server.h"
-#include "lib/hand.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -40,12 +40,12 @@ int alloc_failed(int status, const char *what, const ew_error *why);
 extern ew_error err; /* of the last call; the main thread's */
 
 /* What the hand in etcd does does not fail. */
-#define BY_HAND(call)                                                                                                  \
+#define WITHOUT_FAILURE(call)                                                                                          \
     __extension__({                                                                                                    \
         failing_spare(true);                                                                                           \
-        __auto_type by_hand_ = (call);                                                                                 \
+        __auto_type result_ = (call);                                                                                  \
         failing_spare(false);                                                                                          \
-        by_hand_;                                                                                                      \
+        result_;                                                                                                       \
     })
 
 /* Calls, and calls again if that failed, which must do: one allocation fails, not two. */

@@ -32,7 +32,7 @@ static int read_message(peer *p) {
         }
         mailbox_wait(p->mb, deadline_ms, false);
     }
-    Msg__Message *m = BY_HAND(msg__message__unpack(NULL, raw.body.len, raw.body.data));
+    Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
     p->down = m->down != NULL;
     if (m->down != NULL)
         status = m->down->status;
@@ -64,7 +64,7 @@ static void ask_put(peer *p) {
     Msg__Unit unit = MSG__UNIT__INIT, *units = &unit;
     Msg__Patches patches = MSG__PATCHES__INIT;
     Msg__Message m = MSG__MESSAGE__INIT;
-    unit.txn = (ProtobufCBinaryData){hand_pack_put(bytes, sizeof bytes, KEY, EW_STR("1"), 0), bytes};
+    unit.txn = (ProtobufCBinaryData){client_pack_put(bytes, sizeof bytes, KEY, EW_STR("1"), 0), bytes};
     unit.groups = unit.compares = unit.ops = 1;
     patches.batch = patches.n_units = 1;
     patches.units = &units;
@@ -109,9 +109,9 @@ static int live(ew_client *client, const ew_options *o, start_fn start, void (*a
 static void live_well(ew_client *client, start_fn start, void (*ask)(peer *)) {
     ew_options *o = alloc_options();
     TRY(ew_options_set(o, "prefix", "/alone", &err));
-    BY_HAND(hand_delete(KEY));
+    WITHOUT_FAILURE(client_delete(KEY));
     if (live(client, o, start, ask) != EW_OK) {
-        BY_HAND(hand_delete(KEY));
+        WITHOUT_FAILURE(client_delete(KEY));
         if (live(client, o, start, ask) != EW_OK)
             alloc_problem("a second actor fails: %s", err.detail);
     }
@@ -122,7 +122,7 @@ void alloc_run_actors(void) {
     ew_client *client = alloc_client(alloc_options());
     live_well(client, ew_watcher_start, ask_nothing);
     live_well(client, ew_committer_start, ask_put);
-    if (!BY_HAND(hand_get(KEY)).present)
+    if (!WITHOUT_FAILURE(client_get(KEY)).present)
         alloc_problem("the committer's put is not there");
     ew_client_close(client);
 }

@@ -17,9 +17,9 @@ ew_client *alloc_client(ew_options *o) {
 /* A write, whose answer must tell what became of it. */
 #define WRITE(key, call)                                                                                               \
     do {                                                                                                               \
-        int64_t before_ = BY_HAND(hand_get(key)).mod_revision;                                                         \
+        int64_t before_ = WITHOUT_FAILURE(client_get(key)).mod_revision;                                               \
         int status_ = alloc_failed((call), #call, &err);                                                               \
-        bool done_ = BY_HAND(hand_get(key)).mod_revision != before_;                                                   \
+        bool done_ = WITHOUT_FAILURE(client_get(key)).mod_revision != before_;                                         \
         if (status_ == EW_OK ? !done_ : done_ && status_ != EW_ERR_UNKNOWN_OUTCOME)                                    \
             alloc_problem("%s: %s, but it was %s", #call, ew_errname(status_), done_ ? "done" : "not done");           \
         if (status_ != EW_OK && (call) != EW_OK)                                                                       \
@@ -126,7 +126,7 @@ static void cluster(ew_client *c) {
     if (members == NULL || ew_members_at(members, 0) == NULL)
         alloc_problem("a cluster has no members");
     ew_members_free(members);
-    int64_t revision = BY_HAND(hand_revision());
+    int64_t revision = WITHOUT_FAILURE(client_revision());
     TRY(compact(c, revision - 5));
 }
 
@@ -135,14 +135,14 @@ static void watch(ew_client *c) {
     enum { CHANGES = 5 };
     char value[16];
     ew_watch *w = NULL;
-    int64_t start = BY_HAND(hand_revision()) + 1;
+    int64_t start = WITHOUT_FAILURE(client_revision()) + 1;
     TRY(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/watch/")),
                       &EW_WATCH_OPTIONS(.start_revision = start, .previous = true), &err));
     for (int seen = 0, given = 0; seen < CHANGES && w != NULL;) {
         ew_watch_batch batch = {0};
         if (given == seen) {
             snprintf(value, sizeof value, "%d", given++);
-            BY_HAND(hand_put("/watch/a", value));
+            WITHOUT_FAILURE(client_put("/watch/a", value));
         }
         int status = ew_watch_next(w, WAIT_MS, &batch, &err);
         if (status != EW_OK) {
@@ -206,7 +206,7 @@ static void elect(ew_client *c, ew_session *session) {
         alloc_problem("leadership is lost: %s: %s", ew_errname(status), err.detail);
     TRY(ew_election_resign(e, &err));
     ew_election_close(e);
-    if (BY_HAND(hand_count("/elect/")) != 0)
+    if (WITHOUT_FAILURE(client_count("/elect/")) != 0)
         alloc_problem("who resigned leads");
 }
 

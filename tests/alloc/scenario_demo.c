@@ -61,7 +61,7 @@ static int play(const ew_options *o) {
         return status;
     status = show(o, &c);
     chosen_fini(&c);
-    if (status == EW_OK && !BY_HAND(hand_get("/demo/plugin")).present)
+    if (status == EW_OK && !WITHOUT_FAILURE(client_get("/demo/plugin")).present)
         alloc_problem("the plugin's put is not there");
     return status;
 }
@@ -73,7 +73,7 @@ void alloc_run_demo(void) {
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         TRY(ew_options_set(o, options[i][0], options[i][1], &err));
     setenv("TERM", "xterm", 1);
-    BY_HAND(hand_delete("/demo/plugin"));
+    WITHOUT_FAILURE(client_delete("/demo/plugin"));
     TRY(play(o));
     ew_options_free(o);
 }

@@ -51,7 +51,7 @@ void alloc_open_pages(void) {
     memset(value, 'x', sizeof value);
     for (int i = 0; i < PAGES_KEYS; i++) {
         snprintf(key, sizeof key, "/pages/%04d", i);
-        hand_put_slice(ew_str(key), (ew_slice){value, sizeof value}, 0);
+        client_put_slice(ew_str(key), (ew_slice){value, sizeof value}, 0);
     }
 }
 

@@ -41,7 +41,7 @@ static int read_all(mailbox *mb) {
             mailbox_wait(mb, deadline_ms, false);
             continue;
         }
-        Msg__Message *m = BY_HAND(msg__message__unpack(NULL, raw.body.len, raw.body.data));
+        Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
         if (m->progress != NULL && m->progress->revision <= newest)
             alloc_problem("message %lld came after %lld", (long long)m->progress->revision, (long long)newest);
         newest = m->progress != NULL ? m->progress->revision : newest;

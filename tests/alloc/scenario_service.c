@@ -38,11 +38,11 @@ void alloc_open_service(void) {
     if (quiet_out == NULL || fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
         process_die("%s cannot be written", config_path);
     close(fd);
-    hand_put("/service/members/a", "{\"capacity\":1}");
-    hand_put("/service/members/b", "");
-    hand_put("/service/tasks/1", "{\"weight\":2}");
-    hand_put("/service/tasks/2", "");
-    hand_put("/service/tasks/3", "{}");
+    client_put("/service/members/a", "{\"capacity\":1}");
+    client_put("/service/members/b", "");
+    client_put("/service/tasks/1", "{\"weight\":2}");
+    client_put("/service/tasks/2", "");
+    client_put("/service/tasks/3", "{}");
 }
 
 void alloc_close_service(void) {
@@ -273,17 +273,17 @@ static int serve(const settings *s, int port) {
 static int run_it(void) {
     settings s;
     int port = etcd_free_port();
-    BY_HAND(hand_delete_prefix("/service/assignments/"));
-    BY_HAND(hand_put("/service/assignments/1", "{\"member\":\"gone\"}"));
-    if (BY_HAND(load(&s, port)) != EXIT_DONE)
+    WITHOUT_FAILURE(client_delete_prefix("/service/assignments/"));
+    WITHOUT_FAILURE(client_put("/service/assignments/1", "{\"member\":\"gone\"}"));
+    if (WITHOUT_FAILURE(load(&s, port)) != EXIT_DONE)
         process_die("the service's options are wrong");
     int code = serve(&s, port);
     settings_fini(&s);
     if (code != EXIT_DONE && code != EXIT_FAILED && code != EXIT_SYSTEM && code != EXIT_TEMPORARY)
         alloc_problem("the service ends with %d", code);
-    if (code == EXIT_DONE && BY_HAND(hand_count("/service/assignments/")) != TASKS)
+    if (code == EXIT_DONE && WITHOUT_FAILURE(client_count("/service/assignments/")) != TASKS)
         alloc_problem("a task has nobody");
-    if (BY_HAND(hand_count("/seat/")) != 0)
+    if (WITHOUT_FAILURE(client_count("/seat/")) != 0)
         alloc_problem("who is gone leads");
     return status_of(code);
 }

@@ -190,8 +190,8 @@ static void put_fragments(void) {
     static char large[700000];
     failing_spare(true);
     for (int i = 0; i < 4; i++)
-        hand_put_slice(EW_STR("/work/page/3"), (ew_slice){large, sizeof large}, 0);
-    hand_put("/work/page/3", "changed");
+        client_put_slice(EW_STR("/work/page/3"), (ew_slice){large, sizeof large}, 0);
+    client_put("/work/page/3", "changed");
     failing_spare(false);
 }
 
@@ -206,8 +206,8 @@ static void trouble(fault_proxy *proxy, unsigned beat) {
         fault_proxy_tear(proxy, step % 2 == 0 ? FAULT_PROXY_DOWN : FAULT_PROXY_UP);
     } else if (step == CUT) {
         fault_proxy_cut(proxy);
-        BY_HAND(hand_put("/work/page/1", "changed"));
-        hand_compact(BY_HAND(hand_put("/work/page/2", "changed")));
+        WITHOUT_FAILURE(client_put("/work/page/1", "changed"));
+        client_compact(WITHOUT_FAILURE(client_put("/work/page/2", "changed")));
     } else if (step == CUT_AGAIN) {
         fault_proxy_cut(proxy);
         put_fragments();
@@ -223,7 +223,7 @@ static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
         if (proxy != NULL)
             trouble(proxy, n);
         if (n % 3 == 0)
-            BY_HAND(hand_put(CONTENDED, "5"));
+            WITHOUT_FAILURE(client_put(CONTENDED, "5"));
         if (submits && n % SUBMIT_EVERY == 1)
             submit(c);
         if (n == GIVE_UP_MS / BEAT_MS)
@@ -282,7 +282,7 @@ static void check_account(const account *a, int64_t written, const char *what) {
 
 static int64_t number_at(const char *key) {
     int64_t n = 0;
-    hand_kv kv = BY_HAND(hand_get(key));
+    client_kv kv = WITHOUT_FAILURE(client_get(key));
     return kv.present && ew_slice_int(ew_str(kv.value), &n) ? n : 0;
 }
 
@@ -290,8 +290,8 @@ static int64_t number_at(const char *key) {
 static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fault_proxy *proxy) {
     worker_state c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
-    int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
-    BY_HAND(hand_delete(CONTENDED));
+    int64_t total = number_at(TOTAL), version = WITHOUT_FAILURE(client_get(SUBMITTED)).version;
+    WITHOUT_FAILURE(client_delete(CONTENDED));
     int status = alloc_failed(start(&c, b, o), "start", &c.err);
     if (status != EW_OK)
         return status;
@@ -301,7 +301,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fau
     pthread_join(joiner, NULL);
     ew_worker_destroy(c.worker);
     check_account(&c.made, number_at(TOTAL) - total, "groups");
-    check_account(&c.submitted, BY_HAND(hand_get(SUBMITTED)).version - version, "submits");
+    check_account(&c.submitted, WITHOUT_FAILURE(client_get(SUBMITTED)).version - version, "submits");
     return alloc_failed(c.status, "run", &c.err);
 }
 

@@ -36,15 +36,15 @@ void alloc_open(void) {
     server = etcd_server_start(NULL);
     open_encrypted();
     open_asking();
-    hand_open(server->endpoint);
+    client_open(server->endpoint);
     for (int i = 0; i < ALLOC_SCAN_KEYS; i++) {
         snprintf(key, sizeof key, "/scan/%02d", i);
-        hand_put(key, "value");
+        client_put(key, "value");
     }
     memset(page, 'x', sizeof page); /* what a tick need not read */
     for (int i = 0; i < 4; i++) {
         snprintf(key, sizeof key, "/work/page/%d", i);
-        hand_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
+        client_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
     }
     alloc_open_pages();
     alloc_open_service();
@@ -52,7 +52,7 @@ void alloc_open(void) {
 
 void alloc_close(void) {
     alloc_close_service();
-    hand_close();
+    client_close();
     etcd_server_free(server);
     etcd_server_free(encrypted);
     etcd_server_free(asking);

@@ -48,7 +48,7 @@ static void start_all(world *w) {
 
 /* ---- the old revision is passed before a worker is back, or not ---- */
 
-static void pass_by_hand(world *w, int64_t revision) {
+static void pass_with_own_client(world *w, int64_t revision) {
     char key[96];
     snprintf(key, sizeof key, "%s/other", w->prefix);
     while (world_revision(w) <= revision && w->problem[0] == '\0')
@@ -104,7 +104,7 @@ static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_
     world_rewrite(w, kept, away_us);
     unsigned how = may_pass ? i->times % 3 : 2;
     if (how == 0)
-        pass_by_hand(w, revision);
+        pass_with_own_client(w, revision);
     else if (how == 1)
         pass_by_worker(i, revision);
     fault_mend_proxies(w);

@@ -89,7 +89,7 @@ static void test_counter(void **state) {
         await_end(&shows[i]);
         assert_non_null(strstr(shows[i].text, " at revision "));
     }
-    assert_string_equal(hand_get("/counter/value").value, "900");
+    assert_string_equal(client_get("/counter/value").value, "900");
 }
 
 static void test_leader_view(void **state) {
@@ -97,12 +97,12 @@ static void test_leader_view(void **state) {
     show s;
     start(&s, "leader_view", "election", env_endpoint(), "4");
     await_text(&s, "nobody leads");
-    hand_put("/election/1", "alice");
+    client_put("/election/1", "alice");
     await_text(&s, "alice leads");
-    hand_put("/election/2", "bob");
-    hand_delete("/election/1");
+    client_put("/election/2", "bob");
+    client_delete("/election/1");
     await_text(&s, "bob leads");
-    hand_delete("/election/2");
+    client_delete("/election/2");
     await_end(&s);
     assert_non_null(strstr(strstr(s.text, "bob leads"), "nobody leads"));
 }
@@ -130,7 +130,7 @@ static void test_simulate_tickets(void **state) {
 }
 
 static bool is_there(void *arg) {
-    return hand_get(arg).present;
+    return client_get(arg).present;
 }
 
 static void test_nng_app(void **state) {
@@ -143,8 +143,8 @@ static void test_nng_app(void **state) {
     if (code != 0)
         fail_msg("%d: %s", code, out);
     assert_non_null(strstr(out, "order 5: "));
-    assert_int_equal(hand_count("/shop/orders/") + hand_count("/shop/bills/"), 5);
-    assert_true(hand_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
+    assert_int_equal(client_count("/shop/orders/") + client_count("/shop/bills/"), 5);
+    assert_true(client_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
 }
 
 /* Worker and orders in two processes, over socket files. */
@@ -152,7 +152,7 @@ static void test_nng_app_over_ipc(void **state) {
     (void)state;
     show server;
     char out[8192], directory[] = "/tmp/etcdworker-shop-XXXXXX", submit[64], key[32];
-    hand_delete_prefix("/shop/");
+    client_delete_prefix("/shop/");
     assert_non_null(mkdtemp(directory));
     start(&server, "nng_app", "serve", directory, env_endpoint());
     await_text(&server, "serving");
@@ -183,15 +183,15 @@ static void test_client(void **state) {
     show s;
     start(&s, "client", env_endpoint(), NULL, NULL);
     await_text(&s, "watching");
-    hand_put("/example/x", "1");
-    hand_put("/example/stop", "now");
+    client_put("/example/x", "1");
+    client_put("/example/stop", "now");
     await_end(&s);
     assert_non_null(strstr(s.text, "claimed at revision"));
     assert_non_null(strstr(s.text, "/example/x"));
     assert_non_null(strstr(s.text, "/example/stop"));
     start(&s, "client", env_endpoint(), NULL, NULL); /* again: now the key is taken */
     await_text(&s, "watching");
-    hand_put("/example/stop", "now");
+    client_put("/example/stop", "now");
     await_end(&s);
     assert_non_null(strstr(s.text, "taken"));
 }
@@ -205,14 +205,14 @@ static void test_claim(void **state) {
     char key[64];
     for (int i = 0; i < JOBS; i++) {
         snprintf(key, sizeof key, "/claims/jobs/%c", 'z' - i);
-        hand_put(key, "");
+        client_put(key, "");
     }
     start(&shows[0], "claim", env_endpoint(), "nobody", NULL);
     await_end(&shows[0]);
     assert_non_null(strstr(shows[0].text, "the reactor failed: there is no member /claims/crew/nobody"));
-    hand_put("/claims/crew/alice", "");
-    hand_put("/claims/crew/bob", "");
-    hand_put("/claims/crew/carol", "");
+    client_put("/claims/crew/alice", "");
+    client_put("/claims/crew/bob", "");
+    client_put("/claims/crew/carol", "");
     for (int i = 0; i < AT_ONCE; i++)
         start(&shows[i], "claim", env_endpoint(), members[i], NULL);
     int took = 0;
@@ -222,11 +222,11 @@ static void test_claim(void **state) {
             took++;
     }
     assert_int_equal(took, JOBS);
-    assert_int_equal(hand_count("/claims/taken/"), JOBS);
+    assert_int_equal(client_count("/claims/taken/"), JOBS);
     int64_t last = 0;
     for (int i = 0; i < JOBS; i++) { /* in the order in which the jobs were created */
         snprintf(key, sizeof key, "/claims/taken/%c", 'z' - i);
-        hand_kv kv = hand_get(key);
+        client_kv kv = client_get(key);
         assert_true(kv.create_revision > last && kv.version == 1);
         last = kv.create_revision;
     }

@@ -122,10 +122,10 @@ static void *work(void *arg) {
 }
 
 static void open_bank(teller *tellers, int64_t length_ms) {
-    hand_delete_prefix("/bank/");
+    client_delete_prefix("/bank/");
     for (unsigned i = 0; i < WORKERS; i++) {
         tellers[i] = (teller){.number = i,
-                              .client = hand_client(),
+                              .client = client_handle(),
                               .until_ms = env_now_ms() + length_ms,
                               .random = 88172645463325252u + i};
         snprintf(tellers[i].count_key, sizeof tellers[i].count_key, "/bank/count/%u", i);
@@ -143,7 +143,7 @@ static void close_bank(teller *tellers) {
         if (b->problem[0] != '\0')
             fail_msg("teller %u: %s", i, b->problem);
         int64_t count = 0;
-        hand_kv kv = hand_get(b->count_key);
+        client_kv kv = client_get(b->count_key);
         assert_true(!kv.present || ew_slice_int(ew_str(kv.value), &count));
         if ((uint64_t)count < b->committed || (uint64_t)count > b->committed + b->unknown)
             fail_msg("teller %u: %lld transfers in etcd, %llu told as committed, %llu as unknown", i, (long long)count,
@@ -157,7 +157,7 @@ static void close_bank(teller *tellers) {
     for (unsigned i = 0; i < ACCOUNTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/bank/account/%02u", i);
-        hand_kv kv = hand_get(key);
+        client_kv kv = client_get(key);
         assert_true(!kv.present || ew_slice_int(ew_str(kv.value), &balance));
         sum += kv.present ? balance : 0;
     }

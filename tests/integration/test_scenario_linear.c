@@ -29,7 +29,7 @@ static int read_value(worker_fixture *f, ew_tick *t) {
 static void put_number(int64_t number) {
     char text[32];
     snprintf(text, sizeof text, "%lld", (long long)number);
-    hand_put("/linear/key", text);
+    client_put("/linear/key", text);
 }
 
 static void test_every_value_is_seen_once_and_in_order(void **state) {

@@ -33,8 +33,8 @@ static void test_finished(void **state) {
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_OK);
     assert_int_equal(f.ticks, 1);
-    assert_string_equal(hand_get("/finished/a").value, "1");
-    assert_string_equal(hand_get("/finished/b").value, "2");
+    assert_string_equal(client_get("/finished/a").value, "1");
+    assert_string_equal(client_get("/finished/b").value, "2");
     assert_int_equal(worker_fixture_close(&f), EW_OK);
 }
 
@@ -48,18 +48,18 @@ static int finish_when_released(worker_fixture *f, ew_tick *t) {
 static void test_finished_with_a_conflict(void **state) {
     (void)state;
     worker_fixture f;
-    hand_delete_prefix("/finished/");
+    client_delete_prefix("/finished/");
     worker_fixture_open(&f, "/finished");
     f.every = finish_when_released;
     worker_fixture_start(&f);
     worker_fixture_await_held(&f);
-    hand_put("/finished/a", "0");
+    client_put("/finished/a", "0");
     worker_fixture_release(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_OK);
     assert_int_equal(f.ticks, 1);
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);
-    assert_string_equal(hand_get("/finished/a").value, "01");
-    assert_string_equal(hand_get("/finished/b").value, "2");
+    assert_string_equal(client_get("/finished/a").value, "01");
+    assert_string_equal(client_get("/finished/b").value, "2");
     assert_int_equal(worker_fixture_close(&f), EW_OK);
 }
 
@@ -84,16 +84,16 @@ static int cover_within_a_group(worker_fixture *f, ew_tick *t) {
 static void test_cover_within_a_group(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/cover/b", "old");
-    hand_put("/cover/d", "old");
+    client_put("/cover/b", "old");
+    client_put("/cover/d", "old");
     worker_fixture_open(&f, "/cover");
     worker_fixture_start(&f);
     worker_fixture_do(&f, cover_within_a_group);
-    hand_kv a = hand_get("/cover/a"), d = hand_get("/cover/d");
+    client_kv a = client_get("/cover/a"), d = client_get("/cover/d");
     assert_string_equal(a.value, "yz");
     assert_int_equal(a.version, 1); /* written once */
-    assert_false(hand_get("/cover/b").present);
-    assert_false(hand_get("/cover/c").present);
+    assert_false(client_get("/cover/b").present);
+    assert_false(client_get("/cover/c").present);
     assert_string_equal(d.value, "back");
     assert_int_equal(d.version, 2); /* changed in place, never deleted */
     assert_int_equal(a.mod_revision, d.mod_revision);
@@ -119,8 +119,8 @@ static void test_cover_across_groups(void **state) {
     worker_fixture_open(&f, "/cover");
     worker_fixture_start(&f);
     worker_fixture_do(&f, cover_across_groups);
-    assert_string_equal(hand_get("/cover/order").value, "0123456789");
-    assert_string_equal(hand_get("/cover/last").value, "9");
+    assert_string_equal(client_get("/cover/order").value, "0123456789");
+    assert_string_equal(client_get("/cover/last").value, "9");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -133,11 +133,11 @@ static void test_cover_across_groups_with_a_conflict(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, cover_across_groups);
     worker_fixture_await_held(&f);
-    hand_put("/cover/order", "foreign ");
+    client_put("/cover/order", "foreign ");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
-    assert_string_equal(hand_get("/cover/order").value, "foreign 0123456789");
-    assert_string_equal(hand_get("/cover/last").value, "9");
+    assert_string_equal(client_get("/cover/order").value, "foreign 0123456789");
+    assert_string_equal(client_get("/cover/last").value, "9");
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
@@ -169,7 +169,7 @@ enum { SOON_MS = 1500 }; /* the original waits for a progress notification, two 
 
 static void check_the_next_tick_comes_soon(const char *delete_counter, bool delete_missing) {
     worker_fixture f;
-    hand_put("/empty/a", "1");
+    client_put("/empty/a", "1");
     worker_fixture_open(&f, "/empty");
     worker_fixture_set(&f, "delete_counter", delete_counter);
     worker_fixture_set(&f, "tick_interval_ms", "20");
@@ -179,7 +179,7 @@ static void check_the_next_tick_comes_soon(const char *delete_counter, bool dele
     worker_fixture_await_held(&f);
     uint64_t txns = worker_fixture_stats(&f).txns;
     for (int i = 0; i < 5; i++)
-        hand_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
+        client_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
     int64_t before_ms = env_now_ms();
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 2);
@@ -189,7 +189,7 @@ static void check_the_next_tick_comes_soon(const char *delete_counter, bool dele
         assert_int_equal(stats.txns, txns);
         assert_int_equal(stats.barrier_revision, -1);
     }
-    assert_false(hand_get("/empty/never").present);
+    assert_false(client_get("/empty/never").present);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -244,8 +244,8 @@ static int write_empty(worker_fixture *f, ew_tick *t) {
 static void test_empty_or_nil(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/nil/empty", "");
-    hand_put("/nil/full", "full");
+    client_put("/nil/empty", "");
+    client_put("/nil/full", "full");
     worker_fixture_open(&f, "/nil");
     f.updates = true;
     worker_fixture_start(&f);
@@ -260,10 +260,10 @@ static void test_empty_or_nil(void **state) {
             found |=
                 strcmp(f.events[j].key, keys[i]) == 0 && f.events[j].kind == EW_EVENT_PUT && f.events[j].value_len == 0;
         assert_true(found);
-        hand_kv kv = hand_get(keys[i]);
+        client_kv kv = client_get(keys[i]);
         assert_true(kv.present && kv.len == 0);
     }
-    hand_delete("/nil/empty");
+    client_delete("/nil/empty");
     worker_fixture_await_events(&f, 7);
     worker_fixture_assert_event(&f, 6, EW_EVENT_DELETE, false, "/nil/empty", "");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -289,7 +289,7 @@ static int create_key(worker_fixture *f, ew_tick *t) {
 
 static void check_modify_after_delete(const char *delete_counter, bool recreate) {
     worker_fixture blocked, other;
-    hand_put("/mad/key", "old");
+    client_put("/mad/key", "old");
     worker_fixture_open(&blocked, "/mad");
     worker_fixture_set(&blocked, "delete_counter", delete_counter);
     worker_fixture_start(&blocked);
@@ -304,11 +304,11 @@ static void check_modify_after_delete(const char *delete_counter, bool recreate)
         worker_fixture_do(&other, create_key);
     worker_fixture_release(&blocked);
     worker_fixture_await_ticks(&blocked, 1);
-    assert_string_equal(hand_get("/mad/key").value, recreate ? "new+" : "+");
+    assert_string_equal(client_get("/mad/key").value, recreate ? "new+" : "+");
     assert_true(worker_fixture_stats(&blocked).groups_refused >= 1);
     assert_int_equal(worker_fixture_close(&other), EW_ERR_CANCELLED);
     assert_int_equal(worker_fixture_close(&blocked), EW_ERR_CANCELLED);
-    hand_delete_prefix("/mad/");
+    client_delete_prefix("/mad/");
 }
 
 /* SEMANTICS 24: a worker is blocked in its tick while another deletes the key, and perhaps makes it again. */
@@ -335,21 +335,21 @@ static void check_made_and_deleted(const char *delete_counter, bool refused) {
     worker_fixture_start(&blocked);
     worker_fixture_open(&other, "/mad");
     worker_fixture_set(&other, "delete_counter", delete_counter);
-    hand_put("/mad/key", "x");
+    client_put("/mad/key", "x");
     worker_fixture_start(&other);
     worker_fixture_await_total(&other, 1);
     worker_fixture_begin(&blocked, expect_absent_and_hold);
     worker_fixture_await_held(&blocked);
-    hand_put("/mad/ghost", "boo");
-    hand_delete("/mad/ghost");
+    client_put("/mad/ghost", "boo");
+    client_delete("/mad/ghost");
     worker_fixture_do(&other, delete_key); /* by a worker, so that the counter moves */
     worker_fixture_release(&blocked);
     worker_fixture_await_ticks(&blocked, 1);
-    assert_string_equal(hand_get("/mad/ghost").value, "+");
+    assert_string_equal(client_get("/mad/ghost").value, "+");
     assert_int_equal(worker_fixture_stats(&blocked).groups_refused >= 1, refused);
     assert_int_equal(worker_fixture_close(&other), EW_ERR_CANCELLED);
     assert_int_equal(worker_fixture_close(&blocked), EW_ERR_CANCELLED);
-    hand_delete_prefix("/mad/");
+    client_delete_prefix("/mad/");
 }
 
 static void test_made_and_deleted_in_between(void **state) {

@@ -104,7 +104,7 @@ static void test_sum(void **state) {
     for (unsigned i = 0; i < KEYS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/sum/%03u", i);
-        hand_put(key, "0,0,0,0,0");
+        client_put(key, "0,0,0,0,0");
     }
     worker_fixture_open(&sixth, "/sum");
     sixth.updates = true;
@@ -129,7 +129,7 @@ static void test_sum(void **state) {
     for (unsigned i = 0; i < KEYS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/sum/%03u", i);
-        assert_string_equal(hand_get(key).value, "1000,1000,1000,1000,1000");
+        assert_string_equal(client_get(key).value, "1000,1000,1000,1000,1000");
     }
 }
 

@@ -24,7 +24,7 @@ typedef struct picture {
 static picture take_picture(int64_t revision) {
     picture p;
     ew_error err = {0};
-    int status = ew_client_get(hand_client(), ew_keys_prefix(EW_STR("/app/")), &EW_GET_OPTIONS(.revision = revision),
+    int status = ew_client_get(client_handle(), ew_keys_prefix(EW_STR("/app/")), &EW_GET_OPTIONS(.revision = revision),
                                &p.result, &err);
     if (status != EW_OK)
         fail_msg("revision %lld: %s", (long long)revision, err.detail);
@@ -67,8 +67,8 @@ static const ew_kv *holder_of(const picture *p, const ew_kv *assignment) {
 
 /* ---- the index ---- */
 
-static bool by_hand(const ew_kv *kv) {
-    return memmem(kv->value.data, kv->value.len, "hand", 4) != NULL;
+static bool is_external(const ew_kv *kv) {
+    return memmem(kv->value.data, kv->value.len, "external", 8) != NULL;
 }
 
 /* The id of an index key's task, and whether the assignment names the member before it. Ids here hold no slash but in
@@ -90,18 +90,18 @@ static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignme
     return same;
 }
 
-/* Each assignment has one index key, of its member, and no other is there; what the hand wrote is not looked at. */
+/* Each assignment has one index key, of its member, and no other is there; what the external writer wrote is not looked at. */
 static bool index_is_complete(const picture *p) {
     size_t assigned = 0, indexed = 0;
     ew_slice id;
     const ew_kv *a;
     for (size_t i = 0; (a = next_of(p, "assignments", &i, &id));)
-        assigned += !by_hand(a);
+        assigned += !is_external(a);
     for (size_t i = 0; next_of(p, "by-member", &i, &id);) {
         bool right = index_is_right(p, id, &a);
-        if (!right && !(a && by_hand(a)))
+        if (!right && !(a && is_external(a)))
             return false;
-        indexed += right && !by_hand(a);
+        indexed += right && !is_external(a);
     }
     return assigned == indexed;
 }
@@ -141,7 +141,7 @@ static char *endpoints(void) {
 static void put(const char *folder, int i, const char *value) {
     char key[100];
     snprintf(key, sizeof key, "/app/%s/%d", folder, i);
-    hand_put(key, value);
+    client_put(key, value);
 }
 
 static void stop_daemon(daemon_process *d) {
@@ -155,7 +155,7 @@ static void stop_daemon(daemon_process *d) {
 
 static void test_tasks_follow_their_members(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--name=one", EVEN));
@@ -163,37 +163,37 @@ static void test_tasks_follow_their_members(void **state) {
     for (int i = 0; i < MEMBERS; i++)
         put("members", i, "{}");
     daemon_until(is_right_and_even, NULL, "the first assignments");
-    hand_delete("/app/members/2");
+    client_delete("/app/members/2");
     daemon_until(is_right_and_even, NULL, "others for the tasks of a member that left");
-    hand_delete("/app/tasks/3");
+    client_delete("/app/tasks/3");
     daemon_until(is_right_and_even, NULL, "the end of an assignment whose task is gone");
-    hand_put("/app/assignments/4", "no JSON at all");
+    client_put("/app/assignments/4", "no JSON at all");
     daemon_until(is_right_and_even, NULL, "an assignment that was overwritten");
     for (int i = 0; i < MEMBERS; i++) {
         char key[100];
         snprintf(key, sizeof key, "/app/members/%d", i);
-        hand_delete(key);
+        client_delete(key);
     }
-    hand_put("/app/members/last", "{\"capacity\":0}");
+    client_put("/app/members/last", "{\"capacity\":0}");
     daemon_until(is_right_and_even, NULL, "everything on the only member, though drained");
     stop_daemon(&d);
 }
 
 static void test_a_value_that_is_no_json(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", "--name=one", EVEN));
     put("members", 1, "{\"capacity\":1}");
-    hand_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
-    hand_put("/app/tasks/bad", "{SECRET");
+    client_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
+    client_put("/app/tasks/bad", "{SECRET");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "{\"weight\":1}");
     daemon_await(&d, "key=/app/tasks/bad problem=\"no JSON, at byte ");
     daemon_await(&d, "key=/app/members/bad problem=\"capacity is not a whole number from 0 to 1000000\"");
     daemon_until(is_right_and_even, NULL, "assignments beside a bad value");
-    hand_put("/app/tasks/bad", "[1]");
+    client_put("/app/tasks/bad", "[1]");
     daemon_await(&d, "key=/app/tasks/bad problem=\"JSON, but not an object\"");
-    hand_put("/app/tasks/bad", "{}");
+    client_put("/app/tasks/bad", "{}");
     daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
     stop_daemon(&d);
     /* Once for each change, and never a value. */
@@ -225,7 +225,7 @@ static void meddle(void) {
         break;
     case 2:
         snprintf(key, sizeof key, "/app/members/%d", member);
-        hand_delete(key);
+        client_delete(key);
         break;
     case 3:
     case 4:
@@ -234,10 +234,10 @@ static void meddle(void) {
         break;
     case 6:
         snprintf(key, sizeof key, "/app/tasks/%d", task);
-        hand_delete(key);
+        client_delete(key);
         break;
     default:
-        put("assignments", task, "{\"member\":\"1\",\"by\":\"hand\"}");
+        put("assignments", task, "{\"member\":\"1\",\"by\":\"external\"}");
     }
 }
 
@@ -247,7 +247,7 @@ static void check_writes(const picture *before, const picture *now, int64_t revi
     ew_slice id;
     const ew_kv *a;
     for (size_t i = 0; (a = next_of(now, "assignments", &i, &id));) {
-        if (a->mod_revision != revision || by_hand(a))
+        if (a->mod_revision != revision || is_external(a))
             continue;
         if (!find(now, "tasks", id) || !holder_of(now, a))
             fail_msg("revision %lld: %.*s = %.*s, without its task or its member", (long long)revision, (int)a->key.len,
@@ -275,19 +275,19 @@ static void check_history(int64_t from, int64_t to) {
 
 static void test_three_daemons_and_churn(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d[3];
     for (int i = 0; i < 3; i++)
         d[i] = daemon_start(
             ARGS(endpoints(), "--prefix=/app", EVEN, i == 2 ? "--isolation=serializable" : "--log-level=info"));
     for (int i = 0; i < 3; i++)
         daemon_await(&d[i], "msg=started");
-    int64_t from = hand_revision();
+    int64_t from = client_revision();
     for (int i = 0; i < CHURN; i++)
         meddle();
     put("members", 1, "{}");
     daemon_until(is_right_and_even, NULL, "a right state after the churn");
-    check_history(from, hand_revision());
+    check_history(from, client_revision());
     /* One more killed without a word: the others go on. */
     daemon_signal(&d[0], SIGKILL);
     daemon_wait(&d[0]);
@@ -324,7 +324,7 @@ static bool is_assigned(void *arg) {
 static void plan_with(const char *task) {
     char key[100];
     snprintf(key, sizeof key, "/app/tasks/%s", task);
-    hand_put(key, "");
+    client_put(key, "");
     daemon_until(is_assigned, (void *)(uintptr_t)task, "an assignment of a new task");
 }
 
@@ -358,18 +358,18 @@ static void assert_not_moved(const picture *before) {
  * one ends. */
 static void test_a_member_that_comes_back(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     for (int i = 0; i < MEMBERS; i++)
         put("members", i, "");
-    hand_put("/app/members/rack/7%", "{}");
+    client_put("/app/members/rack/7%", "{}");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
     daemon_until(all_are_assigned, NULL, "the first assignments");
     picture before = take_picture(0);
     size_t held = assignments_of(&before, "rack/7%");
     assert_true(held > 1);
-    hand_delete("/app/members/rack/7%");
+    client_delete("/app/members/rack/7%");
     plan_with("x");
     assert_not_moved(&before);
     daemon_signal(&d, SIGKILL);
@@ -377,11 +377,11 @@ static void test_a_member_that_comes_back(void **state) {
     d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
     plan_with("y");
     assert_not_moved(&before);
-    hand_put("/app/members/rack/7%", "{}");
+    client_put("/app/members/rack/7%", "{}");
     plan_with("z");
     assert_not_moved(&before);
     stop_daemon(&d);
-    hand_delete("/app/members/rack/7%");
+    client_delete("/app/members/rack/7%");
     d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=1,tolerance=30"));
     daemon_until(all_are_assigned, NULL, "others for the tasks of a member that stays away");
     stop_daemon(&d);
@@ -391,7 +391,7 @@ static void test_a_member_that_comes_back(void **state) {
 /* Keys by member that are missing, wrong or too many are mended, whoever has made them so. */
 static void test_the_index_is_mended(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     put("members", 0, "");
@@ -400,12 +400,12 @@ static void test_the_index_is_mended(void **state) {
     for (int i = 0; i < 20; i++) {
         char key[100];
         snprintf(key, sizeof key, "/app/by-member/wrong%d/12", i);
-        hand_put(key, "");
+        client_put(key, "");
     }
-    hand_put("/app/by-member/0/no such task", "");
+    client_put("/app/by-member/0/no such task", "");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app"));
     daemon_until(all_are_assigned, NULL, "a whole index");
-    hand_delete_prefix("/app/by-member/");
+    client_delete_prefix("/app/by-member/");
     daemon_until(all_are_assigned, NULL, "a whole index again");
     stop_daemon(&d);
 }
@@ -420,7 +420,7 @@ static void test_arguments_that_are_wrong(void **state) {
 /* ---- a plugin ---- */
 
 static bool is_copied(void *arg) {
-    hand_kv kv = hand_get("/app/out/hello");
+    client_kv kv = client_get("/app/out/hello");
     return arg ? kv.present && strcmp(kv.value, arg) == 0 : !kv.present;
 }
 
@@ -430,13 +430,13 @@ static void test_the_example_plugin(void **state) {
     if (snprintf(flag, sizeof flag, "--reactor=%s", daemon_built("plugin_copy.so")) < 0 ||
         access(strchr(flag, '=') + 1, R_OK) != 0)
         skip(); /* built without the examples */
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", flag));
-    hand_put("/app/in/hello", "world");
+    client_put("/app/in/hello", "world");
     daemon_until(is_copied, "world", "a copy");
-    hand_put("/app/in/hello", "etcd");
+    client_put("/app/in/hello", "etcd");
     daemon_until(is_copied, "etcd", "a newer copy");
-    hand_delete("/app/in/hello");
+    client_delete("/app/in/hello");
     daemon_until(is_copied, NULL, "the end of the copy");
     stop_daemon(&d);
 }

@@ -106,7 +106,7 @@ enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
 
 static void start_watcher(peer *p, const char *prefix) {
     ew_options *o = env_options(prefix);
-    assert_int_equal(ew_watcher_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    assert_int_equal(ew_watcher_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
@@ -136,13 +136,13 @@ static void test_only_a_watcher(void **state) {
     (void)state;
     peer p;
     int64_t revision = 0;
-    hand_put("/alone/a", "1");
-    int64_t before = hand_put("/alone/b", "2");
+    client_put("/alone/a", "1");
+    int64_t before = client_put("/alone/b", "2");
     peer_open(&p);
     start_watcher(&p, "/alone");
     assert_int_equal(read_snapshot(&p, &revision), 2);
     assert_true(revision >= before);
-    int64_t put = hand_put("/alone/c", "3");
+    int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *m = peer_receive(&p);
         if (m->events != NULL) {
@@ -159,7 +159,7 @@ static void test_only_a_watcher(void **state) {
     expect_down(&p, MSG__ACTOR__WATCHER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 static void test_a_watcher_drops_what_is_not_for_it(void **state) {
@@ -181,7 +181,7 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     send_raw(p.push, "", 0);
     await_bad(p.actor, NONSENSE + 3);
-    int64_t put = hand_put("/alone/c", "3");
+    int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *got = peer_receive(&p);
         seen = got->events != NULL && got->events->revision == put;
@@ -191,7 +191,7 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
     expect_down(&p, MSG__ACTOR__WATCHER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 /* A receiver that is slow, or not there at all, stops nothing but the watch. */
@@ -199,15 +199,15 @@ static void test_a_watcher_without_a_receiver(void **state) {
     (void)state;
     ew_actor *a;
     ew_options *o = env_options("/alone");
-    hand_put("/alone/a", "1");
+    client_put("/alone/a", "1");
     assert_int_equal(
-        ew_watcher_start(&a, hand_client(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
+        ew_watcher_start(&a, client_handle(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
         EW_OK);
     ew_options_free(o);
     for (int i = 0; i < 500; i++)
-        hand_put("/alone/a", "x");
+        client_put("/alone/a", "x");
     assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 /* ---- only a committer ---- */
@@ -216,7 +216,7 @@ static void start_committer(peer *p, const char *delete_counter) {
     ew_options *o = env_options("/alone");
     assert_int_equal(ew_options_set(o, "max_txn_bytes", "4096", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
-    assert_int_equal(ew_committer_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    assert_int_equal(ew_committer_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
@@ -244,7 +244,7 @@ static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], con
 /* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
 static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
     uint8_t bytes[1][UNIT_BYTES];
-    size_t size = hand_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
+    size_t size = client_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
     send_batch(p, batch, bytes, &size, 1);
 }
 
@@ -266,7 +266,7 @@ static void test_only_a_committer(void **state) {
     start_committer(&p, "off");
     send_put(&p, 1, "/alone/a", "1", 0);
     Msg__Outcome o = expect_outcome(&p, 1);
-    hand_kv kv = hand_get("/alone/a");
+    client_kv kv = client_get("/alone/a");
     assert_int_equal(o.status, EW_OK);
     assert_int_equal(o.units, 1);
     assert_int_equal(o.barrier_revision, kv.mod_revision);
@@ -279,23 +279,23 @@ static void test_only_a_committer(void **state) {
     send_put(&p, 3, "/alone/a", "2", kv.mod_revision);
     o = expect_outcome(&p, 3);
     assert_int_equal(o.status, EW_OK);
-    assert_string_equal(hand_get("/alone/a").value, "2");
-    assert_int_equal(hand_count("/etcdworker/"), 0); /* no receipts: it has no lease for them */
+    assert_string_equal(client_get("/alone/a").value, "2");
+    assert_int_equal(client_count("/etcdworker/"), 0); /* no receipts: it has no lease for them */
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 /* A unit of exactly `size` bytes. */
 static size_t pack_unit(uint8_t *out, const char *key, size_t size) {
     static char value[UNIT_BYTES];
     memset(value, 'x', sizeof value);
-    size_t len = size - hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
-    while (hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* lengths are longer to write */
+    size_t len = size - client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
+    while (client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* lengths are longer to write */
         len--;
-    return hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
+    return client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
 }
 
 static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
@@ -303,7 +303,7 @@ static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
     size_t sizes[UNITS_MAX] = {pack_unit(bytes[0], "/alone/a", a), b > 0 ? pack_unit(bytes[1], "/alone/b", b) : 0};
     assert_int_equal(sizes[0], a);
     assert_int_equal(sizes[1], b);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
     send_batch(p, batch, bytes, sizes, b > 0 ? 2 : 1);
     return expect_outcome(p, batch);
 }
@@ -323,7 +323,7 @@ static void test_a_committers_limit_is_exact(void **state) {
     assert_int_equal(apart.txns, 2);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 static void test_a_committer_drops_what_is_not_for_it(void **state) {
@@ -344,12 +344,12 @@ static void test_a_committer_drops_what_is_not_for_it(void **state) {
     await_bad(p.actor, NONSENSE + 2);
     env_resume_etcd();
     assert_int_equal(expect_outcome(&p, 1).status, EW_OK);
-    assert_false(hand_get("/alone/b").present);
+    assert_false(client_get("/alone/b").present);
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 /* A unit that is no TxnRequest, or says more than it holds, is answered as an error, and nothing is written. */
@@ -368,13 +368,13 @@ static void test_a_committer_refuses_a_malformed_unit(void **state) {
     patches.units = units;
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = &patches;
-    int64_t revision = hand_revision();
+    int64_t revision = client_revision();
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     Msg__Outcome o = expect_outcome(&p, 1);
     print_message("a malformed unit: %s\n", ew_errname(o.status));
     assert_int_not_equal(o.status, EW_OK);
     assert_int_equal(o.units, 0);
-    assert_int_equal(hand_revision(), revision);
+    assert_int_equal(client_revision(), revision);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
 }
@@ -394,7 +394,7 @@ static void test_stop_without_an_answer(void **state) {
     env_resume_etcd();
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 static void test_two_actors_at_one_url(void **state) {
@@ -405,10 +405,10 @@ static void test_two_actors_at_one_url(void **state) {
     ew_options *o = env_options("/alone");
     peer_open(&p);
     start_watcher(&p, "/alone");
-    assert_int_not_equal(ew_watcher_start(&second, hand_client(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_watcher_start(&second, client_handle(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
     assert_null(second);
     assert_non_null(strstr(err.detail, p.actor_url));
-    assert_int_not_equal(ew_committer_start(&second, hand_client(), o, "nonsense", p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_committer_start(&second, client_handle(), o, "nonsense", p.mailbox_url, &err), EW_OK);
     assert_null(second);
     ew_options_free(o);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
@@ -511,10 +511,10 @@ static void test_foreign_messages(void **state) {
             worker_fixture_stats(&f).bad_messages; /* the committer's are told to the reactor, which counts them too */
     }
     worker_fixture_do(&f, put_one);
-    assert_int_equal(hand_get("/foreign/a").version, 1);
+    assert_int_equal(client_get("/foreign/a").version, 1);
     assert_true(worker_fixture_stats(&f).revision < 1000000);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/foreign/a");
+    client_delete("/foreign/a");
 }
 
 /* ---- forged messages ---- */
@@ -540,17 +540,17 @@ static void forge_end(forging *f, int status, const char *detail) {
                  detail);
     nng_close(f->push);
     assert_int_equal(worker_fixture_close(&f->fixture), status);
-    hand_delete_prefix("/foreign/");
+    client_delete_prefix("/foreign/");
 }
 
 /* The run goes on, ready, and writes. */
 static void forge_survives(forging *f) {
     worker_fixture_do(&f->fixture, put_one);
-    assert_int_equal(hand_get("/foreign/a").version, 1);
+    assert_int_equal(client_get("/foreign/a").version, 1);
     worker_fixture_await_ready(&f->fixture, true);
     nng_close(f->push);
     assert_int_equal(worker_fixture_close(&f->fixture), EW_ERR_CANCELLED);
-    hand_delete_prefix("/foreign/");
+    client_delete_prefix("/foreign/");
 }
 
 /* A key outside the prefix, put without a compare: 57 bytes. */
@@ -586,14 +586,14 @@ static void test_forged_patches(void **state) {
         forge_begin(&f, "committer");
         send_raw(f.push, body, pack_forged_put(body, sizeof body, batches[i], "/outside/a"));
         await_healed(&f.fixture, 1); /* the reactor is told: an outcome of a batch that it did not send */
-        assert_false(hand_get("/outside/a").present);
+        assert_false(client_get("/outside/a").present);
         if (batches[i] == 1) { /* that number is used now, so the reactor's own is refused */
             worker_fixture_begin(&f.fixture, put_one);
             forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1 after batch 1");
         } else {
             forge_survives(&f);
         }
-        assert_false(hand_get("/outside/a").present);
+        assert_false(client_get("/outside/a").present);
     }
 }
 
@@ -606,7 +606,7 @@ static void test_forged_patches_for_a_single_committer(void **state) {
     start_committer(&p, "off");
     send_raw(p.push, body, pack_forged_put(body, sizeof body, 1, "/outside/a"));
     assert_int_equal(expect_outcome(&p, 1).status, EW_ERR_BAD_MESSAGE);
-    assert_false(hand_get("/outside/a").present);
+    assert_false(client_get("/outside/a").present);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
 }
@@ -678,7 +678,7 @@ static void test_forged_progress(void **state) {
     forging f;
     forge_begin(&f, "reactor");
     send_progress(f.push, INT64_C(1) << 60);
-    hand_put("/foreign/x", "1");
+    client_put("/foreign/x", "1");
     await_healed(&f.fixture, 1);
     assert_true(worker_fixture_stats(&f.fixture).revision < INT64_C(1) << 60);
     forge_survives(&f);
@@ -724,7 +724,7 @@ static void test_forged_events(void **state) {
               "EVENTS: revision 1000000, but the highest mod_revision of its events is 2000000");
     forge_begin(&f, "reactor");
     send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
-    hand_put("/foreign/x", "1");
+    client_put("/foreign/x", "1");
     await_healed(&f.fixture, 1);
     worker_fixture_do(&f.fixture, look_for_phantom);
     forge_survives(&f);
@@ -803,7 +803,7 @@ static void test_mutilated_messages(void **state) {
     nng_close(push);
     assert_true(worker_fixture_stats(&f).bad_messages > size);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/foreign/a");
+    client_delete("/foreign/a");
 }
 
 int main(void) {

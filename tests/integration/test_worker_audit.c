@@ -75,29 +75,29 @@ static int look_for_keys(worker_fixture *f, ew_tick *t) {
 static void test_lost_events_are_repaired(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/audit/changed", "1");
-    hand_put("/audit/deleted", "1");
-    int64_t revision = hand_put("/audit/kept", "1");
+    client_put("/audit/changed", "1");
+    client_put("/audit/deleted", "1");
+    int64_t revision = client_put("/audit/kept", "1");
     open_audited(&f, "1");
     worker_fixture_start(&f);
     worker_fixture_await_tick(&f, revision);
     worker_fixture_await_ready(&f, true);
-    mislead(&f, hand_put("/elsewhere", "1"));
-    int64_t heard = hand_put("/audit/heard", "1");
+    mislead(&f, client_put("/elsewhere", "1"));
+    int64_t heard = client_put("/audit/heard", "1");
     worker_fixture_await_tick(&f, heard);
     assert_true(env_until(is_repaired, &f));
     ew_worker_stats stats = worker_fixture_stats(&f);
     print_message("%" PRIu64 " audits, %" PRIu64 " repairs\n", stats.audits, stats.audit_repairs);
     assert_int_equal(stats.audit_repairs, 3);
     worker_fixture_do(&f, look_for_keys);
-    int64_t again = hand_put("/audit/kept", "2");
+    int64_t again = client_put("/audit/kept", "2");
     worker_fixture_await_tick(&f, again);
     uint64_t audits = worker_fixture_stats(&f).audits;
     while (worker_fixture_stats(&f).audits == audits)
         worker_fixture_await_ticks(&f, 1);
     assert_int_equal(worker_fixture_stats(&f).audit_repairs, 3); /* nothing is left to repair */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/audit");
+    client_delete_prefix("/audit");
 }
 
 /* Where nothing is lost nothing is found, however much changes meanwhile, in any number of pages. */
@@ -124,7 +124,7 @@ static void test_what_changes_is_not_lost(void **state) {
     for (int i = 0; i < 1000; i++) {
         char key[64];
         snprintf(key, sizeof key, "/audit/%04d", i);
-        hand_put(key, "1");
+        client_put(key, "1");
     }
     open_audited(&f, "1");
     worker_fixture_set(&f, "page_bytes", "65536");
@@ -138,29 +138,29 @@ static void test_what_changes_is_not_lost(void **state) {
     assert_int_equal(stats.snapshots, 1);
     assert_int_equal(stats.bad_messages, 0);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/audit");
+    client_delete_prefix("/audit");
 }
 
 /* The revision that was observed is compacted: the audit waits for a newer one. */
 static void test_a_compacted_revision(void **state) {
     (void)state;
     worker_fixture f;
-    int64_t revision = hand_put("/audit/a", "1");
+    int64_t revision = client_put("/audit/a", "1");
     open_audited(&f, "3");
     worker_fixture_start(&f);
     worker_fixture_await_tick(&f, revision);
-    hand_compact(hand_put("/elsewhere", "1"));
+    client_compact(client_put("/elsewhere", "1"));
     int64_t start_ms = env_now_ms();
     while (env_now_ms() - start_ms < 3500) /* the audit is due, and finds its revision compacted */
         worker_fixture_await_ticks(&f, 1);
     assert_int_equal(worker_fixture_stats(&f).audits, 0);
-    hand_put("/audit/a", "2");
+    client_put("/audit/a", "2");
     assert_true(env_until(is_audited, &f));
     assert_true(env_now_ms() - start_ms < 5900); /* at once, not at the next interval */
     assert_int_equal(worker_fixture_stats(&f).audit_repairs, 0);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/audit");
+    client_delete_prefix("/audit");
 }
 
 /* A stop in the middle of audits ends the run in time; etcd may be away. */

@@ -14,8 +14,8 @@ typedef struct leader {
 static leader leader_open(const char *name) {
     leader l;
     ew_error err = {0};
-    assert_int_equal(ew_session_open(&l.session, hand_client(), LONG_S, &err), EW_OK);
-    assert_int_equal(ew_election_open(&l.election, hand_client(), l.session, ew_str(name), &err), EW_OK);
+    assert_int_equal(ew_session_open(&l.session, client_handle(), LONG_S, &err), EW_OK);
+    assert_int_equal(ew_election_open(&l.election, client_handle(), l.session, ew_str(name), &err), EW_OK);
     if (ew_election_campaign(l.election, EW_STR("me"), ENV_WAIT_MS, &err) != EW_OK)
         fail_msg("campaign: %s", err.detail);
     return l;
@@ -28,7 +28,7 @@ static void leader_close(leader *l) {
 
 static void delete_leaders_key(const leader *l) {
     ew_error err = {0};
-    assert_int_equal(ew_client_delete(hand_client(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
+    assert_int_equal(ew_client_delete(client_handle(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
                      EW_OK);
 }
 
@@ -45,10 +45,10 @@ static int put_late_and_hold(worker_fixture *f, ew_tick *t) {
 
 /* Runs a worker that has committed before, and is in a tick with something to write; then `take_away`. */
 static void lose(worker_fixture *f, void (*take_away)(worker_fixture *f), int expected) {
-    hand_delete_prefix("/fence/");
+    client_delete_prefix("/fence/");
     worker_fixture_start(f);
     worker_fixture_do(f, put_a);
-    assert_true(hand_get("/fence/a").present);
+    assert_true(client_get("/fence/a").present);
     worker_fixture_begin(f, put_late_and_hold);
     worker_fixture_await_held(f);
     take_away(f);
@@ -56,7 +56,7 @@ static void lose(worker_fixture *f, void (*take_away)(worker_fixture *f), int ex
     int status = worker_fixture_await_end(f);
     print_message("%s: %s\n", ew_errname(status), f->err.detail);
     assert_int_equal(status, expected);
-    assert_string_not_equal(hand_get("/fence/late").value, "1");
+    assert_string_not_equal(client_get("/fence/late").value, "1");
     assert_int_equal(worker_fixture_close(f), expected);
 }
 
@@ -71,7 +71,7 @@ static void take_key_away(worker_fixture *f) {
 static void take_key_over(worker_fixture *f) {
     take_key_away(f);
     ew_slice key = ew_election_key(f->election);
-    hand_put_slice(key, EW_STR("another"), 0);
+    client_put_slice(key, EW_STR("another"), 0);
 }
 
 static void check_lost(void (*take_away)(worker_fixture *f), const char *exactly_once) {
@@ -82,7 +82,7 @@ static void check_lost(void (*take_away)(worker_fixture *f), const char *exactly
     f.election = l.election;
     lose(&f, take_away, EW_ERR_LEADERSHIP_LOST);
     leader_close(&l);
-    hand_delete_prefix("/elections/");
+    client_delete_prefix("/elections/");
 }
 
 /* SEMANTICS 31: nothing is written by who leads no more, and the run says why. */
@@ -95,7 +95,7 @@ static void test_leadership_lost_in_the_middle(void **state) {
 
 /* A conflict and a lost leadership at once: the group is evaluated again, and never written. */
 static void conflict_too(worker_fixture *f) {
-    hand_put("/fence/late", "foreign");
+    client_put("/fence/late", "foreign");
     take_key_away(f);
 }
 
@@ -119,11 +119,11 @@ static void test_the_elections_session_is_used(void **state) {
         worker_fixture_open(&f, "/fence");
         f.election = l.election;
         if (i == 1)
-            assert_int_equal(ew_session_open(&other, hand_client(), 60, NULL), EW_OK);
+            assert_int_equal(ew_session_open(&other, client_handle(), 60, NULL), EW_OK);
         f.session = other;
         worker_fixture_start(&f);
         worker_fixture_do(&f, put_with_lease);
-        assert_int_equal(hand_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
+        assert_int_equal(client_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         ew_session_close(other, false);
     }
@@ -158,7 +158,7 @@ static void test_only_a_leader_starts(void **state) {
 /* ---- the session's fence ---- */
 
 static void revoke_session(worker_fixture *f) {
-    hand_revoke(ew_session_lease(f->session));
+    client_revoke(ew_session_lease(f->session));
 }
 
 /* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also where no receipt does. */
@@ -168,7 +168,7 @@ static void test_session_revoked_without_receipts(void **state) {
     worker_fixture_open(&f, "/fence");
     worker_fixture_set(&f, "exactly_once", "off");
     worker_fixture_set(&f, "fence_session", "on");
-    assert_int_equal(ew_session_open(&f.session, hand_client(), LONG_S, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&f.session, client_handle(), LONG_S, NULL), EW_OK);
     ew_session *session = f.session;
     lose(&f, revoke_session, EW_ERR_SESSION_DONE);
     ew_session_close(session, false);
@@ -184,12 +184,12 @@ static void test_the_markers_life(void **state) {
     worker_fixture_set(&f, "worker_id", "marked");
     worker_fixture_start(&f);
     worker_fixture_do(&f, put_a);
-    hand_kv marker = hand_get("/etcdworker/receipts/marked/session");
+    client_kv marker = client_get("/etcdworker/receipts/marked/session");
     assert_true(marker.present);
     assert_true(marker.lease != 0);
     assert_string_equal(marker.value, "marked");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_false(hand_get("/etcdworker/receipts/marked/session").present);
+    assert_false(client_get("/etcdworker/receipts/marked/session").present);
 }
 
 /* A session that is over before the marker could be put. */
@@ -199,7 +199,7 @@ static void test_session_revoked_before_the_start(void **state) {
     worker_fixture_open(&f, "/fence");
     worker_fixture_set(&f, "exactly_once", "off");
     worker_fixture_set(&f, "fence_session", "on");
-    assert_int_equal(ew_session_open(&f.session, hand_client(), LONG_S, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&f.session, client_handle(), LONG_S, NULL), EW_OK);
     ew_session *session = f.session;
     revoke_session(&f);
     worker_fixture_start(&f);

@@ -21,7 +21,7 @@ static void put_many(const char *head, int count) {
     char key[64];
     for (int i = 0; i < count; i++) {
         snprintf(key, sizeof key, "%s%d", head, i);
-        hand_put(key, "1");
+        client_put(key, "1");
     }
 }
 
@@ -30,10 +30,10 @@ static void restore_and_pass(int64_t seen) {
     env_kill_etcd();
     env_restore_etcd();
     env_start_etcd();
-    assert_true(hand_revision() < seen);
+    assert_true(client_revision() < seen);
     put_many("/history/missing", PHANTOMS);
-    while (hand_revision() <= seen)
-        hand_put("/elsewhere", "1");
+    while (client_revision() <= seen)
+        client_put("/elsewhere", "1");
 }
 
 static bool is_rewritten(void *arg) {
@@ -61,8 +61,8 @@ static int compare_all(worker_fixture *f, ew_tick *t) {
 }
 
 static void has_it_all(worker_fixture *f) {
-    f->arg = hand_client();
-    worker_fixture_await_tick(f, hand_put("/history/last", "1"));
+    f->arg = client_handle();
+    worker_fixture_await_tick(f, client_put("/history/last", "1"));
     worker_fixture_do(f, compare_all);
     f->arg = NULL;
 }
@@ -76,10 +76,10 @@ static void goes_on(worker_fixture *f) {
     has_it_all(f);
     worker_fixture_do(f, put_own);
     worker_fixture_do(f, put_own);
-    assert_true(hand_get("/history/own").version >= 2);
+    assert_true(client_get("/history/own").version >= 2);
     assert_int_equal(worker_fixture_stats(f).histories_rewritten, 1);
     assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/history/");
+    client_delete_prefix("/history/");
 }
 
 /* The last event that was seen is of the lost history: it does not come again. */
@@ -87,15 +87,15 @@ static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
-    hand_put("/history/kept", "1");
-    hand_put("/history/changed", "before");
+    client_put("/history/kept", "1");
+    client_put("/history/changed", "before");
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_own);
     env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
-    int64_t seen = hand_put("/history/changed", "after");
+    int64_t seen = client_put("/history/changed", "after");
     worker_fixture_await_tick(&f, seen);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
@@ -114,21 +114,21 @@ static void test_the_last_event_is_in_both(void **state) {
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
-    int64_t seen = hand_put("/history/both", "1");
+    int64_t seen = client_put("/history/both", "1");
     worker_fixture_await_tick(&f, seen);
     env_save_etcd();
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
     for (int i = 0; i < 100; i++)
-        hand_put("/elsewhere", "2");
-    restore_and_pass(hand_revision());
+        client_put("/elsewhere", "2");
+    restore_and_pass(client_revision());
     fault_proxy_mend(proxy);
     worker_fixture_await_ready(&f, true);
     has_it_all(&f); /* nothing that was seen is lost, so it just goes on */
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_stats(&f).histories_rewritten, 0);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/history/");
+    client_delete_prefix("/history/");
     fault_proxy_close(proxy);
 }
 
@@ -137,14 +137,14 @@ static void test_the_revision_fell(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
-    hand_put("/history/kept", "1");
+    client_put("/history/kept", "1");
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_own);
     env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
-    int64_t seen = hand_put("/history/kept", "2");
+    int64_t seen = client_put("/history/kept", "2");
     worker_fixture_await_tick(&f, seen);
     env_kill_etcd();
     worker_fixture_await_ready(&f, false);
@@ -161,17 +161,17 @@ static void test_nothing_was_seen_since_the_load(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
-    hand_put("/history/kept", "1");
+    client_put("/history/kept", "1");
     env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     for (int i = 0; i < 50; i++)
-        hand_put("/elsewhere", "3");
+        client_put("/elsewhere", "3");
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
-    restore_and_pass(hand_revision());
+    restore_and_pass(client_revision());
     fault_proxy_mend(proxy);
     assert_true(env_until(is_rewritten, &f));
     assert_true(worker_fixture_stats(&f).audit_repairs >= PHANTOMS);
@@ -187,16 +187,16 @@ static void wiped(bool pass) {
     open_history(&f, proxy);
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
-    int64_t seen = hand_put("/history/kept", "1");
+    int64_t seen = client_put("/history/kept", "1");
     worker_fixture_await_tick(&f, seen);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
     env_kill_etcd();
     env_wipe_etcd();
     env_start_etcd();
-    hand_put("/history/new", "1");
-    while (pass && hand_revision() <= seen)
-        hand_put("/elsewhere", "1");
+    client_put("/history/new", "1");
+    while (pass && client_revision() <= seen)
+        client_put("/elsewhere", "1");
     fault_proxy_mend(proxy);
     assert_true(env_until(is_rewritten, &f));
     goes_on(&f);
@@ -255,7 +255,7 @@ static int count_on(worker_fixture *f, ew_tick *t) {
 static bool has_committed_again(void *arg) {
     worker_fixture *f = arg;
     return worker_fixture_stats(f).ready && worker_fixture_stats(f).histories_rewritten > 0 &&
-           ((counting *)f->arg)->committed == hand_get("/history/n").mod_revision;
+           ((counting *)f->arg)->committed == client_get("/history/n").mod_revision;
 }
 
 /* It commits in every tick, with a receipt that is older after the restore: it takes it over, and blames nobody. Each
@@ -275,14 +275,14 @@ static void test_groups_go_on(void **state) {
         env_save_etcd();
         worker_fixture_await_ticks(&f, 50);
         fault_proxy_cut(proxy);
-        int64_t seen = hand_revision();
+        int64_t seen = client_revision();
         env_kill_etcd();
         env_restore_etcd();
         env_start_etcd();
-        int64_t restored = hand_get("/history/n").mod_revision;
+        int64_t restored = client_get("/history/n").mod_revision;
         assert_true(restored < seen);
-        while (round != 2 && hand_revision() <= seen)
-            hand_put("/elsewhere", "1");
+        while (round != 2 && client_revision() <= seen)
+            client_put("/elsewhere", "1");
         fault_proxy_mend(proxy);
         while (worker_fixture_stats(&f).histories_rewritten < (uint64_t)round)
             worker_fixture_await_ticks(&f, 1);
@@ -291,19 +291,19 @@ static void test_groups_go_on(void **state) {
     worker_fixture_await_ready(&f, true);
     int64_t before = 0, after = 0;
     assert_true(env_until(has_committed_again, &f));
-    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &before));
-    hand_kv kv = hand_get("/history/n");
+    assert_true(ew_slice_int(ew_str(client_get("/history/n").value), &before));
+    client_kv kv = client_get("/history/n");
     worker_fixture_await_ticks(&f, 20);
-    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &after));
+    assert_true(ew_slice_int(ew_str(client_get("/history/n").value), &after));
     assert_true(after > before);
-    hand_kv later = hand_get("/history/n");
+    client_kv later = client_get("/history/n");
     int64_t raised = 0, was = 0;
     assert_true(ew_slice_int(ew_str(later.value), &raised) && ew_slice_int(ew_str(kv.value), &was));
     assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
     assert_false(c.wrong);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
-    hand_delete_prefix("/history/");
+    client_delete_prefix("/history/");
 }
 
 /* ---- bits that flip ---- */
@@ -352,7 +352,7 @@ static bool flip_is_done(void *arg) {
 
 static bool flip_is_survived(void *arg) {
     flipping *f = arg;
-    hand_put("/flips/other", "1"); /* so that it has something to hear of, too */
+    client_put("/flips/other", "1"); /* so that it has something to hear of, too */
     return flip_is_over(f) || f->commits >= f->before + 3;
 }
 
@@ -391,7 +391,7 @@ static void test_bits_that_flip(void **state) {
     assert_int_equal(f.stuck, 0);
     worker_fixture_close(&f.fixture);
     fault_proxy_close(f.proxy);
-    hand_delete_prefix("/flips/");
+    client_delete_prefix("/flips/");
 }
 
 int main(void) {

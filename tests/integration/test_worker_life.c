@@ -85,7 +85,7 @@ static void test_functions_out_of_order(void **state) {
     assert_int_equal(ew_worker_join(w, NULL), EW_ERR_STATE);
     assert_int_equal(ew_worker_start(w, NULL), EW_OK);
     assert_int_equal(ew_worker_start(w, NULL), EW_ERR_STATE);
-    assert_int_equal(ew_worker_set_client(w, hand_client()), EW_ERR_STATE);
+    assert_int_equal(ew_worker_set_client(w, client_handle()), EW_ERR_STATE);
     assert_int_equal(ew_worker_set_session(w, NULL), EW_ERR_STATE);
     ew_worker_stop(w);
     ew_worker_stop(w);
@@ -187,7 +187,7 @@ static bool is_back(void *arg) {
 /* SEMANTICS 7: a stop in every phase ends the run, and leaves no thread and no file behind. */
 static void test_two_hundred_short_lives(void **state) {
     (void)state;
-    hand_put("/life/x", "1");
+    client_put("/life/x", "1");
     for (unsigned i = 0; i < 16; i++) /* nng and gRPC keep what they once had */
         live_shortly(i);
     leftovers before = {env_threads(), env_files()};
@@ -196,7 +196,7 @@ static void test_two_hundred_short_lives(void **state) {
     if (!env_until(is_back, &before))
         fail_msg("%zu threads and %zu files, before: %zu and %zu", env_threads(), env_files(), before.threads,
                  before.files);
-    hand_delete_prefix("/life/");
+    client_delete_prefix("/life/");
 }
 
 static void test_destroy_while_running(void **state) {
@@ -213,7 +213,7 @@ static void test_destroy_while_running(void **state) {
 /* The receipts are gone with the workers that wrote them. */
 static void test_no_receipt_is_left(void **state) {
     (void)state;
-    assert_int_equal(hand_count("/etcdworker/"), 0);
+    assert_int_equal(client_count("/etcdworker/"), 0);
 }
 
 /* ---- an etcd that is not there ---- */
@@ -274,9 +274,9 @@ static void test_etcd_comes_later(void **state) {
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
     env_start_etcd();
     worker_fixture_do(&f, put_one);
-    assert_true(hand_get("/life/a").present);
+    assert_true(client_get("/life/a").present);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/life/");
+    client_delete_prefix("/life/");
 }
 
 static void test_malformed_endpoint(void **state) {
@@ -317,7 +317,7 @@ static void check_together(unsigned workers, int rounds, bool one_client) {
     for (unsigned i = 0; i < workers; i++) {
         left[i] = rounds;
         worker_fixture_open(&fixtures[i], "/life");
-        fixtures[i].client = one_client ? hand_client() : NULL;
+        fixtures[i].client = one_client ? client_handle() : NULL;
         fixtures[i].every = count;
         fixtures[i].arg = &left[i];
         worker_fixture_start(&fixtures[i]);
@@ -327,8 +327,8 @@ static void check_together(unsigned workers, int rounds, bool one_client) {
         assert_int_equal(worker_fixture_close(&fixtures[i]), EW_OK);
     }
     snprintf(total, sizeof total, "%d", (int)workers * rounds);
-    assert_string_equal(hand_get("/life/shared").value, total);
-    hand_delete_prefix("/life/");
+    assert_string_equal(client_get("/life/shared").value, total);
+    client_delete_prefix("/life/");
     free(fixtures);
     free(left);
 }
@@ -375,7 +375,7 @@ static void test_errors_of_the_reactor(void **state) {
     const ew_reactor reactors[] = {EW_REACTOR(.tick = tick_nothing, .update = fail_update),
                                    EW_REACTOR(.tick = tick_nothing, .update = fail_update, .reset = fail_reset)};
     const char *const named[] = {"update", "reset"};
-    hand_put("/life/a", "1");
+    client_put("/life/a", "1");
     for (size_t i = 0; i < 2; i++) {
         ew_options *o = env_options("/life");
         ew_worker *w;
@@ -387,7 +387,7 @@ static void test_errors_of_the_reactor(void **state) {
         ew_worker_destroy(w);
         ew_options_free(o);
     }
-    hand_delete_prefix("/life/");
+    client_delete_prefix("/life/");
 }
 
 /* The table may be shorter than this header's: a program that was built with an older one. */
@@ -396,7 +396,7 @@ static void test_an_older_call_table(void **state) {
     ew_reactor old = {.size = offsetof(ew_reactor, update), .tick = tick_nothing, .update = fail_update};
     ew_options *o = env_options("/life");
     ew_worker *w;
-    hand_put("/life/a", "1");
+    client_put("/life/a", "1");
     assert_int_equal(ew_options_set(o, "tick_interval_ms", LONG_MS, NULL), EW_OK);
     assert_int_equal(ew_worker_create(&w, o, &old, NULL, NULL), EW_OK);
     assert_int_equal(ew_worker_start(w, NULL), EW_OK);
@@ -408,7 +408,7 @@ static void test_an_older_call_table(void **state) {
     assert_int_equal(ew_worker_join(w, NULL), EW_ERR_CANCELLED);
     ew_worker_destroy(w);
     ew_options_free(o);
-    hand_delete_prefix("/life/");
+    client_delete_prefix("/life/");
 }
 
 int main(void) {

@@ -44,7 +44,7 @@ static int count_up(worker_fixture *f, ew_tick *t) {
 static void open_counter(worker_fixture *f, count *c) {
     char ttl[16];
     snprintf(ttl, sizeof ttl, "%d", TTL_S);
-    hand_delete("/outage/n");
+    client_delete("/outage/n");
     *c = (count){.counting = true};
     worker_fixture_open(f, "/outage");
     worker_fixture_set(f, "session_ttl_s", ttl);
@@ -72,8 +72,8 @@ static void await_more(worker_fixture *f, count *c, unsigned n) {
 static void close_counter(worker_fixture *f, count *c, int status) {
     assert_int_equal(worker_fixture_close(f), status);
     assert_int_equal(atomic_load(&c->otherwise), 0);
-    assert_int_equal(strtol(hand_get("/outage/n").value, NULL, 10), atomic_load(&c->committed));
-    assert_int_equal(hand_get("/outage/n").version, atomic_load(&c->committed));
+    assert_int_equal(strtol(client_get("/outage/n").value, NULL, 10), atomic_load(&c->committed));
+    assert_int_equal(client_get("/outage/n").version, atomic_load(&c->committed));
 }
 
 static bool is_past(void *arg) {
@@ -100,7 +100,7 @@ static void check_outage(void (*begin)(void), void (*end)(void), const char *wor
         await_more(&f, &c, 10);
     }
     close_counter(&f, &c, EW_ERR_CANCELLED);
-    assert_int_equal(hand_count("/etcdworker/"), 0);
+    assert_int_equal(client_count("/etcdworker/"), 0);
 }
 
 static void test_etcd_killed_for_longer_than_the_ttl(void **state) {
@@ -119,7 +119,7 @@ static void test_etcd_paused_for_longer_than_the_ttl(void **state) {
 
 static bool nothing_is_held(void *arg) {
     (void)arg;
-    return hand_count("/etcdworker/") == 0;
+    return client_count("/etcdworker/") == 0;
 }
 
 /* Ends the counting, and waits until nothing is under way: there is no tick before. */
@@ -143,12 +143,12 @@ static void test_all_leases_expired_and_history_compacted(void **state) {
     rest(&f, &c);
     fault_proxy_cut(proxy);
     assert_true(env_until(nothing_is_held, NULL));
-    hand_put("/outage/other", "1");
-    hand_compact(hand_put("/outage/other", "2"));
+    client_put("/outage/other", "1");
+    client_compact(client_put("/outage/other", "2"));
     fault_proxy_mend(proxy);
     atomic_store(&c.counting, true);
     await_more(&f, &c, 10);
-    assert_true(hand_get("/etcdworker/receipts/expired").present);
+    assert_true(client_get("/etcdworker/receipts/expired").present);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 2);
     close_counter(&f, &c, EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
@@ -156,7 +156,7 @@ static void test_all_leases_expired_and_history_compacted(void **state) {
 
 static bool owner_is_gone(void *arg) {
     (void)arg;
-    return !hand_get("/etcdworker/receipts/held/owner").present;
+    return !client_get("/etcdworker/receipts/held/owner").present;
 }
 
 static bool owner_is_there(void *arg) {
@@ -179,14 +179,14 @@ static void test_the_hold_on_worker_id_heals(void **state) {
     count c;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
     open_holder(&f, &c, proxy);
-    hand_kv before = hand_get("/etcdworker/receipts/held/owner");
+    client_kv before = client_get("/etcdworker/receipts/held/owner");
     rest(&f, &c);
     fault_proxy_cut(proxy);
     assert_true(env_until(owner_is_gone, NULL));
     fault_proxy_mend(proxy);
     assert_true(env_until(owner_is_there, NULL));
-    assert_string_equal(hand_get("/etcdworker/receipts/held/owner").value, before.value);
-    assert_int_not_equal(hand_get("/etcdworker/receipts/held/owner").lease, before.lease);
+    assert_string_equal(client_get("/etcdworker/receipts/held/owner").value, before.value);
+    assert_int_not_equal(client_get("/etcdworker/receipts/held/owner").lease, before.lease);
     atomic_store(&c.counting, true);
     await_more(&f, &c, 3);
     close_counter(&f, &c, EW_ERR_CANCELLED);
@@ -219,9 +219,9 @@ static void test_the_id_of_a_dead_worker(void **state) {
     (void)state;
     worker_fixture f;
     count c;
-    hand_put_slice(EW_STR("/etcdworker/receipts/dead/owner"), EW_STR("a dead worker"), hand_grant(4));
-    int64_t receipts = hand_grant(3600);
-    hand_put_slice(EW_STR("/etcdworker/receipts/dead"), EW_STR("17"), receipts);
+    client_put_slice(EW_STR("/etcdworker/receipts/dead/owner"), EW_STR("a dead worker"), client_grant(4));
+    int64_t receipts = client_grant(3600);
+    client_put_slice(EW_STR("/etcdworker/receipts/dead"), EW_STR("17"), receipts);
     open_counter(&f, &c);
     worker_fixture_set(&f, "worker_id", "dead");
     int64_t before_ms = env_now_ms();
@@ -231,7 +231,7 @@ static void test_the_id_of_a_dead_worker(void **state) {
     print_message("started after %d ms\n", (int)took_ms);
     assert_true(took_ms >= 2000 && took_ms < 30000);
     close_counter(&f, &c, EW_ERR_CANCELLED);
-    hand_revoke(receipts);
+    client_revoke(receipts);
 }
 
 /* ---- what was asked for ends the run ---- */
@@ -280,9 +280,9 @@ static void test_a_session_that_was_opened_again(void **state) {
     env_resume_etcd();
     await_more(&f, &c, 3);
     worker_fixture_do(&f, bind_key);
-    assert_true(hand_get("/outage/bound").lease != 0);
+    assert_true(client_get("/outage/bound").lease != 0);
     close_counter(&f, &c, EW_ERR_CANCELLED);
-    assert_false(hand_get("/outage/bound").present);
+    assert_false(client_get("/outage/bound").present);
 }
 
 int main(void) {

@@ -40,7 +40,7 @@ static int64_t next_stranger(strangers *s) {
     record_of(client, record, sizeof record);
     ew_submit_reply r = ask_once(s->req, put_by(key, client, 1));
     assert_once(key, &r);
-    return hand_get(record).lease;
+    return client_get(record).lease;
 }
 
 static bool lease_was_replaced(void *arg) {
@@ -55,7 +55,7 @@ static bool first_has_expired(void *arg) {
     char record[160];
     next_stranger(s);
     record_of("first", record, sizeof record);
-    return !hand_get(record).present;
+    return !client_get(record).present;
 }
 
 /* The lease is replaced while the worker lives. A copy that another worker takes then is still recognised, the record
@@ -64,16 +64,16 @@ static void test_records_expire(void **state) {
     (void)state;
     worker_fixture one, two;
     char record[160];
-    hand_delete_prefix(RECORDS);
+    client_delete_prefix(RECORDS);
     begin(&one);
     strangers s = {.req = requester_dial(ew_worker_submit_url(one.worker), 0)};
     body b = pack_submit(put_by("/records/first", "first", 1));
     ew_submit_reply first = ask(s.req, b);
     assert_once("/records/first", &first);
     record_of("first", record, sizeof record);
-    s.lease = hand_get(record).lease;
+    s.lease = client_get(record).lease;
     assert_true(env_until(lease_was_replaced, &s));
-    assert_true(hand_get(record).present);
+    assert_true(client_get(record).present);
     begin(&two);
     nng_socket req = requester_dial(ew_worker_submit_url(two.worker), 0);
     ew_submit_reply again = ask(req, b);
@@ -82,16 +82,16 @@ static void test_records_expire(void **state) {
     nng_close(req);
     end(&two);
     assert_true(env_until(first_has_expired, &s));
-    assert_true(hand_count(RECORDS) < s.count); /* those that came with the first one's lease are gone, too */
-    again = ask(s.req, b);                      /* this worker has it in memory */
+    assert_true(client_count(RECORDS) < s.count); /* those that came with the first one's lease are gone, too */
+    again = ask(s.req, b);                        /* this worker has it in memory */
     assert_int_equal(again.revision, first.revision);
     again = ask_once(s.req, put_by("/records/second", "first", 2));
     assert_once("/records/second", &again);
-    assert_true(hand_get(record).present);
+    assert_true(client_get(record).present);
     free(b.data);
     nng_close(s.req);
     end(&one);
-    hand_delete_prefix("/records/");
+    client_delete_prefix("/records/");
 }
 
 int main(void) {

@@ -65,7 +65,7 @@ static void test_frozen_etcd(void **state) {
     free(b.data);
     nng_close(req);
     end(&f);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* The answers of etcd are lost, while REQ sends again. */
@@ -94,7 +94,7 @@ static void test_swallowed_answers(void **state) {
     }
     end(&f);
     fault_proxy_close(proxy);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* A worker that comes after another one knows what that one has decided: also that its own absence was wanted of a key
@@ -102,14 +102,14 @@ static void test_swallowed_answers(void **state) {
 static void test_next_worker(void **state) {
     (void)state;
     ew_session *session; /* which both use, so that its lease outlives the first */
-    assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&session, client_handle(), 60, NULL), EW_OK);
     ew_submit *if_absent = put_by("/again/a", "first", 5), *if_value = put_by("/again/b", "second", 1);
     ew_submit_if_absent(if_absent, EW_STR("/again/a"));
     ew_submit_if_value(if_value, EW_STR("/again/never"), EW_STR("x"));
     const body committed = pack_submit(if_absent), refused = pack_submit(if_value);
     worker_fixture f;
     begin(&f);
-    f.client = hand_client();
+    f.client = client_handle();
     f.session = session;
     worker_fixture_start_ready(&f);
     nng_socket req = dial(ew_worker_submit_url(f.worker));
@@ -119,9 +119,9 @@ static void test_next_worker(void **state) {
     nng_close(req);
     end(&f);
 
-    hand_put("/again/never", "x"); /* now the second would hold */
+    client_put("/again/never", "x"); /* now the second would hold */
     begin(&f);
-    f.client = hand_client();
+    f.client = client_handle();
     f.session = session;
     worker_fixture_start_ready(&f);
     req = dial(ew_worker_submit_url(f.worker));
@@ -139,13 +139,14 @@ static void test_next_worker(void **state) {
     r = ask_once(req, put_by("/again/next", "first", 6)); /* and goes on */
     assert_once("/again/next", &r);
     assert_int_equal(ask(req, committed).status, EW_ERR_TOO_OLD);
-    assert_false(hand_get("/again/old").present || hand_get("/again/other").present || hand_get("/again/b").present);
+    assert_false(client_get("/again/old").present || client_get("/again/other").present ||
+                 client_get("/again/b").present);
     nng_close(req);
     end(&f);
     free(committed.data);
     free(refused.data);
     ew_session_close(session, false);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* Two workers of one prefix get the same submits at the same time: both answer the same. */
@@ -177,7 +178,7 @@ static void test_two_workers(void **state) {
         nng_close(reqs[i]);
         end(&f[i]);
     }
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* Two requesters with one submit at one worker, which is busy: both are answered. */
@@ -206,7 +207,7 @@ static void test_copies_while_pending(void **state) {
     nng_close(one);
     nng_close(two);
     end(&f);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* Without an identity every copy is another submit. */
@@ -217,17 +218,17 @@ static void test_without_an_identity(void **state) {
     worker_fixture_start_ready(&f);
     nng_socket req = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_by("/again/a", "", 0));
-    const int64_t before = (int64_t)hand_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
+    const int64_t before = (int64_t)client_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
     ew_submit_reply first = ask(req, b), second = ask(req, b);
     assert_int_equal(first.status, EW_OK);
     assert_int_equal(second.status, EW_OK);
     assert_true(second.revision > first.revision);
-    assert_int_equal(hand_get("/again/a").version, 2);
-    assert_int_equal((int64_t)hand_count("/etcdworker/receipts/submit/"), before);
+    assert_int_equal(client_get("/again/a").version, 2);
+    assert_int_equal((int64_t)client_count("/etcdworker/receipts/submit/"), before);
     free(b.data);
     nng_close(req);
     end(&f);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* What other programs may send instead of an identity. */
@@ -257,7 +258,7 @@ static void test_identities_that_are_wrong(void **state) {
         assert_int_equal(r.status, EW_ERR_BAD_MESSAGE);
         assert_non_null(strstr(r.detail, cases[i].says));
     }
-    assert_false(hand_get("/again/a").present);
+    assert_false(client_get("/again/a").present);
     nng_close(req);
     end(&f);
 }
@@ -269,18 +270,18 @@ static void test_malformed_record(void **state) {
     begin(&f);
     worker_fixture_start_ready(&f);
     nng_socket req = dial(ew_worker_submit_url(f.worker));
-    hand_put("/etcdworker/receipts/submit/63", "not a record");
+    client_put("/etcdworker/receipts/submit/63", "not a record");
     body b = pack_submit(put_by("/again/a", "c", 1));
     ew_submit_reply r = ask(req, b);
     assert_int_equal(r.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_non_null(strstr(r.detail, "malformed"));
-    assert_false(hand_get("/again/a").present);
+    assert_false(client_get("/again/a").present);
     r = ask_once(req, put_by("/again/a", "c", 2));
     assert_once("/again/a", &r);
     free(b.data);
     nng_close(req);
     end(&f);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 /* ---- a worker that is killed ---- */
@@ -340,12 +341,12 @@ static void test_killed_worker(void **state) {
         process_end(pid, SIGKILL);
         pid = process_start(argv, log);
     }
-    bool all_true = submitters_close(p.clients, hand_client(), problem, sizeof problem);
+    bool all_true = submitters_close(p.clients, client_handle(), problem, sizeof problem);
     process_end(pid, SIGKILL);
     process_run((char *[]){"rm", "-r", directory, NULL}, (char[64]){""}, 64);
     assert_string_equal(problem, "");
     assert_true(good && all_true);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 int main(int argc, char **argv) {

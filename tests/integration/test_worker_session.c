@@ -13,7 +13,7 @@ static int hold(worker_fixture *f, ew_tick *t) {
 
 static void open_with_session(worker_fixture *f, int64_t ttl_s) {
     worker_fixture_open(f, "/session");
-    assert_int_equal(ew_session_open(&f->session, hand_client(), ttl_s, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&f->session, client_handle(), ttl_s, NULL), EW_OK);
 }
 
 static int close_with_session(worker_fixture *f) {
@@ -35,14 +35,14 @@ static void test_the_given_session_is_used(void **state) {
     open_with_session(&f, 30);
     worker_fixture_start(&f);
     worker_fixture_do(&f, put_with_lease);
-    hand_kv kv = hand_get("/session/a");
+    client_kv kv = client_get("/session/a");
     assert_int_equal(kv.lease, ew_session_lease(f.session));
     ew_session *session = f.session;
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_false(ew_session_is_done(session));
-    assert_true(hand_get("/session/a").present);
+    assert_true(client_get("/session/a").present);
     ew_session_close(session, false);
-    assert_false(hand_get("/session/a").present);
+    assert_false(client_get("/session/a").present);
 }
 
 /* SEMANTICS 30: a revoked lease ends the run, also of a worker that has nothing to do for long. */
@@ -53,7 +53,7 @@ static void test_a_revoked_lease_ends_the_run(void **state) {
     worker_fixture_set(&f, "tick_interval_ms", "3600000");
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
-    hand_revoke(ew_session_lease(f.session));
+    client_revoke(ew_session_lease(f.session));
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
@@ -95,11 +95,11 @@ static void test_nothing_is_committed_after_the_end(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
-    hand_revoke(ew_session_lease(f.session));
+    client_revoke(ew_session_lease(f.session));
     assert_true(env_until(is_done, f.session));
     worker_fixture_release(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
-    assert_false(hand_get("/session/late").present);
+    assert_false(client_get("/session/late").present);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
@@ -112,11 +112,11 @@ static void test_nothing_is_sent_after_the_end(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
-    hand_revoke(ew_session_lease(f.session));
+    client_revoke(ew_session_lease(f.session));
     assert_true(env_until(is_done, f.session));
     worker_fixture_release(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
-    assert_false(hand_get("/session/late").present);
+    assert_false(client_get("/session/late").present);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
@@ -130,12 +130,12 @@ static void test_the_fence_refuses_before_anybody_knows(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
-    hand_revoke(ew_session_lease(f.session));
+    client_revoke(ew_session_lease(f.session));
     worker_fixture_release(&f);
     int status = worker_fixture_await_end(&f);
     print_message("%s: %s\n", ew_errname(status), f.err.detail);
     assert_int_equal(status, EW_ERR_SESSION_DONE);
-    assert_false(hand_get("/session/late").present);
+    assert_false(client_get("/session/late").present);
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
@@ -148,7 +148,7 @@ static void test_a_living_fence_lets_through(void **state) {
     worker_fixture_start(&f);
     worker_fixture_do(&f, put_with_lease);
     worker_fixture_do(&f, put_with_lease);
-    assert_int_equal(hand_get("/session/a").version, 2);
+    assert_int_equal(client_get("/session/a").version, 2);
     assert_int_equal(close_with_session(&f), EW_ERR_CANCELLED);
 }
 
@@ -180,7 +180,7 @@ static void test_without_a_session_nothing_ends_the_run(void **state) {
     fault_proxy_mend(proxy);
     worker_fixture_await_ready(&f, true);
     worker_fixture_do(&f, put_plain);
-    assert_int_equal(hand_get("/session/plain").version, 1);
+    assert_int_equal(client_get("/session/plain").version, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
 }
@@ -190,7 +190,7 @@ static void test_a_session_that_is_over_before_the_start(void **state) {
     (void)state;
     worker_fixture f;
     open_with_session(&f, 2);
-    hand_revoke(ew_session_lease(f.session));
+    client_revoke(ew_session_lease(f.session));
     assert_true(env_until(is_done, f.session));
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);

@@ -57,8 +57,8 @@ static void expect_put(nng_socket req, const char *key, const char *value) {
     ew_submit_reply r = receive(req);
     if (r.status != EW_OK)
         fail_msg("%s: %s", ew_errname(r.status), r.detail);
-    assert_int_equal(hand_get(key).mod_revision, r.revision);
-    assert_string_equal(hand_get(key).value, value);
+    assert_int_equal(client_get(key).mod_revision, r.revision);
+    assert_string_equal(client_get(key).value, value);
 }
 
 static void put_at(worker_fixture *f, const char *value) {
@@ -96,7 +96,7 @@ static void open_at(worker_fixture *f, const char *submit_url, const char *ticks
 
 static void end_fixture(worker_fixture *f) {
     assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/sockets/");
+    client_delete_prefix("/sockets/");
 }
 
 static int nothing(void *self, ew_tick *t) {
@@ -555,8 +555,8 @@ static void check_too_large(const char *url) {
     put_at(&f, "it goes on");
     ew_worker_stats stats = worker_fixture_stats(&f);
     assert_int_equal(stats.submits_too_large, strncmp(url, "inproc", 6) == 0 ? 3 : 2);
-    assert_int_equal(hand_count("/sockets/l"), 1);
-    assert_int_equal(hand_count("/sockets/h"), 0);
+    assert_int_equal(client_count("/sockets/l"), 1);
+    assert_int_equal(client_count("/sockets/h"), 0);
     end_fixture(&f);
 }
 
@@ -607,11 +607,11 @@ static void refused_actor(const char *mailbox_url, const char *peer_url, const c
     ew_actor *a;
     ew_error err = {0};
     ew_options *o = env_options("/sockets");
-    assert_int_equal(ew_watcher_start(&a, hand_client(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_watcher_start(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
     assert_null(a);
     assert_memory_equal(err.detail, named, strlen(named));
     err = (ew_error){0};
-    assert_int_equal(ew_committer_start(&a, hand_client(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_committer_start(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
     assert_null(a);
     assert_memory_equal(err.detail, named, strlen(named));
     ew_options_free(o);
@@ -627,7 +627,7 @@ static void test_mailboxes_of_single_actors(void **state) {
     refused_actor("inproc://sockets-test/actor", "tcp://127.0.0.1:1", "peer_url");
     folder_make(&d);
     ew_options *o = env_options("/sockets");
-    assert_int_equal(ew_committer_start(&a, hand_client(), o, d.url, "inproc://sockets-test/peer", NULL), EW_OK);
+    assert_int_equal(ew_committer_start(&a, client_handle(), o, d.url, "inproc://sockets-test/peer", NULL), EW_OK);
     expect_socket_file(d.file);
     assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
     assert_int_equal(chmod(d.path, 0777), 0);

@@ -27,12 +27,12 @@ static int list_keys(worker_fixture *f, ew_tick *t) {
 static void check_keys(const char *prefix, const char *match, const char *expected, const char *expected_later) {
     char keys[1024];
     worker_fixture f;
-    hand_put("/a", "bare");
-    hand_put("/a/x", "1");
-    hand_put("/a/y", "2");
-    hand_put("/a-b", "sibling");
-    hand_put("/ab", "sibling");
-    hand_put("/a0", "sibling");
+    client_put("/a", "bare");
+    client_put("/a/x", "1");
+    client_put("/a/y", "2");
+    client_put("/a-b", "sibling");
+    client_put("/ab", "sibling");
+    client_put("/a0", "sibling");
     worker_fixture_open(&f, prefix);
     worker_fixture_set(&f, "prefix_match", match);
     f.arg = keys;
@@ -40,14 +40,14 @@ static void check_keys(const char *prefix, const char *match, const char *expect
     worker_fixture_start(&f);
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected);
-    hand_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
-    hand_put("/ac", "sibling");
-    worker_fixture_await_tick(&f, hand_put("/a/z", "3"));
+    client_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
+    client_put("/ac", "sibling");
+    worker_fixture_await_tick(&f, client_put("/a/z", "3"));
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected_later);
     assert_int_equal(f.event_count, worker_fixture_stats(&f).keys);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/a");
+    client_delete_prefix("/a");
 }
 
 /* SEMANTICS 2: the bare key and what is below it, never a sibling, whichever way the prefix is written. */
@@ -74,8 +74,8 @@ static void test_whole_keyspace(void **state) {
     (void)state;
     char keys[1024];
     worker_fixture f;
-    hand_put("/z", "1");
-    hand_put("no-slash", "1");
+    client_put("/z", "1");
+    client_put("no-slash", "1");
     worker_fixture_open(&f, "");
     f.arg = keys;
     f.updates = true;
@@ -83,13 +83,13 @@ static void test_whole_keyspace(void **state) {
     worker_fixture_do(&f, write_something);
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/own /z no-slash");
-    assert_int_equal(hand_count("/etcdworker/receipts/"), 1);
+    assert_int_equal(client_count("/etcdworker/receipts/"), 1);
     for (size_t i = 0; i < f.event_count; i++)
         assert_null(strstr(f.events[i].key, "receipts"));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/z");
-    hand_delete("/own");
-    hand_delete("no-slash");
+    client_delete("/z");
+    client_delete("/own");
+    client_delete("no-slash");
 }
 
 /* ---- the snapshot ---- */
@@ -104,7 +104,7 @@ static void put_many(size_t value_size) {
         char key[64];
         int number = i * 7919 % MANY; /* not in order */
         snprintf(key, sizeof key, "/load/%05d", number);
-        hand_put_slice(ew_str(key), (ew_slice){value, value_size}, 0);
+        client_put_slice(ew_str(key), (ew_slice){value, value_size}, 0);
     }
     free(value);
 }
@@ -121,7 +121,7 @@ static void test_snapshot_in_pages(void **state) {
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
     assert_int_equal(f.event_count, MANY);
-    hand_put("/load/00000", "new");
+    client_put("/load/00000", "new");
     worker_fixture_await_events(&f, MANY + 1);
     for (size_t i = 0; i < MANY; i++) {
         char key[64];
@@ -134,7 +134,7 @@ static void test_snapshot_in_pages(void **state) {
     assert_int_equal(f.resets, 1);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/load/");
+    client_delete_prefix("/load/");
 }
 
 /* SEMANTICS 3: the first tick comes as soon as the snapshot is complete, however long the timer. */
@@ -145,7 +145,7 @@ static void test_first_tick_does_not_wait_for_the_timer(void **state) {
     worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
-    worker_fixture_await_tick(&f, hand_put("/first/a", "1")); /* and neither does the tick for an event */
+    worker_fixture_await_tick(&f, client_put("/first/a", "1")); /* and neither does the tick for an event */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -158,14 +158,14 @@ static bool is_loaded(void *arg) {
 static void test_tick_on_load_off(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/first/a", "0");
+    client_put("/first/a", "0");
     worker_fixture_open(&f, "/first");
     worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
     worker_fixture_set(&f, "tick_on_load", "off");
     worker_fixture_start(&f);
     assert_true(env_until(is_loaded, &f));
     assert_int_equal(worker_fixture_ticks(&f), 0);
-    int64_t revision = hand_put("/first/a", "1");
+    int64_t revision = client_put("/first/a", "1");
     worker_fixture_await_tick(&f, revision);
     assert_int_equal(f.ticks, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -179,16 +179,16 @@ static void check_corrupt_counter(const char *value, bool while_running) {
     snprintf(key, sizeof key, "/corrupt%s", COUNTER);
     worker_fixture_open(&f, "/corrupt");
     if (!while_running)
-        hand_put(key, value);
+        client_put(key, value);
     worker_fixture_start(&f);
     if (while_running) {
         worker_fixture_await_ticks(&f, 1);
-        hand_put(key, value);
+        client_put(key, value);
     }
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
     assert_non_null(strstr(f.err.detail, key));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
-    hand_delete(key);
+    client_delete(key);
 }
 
 /* SEMANTICS 4: a counter that is no decimal above 0 is an error that names the key. */
@@ -228,15 +228,15 @@ static void test_counter_is_hidden_and_reset(void **state) {
         snprintf(number, sizeof number, "%d", i);
         worker_fixture_do(&f, put_one);
         worker_fixture_do(&f, delete_one);
-        assert_string_equal(hand_get(counter).value, number);
+        assert_string_equal(client_get(counter).value, number);
     }
-    worker_fixture_await_tick(&f, hand_put("/count/b", "1"));
+    worker_fixture_await_tick(&f, client_put("/count/b", "1"));
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/b");
-    hand_delete(counter);
+    client_delete(counter);
     worker_fixture_do(&f, put_one);
     worker_fixture_do(&f, delete_one);
-    assert_string_equal(hand_get(counter).value, "1");
+    assert_string_equal(client_get(counter).value, "1");
     for (size_t i = 0; i < f.event_count; i++)
         assert_null(strstr(f.events[i].key, COUNTER));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -248,13 +248,13 @@ static void test_counter_in_the_snapshot(void **state) {
     char counter[64];
     worker_fixture f;
     snprintf(counter, sizeof counter, "/count%s", COUNTER);
-    hand_put(counter, "41");
-    hand_put("/count/a", "1");
+    client_put(counter, "41");
+    client_put("/count/a", "1");
     worker_fixture_open(&f, "/count");
     f.updates = true;
     worker_fixture_start(&f);
     worker_fixture_do(&f, delete_one);
-    assert_string_equal(hand_get(counter).value, "42");
+    assert_string_equal(client_get(counter).value, "42");
     for (size_t i = 0; i < f.event_count; i++)
         assert_null(strstr(f.events[i].key, COUNTER));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -267,23 +267,23 @@ static void test_counter_of_newer_ticdc(void **state) {
     static const char newer[] = "/count/__cdc_meta__/meta/ticdc-delete-etcd-key-count";
     char keys[1024];
     worker_fixture f;
-    hand_delete_prefix("/count");
-    hand_put(newer, "41");
-    hand_put("/count/a", "1");
-    hand_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
+    client_delete_prefix("/count");
+    client_put(newer, "41");
+    client_put("/count/a", "1");
+    client_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
     worker_fixture_open(&f, "/count");
     worker_fixture_set(&f, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
     f.arg = keys;
     worker_fixture_start(&f);
     worker_fixture_do(&f, delete_one);
-    assert_string_equal(hand_get(newer).value, "42");
+    assert_string_equal(client_get(newer).value, "42");
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/meta/ticdc-delete-etcd-key-count");
-    hand_put(newer, "no number");
+    client_put(newer, "no number");
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
     assert_non_null(strstr(f.err.detail, newer));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
-    hand_delete_prefix("/count");
+    client_delete_prefix("/count");
 }
 
 static int no_tick(void *self, ew_tick *t) {

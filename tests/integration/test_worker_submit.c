@@ -20,7 +20,7 @@ static nng_socket dial(const char *url) {
 static void test_puts_and_deletes(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/submit/gone", "x");
+    client_put("/submit/gone", "x");
     open_submit_fixture(&f);
     f.updates = true;
     worker_fixture_start_ready(&f);
@@ -30,12 +30,12 @@ static void test_puts_and_deletes(void **state) {
     ew_submit_delete(group, EW_STR("/submit/gone"));
     ew_submit_reply r = ask_once(req, group);
     assert_int_equal(r.status, EW_OK);
-    hand_kv a = hand_get("/submit/a"), empty = hand_get("/submit/empty");
+    client_kv a = client_get("/submit/a"), empty = client_get("/submit/empty");
     assert_string_equal(a.value, "1");
     assert_true(empty.present && empty.len == 0);
     assert_int_equal(a.mod_revision, r.revision);
     assert_int_equal(empty.mod_revision, r.revision);
-    assert_false(hand_get("/submit/gone").present);
+    assert_false(client_get("/submit/gone").present);
     worker_fixture_await_tick(&f, r.revision);
     assert_int_equal(worker_fixture_stats(&f).groups_committed, 1);
     for (int i = 0; i < 100; i++) { /* one after the other */
@@ -43,18 +43,18 @@ static void test_puts_and_deletes(void **state) {
         snprintf(number, sizeof number, "%d", i);
         r = ask_once(req, put_of("/submit/a", number));
         assert_int_equal(r.status, EW_OK);
-        assert_string_equal(hand_get_at("/submit/a", r.revision).value, number);
+        assert_string_equal(client_get_at("/submit/a", r.revision).value, number);
     }
     nng_close(req);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 /* A compare that does not hold refuses the group for good. */
 static void test_compares(void **state) {
     (void)state;
     worker_fixture f;
-    int64_t put = hand_put("/submit/a", "1");
+    int64_t put = client_put("/submit/a", "1");
     open_submit_fixture(&f);
     worker_fixture_start_ready(&f);
     nng_socket req = dial(ew_worker_submit_url(f.worker));
@@ -66,18 +66,18 @@ static void test_compares(void **state) {
     ew_submit_if_value(value, EW_STR("/submit/a"), EW_STR("2"));
     r = ask_once(req, value);
     assert_int_equal(r.status, EW_ERR_REFUSED);
-    assert_false(hand_get("/submit/b").present);
+    assert_false(client_get("/submit/b").present);
     ew_submit_if_value(both, EW_STR("/submit/a"), EW_STR("1"));
     ew_submit_if_absent(both, EW_STR("/submit/b"));
     r = ask_once(req, both);
     assert_int_equal(r.status, EW_OK);
-    assert_int_equal(hand_get("/submit/b").mod_revision, r.revision);
+    assert_int_equal(client_get("/submit/b").mod_revision, r.revision);
     ew_submit *missing = put_of("/submit/c", "x");
     ew_submit_if_value(missing, EW_STR("/submit/missing"), EW_STR(""));
     assert_int_equal(ask_once(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
     nng_close(req);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 /* SEMANTICS 22, 26: what no patch may write is refused, and named; the run goes on. */
@@ -104,11 +104,11 @@ static void test_what_is_refused(void **state) {
         ew_submit_put(many, ew_str(key), EW_STR("x"));
     }
     assert_int_equal(ask_once(req, many).status, EW_ERR_TOO_LARGE);
-    assert_int_equal(hand_count("/submit/"), 0);
+    assert_int_equal(client_count("/submit/"), 0);
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 static bool has_counted_four(void *arg) {
@@ -135,7 +135,7 @@ static void test_malformed_requests(void **state) {
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 static int hold(worker_fixture *f, ew_tick *t) {
@@ -186,9 +186,9 @@ static void test_stop_while_requests_wait(void **state) {
     print_message("%u cancelled, %u unknown, %u committed, %u unanswered\n", cancelled, unknown, committed, silent);
     assert_int_equal(cancelled + unknown + committed + silent, REQUESTS);
     assert_int_equal(silent, 0);
-    assert_int_equal(hand_count("/submit/"), committed);
+    assert_int_equal(client_count("/submit/"), committed);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 /* More than `max_submits` at once wait in their own sockets, or are told to come again; none is lost. */
@@ -213,10 +213,10 @@ static void test_many_requests_at_once(void **state) {
         committed += r.status == EW_OK;
         nng_close(reqs[i]);
     }
-    assert_int_equal(hand_count("/submit/"), committed);
+    assert_int_equal(client_count("/submit/"), committed);
     assert_true(committed >= 4);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 static int make_groups(worker_fixture *f, ew_tick *t) {
@@ -238,7 +238,7 @@ static void test_tick_notes(void **state) {
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
     assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
     assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f.worker), NULL, 0), 0);
-    int64_t revision = hand_put("/submit/a", "1");
+    int64_t revision = client_put("/submit/a", "1");
     worker_fixture_begin(&f, make_groups);
     ew_tick_note last = {0}, note = {0};
     bool seen_groups = false;
@@ -256,7 +256,7 @@ static void test_tick_notes(void **state) {
     assert_true(note.revision >= revision);
     nng_close(sub);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    client_delete_prefix("/submit/");
 }
 
 /* Without the options there is nothing to dial. */

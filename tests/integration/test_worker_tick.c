@@ -64,7 +64,7 @@ static void put_pair(int number) {
     }
     txn.success = list;
     txn.n_success = 2;
-    pb__txn_response__free_unpacked(hand_txn(&txn), NULL);
+    pb__txn_response__free_unpacked(client_txn(&txn), NULL);
 }
 
 /* SEMANTICS 15: a tick sees the prefix at exactly one revision, never older than the worker's own last commit. */
@@ -78,10 +78,10 @@ static void check_one_revision(const char *coalesce) {
     worker_fixture_start(&f);
     for (int i = 1; i <= 100000 && m.pairs < 100; i++)
         put_pair(i);
-    worker_fixture_await_tick(&f, hand_revision());
+    worker_fixture_await_tick(&f, client_revision());
     assert_true(m.pairs >= 100);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/one/");
+    client_delete_prefix("/one/");
 }
 
 static void test_one_revision(void **state) {
@@ -109,7 +109,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
     worker_fixture_begin(&f, put_now);
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 2);
-    hand_kv kv = hand_get("/now/a");
+    client_kv kv = client_get("/now/a");
     assert_int_equal(f.ticks, 2);
     assert_true(env_until(has_a_barrier, &f)); /* told when the round that ticked is over */
     assert_int_equal(worker_fixture_stats(&f).barrier_revision, kv.mod_revision);
@@ -142,17 +142,17 @@ static void test_slow_tick(void **state) {
     worker_fixture_start(&f);
     worker_fixture_await_held(&f);
     for (int i = 0; i < 200; i++)
-        hand_put("/slow/a", "x");
+        client_put("/slow/a", "x");
     int64_t until_ms = env_now_ms() + 5000; /* the rule is about time */
     assert_true(env_until(is_past, &until_ms));
     assert_int_equal(worker_fixture_stats(&f).slow_ticks, 0); /* it is not over yet */
     worker_fixture_release(&f);
     worker_fixture_await_events(&f, 201);
-    hand_kv kv = hand_get("/slow/mine");
+    client_kv kv = client_get("/slow/mine");
     assert_true(kv.present && kv.lease != 0);
     assert_int_equal(worker_fixture_stats(&f).slow_ticks, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_false(hand_get("/slow/mine").present); /* the end of the run revoked the lease */
+    assert_false(client_get("/slow/mine").present); /* the end of the run revoked the lease */
 }
 
 /* ---- what patches answer ---- */
@@ -188,16 +188,16 @@ static int ignore_one(worker_fixture *f, ew_tick *t) {
 static void test_ignore(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/answer/b", "1");
+    client_put("/answer/b", "1");
     worker_fixture_open(&f, "/answer");
     worker_fixture_start(&f);
     worker_fixture_do(&f, ignore_one);
-    hand_kv a = hand_get("/answer/a"), c = hand_get("/answer/c");
+    client_kv a = client_get("/answer/a"), c = client_get("/answer/c");
     assert_string_equal(a.value, "first");
     assert_string_equal(c.value, "last");
     assert_int_equal(a.mod_revision, c.mod_revision);
-    assert_string_equal(hand_get("/answer/b").value, "1");
-    assert_false(hand_get("/answer/new").present);
+    assert_string_equal(client_get("/answer/b").value, "1");
+    assert_false(client_get("/answer/new").present);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -238,14 +238,14 @@ static void test_again(void **state) {
     for (int i = 0; i < 3; i++) {
         assert_true(env_until(has_tried_again, &seen));
         seen = attempts;
-        hand_put("/again/go", "no");
+        client_put("/again/go", "no");
     }
     assert_int_equal(worker_fixture_ticks(&f), 1);
-    assert_false(hand_get("/again/a").present);
-    assert_false(hand_get("/again/later").present);
-    int64_t go = hand_put("/again/go", "yes");
+    assert_false(client_get("/again/a").present);
+    assert_false(client_get("/again/later").present);
+    int64_t go = client_put("/again/go", "yes");
     worker_fixture_await_ticks(&f, 1);
-    hand_kv a = hand_get("/again/a"), b = hand_get("/again/b"), later = hand_get("/again/later");
+    client_kv a = client_get("/again/a"), b = client_get("/again/b"), later = client_get("/again/later");
     assert_true(a.mod_revision > go);
     assert_int_equal(a.mod_revision, b.mod_revision);
     assert_true(later.mod_revision >= a.mod_revision);
@@ -331,7 +331,7 @@ static void check_order(const char *conflict) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, three_groups);
     worker_fixture_await_held(&f);
-    int64_t foreign = hand_put(conflict, "f");
+    int64_t foreign = client_put(conflict, "f");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
     assert_int_equal(d.calls, 3);
@@ -341,7 +341,7 @@ static void check_order(const char *conflict) {
     }
     const char *const keys[] = {"/order/a", "/order/b", "/order/c"};
     for (size_t i = 0; i < 3; i++) {
-        hand_kv kv = hand_get(keys[i]);
+        client_kv kv = client_get(keys[i]);
         assert_int_equal(kv.mod_revision, d.revisions[i]);
         assert_true(kv.mod_revision > foreign);
         assert_string_equal(kv.value, strcmp(keys[i], conflict) == 0 ? "fx" : "x");
@@ -349,7 +349,7 @@ static void check_order(const char *conflict) {
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);
     assert_int_equal(worker_fixture_stats(&f).groups_committed, 3);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/order/");
+    client_delete_prefix("/order/");
 }
 
 /* SEMANTICS 21: a refused group is evaluated again from the start; it and all later ones keep their order. */
@@ -400,7 +400,7 @@ static void check_outside(const char *prefix, char *key, worker_fixture_action a
     if (strstr(f.err.detail, key) == NULL)
         fail_msg("%s is not named in: %s", key, f.err.detail);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_OUTSIDE_PREFIX);
-    assert_false(hand_get(key).present);
+    assert_false(client_get(key).present);
 }
 
 /* SEMANTICS 22: a key outside the prefix, the counter, or a receipt is refused, and named. */
@@ -423,10 +423,10 @@ static void test_keys_that_patches_may_not_write(void **state) {
 
 typedef struct wanted {
     const char *key;
-    hand_kv is;
+    client_kv is;
 } wanted;
 
-static bool is_as_in_etcd(const ew_entry *e, const hand_kv *kv) {
+static bool is_as_in_etcd(const ew_entry *e, const client_kv *kv) {
     return ew_slice_equal(e->value, ew_str(kv->value)) && e->mod_revision == kv->mod_revision &&
            e->create_revision == kv->create_revision && e->version == kv->version && e->lease == kv->lease;
 }
@@ -452,7 +452,7 @@ static int look_everywhere(worker_fixture *f, ew_tick *t) {
 }
 
 static void check_entry(worker_fixture *f, const char *key) {
-    wanted w = {key, hand_get(key)};
+    wanted w = {key, client_get(key)};
     f->arg = &w;
     worker_fixture_await_tick(f, w.is.mod_revision);
     worker_fixture_do(f, look_everywhere);
@@ -462,23 +462,23 @@ static void check_entry(worker_fixture *f, const char *key) {
  * committed yet has none of it. */
 static void test_entries_have_what_etcd_keeps(void **state) {
     (void)state;
-    int64_t lease = hand_grant(3600);
-    hand_put("/entries/a", "1");
-    hand_put("/elsewhere", "");
-    hand_put_slice(EW_STR("/entries/a"), EW_STR("2"), lease);
+    int64_t lease = client_grant(3600);
+    client_put("/entries/a", "1");
+    client_put("/elsewhere", "");
+    client_put_slice(EW_STR("/entries/a"), EW_STR("2"), lease);
     worker_fixture f;
     worker_fixture_open(&f, "/entries");
     worker_fixture_start(&f);
     check_entry(&f, "/entries/a"); /* of the snapshot: version 2, a lease */
-    hand_put("/entries/a", "3");
+    client_put("/entries/a", "3");
     check_entry(&f, "/entries/a"); /* written over, in the same room */
-    hand_put_slice(EW_STR("/entries/b"), EW_STR("longer"), lease);
+    client_put_slice(EW_STR("/entries/b"), EW_STR("longer"), lease);
     check_entry(&f, "/entries/b");
-    hand_delete("/entries/b");
-    hand_put("/entries/b", "again");
+    client_delete("/entries/b");
+    client_put("/entries/b", "again");
     check_entry(&f, "/entries/b"); /* created anew: version 1, no lease */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_revoke(lease);
+    client_revoke(lease);
 }
 
 int main(void) {

@@ -61,7 +61,7 @@ static void fill(void) {
     for (unsigned i = 0; i < 128; i++) {
         char key[64];
         snprintf(key, sizeof key, "/txn/0/%03u", i);
-        hand_put(key, "old");
+        client_put(key, "old");
     }
 }
 
@@ -82,7 +82,7 @@ static uint64_t commit(load *l, const char *option, const char *value) {
 static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, const char *option, const char *value,
                             int expected) {
     load l = {.keys = {keys}, .deletes = deletes, .guards = guards, .callback = true};
-    hand_delete_prefix("/txn/");
+    client_delete_prefix("/txn/");
     fill();
     uint64_t txns = commit(&l, option, value);
     assert_int_equal(l.v.calls, 1);
@@ -91,7 +91,7 @@ static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, co
     assert_int_equal(txns, expected == EW_OK ? 1 : 0);
     char last_key[64];
     snprintf(last_key, sizeof last_key, "/txn/0/%03u", keys - 1);
-    hand_kv last = hand_get(last_key), first = hand_get("/txn/0/000");
+    client_kv last = client_get(last_key), first = client_get("/txn/0/000");
     if (expected == EW_OK) {
         assert_int_equal(last.mod_revision, deletes < keys ? l.v.revision[0] : 0);
         assert_int_equal(first.present, deletes == 0);
@@ -221,7 +221,7 @@ static void test_too_many_keys_without_a_callback(void **state) {
 
 static void check_sharing_with(unsigned guards, unsigned a, unsigned b, unsigned c, uint64_t txns) {
     load l = {.keys = {a, b, c}, .guards = guards, .callback = true};
-    hand_delete_prefix("/txn/");
+    client_delete_prefix("/txn/");
     assert_int_equal(commit(&l, NULL, NULL), txns);
     unsigned groups = c > 0 ? 3 : 2;
     assert_int_equal(l.v.calls, groups);
@@ -229,12 +229,12 @@ static void check_sharing_with(unsigned guards, unsigned a, unsigned b, unsigned
         char key[64];
         snprintf(key, sizeof key, "/txn/%u/%03u", i, l.keys[i] - 1);
         assert_int_equal(l.v.status[i], EW_OK);
-        assert_int_equal(hand_get(key).mod_revision, l.v.revision[i]);
+        assert_int_equal(client_get(key).mod_revision, l.v.revision[i]);
         assert_true(i == 0 || l.v.revision[i] >= l.v.revision[i - 1]);
     }
     bool shared = l.v.revision[0] == l.v.revision[groups - 1];
     assert_int_equal(shared, txns == 1);
-    assert_int_equal(hand_count("/txn/"), a + b + c - groups * guards); /* SEMANTICS 25: each whole */
+    assert_int_equal(client_count("/txn/"), a + b + c - groups * guards); /* SEMANTICS 25: each whole */
 }
 
 static void check_sharing(unsigned a, unsigned b, unsigned c, uint64_t txns) {
@@ -260,14 +260,14 @@ static void test_keys_across_groups(void **state) {
 static void test_a_group_too_large_between_others(void **state) {
     (void)state;
     load l = {.keys = {1, 127, 1}, .callback = true};
-    hand_delete_prefix("/txn/");
+    client_delete_prefix("/txn/");
     commit(&l, NULL, NULL);
     assert_int_equal(l.v.calls, 3);
     assert_int_equal(l.v.status[0], EW_OK);
     assert_int_equal(l.v.status[1], EW_ERR_TOO_LARGE);
     assert_int_equal(l.v.status[2], EW_OK);
-    assert_true(hand_get("/txn/0/000").present && hand_get("/txn/2/000").present);
-    assert_int_equal(hand_count("/txn/1/"), 0);
+    assert_true(client_get("/txn/0/000").present && client_get("/txn/2/000").present);
+    assert_int_equal(client_count("/txn/1/"), 0);
 }
 
 /* ---- how many bytes ---- */
@@ -295,7 +295,7 @@ static int write_sizes(worker_fixture *f, ew_tick *t) {
 static ew_session *shared;
 
 static void share_session(void) {
-    assert_int_equal(ew_session_open(&shared, hand_client(), 600, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&shared, client_handle(), 600, NULL), EW_OK);
 }
 
 static void end_shared_session(void) {
@@ -308,7 +308,7 @@ static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_
     worker_fixture f;
     assert_non_null(z.text);
     memset(z.text, 'x', a + b);
-    hand_delete_prefix("/size/");
+    client_delete_prefix("/size/");
     worker_fixture_open(&f, "/size");
     worker_fixture_set(&f, "max_txn_bytes", max_bytes);
     worker_fixture_set(&f, "exactly_once", extras);
@@ -322,7 +322,7 @@ static bool fits_with(const char *extras, const char *max_bytes, size_t a, size_
     free(z.text);
     assert_true(z.v.calls == (b > 0 ? 2 : 1));
     if (z.v.status[0] == EW_OK)
-        assert_int_equal(hand_get("/size/a").len, a);
+        assert_int_equal(client_get("/size/a").len, a);
     else
         assert_int_equal(z.v.status[0], EW_ERR_TOO_LARGE);
     return z.v.status[0] == EW_OK && (b == 0 || z.v.status[1] == EW_OK);
@@ -364,9 +364,9 @@ static void test_bytes_of_a_bare_group(void **state) {
     static char text[8192];
     uint64_t txns;
     size_t len = 4096;
-    while (hand_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0) > 4096)
+    while (client_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0) > 4096)
         len--;
-    assert_int_equal(hand_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0), 4096);
+    assert_int_equal(client_pack_put(request, sizeof request, "/size/a", (ew_slice){text, len}, 0), 4096);
     assert_true(fits_with("off", "4096", len, 0, &txns));
     assert_false(fits_with("off", "4095", len, 0, &txns));
     assert_false(fits_with("off", "4096", len + 1, 0, &txns));
@@ -401,7 +401,7 @@ static void test_etcds_own_limit(void **state) {
     assert_false(fits("1310720", 1310720, 0, &txns));
     assert_false(fits("3000000", 1600000, 0, &txns)); /* etcd refuses it: too large, and nothing was written */
     assert_false(fits("3000000", 2500000, 0, &txns)); /* so does gRPC on the server's side */
-    assert_false(hand_get("/size/a").present);
+    assert_false(client_get("/size/a").present);
 }
 
 /* ---- guards, isolation ---- */
@@ -434,19 +434,19 @@ static void test_guard(void **state) {
     (void)state;
     load l = {.callback = true};
     worker_fixture f;
-    hand_put("/guard/compared", "0");
+    client_put("/guard/compared", "0");
     worker_fixture_open(&f, "/guard");
     f.arg = &l;
     worker_fixture_start(&f);
     worker_fixture_begin(&f, guard_and_hold);
     worker_fixture_await_held(&f);
-    int64_t revision = hand_put("/guard/compared", "1");
+    int64_t revision = client_put("/guard/compared", "1");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
     assert_int_equal(l.v.status[0], EW_OK);
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);
-    assert_int_equal(hand_get("/guard/compared").mod_revision, revision);
-    assert_true(hand_get("/guard/written").mod_revision > revision);
+    assert_int_equal(client_get("/guard/compared").mod_revision, revision);
+    assert_true(client_get("/guard/written").mod_revision > revision);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -470,23 +470,23 @@ static void test_expect(void **state) {
     for (int round = 0; round < 3; round++) {
         load l = {.callback = true};
         worker_fixture f;
-        hand_delete_prefix("/guard/");
-        hand_put("/guard/job", "0");
+        client_delete_prefix("/guard/");
+        client_put("/guard/job", "0");
         worker_fixture_open(&f, "/guard");
         f.arg = &l;
         worker_fixture_start(&f);
         worker_fixture_begin(&f, claim_and_hold);
         worker_fixture_await_held(&f);
-        int64_t revision = round > 0 ? hand_delete("/guard/job") : 0;
+        int64_t revision = round > 0 ? client_delete("/guard/job") : 0;
         if (round == 2)
-            revision = hand_put("/guard/job", "0");
+            revision = client_put("/guard/job", "0");
         worker_fixture_release(&f);
         worker_fixture_await_ticks(&f, 1);
         assert_int_equal(l.v.calls, 1);
         assert_int_equal(l.v.status[0], round > 0 ? EW_ERR_STALE : EW_OK);
         assert_true(l.v.revision[0] >= revision);
-        assert_int_equal(hand_get("/guard/claim").present, round == 0);
-        assert_true(hand_get("/guard/beside").present);
+        assert_int_equal(client_get("/guard/claim").present, round == 0);
+        assert_true(client_get("/guard/beside").present);
         assert_int_equal(worker_fixture_stats(&f).groups_dropped, round > 0);
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
@@ -519,9 +519,9 @@ static void test_expect_reads(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         load l = {.callback = true};
         worker_fixture f;
-        hand_delete_prefix("/reads/");
-        hand_put("/reads/seat/1", "0");
-        hand_put("/reads/seat/9", "0");
+        client_delete_prefix("/reads/");
+        client_put("/reads/seat/1", "0");
+        client_put("/reads/seat/9", "0");
         worker_fixture_open(&f, "/reads");
         f.track_reads = true;
         f.arg = &l;
@@ -529,32 +529,32 @@ static void test_expect_reads(void **state) {
         worker_fixture_begin(&f, take_and_hold);
         worker_fixture_await_held(&f);
         if (cases[i].put)
-            hand_put(cases[i].put, "1");
+            client_put(cases[i].put, "1");
         if (cases[i].deleted)
-            hand_delete(cases[i].deleted);
+            client_delete(cases[i].deleted);
         worker_fixture_release(&f);
         worker_fixture_await_ticks(&f, 1);
         assert_int_equal(l.v.calls, 1);
         assert_string_equal(ew_errname(l.v.status[0]), ew_errname(cases[i].status));
-        assert_int_equal(hand_get("/reads/claim").present, cases[i].status == EW_OK);
+        assert_int_equal(client_get("/reads/claim").present, cases[i].status == EW_OK);
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
 }
 
 static void check_isolation(const char *isolation, const char *copied) {
     worker_fixture f;
-    hand_put("/guard/read", "old");
+    client_put("/guard/read", "old");
     worker_fixture_open(&f, "/guard");
     worker_fixture_set(&f, "isolation", isolation);
     worker_fixture_start(&f);
     worker_fixture_begin(&f, copy_and_hold);
     worker_fixture_await_held(&f);
-    hand_put("/guard/read", "new");
+    client_put("/guard/read", "new");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
-    assert_string_equal(hand_get("/guard/copy").value, copied);
+    assert_string_equal(client_get("/guard/copy").value, copied);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/guard/");
+    client_delete_prefix("/guard/");
 }
 
 /* `isolation = snapshot` compares what was written (the original), `serializable` what was read too. */
@@ -613,18 +613,18 @@ static void test_a_lost_outcome_is_resolved(void **state) {
     worker_fixture f;
     lose_an_answer(&f, &v, "on");
     worker_fixture_await_ticks(&f, 2);
-    hand_kv kv = hand_get("/lost/a");
+    client_kv kv = client_get("/lost/a");
     assert_string_equal(kv.value, "x");
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status[0], EW_OK);
     assert_int_equal(v.revision[0], kv.mod_revision);
     assert_int_equal(worker_fixture_stats(&f).txns_resolved, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/lost/a");
+    client_delete("/lost/a");
 }
 
 static bool is_written(void *arg) {
-    return hand_get(arg).present;
+    return client_get(arg).present;
 }
 
 /* SEMANTICS 28: the other way round: the transaction was applied, and only its answer is lost. Done again blindly, it
@@ -650,7 +650,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     fault_proxy_cut(proxy);
     fault_proxy_mend(proxy);
     worker_fixture_await_ticks(&f, 2);
-    hand_kv kv = hand_get(key);
+    client_kv kv = client_get(key);
     assert_string_equal(kv.value, "x");
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status[0], EW_OK);
@@ -660,7 +660,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     assert_int_equal(stats.groups_refused, 0);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
-    hand_delete(key);
+    client_delete(key);
 }
 
 /* SEMANTICS 28: without receipts nobody can know, and the run ends saying so. */
@@ -707,7 +707,7 @@ static void test_two_workers_with_one_id(void **state) {
     assert_int_equal(worker_fixture_ticks(&b), 0);
     worker_fixture_close(&b);
     worker_fixture_do(&a, append_x_to_twin);
-    assert_string_equal(hand_get("/twin/a").value, "xx");
+    assert_string_equal(client_get("/twin/a").value, "xx");
     assert_int_equal(v.calls, 2);
     assert_int_equal(v.status[0], EW_OK);
     assert_int_equal(v.status[1], EW_OK);
@@ -725,9 +725,9 @@ static void test_an_id_is_free_after_a_stop(void **state) {
         worker_fixture_set(&f, "session_ttl_s", "60");
         worker_fixture_start(&f);
         worker_fixture_await_ready(&f, true);
-        assert_true(hand_get("/etcdworker/receipts/twin/owner").present);
+        assert_true(client_get("/etcdworker/receipts/twin/owner").present);
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-        assert_int_equal(hand_count("/etcdworker/"), 0);
+        assert_int_equal(client_count("/etcdworker/"), 0);
     }
     assert_true(env_now_ms() - before_ms < 30000);
 }
@@ -753,13 +753,13 @@ static void test_two_workers_with_one_id_and_session(void **state) {
     verdicts v = {0};
     worker_fixture f, later;
     ew_session *session;
-    assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
+    assert_int_equal(ew_session_open(&session, client_handle(), 60, NULL), EW_OK);
     for (int run = 0; run < 3; run++) { /* one after the other */
         open_shared(&f, session, &v);
         worker_fixture_do(&f, append_x_to_shared);
         assert_int_equal(v.calls, run + 1);
         assert_int_equal(v.status[run], EW_OK);
-        assert_int_equal(hand_get("/shared/a").version, run + 1);
+        assert_int_equal(client_get("/shared/a").version, run + 1);
         if (run < 2)
             assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
@@ -770,7 +770,7 @@ static void test_two_workers_with_one_id_and_session(void **state) {
     worker_fixture_do(&f, append_x_to_shared);
     assert_int_equal(v.calls, 4);
     assert_int_equal(v.status[3], EW_OK);
-    assert_string_equal(hand_get("/shared/a").value, "xxxx");
+    assert_string_equal(client_get("/shared/a").value, "xxxx");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     ew_session_close(session, false);
 }
@@ -793,7 +793,7 @@ static void test_two_workers_with_one_marker(void **state) {
     assert_non_null(strstr(f[1].err.detail, "worker_id"));
     worker_fixture_close(&f[1]);
     worker_fixture_do(&f[0], append_x_to_marked);
-    assert_string_equal(hand_get("/marked/a").value, "xx");
+    assert_string_equal(client_get("/marked/a").value, "xx");
     assert_int_equal(worker_fixture_close(&f[0]), EW_ERR_CANCELLED);
 }
 
@@ -806,26 +806,26 @@ static int append_x_to_lost(worker_fixture *f, ew_tick *t) {
 static void check_lost_receipt(bool first, bool with_lease) {
     static const char key[] = "/etcdworker/receipts/robbed";
     worker_fixture f;
-    hand_delete("/lost/a");
+    client_delete("/lost/a");
     worker_fixture_open(&f, "/lost");
     worker_fixture_set(&f, "worker_id", "robbed");
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     if (!first)
         worker_fixture_do(&f, append_x_to_lost);
-    int64_t lease = hand_get(key).lease;
+    int64_t lease = client_get(key).lease;
     if (with_lease)
-        hand_revoke(lease);
+        client_revoke(lease);
     else
-        hand_delete(key);
+        client_delete(key);
     worker_fixture_do(&f, append_x_to_lost);
-    assert_string_equal(hand_get("/lost/a").value, first ? "x" : "xx");
-    assert_true(hand_get(key).present);
-    assert_int_equal(hand_get(key).lease == lease, !with_lease);
+    assert_string_equal(client_get("/lost/a").value, first ? "x" : "xx");
+    assert_true(client_get(key).present);
+    assert_int_equal(client_get(key).lease == lease, !with_lease);
     worker_fixture_do(&f, append_x_to_lost);
-    assert_int_equal(hand_get("/lost/a").version, first ? 2 : 3);
+    assert_int_equal(client_get("/lost/a").version, first ? 2 : 3);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_int_equal(hand_count("/etcdworker/"), 0);
+    assert_int_equal(client_count("/etcdworker/"), 0);
 }
 
 static void test_a_lost_receipt_is_put_again(void **state) {
@@ -861,7 +861,7 @@ static bool is_on_its_way(void *arg) {
 static bool is_applied_and_lost(void *arg) {
     ending *e = arg;
     return fault_proxy_count(e->proxy).swallowed[1] > e->swallowed &&
-           hand_get("/ending/a").version == (e->first ? 1 : 2);
+           client_get("/ending/a").version == (e->first ? 1 : 2);
 }
 
 static int append_x_to_ending(worker_fixture *f, ew_tick *t) {
@@ -871,7 +871,7 @@ static int append_x_to_ending(worker_fixture *f, ew_tick *t) {
 }
 
 static void open_ending(ending *e) {
-    hand_delete("/ending/a");
+    client_delete("/ending/a");
     e->key = "/etcdworker/receipts/ending";
     e->proxy = fault_proxy_open(env_endpoint());
     worker_fixture_open(&e->fixture, "/ending");
@@ -890,8 +890,8 @@ static void lose_answer_and_receipt(ending *e) {
     fault_proxy_swallow(e->proxy, e->lost);
     worker_fixture_begin(&e->fixture, append_x_to_ending);
     assert_true(env_until(e->lost == FAULT_PROXY_DOWN ? is_applied_and_lost : is_on_its_way, e));
-    hand_revoke(hand_get(e->key).lease);
-    assert_false(hand_get(e->key).present);
+    client_revoke(client_get(e->key).lease);
+    assert_false(client_get(e->key).present);
     assert_int_equal(e->v.calls, e->first ? 0 : 1);
     fault_proxy_mend(e->proxy);
 }
@@ -909,7 +909,7 @@ static void check_unknown(ending *e) {
     assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);
     assert_int_equal(worker_fixture_close(&e->fixture), EW_ERR_UNKNOWN_OUTCOME);
     fault_proxy_close(e->proxy);
-    assert_int_equal(hand_get("/ending/a").version, earlier + (e->lost == FAULT_PROXY_DOWN));
+    assert_int_equal(client_get("/ending/a").version, earlier + (e->lost == FAULT_PROXY_DOWN));
 }
 
 static void test_a_receipt_lost_with_an_applied_transaction(void **state) {
@@ -933,8 +933,8 @@ static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     worker_fixture_await_ticks(&e.fixture, 3);
     assert_int_equal(e.v.calls, 2);
     assert_int_equal(e.v.status[1], EW_OK);
-    assert_string_equal(hand_get("/ending/a").value, "xx");
-    assert_int_equal(hand_get("/ending/a").version, 2);
+    assert_string_equal(client_get("/ending/a").value, "xx");
+    assert_int_equal(client_get("/ending/a").version, 2);
     assert_int_equal(worker_fixture_close(&e.fixture), EW_ERR_CANCELLED);
     fault_proxy_close(e.proxy);
 }
@@ -955,24 +955,24 @@ static int put_with_leases(worker_fixture *f, ew_tick *t) {
 static void test_leases_of_puts(void **state) {
     (void)state;
     worker_fixture f;
-    int64_t lease = hand_grant(600);
-    hand_put_slice(EW_STR("/lease/kept"), EW_STR("old"), lease);
-    hand_put_slice(EW_STR("/lease/detached"), EW_STR("old"), lease);
+    int64_t lease = client_grant(600);
+    client_put_slice(EW_STR("/lease/kept"), EW_STR("old"), lease);
+    client_put_slice(EW_STR("/lease/detached"), EW_STR("old"), lease);
     worker_fixture_open(&f, "/lease");
     worker_fixture_start(&f);
     worker_fixture_do(&f, put_with_leases);
-    hand_kv kept = hand_get("/lease/kept"), detached = hand_get("/lease/detached"), absent = hand_get("/lease/absent"),
-            session = hand_get("/lease/session");
+    client_kv kept = client_get("/lease/kept"), detached = client_get("/lease/detached"),
+              absent = client_get("/lease/absent"), session = client_get("/lease/session");
     assert_string_equal(kept.value, "new");
     assert_int_equal(kept.lease, lease);
     assert_int_equal(detached.lease, 0);
     assert_true(absent.present && absent.lease == 0);
     assert_true(session.lease != 0 && session.lease != lease);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_false(hand_get("/lease/session").present);
-    hand_revoke(lease);
-    assert_false(hand_get("/lease/kept").present);
-    assert_true(hand_get("/lease/detached").present);
+    assert_false(client_get("/lease/session").present);
+    client_revoke(lease);
+    assert_false(client_get("/lease/kept").present);
+    assert_true(client_get("/lease/detached").present);
 }
 
 /* SEMANTICS 29: a worker without a session has no lease to give. */

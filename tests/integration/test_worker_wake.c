@@ -18,12 +18,12 @@ static int hold(worker_fixture *f, ew_tick *t) {
 static int64_t change_while_held(worker_fixture *f) {
     int64_t revision = 0;
     worker_fixture_begin(f, hold);
-    hand_put("/wake/a", "go");
+    client_put("/wake/a", "go");
     worker_fixture_await_held(f);
     for (int i = 0; i < CHANGES; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        revision = hand_put("/wake/a", number);
+        revision = client_put("/wake/a", number);
     }
     return revision;
 }
@@ -49,7 +49,7 @@ static void test_coalesce(void **state) {
     assert_true(worker_fixture_ticks(&f) - before <= CHANGES / 5);
     assert_int_equal(f.event_count, 1 + CHANGES); /* SEMANTICS 8: ticks are merged, updates are not */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/wake/a");
+    client_delete("/wake/a");
 }
 
 /* SEMANTICS 5: `coalesce = off` ticks once for each revision. */
@@ -68,7 +68,7 @@ static void test_coalesce_off(void **state) {
     assert_int_equal(worker_fixture_ticks(&f) - before, CHANGES);
     assert_true(env_until(has_all_events, &f));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/wake/a");
+    client_delete("/wake/a");
 }
 
 static bool is_past(void *arg) {
@@ -110,7 +110,7 @@ static void test_rate_limit(void **state) {
     int64_t began_ms = env_now_ms(), revision = 0;
     unsigned puts = 0;
     for (; env_now_ms() < began_ms + LENGTH_MS; puts++)
-        revision = hand_put("/wake/a", "x");
+        revision = client_put("/wake/a", "x");
     worker_fixture_await_tick(&f, revision);
     uint64_t ticks = worker_fixture_ticks(&f), allowed = (uint64_t)(env_now_ms() - began_ms) * RATE / 1000 + 2;
     print_message("%u puts, %u ticks of %u allowed\n", puts, (unsigned)ticks, (unsigned)allowed);
@@ -118,7 +118,7 @@ static void test_rate_limit(void **state) {
     assert_true(ticks >= allowed / 4);
     assert_int_equal(worker_fixture_stats(&f).events, puts);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/wake/a");
+    client_delete("/wake/a");
 }
 
 /* ---- the end ---- */
@@ -194,9 +194,9 @@ static void test_stop_waits_for_the_commit_in_flight(void **state) {
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status, EW_OK);
-    assert_int_equal(hand_get("/wake/flight").mod_revision, v.revision);
+    assert_int_equal(client_get("/wake/flight").mod_revision, v.revision);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/wake/flight");
+    client_delete("/wake/flight");
 }
 
 /* SEMANTICS 7: but no longer than `stop_timeout_ms`; then nobody knows, and that is what is told. */
@@ -223,7 +223,7 @@ static void test_stop_gives_up(void **state) {
     assert_int_equal(v.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_true(took_ms < 6000);
     worker_fixture_close(&f);
-    hand_delete("/wake/flight");
+    client_delete("/wake/flight");
 }
 
 static int give_up_the_rest(worker_fixture *f, ew_tick *t) {
@@ -248,7 +248,7 @@ static void test_error_of_the_tick(void **state) {
     assert_int_equal(v.calls, 1);
     assert_int_equal(v.status, EW_ERR_CANCELLED); /* the run ended first */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_REACTOR);
-    assert_false(hand_get("/wake/flight").present);
+    assert_false(client_get("/wake/flight").present);
 }
 
 /* ---- the order of events ---- */
@@ -300,10 +300,10 @@ static void test_updates_wait_for_the_decision(void **state) {
     for (int i = 0; i < 5; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        hand_put("/order/a", number);
+        client_put("/order/a", number);
     }
-    hand_delete("/order/a");
-    hand_put("/order/a", "5");
+    client_delete("/order/a");
+    client_put("/order/a", "5");
     worker_fixture_release(&f);
     worker_fixture_await_events(&f, 8);
     assert_int_equal(o.events_at_decision, 0);

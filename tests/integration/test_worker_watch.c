@@ -25,7 +25,7 @@ static int64_t put_numbered(int number) {
     memset(value, '.', VALUE_BYTES);
     int n = snprintf(value, sizeof value, "%d", number);
     value[n] = ' ';
-    return hand_put_slice(EW_STR("/backlog/a"), (ew_slice){value, VALUE_BYTES}, 0);
+    return client_put_slice(EW_STR("/backlog/a"), (ew_slice){value, VALUE_BYTES}, 0);
 }
 
 static void check_numbers(worker_fixture *f, size_t first) {
@@ -59,7 +59,7 @@ static void test_backlog_behind_a_slow_reactor(void **state) {
     check_numbers(&f, 0);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete("/backlog/a");
+    client_delete("/backlog/a");
 }
 
 static bool has_reconnected_more(void *arg) {
@@ -102,7 +102,7 @@ static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state)
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
-    hand_delete("/backlog/a");
+    client_delete("/backlog/a");
 }
 
 /* Behind a fault proxy that is cut: the watch goes on where it was. */
@@ -132,7 +132,7 @@ static void test_backlog_after_a_cut_connection(void **state) {
     assert_true(stats.reconnects >= 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
-    hand_delete("/backlog/a");
+    client_delete("/backlog/a");
 }
 
 /* ---- a model that is left behind ---- */
@@ -142,7 +142,7 @@ static void test_backlog_after_a_cut_connection(void **state) {
 static void test_a_model_that_is_left_too_far_behind(void **state) {
     (void)state;
     worker_fixture f;
-    hand_put("/backlog/kept", "1");
+    client_put("/backlog/kept", "1");
     worker_fixture_open(&f, "/backlog");
     worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
     worker_fixture_set(&f, "max_pending_update_bytes", "65536");
@@ -152,12 +152,12 @@ static void test_a_model_that_is_left_too_far_behind(void **state) {
     worker_fixture_await_held(&f);
     for (int i = 0; i < 200; i++)
         put_numbered(i);
-    int64_t revision = hand_delete("/backlog/a");
+    int64_t revision = client_delete("/backlog/a");
     worker_fixture_release(&f);
     worker_fixture_await_tick(&f, revision);
     assert_true(f.resets >= 2);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1); /* nothing was loaded again: the mirror has it all */
-    worker_fixture_await_tick(&f, hand_put("/backlog/new", "1"));
+    worker_fixture_await_tick(&f, client_put("/backlog/new", "1"));
     /* The model: what came after its last reset, first as initial puts of what was there, then as it happened. */
     bool kept = false, other = false, fresh = false;
     for (size_t i = 0; i < f.event_count; i++) {
@@ -174,7 +174,7 @@ static void test_a_model_that_is_left_too_far_behind(void **state) {
     }
     assert_true(kept && fresh && !other);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    hand_delete_prefix("/backlog/");
+    client_delete_prefix("/backlog/");
 }
 
 /* ---- compaction ---- */
@@ -207,10 +207,10 @@ static void test_compaction_while_disconnected(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
-    hand_put("/compact/same", "1");
-    hand_put("/compact/changed", "1");
-    hand_put("/compact/vanished", "1");
-    hand_put("/compact/recreated", "1");
+    client_put("/compact/same", "1");
+    client_put("/compact/changed", "1");
+    client_put("/compact/vanished", "1");
+    client_put("/compact/recreated", "1");
     worker_fixture_open(&f, "/compact");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "session_ttl_s", "60");
@@ -220,16 +220,16 @@ static void test_compaction_while_disconnected(void **state) {
     worker_fixture_await_events(&f, 4);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
-    hand_put("/compact/changed", "2");
-    hand_put("/compact/changed", "3");
-    hand_delete("/compact/vanished");
-    hand_delete("/compact/recreated");
-    hand_put("/compact/recreated", "2");
-    hand_put("/compact/new", "1");
-    hand_put("/compact/shortlived", "1");
-    hand_delete("/compact/shortlived");
-    int64_t revision = hand_revision();
-    hand_compact(revision);
+    client_put("/compact/changed", "2");
+    client_put("/compact/changed", "3");
+    client_delete("/compact/vanished");
+    client_delete("/compact/recreated");
+    client_put("/compact/recreated", "2");
+    client_put("/compact/new", "1");
+    client_put("/compact/shortlived", "1");
+    client_delete("/compact/shortlived");
+    int64_t revision = client_revision();
+    client_compact(revision);
     fault_proxy_mend(proxy);
     worker_fixture_await_tick(&f, revision);
     assert_true(env_until(has_two_snapshots, &f));
@@ -242,7 +242,7 @@ static void test_compaction_while_disconnected(void **state) {
     for (size_t i = 5; i < 8; i++)
         assert_int_equal(f.events[i].ticks, f.events[4].ticks);
     assert_int_equal(f.resets, 1); /* it is no new start */
-    int64_t later = hand_put("/compact/same", "2");
+    int64_t later = client_put("/compact/same", "2");
     worker_fixture_await_tick(&f, later);
     worker_fixture_assert_event(&f, 8, EW_EVENT_PUT, false, "/compact/same", "2");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -259,7 +259,7 @@ static void test_compaction_hides_the_counters_deletion(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
-    hand_put("/compact/meta/ticdc-delete-etcd-key-count", "7");
+    client_put("/compact/meta/ticdc-delete-etcd-key-count", "7");
     worker_fixture_open(&f, "/compact");
     worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_set(&f, "session_ttl_s", "60");
@@ -268,15 +268,15 @@ static void test_compaction_hides_the_counters_deletion(void **state) {
     worker_fixture_do(&f, write_own);
     fault_proxy_cut(proxy);
     worker_fixture_await_ready(&f, false);
-    hand_delete("/compact/meta/ticdc-delete-etcd-key-count");
-    hand_put("/compact/same", "3");
-    hand_compact(hand_revision());
+    client_delete("/compact/meta/ticdc-delete-etcd-key-count");
+    client_put("/compact/same", "3");
+    client_compact(client_revision());
     fault_proxy_mend(proxy);
     worker_fixture_do(&f, write_own);
-    assert_int_equal(hand_get("/compact/own").version, 2);
+    assert_int_equal(client_get("/compact/own").version, 2);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
-    hand_delete_prefix("/compact/");
+    client_delete_prefix("/compact/");
 }
 
 /* ---- compactions while the prefix is loaded ---- */
@@ -339,7 +339,7 @@ static void fill_for_a_load(void) {
             snprintf(key, sizeof key, "/load/%06d", k);
             ew_txn_put(t, EW_THEN, ew_str(key), (ew_slice){value, sizeof value}, NULL);
         }
-        assert_int_equal(ew_client_txn(hand_client(), t, NULL, &err), EW_OK);
+        assert_int_equal(ew_client_txn(client_handle(), t, NULL, &err), EW_OK);
         ew_txn_free(t);
     }
 }
@@ -430,7 +430,7 @@ static void test_compactions_that_never_let_it_load(void **state) {
     compactor_end(&c);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_COMPACTED);
     fault_proxy_close(proxy);
-    hand_delete_prefix("/load/");
+    client_delete_prefix("/load/");
 }
 
 /* ---- the server goes and comes ---- */
@@ -472,7 +472,7 @@ static void test_etcd_restarts_under_a_running_worker(void **state) {
     assert_true(stats.reconnects >= 3);
     assert_int_equal(stats.snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_true(ew_slice_int(ew_str(hand_get("/restart/n").value), &in_etcd));
+    assert_true(ew_slice_int(ew_str(client_get("/restart/n").value), &in_etcd));
     assert_true(in_etcd == made || in_etcd == made - 1); /* the last one may have been given up by the stop */
 }
 
@@ -490,7 +490,7 @@ static void test_etcd_is_frozen_under_a_running_worker(void **state) {
     worker_fixture_await_ready(&f, false);
     env_resume_etcd();
     worker_fixture_await_ready(&f, true);
-    worker_fixture_await_tick(&f, hand_put("/frozen/a", "1"));
+    worker_fixture_await_tick(&f, client_put("/frozen/a", "1"));
     worker_fixture_assert_event(&f, 0, EW_EVENT_PUT, false, "/frozen/a", "1");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
@@ -504,7 +504,7 @@ static void test_etcd_lost_its_data(void **state) {
     (void)state;
     worker_fixture f;
     for (int i = 0; i < 20; i++)
-        hand_put("/lost/a", "1");
+        client_put("/lost/a", "1");
     worker_fixture_open(&f, "/lost");
     worker_fixture_set(&f, "exactly_once", "off"); /* without a session, whose lease is lost as well */
     worker_fixture_start(&f);
@@ -515,7 +515,7 @@ static void test_etcd_lost_its_data(void **state) {
     env_start_etcd();
     assert_true(env_until(is_loaded_again, &f)); /* the same member makes the same cluster */
     worker_fixture_await_ready(&f, true);
-    worker_fixture_await_tick(&f, hand_put("/lost/a", "2"));
+    worker_fixture_await_tick(&f, client_put("/lost/a", "2"));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 

@@ -82,7 +82,7 @@ static inline ew_submit_reply ask_once(nng_socket req, ew_submit *s) {
 /* The key was put once, at the revision that was replied. */
 static inline void assert_once(const char *key, const ew_submit_reply *r) {
     assert_string_equal(ew_errname(r->status), "EW_OK");
-    hand_kv kv = hand_get(key);
+    client_kv kv = client_get(key);
     assert_true(kv.present);
     assert_int_equal(kv.version, 1);
     assert_int_equal(kv.mod_revision, r->revision);

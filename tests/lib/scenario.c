@@ -22,7 +22,7 @@ static unsigned fixtures;    /* running */
 int env_open(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
-    hand_open(server->endpoint);
+    client_open(server->endpoint);
     return 0;
 }
 
@@ -38,7 +38,7 @@ int env_before(void **state) {
 
 int env_close(void **state) {
     env_before(state);
-    hand_close();
+    client_close();
     etcd_server_free(server);
     server = NULL;
     bool released = etcd_all_released(RELEASE_MS);
@@ -65,7 +65,7 @@ void env_kill_etcd(void) {
 
 void env_start_etcd(void) {
     etcd_server_restart(server);
-    hand_reconnect();
+    client_reconnect();
 }
 
 void env_wipe_etcd(void) {
@@ -94,7 +94,7 @@ void env_pause_etcd(void) {
 
 void env_resume_etcd(void) {
     etcd_server_resume(server);
-    hand_reconnect();
+    client_reconnect();
 }
 
 int64_t env_now_ms(void) {
@@ -168,7 +168,7 @@ void worker_fixture_problem(worker_fixture *f, const char *file, int line, const
 
 static int worker_fixture_reset(void *self) {
     worker_fixture *f = self;
-    hand_order();
+    client_order();
     pthread_mutex_lock(&f->lock);
     f->resets++;
     pthread_cond_broadcast(&f->moved);
@@ -183,7 +183,7 @@ static void copy(char *out, size_t size, ew_slice text) {
 static int worker_fixture_update(void *self, const ew_event *event) {
     worker_fixture *f = self;
     int status = EW_OK;
-    hand_order();
+    client_order();
     pthread_mutex_lock(&f->lock);
     if (f->event_count == f->event_capacity) {
         size_t capacity = f->event_capacity == 0 ? 64 : 2 * f->event_capacity;
@@ -215,7 +215,7 @@ static int worker_fixture_update(void *self, const ew_event *event) {
 
 static int worker_fixture_tick(void *self, ew_tick *t) {
     worker_fixture *f = self;
-    hand_order();
+    client_order();
     pthread_mutex_lock(&f->lock);
     f->ticks++;
     f->revision = ew_tick_revision(t);

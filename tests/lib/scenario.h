@@ -8,7 +8,7 @@
 #ifndef LIB_SCENARIO_H
 #define LIB_SCENARIO_H
 
-#include "lib/hand.h"
+#include "lib/client.h"
 
 #include <etcdworker/etcdworker.h>
 

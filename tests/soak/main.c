@@ -159,7 +159,7 @@ static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint
 typedef struct soak {
     int64_t began_ms, length_ms, cut_every_ms;
     etcd_server *etcd;
-    ew_client *hand;
+    ew_client *client;
     fault_proxy *proxies[STEADY];
     worker_state steady[STEADY];
     unsigned beat;
@@ -176,9 +176,9 @@ static void change_something(soak *s) {
     memset(value, 'a' + (int)(s->beat % 26), sizeof value);
     ew_slice v = {.data = value, .len = 1 + s->beat % sizeof value};
     if (s->beat % 3 == 0)
-        must(ew_client_delete(s->hand, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
+        must(ew_client_delete(s->client, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
     else
-        must(ew_client_put(s->hand, ew_str(key), v, NULL, &r, &err), &err, "put");
+        must(ew_client_put(s->client, ew_str(key), v, NULL, &r, &err), &err, "put");
     if (r != NULL)
         s->revision = ew_result_revision(r);
     ew_result_free(r);
@@ -213,14 +213,14 @@ static void compact(soak *s, int64_t now) {
     ew_error err = {0};
     if (now < s->next_compaction_ms || s->revision <= KEPT_REVISIONS)
         return;
-    must(ew_client_compact(s->hand, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
+    must(ew_client_compact(s->client, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
     s->compactions++;
     s->next_compaction_ms = now + COMPACT_EVERY_S * 1000;
 }
 
 static void open_all(soak *s) {
     s->etcd = etcd_server_start(NULL);
-    s->hand = etcd_server_client(s->etcd);
+    s->client = etcd_server_client(s->etcd);
     for (int i = 0; i < STEADY; i++) {
         char name[16];
         snprintf(name, sizeof name, "steady-%d", i);
@@ -264,7 +264,7 @@ static int64_t total(soak *s) {
     ew_error err = {0};
     ew_result *r = NULL;
     int64_t value = 0;
-    must(ew_client_get(s->hand, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
+    must(ew_client_get(s->client, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
     if (ew_result_count(r) != 1 || !ew_slice_int(ew_result_at(r, 0)->value, &value))
         process_die("%s is no number", total_key);
     ew_result_free(r);
@@ -320,7 +320,7 @@ static int judge(soak *s) {
 static void close_all(soak *s) {
     for (int i = 0; i < STEADY; i++)
         fault_proxy_close(s->proxies[i]);
-    ew_client_close(s->hand);
+    ew_client_close(s->client);
     etcd_server_free(s->etcd);
 }
 
