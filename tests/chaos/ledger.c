@@ -276,8 +276,8 @@ static void judge(ledger *l, verdict *v, const page *p) {
     judge_tick(l, v, p);
     judge_promise(l, v, p);
     if (p->appearances > 1) {
-        v->doubled++;
-        complain(v, "group %u.%u.%u is doubled: at %lld and %lld", p->id.worker, p->id.run, p->id.number,
+        v->duplicated++;
+        complain(v, "group %u.%u.%u is duplicated: at %lld and %lld", p->id.worker, p->id.run, p->id.number,
                  (long long)p->revisions[0], (long long)p->revisions[1]);
     }
 }

@@ -20,16 +20,16 @@ void ledger_balance(ledger *l, unsigned account, int64_t balance); /* what etcd 
 void ledger_cells(ledger *l, unsigned row, const int64_t *cells);  /* the same, WORKERS numbers */
 
 typedef struct verdict {
-    uint64_t groups;    /* made */
-    uint64_t committed; /* told so, and written */
-    uint64_t idle;      /* told so, with nothing to write */
-    uint64_t unknown;   /* told so, or not told because the worker was killed: applied or not, both are right */
-    uint64_t given_up;  /* told that nothing was written */
-    uint64_t undone;    /* committed in a history that was lost, and not in the one that is */
-    uint64_t lost;      /* told committed, and not in etcd's history */
-    uint64_t doubled;   /* in it at more than one revision */
-    uint64_t wrong;     /* any other difference between what was told and what is */
-    char text[400];     /* the first few of these three */
+    uint64_t groups;     /* made */
+    uint64_t committed;  /* told so, and written */
+    uint64_t idle;       /* told so, with nothing to write */
+    uint64_t unknown;    /* told so, or not told because the worker was killed: applied or not, both are right */
+    uint64_t given_up;   /* told that nothing was written */
+    uint64_t undone;     /* committed in a history that was lost, and not in the one that is */
+    uint64_t lost;       /* told committed, and not in etcd's history */
+    uint64_t duplicated; /* in it at more than one revision */
+    uint64_t wrong;      /* any other difference between what was told and what is */
+    char text[400];      /* the first few of these three */
 } verdict;
 
 /* After the last record, the last appearance, and the final state. */

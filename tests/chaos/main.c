@@ -68,9 +68,9 @@ static size_t make_tallies(const settings *s, int nodes, tally *tallies) {
 /* ---- the table ---- */
 
 static void print_head(void) {
-    printf("%-17s %5s %6s %8s %8s %8s %5s %8s %6s %13s %13s\n", "fault", "nodes", "times", "groups", "unknown",
-           "given up", "lost", "doubled", "wrong", "recovered ms", "noticed ms");
-    printf("%-17s %5s %6s %8s %8s %8s %5s %8s %6s %13s %13s\n", "", "", "", "", "", "", "", "", "", "p50/p99",
+    printf("%-17s %5s %6s %8s %8s %8s %5s %10s %6s %13s %13s\n", "fault", "nodes", "times", "groups", "unknown",
+           "given up", "lost", "duplicated", "wrong", "recovered ms", "noticed ms");
+    printf("%-17s %5s %6s %8s %8s %8s %5s %10s %6s %13s %13s\n", "", "", "", "", "", "", "", "", "", "p50/p99",
            "p50/p99");
 }
 
@@ -86,9 +86,9 @@ static void print_line(tally *t, const char *remark) {
     char recovered[48], noticed[48];
     print_times(recovered, sizeof recovered, &t->recovered);
     print_times(noticed, sizeof noticed, &t->noticed);
-    printf("%-17s %5d %6u %8llu %8llu %8llu %5llu %8llu %6llu %13s %13s %s\n", t->fault->name, t->nodes, t->times,
+    printf("%-17s %5d %6u %8llu %8llu %8llu %5llu %10llu %6llu %13s %13s %s\n", t->fault->name, t->nodes, t->times,
            (unsigned long long)t->sum.groups, (unsigned long long)t->sum.unknown, (unsigned long long)t->sum.given_up,
-           (unsigned long long)t->sum.lost, (unsigned long long)t->sum.doubled, (unsigned long long)t->sum.wrong,
+           (unsigned long long)t->sum.lost, (unsigned long long)t->sum.duplicated, (unsigned long long)t->sum.wrong,
            recovered, noticed, remark);
     fflush(stdout);
 }

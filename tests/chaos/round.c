@@ -105,7 +105,7 @@ static void add_verdict(verdict *sum, const verdict *v) {
     sum->given_up += v->given_up;
     sum->undone += v->undone;
     sum->lost += v->lost;
-    sum->doubled += v->doubled;
+    sum->duplicated += v->duplicated;
     sum->wrong += v->wrong;
 }
 
@@ -143,9 +143,9 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
         t->fault->after(w);
     t->rounds++;
     add_verdict(&t->sum, &v);
-    if (v.lost + v.doubled + v.wrong > 0)
-        fail(t, "%llu lost, %llu doubled, %llu wrong: %s", (unsigned long long)v.lost, (unsigned long long)v.doubled,
-             (unsigned long long)v.wrong, v.text);
+    if (v.lost + v.duplicated + v.wrong > 0)
+        fail(t, "%llu lost, %llu duplicated, %llu wrong: %s", (unsigned long long)v.lost,
+             (unsigned long long)v.duplicated, (unsigned long long)v.wrong, v.text);
     if (w->problem[0] != '\0')
         fail(t, "%s", w->problem);
     if (t->times == times && t->failures == failures)

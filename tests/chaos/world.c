@@ -224,7 +224,7 @@ void world_end(world *w, verdict *out) {
     recorder_drain(w->recorder, w->ledger);
     read_state(w);
     ledger_judge(w->ledger, out);
-    if (w->verbose || w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
+    if (w->verbose || w->problem[0] != '\0' || out->lost + out->duplicated + out->wrong > 0)
         workers_show_logs(w);
     recorder_close(w->recorder);
     workers_close(w);

@@ -303,7 +303,7 @@ static int judge(soak *s) {
            (unsigned long long)atomic_load(&asked), (unsigned long long)told, (long long)there,
            (unsigned long long)s->short_lives, (unsigned long long)s->cuts, (unsigned long long)s->compactions);
     if (told == 0 || told != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
-        printf("soak: %s\n", told == (uint64_t)there ? "void: nothing was done" : "a commit was lost or doubled");
+        printf("soak: %s\n", told == (uint64_t)there ? "void: nothing was done" : "a commit was lost or duplicated");
         bad = 1;
     }
     const usage *early = &most[1], *late = &most[PARTS - 1];
