@@ -62,8 +62,8 @@ sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | tr '\0' '\n' | grep -E 
 [ -s "$dir/declared" ] || fail "no declarations found"
 missing=$(comm -23 "$dir/declared" "$dir/offered" | tr '\n' ' ')
 [ -z "$missing" ] || fail "declared but not in the library: $missing"
-foreign=$(grep -v '^ew_' "$dir/offered" | grep -vE "$runtime" | tr '\n' ' ' || true)
-[ -z "$foreign" ] || fail "symbols that are not ew_: $foreign"
+others=$(grep -v '^ew_' "$dir/offered" | grep -vE "$runtime" | tr '\n' ' ' || true)
+[ -z "$others" ] || fail "symbols that are not ew_: $others"
 unmentioned=$(grep '^ew_' "$dir/offered" | comm -13 "$dir/mentioned" - | tr '\n' ' ')
 [ -z "$unmentioned" ] || fail "in the library but in no header: $unmentioned"
 

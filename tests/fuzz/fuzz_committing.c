@@ -173,7 +173,7 @@ static void replace_lease(bench *b) {
     step(b, (committing_event){.type = COMMITTING_LEASE, .lease = ++b->config.lease});
 }
 
-static void foreign(bench *b) {
+static void external_change(bench *b) {
     uint8_t what = take(&b->in);
     if (what < 100)
         tiny_put(&b->etcd, keys[what % KEYS], "foreign");
@@ -242,7 +242,7 @@ static void something(bench *b) {
         b->stopped = true;
         step(b, (committing_event){.type = COMMITTING_STOP, .timeout_ms = take(&b->in) * 10 - 100});
     } else if (what == 1) {
-        foreign(b);
+        external_change(b);
     } else if (what == 2 && b->copy_count > 0) {
         apply(b, &b->copies[--b->copy_count]);
     } else if (what == 3) {

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-static certs *ours, *foreign;
+static certs *ours, *untrusted;
 static etcd_server *server; /* its certificate is for 127.0.0.1, and it asks for none */
 
 static etcd_server *start(const char *const *more, const cert_paths *p) {
@@ -31,7 +31,7 @@ static etcd_server *start(const char *const *more, const cert_paths *p) {
 static int set_up(void **state) {
     (void)state;
     ours = certs_new();
-    foreign = certs_new();
+    untrusted = certs_new();
     cert_paths p = certs_make(ours, "server", "IP:127.0.0.1", -1, 1);
     server = start(NULL, &p);
     return 0;
@@ -41,7 +41,7 @@ static int tear_down(void **state) {
     (void)state;
     etcd_server_free(server);
     certs_free(ours);
-    certs_free(foreign);
+    certs_free(untrusted);
     return 0;
 }
 
@@ -105,7 +105,7 @@ static void test_whom_to_trust(void **state) {
     ew_client *c;
     char endpoint[160];
     snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
-    must(open_client(&c, server->endpoint, "ca_file", certs_authority(foreign), NULL));
+    must(open_client(&c, server->endpoint, "ca_file", certs_authority(untrusted), NULL));
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
     must(open_client(&c, endpoint, NULL)); /* the system's authorities do not know ours */
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
@@ -155,7 +155,7 @@ static void test_client_certificate(void **state) {
     snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
     cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1);
     etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
-    cert_paths mine = certs_make(ours, "client", NULL, -1, 1), theirs = certs_make(foreign, "client", NULL, -1, 1);
+    cert_paths mine = certs_make(ours, "client", NULL, -1, 1), theirs = certs_make(untrusted, "client", NULL, -1, 1);
 
     must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", mine.cert, "key_file", mine.key, NULL));
     expect_put(c, EW_OK, "");
@@ -196,7 +196,7 @@ static void test_a_renewed_certificate(void **state) {
     const char *ca_file = certs_authority(ours);
     snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
     cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1), good = certs_make(ours, "renewed", NULL, -1, 1);
-    cert_paths used = certs_make(foreign, "used", NULL, -1, 1);
+    cert_paths used = certs_make(untrusted, "used", NULL, -1, 1);
     etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
     must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", used.cert, "key_file", used.key, NULL));
     assert_int_equal(put(c), EW_ERR_UNAVAILABLE);

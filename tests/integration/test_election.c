@@ -313,9 +313,9 @@ static void test_the_leaders_key_is_made_again(void **state) {
     candidate_open(&a, "/again", "a", 60);
     candidate_leads(&a);
     delete_key(&a);
-    must(ew_client_put(client, ew_election_key(a.election), EW_STR("foreign"), NULL, NULL, &err), &err);
+    must(ew_client_put(client, ew_election_key(a.election), EW_STR("external"), NULL, NULL, &err), &err);
     must(ew_election_resign(a.election, &err), &err);
-    assert_leader("/again", "foreign");
+    assert_leader("/again", "external");
     candidate_close(&a);
     must(ew_client_delete(client, ew_keys_prefix(EW_STR("/again")), false, NULL, &err), &err);
 }

@@ -133,10 +133,10 @@ static void test_cover_across_groups_with_a_conflict(void **state) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, cover_across_groups);
     worker_fixture_await_held(&f);
-    client_put("/cover/order", "foreign ");
+    client_put("/cover/order", "external ");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
-    assert_string_equal(client_get("/cover/order").value, "foreign 0123456789");
+    assert_string_equal(client_get("/cover/order").value, "external 0123456789");
     assert_string_equal(client_get("/cover/last").value, "9");
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);

@@ -428,7 +428,7 @@ static bool has_bad(void *arg) {
 
 static int put_one(worker_fixture *f, ew_tick *t) {
     (void)f;
-    return ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
+    return ew_group_put(ew_tick_group(t), EW_STR("/external/a"), EW_STR("1"));
 }
 
 static void send_message(nng_socket push, const Msg__Message *m) {
@@ -467,10 +467,10 @@ static void await_loaded_again(worker_fixture *f, uint64_t snapshots) {
 
 /* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
  * a load of the prefix. The run goes on. */
-static void test_foreign_messages(void **state) {
+static void test_external_messages(void **state) {
     (void)state;
     worker_fixture f;
-    worker_fixture_open(&f, "/foreign");
+    worker_fixture_open(&f, "/external");
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     const char *const actors[] = {"reactor", "watcher", "committer"};
@@ -511,10 +511,10 @@ static void test_foreign_messages(void **state) {
             worker_fixture_stats(&f).bad_messages; /* the committer's are told to the reactor, which counts them too */
     }
     worker_fixture_do(&f, put_one);
-    assert_int_equal(client_get("/foreign/a").version, 1);
+    assert_int_equal(client_get("/external/a").version, 1);
     assert_true(worker_fixture_stats(&f).revision < 1000000);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    client_delete("/foreign/a");
+    client_delete("/external/a");
 }
 
 /* ---- forged messages ---- */
@@ -526,7 +526,7 @@ typedef struct forging {
 
 static void forge_begin(forging *f, const char *actor) {
     char url[96];
-    worker_fixture_open(&f->fixture, "/foreign");
+    worker_fixture_open(&f->fixture, "/external");
     worker_fixture_start(&f->fixture);
     worker_fixture_await_ready(&f->fixture, true);
     mailbox_of(&f->fixture, actor, url, sizeof url);
@@ -540,17 +540,17 @@ static void forge_end(forging *f, int status, const char *detail) {
                  detail);
     nng_close(f->push);
     assert_int_equal(worker_fixture_close(&f->fixture), status);
-    client_delete_prefix("/foreign/");
+    client_delete_prefix("/external/");
 }
 
 /* The run goes on, ready, and writes. */
 static void forge_survives(forging *f) {
     worker_fixture_do(&f->fixture, put_one);
-    assert_int_equal(client_get("/foreign/a").version, 1);
+    assert_int_equal(client_get("/external/a").version, 1);
     worker_fixture_await_ready(&f->fixture, true);
     nng_close(f->push);
     assert_int_equal(worker_fixture_close(&f->fixture), EW_ERR_CANCELLED);
-    client_delete_prefix("/foreign/");
+    client_delete_prefix("/external/");
 }
 
 /* A key outside the prefix, put without a compare: 57 bytes. */
@@ -612,7 +612,7 @@ static void test_forged_patches_for_a_single_committer(void **state) {
 }
 
 static int hold(worker_fixture *f, ew_tick *t) {
-    ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
+    ew_group_put(ew_tick_group(t), EW_STR("/external/a"), EW_STR("1"));
     worker_fixture_hold(f);
     return EW_OK;
 }
@@ -628,7 +628,7 @@ static void test_forged_patches_while_a_batch_is_out(void **state) {
     env_pause_etcd();
     worker_fixture_release(&f.fixture);
     /* The reactor's own batch comes before this one or after it: either way there are two. */
-    send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/foreign/b"));
+    send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/external/b"));
     await_bad_count(&f.fixture, 1);
     env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
@@ -678,7 +678,7 @@ static void test_forged_progress(void **state) {
     forging f;
     forge_begin(&f, "reactor");
     send_progress(f.push, INT64_C(1) << 60);
-    client_put("/foreign/x", "1");
+    client_put("/external/x", "1");
     await_healed(&f.fixture, 1);
     assert_true(worker_fixture_stats(&f.fixture).revision < INT64_C(1) << 60);
     forge_survives(&f);
@@ -693,7 +693,7 @@ static void send_events(nng_socket push, int64_t revision, int64_t mod_revision)
     Pb__Event event = PB__EVENT__INIT, *events[] = {&event};
     Pb__WatchResponse r = PB__WATCH_RESPONSE__INIT;
     uint8_t bytes[128];
-    static uint8_t key[] = "/foreign/phantom";
+    static uint8_t key[] = "/external/phantom";
     kv.key = (ProtobufCBinaryData){sizeof key - 1, key};
     kv.mod_revision = mod_revision;
     event.kv = &kv;
@@ -710,8 +710,8 @@ static void send_events(nng_socket push, int64_t revision, int64_t mod_revision)
 
 static int look_for_phantom(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(f, ew_tick_get(t, EW_STR("/foreign/phantom"), &e) == EW_ERR_NOT_FOUND);
-    EXPECT(f, ew_tick_get(t, EW_STR("/foreign/x"), &e) == EW_OK);
+    EXPECT(f, ew_tick_get(t, EW_STR("/external/phantom"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/external/x"), &e) == EW_OK);
     return EW_OK;
 }
 
@@ -724,7 +724,7 @@ static void test_forged_events(void **state) {
               "EVENTS: revision 1000000, but the highest mod_revision of its events is 2000000");
     forge_begin(&f, "reactor");
     send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
-    client_put("/foreign/x", "1");
+    client_put("/external/x", "1");
     await_healed(&f.fixture, 1);
     worker_fixture_do(&f.fixture, look_for_phantom);
     forge_survives(&f);
@@ -767,7 +767,7 @@ static void test_mutilated_messages(void **state) {
     worker_fixture f;
     char url[96];
     static uint8_t page[] = "\x12\x0a\x0a\x02/x\x18\x05\x2a\x02hi";
-    worker_fixture_open(&f, "/foreign");
+    worker_fixture_open(&f, "/external");
     worker_fixture_start(&f);
     worker_fixture_await_ready(&f, true);
     mailbox_of(&f, "reactor", url, sizeof url);
@@ -803,7 +803,7 @@ static void test_mutilated_messages(void **state) {
     nng_close(push);
     assert_true(worker_fixture_stats(&f).bad_messages > size);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    client_delete("/foreign/a");
+    client_delete("/external/a");
 }
 
 int main(void) {
@@ -817,7 +817,7 @@ int main(void) {
         env_test(test_a_committer_refuses_a_malformed_unit),
         env_test(test_stop_without_an_answer),
         env_test(test_two_actors_at_one_url),
-        env_test(test_foreign_messages),
+        env_test(test_external_messages),
         env_test(test_forged_patches),
         env_test(test_forged_patches_for_a_single_committer),
         env_test(test_forged_patches_while_a_batch_is_out),

@@ -95,7 +95,7 @@ static void test_leadership_lost_in_the_middle(void **state) {
 
 /* A conflict and a lost leadership at once: the group is evaluated again, and never written. */
 static void conflict_too(worker_fixture *f) {
-    client_put("/fence/late", "foreign");
+    client_put("/fence/late", "external");
     take_key_away(f);
 }
 

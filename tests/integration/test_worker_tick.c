@@ -331,7 +331,7 @@ static void check_order(const char *conflict) {
     worker_fixture_start(&f);
     worker_fixture_begin(&f, three_groups);
     worker_fixture_await_held(&f);
-    int64_t foreign = client_put(conflict, "f");
+    int64_t external = client_put(conflict, "f");
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 1);
     assert_int_equal(d.calls, 3);
@@ -343,7 +343,7 @@ static void check_order(const char *conflict) {
     for (size_t i = 0; i < 3; i++) {
         client_kv kv = client_get(keys[i]);
         assert_int_equal(kv.mod_revision, d.revisions[i]);
-        assert_true(kv.mod_revision > foreign);
+        assert_true(kv.mod_revision > external);
         assert_string_equal(kv.value, strcmp(keys[i], conflict) == 0 ? "fx" : "x");
     }
     assert_true(worker_fixture_stats(&f).groups_refused >= 1);

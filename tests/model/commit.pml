@@ -1,5 +1,5 @@
 /* The barrier and the receipts of one worker, against an etcd that may apply a transaction late, lose its answer, or both, and against a
- * foreign writer that can make a key's compare true again by deleting it.
+ * external writer that can make a key's compare true again by deleting it.
  *
  * Checked: a group that was reported committed was applied exactly once; one that was given up was never applied and never will be; a tick
  * sees the worker's own last commit; and every run ends (no deadlock).
@@ -15,15 +15,15 @@
 #ifdef LOSSES           /* a transaction, a claim, and the same again, with one repetition */
 #define GROUPS 2
 #define ATTEMPTS 6
-#define FOREIGN 1
+#define EXTERNAL 1
 #elif !defined(BEHIND_A_FENCE)
 #define GROUPS 2     /* that the reactor asks for, one after the other */
 #define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
-#define FOREIGN 2    /* changes by the foreign writer */
+#define EXTERNAL 2   /* changes by the external writer */
 #else                /* a transaction, the same again, its fence, and then there is room for the next one, its repetition and its fence */
 #define GROUPS 1
 #define ATTEMPTS 7
-#define FOREIGN 1
+#define EXTERNAL 1
 #endif
 
 #ifndef SAME_SEQUENCE
@@ -104,10 +104,10 @@ end:
     od
 }
 
-active proctype foreign() {
+active proctype external() {
     byte changes = 0;
     do
-    :: changes < FOREIGN ->
+    :: changes < EXTERNAL ->
         atomic {
             changes++;
             revision++;

@@ -95,7 +95,7 @@ static void populate(scenario *sc) {
 static void heat(scenario *sc) {
     sim_random *r = &sc->random;
     sc->junk = sim_between(r, 1, 2);
-    sc->foreign_ms = sim_between(r, 20, 60);
+    sc->external_ms = sim_between(r, 20, 60);
     sc->sim->drawn.late_request = sim_between(r, 100, 300);
     sc->sim->drawn.late_ms = sim_between(r, 100, 2000);
 }
@@ -107,7 +107,7 @@ void scenario_init(scenario *sc, uint64_t seed) {
     sc->exactly_once_all = sim_chance(r, 800);
     sc->serializable_all = sim_chance(r, 300);
     sc->actor_count = (int)sim_between(r, 1, WORKERS_MAX);
-    sc->foreign_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
+    sc->external_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
     sc->fault_ms = sim_between(r, 500, sim_between(r, 1000, 14000)); /* more often short than long */
     sc->junk = sim_between(r, 2, JUNK);
     /* Now and then more than one page of the first snapshot holds. */
@@ -132,22 +132,22 @@ void scenario_init(scenario *sc, uint64_t seed) {
     populate(sc);
     for (int i = 0; i < sc->actor_count; i++)
         add_actor(sc, i);
-    foreign_start(sc);
+    external_start(sc);
 }
 
 void scenario_describe(const scenario *sc, FILE *out) {
     ew_sim_describe(sc->sim, out);
-    fprintf(
-        out,
-        "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-        "for %lld ms, %lld keys that come and go, %lld old ones, %u clients, pages of %lld bytes, %lld bytes of "
-        "updates, %lld "
-        "bytes a transaction (0: the default), audits every %lld ms\n",
-        sc->hot ? "hot, " : "", sc->twins ? "two of one id and session, " : "", sc->counter ? "on" : "off",
-        sc->exactly_once_all ? "on" : "mixed", sc->serializable_all, (long long)sc->foreign_ms, (long long)sc->fault_ms,
-        (long long)sc->junk, (long long)sc->old, sc->client_count, (long long)sc->sim->bend.page_bytes,
-        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
-        (long long)sc->sim->bend.audit_interval_ms);
+    fprintf(out,
+            "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, external writes every %lld ms, "
+            "faults "
+            "for %lld ms, %lld keys that come and go, %lld old ones, %u clients, pages of %lld bytes, %lld bytes of "
+            "updates, %lld "
+            "bytes a transaction (0: the default), audits every %lld ms\n",
+            sc->hot ? "hot, " : "", sc->twins ? "two of one id and session, " : "", sc->counter ? "on" : "off",
+            sc->exactly_once_all ? "on" : "mixed", sc->serializable_all, (long long)sc->external_ms,
+            (long long)sc->fault_ms, (long long)sc->junk, (long long)sc->old, sc->client_count,
+            (long long)sc->sim->bend.page_bytes, (long long)sc->sim->bend.max_pending_update_bytes,
+            (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(

@@ -1,4 +1,4 @@
-/* A scenario: some workers that count, transfer, create and delete under one prefix, foreign writers beside them, and
+/* A scenario: some workers that count, transfer, create and delete under one prefix, external writers beside them, and
  * an exact account of every group that was ever made. */
 #ifndef TESTS_SIM_SCENARIO_H
 #define TESTS_SIM_SCENARIO_H
@@ -132,7 +132,7 @@ typedef struct scenario {
     bool quiet_end; /* who stops, stays stopped */
     record **records;
     size_t record_count, record_capacity;
-    int64_t foreign_ms;
+    int64_t external_ms;
     int64_t junk, old; /* how many keys of those kinds there are */
     int64_t flickering[FLICKERS];
     uint32_t flicker, appeared, flickered;
@@ -183,8 +183,8 @@ void seats_decide(record *r, const ew_tick *t, ew_group *g);
 void seats_check_tick(const actor *a, const ew_tick *t);
 void seats_write(scenario *sc); /* what another client does */
 
-/* foreign.c */
-void foreign_start(scenario *sc);
-void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision);
+/* external.c */
+void external_start(scenario *sc);
+void external_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision);
 
 #endif

@@ -146,7 +146,7 @@ static void test_own_invariant(void **state) {
     ew_sim_free(s);
 }
 
-static void test_foreign_writes_and_stop(void **state) {
+static void test_external_writes_and_stop(void **state) {
     (void)state;
     ew_sim *s = ew_sim_new(7);
     ew_sim_set_faults(s, false);
@@ -191,7 +191,7 @@ static void test_after(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers_finish), cmocka_unit_test(test_same_seed_same_bytes),
-        cmocka_unit_test(test_own_invariant),  cmocka_unit_test(test_foreign_writes_and_stop),
+        cmocka_unit_test(test_own_invariant),  cmocka_unit_test(test_external_writes_and_stop),
         cmocka_unit_test(test_after),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

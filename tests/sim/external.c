@@ -100,7 +100,7 @@ static void write_something(scenario *sc) {
 
 /* ---- submits ---- */
 
-void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
+void external_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
     scenario *sc = arg;
     actor *a = &sc->actors[worker];
     a->submits--;
@@ -192,13 +192,13 @@ static void round_of(ew_sim *sim, void *arg) {
         seats_write(sc);
     if (sim_chance(&sc->random, 300))
         submit_some(sc);
-    ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);
+    ew_sim_after(sim, sim_between(&sc->random, 1, sc->external_ms), round_of, sc);
 }
 
-void foreign_start(scenario *sc) {
-    sc->sim->replied = foreign_submit_replied;
+void external_start(scenario *sc) {
+    sc->sim->replied = external_submit_replied;
     sc->sim->replied_arg = sc;
     clients_start(sc);
-    if (sc->foreign_ms > 0)
+    if (sc->external_ms > 0)
         round_of(sc->sim, sc);
 }
