@@ -18,7 +18,7 @@ typedef struct page {
     int64_t made_us, done_us, tick_revision;
     uint64_t tick_state;
     int status;
-    int64_t told_revision;
+    int64_t reported_revision;
     unsigned dones, appearances;
     int64_t revisions[2]; /* of the first and the last appearance */
     UT_hash_handle hh;
@@ -111,7 +111,7 @@ void ledger_record(ledger *l, const record *r) {
         p->dones++;
         p->done_us = r->now_us;
         p->status = r->status;
-        p->told_revision = r->revision;
+        p->reported_revision = r->revision;
         p->written = r->amount != 0;
     }
 }
@@ -196,13 +196,13 @@ static bool ended_in_order(ledger *l, group_id id) {
 static void wrong(verdict *v, const page *p, const char *what) {
     v->wrong++;
     complain(v, "group %u.%u.%u %s: %s at %lld, seen %u times, at %lld", p->id.worker, p->id.run, p->id.number, what,
-             p->done ? ew_errname(p->status) : "not done", (long long)p->told_revision, p->appearances,
+             p->done ? ew_errname(p->status) : "not done", (long long)p->reported_revision, p->appearances,
              (long long)p->revisions[0]);
 }
 
 static bool is_undone(const ledger *l, const page *p) {
     for (size_t i = 0; i < l->lost_count; i++)
-        if (p->done_us < l->lost[i].away_us && p->told_revision > l->lost[i].kept)
+        if (p->done_us < l->lost[i].away_us && p->reported_revision > l->lost[i].kept)
             return true;
     return false;
 }
@@ -232,8 +232,8 @@ static void judge_promise(ledger *l, verdict *v, const page *p) {
         } else if (p->appearances == 0) {
             v->lost++;
             complain(v, "group %u.%u.%u is lost: committed at %lld", p->id.worker, p->id.run, p->id.number,
-                     (long long)p->told_revision);
-        } else if (p->appearances == 1 && p->revisions[0] != p->told_revision) {
+                     (long long)p->reported_revision);
+        } else if (p->appearances == 1 && p->revisions[0] != p->reported_revision) {
             wrong(v, p, "has another revision");
         }
     }

@@ -304,8 +304,8 @@ static struct {
     int64_t last;        /* the newest one whose events the user has: from where a stream may be resumed; 0: none */
     int end;             /* what it ended with; EW_OK while it has not */
     int64_t oldest;      /* after EW_ERR_COMPACTED */
-    bool cancelled, told_off; /* by ew_watch_cancel; by ew_client_cancel during this wait */
-    int64_t unfinished;       /* the revision that may go on in the next fragment; 0: none; INT64_MAX: not known */
+    bool cancelled, withdrawn; /* by ew_watch_cancel; by ew_client_cancel during this wait */
+    int64_t unfinished;        /* the revision that may go on in the next fragment; 0: none; INT64_MAX: not known */
 } pulled;
 
 static volatile uint8_t sink;
@@ -394,7 +394,7 @@ void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     if (stream.open && stream.cancelled) {
         end_stream();
     } else if (exhausted) {
-        pulled.told_off = true;
+        pulled.withdrawn = true;
         ew_client_cancel(client);
     } else if (what == 0 && stream.open) {
         end_stream();
@@ -455,11 +455,11 @@ static void next_batch(void) {
     int64_t timeout_ms = timeouts_ms[take(&in) % 6], began_ms = clock_ms;
     ew_watch_batch b;
     ew_error err = {0};
-    pulled.told_off = false;
+    pulled.withdrawn = false;
     int status = ew_watch_next(pulled.watch, timeout_ms, &b, &err);
     CHECK(status == EW_OK || (err.code == status && err.detail[0] != '\0'));
     if (status == EW_ERR_CANCELLED)
-        CHECK((pulled.cancelled || pulled.told_off) && pulled.end == EW_OK);
+        CHECK((pulled.cancelled || pulled.withdrawn) && pulled.end == EW_OK);
     else if (status == EW_ERR_TIMEOUT)
         CHECK(timeout_ms >= 0 && clock_ms >= began_ms + timeout_ms && pulled.end == EW_OK);
     else if (status != EW_OK)

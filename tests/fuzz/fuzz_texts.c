@@ -97,7 +97,7 @@ static int count_lines(const char *data, size_t size) {
 static void read_lines(const char *data, size_t size) {
     lines l = {0};
     text problems;
-    int wanted = count_lines(data, size), told = 0;
+    int wanted = count_lines(data, size), reported = 0;
     const char *path = write_file(data, size);
     text_open(&problems);
     int bad = config_file_read(path, on_line, &l, problems.out);
@@ -105,9 +105,9 @@ static void read_lines(const char *data, size_t size) {
     CHECK(bad >= 0 && (wanted < 0 || l.count + bad == wanted)); /* each of them is given, or named */
     for (const char *p = problems.start; *p; p = strchr(p, '\n') + 1) {
         CHECK(strncmp(p, path, strlen(path)) == 0);
-        told++;
+        reported++;
     }
-    CHECK(told == bad);
+    CHECK(reported == bad);
     free(problems.start);
 }
 

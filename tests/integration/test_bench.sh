@@ -130,9 +130,9 @@ grep '^warning: chain: other programs used up to [0-9.]* CPUs' "$work/table" >/d
 
 # The private etcd's data are below DIR while it runs, and are gone afterwards.
 mkdir "$work/disk"
-printf '#!/bin/sh\nprintf "%%s\\n" "$@" >"${0%%/*}/etcd_arguments"\nexec etcd "$@"\n' >"$work/told_etcd"
-chmod +x "$work/told_etcd"
-"$bench" --smoke --disk "$work/disk" --etcd-path "$work/told_etcd" --json "$work/disk.json" floor >"$work/table" ||
+printf '#!/bin/sh\nprintf "%%s\\n" "$@" >"${0%%/*}/etcd_arguments"\nexec etcd "$@"\n' >"$work/recording_etcd"
+chmod +x "$work/recording_etcd"
+"$bench" --smoke --disk "$work/disk" --etcd-path "$work/recording_etcd" --json "$work/disk.json" floor >"$work/table" ||
     fail "the run with --disk failed"
 grep -A 1 -x -e --data-dir "$work/etcd_arguments" | grep "^$work/disk/" >/dev/null ||
     fail "etcd's data are not below the disk"

@@ -24,12 +24,12 @@ static ew_error err;
 /* ---- what is told to people: all of it is looked at ---- */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the next two */
-static int told;                                         /* texts */
+static int reported;                                     /* texts */
 static bool secret_is_out;                               /* one of them held a secret */
 
 static void tell(const char *text) {
     pthread_mutex_lock(&lock);
-    told++;
+    reported++;
     secret_is_out |= strstr(text, PASSWORD) != NULL || strstr(text, "token-") != NULL;
     pthread_mutex_unlock(&lock);
 }
@@ -44,7 +44,7 @@ static void on_log(void *arg, const ew_log_record *r) {
 
 /* There was something to be told, in a log or as an error. */
 static void expect_no_secret(bool logged) {
-    assert_true(!logged || told > 0);
+    assert_true(!logged || reported > 0);
     tell(err.detail);
     assert_false(secret_is_out);
 }
@@ -62,7 +62,7 @@ static int begin(void **state) {
     assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
     ew_options_free(o);
     err.detail[0] = '\0';
-    told = 0;
+    reported = 0;
     secret_is_out = false;
     return 0;
 }

@@ -169,7 +169,7 @@ static void test_dev_for_some_seconds(void **state) {
     assert_int_equal(daemon_processes(daemon_directory()), 0);
 }
 
-static void test_dev_keeps_data_where_it_is_told(void **state) {
+static void test_dev_keeps_data_in_the_given_directory(void **state) {
     (void)state;
     char data[200], flag[220], path[260];
     struct stat st;
@@ -268,7 +268,7 @@ int main(void) {
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_no_etcd_to_connect_to),
         cmocka_unit_test(test_dev_for_some_seconds),
-        cmocka_unit_test(test_dev_keeps_data_where_it_is_told),
+        cmocka_unit_test(test_dev_keeps_data_in_the_given_directory),
         cmocka_unit_test(test_each_signal_stops_it),
         cmocka_unit_test(test_a_signal_while_the_private_etcd_starts),
         cmocka_unit_test(test_a_second_signal_forces_it),

@@ -392,7 +392,7 @@ static ew_worker_stats stats_now(worker_fixture *f) {
 }
 
 /* Whether the worker has told of every tick that has begun; while one is held it cannot. */
-static bool is_told(void *arg) {
+static bool has_reported_all_ticks(void *arg) {
     worker_fixture *f = arg;
     pthread_mutex_lock(&f->lock);
     uint64_t ticks = f->ticks;
@@ -402,7 +402,7 @@ static bool is_told(void *arg) {
 }
 
 ew_worker_stats worker_fixture_stats(worker_fixture *f) {
-    assert_true(env_until(is_told, f));
+    assert_true(env_until(has_reported_all_ticks, f));
     return stats_now(f);
 }
 

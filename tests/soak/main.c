@@ -297,13 +297,15 @@ static int judge(soak *s) {
         }
         ew_worker_destroy(s->steady[i].worker);
     }
-    uint64_t told = atomic_load(&committed);
+    uint64_t reported = atomic_load(&committed);
     int64_t there = total(s);
-    printf("%llu groups, %llu told committed, %lld counted by etcd; %llu short lives, %llu cuts, %llu compactions\n",
-           (unsigned long long)atomic_load(&asked), (unsigned long long)told, (long long)there,
+    printf("%llu groups, %llu reported as committed, %lld counted by etcd; %llu short lives, %llu cuts, %llu "
+           "compactions\n",
+           (unsigned long long)atomic_load(&asked), (unsigned long long)reported, (long long)there,
            (unsigned long long)s->short_lives, (unsigned long long)s->cuts, (unsigned long long)s->compactions);
-    if (told == 0 || told != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
-        printf("soak: %s\n", told == (uint64_t)there ? "void: nothing was done" : "a commit was lost or duplicated");
+    if (reported == 0 || reported != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
+        printf("soak: %s\n",
+               reported == (uint64_t)there ? "void: nothing was done" : "a commit was lost or duplicated");
         bad = 1;
     }
     const usage *early = &most[1], *late = &most[PARTS - 1];
