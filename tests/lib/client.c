@@ -65,7 +65,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     a->len = bytes.len;
 }
 
-/* Sends `request` and waits for the answer, whatever it is. */
+/* Sends `request` and waits for the answer. Returns errors too. */
 static answer ask(etcd_method method, const ProtobufCMessage *request) {
     answer a = {0};
     client_order();
@@ -80,7 +80,7 @@ static answer ask(etcd_method method, const ProtobufCMessage *request) {
     return a;
 }
 
-/* Sends `request` and unpacks the answer. */
+/* Sends `request` and unpacks the answer. An error fails the test. */
 static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *request,
                               const ProtobufCMessageDescriptor *response) {
     answer a = ask(method, request);
@@ -136,15 +136,15 @@ int64_t client_delete(const char *key) {
     return delete_range(key, "");
 }
 
-/* The first key behind those that start with `prefix`, which does not end in 0xff here. */
-static void behind(const char *prefix, char *out, size_t size) {
+/* Writes the first key after all keys that start with `prefix`. `prefix` must not end with 0xff. */
+static void end_of(const char *prefix, char *out, size_t size) {
     snprintf(out, size, "%s", prefix);
     out[strlen(out) - 1]++;
 }
 
 int64_t client_delete_prefix(const char *prefix) {
     char end[256];
-    behind(prefix, end, sizeof end);
+    end_of(prefix, end, sizeof end);
     return delete_range(prefix, end);
 }
 
@@ -180,7 +180,7 @@ client_kv client_get(const char *key) {
 
 size_t client_count(const char *prefix) {
     char end[256];
-    behind(prefix, end, sizeof end);
+    end_of(prefix, end, sizeof end);
     Pb__RangeResponse *m = range(prefix, end, 0, true);
     size_t count = (size_t)m->count;
     pb__range_response__free_unpacked(m, NULL);

@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* One call: taken, its request read, answered, closed. */
+/* One call: accepted, request read, answered, closed. */
 typedef struct incoming {
     struct fake_server *server;
-    enum { TAKEN, READ, CLOSED } next; /* what the tag that comes back tells */
+    enum { TAKEN, READ, CLOSED } next; /* the state that the next completion ends */
     grpc_call *call;
     grpc_call_details details;
     grpc_metadata_array metadata;
@@ -29,7 +29,7 @@ struct fake_server {
     grpc_server *server;
     grpc_completion_queue *queue;
     char endpoint[32];
-    pthread_mutex_t lock; /* what follows */
+    pthread_mutex_t lock; /* protects the members below */
     pthread_cond_t came;
     grpc_slice message;
     bool has_message, silent, gives_tokens, scripts_members;
@@ -46,7 +46,7 @@ static void take_next(fake_server *s) {
     grpc_call_details_init(&c->details);
     grpc_metadata_array_init(&c->metadata);
     if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->queue, s->queue, c) != GRPC_CALL_OK)
-        process_die("the fake server cannot take calls");
+        process_die("the fake server cannot accept calls");
 }
 
 static void free_incoming(incoming *c) {
@@ -84,7 +84,7 @@ static void count_call(incoming *c) {
     gpr_free(path);
 }
 
-/* Closes the call after this message (NULL: none). */
+/* Answers with this message (NULL: none) and closes the call. */
 static void answer_with(incoming *c, const grpc_slice *message, int status, const char *text) {
     grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled},
                       {.op = GRPC_OP_SEND_INITIAL_METADATA}};
@@ -118,7 +118,7 @@ static void give_token(incoming *c) {
     grpc_slice_unref(message);
 }
 
-/* The question whose endpoint it is, which a client asks on each new connection. */
+/* Whether the call is the MemberList with which a client asks each new connection for its cluster. */
 static bool wants_identity(const incoming *c) {
     return !c->server->scripts_members &&
            grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Cluster/MemberList") == 0;
@@ -202,7 +202,7 @@ static void *run(void *arg) {
         grpc_event e = grpc_completion_queue_next(s->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
         if (e.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        if (e.tag == s) /* the server is down: nothing comes any more */
+        if (e.tag == s) /* the server is shut down: no more completions */
             grpc_completion_queue_shutdown(s->queue);
         else
             go_on(e.tag, e.success != 0);
@@ -308,7 +308,7 @@ void fake_server_await_call(fake_server *s) {
     pthread_mutex_lock(&s->lock);
     while (s->calls.count == 0) {
         if (pthread_cond_timedwait(&s->came, &s->lock, &until) != 0)
-            process_die("nobody has called the fake server within 30 s");
+            process_die("no call to the fake server within 30 s");
     }
     pthread_mutex_unlock(&s->lock);
 }

@@ -25,13 +25,13 @@ struct fault_proxy {
     int listener, alarm;
     pthread_t thread;
     _Atomic bool over;
-    _Atomic unsigned turns; /* of the loop, each after the orders that came before it */
+    _Atomic unsigned turns; /* of the loop; each applies the orders that came before it */
 
-    pthread_mutex_t lock; /* all below; not held while the relay waits */
+    pthread_mutex_t lock; /* protects the members below; not held while the relay waits */
     relay_faults faults;
     bool mending;
     unsigned keeping;    /* directions */
-    int64_t credited_us; /* when the throttle's credit was last raised */
+    int64_t credited_us; /* when the throttle last added credit */
     fault_proxy_counts counts;
     relay_pair *pairs[PAIRS];
 };
@@ -92,11 +92,11 @@ static void raise_credit(fault_proxy *proxy, int64_t now) {
     for (int direction = 0; direction < 2; direction++) {
         f->credit[direction] += earned;
         if (f->credit[direction] > f->bytes_a_s / 10 + 1)
-            f->credit[direction] = f->bytes_a_s / 10 + 1; /* what was not used is not saved up */
+            f->credit[direction] = f->bytes_a_s / 10 + 1; /* unused credit is not saved */
     }
 }
 
-/* What the orders mean for connections that exist. */
+/* Applies the orders to existing connections. */
 static void obey(fault_proxy *proxy) {
     for (size_t i = 0; i < PAIRS; i++) {
         if (proxy->pairs[i] == NULL)
@@ -171,7 +171,7 @@ fault_proxy *fault_proxy_open(const char *endpoint) {
     char host[32];
     unsigned port;
     if (proxy == NULL || sscanf(endpoint, "%31[^:]:%u", host, &port) != 2)
-        process_die("a fault proxy to %s", endpoint);
+        process_die("cannot open a fault proxy to %s", endpoint);
     proxy->server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, host, &proxy->server.sin_addr);
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -182,7 +182,7 @@ fault_proxy *fault_proxy_open(const char *endpoint) {
     if (proxy->alarm < 0 || bind(proxy->listener, (struct sockaddr *)&own, size) != 0 ||
         listen(proxy->listener, PAIRS) != 0 || getsockname(proxy->listener, (struct sockaddr *)&own, &size) != 0 ||
         pthread_create(&proxy->thread, NULL, relay_all, proxy) != 0)
-        process_die("a fault proxy to %s", endpoint);
+        process_die("cannot open a fault proxy to %s", endpoint);
     snprintf(proxy->endpoint, sizeof proxy->endpoint, "127.0.0.1:%u", ntohs(own.sin_port));
     return proxy;
 }
@@ -191,12 +191,12 @@ const char *fault_proxy_endpoint(const fault_proxy *proxy) {
     return proxy->endpoint;
 }
 
-/* Wakes the relay and waits until it has made a whole turn since. */
+/* Wakes the relay and waits until it has completed a turn. */
 static void ring(fault_proxy *proxy) {
     unsigned before = proxy->turns;
     uint64_t one = 1;
     if (write(proxy->alarm, &one, sizeof one) != sizeof one)
-        process_die("a fault proxy's alarm");
+        process_die("cannot wake a fault proxy");
     while (proxy->turns == before && !proxy->over)
         sched_yield();
 }

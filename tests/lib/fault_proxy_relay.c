@@ -22,8 +22,8 @@ typedef struct piece {
 typedef struct flow {
     piece *first, *last;
     size_t queued; /* bytes */
-    bool ended;    /* its source has closed */
-    bool lost;     /* bytes were swallowed */
+    bool ended;    /* the source has closed */
+    bool lost;     /* bytes were discarded */
 } flow;
 
 struct relay_pair {
@@ -99,7 +99,7 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
         const flow *from = &p->flows[side], *to = &p->flows[1 - side];
         polled[side].events =
             (short)((may_read(from, f, side) ? POLLIN : 0) | (may_write(to, f, 1 - side, now_us) ? POLLOUT : 0));
-        /* An end that has hung up reports that again and again: it is asked only when it would change something. */
+        /* poll reports a hang-up again and again, so the end is polled only if it would change something. */
         if (polled[side].events != 0)
             polled[side].fd = p->fd[side];
         if (from->first != NULL && from->first->due_us > now_us && from->first->due_us < *due_us)
@@ -109,7 +109,7 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
 
 /* ---- moving ---- */
 
-/* Half of what came passes, and then nothing any more. */
+/* Passes half of the bytes, then resets the connection. */
 static relay_end tear(relay_pair *p, relay_faults *f, int direction, const char *bytes, size_t len) {
     f->tear &= ~bit(direction);
     if (send(p->fd[1 - direction], bytes, len / 2, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
@@ -177,10 +177,10 @@ relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struc
             may_read(&p->flows[direction], f, direction))
             end = take(p, f, direction, now_us, counts);
         if (end == RELAY_GOES_ON)
-            end = give(p, f, direction, now_us, counts); /* usually there is room */
+            end = give(p, f, direction, now_us, counts); /* usually the socket has room */
         if (end != RELAY_GOES_ON)
             return end;
-        /* What its source had to say is said. */
+        /* The source has closed and all of its bytes are delivered. */
         if (p->flows[direction].ended && p->flows[direction].first == NULL)
             return RELAY_OVER;
     }
@@ -195,7 +195,7 @@ void relay_keep(relay_pair *p, unsigned directions, fault_proxy_counts *counts) 
                (n = recv(p->fd[direction], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
             push(&p->flows[direction], bytes, (size_t)n, 0);
             counts->held[direction] += (uint64_t)n;
-            p->flows[direction].lost = true; /* of what comes after this, nothing is known */
+            p->flows[direction].lost = true; /* the bytes that follow are unknown */
         }
     }
 }

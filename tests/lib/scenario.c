@@ -14,7 +14,7 @@ enum { RELEASE_MS = 15000 };
 
 static etcd_server *server;
 static bool server_was_away; /* a test has killed or paused it, or cut the fault proxy to it */
-static unsigned names;       /* given out */
+static unsigned names;       /* used so far */
 static unsigned fixtures;    /* running */
 
 /* ---- environment ---- */
@@ -29,7 +29,7 @@ int env_open(void **state) {
 int env_before(void **state) {
     (void)state;
     if (fixtures > 0) {
-        fprintf(stderr, "[  FAILED  ] a test left %u workers running: the rest is not run\n", fixtures);
+        fprintf(stderr, "[  FAILED  ] a test left %u workers running: the other tests are skipped\n", fixtures);
         etcd_server_free(server);
         _exit(1);
     }
@@ -42,12 +42,11 @@ int env_close(void **state) {
     etcd_server_free(server);
     server = NULL;
     bool released = etcd_all_released(RELEASE_MS);
-    /* gRPC 1.51 never frees a connection that is being made while its channel is destroyed. A server that was taken
-     * away leaves such connections behind, by chance and through no fault of ours; one that always answered does not.
-     */
+    /* gRPC 1.51 never frees a connection that is being made while its channel is destroyed. A server that was away may
+     * leave such connections; the library cannot prevent it. A server that always answered leaves none. */
     if (!released && !server_was_away) {
-        fprintf(stderr, "[  FAILED  ] something of gRPC is left when the last client is closed\n");
-        _exit(1); /* a failed teardown does not change cmocka's answer */
+        fprintf(stderr, "[  FAILED  ] gRPC still holds objects after the last client is closed\n");
+        _exit(1); /* a failed teardown does not change cmocka's exit code */
     }
     if (!released)
         fprintf(stderr, "gRPC still holds a connection that it was making when its channel was destroyed\n");
@@ -154,7 +153,7 @@ size_t env_files(void) {
     while (readdir(d) != NULL)
         n++;
     closedir(d);
-    return n - 3; /* the folder itself, . and .. */
+    return n - 3; /* without the directory itself, . and .. */
 }
 
 /* ---- worker fixture: inside the reactor ---- */
@@ -235,7 +234,7 @@ static int worker_fixture_tick(void *self, ew_tick *t) {
     return status;
 }
 
-/* Under the lock: false when the deadline has passed. */
+/* The caller holds the lock. Returns false if the deadline has passed. */
 static bool await_move(worker_fixture *f, int64_t deadline_ms) {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
     return pthread_cond_timedwait(&f->moved, &f->lock, &until) != ETIMEDOUT;
@@ -314,8 +313,8 @@ typedef struct waiting {
     int renewed;
 } waiting;
 
-/* Under the lock: false when it is time to give up. A worker that ticks may be slow, on a busy machine, and is given
- * more time; a worker that never ends is given up at last. */
+/* The caller holds the lock. Returns false if the wait has timed out. While the worker ticks, the limit is renewed (a
+ * busy machine is slow), at most three times. */
 static bool await_or_give_up(worker_fixture *f, waiting *w) {
     if (w->deadline_ms != 0 && await_move(f, w->deadline_ms))
         return true;
@@ -326,7 +325,7 @@ static bool await_or_give_up(worker_fixture *f, waiting *w) {
     return true;
 }
 
-/* Waits under the lock until `condition` or the run's end; a run that ends too early fails the test. */
+/* Locks and waits until `condition` is true or the run has ended. Fails the test if the run ends first. */
 #define AWAIT(s, condition)                                                                                            \
     do {                                                                                                               \
         waiting waiting_ = {0};                                                                                        \
@@ -337,7 +336,7 @@ static bool await_or_give_up(worker_fixture *f, waiting *w) {
         ew_error err_ = (s)->err;                                                                                      \
         pthread_mutex_unlock(&(s)->lock);                                                                              \
         if (!held_)                                                                                                    \
-            fail_msg("%s: never came; the run: %s %s", #condition, ew_errname(err_.code), err_.detail);                \
+            fail_msg("timed out waiting for %s; the run: %s %s", #condition, ew_errname(err_.code), err_.detail);      \
     } while (0)
 
 void worker_fixture_begin(worker_fixture *f, worker_fixture_action action) {
@@ -391,7 +390,7 @@ static ew_worker_stats stats_now(worker_fixture *f) {
     return stats;
 }
 
-/* Whether the worker has told of every tick that has begun; while one is held it cannot. */
+/* Whether the statistics include every tick that has begun. False while a tick is held. */
 static bool has_reported_all_ticks(void *arg) {
     worker_fixture *f = arg;
     pthread_mutex_lock(&f->lock);
@@ -433,7 +432,7 @@ int worker_fixture_close(worker_fixture *f) {
     if (f->started) {
         ew_worker_stop(f->worker);
         pthread_mutex_lock(&f->lock);
-        f->closing = true; /* a tick that holds still, goes on */
+        f->closing = true; /* a tick that is held goes on */
         pthread_cond_broadcast(&f->moved);
         pthread_mutex_unlock(&f->lock);
         status = worker_fixture_await_end(f);

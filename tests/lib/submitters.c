@@ -15,17 +15,16 @@
 #include <sys/stat.h>
 
 enum {
-    REPLY_LIMIT_MS = 90000, /* far beyond any fault */
+    REPLY_LIMIT_MS = 90000, /* far longer than any fault */
     RECONNECT_MS = 20,
-    AGAIN_MS = 20, /* before what was not taken is sent again */
+    AGAIN_MS = 20, /* the wait before a submit that was not decided is sent again */
 };
 
-/* Which compare it has. */
+/* The compare of an operation. */
 typedef enum operation_kind {
     OPERATION_PLAIN,
-    OPERATION_ABSENT, /* its own key is absent: a copy that is evaluated after the first was committed finds that it is not
-                   */
-    OPERATION_REFUSED, /* a key that nobody puts has a value */
+    OPERATION_ABSENT,  /* its own key is absent; a copy that is evaluated after the first was committed finds the key */
+    OPERATION_REFUSED, /* a key that no client puts has a value */
     OPERATION_KINDS,
 } operation_kind;
 
@@ -61,7 +60,7 @@ void submitters_serve(ew_options *o, const char *directory, char *url, size_t si
         process_die("%s", err.detail);
 }
 
-/* ---- a client ---- */
+/* ---- one client ---- */
 
 static void key_of(const requester *c, size_t number, char *out, size_t size) {
     snprintf(out, size, "%s/again/%u/%zu", c->all->prefix, c->number, number);
@@ -93,7 +92,7 @@ static bool ask(requester *c, const void *body, size_t len, ew_submit_reply *out
     return status == EW_OK;
 }
 
-/* The same submit again, until it is decided. */
+/* Sends the same submit again until it is decided. */
 static operation carry_out(requester *c, size_t number, operation_kind kind) {
     size_t len;
     void *body = pack(c, number, kind, &len);
@@ -140,7 +139,7 @@ static void start(submitters *s, unsigned number) {
     c->all = s;
     c->number = number;
     if (nng_req0_open(&c->req) != 0)
-        process_die("no REQ socket");
+        process_die("cannot open a REQ socket");
     nng_socket_set_ms(c->req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS);
     nng_socket_set_ms(c->req, NNG_OPT_RECVTIMEO, REPLY_LIMIT_MS);
     nng_socket_set_ms(c->req, NNG_OPT_SENDTIMEO, REPLY_LIMIT_MS);
@@ -148,9 +147,9 @@ static void start(submitters *s, unsigned number) {
     nng_socket_set_ms(c->req, NNG_OPT_RECONNMAXT, RECONNECT_MS);
     for (int i = 0; i < SUBMITTERS_URLS_MAX && s->urls[i][0] != '\0'; i++)
         if (nng_dial(c->req, s->urls[i], NULL, NNG_FLAG_NONBLOCK) != 0)
-            process_die("%s cannot be dialed", s->urls[i]);
+            process_die("cannot dial %s", s->urls[i]);
     if (pthread_create(&c->thread, NULL, live, c) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
 }
 
 submitters *submitters_open(const char *const *urls, const char *prefix, unsigned count) {
@@ -181,9 +180,9 @@ uint64_t submitters_least(submitters *s) {
     return least;
 }
 
-/* ---- the account ---- */
+/* ---- checking ---- */
 
-/* What is in etcd of a key: how often it was put, and when last. */
+/* Reads a key's version and mod_revision from etcd; both are 0 if it is absent. */
 static bool look_up(ew_client *client, const char *key, int64_t *version, int64_t *revision) {
     ew_result *r;
     ew_error err = {0};
@@ -204,13 +203,13 @@ static bool is_true(const requester *c, size_t number, ew_client *client, char *
     int64_t version, revision;
     key_of(c, number, key, sizeof key);
     if (!look_up(client, key, &version, &revision)) {
-        snprintf(problem, size, "%s cannot be read", key);
+        snprintf(problem, size, "cannot read %s", key);
         return false;
     }
     bool good = op->kind == OPERATION_REFUSED ? op->status == EW_ERR_REFUSED && version == 0
                                               : op->status == EW_OK && version == 1 && revision == op->revision;
     if (!good)
-        snprintf(problem, size, "%s: told %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
+        snprintf(problem, size, "%s: the reply was %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
                  ew_errname(op->status), op->revision, version, revision);
     return good;
 }
