@@ -1,9 +1,9 @@
-/* Faults of the fault proxies between workers and etcd. */
+/* Faults of the connections between workers and etcd. */
 #include "chaos/fault.h"
 
 #include <string.h>
 
-/* Gives an order for the target's fault proxy to one node, or to all with node -1. */
+/* Applies `order` to the targets' fault proxies of one node, or of all nodes if `node` is -1. */
 void fault_each_proxy(injection *i, int node, void (*order)(fault_proxy *, int), int argument) {
     for (unsigned n = 0; n < WORKERS; n++)
         for (int k = 0; (i->targets & 1u << n) != 0 && k < i->w->nodes; k++)
@@ -53,7 +53,7 @@ void fault_mend_proxies(world *w) {
             fault_proxy_mend(w->workers[n].proxies[k]);
 }
 
-/* One worker, or every second time all of them. */
+/* Targets one worker, and every second time all of them. */
 static void choose_targets(injection *i) {
     if (i->times % 2 == 0)
         fault_one_worker(i);
@@ -72,7 +72,7 @@ static void link_cut(injection *i) {
         fault_missed(i, "no connection was broken");
 }
 
-/* A partition that lets one direction through. What was on its way arrives when it heals, however late. */
+/* A partition that lets one direction through. Bytes that are held arrive when it ends, however late. */
 static void one_way(injection *i, fault_proxy_direction direction) {
     choose_targets(i);
     uint64_t held = fault_counts(i).held[direction == FAULT_PROXY_DOWN];
@@ -82,7 +82,7 @@ static void one_way(injection *i, fault_proxy_direction direction) {
     fault_mend_proxies(i->w);
     fault_healed(i);
     if (fault_counts(i).held[direction == FAULT_PROXY_DOWN] == held)
-        fault_missed(i, "nothing was on its way");
+        fault_missed(i, "no bytes were held");
 }
 
 static void one_way_up(injection *i) {
@@ -103,14 +103,14 @@ static bool knows(world *w, void *arg) {
     return true;
 }
 
-/* With one node: the worker says that it is not ready. */
+/* One node: the worker reports that it is not ready. */
 static void half_open_one(injection *i) {
     int64_t began_us = journal_now_us();
     fault_each_proxy(i, -1, swallow, FAULT_PROXY_BOTH);
     bool known = world_until(i->w, knows, i, EFFECT_LIMIT_MS);
     i->noticed_us = journal_now_us() - began_us;
     if (!known)
-        fault_missed(i, "it was never noticed");
+        fault_missed(i, "the silent connection was not detected");
 }
 
 enum { STANDSTILL_US = 1000000 };
@@ -120,7 +120,7 @@ typedef struct standstill {
     int64_t began_us;
 } standstill;
 
-/* Each has stood still for longer than load would explain, and has gone on since. */
+/* Each target has had a gap without commits that load does not explain, and has committed since. */
 static bool has_gone_on(world *w, void *arg) {
     const standstill *s = arg;
     for (unsigned n = 0; n < WORKERS; n++)
@@ -129,8 +129,8 @@ static bool has_gone_on(world *w, void *arg) {
     return true;
 }
 
-/* With three: it works on with the others. What it still has with the silent one is a third of its calls, so it must
- * come across it. */
+/* Three nodes: the worker goes on with the other two. A third of its calls go to the silent node, so it must meet it.
+ */
 void fault_await_detour(injection *i) {
     standstill s = {i, journal_now_us()};
     workers_measure_gaps(i->w);
@@ -139,7 +139,7 @@ void fault_await_detour(injection *i) {
     for (unsigned n = 0; n < WORKERS; n++) {
         const worker_process *c = &i->w->workers[n];
         if (!all && (i->targets & 1u << n) != 0 && c->gap_us < STANDSTILL_US)
-            fault_missed(i, "worker %u stood still for %lld ms at most; its last commit was %lld ms ago", n,
+            fault_missed(i, "worker %u had no gap longer than %lld ms; its last commit was %lld ms ago", n,
                          (long long)(c->gap_us / 1000), (long long)((journal_now_us() - c->last_done_us) / 1000));
         int64_t still_us = journal_now_us() - (c->last_done_us > s.began_us ? c->last_done_us : s.began_us);
         int64_t longest_us = c->gap_us > still_us ? c->gap_us : still_us;
@@ -154,7 +154,7 @@ typedef struct traffic {
     uint64_t passed[WORKERS];
 } traffic;
 
-/* Transactions, that is, not only signs of life. */
+/* Counts transactions, not only liveness probes. */
 static bool has_passed(world *w, void *arg) {
     enum { BYTES = 1500 };
     const traffic *t = arg;
@@ -170,7 +170,7 @@ void fault_await_traffic(injection *i, int node) {
     for (unsigned n = 0; n < WORKERS; n++)
         t.passed[n] = fault_proxy_count(i->w->workers[n].proxies[node]).passed[0];
     if (!world_until(i->w, has_passed, &t, EFFECT_LIMIT_MS))
-        fault_missed(i, "no worker works with node %d", node);
+        fault_missed(i, "no worker uses node %d", node);
 }
 
 static void half_open(injection *i) {
@@ -190,7 +190,7 @@ static void half_open(injection *i) {
         fault_missed(i, "nothing was swallowed");
 }
 
-/* ---- in the middle of something ---- */
+/* ---- torn frames ---- */
 
 typedef struct tearing {
     injection *injection;
@@ -256,14 +256,14 @@ static void throttle(injection *i) {
 }
 
 const fault faults_of_connections[] = {
-    {"link-cut", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, link_cut, "connections break, and new ones too"},
-    {"one-way-up", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_up, "requests wait, and arrive when it heals"},
+    {"link-cut", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, link_cut, "connections are closed, and new ones too"},
+    {"one-way-up", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_up,
+     "requests are held, and arrive when the fault ends"},
     {"one-way-down", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, one_way_down,
-     "answers and events wait, and arrive when it heals"},
-    {"half-open", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, half_open, "connections stay open, and nothing comes through"},
-    {"torn-frame", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, torn_frame,
-     "connections are reset in the middle of something"},
-    {"latency", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, latency, "10 to 200 ms each direction"},
-    {"throttle", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, throttle, "4 to 32 kB a second each direction"},
+     "answers and events are held, and arrive when the fault ends"},
+    {"half-open", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, half_open, "connections stay open, and all bytes are lost"},
+    {"torn-frame", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, torn_frame, "connections are reset in the middle of a frame"},
+    {"latency", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, latency, "10 to 200 ms in each direction"},
+    {"throttle", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, throttle, "4 to 32 kB a second in each direction"},
     {NULL},
 };

@@ -1,4 +1,4 @@
-/* Faults in which something is late, or gone, when it is looked for: answers, requests, history. */
+/* Faults in which something is late or missing: answers, requests, history. */
 #include "chaos/fault.h"
 
 #include <stdio.h>
@@ -32,7 +32,7 @@ typedef struct quiet {
     int64_t since_us;
 } quiet;
 
-/* Nothing of the worker has been committed for a while: it waits for an answer, or for an event. */
+/* The worker has committed nothing for a while: it waits for an answer or for an event. */
 static bool is_quiet(world *w, void *arg) {
     enum { QUIET_US = 250000 };
     quiet *q = arg;
@@ -49,9 +49,9 @@ static bool is_resolved(world *w, void *arg) {
     return w->workers[q->worker].control->resolved > q->groups;
 }
 
-/* Throws the answer to a transaction away after etcd has committed it; `meanwhile_ms` pass before the worker can ask.
- * False when it was an event that was thrown away, or when nobody else deleted anything meanwhile although that is
- * what it is about. */
+/* Discards the answer to a transaction after etcd has committed it. The worker can ask again after `meanwhile_ms`.
+ * Returns false if an event was discarded instead, or if `must_delete` and no other worker deleted anything meanwhile.
+ */
 static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms, bool must_delete) {
     quiet resolved = {.worker = worker, .groups = i->w->workers[worker].control->resolved};
     quiet q = {.worker = worker, .since_us = journal_now_us()};
@@ -63,7 +63,8 @@ static bool swallow_once(injection *i, unsigned worker, int meanwhile_ms, bool m
     fault_mend_proxies(i->w);
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
-    bool hit = world_until(i->w, is_resolved, &resolved, 100); /* the worker tells every few milliseconds */
+    /* the worker updates its counts every few milliseconds */
+    bool hit = world_until(i->w, is_resolved, &resolved, 100);
     return hit && (deleted || !must_delete);
 }
 
@@ -71,7 +72,7 @@ static void swallow_answer(injection *i, int least_ms, int longest_ms, bool must
     unsigned worker = fault_one_worker(i), attempts = 10;
     while (!swallow_once(i, worker, world_between(i->w, least_ms, longest_ms), must_delete))
         if (--attempts == 0) {
-            fault_missed(i, "no outcome had to be found out");
+            fault_missed(i, "no outcome was unknown");
             return;
         }
 }
@@ -80,7 +81,7 @@ static void answer_swallowed(injection *i) {
     swallow_answer(i, 0, 50, false);
 }
 
-/* The same, while everybody clears seats: what the lost transaction compared may be as it was before it. */
+/* The same while all workers clear seats: what the lost transaction compared may become as it was before. */
 static void answer_undone(injection *i) {
     for (unsigned n = 0; n < WORKERS; n++)
         i->w->workers[n].control->clearing = true;
@@ -102,8 +103,8 @@ static bool is_decided(world *w, void *arg) {
     return c->undecided == 0;
 }
 
-/* Until a transaction of the worker is on its way to the member. If none goes there before the fault proxy is noticed to be
- * silent, none will. */
+/* Holds a transaction of the worker to the member. If none is sent to it before the connection is detected to be
+ * silent, none will be. */
 static bool hold_one(injection *i, worker_process *c, int node) {
     enum { UNNOTICED_MS = 8000, ATTEMPTS = 5 };
     for (int n = 0; n < ATTEMPTS; n++) {
@@ -111,14 +112,14 @@ static bool hold_one(injection *i, worker_process *c, int node) {
         if (world_until(i->w, is_stuck, c, UNNOTICED_MS))
             return true;
         fault_mend_proxies(i->w);
-        world_linger(i->w, 2000); /* for the connection to be made again */
+        world_linger(i->w, 2000); /* until the connection is made again */
     }
     return false;
 }
 
-/* A transaction waits on its way to one member. The worker finds out what became of it through another one, and then
- * the copy arrives, in the long tick that follows: too late to be applied, whatever happened in between. Others free
- * and take seats, so that what it compares may well hold again; only the receipt, or its fence, is in the direction. */
+/* A transaction is held before one member. The worker resolves its outcome through another member. Then the copy
+ * arrives during the long tick that follows: too late to be applied, whatever happened in between. The other workers
+ * free and take seats, so what the copy compares may hold again; only the receipt, or the receipt bump, refuses it. */
 static void late_copy(injection *i) {
     enum { TICK_MS = 2000 };
     unsigned worker = fault_one_worker(i);
@@ -135,14 +136,14 @@ static void late_copy(injection *i) {
     world_linger(i->w, world_between(i->w, 0, TICK_MS / 2));
     uint64_t passed = fault_proxy_count(c->proxies[node]).passed[0];
     fault_each_proxy(i, node, deliver, FAULT_PROXY_UP);
-    world_linger(i->w, 300); /* for etcd to take it, while its connection lives */
+    world_linger(i->w, 300); /* so that etcd accepts it while the connection is open */
     bool delivered = fault_proxy_count(c->proxies[node]).passed[0] > passed;
     c->control->seats_only = false;
     c->control->slow_ms = 0;
     fault_mend_proxies(i->w);
     fault_healed(i);
     if (!stuck || !decided || !delivered || fault_counts(i).held[0] == held)
-        fault_missed(i, stuck ? "nothing was late" : "no transaction was on its way");
+        fault_missed(i, stuck ? "nothing was late" : "no transaction was held");
 }
 
 /* ---- history ---- */
@@ -164,13 +165,13 @@ static void compacted(injection *i) {
     fault_each_proxy(i, -1, cut, 0);
     int64_t ahead = recorder_revision(i->w->recorder) + 20;
     if (!world_until(i->w, is_ahead, &ahead, EFFECT_LIMIT_MS))
-        fault_missed(i, "the others did no work");
+        fault_missed(i, "the other workers committed nothing");
     else if (ew_client_compact(i->w->client, ahead, true, &err) != EW_OK)
-        fault_missed(i, "no compaction: %s", err.detail);
+        fault_missed(i, "cannot compact: %s", err.detail);
     fault_mend_proxies(i->w);
     fault_healed(i);
     if (!world_until(i->w, is_loaded, &loaded, EFFECT_LIMIT_MS) && i->w->workers[worker].id.run == run)
-        fault_missed(i, "the worker did not load again");
+        fault_missed(i, "the worker did not reload the prefix");
 }
 
 /* More revisions than etcd sends in one response (ETCD P1). */
@@ -185,12 +186,12 @@ static void backlog(injection *i) {
         char key[96];
         snprintf(key, sizeof key, "%s/noise/%d", i->w->prefix, n % 10);
         if (ew_client_put(i->w->client, ew_str(key), EW_STR("noise"), NULL, NULL, &err) != EW_OK)
-            fault_missed(i, "no noise: %s", err.detail);
+            fault_missed(i, "cannot write the backlog: %s", err.detail);
         if (n % 20 == 0)
             world_linger(i->w, 0);
     }
     fault_mend_proxies(i->w);
-    /* It comes slowly, and breaks off somewhere. */
+    /* The backlog comes slowly, and the connection breaks in the middle. */
     fault_each_proxy(i, -1, fault_proxy_throttle, 150000);
     world_linger(i->w, world_between(i->w, 300, 1500));
     fault_each_proxy(i, -1, cut, 0);
@@ -198,21 +199,22 @@ static void backlog(injection *i) {
     fault_healed(i);
     world_until_back(i->w, i->targets, EFFECT_LIMIT_MS);
     if (i->w->workers[worker].id.run != run || i->w->workers[worker].control->snapshots != snapshots)
-        fault_missed(i, "the worker loaded the prefix instead");
+        fault_missed(i, "the worker reloaded the prefix instead");
 }
 
 static const char *const without_counter[] = {"delete_counter=off", NULL};
-/* So that a slow etcd may take its time over all those revisions without the worker's lease coming to its end. */
+/* A long session lease, so that a slow etcd may take its time over these revisions without the lease expiring. */
 static const char *const long_lease[] = {"session_ttl_s=60", NULL};
 
 const fault faults_of_time[] = {
     {"answer-swallowed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, answer_swallowed,
-     "a transaction is committed, its answer lost"},
+     "a transaction is committed and its answer is lost"},
     {"answer-undone", ON_ONE | ON_THREE, ENDS_NOTHING, without_counter, answer_undone,
-     "the same, while others delete and create keys again"},
-    {"late-copy", ON_THREE, ENDS_NOTHING, without_counter, late_copy, "a transaction arrives after it was given up"},
+     "the same, while other workers delete and create keys"},
+    {"late-copy", ON_THREE, ENDS_NOTHING, without_counter, late_copy,
+     "a transaction arrives after its outcome was resolved"},
     {"compacted", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, compacted, "history is compacted while a worker is cut off"},
     {"backlog", ON_ONE | ON_THREE, ENDS_NOTHING, long_lease, backlog,
-     "1,500 revisions while a worker is cut off, which then come slowly and break off"},
+     "1,500 revisions while a worker is cut off; then they come slowly and the connection breaks"},
     {NULL},
 };

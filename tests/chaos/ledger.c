@@ -10,7 +10,7 @@
 #include <string.h>
 #include <uthash.h>
 
-typedef struct page {
+typedef struct group_entry {
     group_id id;
     bool made, done, written;
     group_kind kind;
@@ -22,21 +22,21 @@ typedef struct page {
     unsigned dones, appearances;
     int64_t revisions[2]; /* of the first and the last appearance */
     UT_hash_handle hh;
-} page;
+} group_entry;
 
-/* A run of a worker; its number is 0 in the key. */
-typedef struct run_page {
+/* A run of a worker. The key has number 0. */
+typedef struct run_entry {
     group_id id;
     bool in_order;
     UT_hash_handle hh;
-} run_page;
+} run_entry;
 
 typedef struct moment {
     int64_t revision;
     uint64_t state;
 } moment;
 
-/* A history that was lost, from `kept` on. */
+/* A history that was lost after revision `kept`. */
 typedef struct lost_history {
     int64_t kept, away_us;
     moment *moments;
@@ -44,9 +44,9 @@ typedef struct lost_history {
 } lost_history;
 
 struct ledger {
-    page *pages;
-    run_page *runs;
-    moment *moments; /* by revision */
+    group_entry *groups;
+    run_entry *runs;
+    moment *moments; /* sorted by revision */
     size_t moment_count, moment_capacity;
     lost_history *lost;
     size_t lost_count;
@@ -61,12 +61,12 @@ ledger *ledger_open(void) {
 }
 
 void ledger_close(ledger *l) {
-    page *p, *next_page;
-    run_page *r, *next_run;
+    group_entry *p, *next_group;
+    run_entry *r, *next_run;
     if (l == NULL)
         return;
-    HASH_ITER(hh, l->pages, p, next_page) {
-        HASH_DEL(l->pages, p);
+    HASH_ITER(hh, l->groups, p, next_group) {
+        HASH_DEL(l->groups, p);
         free(p);
     }
     HASH_ITER(hh, l->runs, r, next_run) {
@@ -80,23 +80,23 @@ void ledger_close(ledger *l) {
     free(l);
 }
 
-static page *page_of(ledger *l, group_id id) {
-    page *p;
-    HASH_FIND(hh, l->pages, &id, sizeof id, p);
+static group_entry *page_of(ledger *l, group_id id) {
+    group_entry *p;
+    HASH_FIND(hh, l->groups, &id, sizeof id, p);
     if (p != NULL)
         return p;
     p = calloc(1, sizeof *p);
     if (p == NULL)
         process_die("out of memory");
     p->id = id;
-    HASH_ADD(hh, l->pages, id, sizeof p->id, p);
+    HASH_ADD(hh, l->groups, id, sizeof p->id, p);
     return p;
 }
 
 void ledger_record(ledger *l, const record *r) {
     if (r->type != RECORD_MADE && r->type != RECORD_DONE)
         return;
-    page *p = page_of(l, r->id);
+    group_entry *p = page_of(l, r->id);
     if (r->type == RECORD_MADE) {
         p->made = true;
         p->made_us = r->now_us;
@@ -117,13 +117,13 @@ void ledger_record(ledger *l, const record *r) {
 }
 
 int64_t ledger_made_us(const ledger *l, group_id id) {
-    page *p;
-    HASH_FIND(hh, l->pages, &id, sizeof id, p);
+    group_entry *p;
+    HASH_FIND(hh, l->groups, &id, sizeof id, p);
     return p != NULL && p->made ? p->made_us : -1;
 }
 
 void ledger_applied(ledger *l, group_id id, int64_t revision) {
-    page *p = page_of(l, id);
+    group_entry *p = page_of(l, id);
     if (p->appearances++ == 0)
         p->revisions[0] = revision;
     p->revisions[1] = revision;
@@ -140,21 +140,21 @@ void ledger_state(ledger *l, int64_t revision, uint64_t state) {
 }
 
 void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us) {
-    page *p, *next;
+    group_entry *p, *next;
     l->lost = realloc(l->lost, (l->lost_count + 1) * sizeof *l->lost);
     if (l->lost == NULL)
         process_die("out of memory");
     l->lost[l->lost_count++] = (lost_history){kept, away_us, l->moments, l->moment_count};
     l->moments = NULL;
     l->moment_count = l->moment_capacity = 0;
-    HASH_ITER(hh, l->pages, p, next) {
+    HASH_ITER(hh, l->groups, p, next) {
         p->appearances = 0;
         p->revisions[0] = p->revisions[1] = 0;
     }
 }
 
 void ledger_run_over(ledger *l, group_id run, bool in_order) {
-    run_page *r = calloc(1, sizeof *r);
+    run_entry *r = calloc(1, sizeof *r);
     if (r == NULL)
         process_die("out of memory");
     run.number = 0;
@@ -187,44 +187,44 @@ static void complain(verdict *v, const char *format, ...) {
 }
 
 static bool ended_in_order(ledger *l, group_id id) {
-    run_page *r;
+    run_entry *r;
     id.number = 0;
     HASH_FIND(hh, l->runs, &id, sizeof id, r);
     return r != NULL && r->in_order;
 }
 
-static void wrong(verdict *v, const page *p, const char *what) {
+static void wrong(verdict *v, const group_entry *p, const char *what) {
     v->wrong++;
     complain(v, "group %u.%u.%u %s: %s at %lld, seen %u times, at %lld", p->id.worker, p->id.run, p->id.number, what,
-             p->done ? ew_errname(p->status) : "not done", (long long)p->reported_revision, p->appearances,
+             p->done ? ew_errname(p->status) : "not reported", (long long)p->reported_revision, p->appearances,
              (long long)p->revisions[0]);
 }
 
-static bool is_undone(const ledger *l, const page *p) {
+static bool is_undone(const ledger *l, const group_entry *p) {
     for (size_t i = 0; i < l->lost_count; i++)
         if (p->done_us < l->lost[i].away_us && p->reported_revision > l->lost[i].kept)
             return true;
     return false;
 }
 
-/* What <etcdworker/group.h> promises at ew_group_on_done. */
-static void judge_promise(ledger *l, verdict *v, const page *p) {
+/* Checks what <etcdworker/group.h> promises for ew_group_on_done. */
+static void judge_promise(ledger *l, verdict *v, const group_entry *p) {
     if (!p->done) {
         v->unknown++;
         if (ended_in_order(l, p->id))
-            wrong(v, p, "was never told of");
+            wrong(v, p, "was never reported");
     } else if (p->dones > 1) {
-        wrong(v, p, "was told of more than once");
+        wrong(v, p, "was reported more than once");
     } else if (p->status == EW_ERR_UNKNOWN_OUTCOME) {
         v->unknown++;
     } else if (p->status != EW_OK) {
         v->given_up++;
         if (p->appearances > 0)
-            wrong(v, p, "was told as not written");
+            wrong(v, p, "was reported as not written");
     } else if (!p->written) {
         v->idle++;
         if (p->appearances > 0)
-            wrong(v, p, "was told to have had nothing to write");
+            wrong(v, p, "was reported as having nothing to write");
     } else {
         v->committed++;
         if (p->appearances == 0 && is_undone(l, p)) {
@@ -234,14 +234,14 @@ static void judge_promise(ledger *l, verdict *v, const page *p) {
             complain(v, "group %u.%u.%u is lost: committed at %lld", p->id.worker, p->id.run, p->id.number,
                      (long long)p->reported_revision);
         } else if (p->appearances == 1 && p->revisions[0] != p->reported_revision) {
-            wrong(v, p, "has another revision");
+            wrong(v, p, "was reported with another revision");
         }
     }
 }
 
-/* What etcd held at that revision. */
+/* Returns the hash of what etcd held at that revision. */
 static uint64_t state_at(const moment *moments, size_t count, int64_t revision) {
-    size_t low = 0, high = count; /* the last moment that is not after it */
+    size_t low = 0, high = count; /* search for the last moment that is not after the revision */
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (moments[middle].revision <= revision)
@@ -253,9 +253,9 @@ static uint64_t state_at(const moment *moments, size_t count, int64_t revision) 
     return low > 0 ? moments[low - 1].state : model_hash(&nothing);
 }
 
-/* SEMANTICS 15: what the tick saw is what etcd held at that revision; in a history that is lost, if the worker could
- * not have found that out. */
-static void judge_tick(const ledger *l, verdict *v, const page *p) {
+/* SEMANTICS 15: checks that the tick saw what etcd held at its revision. A state of a lost history is allowed while the
+ * worker could not yet know of the loss. */
+static void judge_tick(const ledger *l, verdict *v, const group_entry *p) {
     enum { FOUND_OUT_US = 20000000 };
     bool was = state_at(l->moments, l->moment_count, p->tick_revision) == p->tick_state;
     for (size_t i = 0; i < l->lost_count && !was; i++) {
@@ -264,10 +264,10 @@ static void judge_tick(const ledger *l, verdict *v, const page *p) {
               state_at(h->moments, h->moment_count, p->tick_revision) == p->tick_state;
     }
     if (!was)
-        wrong(v, p, "was made by a tick that saw what never was");
+        wrong(v, p, "was made by a tick that saw a state that etcd never had");
 }
 
-static void judge(ledger *l, verdict *v, const page *p) {
+static void judge(ledger *l, verdict *v, const group_entry *p) {
     if (!p->made) {
         wrong(v, p, "was never made");
         return;
@@ -282,11 +282,11 @@ static void judge(ledger *l, verdict *v, const page *p) {
     }
 }
 
-/* The final state must be what the groups that were seen add up to. */
+/* Checks that the final state is the sum of the groups that were applied. */
 static void judge_state(ledger *l, verdict *v) {
     int64_t balances[ACCOUNTS] = {0}, sums[WORKERS] = {0};
-    page *p, *next;
-    HASH_ITER(hh, l->pages, p, next) {
+    group_entry *p, *next;
+    HASH_ITER(hh, l->groups, p, next) {
         if (p->appearances == 0 || !p->made)
             continue;
         if (p->kind == GROUP_TRANSFER) {
@@ -299,23 +299,23 @@ static void judge_state(ledger *l, verdict *v) {
         if (balances[i] == l->balances[i])
             continue;
         v->wrong++;
-        complain(v, "account %u holds %lld instead of %lld", i, (long long)l->balances[i], (long long)balances[i]);
+        complain(v, "account %u holds %lld, expected %lld", i, (long long)l->balances[i], (long long)balances[i]);
     }
     for (unsigned row = 0; row < ROWS; row++) {
         for (unsigned i = 0; i < WORKERS; i++) {
             if (l->cells[row][i] == sums[i])
                 continue;
             v->wrong++;
-            complain(v, "cell %u of row %u is %lld instead of %lld", i, row, (long long)l->cells[row][i],
+            complain(v, "cell %u of row %u is %lld, expected %lld", i, row, (long long)l->cells[row][i],
                      (long long)sums[i]);
         }
     }
 }
 
 void ledger_judge(ledger *l, verdict *out) {
-    page *p, *next;
+    group_entry *p, *next;
     *out = (verdict){0};
-    HASH_ITER(hh, l->pages, p, next) {
+    HASH_ITER(hh, l->groups, p, next) {
         judge(l, out, p);
     }
     judge_state(l, out);

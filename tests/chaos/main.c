@@ -1,6 +1,6 @@
-/* chaos: workers on real etcd under faults, with exact accounting of every group. docs/testing.md tells what it shows.
+/* chaos: workers on a real etcd under faults, with exact accounting of every group. See docs/testing.md.
  *
- * A worker's process is this program too: `--worker`, see worker.h. */
+ * The worker processes run this program too, with `--worker`; see worker.h. */
 #include "chaos/round.h"
 #ifdef EW_BUGS
 #include "sim/bugs.h"
@@ -15,14 +15,14 @@
 
 enum {
     TALLIES_MAX = 64,
-    ROUND_MS = 12000, /* the longest; shorter where there is less time for all faults */
+    ROUND_MS = 12000, /* at most; shorter if the time must be divided among all faults */
     ROUND_LEAST_MS = 1000,
     RECOVERY_ONE_MS = 2000,
-    RECOVERY_THREE_MS = 3000, /* etcd's election timeout, 1 s, and two more */
+    RECOVERY_THREE_MS = 3000, /* etcd's election timeout, 1 s, plus two seconds */
 };
 
 typedef struct settings {
-    int minutes; /* 0: one short round of each */
+    int minutes; /* 0: one short round of each fault */
     int nodes;   /* 0: both */
     const char *only;
     uint64_t seed;
@@ -31,13 +31,14 @@ typedef struct settings {
 
 static void usage(FILE *out) {
     fputs("usage: chaos [OPTION...]\n"
-          "  --minutes M   go round the faults for M minutes, at least once; without it, one short round of each\n"
+          "  --minutes M   repeat rounds of all faults for M minutes; without it, one short round of each\n"
           "  --nodes N     etcd on 1 or 3 nodes only (default: both, one after the other)\n"
           "  --fault NAME  this fault only\n"
-          "  --seed N      of the harness's choices (default: from the clock)\n"
-          "  --verbose     the ends of the workers' logs after each round (CHAOS_LOG=debug in the environment: with "
-          "all moves)\n"
-          "  --list        the faults\n",
+          "  --seed N      seed of the harness's random choices (default: from the clock)\n"
+          "  --verbose     print the last lines of the workers' logs after each round (CHAOS_LOG=debug in the "
+          "environment: with "
+          "all state transitions)\n"
+          "  --list        list the faults\n",
           out);
 }
 
@@ -93,7 +94,7 @@ static void print_line(tally *t, const char *remark) {
     fflush(stdout);
 }
 
-/* The figures hold for long runs on a machine that has time; a short round only has to come back. */
+/* The time limits apply to long runs on a machine that is not overloaded. A short round must only recover. */
 static const char *judge_times(tally *t, bool brief) {
     int64_t limit_ms = t->nodes == 1 ? RECOVERY_ONE_MS : RECOVERY_THREE_MS;
     if (t->failures > 0)
@@ -107,15 +108,15 @@ static const char *judge_times(tally *t, bool brief) {
 
 /* ---- running ---- */
 
-/* All rounds on so many nodes: how many lines failed. */
+/* Runs all rounds on this number of nodes. Returns the number of failed lines. */
 static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     static tally tallies[TALLIES_MAX];
     static world w;
     size_t count = make_tallies(s, nodes, tallies), bad = 0;
     bool brief = s->minutes == 0;
     if (count == 0) {
-        fprintf(stderr, "chaos: %s does not strike on %d node%s\n", s->only, nodes, nodes > 1 ? "s" : "");
-        return s->nodes != 0; /* asked for, and not done */
+        fprintf(stderr, "chaos: fault %s is not defined for %d node%s\n", s->only, nodes, nodes > 1 ? "s" : "");
+        return s->nodes != 0; /* the user asked for it */
     }
     world_open(&w, nodes, s->seed);
     w.verbose = s->verbose;
@@ -163,12 +164,12 @@ static bool known(const char *name) {
     return false;
 }
 
-/* Ends the program, with a word on why, for what is no number from 0 to `most`. */
+/* Parses optarg. Ends the program with an error if it is not a number from 0 to `most`. */
 static int64_t number(const char *option, int64_t most) {
     int64_t n;
     if (ew_slice_int(ew_str(optarg), &n) && n >= 0 && n <= most)
         return n;
-    fprintf(stderr, "chaos: --%s wants a number up to %" PRId64 ": %s\n", option, most, optarg);
+    fprintf(stderr, "chaos: --%s needs a number up to %" PRId64 ": %s\n", option, most, optarg);
     exit(2);
 }
 
@@ -183,7 +184,7 @@ int main(int argc, char **argv) {
                                             {"help", no_argument, NULL, HELP},
                                             {0}};
 #ifdef EW_BUGS
-    const char *mistake = getenv("CHAOS_BUG"); /* the workers' processes find it there too */
+    const char *mistake = getenv("CHAOS_BUG"); /* inherited by the worker processes */
     if (mistake == NULL || !bugs_select(mistake[0] != '\0' ? mistake : NULL)) {
         fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h, or be empty\n");
         return 2;

@@ -6,9 +6,9 @@
 #include <string.h>
 
 enum {
-    BACK_LIMIT_MS = 60000, /* far beyond the figures: who is not back by then never will be */
-    LOADED_US = 1000000,   /* a target under load has committed something within this before the fault */
-    COMMITS_MIN = 20,      /* of each worker in a round, or there was no load */
+    BACK_LIMIT_MS = 60000, /* far more than any recovery takes; a worker that is not back by then never will be */
+    LOADED_US = 1000000,   /* a target is under load if it has committed something within this time before the fault */
+    COMMITS_MIN = 20,      /* commits of each worker in a round; with fewer there was no load */
 };
 
 void fault_healed(injection *i) {
@@ -57,8 +57,8 @@ static void add_sample(samples *s, int64_t us) {
         s->list[s->count++] = us;
 }
 
-/* Load: everybody has done some work in this round, and has just committed something that it made since the last
- * fault. */
+/* Whether there is load: every worker has committed something in this round, and has just committed a group that it
+ * made after the last fault. */
 static bool is_loaded(world *w, void *arg) {
     (void)arg;
     int64_t now_us = journal_now_us();
@@ -73,7 +73,7 @@ static injection *begin(world *w, tally *t, bool brief, unsigned times) {
     return w->injection = &t->newest;
 }
 
-/* Strikes once. False ends the round. */
+/* Injects the fault once. Returns false if the round must end. */
 static bool strike(world *w, tally *t, bool brief, unsigned times) {
     workers_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until(w, is_loaded, NULL, BACK_LIMIT_MS)) {
@@ -83,7 +83,7 @@ static bool strike(world *w, tally *t, bool brief, unsigned times) {
     injection *i = begin(w, t, brief, times);
     t->fault->strike(i);
     if (!world_until_back(w, i->targets, BACK_LIMIT_MS)) {
-        fail(t, "no worker is back %d s after the fault", BACK_LIMIT_MS / 1000);
+        fail(t, "not all targets are back %d s after the fault", BACK_LIMIT_MS / 1000);
         return false;
     }
     for (unsigned n = 0; n < WORKERS; n++)
@@ -109,7 +109,7 @@ static void add_verdict(verdict *sum, const verdict *v) {
     sum->wrong += v->wrong;
 }
 
-/* Rounds of one fault take turns with what else changes how workers commit. */
+/* The rounds of a fault alternate between options that change how workers commit. */
 static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
     size_t n = 0;
     if (t->rounds % 2 == 1)
@@ -149,7 +149,7 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
     if (w->problem[0] != '\0')
         fail(t, "%s", w->problem);
     if (t->times == times && t->failures == failures)
-        fail(t, "void: it never hit");
+        fail(t, "void: the fault never had an effect");
     return t->failures == failures;
 }
 

@@ -99,7 +99,7 @@ static void run_worker(run *r, teller *b) {
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     if (pthread_create(&thread, NULL, join, r) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
     while (!r->over) {
         if (sigtimedwait(&end, NULL, &(struct timespec){.tv_nsec = REPORT_MS * 1000000L}) == SIGTERM)
             ew_worker_stop(r->worker);
@@ -129,11 +129,11 @@ int chaos_worker(int argc, char **argv) {
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &end, NULL);
-    static teller b; /* the log's argument, which outlives everything */
+    static teller b; /* static: the log callback may use it until the process ends */
     b.id = (group_id){.worker = (uint32_t)strtoul(argv[1], NULL, 10), .run = (uint32_t)strtoul(argv[2], NULL, 10)};
     if (b.id.worker >= WORKERS)
-        process_die("--worker %s: there are %d", argv[1], WORKERS);
-    if (b.id.run % 2 == 0) /* with and without, as programs do */
+        process_die("--worker %s: there are only %d workers", argv[1], WORKERS);
+    if (b.id.run % 2 == 0) /* some runs with and some without, as applications do */
         ew_process_prepare(-1, NULL);
     const char *level = getenv("CHAOS_LOG");
     ew_log_set(write_log, &b.id, level != NULL && strcmp(level, "debug") == 0 ? EW_LOG_DEBUG : EW_LOG_INFO);
@@ -154,7 +154,7 @@ int chaos_worker(int argc, char **argv) {
         process_die("%s", r.err.detail);
     run_worker(&r, &b);
     if (b.undecided != 0)
-        teller_problem(&b, "%u groups were never done", b.undecided);
+        teller_problem(&b, "%u groups were never reported", b.undecided);
     record ended = {.type = RECORD_ENDED, .id = b.id, .status = r.status};
     snprintf(ended.text, sizeof ended.text, "%.95s", r.err.detail);
     ew_worker_destroy(r.worker);

@@ -1,4 +1,4 @@
-/* The workers' processes: starting them, reading their journals, starting them again. */
+/* The worker processes: starts them, reads their journals, starts them again. */
 #include "chaos/fault.h"
 
 #include "lib/process.h"
@@ -120,7 +120,7 @@ void workers_show_logs(const world *w) {
         char path[256], text[8192];
         log_path(w, i, path, sizeof path);
         process_run((char *[]){"tail", "-n", "25", path, NULL}, text, sizeof text);
-        fprintf(stderr, "-- the end of worker %u's log\n%s", i, text);
+        fprintf(stderr, "-- last lines of worker %u's log\n%s", i, text);
     }
 }
 
@@ -158,7 +158,7 @@ static void read_journal(world *w, worker_process *c) {
         c->ended_run = r.id.run;
         bool asked = r.status == EW_ERR_CANCELLED && !w->working;
         if (!asked && !fault_may_end(w->injection, &r))
-            world_problem(w, "worker %u.%u ended with %s, which is not of the fault: %s", r.id.worker, r.id.run,
+            world_problem(w, "worker %u.%u ended with %s, which this fault may not cause: %s", r.id.worker, r.id.run,
                           ew_errname(r.status), r.text);
     }
 }
@@ -167,7 +167,7 @@ static void reap(world *w, worker_process *c) {
     int status;
     if (c->pid <= 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
-    read_journal(w, c); /* what it wrote last */
+    read_journal(w, c); /* the last records */
     if (!c->killed && !(c->ended && WIFEXITED(status) && WEXITSTATUS(status) == 0))
         world_problem(w, "worker %u.%u: the process ended with %s %d", c->id.worker, c->id.run,
                       WIFSIGNALED(status) ? "signal" : "status",
@@ -175,7 +175,7 @@ static void reap(world *w, worker_process *c) {
     ledger_run_over(w->ledger, c->id, c->ended);
     char path[256];
     journal_path(w->directory, c->id, path, sizeof path);
-    unlink(path); /* it is in the ledger */
+    unlink(path); /* the ledger has it */
     close(c->journal);
     c->journal = -1;
     c->pid = 0;
@@ -192,7 +192,7 @@ void workers_pump(world *w) {
     }
 }
 
-/* ---- how they are ---- */
+/* ---- their state ---- */
 
 void workers_await(world *w, unsigned set, int64_t since_us) {
     for (unsigned i = 0; i < WORKERS; i++) {

@@ -56,7 +56,7 @@ void world_open(world *w, int nodes, uint64_t seed) {
     /* Tokens that are not used for two seconds expire. */
     static const char *const flags[] = {"--auth-token-ttl=2", NULL};
     *w = (world){.nodes = nodes, .random = seed * 2654435761u + 88172645463325252u};
-    unsetenv("EW_ETCD_NODES"); /* the harness knows what it wants */
+    unsetenv("EW_ETCD_NODES"); /* the harness chooses the number of nodes itself */
     if (nodes == 1) {
         w->single = etcd_server_start(flags);
         w->node[0] = w->single;
@@ -71,7 +71,7 @@ void world_open(world *w, int nodes, uint64_t seed) {
     ew_options *o = world_options(w);
     ew_error err = {0};
     if (ew_client_open(&w->client, o, &err) != EW_OK)
-        process_die("the harness's client: %s", err.detail);
+        process_die("cannot open the harness's client: %s", err.detail);
     ew_options_free(o);
 }
 
@@ -123,7 +123,7 @@ static bool answers(world *w, void *arg) {
 int64_t world_revision(world *w) {
     int64_t revision = 0;
     if (!world_until(w, answers, &revision, SEEN_LIMIT_MS))
-        world_problem(w, "etcd does not tell its revision");
+        world_problem(w, "cannot read etcd's revision");
     return revision;
 }
 
@@ -170,20 +170,20 @@ static bool is_seen(world *w, void *arg) {
     return recorder_revision(w->recorder) >= *(const int64_t *)arg || recorder_problem(w->recorder) != NULL;
 }
 
-/* A key behind everything else: when the recorder has seen it, it has seen all. */
+/* Writes a key after all others: when the recorder has seen it, it has seen everything. */
 static void await_recorder(world *w) {
     char key[96];
     ew_error err = {0};
     ew_result *result = NULL;
     snprintf(key, sizeof key, "%s/zzz", w->prefix);
     if (ew_client_put(w->client, ew_str(key), EW_STR("the end"), NULL, &result, &err) != EW_OK) {
-        world_problem(w, "the end cannot be written: %s", err.detail);
+        world_problem(w, "cannot write the end: %s", err.detail);
         return;
     }
     int64_t revision = ew_result_revision(result);
     ew_result_free(result);
     if (!world_until(w, is_seen, &revision, SEEN_LIMIT_MS))
-        world_problem(w, "the recorder has not seen the end");
+        world_problem(w, "the recorder did not see the end");
     if (recorder_problem(w->recorder) != NULL)
         world_problem(w, "%s", recorder_problem(w->recorder));
 }
@@ -206,7 +206,7 @@ static void read_state(world *w) {
     ew_result *result = NULL;
     snprintf(prefix, sizeof prefix, "%s/", w->prefix);
     if (ew_client_get(w->client, ew_keys_prefix(ew_str(prefix)), NULL, &result, &err) != EW_OK) {
-        world_problem(w, "the end cannot be read: %s", err.detail);
+        world_problem(w, "cannot read the final state: %s", err.detail);
         return;
     }
     for (size_t i = 0; i < ew_result_count(result); i++)
