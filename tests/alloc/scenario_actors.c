@@ -1,4 +1,4 @@
-/* The watcher and the committer by themselves, as an application embeds them that is their peer. */
+/* The watcher and the committer alone, as an application embeds them that acts as their peer. */
 #include "alloc/scenario.h"
 
 #include "actors/mailbox.h"
@@ -16,18 +16,18 @@ typedef struct peer {
     char url[64], actor_url[64];
     mailbox *mb;
     outbox *ob; /* to the actor */
-    bool down;  /* the actor's last message came */
+    bool down;  /* the actor's DOWN has come */
 } peer;
 
-/* What the next message says: the status of an outcome or of the actor's end, EW_OK of the last page of a snapshot;
- * EW_END of anything else. */
+/* Returns what the next message says: the status of an outcome or of the actor's end; EW_OK for the last page of a
+ * snapshot; EW_END for any other message. */
 static int read_message(peer *p) {
     int64_t deadline_ms = etcd_now_ms() + ANSWER_MS;
     mailbox_message raw;
     int status = EW_END;
     while (!mailbox_take(p->mb, &raw)) {
         if (etcd_now_ms() > deadline_ms) {
-            alloc_problem("an actor says nothing");
+            alloc_problem("an actor sends nothing");
             return EW_ERR_TIMEOUT;
         }
         mailbox_wait(p->mb, deadline_ms, false);
@@ -53,7 +53,7 @@ static int read_answer(peer *p) {
     return status;
 }
 
-/* ---- what they are asked ---- */
+/* ---- requests ---- */
 
 static void ask_nothing(peer *p) {
     (void)p;
@@ -80,7 +80,7 @@ static void ask_stop(peer *p) {
     TRY(outbox_send(p->ob, &m));
 }
 
-/* ---- a life ---- */
+/* ---- a run ---- */
 
 static int live(ew_client *client, const ew_options *o, start_fn start, void (*ask)(peer *)) {
     static unsigned urls;
@@ -113,7 +113,7 @@ static void live_well(ew_client *client, start_fn start, void (*ask)(peer *)) {
     if (live(client, o, start, ask) != EW_OK) {
         WITHOUT_FAILURE(client_delete(KEY));
         if (live(client, o, start, ask) != EW_OK)
-            alloc_problem("a second actor fails: %s", err.detail);
+            alloc_problem("an actor failed twice: %s", err.detail);
     }
     ew_options_free(o);
 }
@@ -123,6 +123,6 @@ void alloc_run_actors(void) {
     live_well(client, ew_watcher_start, ask_nothing);
     live_well(client, ew_committer_start, ask_put);
     if (!WITHOUT_FAILURE(client_get(KEY)).present)
-        alloc_problem("the committer's put is not there");
+        alloc_problem("the committer's put is missing");
     ew_client_close(client);
 }

@@ -1,5 +1,5 @@
-/* The worker: loads in pages, follows, ticks, commits, conflicts, takes submits, finishes; by itself, in a session and
- * as an elected leader, with an audit, and over a connection that breaks. */
+/* The worker: loads in pages, watches, ticks, commits, conflicts, accepts submits, finishes; alone, in a session and as
+ * an elected leader, with a consistency check, and over a connection that breaks. */
 #include "alloc/scenario.h"
 #include "lib/fault_proxy.h"
 #include "lib/process.h"
@@ -22,7 +22,7 @@ enum {
 #define CONTENDED "/work/contended"
 #define SUBMITTED "/work/submitted"
 
-/* Groups of one kind: what their callbacks or replies told. */
+/* Groups of one kind, as their callbacks or replies reported them. */
 typedef struct account {
     unsigned asked, committed, unknown, not_written;
 } account;
@@ -31,7 +31,7 @@ typedef struct worker_state {
     ew_worker *worker;
     unsigned ticks_left;
     account made, submitted;
-    int64_t total; /* as the events told it; -1: not yet */
+    int64_t total; /* from the events; -1: none yet */
     atomic_bool over;
     int status;
     ew_error err;
@@ -73,7 +73,7 @@ static void done(void *arg, int status, int64_t revision) {
     settle(&c->made, status);
 }
 
-/* A group that stands on what the tick has read, none of which changes. */
+/* Makes a group that expects what the tick has read, none of which changes. */
 static void stand_on_reads(ew_tick *t) {
     ew_entry e = {0};
     ew_tick_get(t, EW_STR("/work/none"), NULL);
@@ -109,7 +109,7 @@ static int update(void *self, const ew_event *event) {
     if (!ew_slice_int(event->entry.value, &n))
         return EW_ERR_REACTOR;
     if (!event->initial && c->total >= 0 && n != c->total + 1)
-        alloc_problem("an event tells of %lld behind %lld", (long long)n, (long long)c->total);
+        alloc_problem("an event gives %lld after %lld", (long long)n, (long long)c->total);
     c->total = n;
     return EW_OK;
 }
@@ -141,7 +141,7 @@ static int unpack(nng_msg *m, ew_submit_reply *reply) {
 static bool submit_body(nng_socket req, const void *body, size_t size) {
     nng_msg *m;
     if (nng_msg_alloc(&m, size) != 0)
-        process_die("no message");
+        process_die("cannot allocate a message");
     memcpy(nng_msg_body(m), body, size);
     bool sent = nng_sendmsg(req, m, 0) == 0;
     if (!sent)
@@ -149,7 +149,7 @@ static bool submit_body(nng_socket req, const void *body, size_t size) {
     return sent;
 }
 
-/* Asks for a group. No reply means that nobody knows. */
+/* Submits a group. Without a reply its outcome is unknown. */
 static void submit(worker_state *c) {
     void *body = NULL;
     size_t size = 0;
@@ -160,8 +160,8 @@ static void submit(worker_state *c) {
     if (body == NULL)
         return;
     if (nng_req0_open(&req) != 0)
-        process_die("no socket");
-    nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may be gone */
+        process_die("cannot open a socket");
+    nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may have ended */
     c->submitted.asked++;
     if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && submit_body(req, body, size)) {
         for (int i = 0; i < REPLY_MS && !c->over && m == NULL; i++)
@@ -185,7 +185,7 @@ static void *join(void *arg) {
     return NULL;
 }
 
-/* More than etcd sends in one response: the watch gets it in fragments. */
+/* More than etcd sends in one response: the watch gets fragments. */
 static void put_fragments(void) {
     static char large[700000];
     failing_spare(true);
@@ -195,8 +195,8 @@ static void put_fragments(void) {
     failing_spare(false);
 }
 
-/* Answers and events break off, which leaves outcomes to be found out; then history is compacted while the worker is
- * cut off; and then there is much to follow. */
+/* Breaks the connection while answers and events are on their way, so that outcomes must be resolved; then compacts the
+ * history while the worker is cut off; then writes many changes. */
 static void trouble(fault_proxy *proxy, unsigned beat) {
     enum { EVERY = 16, TEARS = 4, CUT = TEARS, CUT_AGAIN = CUT + 6, END = CUT_AGAIN + 1 };
     unsigned step = beat / EVERY;
@@ -216,7 +216,7 @@ static void trouble(fault_proxy *proxy, unsigned beat) {
     }
 }
 
-/* Somebody else writes what the worker writes. */
+/* Changes, as an external writer, what the worker writes. */
 static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
@@ -227,7 +227,7 @@ static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
         if (submits && n % SUBMIT_EVERY == 1)
             submit(c);
         if (n == GIVE_UP_MS / BEAT_MS)
-            alloc_problem("a worker neither ends nor fails");
+            alloc_problem("a worker neither finished nor failed");
         if (n >= GIVE_UP_MS / BEAT_MS)
             ew_worker_stop(c->worker);
         nanosleep(&beat, NULL);
@@ -268,15 +268,16 @@ ew_options *alloc_options_worker(bool submits) {
     TRY(ew_options_set(o, "tick_interval_ms", "10", &err));
     TRY(ew_options_set(o, "submit", submits ? "on" : "off", &err));
     TRY(ew_options_set(o, "publish_ticks", "on", &err));
-    TRY(ew_options_set(o, "stop_timeout_ms", "60000", &err)); /* longer than a run: an end that is lost is a hang */
+    /* longer than a run, so that a lost end shows as a hang */
+    TRY(ew_options_set(o, "stop_timeout_ms", "60000", &err));
     return o;
 }
 
 static void check_account(const account *a, int64_t written, const char *what) {
     if (a->committed + a->unknown + a->not_written != a->asked)
-        alloc_problem("of %u %s, %u were told of", a->asked, what, a->committed + a->unknown + a->not_written);
+        alloc_problem("of %u %s, %u were reported", a->asked, what, a->committed + a->unknown + a->not_written);
     if (written < a->committed || written > (int64_t)a->committed + a->unknown)
-        alloc_problem("%lld %s were written, %u told as committed, %u as unknown", (long long)written, what,
+        alloc_problem("%lld %s were written, %u reported as committed, %u as unknown", (long long)written, what,
                       a->committed, a->unknown);
 }
 
@@ -286,7 +287,7 @@ static int64_t number_at(const char *key) {
     return kv.present && ew_slice_int(ew_str(kv.value), &n) ? n : 0;
 }
 
-/* To its end, which is success or an error. */
+/* Runs a worker to its end, which is success or an error. */
 static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fault_proxy *proxy) {
     worker_state c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
@@ -296,7 +297,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fau
     if (status != EW_OK)
         return status;
     if (pthread_create(&joiner, NULL, join, &c) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
     disturb(&c, submits, proxy);
     pthread_join(joiner, NULL);
     ew_worker_destroy(c.worker);
@@ -305,7 +306,8 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fau
     return alloc_failed(c.status, "run", &c.err);
 }
 
-/* What adds to the transactions, and ticks for each revision. The id is nobody's before: a receipt may have stayed. */
+/* Sets options that add to each transaction, and ticks for each revision. The id is new, since an earlier receipt may
+ * still exist. */
 static void set_much(ew_options *o) {
     static const char *const much[][2] = {{"fence_session", "on"}, {"isolation", "serializable"}, {"coalesce", "off"}};
     for (size_t i = 0; i < sizeof much / sizeof much[0]; i++)
@@ -313,7 +315,7 @@ static void set_much(ew_options *o) {
     TRY(ew_options_set(o, "worker_id", ew_options_text(o, "name"), &err));
 }
 
-/* Lives, and again if that failed; over a connection that breaks, if it is to have trouble. */
+/* Runs a worker, and another one if it failed; over a connection that breaks if `troubled`. */
 static void live_well(const bonds *b, unsigned ticks, bool submits, bool troubled) {
     for (int i = 0; i < 2; i++) {
         ew_options *o = alloc_options_worker(submits);
@@ -330,7 +332,7 @@ static void live_well(const bonds *b, unsigned ticks, bool submits, bool trouble
         if (status == EW_OK)
             return;
         if (i > 0)
-            alloc_problem("a second worker fails: %s", ew_errname(status));
+            alloc_problem("a worker failed twice: %s", ew_errname(status));
     }
 }
 

@@ -1,6 +1,6 @@
-/* soak: workers at steady work for as long as it is told to, on a real etcd whose history is compacted, over a fault proxy
- * that breaks now and then, beside workers that live for a second. At the end every commit must have been counted once,
- * and nothing may have grown: memory, open files, threads. docs/testing.md has the figures of an hour. */
+/* soak: workers at steady work for the given time, on a real etcd whose history is compacted, over fault proxies that
+ * are cut now and then, beside workers that live for a second. At the end every commit must have been counted exactly
+ * once, and memory, open files and threads must not have grown. docs/testing.md has the figures of an hour. */
 #include "lib/etcd_server.h"
 #include "lib/fault_proxy.h"
 #include "lib/process.h"
@@ -19,21 +19,21 @@
 enum {
     STEADY = 2,
     SHORT_TICKS = 20, /* of a worker that lives for a second */
-    BEAT_MS = 50,     /* between two changes from outside */
+    BEAT_MS = 50,     /* between two external changes */
     NOISE_KEYS = 100,
     CUT_EVERY_MS = 30000, /* or an eighth of the time */
     COMPACT_EVERY_S = 5,
     KEPT_REVISIONS = 1000,
-    PARTS = 10, /* of the time: lines of the table. The first is for warming up */
-    /* What memory may have grown by between the second part and the last: pages that the allocator and gRPC's pools
-     * take up late. A leak of 10 bytes a tick would be 7 MB in an hour. */
+    PARTS = 10, /* lines of the table, each for an equal part of the time; the first is for warming up */
+    /* Allowed growth of memory between the second part and the last: pages that the allocator and gRPC's pools use
+     * late. A leak of 10 bytes a tick would be 7 MB in an hour. */
     GROWTH_KB = 2048,
-    /* The same of threads and open files: the pools of gRPC and nng grow to their size in the first minutes. One that
-     * is left by each short life would be ten more even in the 20 s of the test. */
+    /* Allowed growth of threads and open files: the pools of gRPC and nng reach their size in the first minutes. A leak
+     * of one in each short life would be ten more even in the 20 s of the test. */
     SPARE = 6,
 };
 
-/* AddressSanitizer keeps what was freed for a while, and finds leaks by itself. */
+/* AddressSanitizer keeps freed memory for a while, and finds leaks itself. */
 #ifdef EW_SANITIZED
 enum { MEMORY_TELLS = 0 };
 #else
@@ -42,7 +42,7 @@ enum { MEMORY_TELLS = 1 };
 
 static const char *const total_key = "/soak/total";
 
-/* ---- what is watched ---- */
+/* ---- what is measured ---- */
 
 typedef struct usage {
     long rss_kb, files, threads;
@@ -63,10 +63,10 @@ static void pause_ms(int ms) {
 }
 
 static long entries(const char *folder) {
-    long n = -2; /* . and .. */
+    long n = -2; /* without . and .. */
     DIR *d = opendir(folder);
     if (d == NULL)
-        process_die("%s cannot be read", folder);
+        process_die("cannot read %s", folder);
     while (readdir(d) != NULL)
         n++;
     closedir(d);
@@ -77,7 +77,7 @@ static long rss_kb(void) {
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
     if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
-        process_die("/proc/self/statm cannot be read");
+        process_die("cannot read /proc/self/statm");
     fclose(f);
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
@@ -97,7 +97,7 @@ static void sample(usage *u) {
 /* ---- workers ---- */
 
 typedef struct worker_state {
-    int64_t left; /* ticks; negative: no end */
+    int64_t left; /* ticks; negative: unlimited */
     ew_worker *worker;
 } worker_state;
 
@@ -154,7 +154,7 @@ static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint
     ew_options_free(o);
 }
 
-/* ---- the world around them ---- */
+/* ---- external changes and faults ---- */
 
 typedef struct soak {
     int64_t began_ms, length_ms, cut_every_ms;
@@ -185,7 +185,7 @@ static void change_something(soak *s) {
     s->beat++;
 }
 
-/* Each short life ends before the next begins. */
+/* Runs one short life after the other. */
 static void live_shortly(soak *s) {
     char name[32];
     ew_error err = {0};
@@ -266,7 +266,7 @@ static int64_t total(soak *s) {
     int64_t value = 0;
     must(ew_client_get(s->client, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
     if (ew_result_count(r) != 1 || !ew_slice_int(ew_result_at(r, 0)->value, &value))
-        process_die("%s is no number", total_key);
+        process_die("%s is not a number", total_key);
     ew_result_free(r);
     return value;
 }
@@ -311,7 +311,7 @@ static int judge(soak *s) {
     const usage *early = &most[1], *late = &most[PARTS - 1];
     if (MEMORY_TELLS && late->rss_kb > early->rss_kb + GROWTH_KB)
         bad = complain("memory, in kB,", early->rss_kb, late->rss_kb);
-    /* No short life is under way when a sample is taken. */
+    /* No short life is in progress when a sample is taken. */
     if (late->files > early->files + SPARE)
         bad = complain("open files", early->files, late->files);
     if (late->threads > early->threads + SPARE)
@@ -338,7 +338,8 @@ int main(int argc, char **argv) {
         if (c == 'm' || c == 's')
             seconds = strtoll(optarg, &end, 10) * (c == 'm' ? 60 : 1);
         if (c == 'h' || end == NULL || end == optarg || *end != '\0' || seconds < 10 || seconds > 1000000) {
-            fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for so long (at least 10 s)\n",
+            fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for the given time (at least "
+                  "10 s)\n",
                   c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;
         }
