@@ -1,4 +1,4 @@
-/* The connections of a client: how many, how they are kept, which member is worked with. */
+/* The connections of a client: how many, how they are kept alive, which member is used. */
 #include "etcd/blocking.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
@@ -39,7 +39,7 @@ static int get(ew_client *c, bool serializable) {
     return status;
 }
 
-/* Calls, watches and keepalives have a connection each, which is made when it is first needed. */
+/* Calls, watches and keepalives each have their own connection, which is made when it is first needed. */
 static void test_one_connection_of_each_kind(void **state) {
     (void)state;
     fault_proxy *proxy = fault_proxy_open(server->address);
@@ -63,8 +63,8 @@ static void test_one_connection_of_each_kind(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* etcd breaks the connection of who pings more often than every 5 s, after two of them: an idle watch with the smallest
- * keepalive_time_ms stays on its connection. */
+/* etcd closes a connection after two pings that are less than 5 s apart. An idle watch with the smallest
+ * keepalive_time_ms keeps its connection. */
 static void test_pings_are_within_etcds_limits(void **state) {
     (void)state;
     enum { IDLE_MS = 30000 }; /* five pings */
@@ -91,8 +91,8 @@ static void test_pings_are_within_etcds_limits(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* A member that has lost its leader says so at once to what needs one, as etcd does to `hasleader`; the others do the
- * work. A serializable read is answered by whoever is asked, which is what it is for. */
+/* A member without a leader refuses at once what needs a leader, as etcd does with `hasleader`; the client uses the
+ * other members. A serializable read is answered by any member, which is its purpose. */
 static void test_a_member_without_a_leader_is_left(void **state) {
     (void)state;
     enum { TIMES = 20 };
@@ -134,8 +134,8 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     fake_server_stop(alone);
 }
 
-/* ETCD P11: of a write that was sent, and not answered in time, nobody knows what it did, whatever else is in the list.
- * It is not sent again. */
+/* ETCD P11: the outcome of a write that was sent and not answered in time is unknown, whatever other endpoints there
+ * are. It is not sent again. */
 static void test_a_write_without_an_answer_is_not_repeated(void **state) {
     (void)state;
     char both[128];

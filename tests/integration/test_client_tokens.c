@@ -1,5 +1,5 @@
-/* Users, tokens and refusals, against a server that says when: how often a client asks again, with which token, and
- * that no secret of its gets into an error or a log. */
+/* Users, tokens and refusals, against a server that refuses when the test orders it: how often a client requests a
+ * token, which token it uses, and that none of its secrets appears in an error or in a log. */
 #include "etcd/blocking.h"
 #include "lib/fake_server.h"
 
@@ -21,11 +21,11 @@ static fake_server *server;
 static ew_client *client;
 static ew_error err;
 
-/* ---- what is told to people: all of it is looked at ---- */
+/* ---- all texts for people are checked ---- */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* the next two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the next two */
 static int reported;                                     /* texts */
-static bool secret_is_out;                               /* one of them held a secret */
+static bool secret_is_out;                               /* a text contained a secret */
 
 static void tell(const char *text) {
     pthread_mutex_lock(&lock);
@@ -42,7 +42,7 @@ static void on_log(void *arg, const ew_log_record *r) {
             tell(r->fields[i].text);
 }
 
-/* There was something to be told, in a log or as an error. */
+/* Checks that there was a text, in a log or as an error, and that no text contained a secret. */
 static void expect_no_secret(bool logged) {
     assert_true(!logged || reported > 0);
     tell(err.detail);
@@ -75,7 +75,7 @@ static int end(void **state) {
     return etcd_all_released(5000) ? 0 : -1;
 }
 
-/* ---- three of each kind: a call, a stream that is waited for, a stream that stays ---- */
+/* ---- three kinds: a call, a stream with a wait, a stream that stays open ---- */
 
 static Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
 static Pb__PutResponse put_answer = PB__PUT_RESPONSE__INIT;
@@ -116,9 +116,9 @@ static void answer_well(const struct action *a) {
     free((void *)(uintptr_t)bytes.data);
 }
 
-/* As etcd closes a call, by code and text, when it does not take its token. */
+/* How etcd closes a call, by code and text, when it refuses the token. */
 static const struct refusal {
-    int code; /* OK: as a watch that is created and canceled (ETCD P10), and no call */
+    int code; /* GRPC_STATUS_OK: not a call but a watch that is created and canceled (ETCD P10) */
     const char *text;
 } refusals[] = {
     {GRPC_STATUS_UNAUTHENTICATED, "etcdserver: invalid auth token"},
@@ -129,7 +129,7 @@ static const struct refusal {
 };
 #define REFUSALS (sizeof refusals / sizeof refusals[0])
 
-/* One refusal costs one more token, and then it goes on with that. */
+/* One refusal costs one more token, and the call goes on with it. */
 static void test_a_refused_token_is_replaced(void **state) {
     (void)state;
     for (size_t i = 0; i < ACTIONS * REFUSALS; i++) {
@@ -154,7 +154,7 @@ static void test_a_refused_token_is_replaced(void **state) {
     expect_no_secret(true);
 }
 
-/* Who refuses every token is not asked for ever. */
+/* A server that refuses every token is not asked for ever. */
 static void test_every_token_is_refused(void **state) {
     (void)state;
     for (size_t i = 0; i < ACTIONS; i++) {
@@ -169,7 +169,7 @@ static void test_every_token_is_refused(void **state) {
     expect_no_secret(true);
 }
 
-/* Permission denied is an answer, and nothing that another try would change. */
+/* Permission denied is a final answer: another attempt would not change it. */
 static void test_denied_is_not_tried_again(void **state) {
     (void)state;
     for (size_t i = 0; i < ACTIONS; i++) {
@@ -187,7 +187,7 @@ static void test_denied_is_not_tried_again(void **state) {
     expect_no_secret(true);
 }
 
-/* What has no keys is named itself. */
+/* A method without keys is named itself. */
 static void test_denied_names_the_method(void **state) {
     (void)state;
     fake_server_refuse(server, 1000, GRPC_STATUS_PERMISSION_DENIED, "etcdserver: permission denied");
@@ -200,8 +200,8 @@ static void test_denied_names_the_method(void **state) {
 
 /* ---- what a token is needed for, beside others ---- */
 
-/* A pulled watch moves only while its user waits for it. One that is left in the middle of fetching a token is no
- * reason for others to wait. */
+/* A pulled watch makes progress only while its user waits for it. A watch that is left in the middle of fetching a
+ * token must not block others. */
 static void test_a_watch_is_left_while_it_fetches_a_token(void **state) {
     (void)state;
     ew_watch *w;
@@ -216,7 +216,7 @@ static void test_a_watch_is_left_while_it_fetches_a_token(void **state) {
         nanosleep(&(struct timespec){0, 2000000}, NULL);
         tokens = fake_server_take_calls(server).tokens;
     }
-    assert_int_equal(tokens, 1); /* and the watch has not seen it */
+    assert_int_equal(tokens, 1); /* the watch has not seen it */
     answer_well(&actions[0]);
     int status = put();
     if (status != EW_OK)
@@ -224,7 +224,7 @@ static void test_a_watch_is_left_while_it_fetches_a_token(void **state) {
     ew_watch_close(w);
 }
 
-/* New connections that do not work take nobody's place. */
+/* New connections that do not work replace nothing. */
 static void test_a_reload_that_does_not_work(void **state) {
     (void)state;
     char before[32];
