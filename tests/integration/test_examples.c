@@ -1,4 +1,4 @@
-/* The examples do what they say, against a real etcd. They are the build's own: programs made with the public headers
+/* The examples work as described, against a real etcd. They are the programs of the build, made with the public headers
  * and the shared library. */
 #include "lib/process.h"
 #include "lib/scenario.h"
@@ -11,20 +11,20 @@
 
 /* ---- running them ---- */
 
-/* Where the build put an example. The test skips what a build without examples has not made. */
+/* Returns the path of a built example. Skips the test in a build without examples. */
 static char *program(const char *name) {
     const char *dir = getenv("EW_BUILD_DIR");
     char *path = NULL;
     assert_true(asprintf(&path, "%s/example_%s", dir != NULL ? dir : ".", name) > 0);
     if (access(path, X_OK) != 0) {
-        print_message("%s is not built\n", path);
+        print_message("%s was not built\n", path);
         free(path);
         skip();
     }
     return path;
 }
 
-/* An example that runs beside the test, and what it prints. */
+/* An example that runs beside the test, with its output. */
 typedef struct show {
     pid_t pid;
     char log[64];
@@ -70,7 +70,7 @@ static bool has_ended(void *arg) {
 static void await_end(show *s) {
     if (!env_until(has_ended, s)) {
         process_end(s->pid, SIGKILL);
-        fail_msg("does not end");
+        fail_msg("the example does not end");
     }
     read_log(s);
     unlink(s->log);
@@ -78,7 +78,7 @@ static void await_end(show *s) {
 
 /* ---- the examples ---- */
 
-/* Several of them count at once, and no count is lost. */
+/* Several counters at once: no increment is lost. */
 static void test_counter(void **state) {
     (void)state;
     enum { AT_ONCE = 3 };
@@ -107,7 +107,7 @@ static void test_leader_view(void **state) {
     assert_non_null(strstr(strstr(s.text, "bob leads"), "nobody leads"));
 }
 
-/* Without a number of leaders it ends on a signal. */
+/* Without a number of leaders, a signal ends it. */
 static void test_leader_view_is_stopped(void **state) {
     (void)state;
     show s;
@@ -115,7 +115,7 @@ static void test_leader_view_is_stopped(void **state) {
     await_text(&s, "nobody leads");
     kill(s.pid, SIGTERM);
     await_end(&s);
-    assert_null(strstr(s.text, "leader_view:")); /* it would say what went wrong */
+    assert_null(strstr(s.text, "leader_view:")); /* errors are printed with this prefix */
 }
 
 static void test_simulate_tickets(void **state) {
@@ -144,10 +144,10 @@ static void test_nng_app(void **state) {
         fail_msg("%d: %s", code, out);
     assert_non_null(strstr(out, "order 5: "));
     assert_int_equal(client_count("/shop/orders/") + client_count("/shop/bills/"), 5);
-    assert_true(client_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
+    assert_true(client_count("/shop/bills/") >= 4); /* the stop may have interrupted the last one */
 }
 
-/* Worker and orders in two processes, over socket files. */
+/* The worker and the orders in two processes, over socket files. */
 static void test_nng_app_over_ipc(void **state) {
     (void)state;
     show server;
@@ -166,14 +166,14 @@ static void test_nng_app_over_ipc(void **state) {
     if (code != 0)
         fail_msg("%d: %s", code, out);
     assert_non_null(strstr(out, "order 5: "));
-    for (int i = 1; i <= 5; i++) { /* the worker goes on, and bills all of them */
+    for (int i = 1; i <= 5; i++) { /* the worker goes on, and makes a bill for each order */
         snprintf(key, sizeof key, "/shop/bills/%d", i);
         assert_true(env_until(is_there, key));
     }
     kill(server.pid, SIGTERM);
     await_end(&server);
     assert_null(strstr(server.text, "nng_app:"));
-    assert_int_not_equal(process_run(argv, out, sizeof out), 0); /* nobody listens */
+    assert_int_not_equal(process_run(argv, out, sizeof out), 0); /* no worker listens */
     free(path);
     assert_int_equal(rmdir(directory), 0);
 }
@@ -189,14 +189,14 @@ static void test_client(void **state) {
     assert_non_null(strstr(s.text, "claimed at revision"));
     assert_non_null(strstr(s.text, "/example/x"));
     assert_non_null(strstr(s.text, "/example/stop"));
-    start(&s, "client", env_endpoint(), NULL, NULL); /* again: now the key is taken */
+    start(&s, "client", env_endpoint(), NULL, NULL); /* again: now the key exists */
     await_text(&s, "watching");
     client_put("/example/stop", "now");
     await_end(&s);
     assert_non_null(strstr(s.text, "taken"));
 }
 
-/* Oldest first; several claim at once, and no job is claimed twice. */
+/* Oldest job first. Several workers claim at once, and no job is claimed twice. */
 static void test_claim(void **state) {
     (void)state;
     enum { AT_ONCE = 3, JOBS = 12 };
@@ -232,8 +232,8 @@ static void test_claim(void **state) {
     }
 }
 
-/* Without an etcd each says so, and fails. */
-static void test_without_arguments_that_make_sense(void **state) {
+/* Without an etcd each example prints an error and fails. */
+static void test_invalid_arguments(void **state) {
     (void)state;
     static const char *const names[] = {"counter", "nng_app", "claim"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -256,7 +256,7 @@ int main(void) {
         env_test(test_simulate_tickets),
         env_test(test_client),
         env_test(test_claim),
-        env_test(test_without_arguments_that_make_sense),
+        env_test(test_invalid_arguments),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,9 +1,9 @@
-/* The original's Bank (SEMANTICS, scenarios): 25 accounts, ten workers, up to six random transfers a tick, each a group
- * of two patches; one tick in five restarts its worker. For ten seconds the balances add up to zero at every tick of
- * every worker, first in peace, then with an etcd that is paused, killed and started again.
+/* TiCDC's Bank (SEMANTICS, scenarios): 25 accounts, ten workers, up to six random transfers in each tick, each a group
+ * of two patches; one tick in five restarts its worker. For ten seconds the sum of the balances is zero at every tick
+ * of every worker: first without faults, then with an etcd that is paused, killed and started again.
  *
- * A transfer that is applied twice still adds up to zero. So each group also raises a count of its worker's, and the
- * group's completion callback counts beside it: both must agree (exactly once: SEMANTICS 28). */
+ * A transfer that is applied twice keeps the sum at zero. So each group also increments a count of its worker, and the
+ * group's callback counts too: both must agree (exactly once: SEMANTICS 28). */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -77,11 +77,11 @@ static int bank_tick(void *self, ew_tick *t) {
     b->ticks++;
     for (; ew_tick_scan(t, EW_STR("/bank/account/"), &e); accounts++) {
         if (!ew_slice_int(e.value, &balance))
-            snprintf(b->problem, sizeof b->problem, "an account is no number");
+            snprintf(b->problem, sizeof b->problem, "an account is not a number");
         sum += balance;
     }
     if ((sum != 0 || accounts > ACCOUNTS) && b->problem[0] == '\0')
-        snprintf(b->problem, sizeof b->problem, "%zu accounts add up to %lld at revision %lld", accounts,
+        snprintf(b->problem, sizeof b->problem, "%zu accounts have the sum %lld at revision %lld", accounts,
                  (long long)sum, (long long)ew_tick_revision(t));
     if (env_now_ms() > b->until_ms)
         return EW_FINISHED;
@@ -89,7 +89,7 @@ static int bank_tick(void *self, ew_tick *t) {
         transfer_once(b, t);
     if (roll(b, 5) != 0)
         return EW_OK;
-    return roll(b, 2) == 0 ? EW_FINISHED : EW_ERR_REACTOR; /* with and without its transfers */
+    return roll(b, 2) == 0 ? EW_FINISHED : EW_ERR_REACTOR; /* with its transfers and without */
 }
 
 static void run_once(teller *b) {
@@ -146,8 +146,8 @@ static void close_bank(teller *tellers) {
         client_kv kv = client_get(b->count_key);
         assert_true(!kv.present || ew_slice_int(ew_str(kv.value), &count));
         if ((uint64_t)count < b->committed || (uint64_t)count > b->committed + b->unknown)
-            fail_msg("teller %u: %lld transfers in etcd, %llu told as committed, %llu as unknown", i, (long long)count,
-                     (unsigned long long)b->committed, (unsigned long long)b->unknown);
+            fail_msg("teller %u: %lld transfers in etcd, %llu reported as committed, %llu as unknown", i,
+                     (long long)count, (unsigned long long)b->committed, (unsigned long long)b->unknown);
         assert_true(b->ticks > 0 && b->committed > 0);
         ticks += b->ticks;
         runs += b->runs;

@@ -1,5 +1,5 @@
-/* The original's Linearizability (SEMANTICS, scenarios): a thousand puts of one key before the start, 1,001 during the
- * run; with `coalesce = off` every value is seen by exactly one tick as news, and in order (SEMANTICS 5, 8, 15). */
+/* TiCDC's Linearizability (SEMANTICS, scenarios): a thousand puts of one key before the start, 1,001 during the run.
+ * With `coalesce = off` exactly one tick sees each value as new, and in order (SEMANTICS 5, 8, 15). */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ static int read_value(worker_fixture *f, ew_tick *t) {
     EXPECT(f, ew_tick_get(t, EW_STR("/linear/key"), &e) == EW_OK);
     EXPECT(f, ew_slice_int(e.value, &value));
     EXPECT(f, ew_tick_revision(t) >= e.mod_revision);
-    if (value != r->last) { /* a tick of the timer shows the same value once more */
+    if (value != r->last) { /* a tick of the timer sees the same value again */
         EXPECT(f, r->last == 0 ? value == BEFORE : value == r->last + 1);
         r->last = value;
         r->news++;
@@ -55,7 +55,7 @@ static void test_every_value_is_seen_once_and_in_order(void **state) {
         snprintf(text, sizeof text, "%zu", BEFORE + i);
         worker_fixture_assert_event(&f, i, EW_EVENT_PUT, i == 0, "/linear/key", text);
         if (i > 1)
-            assert_true(f.events[i].ticks > f.events[i - 1].ticks); /* one revision a tick */
+            assert_true(f.events[i].ticks > f.events[i - 1].ticks); /* one revision in each tick */
     }
     assert_int_equal(worker_fixture_close(&f), EW_OK);
 }

@@ -1,9 +1,9 @@
-/* The original's smaller tests (SEMANTICS, scenarios): Finished, Cover, EmptyTxn, EmptyOrNil, ModifyAfterDelete. */
+/* TiCDC's smaller tests (SEMANTICS, scenarios): Finished, Cover, EmptyTxn, EmptyOrNil, ModifyAfterDelete. */
 #include "lib/scenario.h"
 
 #include <stdio.h>
 
-/* Appends the text in `arg` to what is there. */
+/* Appends the text in `arg` to the value. */
 static int append(void *arg, const ew_entry *current, ew_value *next) {
     char text[128];
     int len = current != NULL ? (int)current->value.len : 0;
@@ -24,7 +24,7 @@ static int finish(worker_fixture *f, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* SEMANTICS 16: the patches of the last tick are committed, the run ends with success, and no tick comes after it. */
+/* SEMANTICS 16: the patches of the last tick are committed, the run ends with success, and no tick follows. */
 static void test_finished(void **state) {
     (void)state;
     worker_fixture f;
@@ -44,7 +44,7 @@ static int finish_when_released(worker_fixture *f, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* SEMANTICS 16: success is not returned while a group is undecided: a refused one is retried after the last tick. */
+/* SEMANTICS 16: success is not returned while a group is undecided: a refused group is retried after the last tick. */
 static void test_finished_with_a_conflict(void **state) {
     (void)state;
     worker_fixture f;
@@ -80,7 +80,7 @@ static int cover_within_a_group(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 19: what is committed is each key's final value; a later patch sees an earlier one's work. */
+/* SEMANTICS 19: the final value of each key is committed; a later patch sees the result of an earlier one. */
 static void test_cover_within_a_group(void **state) {
     (void)state;
     worker_fixture f;
@@ -124,7 +124,7 @@ static void test_cover_across_groups(void **state) {
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 21: and so they are when somebody else changed the key in the meantime. */
+/* SEMANTICS 21: the same when an external writer has changed the key meanwhile. */
 static void test_cover_across_groups_with_a_conflict(void **state) {
     (void)state;
     worker_fixture f;
@@ -165,7 +165,7 @@ static int change_nothing(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-enum { SOON_MS = 1500 }; /* the original waits for a progress notification, two seconds and more */
+enum { SOON_MS = 1500 }; /* TiCDC waits for a progress notification, two seconds or more */
 
 static void check_the_next_tick_comes_soon(const char *delete_counter, bool delete_missing) {
     worker_fixture f;
@@ -179,7 +179,7 @@ static void check_the_next_tick_comes_soon(const char *delete_counter, bool dele
     worker_fixture_await_held(&f);
     uint64_t txns = worker_fixture_stats(&f).txns;
     for (int i = 0; i < 5; i++)
-        client_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
+        client_put("/elsewhere", "x"); /* raises etcd's revision above everything that the watch will show */
     int64_t before_ms = env_now_ms();
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 2);
@@ -200,7 +200,7 @@ static void test_empty_txn(void **state) {
     check_the_next_tick_comes_soon("off", false);
 }
 
-/* SEMANTICS 27: deleting a key that does not exist raises no revision below the prefix that the watch could show. */
+/* SEMANTICS 27: deleting a key that does not exist creates no revision below the prefix that the watch could show. */
 static void test_delete_of_a_missing_key(void **state) {
     (void)state;
     check_the_next_tick_comes_soon("compat", true);
@@ -218,7 +218,7 @@ static int look_at_the_absent(void *arg, ew_view *view) {
 }
 
 static int empty_of_empty(void *arg, const ew_entry *current, ew_value *next) {
-    (void)next; /* nothing set: an empty value */
+    (void)next; /* `next` stays empty: an empty value */
     EXPECT((worker_fixture *)arg, current != NULL && current->value.len == 0);
     return EW_OK;
 }
@@ -240,7 +240,7 @@ static int write_empty(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 10, 19: an empty value is a value, absent is absent: through tick, view, modify and update. */
+/* SEMANTICS 10, 19: an empty value is a value, and absent is absent, in tick, view, modify and update. */
 static void test_empty_or_nil(void **state) {
     (void)state;
     worker_fixture f;
@@ -311,7 +311,7 @@ static void check_modify_after_delete(const char *delete_counter, bool recreate)
     client_delete_prefix("/mad/");
 }
 
-/* SEMANTICS 24: a worker is blocked in its tick while another deletes the key, and perhaps makes it again. */
+/* SEMANTICS 24: while a worker is held in its tick, another worker deletes the key, and perhaps creates it again. */
 static void test_modify_after_delete(void **state) {
     (void)state;
     check_modify_after_delete("compat", false);
@@ -326,8 +326,9 @@ static int expect_absent_and_hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 24: what was absent, was made and was deleted again looks untouched to mod_revision. With the counter the
- * group is refused and run again; without it, it commits: the key is absent, as the group saw it. */
+/* SEMANTICS 24: a key that was absent, created and deleted again looks unchanged by mod_revision. With the delete
+ * counter the group is refused and evaluated again. Without it, the group commits: the key is absent, as the group saw
+ * it. */
 static void check_made_and_deleted(const char *delete_counter, bool refused) {
     worker_fixture blocked, other;
     worker_fixture_open(&blocked, "/mad");
@@ -342,7 +343,7 @@ static void check_made_and_deleted(const char *delete_counter, bool refused) {
     worker_fixture_await_held(&blocked);
     client_put("/mad/ghost", "boo");
     client_delete("/mad/ghost");
-    worker_fixture_do(&other, delete_key); /* by a worker, so that the counter moves */
+    worker_fixture_do(&other, delete_key); /* by a worker, so that the delete counter changes */
     worker_fixture_release(&blocked);
     worker_fixture_await_ticks(&blocked, 1);
     assert_string_equal(client_get("/mad/ghost").value, "+");

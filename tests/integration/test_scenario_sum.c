@@ -1,7 +1,7 @@
-/* The original's Sum (SEMANTICS, scenarios): ten keys, each a row of five integers; five workers each raise their own
- * cell of all ten rows in one group every tick, a thousand times; a sixth checks at every one of its thousand ticks
- * that the deltas it was shown add up to the sum of all cells. What breaks it: a lost or repeated patch (SEMANTICS 21,
- * 28), a group that is not atomic (25), an event that is shown twice or never (8, 11). */
+/* TiCDC's Sum (SEMANTICS, scenarios): ten keys, each a row of five integers. Five workers each increment their own cell
+ * of all ten rows in one group in every tick, a thousand times. A sixth checks at each of its thousand ticks that the
+ * deltas it was shown have the same sum as all cells. The test fails if a patch is lost or repeated (SEMANTICS 21, 28),
+ * a group is not atomic (25), or an event is shown twice or never (8, 11). */
 #include "lib/scenario.h"
 
 #include <inttypes.h>
@@ -58,17 +58,17 @@ static int add(worker_fixture *f, ew_tick *t) {
     return ++a->ticks == TICKS ? EW_FINISHED : EW_OK;
 }
 
-/* The sixth: its model is the rows as its updates built them; the deltas are summed beside it. */
+/* The sixth worker: its rows are built from its updates; it also sums the deltas. */
 typedef struct checker {
     int64_t deltas;
     unsigned ticks;
-    size_t seen; /* of the worker fixture's events */
+    size_t seen; /* number of the worker fixture's events that it has processed */
     row rows[KEYS];
 } checker;
 
 static void follow(worker_fixture *f, checker *c) {
     for (; c->seen < f->event_count; c->seen++) {
-        const worker_fixture_event *e = &f->events[c->seen]; /* only this thread adds to them */
+        const worker_fixture_event *e = &f->events[c->seen]; /* only this thread adds events */
         unsigned i = 0;
         row r = {0};
         EXPECT(f, sscanf(e->key, "/sum/%u", &i) == 1 && i < KEYS);
@@ -89,7 +89,7 @@ static int check(worker_fixture *f, ew_tick *t) {
         EXPECT(f, read_row(e.value, &r));
         if (first.cells[0] < 0)
             first = r;
-        EXPECT(f, memcmp(&first, &r, sizeof r) == 0); /* each group raises all ten rows at once (SEMANTICS 25) */
+        EXPECT(f, memcmp(&first, &r, sizeof r) == 0); /* each group increments all ten rows at once (SEMANTICS 25) */
         sum += sum_of(&r);
     }
     EXPECT(f, sum == c->deltas);

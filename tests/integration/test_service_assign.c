@@ -1,4 +1,4 @@
-/* The reactor `assign` as a user has it: daemons on a prefix of a real etcd. */
+/* The reactor `assign` as a user runs it: daemons on a prefix of a real etcd. */
 #include "lib/daemon.h"
 #include "lib/scenario.h"
 #include "service/assign_json.h"
@@ -10,7 +10,7 @@
 
 #define ARGS(...) ((char *const[]){__VA_ARGS__, NULL})
 
-/* As even as it can be, whatever has to move for it. */
+/* As even as possible, however many tasks must move. */
 #define EVEN "--reactor-args=tolerance=0"
 
 enum { MEMBERS = 5, TASKS = 40, CHURN = 400 };
@@ -42,7 +42,7 @@ static const ew_kv *find(const picture *p, const char *folder, ew_slice id) {
     return NULL;
 }
 
-/* The i-th key of a folder, from `*i` on, and its id. */
+/* Returns the next key of this kind, from `*i` on, and its id. */
 static const ew_kv *next_of(const picture *p, const char *folder, size_t *i, ew_slice *id) {
     char start[60];
     size_t len = (size_t)snprintf(start, sizeof start, "/app/%s/", folder);
@@ -71,8 +71,8 @@ static bool is_external(const ew_kv *kv) {
     return memmem(kv->value.data, kv->value.len, "external", 8) != NULL;
 }
 
-/* The id of an index key's task, and whether the assignment names the member before it. Ids here hold no slash but in
- * "rack/7%". */
+/* Sets the id of an index key's task, and returns whether the assignment names the member in the key. Ids here contain
+ * no slash, except "rack/7%". */
 static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignment) {
     const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
     if (!slash)
@@ -90,7 +90,8 @@ static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignme
     return same;
 }
 
-/* Each assignment has one index key, of its member, and no other is there; what the external writer wrote is not looked at. */
+/* Each assignment has one index key, of its member, and there is no other index key. Assignments by an external writer
+ * are ignored. */
 static bool index_is_complete(const picture *p) {
     size_t assigned = 0, indexed = 0;
     ew_slice id;
@@ -106,7 +107,7 @@ static bool index_is_complete(const picture *p) {
     return assigned == indexed;
 }
 
-/* Every task has a live member, no assignment is without its task, no member has two more tasks than another. */
+/* Every task has a live member, no assignment is without its task, and no member has two tasks more than another. */
 static bool is_right_and_even(void *arg) {
     (void)arg;
     picture p = take_picture(0);
@@ -148,7 +149,7 @@ static void stop_daemon(daemon_process *d) {
     daemon_signal(d, SIGTERM);
     int code = daemon_wait(d);
     if (code != 0)
-        fail_msg("it ended with %d:\n%s", code, daemon_log(d));
+        fail_msg("the daemon exited with %d:\n%s", code, daemon_log(d));
 }
 
 /* ---- one daemon ---- */
@@ -196,7 +197,7 @@ static void test_a_value_that_is_no_json(void **state) {
     client_put("/app/tasks/bad", "{}");
     daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
     stop_daemon(&d);
-    /* Once for each change, and never a value. */
+    /* Logged once for each change, and without the value. */
     const char *log = daemon_log(&d);
     size_t warnings = 0;
     for (const char *at = log; (at = strstr(at, "counts with its default")); at++)
@@ -214,7 +215,7 @@ static unsigned roll(unsigned sides) {
     return (seed >> 16) % sides;
 }
 
-/* One change by hand; `by` marks what the hand writes among the assignments, where it has no business. */
+/* One external change. `by` marks the values that are written into the assignments, which belong to the daemon. */
 static void meddle(void) {
     char key[100];
     int member = (int)roll(MEMBERS), task = (int)roll(TASKS);
@@ -241,8 +242,8 @@ static void meddle(void) {
     }
 }
 
-/* What a daemon wrote at a revision named a task and a member that were there at that very revision; what it deleted
- * had lost its task or its member. */
+/* Every assignment that a daemon wrote at a revision named a task and a member that existed at that revision; every one
+ * that it deleted had lost its task or its member. */
 static void check_writes(const picture *before, const picture *now, int64_t revision) {
     ew_slice id;
     const ew_kv *a;
@@ -266,7 +267,7 @@ static void check_history(int64_t from, int64_t to) {
         picture now = take_picture(revision);
         check_writes(&before, &now, revision);
         if (!index_is_complete(&now))
-            fail_msg("revision %lld: the keys by member are not as the assignments are", (long long)revision);
+            fail_msg("revision %lld: the keys by member do not agree with the assignments", (long long)revision);
         ew_result_free(before.result);
         before = now;
     }
@@ -288,7 +289,7 @@ static void test_three_daemons_and_churn(void **state) {
     put("members", 1, "{}");
     daemon_until(is_right_and_even, NULL, "a right state after the churn");
     check_history(from, client_revision());
-    /* One more killed without a word: the others go on. */
+    /* SIGKILL of another daemon: the others go on. */
     daemon_signal(&d[0], SIGKILL);
     daemon_wait(&d[0]);
     put("members", 2, "{}");
@@ -298,7 +299,7 @@ static void test_three_daemons_and_churn(void **state) {
     stop_daemon(&d[2]);
 }
 
-/* ---- the arguments, and who stays away for a while ---- */
+/* ---- arguments, and absent members ---- */
 
 static size_t assignments_of(const picture *p, const char *member) {
     size_t count = 0, i = 0;
@@ -320,7 +321,7 @@ static bool is_assigned(void *arg) {
     return there;
 }
 
-/* A new task is assigned, so the daemon has planned with all that was there before it. */
+/* Waits until a new task is assigned: then the daemon's plan includes everything that existed before. */
 static void plan_with(const char *task) {
     char key[100];
     snprintf(key, sizeof key, "/app/tasks/%s", task);
@@ -354,8 +355,8 @@ static void assert_not_moved(const picture *before) {
     ew_result_free(now.result);
 }
 
-/* Nothing of an absent member moves in its time of grace, also if the daemon is killed in the middle of it; a shorter
- * one ends. */
+/* No task of an absent member moves within the grace period, also if the daemon is killed meanwhile; a shorter grace
+ * period ends. */
 static void test_a_member_that_comes_back(void **state) {
     (void)state;
     client_delete_prefix("/app/");
@@ -388,14 +389,14 @@ static void test_a_member_that_comes_back(void **state) {
     ew_result_free(before.result);
 }
 
-/* Keys by member that are missing, wrong or too many are mended, whoever has made them so. */
+/* Keys by member that are missing, wrong or superfluous are repaired. */
 static void test_the_index_is_mended(void **state) {
     (void)state;
     client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     put("members", 0, "");
-    for (int i = 0; i < 10; i++) /* as a release without an index has left them */
+    for (int i = 0; i < 10; i++) /* as a release without an index leaves them */
         put("assignments", i, "{\"member\":\"0\"}");
     for (int i = 0; i < 20; i++) {
         char key[100];
