@@ -1,5 +1,5 @@
-/* Single actors at URLs of the test's own (<etcdworker/actor.h>), and what happens to messages that nobody of the
- * worker's has sent. */
+/* Single actors at URLs of the test (<etcdworker/actor.h>), and messages in a worker's mailboxes that none of its
+ * actors has sent. */
 #include "actors/mailbox.h"
 #include "etcd/etcd.h"
 #include "lib/scenario.h"
@@ -15,7 +15,7 @@ typedef struct peer {
     char mailbox_url[64], actor_url[64];
     mailbox *mb;
     outbox *ob;      /* to the actor */
-    nng_socket push; /* to the actor, for bodies that are no messages */
+    nng_socket push; /* to the actor, for bodies that are not messages */
     ew_actor *actor;
 } peer;
 
@@ -41,7 +41,7 @@ static void peer_connect(peer *p) {
     p->push = push_to(p->actor_url);
 }
 
-/* The next message, unpacked. */
+/* Receives and unpacks the next message. */
 static Msg__Message *peer_receive(peer *p) {
     mailbox_message raw;
     int64_t deadline_ms = env_now_ms() + ENV_WAIT_MS;
@@ -111,7 +111,7 @@ static void start_watcher(peer *p, const char *prefix) {
     peer_connect(p);
 }
 
-/* Snapshot pages until the last; how many keys they hold. */
+/* Reads snapshot pages until the last one. Returns the number of keys. */
 static size_t read_snapshot(peer *p, int64_t *revision) {
     size_t keys = 0;
     for (bool first = true, last = false; !last;) {
@@ -194,7 +194,7 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
     client_delete_prefix("/alone/");
 }
 
-/* A receiver that is slow, or not there at all, stops nothing but the watch. */
+/* A receiver that is slow or missing stops only the watch. */
 static void test_a_watcher_without_a_receiver(void **state) {
     (void)state;
     ew_actor *a;
@@ -223,7 +223,7 @@ static void start_committer(peer *p, const char *delete_counter) {
 
 enum { UNITS_MAX = 2, UNIT_BYTES = 8192 };
 
-/* Sends a batch of units that have been packed. */
+/* Sends a batch of packed units. */
 static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], const size_t *sizes, size_t count) {
     Msg__Unit units[UNITS_MAX], *list[UNITS_MAX];
     for (size_t i = 0; i < count; i++) {
@@ -241,7 +241,7 @@ static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], con
     assert_int_equal(outbox_send(p->ob, &m), EW_OK);
 }
 
-/* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
+/* Sends a batch of one unit: put `key` = `value` if its mod_revision is `mod_revision`. */
 static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
     uint8_t bytes[1][UNIT_BYTES];
     size_t size = client_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
@@ -253,7 +253,7 @@ static Msg__Outcome expect_outcome(peer *p, uint64_t batch) {
     assert_non_null(m->outcome);
     assert_int_equal(m->outcome->batch, batch);
     Msg__Outcome o = *m->outcome;
-    o.detail = NULL; /* the message's, as are the revisions */
+    o.detail = NULL; /* the message owns it, and the revisions */
     o.revisions = NULL;
     msg__message__free_unpacked(m, NULL);
     return o;
@@ -271,7 +271,7 @@ static void test_only_a_committer(void **state) {
     assert_int_equal(o.units, 1);
     assert_int_equal(o.barrier_revision, kv.mod_revision);
     assert_string_equal(kv.value, "1");
-    send_put(&p, 2, "/alone/a", "2", 0); /* it exists by now */
+    send_put(&p, 2, "/alone/a", "2", 0); /* the key exists now */
     o = expect_outcome(&p, 2);
     assert_int_equal(o.status, EW_ERR_REFUSED);
     assert_int_equal(o.units, 0);
@@ -280,7 +280,7 @@ static void test_only_a_committer(void **state) {
     o = expect_outcome(&p, 3);
     assert_int_equal(o.status, EW_OK);
     assert_string_equal(client_get("/alone/a").value, "2");
-    assert_int_equal(client_count("/etcdworker/"), 0); /* no receipts: it has no lease for them */
+    assert_int_equal(client_count("/etcdworker/"), 0); /* no receipts: a committer alone has no lease for them */
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
@@ -288,12 +288,12 @@ static void test_only_a_committer(void **state) {
     client_delete_prefix("/alone/");
 }
 
-/* A unit of exactly `size` bytes. */
+/* Packs a unit of exactly `size` bytes. */
 static size_t pack_unit(uint8_t *out, const char *key, size_t size) {
     static char value[UNIT_BYTES];
     memset(value, 'x', sizeof value);
     size_t len = size - client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
-    while (client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* lengths are longer to write */
+    while (client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* the encoded lengths grow too */
         len--;
     return client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
 }
@@ -308,7 +308,7 @@ static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
     return expect_outcome(p, batch);
 }
 
-/* SEMANTICS 26: the limit is exact: without counter and receipt, the request is the units' bytes and nothing else. */
+/* SEMANTICS 26: the limit is exact: without delete counter and receipt the request is exactly the units' bytes. */
 static void test_a_committers_limit_is_exact(void **state) {
     (void)state;
     peer p;
@@ -352,7 +352,7 @@ static void test_a_committer_drops_what_is_not_for_it(void **state) {
     client_delete_prefix("/alone/");
 }
 
-/* A unit that is no TxnRequest, or says more than it holds, is answered as an error, and nothing is written. */
+/* A unit that is not a TxnRequest, or is truncated, is answered with an error, and nothing is written. */
 static void test_a_committer_refuses_a_malformed_unit(void **state) {
     (void)state;
     static uint8_t garbage[] = {0xff, 0xff, 0x03, 'x', 'y'};
@@ -371,7 +371,7 @@ static void test_a_committer_refuses_a_malformed_unit(void **state) {
     int64_t revision = client_revision();
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     Msg__Outcome o = expect_outcome(&p, 1);
-    print_message("a malformed unit: %s\n", ew_errname(o.status));
+    print_message("the answer to a malformed unit: %s\n", ew_errname(o.status));
     assert_int_not_equal(o.status, EW_OK);
     assert_int_equal(o.units, 0);
     assert_int_equal(client_revision(), revision);
@@ -379,7 +379,7 @@ static void test_a_committer_refuses_a_malformed_unit(void **state) {
     peer_close(&p);
 }
 
-/* An actor that is stopped while its etcd says nothing still comes to an end. */
+/* An actor that is stopped while its etcd does not answer still ends. */
 static void test_stop_without_an_answer(void **state) {
     (void)state;
     peer p;
@@ -447,7 +447,7 @@ static void await_bad_count(worker_fixture *f, uint64_t count) {
     assert_true(env_until(has_bad, both));
 }
 
-/* Waits until so many are counted, and the worker is ready again. */
+/* Waits until this many bad messages are counted and the worker is ready again. */
 static void await_healed(worker_fixture *f, uint64_t count) {
     const void *both[] = {f, &count};
     if (!env_until(has_bad_and_is_ready, both))
@@ -465,7 +465,7 @@ static void await_loaded_again(worker_fixture *f, uint64_t snapshots) {
     assert_true(env_until(has_snapshots, both));
 }
 
-/* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
+/* External messages to a worker's mailboxes are counted. Those that could be a message of its own actors are healed by
  * a load of the prefix. The run goes on. */
 static void test_external_messages(void **state) {
     (void)state;
@@ -508,7 +508,8 @@ static void test_external_messages(void **state) {
         await_healed(&f, counted);
         nng_close(push);
         counted =
-            worker_fixture_stats(&f).bad_messages; /* the committer's are told to the reactor, which counts them too */
+            /* the committer reports its own to the reactor, which counts them too */
+            worker_fixture_stats(&f).bad_messages;
     }
     worker_fixture_do(&f, put_one);
     assert_int_equal(client_get("/external/a").version, 1);
@@ -536,14 +537,14 @@ static void forge_begin(forging *f, const char *actor) {
 static void forge_end(forging *f, int status, const char *detail) {
     int ended = worker_fixture_await_end(&f->fixture);
     if (ended != status || strstr(f->fixture.err.detail, detail) == NULL)
-        fail_msg("%s: \"%s\" in place of %s: \"%s\"", ew_errname(ended), f->fixture.err.detail, ew_errname(status),
+        fail_msg("%s: \"%s\", expected %s: \"%s\"", ew_errname(ended), f->fixture.err.detail, ew_errname(status),
                  detail);
     nng_close(f->push);
     assert_int_equal(worker_fixture_close(&f->fixture), status);
     client_delete_prefix("/external/");
 }
 
-/* The run goes on, ready, and writes. */
+/* Expects that the run goes on, becomes ready, and writes. */
 static void forge_survives(forging *f) {
     worker_fixture_do(&f->fixture, put_one);
     assert_int_equal(client_get("/external/a").version, 1);
@@ -553,7 +554,7 @@ static void forge_survives(forging *f) {
     client_delete_prefix("/external/");
 }
 
-/* A key outside the prefix, put without a compare: 57 bytes. */
+/* Packs a put without a compare of a key outside the prefix: 57 bytes. */
 static size_t pack_forged_put(uint8_t *out, size_t size, uint64_t batch, const char *key) {
     Pb__PutRequest put = PB__PUT_REQUEST__INIT;
     Pb__RequestOp op = PB__REQUEST_OP__INIT, *ops[] = {&op};
@@ -585,9 +586,9 @@ static void test_forged_patches(void **state) {
         uint8_t body[256];
         forge_begin(&f, "committer");
         send_raw(f.push, body, pack_forged_put(body, sizeof body, batches[i], "/outside/a"));
-        await_healed(&f.fixture, 1); /* the reactor is told: an outcome of a batch that it did not send */
+        await_healed(&f.fixture, 1); /* the reactor gets the outcome of a batch that it did not send */
         assert_false(client_get("/outside/a").present);
-        if (batches[i] == 1) { /* that number is used now, so the reactor's own is refused */
+        if (batches[i] == 1) { /* this number is now used, so the reactor's own batch is refused */
             worker_fixture_begin(&f.fixture, put_one);
             forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1 after batch 1");
         } else {
@@ -597,7 +598,7 @@ static void test_forged_patches(void **state) {
     }
 }
 
-/* The same to a committer by itself, whose prefix is /alone. */
+/* The same for a committer alone, whose prefix is /alone. */
 static void test_forged_patches_for_a_single_committer(void **state) {
     (void)state;
     peer p;
@@ -617,8 +618,8 @@ static int hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* A second batch, while one is in flight: that one is decided, and then the run ends. */
-static void test_forged_patches_while_a_batch_is_out(void **state) {
+/* A second batch while one is in flight: the first is decided, and then the run ends. */
+static void test_forged_patches_while_a_batch_is_in_flight(void **state) {
     (void)state;
     forging f;
     uint8_t body[256];
@@ -627,19 +628,19 @@ static void test_forged_patches_while_a_batch_is_out(void **state) {
     worker_fixture_await_held(&f.fixture);
     env_pause_etcd();
     worker_fixture_release(&f.fixture);
-    /* The reactor's own batch comes before this one or after it: either way there are two. */
+    /* The reactor's own batch comes before this one or after it: in both cases there are two. */
     send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/external/b"));
     await_bad_count(&f.fixture, 1);
     env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
 }
 
-/* Two bytes that ask for an end: nobody of the worker's has asked. */
+/* Two bytes that demand an end, although no actor of the worker has sent them. */
 static void test_two_bytes_to_the_reactor(void **state) {
     (void)state;
     static const char *const bodies[] = {"\x4a\x00", "\x42\x00",         "\x42\x02\x10\x01",
                                          "\x52\x00", "\x52\x02\x08\x02", "\x52\x02\x08\x07"};
-    static const size_t sizes[] = {2, 2, 4, 2, 4, 4}; /* STOP, SESSION, and DOWN of nobody */
+    static const size_t sizes[] = {2, 2, 4, 2, 4, 4}; /* STOP, SESSION, and DOWN without a sender */
     forging f;
     forge_begin(&f, "reactor");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -648,7 +649,7 @@ static void test_two_bytes_to_the_reactor(void **state) {
     forge_survives(&f);
 }
 
-/* DOWN of a peer that lives: the run ends, saying so. */
+/* DOWN for a peer that still runs: the run ends with an error that says so. */
 static void test_forged_down(void **state) {
     (void)state;
     forging f;
@@ -656,10 +657,10 @@ static void test_forged_down(void **state) {
     send_raw(f.push, "\x52\x02\x08\x01", 4);
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
     forge_begin(&f, "reactor");
-    send_raw(f.push, "\x52\x02\x08\x03\x52\x02\x08\x01", 8); /* protobuf: the last one counts */
+    send_raw(f.push, "\x52\x02\x08\x03\x52\x02\x08\x01", 8); /* in protobuf the last value counts */
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
     forge_begin(&f, "watcher");
-    send_raw(f.push, "\x4a\x00", 2); /* STOP, which a watcher must believe */
+    send_raw(f.push, "\x4a\x00", 2); /* STOP, which a watcher must obey */
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
 }
 
@@ -672,7 +673,7 @@ static void send_progress(nng_socket push, int64_t revision) {
     send_message(push, &m);
 }
 
-/* A revision that is not etcd's would hide every later event: the first of them is below it. */
+/* A revision that etcd does not have would hide all later events. The first of them shows it, since it is below. */
 static void test_forged_progress(void **state) {
     (void)state;
     forging f;
@@ -683,7 +684,7 @@ static void test_forged_progress(void **state) {
     assert_true(worker_fixture_stats(&f.fixture).revision < INT64_C(1) << 60);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    send_progress(f.push, 1); /* the past */
+    send_progress(f.push, 1); /* an old revision */
     await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
@@ -719,17 +720,17 @@ static void test_forged_events(void **state) {
     (void)state;
     forging f;
     forge_begin(&f, "reactor");
-    send_events(f.push, 1000000, 2000000); /* contradict themselves */
+    send_events(f.push, 1000000, 2000000); /* events that contradict themselves */
     forge_end(&f, EW_ERR_BAD_MESSAGE,
               "EVENTS: revision 1000000, but the highest mod_revision of its events is 2000000");
     forge_begin(&f, "reactor");
-    send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
+    send_events(f.push, 1000000, 1000000); /* events that do not, but the next genuine ones contradict them */
     client_put("/external/x", "1");
     await_healed(&f.fixture, 1);
     worker_fixture_do(&f.fixture, look_for_phantom);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    send_events(f.push, 2, 2); /* the past */
+    send_events(f.push, 2, 2); /* an old revision */
     await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
@@ -754,15 +755,15 @@ static void test_forged_outcomes(void **state) {
     worker_fixture_begin(&f.fixture, hold);
     worker_fixture_await_held(&f.fixture);
     env_pause_etcd();
-    send_outcome(f.push, 1, 9); /* taken after the tick, when batch 1 is out: it has one unit */
+    send_outcome(f.push, 1, 9); /* received after the tick, when batch 1, of one unit, is in flight */
     worker_fixture_release(&f.fixture);
     env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "OUTCOME: 9 of 1 units");
 }
 
-/* A message of an old epoch, cut off at every length and with every byte changed: some are still messages, none may do
- * harm. */
-static void test_mutilated_messages(void **state) {
+/* A message of an old epoch, truncated at every length and with every byte changed: some are still valid messages, and
+ * none may do harm. */
+static void test_damaged_messages(void **state) {
     (void)state;
     worker_fixture f;
     char url[96];
@@ -790,7 +791,7 @@ static void test_mutilated_messages(void **state) {
         for (int bit = 0; bit < 8; bit++) {
             memcpy(copy, body, size);
             copy[at] ^= (uint8_t)(1 << bit);
-            /* A changed tag may make it an actor's end: that it would have to believe. */
+            /* A changed tag may make it the end of an actor, which the reactor would have to accept. */
             Msg__Message *changed = msg__message__unpack(NULL, size, copy);
             bool harmless = changed == NULL || (changed->down == NULL && changed->epoch == 0);
             if (changed != NULL)
@@ -820,13 +821,13 @@ int main(void) {
         env_test(test_external_messages),
         env_test(test_forged_patches),
         env_test(test_forged_patches_for_a_single_committer),
-        env_test(test_forged_patches_while_a_batch_is_out),
+        env_test(test_forged_patches_while_a_batch_is_in_flight),
         env_test(test_two_bytes_to_the_reactor),
         env_test(test_forged_down),
         env_test(test_forged_progress),
         env_test(test_forged_events),
         env_test(test_forged_outcomes),
-        env_test(test_mutilated_messages),
+        env_test(test_damaged_messages),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

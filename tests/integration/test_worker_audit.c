@@ -1,5 +1,5 @@
-/* Audits against a real etcd (ETCD P6). The reactor is told of events that never were, on its mailbox, at a revision
- * that shows nothing below the prefix: nothing that comes later contradicts them. */
+/* Consistency checks against a real etcd (ETCD P6). The test sends events that never happened to the reactor's mailbox,
+ * at a revision that changed nothing below the prefix, so no later event contradicts them. */
 #include "actors/mailbox.h"
 #include "etcd.pb-c.h"
 #include "lib/scenario.h"
@@ -33,7 +33,7 @@ static void tell(worker_fixture *f, int64_t revision, const Pb__WatchResponse *r
     outbox_close(way);
 }
 
-/* One key is said to be changed, one to be deleted, one to be new. */
+/* The events claim that one key was changed, one deleted, and one created. */
 static void mislead(worker_fixture *f, int64_t revision) {
     static const char *const keys[] = {"/audit/changed", "/audit/deleted", "/audit/new"};
     Pb__KeyValue kvs[3];
@@ -71,7 +71,7 @@ static int look_for_keys(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* What differs is found, counted and repaired; the worker goes on as if nothing had been. */
+/* The differences are found, counted and repaired, and the worker goes on. */
 static void test_lost_events_are_repaired(void **state) {
     (void)state;
     worker_fixture f;
@@ -100,7 +100,7 @@ static void test_lost_events_are_repaired(void **state) {
     client_delete_prefix("/audit");
 }
 
-/* Where nothing is lost nothing is found, however much changes meanwhile, in any number of pages. */
+/* If no event was lost, no difference is found, however many changes there are meanwhile and however many pages. */
 static int churn(worker_fixture *f, ew_tick *t) {
     (void)f;
     static unsigned n; /* one worker fixture at a time */
@@ -141,7 +141,7 @@ static void test_what_changes_is_not_lost(void **state) {
     client_delete_prefix("/audit");
 }
 
-/* The revision that was observed is compacted: the audit waits for a newer one. */
+/* The observed revision is compacted: the consistency check waits for a newer one. */
 static void test_a_compacted_revision(void **state) {
     (void)state;
     worker_fixture f;
@@ -151,7 +151,7 @@ static void test_a_compacted_revision(void **state) {
     worker_fixture_await_tick(&f, revision);
     client_compact(client_put("/elsewhere", "1"));
     int64_t start_ms = env_now_ms();
-    while (env_now_ms() - start_ms < 3500) /* the audit is due, and finds its revision compacted */
+    while (env_now_ms() - start_ms < 3500) /* until the check is due and finds its revision compacted */
         worker_fixture_await_ticks(&f, 1);
     assert_int_equal(worker_fixture_stats(&f).audits, 0);
     client_put("/audit/a", "2");
@@ -163,7 +163,7 @@ static void test_a_compacted_revision(void **state) {
     client_delete_prefix("/audit");
 }
 
-/* A stop in the middle of audits ends the run in time; etcd may be away. */
+/* A stop during consistency checks ends the run in time, also while etcd is away. */
 static void test_a_stop(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
@@ -174,7 +174,7 @@ static void test_a_stop(void **state) {
         if (i == 1)
             env_kill_etcd();
         int64_t start_ms = env_now_ms();
-        while (i == 1 && env_now_ms() - start_ms < 1500) /* one begins, and is not answered */
+        while (i == 1 && env_now_ms() - start_ms < 1500) /* until a check has begun, which is not answered */
             worker_fixture_await_ticks(&f, 1);
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         if (i == 1)

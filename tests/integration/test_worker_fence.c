@@ -1,5 +1,5 @@
-/* Fences: what is written only while the worker leads, or while its session lives (SEMANTICS 30, 31; ETCD P8). The
- * leases here are so long that no keepalive comes before the fence has spoken. */
+/* Fence conditions: what is written only while the worker is the leader, or while its session lives (SEMANTICS 30, 31;
+ * ETCD P8). The leases here are so long that no keepalive is sent before a fence condition fails. */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -43,7 +43,7 @@ static int put_late_and_hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* Runs a worker that has committed before, and is in a tick with something to write; then `take_away`. */
+/* Runs a worker that has committed before, and is in a tick that writes; then calls `take_away`. */
 static void lose(worker_fixture *f, void (*take_away)(worker_fixture *f), int expected) {
     client_delete_prefix("/fence/");
     worker_fixture_start(f);
@@ -67,7 +67,7 @@ static void take_key_away(worker_fixture *f) {
     delete_leaders_key(&l);
 }
 
-/* The key is made again at once: it is another one. */
+/* Deletes and creates the leader's key: it has another create_revision. */
 static void take_key_over(worker_fixture *f) {
     take_key_away(f);
     ew_slice key = ew_election_key(f->election);
@@ -85,7 +85,7 @@ static void check_lost(void (*take_away)(worker_fixture *f), const char *exactly
     client_delete_prefix("/elections/");
 }
 
-/* SEMANTICS 31: nothing is written by who leads no more, and the run says why. */
+/* SEMANTICS 31: a former leader cannot write, and the run ends with the reason. */
 static void test_leadership_lost_in_the_middle(void **state) {
     (void)state;
     check_lost(take_key_away, "on");
@@ -93,7 +93,7 @@ static void test_leadership_lost_in_the_middle(void **state) {
     check_lost(take_key_over, "on");
 }
 
-/* A conflict and a lost leadership at once: the group is evaluated again, and never written. */
+/* A conflict and a lost leadership together: the group is evaluated again, and never written. */
 static void conflict_too(worker_fixture *f) {
     client_put("/fence/late", "external");
     take_key_away(f);
@@ -104,7 +104,7 @@ static void test_leadership_lost_with_a_conflict(void **state) {
     check_lost(conflict_too, "on");
 }
 
-/* The election's session is the worker's, unless it has another. */
+/* The worker uses the election's session, unless it has another one. */
 static int put_with_lease(worker_fixture *f, ew_tick *t) {
     (void)f;
     return ew_group_put_lease(ew_tick_group(t), EW_STR("/fence/leased"), EW_STR("1"), EW_LEASE_SESSION);
@@ -127,7 +127,7 @@ static void test_the_elections_session_is_used(void **state) {
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         ew_session_close(other, false);
     }
-    assert_true(ew_election_revision(l.election) > 0); /* it is the caller's, and left alone */
+    assert_true(ew_election_revision(l.election) > 0); /* the caller owns the session; the worker did not close it */
     leader_close(&l);
 }
 
@@ -136,7 +136,7 @@ static int never(void *self, ew_tick *t) {
     return EW_ERR_REACTOR;
 }
 
-/* Who does not lead does not start. */
+/* A worker that is not the leader does not start. */
 static void test_only_a_leader_starts(void **state) {
     (void)state;
     leader l = leader_open("/elections/start");
@@ -155,13 +155,13 @@ static void test_only_a_leader_starts(void **state) {
     leader_close(&l);
 }
 
-/* ---- the session's fence ---- */
+/* ---- the session key ---- */
 
 static void revoke_session(worker_fixture *f) {
     client_revoke(ew_session_lease(f->session));
 }
 
-/* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also where no receipt does. */
+/* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also without receipts. */
 static void test_session_revoked_without_receipts(void **state) {
     (void)state;
     worker_fixture f;
@@ -174,8 +174,8 @@ static void test_session_revoked_without_receipts(void **state) {
     ew_session_close(session, false);
 }
 
-/* The fence is a key beside the receipt, bound to the lease; the worker's own session takes it along. */
-static void test_the_markers_life(void **state) {
+/* The session key is a key beside the receipt, bound to the lease. The worker's own session removes it. */
+static void test_the_life_of_the_session_key(void **state) {
     (void)state;
     worker_fixture f;
     worker_fixture_open(&f, "/fence");
@@ -192,7 +192,7 @@ static void test_the_markers_life(void **state) {
     assert_false(client_get("/etcdworker/receipts/marked/session").present);
 }
 
-/* A session that is over before the marker could be put. */
+/* A session that ends before the session key could be put. */
 static void test_session_revoked_before_the_start(void **state) {
     (void)state;
     worker_fixture f;
@@ -217,13 +217,13 @@ typedef struct load {
 } load;
 
 static void judged(void *arg, int status, int64_t revision) {
-    load *l = arg; /* the reactor's thread writes, the test reads when a later tick has begun */
+    load *l = arg; /* the reactor's thread writes, the test reads after a later tick has begun */
     (void)revision;
     l->status = status;
     l->calls++;
 }
 
-/* One key deleted, so that the counter is raised, the others put. */
+/* Deletes one key, so that the delete counter is incremented, and puts the others. */
 static int write_load(worker_fixture *f, ew_tick *t) {
     static const char value[8192];
     load *l = f->arg;
@@ -242,7 +242,7 @@ typedef struct limits {
     const char *fence_session, *exactly_once, *max_txn_bytes;
 } limits;
 
-/* What becomes of one group, and that it took no more than one transaction. */
+/* Returns the outcome of one group, and checks that it took at most one transaction. */
 static int try_load(const limits *x, unsigned keys, unsigned value_bytes) {
     load l = {.keys = keys, .value_bytes = value_bytes};
     worker_fixture f;
@@ -268,7 +268,7 @@ static void check_most_keys(const limits *x, unsigned most) {
     assert_int_equal(try_load(x, most + 1, 0), EW_ERR_TOO_LARGE);
 }
 
-/* SEMANTICS 26: etcd's 128 compares, less the delete counter, the receipt and each fence. */
+/* SEMANTICS 26: etcd's 128 compares, less the delete counter, the receipt and each fence condition. */
 static void test_most_keys_with_fences(void **state) {
     (void)state;
     leader l = leader_open("/elections/limits");
@@ -281,7 +281,7 @@ static void test_most_keys_with_fences(void **state) {
     leader_close(&l);
 }
 
-/* SEMANTICS 26: reactor and committer agree to the byte on what the fences take. */
+/* SEMANTICS 26: reactor and committer agree exactly on how many bytes the fence conditions take. */
 static void test_most_bytes_with_fences(void **state) {
     (void)state;
     leader l = leader_open("/elections/limits");
@@ -303,7 +303,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_leadership_lost_in_the_middle),    env_test(test_leadership_lost_with_a_conflict),
         env_test(test_the_elections_session_is_used),    env_test(test_only_a_leader_starts),
-        env_test(test_session_revoked_without_receipts), env_test(test_the_markers_life),
+        env_test(test_session_revoked_without_receipts), env_test(test_the_life_of_the_session_key),
         env_test(test_session_revoked_before_the_start), env_test(test_most_keys_with_fences),
         env_test(test_most_bytes_with_fences),
     };

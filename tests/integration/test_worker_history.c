@@ -1,6 +1,7 @@
-/* A worker under which etcd is restored from an older state, by the same names and token, and so under the same cluster
- * id (SEMANTICS 14): what it saw of the lost history vanishes, what others wrote since is there, and it goes on. Its
- * fault proxy is cut until others have passed the old revision, or not, as each test wants. */
+/* etcd is restored from an older state while a worker runs, with the same names and token and so the same cluster id
+ * (SEMANTICS 14). What the worker saw of the lost history vanishes, what external writers wrote since appears, and the
+ * worker goes on. Its fault proxy is cut either until external writers have passed the old revision, or not that long.
+ */
 #include "lib/fault_proxy.h"
 #include "lib/scenario.h"
 
@@ -25,7 +26,7 @@ static void put_many(const char *head, int count) {
     }
 }
 
-/* etcd goes on from what was saved, and others write until the old revision is passed. */
+/* Restores the saved state, and writes until the old revision is passed. */
 static void restore_and_pass(int64_t seen) {
     env_kill_etcd();
     env_restore_etcd();
@@ -41,7 +42,7 @@ static bool is_rewritten(void *arg) {
     return stats.histories_rewritten == 1 && stats.ready;
 }
 
-/* As etcd has it: every key, and no key more. */
+/* Compares with etcd: every key, and no other key. */
 static int compare_all(worker_fixture *f, ew_tick *t) {
     ew_result *r;
     ew_entry e = {0};
@@ -82,7 +83,7 @@ static void goes_on(worker_fixture *f) {
     client_delete_prefix("/history/");
 }
 
-/* The last event that was seen is of the lost history: it does not come again. */
+/* The last seen event is of the lost history: it does not come again. */
 static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
     worker_fixture f;
@@ -106,7 +107,7 @@ static void test_others_have_passed_the_old_revision(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* The last event that was seen is in both histories, and what came after it is not. */
+/* The last seen event is in both histories; what followed it is not. */
 static void test_the_last_event_is_in_both(void **state) {
     (void)state;
     worker_fixture f;
@@ -124,7 +125,7 @@ static void test_the_last_event_is_in_both(void **state) {
     restore_and_pass(client_revision());
     fault_proxy_mend(proxy);
     worker_fixture_await_ready(&f, true);
-    has_it_all(&f); /* nothing that was seen is lost, so it just goes on */
+    has_it_all(&f); /* nothing that was seen is lost, so the worker just goes on */
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_stats(&f).histories_rewritten, 0);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -132,7 +133,7 @@ static void test_the_last_event_is_in_both(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* Nobody has written since: the revision is below what was seen. */
+/* No writes since: the revision is below what was seen. */
 static void test_the_revision_fell(void **state) {
     (void)state;
     worker_fixture f;
@@ -156,7 +157,7 @@ static void test_the_revision_fell(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* Nothing has happened since the load that could come again: the keys are compared. */
+/* No event since the load could come again: the keys are compared. */
 static void test_nothing_was_seen_since_the_load(void **state) {
     (void)state;
     worker_fixture f;
@@ -179,7 +180,7 @@ static void test_nothing_was_seen_since_the_load(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* Its data directory is gone, and its token the same. */
+/* Removes the data directory; the cluster token stays the same. */
 static void wiped(bool pass) {
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
@@ -213,7 +214,7 @@ static void test_wiped_and_passed(void **state) {
     wiped(true);
 }
 
-/* ---- with groups under way ---- */
+/* ---- with groups in flight ---- */
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -223,7 +224,7 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, number + 1);
 }
 
-/* What is no number counts as none: a flipped bit may have made it so. */
+/* A value that is not a number counts as 0: an inverted bit may have changed it. */
 static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
@@ -232,7 +233,7 @@ static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) 
     return ew_value_set_int(next, number < 1000000 ? number + 1 : 0);
 }
 
-/* What was committed, by the mod_revision it was reported with. */
+/* The commits, by the mod_revision that was reported for each. */
 typedef struct counting {
     _Atomic int64_t committed; /* the newest revision */
     _Atomic bool wrong;
@@ -258,8 +259,8 @@ static bool has_committed_again(void *arg) {
            ((counting *)f->arg)->committed == client_get("/history/n").mod_revision;
 }
 
-/* It commits in every tick, with a receipt that is older after the restore: it takes it over, and blames nobody. Each
- * commit since is there once. */
+/* The worker commits in every tick, with a receipt that is older after the restore: it takes the receipt over, and does
+ * not end with EW_ERR_FENCED. Each commit since is in etcd once. */
 static void test_groups_go_on(void **state) {
     (void)state;
     counting c = {0};
@@ -299,14 +300,14 @@ static void test_groups_go_on(void **state) {
     client_kv later = client_get("/history/n");
     int64_t raised = 0, was = 0;
     assert_true(ew_slice_int(ew_str(later.value), &raised) && ew_slice_int(ew_str(kv.value), &was));
-    assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
+    assert_int_equal(raised - was, later.version - kv.version); /* one for each commit */
     assert_false(c.wrong);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     fault_proxy_close(proxy);
     client_delete_prefix("/history/");
 }
 
-/* ---- bits that flip ---- */
+/* ---- inverted bits ---- */
 
 enum { FLIPS = 60 };
 
@@ -314,7 +315,7 @@ typedef struct flipping {
     worker_fixture fixture;
     fault_proxy *proxy;
     _Atomic uint64_t commits;
-    uint64_t before; /* the flip */
+    uint64_t before; /* counts before the flip */
     int ended, stuck;
 } flipping;
 
@@ -352,7 +353,7 @@ static bool flip_is_done(void *arg) {
 
 static bool flip_is_survived(void *arg) {
     flipping *f = arg;
-    client_put("/flips/other", "1"); /* so that it has something to hear of, too */
+    client_put("/flips/other", "1"); /* so that there are events too */
     return flip_is_over(f) || f->commits >= f->before + 3;
 }
 
@@ -374,8 +375,8 @@ static void flip_one(flipping *f, unsigned at) {
     flip_start(f);
 }
 
-/* What etcd says is changed by a bit, without TLS: in the last bytes of what it sends, where messages are. A worker may
- * see a value that never was, or end; it never stands still and says that it is ready. */
+/* One bit of etcd's data is inverted, without TLS, in the last bytes of what it sends, where messages are. A worker may
+ * see a wrong value, or end. It must never stop making progress while it reports that it is ready. */
 static void test_bits_that_flip(void **state) {
     (void)state;
     flipping f = {.proxy = fault_proxy_open(env_endpoint())};

@@ -1,4 +1,4 @@
-/* A worker's life from create to destroy, cut short in every phase (SEMANTICS 1, 7, 14). */
+/* A worker's life from create to destroy, ended early in every phase (SEMANTICS 1, 7, 14). */
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
 #include "lib/scenario.h"
@@ -27,7 +27,7 @@ static ew_worker *make(const ew_options *o) {
 
 /* ---- before the start ---- */
 
-/* SEMANTICS 1: making a worker does no I/O: no thread, no file, with an etcd that does not exist. */
+/* SEMANTICS 1: creating a worker does no I/O: no thread, no file, with an etcd that does not exist. */
 static void test_create_does_no_io(void **state) {
     (void)state;
     size_t threads = env_threads(), files = env_files();
@@ -40,7 +40,7 @@ static void test_create_does_no_io(void **state) {
         assert_int_equal(stats.barrier_revision, -1);
         assert_false(stats.ready);
         assert_int_equal(stats.ticks, 0);
-        assert_true(env_threads() <= threads); /* one of gRPC's may get its own name only now */
+        assert_true(env_threads() <= threads); /* a thread of gRPC may get its own name only now */
         assert_int_equal(env_files(), files);
         ew_worker_destroy(w);
     }
@@ -97,7 +97,7 @@ static void test_functions_out_of_order(void **state) {
     ew_options_free(o);
 }
 
-/* A stop that comes before the start is not forgotten: whoever stops need not know how far the others are. */
+/* A stop before the start is not lost: the caller of ew_worker_stop need not know how far the start is. */
 static void test_stop_before_start(void **state) {
     (void)state;
     ew_options *o = env_options("/life");
@@ -179,22 +179,22 @@ typedef struct leftovers {
 
 static bool is_back(void *arg) {
     const leftovers *before = arg;
-    /* On a busy machine the moment that a closing client gives gRPC's other connections may be too short for one. */
+    /* On a busy machine the time that a closing client gives gRPC to end its other connections may be too short. */
     size_t spare = etcd_server_nodes() > 1 ? 10 : 0;
     return env_threads() <= before->threads && env_files() <= before->files + spare;
 }
 
-/* SEMANTICS 7: a stop in every phase ends the run, and leaves no thread and no file behind. */
+/* SEMANTICS 7: a stop in every phase ends the run, and leaves no thread and no file. */
 static void test_two_hundred_short_lives(void **state) {
     (void)state;
     client_put("/life/x", "1");
-    for (unsigned i = 0; i < 16; i++) /* nng and gRPC keep what they once had */
+    for (unsigned i = 0; i < 16; i++) /* nng and gRPC keep what they have once allocated */
         live_shortly(i);
     leftovers before = {env_threads(), env_files()};
     for (unsigned i = 0; i < 200; i++)
         live_shortly(i);
     if (!env_until(is_back, &before))
-        fail_msg("%zu threads and %zu files, before: %zu and %zu", env_threads(), env_files(), before.threads,
+        fail_msg("%zu threads and %zu files; %zu and %zu before", env_threads(), env_files(), before.threads,
                  before.files);
     client_delete_prefix("/life/");
 }
@@ -210,13 +210,13 @@ static void test_destroy_while_running(void **state) {
     ew_options_free(o);
 }
 
-/* The receipts are gone with the workers that wrote them. */
+/* Each worker removes its receipt. */
 static void test_no_receipt_is_left(void **state) {
     (void)state;
     assert_int_equal(client_count("/etcdworker/"), 0);
 }
 
-/* ---- an etcd that is not there ---- */
+/* ---- an etcd that does not exist ---- */
 
 static void check_no_etcd(const char *exactly_once) {
     char endpoint[32];
@@ -257,14 +257,14 @@ static void check_stop_without_etcd(const char *exactly_once) {
     assert_true(env_now_ms() - before_ms < 5000);
 }
 
-/* SEMANTICS 7: and can be stopped meanwhile. */
+/* SEMANTICS 7: the worker can be stopped meanwhile. */
 static void test_stop_without_etcd(void **state) {
     (void)state;
     check_stop_without_etcd("on");
     check_stop_without_etcd("off");
 }
 
-/* SEMANTICS 14: an etcd that comes later is waited for. */
+/* SEMANTICS 14: a worker waits for an etcd that starts later. */
 static void test_etcd_comes_later(void **state) {
     (void)state;
     worker_fixture f;
@@ -292,7 +292,7 @@ static void test_malformed_endpoint(void **state) {
     ew_options_free(o);
 }
 
-/* ---- many of them ---- */
+/* ---- many workers ---- */
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -338,7 +338,7 @@ static void test_two_workers_with_one_client(void **state) {
     check_together(2, 200, true);
 }
 
-/* SEMANTICS 21: twenty that all write one key: each of them gets through. */
+/* SEMANTICS 21: twenty workers that all write one key: each of them succeeds. */
 static void test_twenty_workers_in_one_process(void **state) {
     (void)state;
     check_together(20, 20, false);
@@ -357,7 +357,7 @@ static void test_two_workers_of_one_name(void **state) {
     ew_options_free(o);
 }
 
-/* ---- the rest ---- */
+/* ---- other tests ---- */
 
 static int fail_update(void *self, const ew_event *event) {
     (void)self, (void)event;
@@ -369,7 +369,7 @@ static int fail_reset(void *self) {
     return EW_ERR_REACTOR;
 }
 
-/* SEMANTICS 7: an error of `update` or `reset` ends the run, and says which. */
+/* SEMANTICS 7: an error of `update` or `reset` ends the run, and names the callback. */
 static void test_errors_of_the_reactor(void **state) {
     (void)state;
     const ew_reactor reactors[] = {EW_REACTOR(.tick = tick_nothing, .update = fail_update),
@@ -390,7 +390,7 @@ static void test_errors_of_the_reactor(void **state) {
     client_delete_prefix("/life/");
 }
 
-/* The table may be shorter than this header's: a program that was built with an older one. */
+/* The table may be shorter than in this header: a program that was built with an older header. */
 static void test_an_older_call_table(void **state) {
     (void)state;
     ew_reactor old = {.size = offsetof(ew_reactor, update), .tick = tick_nothing, .update = fail_update};

@@ -1,5 +1,5 @@
-/* An etcd that is away for longer than every short lease lives (SEMANTICS 14, 30, 33): the worker's own bookkeeping
- * heals, nothing is lost or done twice, and only a session that was asked for ends the run. */
+/* An etcd that is away for longer than every short lease lives (SEMANTICS 14, 30, 33): the worker restores its own keys
+ * and leases, no group is lost or applied twice, and only a session that the user asked for ends the run. */
 #include "lib/fault_proxy.h"
 #include "lib/scenario.h"
 
@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TTL_S = 2, AWAY_MS = 7000 }; /* a paused etcd lets its leases live for a moment after it goes on */
+enum { TTL_S = 2, AWAY_MS = 7000 }; /* a paused etcd keeps its leases for a moment after it resumes */
 
-/* A number that every tick raises by one, in a group of its own, while `counting`. */
+/* A number that each tick increments in one group, while `counting`. */
 typedef struct count {
     atomic_bool counting;
     atomic_uint committed, otherwise;
@@ -18,7 +18,7 @@ typedef struct count {
 static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     char text[32];
-    long n = current != NULL ? strtol(current->value.data, NULL, 10) : 0; /* the digits are followed by a dot */
+    long n = current != NULL ? strtol(current->value.data, NULL, 10) : 0; /* a dot follows the digits */
     snprintf(text, sizeof text, "%ld.", n + 1);
     return ew_value_set(next, ew_str(text));
 }
@@ -65,10 +65,10 @@ static bool has_counted(void *arg) {
 static void await_more(worker_fixture *f, count *c, unsigned n) {
     more m = {c, atomic_load(&c->committed) + n};
     if (!env_until(has_counted, &m))
-        fail_msg("nothing more is committed; the run: %s", f->over ? f->err.detail : "goes on");
+        fail_msg("no more commits; the run: %s", f->over ? f->err.detail : "goes on");
 }
 
-/* Every group that was said to be committed was, once, and no other. */
+/* Every group that was reported as committed was applied once, and no other group. */
 static void close_counter(worker_fixture *f, count *c, int status) {
     assert_int_equal(worker_fixture_close(f), status);
     assert_int_equal(atomic_load(&c->otherwise), 0);
@@ -115,20 +115,20 @@ static void test_etcd_paused_for_longer_than_the_ttl(void **state) {
     check_outage(env_pause_etcd, env_resume_etcd, "steady");
 }
 
-/* ---- a worker that is away from an etcd that goes on ---- */
+/* ---- a worker that is cut off while etcd runs ---- */
 
 static bool nothing_is_held(void *arg) {
     (void)arg;
     return client_count("/etcdworker/") == 0;
 }
 
-/* Ends the counting, and waits until nothing is under way: there is no tick before. */
+/* Stops counting, and waits until nothing is in flight: there is no tick before. */
 static void rest(worker_fixture *f, count *c) {
     atomic_store(&c->counting, false);
     worker_fixture_await_ticks(f, 3);
 }
 
-/* All leases expire, the receipt's too, and the history that was missed is compacted. */
+/* All leases expire, the receipt's too, and the history that the worker missed is compacted. */
 static void test_all_leases_expired_and_history_compacted(void **state) {
     (void)state;
     worker_fixture f;
@@ -172,7 +172,7 @@ static void open_holder(worker_fixture *f, count *c, fault_proxy *proxy) {
     await_more(f, c, 3);
 }
 
-/* SEMANTICS 33: the hold on worker_id is put again with another lease. */
+/* SEMANTICS 33: the key that holds worker_id is put again with another lease. */
 static void test_the_hold_on_worker_id_heals(void **state) {
     (void)state;
     worker_fixture f;
@@ -193,7 +193,8 @@ static void test_the_hold_on_worker_id_heals(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* SEMANTICS 33: unless another worker has taken it meanwhile, as it may: then the one that was away ends. */
+/* SEMANTICS 33: unless another worker has taken the id meanwhile, which is allowed: then the worker that was away ends.
+ */
 static void test_the_hold_on_worker_id_is_taken(void **state) {
     (void)state;
     worker_fixture f, other;
@@ -214,7 +215,7 @@ static void test_the_hold_on_worker_id_is_taken(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* SEMANTICS 33: what a worker leaves that was killed: its hold for a TTL, its receipt for long. */
+/* SEMANTICS 33: a killed worker leaves the key that holds its id for one TTL, and its receipt for longer. */
 static void test_the_id_of_a_dead_worker(void **state) {
     (void)state;
     worker_fixture f;
@@ -234,7 +235,7 @@ static void test_the_id_of_a_dead_worker(void **state) {
     client_revoke(receipts);
 }
 
-/* ---- what was asked for ends the run ---- */
+/* ---- sessions that the user asked for ---- */
 
 static void check_lost_session(const char *fence_session, worker_fixture_action act) {
     worker_fixture f;
@@ -266,7 +267,7 @@ static void test_a_session_that_was_asked_for_ends_the_run(void **state) {
     check_lost_session("off", bind_key);
 }
 
-/* One that nobody has used is opened again, and can be used then. */
+/* A session that nothing has used is opened again, and can be used after that. */
 static void test_a_session_that_was_opened_again(void **state) {
     (void)state;
     worker_fixture f;

@@ -1,4 +1,4 @@
-/* The records of clients expire while the worker lives, and not before a resend may come (SEMANTICS 34). */
+/* The records of clients expire while the worker runs, but not before a resend may come (SEMANTICS 34). */
 #include "lib/requester.h"
 
 #include <stdio.h>
@@ -20,11 +20,11 @@ static void end(worker_fixture *f) {
     assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
-/* Clients that come once: "a", then "b", and so on. */
+/* Clients that submit once: "a", then "b", and so on. */
 typedef struct strangers {
     nng_socket req;
     uint64_t count;
-    int64_t lease; /* of the first one's record */
+    int64_t lease; /* of the first client's record */
 } strangers;
 
 static void record_of(const char *client, char *out, size_t size) {
@@ -58,8 +58,8 @@ static bool first_has_expired(void *arg) {
     return !client_get(record).present;
 }
 
-/* The lease is replaced while the worker lives. A copy that another worker takes then is still recognised, the record
- * goes when its lease does, and its client goes on. */
+/* The lease is replaced while the worker runs. A copy that another worker gets after that is still recognised; the
+ * record expires with its lease; and its client goes on. */
 static void test_records_expire(void **state) {
     (void)state;
     worker_fixture one, two;
@@ -82,8 +82,8 @@ static void test_records_expire(void **state) {
     nng_close(req);
     end(&two);
     assert_true(env_until(first_has_expired, &s));
-    assert_true(client_count(RECORDS) < s.count); /* those that came with the first one's lease are gone, too */
-    again = ask(s.req, b);                        /* this worker has it in memory */
+    assert_true(client_count(RECORDS) < s.count); /* the records with the first lease have expired too */
+    again = ask(s.req, b);                        /* this worker has the record in memory */
     assert_int_equal(again.revision, first.revision);
     again = ask_once(s.req, put_by("/records/second", "first", 2));
     assert_once("/records/second", &again);

@@ -1,6 +1,6 @@
 /* Submits that are sent again are decided once, and every reply is true (SEMANTICS 34, 35).
  *
- * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
+ * The worker that is killed runs this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
 #include "actors.pb-c.h"
 #include "lib/fault_proxy.h"
 #include "lib/process.h"
@@ -21,7 +21,7 @@ static nng_socket dial(const char *url) {
     return requester_dial(url, SUBMITTERS_RESEND_MS);
 }
 
-/* The worker has taken two copies more than it had. */
+/* Whether the worker has received two more copies. */
 typedef struct repeats {
     worker_fixture *fixture;
     uint64_t before;
@@ -43,7 +43,7 @@ static void end(worker_fixture *f) {
     assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
-/* Etcd stands still while REQ sends again and again. */
+/* etcd is paused while REQ sends again and again. */
 static void test_frozen_etcd(void **state) {
     (void)state;
     worker_fixture f;
@@ -68,7 +68,7 @@ static void test_frozen_etcd(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* The answers of etcd are lost, while REQ sends again. */
+/* The answers of etcd are lost while REQ sends again. */
 static void test_swallowed_answers(void **state) {
     (void)state;
     worker_fixture f;
@@ -97,11 +97,11 @@ static void test_swallowed_answers(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* A worker that comes after another one knows what that one has decided: also that its own absence was wanted of a key
- * that is there now, and a refusal whose reason is gone. */
+/* A worker that follows another one knows what that one has decided: also a submit whose key had to be absent and now
+ * exists, and a refusal whose reason is gone. */
 static void test_next_worker(void **state) {
     (void)state;
-    ew_session *session; /* which both use, so that its lease outlives the first */
+    ew_session *session; /* used by both, so that its lease outlives the first */
     assert_int_equal(ew_session_open(&session, client_handle(), 60, NULL), EW_OK);
     ew_submit *if_absent = put_by("/again/a", "first", 5), *if_value = put_by("/again/b", "second", 1);
     ew_submit_if_absent(if_absent, EW_STR("/again/a"));
@@ -119,7 +119,7 @@ static void test_next_worker(void **state) {
     nng_close(req);
     end(&f);
 
-    client_put("/again/never", "x"); /* now the second would hold */
+    client_put("/again/never", "x"); /* now the second submit's compare would hold */
     begin(&f);
     f.client = client_handle();
     f.session = session;
@@ -149,7 +149,7 @@ static void test_next_worker(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* Two workers of one prefix get the same submits at the same time: both answer the same. */
+/* Two workers of one prefix get the same submits at the same time: both give the same reply. */
 static void test_two_workers(void **state) {
     (void)state;
     enum { ROUNDS = 50 };
@@ -181,7 +181,7 @@ static void test_two_workers(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* Two requesters with one submit at one worker, which is busy: both are answered. */
+/* Two requesters send one submit to one worker, which is busy: both get a reply. */
 static int hold(worker_fixture *f, ew_tick *t) {
     (void)t;
     worker_fixture_hold(f);
@@ -210,7 +210,7 @@ static void test_copies_while_pending(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* Without an identity every copy is another submit. */
+/* Without an identity every copy is a separate submit. */
 static void test_without_an_identity(void **state) {
     (void)state;
     worker_fixture f;
@@ -231,8 +231,8 @@ static void test_without_an_identity(void **state) {
     client_delete_prefix("/again/");
 }
 
-/* What other programs may send instead of an identity. */
-static void test_identities_that_are_wrong(void **state) {
+/* Invalid identities that other programs may send. */
+static void test_invalid_identities(void **state) {
     (void)state;
     worker_fixture f;
     begin(&f);
@@ -263,7 +263,7 @@ static void test_identities_that_are_wrong(void **state) {
     end(&f);
 }
 
-/* A record that somebody has overwritten says nothing of the submit. */
+/* A record that was overwritten externally proves nothing about the submit. */
 static void test_malformed_record(void **state) {
     (void)state;
     worker_fixture f;
@@ -319,8 +319,7 @@ static bool has_gone_on(void *arg) {
     return submitters_replies(p->clients) >= p->replies && submitters_least(p->clients) >= p->least;
 }
 
-/* kill -9, again and again, in the middle of the work of many clients, each of which has the same submit decided by the
- * next worker. */
+/* SIGKILL, repeatedly, during the work of many clients; the next worker decides each client's submit. */
 static void test_killed_worker(void **state) {
     (void)state;
     enum { CLIENTS = 16, KILLS = 6, REPLIES = 100 };
@@ -354,15 +353,9 @@ int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "--worker") == 0)
         return run_worker(argv + 2);
     const struct CMUnitTest tests[] = {
-        env_test(test_frozen_etcd),
-        env_test(test_swallowed_answers),
-        env_test(test_next_worker),
-        env_test(test_two_workers),
-        env_test(test_copies_while_pending),
-        env_test(test_without_an_identity),
-        env_test(test_identities_that_are_wrong),
-        env_test(test_malformed_record),
-        env_test(test_killed_worker),
+        env_test(test_frozen_etcd),        env_test(test_swallowed_answers),    env_test(test_next_worker),
+        env_test(test_two_workers),        env_test(test_copies_while_pending), env_test(test_without_an_identity),
+        env_test(test_invalid_identities), env_test(test_malformed_record),     env_test(test_killed_worker),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,4 @@
-/* Sessions: their end ends the run (SEMANTICS 30); fencing. */
+/* Sessions: their end ends the run (SEMANTICS 30); the session key. */
 #include "lib/fault_proxy.h"
 #include "lib/scenario.h"
 
@@ -28,7 +28,7 @@ static int put_with_lease(worker_fixture *f, ew_tick *t) {
     return ew_group_put_lease(ew_tick_group(t), EW_STR("/session/a"), EW_STR("1"), EW_LEASE_SESSION);
 }
 
-/* SEMANTICS 29, 30: a worker uses the session it was given, and leaves it alone. */
+/* SEMANTICS 29, 30: a worker uses the session that it was given, and does not close it. */
 static void test_the_given_session_is_used(void **state) {
     (void)state;
     worker_fixture f;
@@ -45,7 +45,7 @@ static void test_the_given_session_is_used(void **state) {
     assert_false(client_get("/session/a").present);
 }
 
-/* SEMANTICS 30: a revoked lease ends the run, also of a worker that has nothing to do for long. */
+/* SEMANTICS 30: a revoked lease ends the run, also of an idle worker. */
 static void test_a_revoked_lease_ends_the_run(void **state) {
     (void)state;
     worker_fixture f;
@@ -58,8 +58,8 @@ static void test_a_revoked_lease_ends_the_run(void **state) {
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
-/* SEMANTICS 30: so does one whose keepalives do not get through, at the TTL of our own clock, when etcd can say
- * nothing. */
+/* SEMANTICS 30: a session whose keepalives do not arrive ends too, after its TTL by the local clock, while etcd does
+ * not answer. */
 static void test_a_silent_etcd_ends_the_run_at_the_ttl(void **state) {
     (void)state;
     enum { TTL_S = 3 };
@@ -77,7 +77,8 @@ static void test_a_silent_etcd_ends_the_run_at_the_ttl(void **state) {
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
-/* SEMANTICS 7, 30: it is looked at before everything else: the patches of the tick that outlived it are not sent. */
+/* SEMANTICS 7, 30: the end of a session is checked before everything else: the patches of a tick that lasted beyond it
+ * are not sent. */
 static int put_and_hold(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/session/late"), EW_STR("1"));
     return hold(f, t);
@@ -103,7 +104,7 @@ static void test_nothing_is_committed_after_the_end(void **state) {
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
-/* SEMANTICS 30: nor where no compare in etcd would refuse them, as soon as the session knows. */
+/* SEMANTICS 30: also where no compare in etcd would refuse them, as soon as the session knows. */
 static void test_nothing_is_sent_after_the_end(void **state) {
     (void)state;
     worker_fixture f;
@@ -120,13 +121,14 @@ static void test_nothing_is_sent_after_the_end(void **state) {
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
-/* SEMANTICS 30, ETCD P8: and where nobody knows yet that the lease is gone, the fence in the transaction does. */
-static void test_the_fence_refuses_before_anybody_knows(void **state) {
+/* SEMANTICS 30, ETCD P8: while the client does not yet know that the lease is gone, the fence condition refuses the
+ * transaction. */
+static void test_the_fence_refuses_before_the_session_ends(void **state) {
     (void)state;
     worker_fixture f;
     open_with_session(&f, 3600); /* the next keepalive is twenty minutes away */
     worker_fixture_set(&f, "fence_session", "on");
-    worker_fixture_set(&f, "exactly_once", "off"); /* a receipt could not be bound to a dead lease either */
+    worker_fixture_set(&f, "exactly_once", "off"); /* a receipt could not be bound to a revoked lease either */
     worker_fixture_start(&f);
     worker_fixture_begin(&f, put_and_hold);
     worker_fixture_await_held(&f);
@@ -139,7 +141,7 @@ static void test_the_fence_refuses_before_anybody_knows(void **state) {
     assert_int_equal(close_with_session(&f), EW_ERR_SESSION_DONE);
 }
 
-/* SEMANTICS 30: a fenced worker whose session lives commits as any other. */
+/* SEMANTICS 30: with a fence condition and a living session, a worker commits as usual. */
 static void test_a_living_fence_lets_through(void **state) {
     (void)state;
     worker_fixture f;
@@ -161,7 +163,7 @@ static bool is_past(void *arg) {
     return env_now_ms() >= *(int64_t *)arg;
 }
 
-/* SEMANTICS 30: without a session nothing of the kind ends the run, however long the fault proxy is cut. */
+/* SEMANTICS 30: without a session that the user asked for, a cut connection never ends the run, however long. */
 static void test_without_a_session_nothing_ends_the_run(void **state) {
     (void)state;
     worker_fixture f;
@@ -185,8 +187,8 @@ static void test_without_a_session_nothing_ends_the_run(void **state) {
     fault_proxy_close(proxy);
 }
 
-/* A session that is over before the start, and one that ends while the prefix is loaded. */
-static void test_a_session_that_is_over_before_the_start(void **state) {
+/* A session that has ended before the start, and one that ends during the load. */
+static void test_a_session_that_has_ended_before_the_start(void **state) {
     (void)state;
     worker_fixture f;
     open_with_session(&f, 2);
@@ -204,10 +206,10 @@ int main(void) {
         env_test(test_a_silent_etcd_ends_the_run_at_the_ttl),
         env_test(test_nothing_is_committed_after_the_end),
         env_test(test_nothing_is_sent_after_the_end),
-        env_test(test_the_fence_refuses_before_anybody_knows),
+        env_test(test_the_fence_refuses_before_the_session_ends),
         env_test(test_a_living_fence_lets_through),
         env_test(test_without_a_session_nothing_ends_the_run),
-        env_test(test_a_session_that_is_over_before_the_start),
+        env_test(test_a_session_that_has_ended_before_the_start),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,5 +1,5 @@
-/* The sockets of a worker that other programs reach: each transport that may be used, those that may not, and what
- * comes over them that is too large or malformed (docs/architecture.md, Who may reach a socket). */
+/* The sockets of a worker for other programs: each allowed transport, the refused ones, and what comes over them that
+ * is too large or malformed (docs/architecture.md, Who may reach a socket). */
 #include "actors/mailbox_listening.h"
 #include "lib/certs.h"
 #include "lib/requester.h"
@@ -21,7 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { LIMIT = 4096 }; /* of a submit, where a test is about that */
+enum { LIMIT = 4096 }; /* of a submit, in tests of that limit */
 
 /* ---- requests ---- */
 
@@ -41,7 +41,7 @@ static nng_socket dial(const char *url) {
     return req;
 }
 
-/* The worker is in this process, and in nng 1.5 closing a socket can take for ever (actors/mailbox_close.c). */
+/* The worker is in this process, and in nng 1.5 closing a socket can block for ever (actors/mailbox_close.c). */
 static void hang_up(nng_socket s) {
     mailbox_close_socket(s, NULL);
 }
@@ -104,14 +104,14 @@ static int nothing(void *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* A worker with these options cannot be made; the text names `reason`. */
+/* Expects that a worker with these options cannot be created, and that the text names `reason`. */
 static void refused(const ew_options *o, const char *reason) {
     static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
     ew_worker *w;
     ew_error err = {0};
     assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_ERR_INVALID);
     if (strstr(err.detail, reason) == NULL)
-        fail_msg("\"%s\" does not say \"%s\"", err.detail, reason);
+        fail_msg("\"%s\" does not contain \"%s\"", err.detail, reason);
 }
 
 static void set(ew_options *o, const char *name, const char *value) {
@@ -142,7 +142,7 @@ static void folder_make(folder *d) {
 
 static void folder_remove(folder *d) {
     unlink(d->file);
-    assert_int_equal(rmdir(d->path), 0); /* nothing else was left in it */
+    assert_int_equal(rmdir(d->path), 0); /* it has left nothing else */
 }
 
 static void expect_socket_file(const char *path) {
@@ -152,7 +152,7 @@ static void expect_socket_file(const char *path) {
     assert_int_equal(info.st_mode & 07777, 0660);
 }
 
-/* nng makes the file first, and sets its mode then. */
+/* nng creates the file first, and sets its mode after that. */
 static bool has_socket_file(void *arg) {
     struct stat info;
     return lstat(arg, &info) == 0 && S_ISSOCK(info.st_mode) && (info.st_mode & 07777) == 0660;
@@ -182,7 +182,7 @@ static void test_ipc(void **state) {
     folder_remove(&d);
 }
 
-/* A socket that a killed process has left. */
+/* Leaves a socket file as a killed process does. */
 static void leave_socket(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     strcpy(address.sun_path, path);
@@ -208,7 +208,7 @@ static void test_ipc_files_that_are_there(void **state) {
     set(o, "submit", "on");
     set(o, "submit_url", d.url);
     assert_int_equal(ew_worker_create(&second, o, &reactor, NULL, &err), EW_OK);
-    assert_int_equal(ew_worker_start(second, &err), EW_ERR_SYSTEM); /* the first one listens there */
+    assert_int_equal(ew_worker_start(second, &err), EW_ERR_SYSTEM); /* the first worker listens there */
     assert_non_null(strstr(err.detail, d.url));
     assert_non_null(strstr(err.detail, "another socket listens there"));
     ew_worker_destroy(second);
@@ -229,8 +229,8 @@ static void leave_at_once(const char *path) {
     close(fd);
 }
 
-/* Programs that connect and are gone make nng 1.5 deaf: the listener is replaced. */
-static void test_clients_that_are_gone_at_once(void **state) {
+/* Programs that connect and close at once can stop nng 1.5's listener: the worker replaces it. */
+static void test_clients_that_close_at_once(void **state) {
     (void)state;
     worker_fixture f;
     folder d;
@@ -250,7 +250,7 @@ static void test_clients_that_are_gone_at_once(void **state) {
     folder_remove(&d);
 }
 
-/* Who can write a directory above can rename the socket's own. */
+/* A user who can write a directory above can rename the socket's own directory. */
 static void test_ipc_directories_above(void **state) {
     (void)state;
     folder d;
@@ -369,7 +369,7 @@ static bool has_refused(void *arg) {
     return worker_fixture_stats(arg).connections_refused > 0;
 }
 
-/* A page in a browser may open a WebSocket to the loopback address; the browser adds Origin. */
+/* A web page may open a WebSocket to the loopback address; the browser adds Origin. */
 static void test_a_web_page_is_refused(void **state) {
     (void)state;
     static const char request[] = "GET /submit HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
@@ -416,7 +416,7 @@ static char *read_text(const char *path) {
     return text;
 }
 
-/* Dials with this certificate (NULL: none): 0, or nng's error. */
+/* Dials with this certificate (NULL: none). Returns 0 or nng's error. */
 static int dial_tls(nng_socket *req, const char *url, const tls_world *w, const cert_paths *own) {
     nng_tls_config *tls;
     nng_dialer d;
@@ -598,7 +598,7 @@ static void test_a_thousand_malformed_requests(void **state) {
     end_fixture(&f);
     ew_log_set(NULL, NULL, EW_LOG_ERROR);
     print_message("%u lines\n", atomic_load(&lines));
-    assert_in_range(atomic_load(&lines), 1, MOST_LINES); /* three each half a minute */
+    assert_in_range(atomic_load(&lines), 1, MOST_LINES); /* three in each half minute */
 }
 
 /* ---- single actors ---- */
@@ -640,7 +640,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_ipc),
         env_test(test_ipc_files_that_are_there),
-        env_test(test_clients_that_are_gone_at_once),
+        env_test(test_clients_that_close_at_once),
         env_test(test_a_socket_file_that_is_removed),
         env_test(test_ipc_directories),
         env_test(test_ipc_directories_above),

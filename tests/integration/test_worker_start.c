@@ -1,5 +1,5 @@
-/* The start of a worker: which keys it follows, the first snapshot, the first tick, the delete counter (SEMANTICS 1-4,
- * 9). */
+/* The start of a worker: which keys it sees, the first snapshot, the first tick, the delete counter (SEMANTICS 1-4, 9).
+ */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@ static const char LONG_MS[] = "3600000";
 
 /* ---- the prefix ---- */
 
-/* The keys that a tick sees, joined by spaces. */
+/* Records the keys that a tick sees, separated by spaces. */
 static int list_keys(worker_fixture *f, ew_tick *t) {
     char *out = f->arg;
     ew_entry e = {0};
@@ -40,7 +40,7 @@ static void check_keys(const char *prefix, const char *match, const char *expect
     worker_fixture_start(&f);
     worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected);
-    client_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
+    client_put("/a-c", "sibling"); /* in etcd's range of the watch, but not of the prefix */
     client_put("/ac", "sibling");
     worker_fixture_await_tick(&f, client_put("/a/z", "3"));
     worker_fixture_do(&f, list_keys);
@@ -50,7 +50,7 @@ static void check_keys(const char *prefix, const char *match, const char *expect
     client_delete_prefix("/a");
 }
 
-/* SEMANTICS 2: the bare key and what is below it, never a sibling, whichever way the prefix is written. */
+/* SEMANTICS 2: the bare key and everything below it, never a sibling, however the prefix is written. */
 static void test_path_prefix(void **state) {
     (void)state;
     check_keys("a", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
@@ -58,7 +58,7 @@ static void test_path_prefix(void **state) {
     check_keys("/a/", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
 }
 
-/* SEMANTICS 2: `textual` matches as the original does. */
+/* SEMANTICS 2: `textual` matches as TiCDC does. */
 static void test_textual_prefix(void **state) {
     (void)state;
     check_keys("/a", "textual", "/a /a-b /a/x /a/y /a0 /ab", "/a /a-b /a-c /a/x /a/y /a/z /a0 /ab /ac");
@@ -69,7 +69,7 @@ static int write_something(worker_fixture *f, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/own"), EW_STR("1"));
 }
 
-/* SEMANTICS 2, 9, 22: an empty prefix is the whole keyspace, but for what is etcdworker's own. */
+/* SEMANTICS 2, 9, 22: an empty prefix is the whole keyspace, except for etcdworker's own keys. */
 static void test_whole_keyspace(void **state) {
     (void)state;
     char keys[1024];
@@ -109,8 +109,8 @@ static void put_many(size_t value_size) {
     free(value);
 }
 
-/* SEMANTICS 3: the snapshot comes first, as initial puts in key order, whatever its size; what follows is no longer
- * initial; the model is reset once, before all of it. */
+/* SEMANTICS 3: the snapshot comes first, as initial puts in key order, whatever its size; later events are not initial;
+ * the model is reset once, before all of it. */
 static void test_snapshot_in_pages(void **state) {
     (void)state;
     worker_fixture f;
@@ -145,7 +145,8 @@ static void test_first_tick_does_not_wait_for_the_timer(void **state) {
     worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
     worker_fixture_start(&f);
     worker_fixture_await_total(&f, 1);
-    worker_fixture_await_tick(&f, client_put("/first/a", "1")); /* and neither does the tick for an event */
+    /* the tick for an event does not wait for the timer either */
+    worker_fixture_await_tick(&f, client_put("/first/a", "1"));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
@@ -191,7 +192,7 @@ static void check_corrupt_counter(const char *value, bool while_running) {
     client_delete(key);
 }
 
-/* SEMANTICS 4: a counter that is no decimal above 0 is an error that names the key. */
+/* SEMANTICS 4: a counter that is not a decimal number above 0 is an error that names the key. */
 static void test_corrupt_counter(void **state) {
     (void)state;
     const char *const values[] = {"abc", "0", "-3", "12x", "99999999999999999999"};
@@ -212,8 +213,8 @@ static int put_one(worker_fixture *f, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/count/a"), EW_STR("1"));
 }
 
-/* SEMANTICS 9, 24: each transaction with a deletion raises the counter by one; the reactor never sees it; when
- * somebody deletes it, it starts at 0 again. */
+/* SEMANTICS 9, 24: each transaction with a deletion increments the counter by one. The reactor never sees it. After an
+ * external deletion it starts at 0 again. */
 static void test_counter_is_hidden_and_reset(void **state) {
     (void)state;
     char counter[64], keys[1024];
@@ -242,7 +243,7 @@ static void test_counter_is_hidden_and_reset(void **state) {
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 9: nor is it part of the snapshot; a worker that starts later goes on from it. */
+/* SEMANTICS 9: the counter is not part of the snapshot; a worker that starts later continues from it. */
 static void test_counter_in_the_snapshot(void **state) {
     (void)state;
     char counter[64];
@@ -260,8 +261,7 @@ static void test_counter_in_the_snapshot(void **state) {
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. What was the counter's place is then a key like others.
- */
+/* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. The old counter's key is then an ordinary key. */
 static void test_counter_of_newer_ticdc(void **state) {
     (void)state;
     static const char newer[] = "/count/__cdc_meta__/meta/ticdc-delete-etcd-key-count";
@@ -291,7 +291,7 @@ static int no_tick(void *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* Options that contradict each other are refused when the worker is made, and named. */
+/* Options that contradict each other are refused when the worker is created, and named. */
 static void test_options_that_cannot_hold(void **state) {
     (void)state;
     static const char *const cases[][5] = {

@@ -1,4 +1,4 @@
-/* What a worker tells about itself, at any time and to any thread. */
+/* The statistics of a worker, at any time and in any thread. */
 #include "lib/scenario.h"
 
 #include <stdatomic.h>
@@ -26,9 +26,9 @@ static bool has_read(void *arg) {
     return atomic_load(&((reader *)arg)->reads) > 0;
 }
 
-/* The header promises it from create to destroy: also while the actors come and go. What is wrong here is seen by the
- * sanitizers. */
-static void test_read_while_the_actors_come_and_go(void **state) {
+/* The header promises it from create to destroy: also while the actors start and end. The sanitizers find the errors.
+ */
+static void test_read_while_the_actors_start_and_end(void **state) {
     (void)state;
     for (int i = 0; i < 30; i++) {
         worker_fixture f;
@@ -75,7 +75,7 @@ static bool goes_on(void *arg) {
     return now.tick_running_ms == 0 && now.progress_age_ms < 300;
 }
 
-/* A tick that does not end shows, and so does that it has ended. The watcher's thread goes on meanwhile: see rule 18.
+/* A tick that does not end is visible, and its end is too. Meanwhile the watcher's thread makes progress: see rule 18.
  */
 static void test_a_tick_that_does_not_end(void **state) {
     (void)state;
@@ -96,7 +96,7 @@ static void test_a_tick_that_does_not_end(void **state) {
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* etcd is paused by a tick that writes: so there is a transaction that waits, whatever the machine is busy with. */
+/* A tick that writes pauses etcd, so a transaction always waits, however busy the machine is. */
 static int put_each_time(worker_fixture *f, ew_tick *t) {
     (void)f;
     if (atomic_exchange(&pause_now, false))
@@ -114,7 +114,7 @@ static bool has_its_outcome(void *arg) {
     return now.txn_waiting_ms < 6000 && now.ready;
 }
 
-/* etcd does not answer: the outcome is waited for, and all threads come round. */
+/* etcd does not answer: the worker waits for the outcome, and all threads make progress. */
 static void test_etcd_does_not_answer(void **state) {
     (void)state;
     worker_fixture f;
@@ -137,7 +137,7 @@ static void test_etcd_does_not_answer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        env_test(test_read_while_the_actors_come_and_go),
+        env_test(test_read_while_the_actors_start_and_end),
         env_test(test_a_tick_that_does_not_end),
         env_test(test_etcd_does_not_answer),
     };

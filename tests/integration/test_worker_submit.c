@@ -50,7 +50,7 @@ static void test_puts_and_deletes(void **state) {
     client_delete_prefix("/submit/");
 }
 
-/* A compare that does not hold refuses the group for good. */
+/* A compare that does not hold refuses the group, without a retry. */
 static void test_compares(void **state) {
     (void)state;
     worker_fixture f;
@@ -80,7 +80,7 @@ static void test_compares(void **state) {
     client_delete_prefix("/submit/");
 }
 
-/* SEMANTICS 22, 26: what no patch may write is refused, and named; the run goes on. */
+/* SEMANTICS 22, 26: a key that no patch may write is refused, and named; the run goes on. */
 static void test_what_is_refused(void **state) {
     (void)state;
     worker_fixture f;
@@ -115,7 +115,7 @@ static bool has_counted_four(void *arg) {
     return worker_fixture_stats(arg).bad_messages == 4;
 }
 
-/* What is no Submit message is answered as such, counted, and harms nobody. */
+/* A request that is not a Submit message gets an error as its reply, is counted, and does no harm. */
 static void test_malformed_requests(void **state) {
     (void)state;
     worker_fixture f;
@@ -127,8 +127,8 @@ static void test_malformed_requests(void **state) {
         send_body(req, (body){(void *)(uintptr_t)bodies[i], strlen(bodies[i])});
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
-    assert_true(env_until(has_counted_four, &f)); /* just after it has answered */
-    send_body(req, (body){"", 0});                /* a message, and a group without puts and deletes */
+    assert_true(env_until(has_counted_four, &f)); /* soon after the reply */
+    send_body(req, (body){"", 0});                /* a valid message: a group without puts and deletes */
     assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     ew_submit *no_key = put_of("", "x");
     assert_int_not_equal(ask_once(req, no_key).status, EW_OK);
@@ -144,8 +144,8 @@ static int hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* Requests that wait when the worker stops are answered, or broken off: never committed unheard of. Of one with an
- * identity the worker cannot say that no other one has committed a copy (SEMANTICS 35). */
+/* Requests that wait when the worker stops get a reply or a closed connection: none is committed without a report. For
+ * a submit with an identity the worker cannot exclude that another worker has committed a copy (SEMANTICS 35). */
 static void test_stop_while_requests_wait(void **state) {
     (void)state;
     enum { REQUESTS = 8 };
@@ -191,7 +191,7 @@ static void test_stop_while_requests_wait(void **state) {
     client_delete_prefix("/submit/");
 }
 
-/* More than `max_submits` at once wait in their own sockets, or are told to come again; none is lost. */
+/* More than `max_submits` requests wait in their own sockets, or are asked to come again; none is lost. */
 static void test_many_requests_at_once(void **state) {
     (void)state;
     enum { REQUESTS = 20 };
@@ -226,7 +226,7 @@ static int make_groups(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* Every tick is published: its number, the revision that it saw, how many groups it made. */
+/* Every tick is published: its number, the revision that it saw, the number of groups that it made. */
 static void test_tick_notes(void **state) {
     (void)state;
     worker_fixture f;
@@ -259,7 +259,7 @@ static void test_tick_notes(void **state) {
     client_delete_prefix("/submit/");
 }
 
-/* Without the options there is nothing to dial. */
+/* Without the options there is no socket to dial. */
 static void test_off(void **state) {
     (void)state;
     worker_fixture f;

@@ -1,4 +1,4 @@
-/* What a tick sees, and what becomes of its patches (SEMANTICS 15, 17, 18, 20-22). */
+/* What a tick sees, and the outcome of its patches (SEMANTICS 15, 17, 18, 20-22). */
 #include "lib/scenario.h"
 
 #include <stdatomic.h>
@@ -9,9 +9,9 @@ static const char LONG_MS[] = "3600000";
 /* ---- one revision ---- */
 
 typedef struct memory {
-    _Atomic int64_t committed; /* the last own commit's revision */
+    _Atomic int64_t committed; /* the revision of the last own commit */
     int64_t written;
-    _Atomic unsigned pairs; /* seen to change */
+    _Atomic unsigned pairs; /* number of changes seen */
     int64_t pair;
 } memory;
 
@@ -99,8 +99,8 @@ static bool has_a_barrier(void *arg) {
     return worker_fixture_stats(arg).barrier_revision != -1;
 }
 
-/* SEMANTICS 17: patches are committed right after their tick; nothing has to happen first. The commit's own event is
- * what brings the second tick. */
+/* SEMANTICS 17: patches are committed right after their tick, without any other event. The commit's own event causes
+ * the second tick. */
 static void test_patches_are_committed_right_after_the_tick(void **state) {
     (void)state;
     worker_fixture f;
@@ -111,7 +111,7 @@ static void test_patches_are_committed_right_after_the_tick(void **state) {
     worker_fixture_await_total(&f, 2);
     client_kv kv = client_get("/now/a");
     assert_int_equal(f.ticks, 2);
-    assert_true(env_until(has_a_barrier, &f)); /* told when the round that ticked is over */
+    assert_true(env_until(has_a_barrier, &f)); /* reported at the end of the round that ticked */
     assert_int_equal(worker_fixture_stats(&f).barrier_revision, kv.mod_revision);
     assert_true(f.revision >= kv.mod_revision);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -129,7 +129,7 @@ static int hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 18: a tick of more than two TTLs: the lease lives on, the watch is drained, the tick is counted. */
+/* SEMANTICS 18: a tick of more than two TTLs: the lease is kept alive, the watch is drained, the tick is counted. */
 static void test_slow_tick(void **state) {
     (void)state;
     worker_fixture f;
@@ -143,19 +143,19 @@ static void test_slow_tick(void **state) {
     worker_fixture_await_held(&f);
     for (int i = 0; i < 200; i++)
         client_put("/slow/a", "x");
-    int64_t until_ms = env_now_ms() + 5000; /* the rule is about time */
+    int64_t until_ms = env_now_ms() + 5000; /* a fixed time, since the rule is about time */
     assert_true(env_until(is_past, &until_ms));
-    assert_int_equal(worker_fixture_stats(&f).slow_ticks, 0); /* it is not over yet */
+    assert_int_equal(worker_fixture_stats(&f).slow_ticks, 0); /* it has not ended yet */
     worker_fixture_release(&f);
     worker_fixture_await_events(&f, 201);
     client_kv kv = client_get("/slow/mine");
     assert_true(kv.present && kv.lease != 0);
     assert_int_equal(worker_fixture_stats(&f).slow_ticks, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    assert_false(client_get("/slow/mine").present); /* the end of the run revoked the lease */
+    assert_false(client_get("/slow/mine").present); /* the end of the run has revoked the lease */
 }
 
-/* ---- what patches answer ---- */
+/* ---- results of patches ---- */
 
 static int write_then_ignore(void *arg, ew_view *view) {
     worker_fixture *f = arg;
@@ -184,7 +184,7 @@ static int ignore_one(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 20: `ignore` leaves one patch out, and undoes what it had changed before. */
+/* SEMANTICS 20: EW_IGNORE leaves one patch out, and undoes what it had changed. */
 static void test_ignore(void **state) {
     (void)state;
     worker_fixture f;
@@ -226,8 +226,8 @@ static bool has_tried_again(void *arg) {
     return attempts > *(unsigned *)arg;
 }
 
-/* SEMANTICS 20, 21: `again` aborts the group until newer state lets it through; no tick comes meanwhile, and a later
- * group does not overtake it. */
+/* SEMANTICS 20, 21: EW_AGAIN gives the group up until a newer state lets it through. No tick comes meanwhile, and a
+ * later group does not overtake it. */
 static void test_again(void **state) {
     (void)state;
     worker_fixture f;
@@ -269,7 +269,7 @@ static int fail_in_a_group(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 20: any other error ends the run, naming the group. */
+/* SEMANTICS 20: any other error ends the run and names the group. */
 static void test_error_of_a_patch(void **state) {
     (void)state;
     unsigned dropped = 0;
@@ -360,12 +360,12 @@ static void test_refused_and_later_groups_keep_their_order(void **state) {
     check_order("/order/c");
 }
 
-/* ---- where patches may not write ---- */
+/* ---- keys that patches may not write ---- */
 
 static int put_outside_in_a_view(void *arg, ew_view *view) {
     worker_fixture *f = arg;
     EXPECT(f, ew_view_put(view, EW_STR("/outside/a"), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
-    return EW_OK; /* and still the group has failed */
+    return EW_OK; /* the group has failed nevertheless */
 }
 
 static int through_a_view(worker_fixture *f, ew_tick *t) {
@@ -376,7 +376,7 @@ static int through_a_view(worker_fixture *f, ew_tick *t) {
 static int through_put(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
     EXPECT(f, ew_group_put(g, ew_str(f->arg), EW_STR("1")) == EW_ERR_OUTSIDE_PREFIX);
-    ew_group_put(g, EW_STR("/inside/b"), EW_STR("1")); /* the error sticks to the group, whatever follows */
+    ew_group_put(g, EW_STR("/inside/b"), EW_STR("1")); /* the group keeps its error, whatever follows */
     return EW_OK;
 }
 
@@ -398,12 +398,12 @@ static void check_outside(const char *prefix, char *key, worker_fixture_action a
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_OUTSIDE_PREFIX);
     if (strstr(f.err.detail, key) == NULL)
-        fail_msg("%s is not named in: %s", key, f.err.detail);
+        fail_msg("missing %s in: %s", key, f.err.detail);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_OUTSIDE_PREFIX);
     assert_false(client_get(key).present);
 }
 
-/* SEMANTICS 22: a key outside the prefix, the counter, or a receipt is refused, and named. */
+/* SEMANTICS 22: a key outside the prefix, the delete counter, or a receipt is refused, and named. */
 static void test_keys_that_patches_may_not_write(void **state) {
     (void)state;
     char outside[] = "/outside/a", sibling[] = "/inside-b", counter[] = "/inside/meta/ticdc-delete-etcd-key-count",
@@ -458,8 +458,8 @@ static void check_entry(worker_fixture *f, const char *key) {
     worker_fixture_do(f, look_everywhere);
 }
 
-/* A key has all that etcd keeps of it, from the snapshot and from events, in ticks and in patches. A put that is not
- * committed yet has none of it. */
+/* An entry has everything that etcd keeps about a key, from the snapshot and from events, in ticks and in patches. A
+ * put that is not committed yet has none of it. */
 static void test_entries_have_what_etcd_keeps(void **state) {
     (void)state;
     int64_t lease = client_grant(3600);
@@ -469,14 +469,14 @@ static void test_entries_have_what_etcd_keeps(void **state) {
     worker_fixture f;
     worker_fixture_open(&f, "/entries");
     worker_fixture_start(&f);
-    check_entry(&f, "/entries/a"); /* of the snapshot: version 2, a lease */
+    check_entry(&f, "/entries/a"); /* from the snapshot: version 2, a lease */
     client_put("/entries/a", "3");
-    check_entry(&f, "/entries/a"); /* written over, in the same room */
+    check_entry(&f, "/entries/a"); /* overwritten in the same memory */
     client_put_slice(EW_STR("/entries/b"), EW_STR("longer"), lease);
     check_entry(&f, "/entries/b");
     client_delete("/entries/b");
     client_put("/entries/b", "again");
-    check_entry(&f, "/entries/b"); /* created anew: version 1, no lease */
+    check_entry(&f, "/entries/b"); /* created again: version 1, no lease */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     client_revoke(lease);
 }

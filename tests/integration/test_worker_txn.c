@@ -7,15 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What became of groups, in the order in which they were told. */
+/* Outcomes of groups, in the order in which they were reported. */
 typedef struct verdicts {
-    atomic_uint calls; /* read also while nothing should have been told */
+    atomic_uint calls; /* also read while nothing may have been reported */
     int status[4];
     int64_t revision[4];
 } verdicts;
 
 static void judged(void *arg, int status, int64_t revision) {
-    verdicts *v = arg; /* the reactor's thread writes, the test reads when a later tick has begun */
+    verdicts *v = arg; /* the reactor's thread writes, the test reads after a later tick has begun */
     if (v->calls < 4) {
         v->status[v->calls] = status;
         v->revision[v->calls] = revision;
@@ -65,7 +65,7 @@ static void fill(void) {
     }
 }
 
-/* Commits the load on a worker fixture of its own: how many transactions it took. */
+/* Commits the load with a separate worker fixture. Returns the number of transactions. */
 static uint64_t commit(load *l, const char *option, const char *value) {
     worker_fixture f;
     worker_fixture_open(&f, "/txn");
@@ -87,7 +87,7 @@ static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, co
     uint64_t txns = commit(&l, option, value);
     assert_int_equal(l.v.calls, 1);
     if (l.v.status[0] != expected)
-        fail_msg("%u keys: %s instead of %s", keys, ew_errname(l.v.status[0]), ew_errname(expected));
+        fail_msg("%u keys: %s, expected %s", keys, ew_errname(l.v.status[0]), ew_errname(expected));
     assert_int_equal(txns, expected == EW_OK ? 1 : 0);
     char last_key[64];
     snprintf(last_key, sizeof last_key, "/txn/0/%03u", keys - 1);
@@ -101,7 +101,7 @@ static void check_one_group(unsigned keys, unsigned deletes, unsigned guards, co
     }
 }
 
-/* SEMANTICS 26: 126 keys are one transaction, of 128 operations with counter and receipt; 127 are too many. */
+/* SEMANTICS 26: 126 keys fit one transaction, of 128 operations with delete counter and receipt; 127 do not. */
 static void test_keys_of_one_group(void **state) {
     (void)state;
     check_one_group(125, 0, 0, NULL, NULL, EW_OK);
@@ -110,8 +110,8 @@ static void test_keys_of_one_group(void **state) {
     check_one_group(128, 0, 0, NULL, NULL, EW_ERR_TOO_LARGE);
 }
 
-/* The same where every transaction carries as much as it can: the counter raised, keys that are only compared, and the
- * session's fence, which takes the place of one key. */
+/* The same when every transaction carries as much as possible: the counter is incremented, keys that are only compared,
+ * and the session's fence condition, which takes the place of one key. */
 static void test_keys_of_one_group_at_etcds_limit(void **state) {
     (void)state;
     check_one_group(126, 1, 0, NULL, NULL, EW_OK);
@@ -126,14 +126,14 @@ static void test_keys_of_one_group_at_etcds_limit(void **state) {
     check_one_group(11, 0, 0, "max_txn_keys", "10", EW_ERR_TOO_LARGE);
 }
 
-/* ---- a server with another limit than etcd's default ---- */
+/* ---- a server with a limit other than etcd's default ---- */
 
 static etcd_server *server_with_ops(const char *ops) {
     const char *const flags[] = {"--max-txn-ops", ops, NULL};
     return etcd_server_start(flags);
 }
 
-/* A worker of that server, told that it takes `ops`. */
+/* Opens a worker of that server, with max_txn_ops = `ops`. */
 static void worker_fixture_open_at(worker_fixture *f, const etcd_server *server, const char *ops) {
     worker_fixture_open(f, "/txn");
     worker_fixture_set(f, "endpoints", server->endpoint);
@@ -151,7 +151,7 @@ static size_t count_of(const etcd_server *server, const char *prefix) {
     return count;
 }
 
-/* SEMANTICS 26: what the server takes is what max_txn_ops says. */
+/* SEMANTICS 26: max_txn_ops must be the server's limit. */
 static void test_keys_of_one_group_on_a_larger_server(void **state) {
     (void)state;
     etcd_server *server = server_with_ops("4002");
@@ -176,9 +176,9 @@ static void test_keys_of_one_group_on_a_larger_server(void **state) {
     etcd_server_free(server);
 }
 
-/* The server takes less than the option says: what fits it is committed, what does not is an error that names the
- * option. */
-static void test_a_server_that_takes_less(void **state) {
+/* The server's limit is lower than the option: groups that fit the server are committed; others get an error that names
+ * the option. */
+static void test_a_server_with_a_lower_limit(void **state) {
     (void)state;
     etcd_server *server = server_with_ops("32");
     load l = {.keys = {20, 20, 40}};
@@ -204,7 +204,7 @@ static void test_a_server_that_takes_less(void **state) {
     etcd_server_free(server);
 }
 
-/* SEMANTICS 26: without a callback such a group ends the run, naming it and its size. */
+/* SEMANTICS 26: without a callback such a group ends the run, and the error names the group and its size. */
 static void test_too_many_keys_without_a_callback(void **state) {
     (void)state;
     load l = {.keys = {127}};
@@ -234,7 +234,7 @@ static void check_sharing_with(unsigned guards, unsigned a, unsigned b, unsigned
     }
     bool shared = l.v.revision[0] == l.v.revision[groups - 1];
     assert_int_equal(shared, txns == 1);
-    assert_int_equal(client_count("/txn/"), a + b + c - groups * guards); /* SEMANTICS 25: each whole */
+    assert_int_equal(client_count("/txn/"), a + b + c - groups * guards); /* SEMANTICS 25: each group whole */
 }
 
 static void check_sharing(unsigned a, unsigned b, unsigned c, uint64_t txns) {
@@ -252,11 +252,11 @@ static void test_keys_across_groups(void **state) {
     check_sharing(42, 42, 43, 2);
     check_sharing(126, 126, 126, 3);
     check_sharing(1, 126, 1, 3);
-    check_sharing_with(20, 100, 26, 0, 1); /* what is only compared counts too */
+    check_sharing_with(20, 100, 26, 0, 1); /* keys that are only compared count too */
     check_sharing_with(20, 100, 27, 0, 2);
 }
 
-/* SEMANTICS 26: a group over the limits does not take its neighbours with it. */
+/* SEMANTICS 26: a group over the limit does not affect the groups before and after it. */
 static void test_a_group_too_large_between_others(void **state) {
     (void)state;
     load l = {.keys = {1, 127, 1}, .callback = true};
@@ -290,8 +290,8 @@ static int write_sizes(worker_fixture *f, ew_tick *t) {
 }
 
 /* The numbers of receipts and leases in a request grow as varints do, and the lease's begins with its member's id. So
- * each probe has a worker of its own with an id of fixed length, and starts from the same state; and those that are
- * compared to the byte share a session. */
+ * each probe has its own worker, with an id of fixed length, and starts from the same state; and probes that are
+ * compared exactly share a session. */
 static ew_session *shared;
 
 static void share_session(void) {
@@ -332,7 +332,7 @@ static bool fits(const char *max_bytes, size_t a, size_t b, uint64_t *txns) {
     return fits_with("on", max_bytes, a, b, txns);
 }
 
-/* The largest value that fits alone, between one that does and one that does not. */
+/* Returns the largest value that fits alone, by bisection between one that fits and one that does not. */
 static size_t largest_alone(const char *max_bytes, size_t yes, size_t no) {
     uint64_t txns;
     while (no - yes > 1) {
@@ -345,19 +345,19 @@ static size_t largest_alone(const char *max_bytes, size_t yes, size_t no) {
     return yes;
 }
 
-/* SEMANTICS 26: the limit is exact, on the serialized request: one more byte allowed is one more byte of value. */
+/* SEMANTICS 26: the limit is exact, on the serialized request: one more allowed byte is one more byte of value. */
 static void test_bytes_of_one_group(void **state) {
     (void)state;
     share_session();
     size_t limit = 4096, at = largest_alone("4096", 3000, 4096);
     print_message("%zu bytes of value in %zu\n", at, limit);
-    assert_true(at > limit - 600); /* what it carries besides: key, compares, receipt, counter */
+    assert_true(at > limit - 600); /* the rest is the key, compares, receipt and counter */
     assert_int_equal(largest_alone("4097", at - 2, at + 4), at + 1);
     assert_int_equal(largest_alone("4095", at - 4, at + 2), at - 1);
     end_shared_session();
 }
 
-/* SEMANTICS 26: and where nothing is added to a group's own request, its size is known. */
+/* SEMANTICS 26: if nothing is added to a group's own request, its size is known. */
 static void test_bytes_of_a_bare_group(void **state) {
     (void)state;
     uint8_t request[8192];
@@ -372,7 +372,7 @@ static void test_bytes_of_a_bare_group(void **state) {
     assert_false(fits_with("off", "4096", len + 1, 0, &txns));
 }
 
-/* SEMANTICS 26: two groups share a transaction up to the limit, and not one byte beyond. */
+/* SEMANTICS 26: two groups share a transaction up to the limit, and not one byte more. */
 static void test_bytes_across_groups(void **state) {
     (void)state;
     uint64_t txns;
@@ -393,14 +393,15 @@ static void test_bytes_across_groups(void **state) {
     end_shared_session();
 }
 
-/* ETCD P13: what passes the largest limit that etcd's own allows, etcd takes; a limit beyond etcd's is found out. */
+/* ETCD P13: etcd accepts what passes the largest limit that etcd's own limit allows. With a limit above etcd's, etcd's
+ * refusal is reported. */
 static void test_etcds_own_limit(void **state) {
     (void)state;
     uint64_t txns;
     assert_true(fits("1310720", 1310000, 0, &txns));
     assert_false(fits("1310720", 1310720, 0, &txns));
     assert_false(fits("3000000", 1600000, 0, &txns)); /* etcd refuses it: too large, and nothing was written */
-    assert_false(fits("3000000", 2500000, 0, &txns)); /* so does gRPC on the server's side */
+    assert_false(fits("3000000", 2500000, 0, &txns)); /* gRPC refuses it on the server's side */
     assert_false(client_get("/size/a").present);
 }
 
@@ -463,8 +464,8 @@ static int claim_and_hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 36: a decision of the tick does not outlive what it stands on: the job is deleted while the tick runs, or
- * deleted and made again. */
+/* SEMANTICS 36: a decision of the tick is dropped if its condition no longer holds: the job is deleted while the tick
+ * runs, or deleted and created again. */
 static void test_expect(void **state) {
     (void)state;
     for (int round = 0; round < 3; round++) {
@@ -506,7 +507,7 @@ static int take_and_hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 37: what others do while the tick runs, and what it does to the decision. */
+/* SEMANTICS 37: changes by external writers while the tick runs, and their effect on the decision. */
 static void test_expect_reads(void **state) {
     (void)state;
     static const struct {
@@ -557,7 +558,7 @@ static void check_isolation(const char *isolation, const char *copied) {
     client_delete_prefix("/guard/");
 }
 
-/* `isolation = snapshot` compares what was written (the original), `serializable` what was read too. */
+/* `isolation = snapshot` compares the keys that were written (like TiCDC), `serializable` also those that were read. */
 static void test_isolation(void **state) {
     (void)state;
     check_isolation("snapshot", "old");
@@ -590,7 +591,7 @@ static bool is_idle(void *arg) {
     return idle;
 }
 
-/* Sends a transaction to a server that is stopped, and then gone. */
+/* Sends a transaction to a server that is paused, and then killed. */
 static void lose_an_answer(worker_fixture *f, verdicts *v, const char *exactly_once) {
     worker_fixture_open(f, "/lost");
     worker_fixture_set(f, "exactly_once", exactly_once);
@@ -602,11 +603,11 @@ static void lose_an_answer(worker_fixture *f, verdicts *v, const char *exactly_o
     env_pause_etcd();
     worker_fixture_release(f);
     assert_true(env_until(is_idle, f));
-    worker_fixture_await_ready(f, false); /* the connection is given up, with the call on it */
+    worker_fixture_await_ready(f, false); /* the connection is closed, and with it the call */
     env_resume_etcd();
 }
 
-/* SEMANTICS 28: an outcome that got lost is found out: the group is applied exactly once, the run goes on. */
+/* SEMANTICS 28: an outcome that was lost is resolved: the group is applied exactly once, and the run goes on. */
 static void test_a_lost_outcome_is_resolved(void **state) {
     (void)state;
     verdicts v = {0};
@@ -627,8 +628,8 @@ static bool is_written(void *arg) {
     return client_get(arg).present;
 }
 
-/* SEMANTICS 28: the other way round: the transaction was applied, and only its answer is lost. Done again blindly, it
- * would be refused as a conflict, and the group evaluated once more. */
+/* SEMANTICS 28: the other case: the transaction was applied, and only its answer is lost. A blind repetition would be
+ * refused as a conflict, and the group evaluated once more. */
 static void test_a_lost_answer_is_resolved(void **state) {
     (void)state;
     verdicts v = {0};
@@ -663,7 +664,7 @@ static void test_a_lost_answer_is_resolved(void **state) {
     client_delete(key);
 }
 
-/* SEMANTICS 28: without receipts nobody can know, and the run ends saying so. */
+/* SEMANTICS 28: without receipts the outcome stays unknown, and the run ends with that error. */
 static void test_a_lost_outcome_without_receipts_ends_the_run(void **state) {
     (void)state;
     verdicts v = {0};
@@ -686,7 +687,7 @@ static int append_x_to_marked(worker_fixture *f, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/marked/a"), append_x, NULL, NULL);
 }
 
-/* SEMANTICS 33: of two workers that by mistake have one id, the newcomer is refused, and the one that runs goes on. */
+/* SEMANTICS 33: of two workers with the same id, the newcomer is refused, and the running one goes on. */
 static void test_two_workers_with_one_id(void **state) {
     (void)state;
     verdicts v = {0};
@@ -747,7 +748,7 @@ static void open_shared(worker_fixture *f, ew_session *session, verdicts *v) {
     worker_fixture_start(f);
 }
 
-/* Two of one id on one session: one after the other is fine, and beside each other the newcomer is refused. */
+/* Two workers with one id and one session: one after the other is allowed; at the same time the newcomer is refused. */
 static void test_two_workers_with_one_id_and_session(void **state) {
     (void)state;
     verdicts v = {0};
@@ -775,8 +776,8 @@ static void test_two_workers_with_one_id_and_session(void **state) {
     ew_session_close(session, false);
 }
 
-/* The same with nothing but the session's marker. */
-static void test_two_workers_with_one_marker(void **state) {
+/* The same with only the session key. */
+static void test_two_workers_with_one_session_key(void **state) {
     (void)state;
     worker_fixture f[2];
     for (int i = 0; i < 2; i++) {
@@ -802,7 +803,7 @@ static int append_x_to_lost(worker_fixture *f, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/lost/a"), append_x, NULL, NULL);
 }
 
-/* With nothing undecided a lost receipt is put again, with its lease or with another one. */
+/* If no outcome is unknown, a lost receipt is put again, with its lease or with a new one. */
 static void check_lost_receipt(bool first, bool with_lease) {
     static const char key[] = "/etcdworker/receipts/robbed";
     worker_fixture f;
@@ -836,7 +837,7 @@ static void test_a_lost_receipt_is_put_again(void **state) {
     check_lost_receipt(true, true);
 }
 
-/* ---- a receipt that is lost while a transaction is undecided ---- */
+/* ---- a receipt that is lost while an outcome is unknown ---- */
 
 /* A transaction whose answer does not come, and then no receipt. */
 typedef struct ending {
@@ -852,12 +853,11 @@ typedef struct ending {
 
 static bool is_on_its_way(void *arg) {
     ending *e = arg;
-    return is_idle(&e->fixture) &&
-           fault_proxy_count(e->proxy).swallowed[0] > e->swallowed + 150; /* more than pings have */
+    return is_idle(&e->fixture) && fault_proxy_count(e->proxy).swallowed[0] > e->swallowed + 150; /* more than pings */
 }
 
-/* Applied, and the connection has lost something of what etcd said since: the answer cannot come any more. Others see
- * what was written before etcd has answered who wrote it. */
+/* The transaction is applied, and the connection has lost bytes of etcd's since: the answer cannot come any more. Other
+ * clients can see a write before etcd has answered its writer. */
 static bool is_applied_and_lost(void *arg) {
     ending *e = arg;
     return fault_proxy_count(e->proxy).swallowed[1] > e->swallowed &&
@@ -896,7 +896,7 @@ static void lose_answer_and_receipt(ending *e) {
     fault_proxy_mend(e->proxy);
 }
 
-/* SEMANTICS 28: the outcome is lost with the receipt, and the group is told so. It is not done again. */
+/* SEMANTICS 28: the outcome is lost with the receipt, and reported as unknown to the group. It is not written again. */
 static void check_unknown(ending *e) {
     open_ending(e);
     lose_answer_and_receipt(e);
@@ -921,10 +921,10 @@ static void test_a_receipt_lost_in_the_first_transaction(void **state) {
     (void)state;
     check_unknown(&(ending){.lost = FAULT_PROXY_DOWN, .first = true});
     check_unknown(
-        &(ending){.lost = FAULT_PROXY_UP, .first = true}); /* the key was absent, and is: that proves nothing */
+        &(ending){.lost = FAULT_PROXY_UP, .first = true}); /* the key was absent and still is, which proves nothing */
 }
 
-/* The key is as it was before the transaction, which was therefore not applied: it is done now, once. */
+/* The key is as before the transaction, so the transaction was not applied: it is written now, once. */
 static void test_a_receipt_lost_before_a_lost_transaction(void **state) {
     (void)state;
     ending e = {.lost = FAULT_PROXY_UP};
@@ -951,7 +951,7 @@ static int put_with_leases(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 29: a put keeps the key's lease, or loses it, or carries the worker's. */
+/* SEMANTICS 29: a put keeps the key's lease, removes it, or sets the worker's. */
 static void test_leases_of_puts(void **state) {
     (void)state;
     worker_fixture f;
@@ -975,7 +975,7 @@ static void test_leases_of_puts(void **state) {
     assert_true(client_get("/lease/detached").present);
 }
 
-/* SEMANTICS 29: a worker without a session has no lease to give. */
+/* SEMANTICS 29: a worker without a session cannot bind a key to its lease. */
 static void test_session_lease_without_a_session(void **state) {
     (void)state;
     worker_fixture f;
@@ -992,7 +992,7 @@ int main(void) {
         env_test(test_keys_of_one_group),
         env_test(test_keys_of_one_group_at_etcds_limit),
         env_test(test_keys_of_one_group_on_a_larger_server),
-        env_test(test_a_server_that_takes_less),
+        env_test(test_a_server_with_a_lower_limit),
         env_test(test_too_many_keys_without_a_callback),
         env_test(test_keys_across_groups),
         env_test(test_a_group_too_large_between_others),
@@ -1010,7 +1010,7 @@ int main(void) {
         env_test(test_two_workers_with_one_id),
         env_test(test_an_id_is_free_after_a_stop),
         env_test(test_two_workers_with_one_id_and_session),
-        env_test(test_two_workers_with_one_marker),
+        env_test(test_two_workers_with_one_session_key),
         env_test(test_a_lost_receipt_is_put_again),
         env_test(test_a_receipt_lost_with_an_applied_transaction),
         env_test(test_a_receipt_lost_in_the_first_transaction),

@@ -14,7 +14,7 @@ static int hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* Changes a key `CHANGES` times while the reactor is in a tick: the last revision. */
+/* Changes a key `CHANGES` times while the reactor is in a tick. Returns the last revision. */
 static int64_t change_while_held(worker_fixture *f) {
     int64_t revision = 0;
     worker_fixture_begin(f, hold);
@@ -32,7 +32,7 @@ static bool has_all_events(void *arg) {
     return worker_fixture_stats(arg).events >= CHANGES + 1;
 }
 
-/* SEMANTICS 5: events that are there together are one tick. The last of them may still be on the way when the tick
+/* SEMANTICS 5: events that are ready together make one tick. The last of them may still be on the way when the tick
  * ends, and then come one by one. */
 static void test_coalesce(void **state) {
     (void)state;
@@ -75,7 +75,7 @@ static bool is_past(void *arg) {
     return env_now_ms() >= *(int64_t *)arg;
 }
 
-/* SEMANTICS 5: the timer's missed ticks are not made up. */
+/* SEMANTICS 5: missed ticks of the timer are not made up. */
 static void test_timer_coalesces(void **state) {
     (void)state;
     enum { INTERVAL_MS = 100, MISSED = 10 };
@@ -91,7 +91,7 @@ static void test_timer_coalesces(void **state) {
     int64_t released_ms = env_now_ms();
     worker_fixture_release(&f);
     worker_fixture_await_ticks(&f, 4);
-    /* One may be due at once; the other three take their time, as the tick before them has to. */
+    /* One may be due at once; the other three come at their intervals. */
     assert_true(env_now_ms() - released_ms >= 3 * INTERVAL_MS - 20);
     assert_true(worker_fixture_ticks(&f) - before >= 4);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -130,7 +130,7 @@ static int write_all_the_time(worker_fixture *f, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/wake/stream"), ew_str(number));
 }
 
-/* SEMANTICS 7: a stop never loses against events that keep coming. */
+/* SEMANTICS 7: a stop has priority over events that keep coming. */
 static void test_stop_wins_against_events(void **state) {
     (void)state;
     worker_fixture writer, f;
@@ -176,7 +176,7 @@ static bool is_idle(void *arg) {
     return idle;
 }
 
-/* SEMANTICS 7: a stop waits until the commit in flight is decided, and tells. */
+/* SEMANTICS 7: a stop waits until the commit in flight is decided, and reports it. */
 static void test_stop_waits_for_the_commit_in_flight(void **state) {
     (void)state;
     verdict v = {0};
@@ -199,7 +199,7 @@ static void test_stop_waits_for_the_commit_in_flight(void **state) {
     client_delete("/wake/flight");
 }
 
-/* SEMANTICS 7: but no longer than `stop_timeout_ms`; then nobody knows, and that is what is told. */
+/* SEMANTICS 7: but no longer than `stop_timeout_ms`; then the outcome is reported as unknown. */
 static void test_stop_gives_up(void **state) {
     (void)state;
     verdict v = {0};
@@ -234,7 +234,7 @@ static int give_up_the_rest(worker_fixture *f, ew_tick *t) {
     return EW_ERR_REACTOR;
 }
 
-/* SEMANTICS 7: an error of the reactor ends the run with that error; what its tick asked for is not committed. */
+/* SEMANTICS 7: an error of the reactor ends the run with that error; the groups of its tick are not committed. */
 static void test_error_of_the_tick(void **state) {
     (void)state;
     verdict v = {0};
@@ -263,7 +263,7 @@ static void note_decision(void *arg, int status, int64_t revision) {
     order *o = arg;
     (void)revision;
     EXPECT(o->fixture, status == EW_OK);
-    o->events_at_decision = o->fixture->event_count; /* only this thread adds */
+    o->events_at_decision = o->fixture->event_count; /* only this thread adds events */
     o->ticks_at_decision = o->fixture->ticks;
 }
 
@@ -284,8 +284,8 @@ static int modify_and_hold(worker_fixture *f, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 8, 21: while a group is undecided events move the mirror, on which it is evaluated again, but the reactor
- * is shown them only when it is decided: one call each, in order, never merged. */
+/* SEMANTICS 8, 21: while a group is undecided, events change the cache, on which the group is evaluated again. The
+ * reactor is shown them only after the decision: one call each, in order, never merged. */
 static void test_updates_wait_for_the_decision(void **state) {
     (void)state;
     worker_fixture f;

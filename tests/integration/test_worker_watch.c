@@ -1,5 +1,5 @@
-/* What the watch must survive: a backlog, compaction while disconnected, a server that goes and comes (SEMANTICS 11,
- * 13, 14). */
+/* What the watch must survive: a backlog, a compaction while disconnected, a server that stops and restarts (SEMANTICS
+ * 11, 13, 14). */
 #include "lib/fault_proxy.h"
 #include "lib/scenario.h"
 
@@ -37,10 +37,10 @@ static void check_numbers(worker_fixture *f, size_t first) {
     }
 }
 
-/* SEMANTICS 11, ETCD P1: while the reactor is in a tick, 10 MB of changes pile up: the mailbox fills, the stream is no
- * longer read, and etcd falls behind by more than a thousand revisions, which it catches up in responses that all carry
- * the same header revision. Every change arrives, once and in order. */
-static void test_backlog_behind_a_slow_reactor(void **state) {
+/* SEMANTICS 11, ETCD P1: while the reactor is in a tick, 10 MB of changes arrive: the mailbox fills, the watcher stops
+ * reading the stream, and etcd falls behind by more than a thousand revisions. It then sends them in responses with the
+ * same header revision. Every change arrives, once and in order. */
+static void test_backlog_of_a_slow_reactor(void **state) {
     (void)state;
     worker_fixture f;
     worker_fixture_open(&f, "/backlog");
@@ -67,8 +67,8 @@ static bool has_reconnected_more(void *arg) {
     return worker_fixture_stats(f).reconnects > *(uint64_t *)f->arg;
 }
 
-/* The same with a watch that breaks meanwhile, again and again: none is read before there is room for what it says, and
- * the last goes on where the first one was. */
+/* The same with a watch whose connection breaks repeatedly meanwhile: no stream is read before there is room for its
+ * events, and the last one continues where the first one was. */
 static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state) {
     (void)state;
     worker_fixture f;
@@ -105,7 +105,7 @@ static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state)
     client_delete("/backlog/a");
 }
 
-/* Behind a fault proxy that is cut: the watch goes on where it was. */
+/* After its connection was cut, the watch continues where it was. */
 static void test_backlog_after_a_cut_connection(void **state) {
     (void)state;
     worker_fixture f;
@@ -135,11 +135,11 @@ static void test_backlog_after_a_cut_connection(void **state) {
     client_delete("/backlog/a");
 }
 
-/* ---- a model that is left behind ---- */
+/* ---- a model that falls behind ---- */
 
-/* SEMANTICS 8: events wait for the reactor, but not without bound: beyond `max_pending_update_bytes` its model is
- * reset, and shown the whole prefix again. */
-static void test_a_model_that_is_left_too_far_behind(void **state) {
+/* SEMANTICS 8: events wait for the reactor, up to `max_pending_update_bytes`. Beyond that its model is reset, and it is
+ * shown the whole prefix again. */
+static void test_a_model_that_falls_too_far_behind(void **state) {
     (void)state;
     worker_fixture f;
     client_put("/backlog/kept", "1");
@@ -156,9 +156,9 @@ static void test_a_model_that_is_left_too_far_behind(void **state) {
     worker_fixture_release(&f);
     worker_fixture_await_tick(&f, revision);
     assert_true(f.resets >= 2);
-    assert_int_equal(worker_fixture_stats(&f).snapshots, 1); /* nothing was loaded again: the mirror has it all */
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 1); /* no second load: the cache has everything */
     worker_fixture_await_tick(&f, client_put("/backlog/new", "1"));
-    /* The model: what came after its last reset, first as initial puts of what was there, then as it happened. */
+    /* The model after its last reset: first initial puts of the existing keys, then events. */
     bool kept = false, other = false, fresh = false;
     for (size_t i = 0; i < f.event_count; i++) {
         const worker_fixture_event *e = &f.events[i];
@@ -183,7 +183,7 @@ static const worker_fixture_event *find_after(worker_fixture *f, size_t first, c
     const worker_fixture_event *found = NULL;
     for (size_t i = first; i < f->event_count; i++) {
         if (strcmp(f->events[i].key, key) == 0) {
-            assert_null(found); /* one event a key */
+            assert_null(found); /* one event for each key */
             found = &f->events[i];
         }
     }
@@ -201,8 +201,8 @@ static bool has_two_snapshots(void *arg) {
     return worker_fixture_stats(arg).snapshots == 2;
 }
 
-/* SEMANTICS 13: compaction is no error. After it, keys that vanished are deletes, those that changed are puts, the
- * others are nothing, and no tick comes in between: the reactor goes from one revision to the other in one step. */
+/* SEMANTICS 13: compaction is not an error. After it, keys that vanished are deletes, changed keys are puts, and there
+ * is nothing for the others. No tick comes in between: the reactor goes from one revision to the other in one step. */
 static void test_compaction_while_disconnected(void **state) {
     (void)state;
     worker_fixture f;
@@ -233,7 +233,7 @@ static void test_compaction_while_disconnected(void **state) {
     fault_proxy_mend(proxy);
     worker_fixture_await_tick(&f, revision);
     assert_true(env_until(has_two_snapshots, &f));
-    worker_fixture_await_events(&f, 4 + 4); /* the snapshot is counted before the reactor hears of it */
+    worker_fixture_await_events(&f, 4 + 4); /* the snapshot is counted before the reactor is shown it */
     assert_int_equal(f.event_count, 4 + 4);
     assert_change(find_after(&f, 4, "/compact/changed"), EW_EVENT_PUT, "3");
     assert_change(find_after(&f, 4, "/compact/vanished"), EW_EVENT_DELETE, "");
@@ -241,7 +241,7 @@ static void test_compaction_while_disconnected(void **state) {
     assert_change(find_after(&f, 4, "/compact/new"), EW_EVENT_PUT, "1");
     for (size_t i = 5; i < 8; i++)
         assert_int_equal(f.events[i].ticks, f.events[4].ticks);
-    assert_int_equal(f.resets, 1); /* it is no new start */
+    assert_int_equal(f.resets, 1); /* not a new start */
     int64_t later = client_put("/compact/same", "2");
     worker_fixture_await_tick(&f, later);
     worker_fixture_assert_event(&f, 8, EW_EVENT_PUT, false, "/compact/same", "2");
@@ -254,7 +254,7 @@ static int write_own(worker_fixture *f, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/compact/own"), EW_STR("1"));
 }
 
-/* SEMANTICS 13, 9: a compaction that hides the deletion of the counter; commits must go on after it. */
+/* SEMANTICS 13, 9: a compaction that hides the deletion of the delete counter; commits must go on after it. */
 static void test_compaction_hides_the_counters_deletion(void **state) {
     (void)state;
     worker_fixture f;
@@ -285,7 +285,7 @@ enum { LOAD_KEYS = 12000, COMPACT_EVERY_MS = 400 };
 
 #define CHANGING "/load/000000"
 
-/* Writes a key of the prefix, more each time, and compacts, again and again, until told to end. */
+/* Writes a key of the prefix, another value each time, and compacts, again and again, until it is stopped. */
 typedef struct compactor {
     ew_client *client;
     pthread_t thread;
@@ -344,7 +344,8 @@ static void fill_for_a_load(void) {
     }
 }
 
-/* A worker whose pages are so small, and whose fault proxy is so slow, that a compaction comes long before all are there. */
+/* Opens a worker with so small pages and so slow a connection that a compaction comes long before all pages are loaded.
+ */
 static fault_proxy *fixture_on_a_slow_connection(worker_fixture *f) {
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
     fault_proxy_delay(proxy, 30);
@@ -382,8 +383,8 @@ static int sees_the_last(worker_fixture *f, ew_tick *t) {
     return count_keys(f, t);
 }
 
-/* A page and the watch behind it take longer than it takes until the next compaction, however large the page is: the
- * watch is opened before it, and what changes meanwhile is not lost. */
+/* A page and the start of the watch after it take longer than the time to the next compaction, whatever the size of the
+ * page: the watch is opened first, and changes during the load are not lost. */
 static void test_compactions_faster_than_any_load(void **state) {
     (void)state;
     worker_fixture f;
@@ -410,8 +411,8 @@ static void take_record(void *arg, const ew_log_record *record) {
         missing_said++;
 }
 
-/* Where no page may be large enough, the error says what keeps the prefix from being loaded; etcd answers all the time,
- * and is not said to be missing. */
+/* If no page may be large enough, the error names what keeps the prefix from being loaded. etcd answers all the time,
+ * and is not reported as missing. */
 static void test_compactions_that_never_let_it_load(void **state) {
     (void)state;
     worker_fixture f;
@@ -433,7 +434,7 @@ static void test_compactions_that_never_let_it_load(void **state) {
     client_delete_prefix("/load/");
 }
 
-/* ---- the server goes and comes ---- */
+/* ---- the server stops and restarts ---- */
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -449,7 +450,7 @@ static int count(worker_fixture *f, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/restart/n"), raise_by_one, NULL, NULL);
 }
 
-/* SEMANTICS 14: reconnects never end the run; readiness shows them. Commits go on, each exactly once. */
+/* SEMANTICS 14: reconnects never end the run; `ready` shows them. Commits go on, each exactly once. */
 static void test_etcd_restarts_under_a_running_worker(void **state) {
     (void)state;
     int made = 0;
@@ -473,10 +474,10 @@ static void test_etcd_restarts_under_a_running_worker(void **state) {
     assert_int_equal(stats.snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_true(ew_slice_int(ew_str(client_get("/restart/n").value), &in_etcd));
-    assert_true(in_etcd == made || in_etcd == made - 1); /* the last one may have been given up by the stop */
+    assert_true(in_etcd == made || in_etcd == made - 1); /* the stop may have interrupted the last one */
 }
 
-/* SEMANTICS 14: a server that is there and says nothing is noticed, and waited for. */
+/* SEMANTICS 14: a server that is reachable but does not answer is detected, and waited for. */
 static void test_etcd_is_frozen_under_a_running_worker(void **state) {
     (void)state;
     worker_fixture f;
@@ -513,7 +514,7 @@ static void test_etcd_lost_its_data(void **state) {
     env_kill_etcd();
     env_wipe_etcd();
     env_start_etcd();
-    assert_true(env_until(is_loaded_again, &f)); /* the same member makes the same cluster */
+    assert_true(env_until(is_loaded_again, &f)); /* the same member has the same cluster id */
     worker_fixture_await_ready(&f, true);
     worker_fixture_await_tick(&f, client_put("/lost/a", "2"));
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
@@ -521,10 +522,10 @@ static void test_etcd_lost_its_data(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        env_test(test_backlog_behind_a_slow_reactor),
+        env_test(test_backlog_of_a_slow_reactor),
         env_test(test_backlog_of_a_slow_reactor_and_a_broken_connection),
         env_test(test_backlog_after_a_cut_connection),
-        env_test(test_a_model_that_is_left_too_far_behind),
+        env_test(test_a_model_that_falls_too_far_behind),
         env_test(test_compaction_while_disconnected),
         env_test(test_compaction_hides_the_counters_deletion),
         env_test(test_compactions_while_loading),
