@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs everything that must pass before a change is merged, in addition to a user's test command. Ends at the first stage
-# that fails. Usage: check.sh
+# Runs everything that must pass before a change is merged, in addition to a user's test command. Ends at the first
+# stage that fails. Usage: check.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 

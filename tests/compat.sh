@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the integration tests and short rounds of faults against etcd 3.4 and 3.5, on one node and on three, with the
-# release build. Fetches an etcd that the machine does not have from a Debian release, from the mirror that the machine's
-# apt uses, and keeps it in build/tools. Usage: compat.sh
+# release build. Fetches an etcd that the machine does not have from a Debian release, from the mirror that the
+# machine's apt uses, and keeps it in build/tools. Usage: compat.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the unit tests, and one integration test that uses all actors, with valgrind. gRPC never joins its own threads, so
-# their memory is "possibly lost"; memory that is definitely lost is a leak of the library. EW_VALGRIND tells a test that
-# it cannot measure memory. Usage: valgrind.sh
+# Runs the unit tests, and one integration test that uses all actors, with valgrind. gRPC never joins its own threads,
+# so their memory is "possibly lost"; memory that is definitely lost is a leak of the library. EW_VALGRIND tells a test
+# that it cannot measure memory. Usage: valgrind.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 

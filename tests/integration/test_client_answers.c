@@ -368,7 +368,7 @@ static void ends_rewritten(watch_reader *r) {
     watch_reader_fini(r);
 }
 
-static void test_what_was_given_comes_again(void **state) {
+static void test_seen_events_come_again(void **state) {
     (void)state;
     watch_reader r = resumed(20);
     good_message(1); /* P5: all events are older */
@@ -419,7 +419,7 @@ static void test_another_history(void **state) {
     ends_rewritten(&r);
 }
 
-static void test_what_was_given_is_compacted(void **state) {
+static void test_seen_events_are_compacted(void **state) {
     (void)state;
     watch_reader r = resumed(20);
     good_message(0);
@@ -581,9 +581,9 @@ int main(void) {
         cmocka_unit_test(test_fragments_without_end),
         cmocka_unit_test(test_watch_ids),
         cmocka_unit_test(test_messages_without_events),
-        cmocka_unit_test(test_what_was_given_comes_again),
+        cmocka_unit_test(test_seen_events_come_again),
         cmocka_unit_test(test_another_history),
-        cmocka_unit_test(test_what_was_given_is_compacted),
+        cmocka_unit_test(test_seen_events_are_compacted),
         cmocka_unit_test(test_a_revision_below_what_was_seen),
         cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_status_of_writes_and_reads),

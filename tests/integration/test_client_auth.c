@@ -91,7 +91,7 @@ static void test_permissions(void **state) {
     ew_client_close(c);
 }
 
-static void test_who_is_let_in(void **state) {
+static void test_users_and_passwords(void **state) {
     (void)state;
     ew_watch *w;
     ew_client *c = open_client(server, "app", "wrong");
@@ -349,7 +349,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
         TEST(test_permissions),
-        TEST(test_who_is_let_in),
+        TEST(test_users_and_passwords),
         TEST(test_tokens_are_renewed),
         TEST(test_tokens_are_renewed_before_their_end),
         TEST(test_many_threads_renew_once),

@@ -93,7 +93,7 @@ static void test_pings_are_within_etcds_limits(void **state) {
 
 /* A member without a leader refuses at once what needs a leader, as etcd does with `hasleader`; the client uses the
  * other members. A serializable read is answered by any member, which is its purpose. */
-static void test_a_member_without_a_leader_is_left(void **state) {
+static void test_a_member_without_a_leader_is_not_used(void **state) {
     (void)state;
     enum { TIMES = 20 };
     char both[128];
@@ -153,7 +153,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_one_connection_of_each_kind),
         TEST(test_pings_are_within_etcds_limits),
-        TEST(test_a_member_without_a_leader_is_left),
+        TEST(test_a_member_without_a_leader_is_not_used),
         TEST(test_a_write_without_an_answer_is_not_repeated),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

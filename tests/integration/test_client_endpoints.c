@@ -96,7 +96,7 @@ static bool has_ipv6(void) {
 
 /* ---- syntax ---- */
 
-static void test_what_is_taken(void **state) {
+static void test_endpoint_syntax(void **state) {
     (void)state;
     static const char *const bad[][2] = {{"", "none is given"},
                                          {",", "entry 1 is empty"},
@@ -175,7 +175,7 @@ static void expect_targets(const char *text, const char *const *expected) {
 }
 #define expect_targets(text, ...) expect_targets(text, (const char *const[]){__VA_ARGS__, NULL, NULL})
 
-static void test_targets(void **state) {
+static void test_channel_targets(void **state) {
     (void)state;
     expect_targets("127.0.0.1:1,127.0.0.2:2", "ipv4:///127.0.0.1:1", "127.0.0.1:1", "ipv4:///127.0.0.2:2",
                    "127.0.0.2:2");
@@ -490,8 +490,8 @@ static void test_closed_during_a_lookup(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_taken),
-        TEST(test_targets),
+        TEST(test_endpoint_syntax),
+        TEST(test_channel_targets),
         TEST(test_unix_socket),
         TEST(test_ipv6),
         TEST(test_ipv6_and_ipv4),

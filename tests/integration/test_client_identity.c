@@ -205,7 +205,7 @@ static void work(ew_client *c, const char *key) {
 }
 
 /* One of four endpoints is another cluster: it is not used, logged once, and nothing is written to it. */
-static void test_the_odd_endpoint_is_left(void **state) {
+static void test_an_endpoint_of_another_cluster_is_not_used(void **state) {
     (void)state;
     etcd_cluster *cluster = etcd_cluster_start(NULL);
     etcd_server *odd = etcd_server_start(NULL);
@@ -321,7 +321,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
         TEST(test_a_certificate_for_each_member),       TEST(test_one_certificate_is_for_another_address),
-        TEST(test_two_endpoints_of_two_clusters),       TEST(test_the_odd_endpoint_is_left),
+        TEST(test_two_endpoints_of_two_clusters),       TEST(test_an_endpoint_of_another_cluster_is_not_used),
         TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
         TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
     };

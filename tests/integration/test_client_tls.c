@@ -99,7 +99,7 @@ static void test_encrypted(void **state) {
     expect_put(c, EW_OK, "");
 }
 
-static void test_whom_to_trust(void **state) {
+static void test_trusted_authorities(void **state) {
     (void)state;
     ew_client *c;
     char endpoint[160];
@@ -307,8 +307,8 @@ static void test_bad_files(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_encrypted),      TEST(test_whom_to_trust),      TEST(test_server_name),
-        TEST(test_expired_server), TEST(test_client_certificate), TEST(test_a_renewed_certificate),
+        TEST(test_encrypted),      TEST(test_trusted_authorities), TEST(test_server_name),
+        TEST(test_expired_server), TEST(test_client_certificate),  TEST(test_a_renewed_certificate),
         TEST(test_user),           TEST(test_bad_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

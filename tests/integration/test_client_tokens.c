@@ -225,7 +225,7 @@ static void test_a_watch_is_left_while_it_fetches_a_token(void **state) {
 }
 
 /* New connections that do not work replace nothing. */
-static void test_a_reload_that_does_not_work(void **state) {
+static void test_a_reload_that_fails(void **state) {
     (void)state;
     char before[32];
     answer_well(&actions[0]);
@@ -275,7 +275,7 @@ int main(void) {
         TEST(test_denied_is_not_tried_again),
         TEST(test_denied_names_the_method),
         TEST(test_a_watch_is_left_while_it_fetches_a_token),
-        TEST(test_a_reload_that_does_not_work),
+        TEST(test_a_reload_that_fails),
         TEST(test_a_reload_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,7 +175,7 @@ static void *sleep_once(void *arg) {
     return NULL;
 }
 
-static void test_what_cannot_move_an_actor_on_does_not_wake_it(void **state) {
+static void test_an_actor_is_not_woken_without_need(void **state) {
     (void)state;
     mailbox *mb, *quiet;
     outbox *ob;
@@ -260,7 +260,7 @@ static int hold_events(outbox *ob, int64_t revision) {
     return outbox_hold(ob, &m);
 }
 
-static void test_what_is_held_travels_with_the_next(void **state) {
+static void test_a_held_outcome_joins_the_next_events(void **state) {
     (void)state;
     mailbox *mb;
     outbox *ob;
@@ -329,7 +329,7 @@ static mailbox_message take_request(mailbox *mb) {
 }
 
 /* SEMANTICS 8: in one body the second events would replace the first. */
-static void test_events_are_never_joined_with_events(void **state) {
+static void test_events_are_never_merged_with_events(void **state) {
     (void)state;
     mailbox *mb;
     outbox *ob;
@@ -371,7 +371,7 @@ static void test_requests_are_answered_in_any_order(void **state) {
     mailbox_close(mb);
 }
 
-static void test_a_requester_that_is_gone_does_no_harm(void **state) {
+static void test_a_requester_that_has_closed_does_no_harm(void **state) {
     (void)state;
     char url[64];
     mailbox *mb;
@@ -453,7 +453,7 @@ static void test_several_threads_send(void **state) {
     mailbox_close(mb);
 }
 
-static void test_urls_that_cannot_be(void **state) {
+static void test_invalid_urls(void **state) {
     (void)state;
     mailbox *mb, *other;
     outbox *ob;
@@ -507,16 +507,16 @@ int main(void) {
         cmocka_unit_test(test_messages_keep_their_order),
         cmocka_unit_test(test_a_mailbox_may_come_later),
         cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_what_cannot_move_an_actor_on_does_not_wake_it),
+        cmocka_unit_test(test_an_actor_is_not_woken_without_need),
         cmocka_unit_test(test_a_full_mailbox_wakes_its_actor),
         cmocka_unit_test(test_a_wait_ends_at_its_deadline),
-        cmocka_unit_test(test_what_is_held_travels_with_the_next),
-        cmocka_unit_test(test_events_are_never_joined_with_events),
+        cmocka_unit_test(test_a_held_outcome_joins_the_next_events),
+        cmocka_unit_test(test_events_are_never_merged_with_events),
         cmocka_unit_test(test_requests_are_answered_in_any_order),
-        cmocka_unit_test(test_a_requester_that_is_gone_does_no_harm),
+        cmocka_unit_test(test_a_requester_that_has_closed_does_no_harm),
         cmocka_unit_test(test_close_with_messages_on_the_way),
         cmocka_unit_test(test_several_threads_send),
-        cmocka_unit_test(test_urls_that_cannot_be),
+        cmocka_unit_test(test_invalid_urls),
         cmocka_unit_test(test_ipc_and_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, end_nng);

@@ -127,7 +127,7 @@ static void expect_event(ew_watch *w) {
 }
 
 /* A watch and a session move to the new connections. A client that did not reload does so when it is refused. */
-static void test_a_client_goes_over(void **state) {
+static void test_a_client_uses_new_certificates(void **state) {
     (void)state;
     ew_watch *w;
     ew_session *s;
@@ -270,7 +270,7 @@ static void await_more(int more) {
 }
 
 /* The worker of a client that reloads goes on, with its session, also after the server's restart. */
-static void test_a_worker_runs_on(void **state) {
+static void test_a_worker_goes_on(void **state) {
     (void)state;
     static const ew_reactor reactor = EW_REACTOR(.tick = tick);
     ew_worker *w;
@@ -334,8 +334,11 @@ static void test_sighup(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_client_goes_over), TEST(test_invalid_files), TEST(test_under_load),
-        TEST(test_a_worker_runs_on),   TEST(test_sighup),
+        TEST(test_a_client_uses_new_certificates),
+        TEST(test_invalid_files),
+        TEST(test_under_load),
+        TEST(test_a_worker_goes_on),
+        TEST(test_sighup),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

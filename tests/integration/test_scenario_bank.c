@@ -177,7 +177,7 @@ static bool is_past(void *arg) {
     return env_now_ms() >= *(int64_t *)arg;
 }
 
-static void test_they_do_with_faults(void **state) {
+static void test_the_balances_add_up_to_zero_with_faults(void **state) {
     (void)state;
     teller tellers[WORKERS];
     int64_t at_ms = env_now_ms();
@@ -201,7 +201,7 @@ static void test_they_do_with_faults(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_the_balances_add_up_to_zero),
-        env_test(test_they_do_with_faults),
+        env_test(test_the_balances_add_up_to_zero_with_faults),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -96,7 +96,7 @@ static void test_wrong_plugins(void **state) {
 }
 
 /* A plugin knows its worker and prefix, logs like the library, and gives a reason when it fails. */
-static void test_what_a_plugin_says(void **state) {
+static void test_log_and_error_of_a_plugin(void **state) {
     (void)state;
     expect(1, "detail=\"the oven is cold at revision one\"",
            ARGS("--dev", plugin("one_tick"), "--reactor-args=tell", "--prefix=cake/", "--name=baker", "--seconds=60"));
@@ -236,7 +236,7 @@ static void test_a_reactor_that_finishes(void **state) {
     assert_null(strstr(out, "the time is over"));
 }
 
-static void test_demo_tells_what_happens(void **state) {
+static void test_the_demo_prints_changes(void **state) {
     (void)state;
     expect(0, "revision 2: m1 joined\n", ARGS("--dev", "--demo", "--seconds=8"));
     assert_non_null(strstr(out, ": t12 nobody->m"));
@@ -262,7 +262,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_command_line),
         cmocka_unit_test(test_wrong_config_file),
         cmocka_unit_test(test_wrong_plugins),
-        cmocka_unit_test(test_what_a_plugin_says),
+        cmocka_unit_test(test_log_and_error_of_a_plugin),
         cmocka_unit_test(test_no_etcd_to_start),
         cmocka_unit_test(test_options_that_exclude_each_other),
         cmocka_unit_test(test_files_that_cannot_be_read),
@@ -274,7 +274,7 @@ int main(void) {
         cmocka_unit_test(test_a_second_signal_forces_it),
         cmocka_unit_test(test_kill_leaves_nothing),
         cmocka_unit_test(test_a_reactor_that_finishes),
-        cmocka_unit_test(test_demo_tells_what_happens),
+        cmocka_unit_test(test_the_demo_prints_changes),
         cmocka_unit_test(test_logs_in_json),
     };
     return cmocka_run_group_tests(tests, daemon_open, daemon_close);

@@ -390,7 +390,7 @@ static void test_a_member_that_comes_back(void **state) {
 }
 
 /* Keys by member that are missing, wrong or superfluous are repaired. */
-static void test_the_index_is_mended(void **state) {
+static void test_the_index_is_repaired(void **state) {
     (void)state;
     client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
@@ -411,7 +411,7 @@ static void test_the_index_is_mended(void **state) {
     stop_daemon(&d);
 }
 
-static void test_arguments_that_are_wrong(void **state) {
+static void test_invalid_reactor_args(void **state) {
     (void)state;
     char out[4096];
     assert_int_equal(daemon_run(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=soon"), out, sizeof out), 78);
@@ -455,7 +455,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tasks_follow_their_members), cmocka_unit_test(test_a_value_that_is_no_json),
         cmocka_unit_test(test_three_daemons_and_churn),    cmocka_unit_test(test_a_member_that_comes_back),
-        cmocka_unit_test(test_the_index_is_mended),        cmocka_unit_test(test_arguments_that_are_wrong),
+        cmocka_unit_test(test_the_index_is_repaired),      cmocka_unit_test(test_invalid_reactor_args),
         cmocka_unit_test(test_the_example_plugin),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

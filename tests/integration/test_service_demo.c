@@ -131,7 +131,7 @@ static void await_end(int code) {
 
 /* ---- the tests ---- */
 
-static void test_the_picture_and_ctrl_c(void **state) {
+static void test_the_screen_and_ctrl_c(void **state) {
     (void)state;
     start_on_terminal(40, 100);
     daemon_until(shows, "4 tasks", "an even share");
@@ -193,7 +193,7 @@ static void test_the_end_of_etcd_restores_the_terminal(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_picture_and_ctrl_c),
+        cmocka_unit_test(test_the_screen_and_ctrl_c),
         cmocka_unit_test(test_it_fits_and_q_ends_it),
         cmocka_unit_test(test_sigterm_restores_the_terminal),
         cmocka_unit_test(test_the_end_of_etcd_restores_the_terminal),

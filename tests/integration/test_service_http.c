@@ -124,7 +124,7 @@ static void test_pages(void **state) {
     end(&p);
 }
 
-static void test_what_is_not_served(void **state) {
+static void test_requests_without_a_page(void **state) {
     (void)state;
     page_server p = start_here(NULL, NULL);
     await_page(&p, "/readyz", " 200 OK");
@@ -400,7 +400,7 @@ static void test_huge_headers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_what_is_not_served),
+        cmocka_unit_test(test_requests_without_a_page),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_wrong_addresses),
         cmocka_unit_test(test_a_tick_that_does_not_end),

@@ -133,7 +133,7 @@ static long long read_note(int fd) {
     return count;
 }
 
-static void test_what_was_dropped_is_noted(void **state) {
+static void test_dropped_records_are_counted(void **state) {
     (void)state;
     silenced s = start_silenced(NULL, NULL);
     daemon_until(has_dropped, &s, "a dropped record");
@@ -202,7 +202,7 @@ static void test_no_stdout(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_worker_goes_on), cmocka_unit_test(test_the_time_is_over),
-        cmocka_unit_test(test_forced_to_end),      cmocka_unit_test(test_what_was_dropped_is_noted),
+        cmocka_unit_test(test_forced_to_end),      cmocka_unit_test(test_dropped_records_are_counted),
         cmocka_unit_test(test_no_stderr),          cmocka_unit_test(test_a_broken_pipe),
         cmocka_unit_test(test_no_stdout),
     };

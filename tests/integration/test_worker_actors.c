@@ -162,7 +162,7 @@ static void test_only_a_watcher(void **state) {
     client_delete_prefix("/alone/");
 }
 
-static void test_a_watcher_drops_what_is_not_for_it(void **state) {
+static void test_a_watcher_drops_other_messages(void **state) {
     (void)state;
     peer p;
     int64_t revision;
@@ -326,7 +326,7 @@ static void test_a_committers_limit_is_exact(void **state) {
     client_delete_prefix("/alone/");
 }
 
-static void test_a_committer_drops_what_is_not_for_it(void **state) {
+static void test_a_committer_drops_other_messages(void **state) {
     (void)state;
     peer p;
     peer_open(&p);
@@ -507,9 +507,8 @@ static void test_external_messages(void **state) {
         await_loaded_again(&f, snapshots);
         await_healed(&f, counted);
         nng_close(push);
-        counted =
-            /* the committer reports its own to the reactor, which counts them too */
-            worker_fixture_stats(&f).bad_messages;
+        /* the committer reports its own to the reactor, which counts them too */
+        counted = worker_fixture_stats(&f).bad_messages;
     }
     worker_fixture_do(&f, put_one);
     assert_int_equal(client_get("/external/a").version, 1);
@@ -810,11 +809,11 @@ static void test_damaged_messages(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_only_a_watcher),
-        env_test(test_a_watcher_drops_what_is_not_for_it),
+        env_test(test_a_watcher_drops_other_messages),
         env_test(test_a_watcher_without_a_receiver),
         env_test(test_only_a_committer),
         env_test(test_a_committers_limit_is_exact),
-        env_test(test_a_committer_drops_what_is_not_for_it),
+        env_test(test_a_committer_drops_other_messages),
         env_test(test_a_committer_refuses_a_malformed_unit),
         env_test(test_stop_without_an_answer),
         env_test(test_two_actors_at_one_url),

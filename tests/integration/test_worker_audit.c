@@ -118,7 +118,7 @@ static bool three_audits(void *arg) {
     return worker_fixture_stats(arg).audits >= 3;
 }
 
-static void test_what_changes_is_not_lost(void **state) {
+static void test_changes_are_not_differences(void **state) {
     (void)state;
     worker_fixture f;
     for (int i = 0; i < 1000; i++) {
@@ -185,7 +185,7 @@ static void test_a_stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_lost_events_are_repaired),
-        env_test(test_what_changes_is_not_lost),
+        env_test(test_changes_are_not_differences),
         env_test(test_a_compacted_revision),
         env_test(test_a_stop),
     };

@@ -108,7 +108,7 @@ static void test_others_have_passed_the_old_revision(void **state) {
 }
 
 /* The last seen event is in both histories; what followed it is not. */
-static void test_the_last_event_is_in_both(void **state) {
+static void test_the_last_event_is_in_both_histories(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
@@ -158,7 +158,7 @@ static void test_the_revision_fell(void **state) {
 }
 
 /* No event since the load could come again: the keys are compared. */
-static void test_nothing_was_seen_since_the_load(void **state) {
+static void test_no_events_since_the_load(void **state) {
     (void)state;
     worker_fixture f;
     fault_proxy *proxy = fault_proxy_open(env_endpoint());
@@ -377,7 +377,7 @@ static void flip_one(flipping *f, unsigned at) {
 
 /* One bit of etcd's data is inverted, without TLS, in the last bytes of what it sends, where messages are. A worker may
  * see a wrong value, or end. It must never stop making progress while it reports that it is ready. */
-static void test_bits_that_flip(void **state) {
+static void test_inverted_bits(void **state) {
     (void)state;
     flipping f = {.proxy = fault_proxy_open(env_endpoint())};
     uint64_t random = 88172645463325252u;
@@ -398,13 +398,13 @@ static void test_bits_that_flip(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_others_have_passed_the_old_revision),
-        env_test(test_the_last_event_is_in_both),
+        env_test(test_the_last_event_is_in_both_histories),
         env_test(test_the_revision_fell),
-        env_test(test_nothing_was_seen_since_the_load),
+        env_test(test_no_events_since_the_load),
         env_test(test_wiped),
         env_test(test_wiped_and_passed),
         env_test(test_groups_go_on),
-        env_test(test_bits_that_flip),
+        env_test(test_inverted_bits),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -60,7 +60,7 @@ static void check_options(const char *name, const char *value, const char *named
     ew_options_free(o);
 }
 
-static void test_options_that_do_not_fit(void **state) {
+static void test_invalid_options(void **state) {
     (void)state;
     check_options("name", "a/b", "name");
     check_options("name", "", "name");
@@ -414,7 +414,7 @@ static void test_an_older_call_table(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_create_does_no_io),
-        env_test(test_options_that_do_not_fit),
+        env_test(test_invalid_options),
         env_test(test_functions_out_of_order),
         env_test(test_stop_before_start),
         env_test(test_two_hundred_short_lives),

@@ -173,7 +173,7 @@ static void open_holder(worker_fixture *f, count *c, fault_proxy *proxy) {
 }
 
 /* SEMANTICS 33: the key that holds worker_id is put again with another lease. */
-static void test_the_hold_on_worker_id_heals(void **state) {
+static void test_the_worker_id_is_held_again(void **state) {
     (void)state;
     worker_fixture f;
     count c;
@@ -195,7 +195,7 @@ static void test_the_hold_on_worker_id_heals(void **state) {
 
 /* SEMANTICS 33: unless another worker has taken the id meanwhile, which is allowed: then the worker that was away ends.
  */
-static void test_the_hold_on_worker_id_is_taken(void **state) {
+static void test_the_worker_id_is_taken_by_another_worker(void **state) {
     (void)state;
     worker_fixture f, other;
     count c, theirs;
@@ -261,7 +261,7 @@ static int bind_key(worker_fixture *f, ew_tick *t) {
 }
 
 /* SEMANTICS 30: the worker's own session, with fence_session, or with a key bound to it. */
-static void test_a_session_that_was_asked_for_ends_the_run(void **state) {
+static void test_a_requested_session_ends_the_run(void **state) {
     (void)state;
     check_lost_session("on", NULL);
     check_lost_session("off", bind_key);
@@ -288,14 +288,10 @@ static void test_a_session_that_was_opened_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        env_test(test_etcd_killed_for_longer_than_the_ttl),
-        env_test(test_etcd_paused_for_longer_than_the_ttl),
-        env_test(test_all_leases_expired_and_history_compacted),
-        env_test(test_the_hold_on_worker_id_heals),
-        env_test(test_the_hold_on_worker_id_is_taken),
-        env_test(test_the_id_of_a_dead_worker),
-        env_test(test_a_session_that_was_asked_for_ends_the_run),
-        env_test(test_a_session_that_was_opened_again),
+        env_test(test_etcd_killed_for_longer_than_the_ttl),      env_test(test_etcd_paused_for_longer_than_the_ttl),
+        env_test(test_all_leases_expired_and_history_compacted), env_test(test_the_worker_id_is_held_again),
+        env_test(test_the_worker_id_is_taken_by_another_worker), env_test(test_the_id_of_a_dead_worker),
+        env_test(test_a_requested_session_ends_the_run),         env_test(test_a_session_that_was_opened_again),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

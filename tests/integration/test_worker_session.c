@@ -142,7 +142,7 @@ static void test_the_fence_refuses_before_the_session_ends(void **state) {
 }
 
 /* SEMANTICS 30: with a fence condition and a living session, a worker commits as usual. */
-static void test_a_living_fence_lets_through(void **state) {
+static void test_a_worker_with_a_session_key_commits(void **state) {
     (void)state;
     worker_fixture f;
     open_with_session(&f, 30);
@@ -207,7 +207,7 @@ int main(void) {
         env_test(test_nothing_is_committed_after_the_end),
         env_test(test_nothing_is_sent_after_the_end),
         env_test(test_the_fence_refuses_before_the_session_ends),
-        env_test(test_a_living_fence_lets_through),
+        env_test(test_a_worker_with_a_session_key_commits),
         env_test(test_without_a_session_nothing_ends_the_run),
         env_test(test_a_session_that_has_ended_before_the_start),
     };

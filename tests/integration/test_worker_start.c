@@ -292,7 +292,7 @@ static int no_tick(void *self, ew_tick *t) {
 }
 
 /* Options that contradict each other are refused when the worker is created, and named. */
-static void test_options_that_cannot_hold(void **state) {
+static void test_options_that_contradict(void **state) {
     (void)state;
     static const char *const cases[][5] = {
         {"max_txn_keys", "127", NULL, NULL, "max_txn_keys = 127: max_txn_ops = 128 leaves 126 keys"},
@@ -336,7 +336,7 @@ int main(void) {
         env_test(test_counter_is_hidden_and_reset),
         env_test(test_counter_in_the_snapshot),
         env_test(test_counter_of_newer_ticdc),
-        env_test(test_options_that_cannot_hold),
+        env_test(test_options_that_contradict),
     };
     return cmocka_run_group_tests(tests, env_open, env_close);
 }

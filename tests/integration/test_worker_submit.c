@@ -81,7 +81,7 @@ static void test_compares(void **state) {
 }
 
 /* SEMANTICS 22, 26: a key that no patch may write is refused, and named; the run goes on. */
-static void test_what_is_refused(void **state) {
+static void test_refused_submits(void **state) {
     (void)state;
     worker_fixture f;
     open_submit_fixture(&f);
@@ -274,7 +274,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         env_test(test_puts_and_deletes),
         env_test(test_compares),
-        env_test(test_what_is_refused),
+        env_test(test_refused_submits),
         env_test(test_malformed_requests),
         env_test(test_stop_while_requests_wait),
         env_test(test_many_requests_at_once),

@@ -80,8 +80,8 @@ int etcd_server_watches(const etcd_server *s);
 ew_options *etcd_server_options(const etcd_server *s);
 ew_client *etcd_server_client(const etcd_server *s);
 
-/* Runs etcdctl with the arguments, a list that ends with NULL. Returns its exit code. Copies its output to `out`, at most
- * `size` bytes; `out` may be NULL. */
+/* Runs etcdctl with the arguments, a list that ends with NULL. Returns its exit code. Copies its output to `out`, at
+ * most `size` bytes; `out` may be NULL. */
 int etcdctl(const etcd_server *s, char *out, size_t size, ...);
 
 /* Runs etcdctl once for each step. The words of a step end with NULL. Each run must succeed. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks imports, formatting, shell scripts, and runs static analysis. Releases of a linter differ, so only one release of
-# each is used, that of Debian 12; another release is skipped with a note. The static analysis reads the compile
+# Checks imports, formatting, shell scripts, and runs static analysis. Releases of a linter differ, so only one release
+# of each is used, that of Debian 12; another release is skipped with a note. The static analysis reads the compile
 # commands of the preset `fuzz`, which uses clang. Usage: lint.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."

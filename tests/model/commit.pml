@@ -9,9 +9,9 @@
  * Without one part of the protocol the check must fail: -DNO_FENCE (no receipt bump), -DNO_GATE, -DNO_BARRIER,
  * -DBLIND_RETRY, -DNO_RECEIPT_COMPARE; and, with -DBEHIND_A_FENCE (a group after a receipt bump), -DSAME_SEQUENCE.
  *
- * With -DLOSSES the receipt's lease is lost once, at any moment. If no outcome is unknown, the receipt is claimed again.
- * If the outcome of a transaction is unknown, the run ends, unless the key proves that the transaction was not applied.
- * This fails with -DCLAIM_ALWAYS, which always assumes that it was not applied. */
+ * With -DLOSSES the receipt's lease is lost once, at any moment. If no outcome is unknown, the receipt is claimed
+ * again. If the outcome of a transaction is unknown, the run ends, unless the key proves that the transaction was not
+ * applied. This fails with -DCLAIM_ALWAYS, which always assumes that it was not applied. */
 
 #ifdef LOSSES           /* a transaction, a claim, and the same again, with one repetition */
 #define GROUPS 2
