@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The integration tests and short rounds of faults against etcd 3.4 and 3.5, on one node and on three, with the release
-# build. An etcd that the machine does not have is fetched from a Debian release, from the mirror that the machine's own
-# apt uses, and is kept in build/tools. Usage: compat.sh
+# Runs the integration tests and short rounds of faults against etcd 3.4 and 3.5, on one node and on three, with the
+# release build. Fetches an etcd that the machine does not have from a Debian release, from the mirror that the
+# machine's apt uses, and keeps it in build/tools. Usage: compat.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -13,14 +13,14 @@ die() {
     exit 1
 }
 
-# The first Debian archive in the machine's apt configuration.
+# mirror: prints the first Debian archive in the machine's apt configuration.
 mirror() {
     apt-get indextargets --format '$(ORIGIN) $(SITE)' 'Created-By: Packages' | sed -n '/-security$/d; s/^Debian //p' |
         sed -n 1p
 }
 
-# fetch SUITE DIR: unpacks the suite's etcd into DIR. apt gets a configuration of its own, so that nothing of the
-# machine's changes, and what it fetches is checked against Debian's keys.
+# fetch SUITE DIR: unpacks the suite's etcd into DIR. apt uses a separate configuration, so that the machine's does not
+# change, and checks the packages against Debian's keys.
 fetch() {
     local suite=$1 dir=$2 apt=$root/build/apt-$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg site
     site=$(mirror)
@@ -44,7 +44,7 @@ fetch() {
     rm -rf -- "$apt"
 }
 
-# etcd_of VERSION SUITE: prints the folder of an etcd of that version.
+# etcd_of VERSION SUITE: prints the directory of an etcd of that version.
 etcd_of() {
     local version=$1 suite=$2 dir=$root/build/tools/etcd-$1 own
     own=$(command -v etcd) || own=
@@ -61,7 +61,7 @@ etcd_of() {
     echo "$dir/usr/bin"
 }
 
-# run NAME FOLDER NODES CTEST_ARGUMENT...
+# run NAME FOLDER NODES CTEST_ARGUMENT...: runs tests with the etcd of that directory.
 run() {
     local name=$1 folder=$2 nodes=$3
     shift 3
@@ -73,9 +73,9 @@ run() {
 for version in 3.4:bookworm 3.5:trixie; do
     folder=$(etcd_of "${version%:*}" "${version#*:}")
     etcd="etcd $("$folder/etcd" --version | sed -n 's/^etcd Version: //p')"
-    # What speaks to no etcd needs no other one.
-    run "$etcd, one node" "$folder" 1 -R '^integration/' -E '/(bench|mailbox|client_(answers|scripted|tokens))$'
-    # On three nodes runs what says nothing about a single server's faults.
+    # Leaves out tests that do not use etcd.
+    run "$etcd, one node" "$folder" 1 -R '^integration/' -E '/(bench|mailbox|client_(answers|fake_server|tokens))$'
+    # On three nodes, runs the tests that do not cause faults of a single server.
     run "$etcd, three nodes" "$folder" 3 \
         -R '^integration/(client|client_(auth|tls|watch)|reload|session|election|scenario_.*|worker_.*)$'
     run "$etcd, faults on one node and on three" "$folder" 1 -R '^chaos/nodes_'

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the unit tests and the simulator from the preset `coverage` and prints how much of src/core they execute. Not
-# counted: branches inside of uthash's macros, and the sides of CHECK that end the process. Usage: coverage.sh
+# Runs the unit tests and the simulator of the preset `coverage` and prints how much of src/core they execute. Does not
+# count branches inside uthash's macros and the branch of CHECK that ends the process. Usage: coverage.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
-# Counts of an earlier run would be added to.
+# Otherwise gcov adds to the counts of an earlier run.
 find build/coverage -name '*.gcda' -delete
 ctest --preset coverage --parallel "$(nproc)"
 gcovr --root . --filter src/core/ --exclude-throw-branches \

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# The unit tests, and one integration test that has all actors at work, with valgrind. gRPC's own threads are never
-# joined, so that their memory is "possibly lost"; what is definitely lost is ours. EW_VALGRIND tells a test that it
-# cannot measure the memory it takes. Usage: valgrind.sh
+# Runs the unit tests, and one integration test that uses all actors, with valgrind. gRPC never joins its own threads,
+# so their memory is "possibly lost"; memory that is definitely lost is a leak of the library. EW_VALGRIND tells a test
+# that it cannot measure memory. Usage: valgrind.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
 export EW_VALGRIND=1 EW_SOURCE_DIR=$PWD EW_BUILD_DIR=$PWD/build/release
 mkdir -p build/check
 
-# one PROGRAM
+# one PROGRAM: runs it with valgrind.
 one() {
     local name=${1##*/} log
     log=build/check/valgrind-$name.log

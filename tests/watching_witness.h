@@ -1,5 +1,5 @@
-/* What must be true of the watching core's effects whatever it is fed: the other end of its contract. Used by its unit
- * tests and by its fuzz target. */
+/* Checks what must be true of the watching core's effects for every input: the other side of its contract. Used by the
+ * unit tests and by the fuzz target. */
 #ifndef TESTS_WATCHING_WITNESS_H
 #define TESTS_WATCHING_WITNESS_H
 
@@ -9,13 +9,13 @@
 typedef struct witness {
     bool range_out, cancelled, stream_out, closed, connected, ended;
     bool loading; /* between a first page and a last one */
-    bool watches; /* it has opened a stream; the core of an audit never does */
+    bool watches; /* it has opened a stream; the core of a consistency check never does */
     uint64_t epoch;
     int64_t revision;       /* the newest that was sent */
-    unsigned interruptions; /* told last */
+    unsigned interruptions; /* the last number reported */
 } witness;
 
-/* Before a step. */
+/* Call this before each step. */
 static inline void witness_event(witness *w, const watching_event *e) {
     CHECK(!w->ended);
     if (e->type == WATCHING_PAGE || e->type == WATCHING_PAGE_FAILED)
@@ -33,7 +33,7 @@ static inline void witness_snapshot(witness *w, const watching_effect *e) {
     }
     CHECK(w->loading && e->epoch == w->epoch && e->revision > 0);
     CHECK(e->first || e->revision == w->revision);                   /* SEMANTICS 3: all pages at one revision */
-    CHECK(!e->last || (w->stream_out && !w->closed) || !w->watches); /* what is told to be complete is watched */
+    CHECK(!e->last || (w->stream_out && !w->closed) || !w->watches); /* a complete snapshot has an open watch */
     w->revision = e->revision;
     w->loading = !e->last;
 }
@@ -50,7 +50,7 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->cancelled = true;
         break;
     case WATCHING_DO_OPEN:
-        CHECK(!w->stream_out && e->bytes.len > 0); /* before the first page, if the load begins with the watch */
+        CHECK(!w->stream_out && e->bytes.len > 0); /* if the load begins with the watch, before the first page */
         w->stream_out = w->watches = true;
         break;
     case WATCHING_DO_REQUEST:
@@ -69,7 +69,7 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->revision = e->revision;
         break;
     case WATCHING_DO_SEND_HEALTH:
-        /* Something new each time: connected or not, unsure, or one more load that was interrupted. */
+        /* Each report has something new: connected or not, unsure, or one more interrupted load. */
         CHECK(w->connected != e->connected || (e->connected && e->unsure) ||
               (!e->connected && e->interruptions == w->interruptions + 1));
         w->connected = e->connected;
@@ -85,7 +85,7 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
     }
 }
 
-/* After a step. */
+/* Call this after each step. */
 static inline void witness_effects(witness *w, const watching_effects *out) {
     for (size_t i = 0; i < out->count; i++)
         witness_effect(w, &out->list[i]);

@@ -1,6 +1,6 @@
 #include "alloc/failing.h"
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* all below */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects everything below */
 static failing_site *first, **end = &first, *target;
 static unsigned left;
 static bool armed, failed;

@@ -1,5 +1,5 @@
-/* Stands before each source of the library in this program: whatever allocates asks first whether it is to fail.
- * gRPC, nng and libc allocate as ever. */
+/* Included before each source of the library in this program: every allocation first asks whether it must fail. gRPC,
+ * nng and libc allocate as usual. */
 #ifndef ALLOC_FAILING_H
 #define ALLOC_FAILING_H
 
@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* It includes <unistd.h>, whose revoke(2) would clash with a function of a source that does not. */
+/* <unistd.h> is included here; its revoke(2) would clash with a function of a source that does not include it. */
 #define revoke unistd_revoke
 #include <microhttpd.h>
 #undef revoke
@@ -25,14 +25,14 @@ typedef struct failing_site {
     int line;
     unsigned visits; /* in this run */
     bool known;
-    struct failing_site *next; /* the order in which they were first seen */
+    struct failing_site *next; /* in the order of their first visits */
 } failing_site;
 
-/* Whether this allocation fails; it then sets errno. */
+/* Returns whether this allocation must fail; then also sets errno. */
 bool failing_now(failing_site *site);
 
-/* As protobuf_c_message_unpack; with an allocator of the caller's that one, which is built of the library's own
- * allocations. */
+/* Like protobuf_c_message_unpack. If the caller passes an allocator, uses that one, which the library builds from its
+ * own allocations. */
 ProtobufCMessage *failing_unpack(failing_site *site, const ProtobufCMessageDescriptor *type,
                                  ProtobufCAllocator *allocator, size_t len, const uint8_t *data);
 
@@ -72,17 +72,17 @@ ProtobufCMessage *failing_unpack(failing_site *site, const ProtobufCMessageDescr
 #define protobuf_c_message_unpack(type, allocator, len, data) failing_unpack(FAILING_SITE, type, allocator, len, data)
 #endif
 
-/* ---- for the tests ---- */
+/* ---- for the scenarios ---- */
 
-/* Counts visits anew. From now on the `nth` visit, from 1, of `site` fails, once; NULL: none. */
+/* Resets the counts of visits. From now on the `nth` visit (from 1) of `site` fails, once. NULL: none fails. */
 void failing_arm(failing_site *site, unsigned nth);
 
-/* Nothing fails from now on. Whether something did since failing_arm. */
+/* From now on nothing fails. Returns whether an allocation has failed since failing_arm. */
 bool failing_disarm(void);
 
-/* Allocations of this thread are left out. */
+/* Excludes the allocations of this thread. */
 void failing_spare(bool spare);
 
-failing_site *failing_first(void); /* of all that were ever seen */
+failing_site *failing_first(void); /* the first of all places ever visited */
 
 #endif

@@ -1,6 +1,6 @@
-/* allocations: each place of the library that allocates fails, once in a run, while a scenario goes on with a real
- * etcd. Whatever follows, it must be an error or nothing at all: no crash, no hang, no leak, no thread or file that is
- * left, nothing in etcd that differs from what was told. docs/testing.md tells more. */
+/* allocations: makes each place of the library that allocates fail, once in a run, while a scenario uses a real etcd.
+ * The failure must lead to an error or have no effect: no crash, no hang, no leak, no thread or file left, and nothing
+ * in etcd that differs from what was reported. See docs/testing.md. */
 #include "alloc/scenario.h"
 #include "lib/process.h"
 #include "lib/scenario.h"
@@ -13,29 +13,29 @@
 #include <unistd.h>
 
 enum {
-    LIMIT_S = 30,    /* of a run, which takes a fraction of a second */
-    LEFT_MS = 10000, /* until threads and files are given back */
+    LIMIT_S = 30,    /* for a run, which takes a fraction of a second */
+    LEFT_MS = 10000, /* for threads and files to be released */
     CODES = 29,
 };
 
-/* Weak: there without the sanitizer, too. */
+/* Weak, so that it links without the sanitizer too. */
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
 
 typedef struct settings {
     bool all, verbose;
     const char *scenario, *place;
-    unsigned visit; /* 0: as usual */
+    unsigned visit; /* 0: chosen as usual */
 } settings;
 
 ew_error err;
 static settings want;
-static char now_text[200]; /* what is being done, for whoever reads of its end */
+static char now_text[200]; /* what is running, for the message at an abnormal end */
 static char problem[400];
 static int first_status;
 static unsigned runs, reached, absorbed, errors[CODES];
 
-/* ---- what the scenarios tell ---- */
+/* ---- reports of the scenarios ---- */
 
 void alloc_problem(const char *format, ...) {
     if (problem[0] != '\0')
@@ -50,7 +50,7 @@ int alloc_failed(int status, const char *what, const ew_error *why) {
     if (status != EW_OK && first_status == EW_OK)
         first_status = status;
     if (status == EW_ERR_INVALID)
-        alloc_problem("%s blames its caller: %s", what, why->detail);
+        alloc_problem("%s reports an invalid argument: %s", what, why->detail);
     if (status != EW_OK && want.verbose)
         fprintf(stderr, "    %s: %s: %s\n", what, ew_errname(status), why->detail);
     return status;
@@ -73,10 +73,10 @@ void alloc_log(void) {
     ew_log_set(want.verbose ? write_log : NULL, NULL, EW_LOG_DEBUG);
 }
 
-/* ---- ends that nobody wants ---- */
+/* ---- abnormal ends ---- */
 
 static void tell_where(void) {
-    fprintf(stderr, "allocations: the end came in %s\n", now_text);
+    fprintf(stderr, "allocations: the program ended in %s\n", now_text);
 }
 
 static void on_signal(int signal) {
@@ -105,15 +105,15 @@ typedef struct leftovers {
 } leftovers;
 
 static bool is_back(const leftovers *before) {
-    return scene_threads() <= before->threads && scene_files() <= before->files;
+    return env_threads() <= before->threads && env_files() <= before->files;
 }
 
 static void check_leftovers(const leftovers *before) {
-    int64_t until_ms = scene_now_ms() + LEFT_MS;
+    int64_t until_ms = env_now_ms() + LEFT_MS;
     while (!is_back(before)) {
-        if (scene_now_ms() > until_ms) {
-            alloc_problem("%zu threads and %zu files are left; before there were %zu and %zu", scene_threads(),
-                          scene_files(), before->threads, before->files);
+        if (env_now_ms() > until_ms) {
+            alloc_problem("%zu threads and %zu files after the run; %zu and %zu before it", env_threads(), env_files(),
+                          before->threads, before->files);
             return;
         }
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -125,7 +125,7 @@ static const char *short_name(const char *file) {
     return at != NULL ? at + 4 : file;
 }
 
-/* Whether the allocation was reached. */
+/* Returns whether the allocation was reached. */
 static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth, const leftovers *before) {
     if (site != NULL)
         snprintf(now_text, sizeof now_text, "%s, %s:%d, visit %u", sc->name, short_name(site->file), site->line, nth);
@@ -141,12 +141,12 @@ static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth,
     bool did = failing_disarm();
     alarm(0);
     if (!did && first_status != EW_OK)
-        alloc_problem("%s, and nothing had failed", ew_errname(first_status));
+        alloc_problem("%s, although no allocation had failed", ew_errname(first_status));
     if (before != NULL)
         check_leftovers(before);
     if ((want.verbose || want.place != NULL) && __lsan_do_recoverable_leak_check != NULL &&
         __lsan_do_recoverable_leak_check() != 0)
-        alloc_problem("memory was lost");
+        alloc_problem("memory was leaked");
     reached += did;
     if (did && first_status == EW_OK)
         absorbed++;
@@ -170,8 +170,9 @@ static int complain(void) {
 
 /* ---- all runs ---- */
 
-/* The visit after this one; 0: none. By default the first of a place, one in the middle of what a run without failures
- * has, and where messages are unpacked the last few, which are of the actors' ends; or all. */
+/* Returns the visit to fail after this one; 0: none. By default: the first visit of a place, one in the middle of a run
+ * without failures, and, where messages are unpacked, the last visits, which belong to the end of the actors. With
+ * --all: every visit. */
 static unsigned next_visit(const failing_site *s, unsigned nth, unsigned usual) {
     enum { LAST = 12 };
     unsigned middle = 1 + usual / 2, last = usual > LAST ? usual - LAST : 0;
@@ -200,9 +201,9 @@ static int run_scenario(const alloc_scenario *sc) {
     static size_t seen;
     static unsigned usual[SITES];
     unsigned runs_before = runs, reached_before = reached, sites = 0;
-    int64_t began_ms = scene_now_ms();
+    int64_t began_ms = env_now_ms();
     size_t known = seen, old = sc->slow || (sc->much_alike && !want.all) ? seen : 0;
-    for (int i = 0; i < 3; i++) { /* what gRPC and nng keep, they have afterwards */
+    for (int i = 0; i < 3; i++) { /* gRPC and nng allocate what they keep */
         run_once(sc, NULL, 0, NULL);
         if (problem[0] != '\0')
             return complain();
@@ -211,8 +212,8 @@ static int run_scenario(const alloc_scenario *sc) {
     failing_site *s = failing_first();
     for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next)
         usual[i] = s->visits;
-    leftovers before = {scene_threads(), scene_files()};
-    /* What only comes after a failure is found on the way. */
+    leftovers before = {env_threads(), env_files()};
+    /* A place that only a failure reaches is found on the way. */
     s = failing_first();
     for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next) {
         seen = i >= seen ? i + 1 : seen;
@@ -223,11 +224,11 @@ static int run_scenario(const alloc_scenario *sc) {
             return 1;
     }
     if (s != NULL) {
-        alloc_problem("there are more than %d places", SITES);
+        alloc_problem("more than %d places", SITES);
         return complain();
     }
     printf("%-8s %3u places, %5u runs, in %5u an allocation failed; %" PRId64 " s\n", sc->name, sites,
-           runs - runs_before, reached - reached_before, (scene_now_ms() - began_ms) / 1000);
+           runs - runs_before, reached - reached_before, (env_now_ms() - began_ms) / 1000);
     fflush(stdout);
     return 0;
 }
@@ -245,14 +246,14 @@ static int run_all(void) {
             printf(", %u %s", errors[i], ew_errname(-i));
     printf("\n");
     if (bad == 0 && reached == 0) {
-        printf("allocations: void: none was reached\n");
+        printf("allocations: void: no allocation was reached\n");
         bad = 1;
     }
     return bad;
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0) /* a private etcd's, whose program is our own */
+    if (argc > 1 && strcmp(argv[1], DEV_GUARD_FLAG) == 0) /* the guard of a private etcd runs this program */
         return dev_guard_main(argc, argv);
     static const struct option options[] = {{"all", no_argument, NULL, 'a'},
                                             {"scenario", required_argument, NULL, 's'},
@@ -274,11 +275,12 @@ int main(int argc, char **argv) {
             want.visit = (unsigned)atoi(optarg);
         else {
             fputs("usage: allocations [OPTION...]\n"
-                  "  --all            every visit of every place that allocates; without it, the first and one more\n"
-                  "  --scenario NAME  only this one\n"
+                  "  --all            every visit of every place that allocates; without it, the first visit and one "
+                  "more\n"
+                  "  --scenario NAME  only this scenario\n"
                   "  --place FILE:N   only this place, as core/arena.c:16; looks for leaks after each run\n"
-                  "  --visit N        only its N-th visit\n"
-                  "  --verbose        tells of each run, with the log, and looks for leaks after each\n",
+                  "  --visit N        only the N-th visit of it\n"
+                  "  --verbose        prints each run with its log, and looks for leaks after each\n",
                   c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;
         }

@@ -1,13 +1,13 @@
-/* Stands before each source of the service: what it prints and logs goes where nobody looks. */
+/* Included before each source of the service: sends its output and its log to a file that is not read. */
 #ifndef ALLOC_QUIET_H
 #define ALLOC_QUIET_H
 
 #include <stdio.h>
 #include <unistd.h>
 
-extern FILE *quiet_out; /* opened by the scenarios; a private etcd's guard has none */
+extern FILE *quiet_out; /* opened by the scenarios; NULL in the guard of a private etcd */
 
-int etcdworkerd_main(int argc, char **argv); /* the daemon's */
+int etcdworkerd_main(int argc, char **argv); /* the daemon's main */
 
 #undef stdout
 #undef stderr

@@ -1,11 +1,11 @@
-/* What is done while allocations fail. Each scenario runs from an open to a close and finds fault with what it sees by
- * alloc_problem; it ends well although one allocation failed, since whatever failed is done again. */
+/* Scenarios that run while an allocation fails. Each runs from open to close and reports violations with alloc_problem.
+ * It must succeed although one allocation failed, because it repeats a call that failed. */
 #ifndef ALLOC_SCENARIO_H
 #define ALLOC_SCENARIO_H
 
 #include "alloc/failing.h"
+#include "lib/client.h"
 #include "lib/etcd_server.h"
-#include "lib/hand.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -20,55 +20,55 @@
 typedef struct alloc_scenario {
     const char *name;
     void (*run)(void);
-    bool much_alike;  /* what earlier scenarios have reached is left out, unless all is wanted */
-    bool slow;        /* it is left out in any case */
-    const char *only; /* places whose file begins so, unless it runs alone; NULL: all */
-    bool seldom;      /* only when all is wanted */
+    bool much_alike;  /* skips places that earlier scenarios have reached, unless --all */
+    bool slow;        /* skips them in any case */
+    const char *only; /* only places whose file name begins so, unless the scenario runs alone; NULL: all */
+    bool seldom;      /* only with --all */
 } alloc_scenario;
 
-extern const alloc_scenario alloc_scenarios[]; /* ended by one without a name */
+extern const alloc_scenario alloc_scenarios[]; /* ends with an element without a name */
 
-void alloc_open(void); /* etcd with what the scenarios need */
+void alloc_open(void); /* starts etcd with what the scenarios need */
 void alloc_close(void);
 
-/* The first one is kept: it ends the program after the run. */
+/* Records the first problem, which ends the program after the run. */
 void alloc_problem(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* An error that a call answered; for the report. Answers the status. */
+/* Records an error that a call returned, for the report. Returns the status. */
 int alloc_failed(int status, const char *what, const ew_error *why);
 
-extern ew_error err; /* of the last call; the main thread's */
+extern ew_error err; /* of the last call; for the main thread */
 
-/* What the hand in etcd does does not fail. */
-#define BY_HAND(call)                                                                                                  \
+/* Makes a call of the test's own client, whose allocations do not fail. */
+#define WITHOUT_FAILURE(call)                                                                                          \
     __extension__({                                                                                                    \
         failing_spare(true);                                                                                           \
-        __auto_type by_hand_ = (call);                                                                                 \
+        __auto_type result_ = (call);                                                                                  \
         failing_spare(false);                                                                                          \
-        by_hand_;                                                                                                      \
+        result_;                                                                                                       \
     })
 
-/* Calls, and calls again if that failed, which must do: one allocation fails, not two. */
+/* Makes a call, and repeats it once if it failed. The second call must succeed, since only one allocation fails. */
 #define TRY(call)                                                                                                      \
     do {                                                                                                               \
         if (alloc_failed((call), #call, &err) != EW_OK && (call) != EW_OK)                                             \
-            alloc_problem("%s fails again: %s", #call, err.detail);                                                    \
+            alloc_problem("%s failed twice: %s", #call, err.detail);                                                   \
     } while (0)
 
 enum { ALLOC_SCAN_KEYS = 30 }; /* below /scan/ */
 
-const char *alloc_address(void); /* of the etcd of the scenarios */
+const char *alloc_address(void); /* of the scenarios' etcd */
 
-/* The etcd that asks for users does not know its tokens any more. */
+/* Makes the etcd with authentication forget its tokens. */
 void alloc_forget_tokens(void);
 
-/* Options for a client of the etcd of the scenarios, with TLS or a user; and for a worker. */
+/* Return options for a client of the scenarios' etcd, with TLS or a user; and for a worker. */
 ew_options *alloc_options(void);
 ew_options *alloc_options_tls(void);
 ew_options *alloc_options_user(void);
-ew_options *alloc_options_guest(void); /* of a user who may do nothing */
+ew_options *alloc_options_guest(void); /* for a user without permissions */
 ew_options *alloc_options_worker(bool submits);
-ew_client *alloc_client(ew_options *o); /* takes the options over */
+ew_client *alloc_client(ew_options *o); /* frees the options */
 
 void alloc_run_worker(void);
 void alloc_run_leader(void);
@@ -85,11 +85,11 @@ void alloc_run_demo(void);
 void alloc_run_dev(void);
 
 void alloc_open_pages(void);
-extern FILE *quiet_out; /* quiet.h */
+extern FILE *quiet_out; /* see quiet.h */
 void alloc_open_service(void);
 void alloc_close_service(void);
 
-/* To where the program's own log goes: the service has a log of its own. */
+/* Directs the log to the program's own log, since the service sets a log of its own. */
 void alloc_log(void);
 
 #endif

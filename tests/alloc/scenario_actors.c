@@ -1,4 +1,4 @@
-/* The watcher and the committer by themselves, as an application embeds them that is their peer. */
+/* The watcher and the committer alone, as an application embeds them that acts as their peer. */
 #include "alloc/scenario.h"
 
 #include "actors/mailbox.h"
@@ -16,23 +16,23 @@ typedef struct peer {
     char url[64], actor_url[64];
     mailbox *mb;
     outbox *ob; /* to the actor */
-    bool down;  /* the actor's last message came */
+    bool down;  /* the actor's DOWN has come */
 } peer;
 
-/* What the next message says: the status of an outcome or of the actor's end, EW_OK of the last page of a snapshot;
- * EW_END of anything else. */
+/* Returns what the next message says: the status of an outcome or of the actor's end; EW_OK for the last page of a
+ * snapshot; EW_END for any other message. */
 static int read_message(peer *p) {
     int64_t deadline_ms = etcd_now_ms() + ANSWER_MS;
     mailbox_message raw;
     int status = EW_END;
     while (!mailbox_take(p->mb, &raw)) {
         if (etcd_now_ms() > deadline_ms) {
-            alloc_problem("an actor says nothing");
+            alloc_problem("an actor sends nothing");
             return EW_ERR_TIMEOUT;
         }
         mailbox_wait(p->mb, deadline_ms, false);
     }
-    Msg__Message *m = BY_HAND(msg__message__unpack(NULL, raw.body.len, raw.body.data));
+    Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
     p->down = m->down != NULL;
     if (m->down != NULL)
         status = m->down->status;
@@ -53,7 +53,7 @@ static int read_answer(peer *p) {
     return status;
 }
 
-/* ---- what they are asked ---- */
+/* ---- requests ---- */
 
 static void ask_nothing(peer *p) {
     (void)p;
@@ -64,7 +64,7 @@ static void ask_put(peer *p) {
     Msg__Unit unit = MSG__UNIT__INIT, *units = &unit;
     Msg__Patches patches = MSG__PATCHES__INIT;
     Msg__Message m = MSG__MESSAGE__INIT;
-    unit.txn = (ProtobufCBinaryData){hand_pack_put(bytes, sizeof bytes, KEY, EW_STR("1"), 0), bytes};
+    unit.txn = (ProtobufCBinaryData){client_pack_put(bytes, sizeof bytes, KEY, EW_STR("1"), 0), bytes};
     unit.groups = unit.compares = unit.ops = 1;
     patches.batch = patches.n_units = 1;
     patches.units = &units;
@@ -80,7 +80,7 @@ static void ask_stop(peer *p) {
     TRY(outbox_send(p->ob, &m));
 }
 
-/* ---- a life ---- */
+/* ---- a run ---- */
 
 static int live(ew_client *client, const ew_options *o, start_fn start, void (*ask)(peer *)) {
     static unsigned urls;
@@ -109,11 +109,11 @@ static int live(ew_client *client, const ew_options *o, start_fn start, void (*a
 static void live_well(ew_client *client, start_fn start, void (*ask)(peer *)) {
     ew_options *o = alloc_options();
     TRY(ew_options_set(o, "prefix", "/alone", &err));
-    BY_HAND(hand_delete(KEY));
+    WITHOUT_FAILURE(client_delete(KEY));
     if (live(client, o, start, ask) != EW_OK) {
-        BY_HAND(hand_delete(KEY));
+        WITHOUT_FAILURE(client_delete(KEY));
         if (live(client, o, start, ask) != EW_OK)
-            alloc_problem("a second actor fails: %s", err.detail);
+            alloc_problem("an actor failed twice: %s", err.detail);
     }
     ew_options_free(o);
 }
@@ -122,7 +122,7 @@ void alloc_run_actors(void) {
     ew_client *client = alloc_client(alloc_options());
     live_well(client, ew_watcher_start, ask_nothing);
     live_well(client, ew_committer_start, ask_put);
-    if (!BY_HAND(hand_get(KEY)).present)
-        alloc_problem("the committer's put is not there");
+    if (!WITHOUT_FAILURE(client_get(KEY)).present)
+        alloc_problem("the committer's put is missing");
     ew_client_close(client);
 }

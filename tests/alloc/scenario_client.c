@@ -14,16 +14,16 @@ ew_client *alloc_client(ew_options *o) {
 
 /* ---- calls ---- */
 
-/* A write, whose answer must tell what became of it. */
+/* Makes a write, whose result must agree with etcd. */
 #define WRITE(key, call)                                                                                               \
     do {                                                                                                               \
-        int64_t before_ = BY_HAND(hand_get(key)).mod_revision;                                                         \
+        int64_t before_ = WITHOUT_FAILURE(client_get(key)).mod_revision;                                               \
         int status_ = alloc_failed((call), #call, &err);                                                               \
-        bool done_ = BY_HAND(hand_get(key)).mod_revision != before_;                                                   \
+        bool done_ = WITHOUT_FAILURE(client_get(key)).mod_revision != before_;                                         \
         if (status_ == EW_OK ? !done_ : done_ && status_ != EW_ERR_UNKNOWN_OUTCOME)                                    \
-            alloc_problem("%s: %s, but it was %s", #call, ew_errname(status_), done_ ? "done" : "not done");           \
+            alloc_problem("%s: returned %s, but it was %s", #call, ew_errname(status_), done_ ? "done" : "not done");  \
         if (status_ != EW_OK && (call) != EW_OK)                                                                       \
-            alloc_problem("%s fails again: %s", #call, err.detail);                                                    \
+            alloc_problem("%s failed twice: %s", #call, err.detail);                                                   \
     } while (0)
 
 static void read_and_write(ew_client *c) {
@@ -31,21 +31,21 @@ static void read_and_write(ew_client *c) {
     WRITE("/client/a", ew_client_put(c, EW_STR("/client/a"), EW_STR("1"), NULL, NULL, &err));
     WRITE("/client/a", ew_client_put(c, EW_STR("/client/a"), EW_STR("2"), &EW_PUT_OPTIONS(.previous = true), &r, &err));
     if (r == NULL || ew_result_count(r) != 1)
-        alloc_problem("a put has no previous value");
+        alloc_problem("a put returned no previous value");
     ew_result_free(r);
     r = NULL;
     TRY(ew_client_get(c, ew_keys_one(EW_STR("/client/a")), NULL, &r, &err));
     if (r == NULL || ew_result_count(r) != 1 || !ew_slice_equal(ew_result_at(r, 0)->value, EW_STR("2")))
-        alloc_problem("a get does not see the put");
+        alloc_problem("a get did not return the put");
     ew_result_free(r);
     r = NULL;
     TRY(ew_client_get(c, ew_keys_prefix(EW_STR("/scan/")), &EW_GET_OPTIONS(.sort_by = EW_SORT_MOD), &r, &err));
     if (r == NULL || ew_result_count(r) != KEYS)
-        alloc_problem("a get of %d keys sees %zu", KEYS, r != NULL ? ew_result_count(r) : 0);
+        alloc_problem("a get of %d keys returned %zu", KEYS, r != NULL ? ew_result_count(r) : 0);
     ew_result_free(r);
 }
 
-/* Retries all of the builder, since its errors stick. */
+/* Builds the whole transaction again after a failure, since the builder keeps its first error. */
 static int transact(ew_client *c, ew_result **out) {
     ew_txn *inner = ew_txn_new(), *t = ew_txn_new();
     ew_txn_if(inner, ew_keys_one(EW_STR("/client/none")), EW_VERSION_OF, EW_EQUAL, 0);
@@ -65,12 +65,12 @@ static void transactions(ew_client *c) {
     ew_result *r = NULL;
     WRITE("/client/t", transact(c, &r));
     if (r == NULL || !ew_result_succeeded(r) || ew_result_op(r, 1) == NULL || ew_result_op(r, 2) == NULL)
-        alloc_problem("a transaction has no result");
+        alloc_problem("a transaction returned no result");
     ew_result_free(r);
     WRITE("/client/a", ew_client_delete(c, ew_keys_one(EW_STR("/client/a")), true, NULL, &err));
 }
 
-/* Every key once, in order, though the scan was interrupted. */
+/* Scans every key once, in order, although the scan may be interrupted. */
 static void scan(ew_client *c) {
     ew_scan *s = NULL;
     ew_kv kv;
@@ -87,12 +87,12 @@ static void scan(ew_client *c) {
             break;
         snprintf(key, sizeof key, "/scan/%02d", n++);
         if (status != EW_OK || !ew_slice_equal(kv.key, ew_str(key))) {
-            alloc_problem("a scan stops before %s: %s", key, err.detail);
+            alloc_problem("a scan stopped before %s: %s", key, err.detail);
             break;
         }
     }
     if (n != KEYS)
-        alloc_problem("a scan ends after %d keys", n);
+        alloc_problem("a scan ended after %d keys", n);
     ew_scan_close(s);
 }
 
@@ -104,18 +104,18 @@ static void lease(ew_client *c) {
     TRY(ew_client_lease_keepalive(c, lease, &granted, &err));
     TRY(ew_client_lease_info(c, lease, NULL, &granted, &keys, &err));
     if (keys == NULL || ew_result_count(keys) != 1)
-        alloc_problem("a lease has not its key");
+        alloc_problem("a lease does not have its key");
     ew_result_free(keys);
     if (alloc_failed(ew_client_lease_revoke(c, lease, &err), "ew_client_lease_revoke", &err) != EW_OK) {
         int again = ew_client_lease_revoke(c, lease, &err);
         if (again != EW_OK && again != EW_ERR_NOT_FOUND)
-            alloc_problem("a lease cannot be revoked: %s", err.detail);
+            alloc_problem("cannot revoke a lease: %s", err.detail);
     }
 }
 
 static int compact(ew_client *c, int64_t revision) {
     int status = ew_client_compact(c, revision, false, &err);
-    return status == EW_ERR_COMPACTED ? EW_OK : status; /* it was done the first time */
+    return status == EW_ERR_COMPACTED ? EW_OK : status; /* the first call has compacted */
 }
 
 static void cluster(ew_client *c) {
@@ -124,30 +124,30 @@ static void cluster(ew_client *c) {
     TRY(ew_client_status(c, &status, &err));
     TRY(ew_client_members(c, &members, &err));
     if (members == NULL || ew_members_at(members, 0) == NULL)
-        alloc_problem("a cluster has no members");
+        alloc_problem("the cluster has no members");
     ew_members_free(members);
-    int64_t revision = BY_HAND(hand_revision());
+    int64_t revision = WITHOUT_FAILURE(client_revision());
     TRY(compact(c, revision - 5));
 }
 
-/* Each of the changes once, in order, though the watch had to be opened again. */
+/* Receives each change once, in order, although the watch may have to be opened again. */
 static void watch(ew_client *c) {
     enum { CHANGES = 5 };
     char value[16];
     ew_watch *w = NULL;
-    int64_t start = BY_HAND(hand_revision()) + 1;
+    int64_t start = WITHOUT_FAILURE(client_revision()) + 1;
     TRY(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/watch/")),
                       &EW_WATCH_OPTIONS(.start_revision = start, .previous = true), &err));
     for (int seen = 0, given = 0; seen < CHANGES && w != NULL;) {
         ew_watch_batch batch = {0};
         if (given == seen) {
             snprintf(value, sizeof value, "%d", given++);
-            BY_HAND(hand_put("/watch/a", value));
+            WITHOUT_FAILURE(client_put("/watch/a", value));
         }
         int status = ew_watch_next(w, WAIT_MS, &batch, &err);
         if (status != EW_OK) {
             if (alloc_failed(status, "ew_watch_next", &err) != EW_ERR_NO_MEMORY)
-                alloc_problem("a watch ends with %s: %s", ew_errname(status), err.detail);
+                alloc_problem("a watch ended with %s: %s", ew_errname(status), err.detail);
             ew_watch_close(w);
             TRY(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/watch/")), &EW_WATCH_OPTIONS(.start_revision = start),
                               &err));
@@ -156,7 +156,7 @@ static void watch(ew_client *c) {
         for (size_t i = 0; i < batch.count; i++) {
             snprintf(value, sizeof value, "%d", seen++);
             if (!ew_slice_equal(batch.events[i].kv.value, ew_str(value)))
-                alloc_problem("a watch does not see change %s where it should", value);
+                alloc_problem("a watch did not return change %s in order", value);
         }
         start = batch.revision + 1;
     }
@@ -188,7 +188,7 @@ static void observe(ew_client *c, const char *leader) {
     TRY(ew_observer_open(&o, c, EW_STR("/elect"), &err));
     TRY(ew_observer_next(o, WAIT_MS, &kv, &err));
     if (!ew_slice_equal(kv.value, ew_str(leader)))
-        alloc_problem("an observer sees another leader");
+        alloc_problem("an observer saw another leader");
     ew_observer_close(o);
 }
 
@@ -203,11 +203,11 @@ static void elect(ew_client *c, ew_session *session) {
     observe(c, "still me");
     int status = ew_election_await_loss(e, 20, &err);
     if (status != EW_ERR_TIMEOUT && alloc_failed(status, "ew_election_await_loss", &err) != EW_ERR_NO_MEMORY)
-        alloc_problem("leadership is lost: %s: %s", ew_errname(status), err.detail);
+        alloc_problem("the leadership was lost: %s: %s", ew_errname(status), err.detail);
     TRY(ew_election_resign(e, &err));
     ew_election_close(e);
-    if (BY_HAND(hand_count("/elect/")) != 0)
-        alloc_problem("who resigned leads");
+    if (WITHOUT_FAILURE(client_count("/elect/")) != 0)
+        alloc_problem("a candidate that resigned is still the leader");
 }
 
 static void run_session(void) {
@@ -219,7 +219,7 @@ static void run_session(void) {
     TRY(ew_session_on_done(s, ignore, NULL));
     elect(c, s);
     if (ew_session_is_done(s))
-        alloc_problem("a session is done");
+        alloc_problem("the session has ended");
     ew_session_forget(s, ignore, NULL);
     ew_session_close(s, false);
     ew_client_close(c);
@@ -243,7 +243,7 @@ static void run_tls(void) {
     run_reloaded(alloc_options_tls());
 }
 
-/* As its user may not write, that is the answer, whatever there is memory for beside it. */
+/* The user may not write, so the call must return that error whatever allocation fails. */
 static void write_denied(void) {
     ew_client *c = alloc_client(alloc_options_guest());
     int status = EW_OK;
@@ -253,7 +253,7 @@ static void write_denied(void) {
             alloc_failed(status, "a guest's put", &err);
     }
     if (status != EW_ERR_DENIED)
-        alloc_problem("a guest writes: %s", ew_errname(status));
+        alloc_problem("a user without permissions wrote: %s", ew_errname(status));
     ew_client_close(c);
 }
 
@@ -262,7 +262,7 @@ static void run_user(void) {
     write_denied();
 }
 
-/* Opens the watch and sees one change. */
+/* Opens the watch and receives one change. */
 static int watch_once(ew_client *c, int64_t start) {
     ew_watch *w = NULL;
     ew_watch_batch batch = {0};
@@ -292,7 +292,7 @@ static void run_tokens(void) {
     ew_client_close(c);
 }
 
-/* A name, an address and a socket's path, of which only the first two lead somewhere. */
+/* A name, an address and a socket path, of which only the first two are reachable. */
 static void run_names(void) {
     char list[256];
     ew_options *o = alloc_options();

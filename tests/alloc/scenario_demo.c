@@ -1,4 +1,4 @@
-/* The demo, with its picture and around a plugin, and a private etcd. */
+/* The demo, with its screen and with a plugin, and a private etcd. */
 #include "alloc/scenario.h"
 #include "lib/process.h"
 #include "service/demo.h"
@@ -8,18 +8,18 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* What is printed goes to a terminal from now on; it takes what it has room for. */
+/* Redirects stdout to a terminal, which accepts as much as it has room for. */
 static int open_terminal(void) {
     int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
-        process_die("no terminal");
+        process_die("cannot open a terminal");
     quiet_out = freopen(ptsname(terminal), "we", quiet_out);
     if (quiet_out == NULL || fcntl(fileno(quiet_out), F_SETFL, O_NONBLOCK) != 0)
-        process_die("no terminal");
+        process_die("cannot open a terminal");
     return terminal;
 }
 
-/* No longer. Whether the demo's picture was on it. */
+/* Ends the redirection. Returns whether the demo's screen was shown. */
 static bool close_terminal(int terminal) {
     char seen[4096];
     ssize_t len = read(terminal, seen, sizeof seen - 1);
@@ -47,11 +47,11 @@ static int show(const ew_options *o, const chosen *c) {
         status = run_demo_worker(o, d);
     demo_stop(d);
     if (!close_terminal(terminal) && status == EW_OK)
-        alloc_problem("the demo shows no picture");
+        alloc_problem("the demo did not show its screen");
     return status;
 }
 
-/* Around a plugin that ends with its first tick. */
+/* Runs a plugin that ends with its first tick. */
 static int play(const ew_options *o) {
     chosen c;
     int status = chosen_check(o, &err);
@@ -61,8 +61,8 @@ static int play(const ew_options *o) {
         return status;
     status = show(o, &c);
     chosen_fini(&c);
-    if (status == EW_OK && !BY_HAND(hand_get("/demo/plugin")).present)
-        alloc_problem("the plugin's put is not there");
+    if (status == EW_OK && !WITHOUT_FAILURE(client_get("/demo/plugin")).present)
+        alloc_problem("the plugin's put is missing");
     return status;
 }
 
@@ -73,7 +73,7 @@ void alloc_run_demo(void) {
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         TRY(ew_options_set(o, options[i][0], options[i][1], &err));
     setenv("TERM", "xterm", 1);
-    BY_HAND(hand_delete("/demo/plugin"));
+    WITHOUT_FAILURE(client_delete("/demo/plugin"));
     TRY(play(o));
     ew_options_free(o);
 }
@@ -86,7 +86,7 @@ void alloc_run_dev(void) {
     dev_etcd_stop(d);
     int status = dev_etcd_start(&d, "/bin/false", "", &none, &err);
     if (status == EW_OK)
-        alloc_problem("a program that is no etcd is one");
+        alloc_problem("a program that is not etcd was accepted");
     if (status != EW_ERR_UNAVAILABLE)
         alloc_failed(status, "dev_etcd_start", &err);
 }

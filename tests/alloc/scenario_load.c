@@ -1,4 +1,4 @@
-/* Workers that load and audit: more than one page, and more of them than there is room for. */
+/* Workers that load and check their cache: several pages, more than the mailbox has room for. */
 #include "alloc/scenario.h"
 
 #include <time.h>
@@ -9,7 +9,7 @@ typedef struct loader {
     ew_error err;
 } loader;
 
-/* ---- audits, of which there is one a second at most ---- */
+/* ---- consistency checks: at most one each second ---- */
 
 static int wait_for_audit(void *self, ew_tick *t) {
     loader *l = self;
@@ -18,7 +18,7 @@ static int wait_for_audit(void *self, ew_tick *t) {
     return ew_worker_get_stats(l->worker, &s) == EW_OK && s.audits > 0 ? EW_FINISHED : EW_OK;
 }
 
-/* A worker with one more option, and little room in its mailboxes, to its end; and again if it failed. */
+/* Runs a worker with one more option and small mailboxes to its end; repeats it once if it failed. */
 static void run_alone(const ew_reactor *r, const char *option, const char *value) {
     for (int i = 0; i < 2; i++) {
         loader l = {0};
@@ -33,7 +33,7 @@ static void run_alone(const ew_reactor *r, const char *option, const char *value
         if (alloc_failed(status, option, &l.err) == EW_OK)
             return;
     }
-    alloc_problem("a second worker fails");
+    alloc_problem("a worker failed twice");
 }
 
 void alloc_run_audit(void) {
@@ -41,7 +41,7 @@ void alloc_run_audit(void) {
     run_alone(&waits, "audit_interval_s", "1");
 }
 
-/* ---- a prefix of several pages, whose reactor takes its time over the first ---- */
+/* ---- a prefix of several pages, with a reactor that is slow at the first pages ---- */
 
 enum { PAGES_KEYS = 2500, FIRST_KEYS = 500, SLOW_MS = 20 };
 
@@ -51,7 +51,7 @@ void alloc_open_pages(void) {
     memset(value, 'x', sizeof value);
     for (int i = 0; i < PAGES_KEYS; i++) {
         snprintf(key, sizeof key, "/pages/%04d", i);
-        hand_put_slice(ew_str(key), (ew_slice){value, sizeof value}, 0);
+        client_put_slice(ew_str(key), (ew_slice){value, sizeof value}, 0);
     }
 }
 
@@ -67,7 +67,7 @@ static int end_at_once(void *self, ew_tick *t) {
     const loader *l = self;
     (void)t;
     if (l->total != PAGES_KEYS)
-        alloc_problem("%lld keys of %d were loaded", (long long)l->total, PAGES_KEYS);
+        alloc_problem("loaded %lld keys of %d", (long long)l->total, PAGES_KEYS);
     return EW_FINISHED;
 }
 

@@ -1,4 +1,4 @@
-/* An outbox whose mailbox does not read: last words are kept for it also when there is no memory. */
+/* An outbox whose mailbox does not read: terminal messages are kept for it, also without memory. */
 #include "alloc/scenario.h"
 
 #include "actors/mailbox.h"
@@ -24,10 +24,10 @@ static void send_last_words(outbox *ob) {
     words[2].down = &down;
     for (int i = 0; i < 3; i++)
         if (outbox_send(ob, &words[i]) != EW_OK)
-            alloc_problem("last word %d was not taken", i);
+            alloc_problem("terminal message %d was not accepted", i);
 }
 
-/* Reads to the end of the last words: how many other messages came, in their order. */
+/* Reads until the last terminal message. Returns how many other messages came, in order. */
 static int read_all(mailbox *mb) {
     int64_t deadline_ms = etcd_now_ms() + LIMIT_MS, newest = 0;
     int others = 0, last_words = 0;
@@ -35,13 +35,13 @@ static int read_all(mailbox *mb) {
         mailbox_message raw;
         if (!mailbox_take(mb, &raw)) {
             if (etcd_now_ms() > deadline_ms) {
-                alloc_problem("%d last words of 3 came", last_words);
+                alloc_problem("%d of 3 terminal messages came", last_words);
                 return others;
             }
             mailbox_wait(mb, deadline_ms, false);
             continue;
         }
-        Msg__Message *m = BY_HAND(msg__message__unpack(NULL, raw.body.len, raw.body.data));
+        Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
         if (m->progress != NULL && m->progress->revision <= newest)
             alloc_problem("message %lld came after %lld", (long long)m->progress->revision, (long long)newest);
         newest = m->progress != NULL ? m->progress->revision : newest;
@@ -53,8 +53,8 @@ static int read_all(mailbox *mb) {
     return others;
 }
 
-/* More and more messages stand before the last words, so that in one of the rounds they are the first to find the room
- * taken. */
+/* Each round sends more messages before the terminal ones, so that in one round the terminal messages are the first
+ * that find no room. */
 void alloc_run_outbox(void) {
     static unsigned urls;
     for (int before = 0; before < MOST; before++) {
@@ -70,7 +70,7 @@ void alloc_run_outbox(void) {
         send_last_words(ob);
         int came = read_all(mb);
         if (came != taken)
-            alloc_problem("%d messages were taken, %d came", taken, came);
+            alloc_problem("%d messages were accepted, %d came", taken, came);
         outbox_close(ob);
         mailbox_close(mb);
     }

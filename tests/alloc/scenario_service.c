@@ -1,5 +1,5 @@
-/* The service: its configuration, the plan of assign, a whole run that is elected and asked over HTTP, the program
- * around it, the demo with a plugin, and a private etcd. */
+/* The service: its configuration, the plan of `assign`, a whole run with an election and HTTP requests, the program,
+ * the demo with a plugin, and a private etcd. */
 #include "alloc/scenario.h"
 #include "lib/daemon.h"
 #include "lib/process.h"
@@ -20,9 +20,9 @@ enum { GIVE_UP_MS = 20000, BEAT_MS = 2, TASKS = 3 };
 FILE *quiet_out;
 
 static char config_path[] = "/tmp/etcdworker-alloc-XXXXXX";
-static char *effective, *help; /* what is printed when nothing fails */
+static char *effective, *help; /* the output of a run without failures */
 
-/* What jansson allocates fails too: it says so, and goes on. */
+/* jansson's own allocations fail too: jansson reports an error and goes on. */
 static failing_site in_jansson = {.file = "service/jansson", .line = 1};
 
 static void *allocate_for_jansson(size_t size) {
@@ -36,13 +36,13 @@ void alloc_open_service(void) {
     quiet_out = fopen("/dev/null", "we");
     int fd = mkstemp(config_path);
     if (quiet_out == NULL || fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
-        process_die("%s cannot be written", config_path);
+        process_die("cannot write %s", config_path);
     close(fd);
-    hand_put("/service/members/a", "{\"capacity\":1}");
-    hand_put("/service/members/b", "");
-    hand_put("/service/tasks/1", "{\"weight\":2}");
-    hand_put("/service/tasks/2", "");
-    hand_put("/service/tasks/3", "{}");
+    client_put("/service/members/a", "{\"capacity\":1}");
+    client_put("/service/members/b", "");
+    client_put("/service/tasks/1", "{\"weight\":2}");
+    client_put("/service/tasks/2", "");
+    client_put("/service/tasks/3", "{}");
 }
 
 void alloc_close_service(void) {
@@ -52,10 +52,10 @@ void alloc_close_service(void) {
     fclose(quiet_out);
 }
 
-/* As a caller of the library would have it. */
+/* Returns the status that a caller of the library would get. */
 static int status_of(int exit_code) {
     if (exit_code == EXIT_TEMPORARY)
-        return EW_ERR_UNKNOWN_OUTCOME; /* there was no memory for the answer */
+        return EW_ERR_UNKNOWN_OUTCOME; /* no memory for the answer */
     if (exit_code == EXIT_SYSTEM)
         return EW_ERR_SYSTEM; /* no thread */
     return exit_code == EXIT_DONE ? EW_OK : exit_code == EXIT_FAILED ? EW_ERR_NO_MEMORY : EW_ERR_INVALID;
@@ -63,7 +63,7 @@ static int status_of(int exit_code) {
 
 /* ---- the configuration ---- */
 
-/* The first text is what the others must be. */
+/* Keeps the first text; all later ones must be equal to it. */
 static void compare(char **first, char *text, const char *what) {
     if (*first == NULL) {
         *first = text;
@@ -87,7 +87,7 @@ static void print_all(const settings *s) {
     compare(&help, text, "the texts of --help");
 }
 
-/* Whatever fails is told as a lack of memory, and not as a mistake of who wrote the configuration. */
+/* A failed allocation must be reported as lack of memory, not as an error in the configuration. */
 static int configure(void) {
     char *argv[] = {"etcdworkerd", "--config", config_path, "--slow-tick-ms=3", "--submit", "off", NULL};
     char *environment[] = {"ETCDWORKER_SLOW_TICK_MS=4", "ETCDWORKER_PAGE_BYTES=65536", NULL};
@@ -103,7 +103,7 @@ static int configure(void) {
     settings_fini(&s);
     fclose(problems);
     if (code != EXIT_DONE && (code != EXIT_FAILED || text[0] == '\0'))
-        alloc_problem("exit code %d, and the problems are: %s", code, text);
+        alloc_problem("exit code %d with the problems: %s", code, text);
     free(text);
     return status_of(code);
 }
@@ -114,7 +114,7 @@ void alloc_run_config(void) {
 
 /* ---- the plan ---- */
 
-/* Values that say something, and one that does not: no lack of memory may be taken for the other. */
+/* Valid values and an invalid one: lack of memory must not turn one into the other. */
 static int decode(void) {
     assign_problem problem;
     int64_t n = 1;
@@ -123,21 +123,21 @@ static int decode(void) {
         status = assign_json_number(EW_STR("{\"weight\":7,\"more\":[1.5,\"\\u00e9\",null]}"), "weight", 1, 100, &n,
                                     &problem);
     if (status == EW_OK && (n != 7 || problem.text[0] != '\0'))
-        alloc_problem("a weight of 7 is read as %d: %s", (int)n, problem.text);
+        alloc_problem("a weight of 7 was read as %d: %s", (int)n, problem.text);
     if (status == EW_OK)
         status = assign_json_number(EW_STR("{\"weight\":"), "weight", 1, 100, &n, &problem);
     if (status == EW_OK && problem.text[0] == '\0')
-        alloc_problem("half an object is no problem");
+        alloc_problem("half an object was accepted");
     return status;
 }
 
-/* There and back. */
+/* Encodes and decodes. */
 static int name_member(void) {
     assign_problem problem;
     char *value = assign_json_assignment(EW_STR("member"));
     char *member = value != NULL ? assign_json_member(ew_str(value), &problem) : NULL;
     if (member != NULL && strcmp(member, "member") != 0)
-        alloc_problem("member is read as '%s': %s", member, problem.text);
+        alloc_problem("member was read as '%s': %s", member, problem.text);
     free(value);
     free(member);
     return member != NULL ? EW_OK : EW_ERR_NO_MEMORY;
@@ -169,7 +169,7 @@ static int follow(void) {
     return status;
 }
 
-/* Nothing changes in what fails, so the plan can be told again. */
+/* A failed plan changes nothing, so it can be repeated. */
 static void plan(void) {
     assign_plan *p = NULL;
     const assign_change *list = NULL;
@@ -185,7 +185,7 @@ static void plan(void) {
     const assign_rules rules = {.max = 10, .tolerance = 20, .budget = 10};
     TRY(assign_plan_changes(p, &rules, 0, &list, &count));
     if (count != 4 || assign_plan_members(p) != 2 || assign_plan_tasks(p) != 2)
-        alloc_problem("%zu changes are planned for %zu members and %zu tasks", count, assign_plan_members(p),
+        alloc_problem("planned %zu changes for %zu members and %zu tasks", count, assign_plan_members(p),
                       assign_plan_tasks(p));
     assign_plan_free(p);
 }
@@ -199,7 +199,7 @@ void alloc_run_plan(void) {
 
 /* ---- a whole run ---- */
 
-/* Who asks the service over HTTP and ends it, on a thread of its own: the service keeps the first one. */
+/* Sends HTTP requests to the service and ends it, on its own thread: the service uses the first thread. */
 typedef struct guest {
     pthread_t first;
     int port;
@@ -223,12 +223,12 @@ static void *visit(void *arg) {
     for (int n = 0; !g->over && seen < 3; n++) {
         seen += shows(g, pages[seen][0], pages[seen][1]);
         if (n == GIVE_UP_MS / BEAT_MS)
-            alloc_problem("the page %s does not come", pages[seen][0]);
+            alloc_problem("no answer for the page %s", pages[seen][0]);
         if (n >= GIVE_UP_MS / BEAT_MS)
             break;
         nanosleep(&(struct timespec){.tv_nsec = BEAT_MS * 1000000L}, NULL);
     }
-    pthread_kill(g->first, SIGHUP); /* reads what there is to read again */
+    pthread_kill(g->first, SIGHUP); /* reloads what can be reloaded */
     pthread_kill(g->first, SIGTERM);
     return NULL;
 }
@@ -249,7 +249,7 @@ static int load(settings *s, int port) {
     return settings_load(s, 8, argv, NULL, quiet_out);
 }
 
-/* With the signals that end it blocked, also before and behind it, since the guest may be late. */
+/* The signals that end it are blocked before and after too, since the other thread may be late. */
 static int serve(const settings *s, int port) {
     guest g = {.first = pthread_self(), .port = port};
     pthread_t visitor;
@@ -259,7 +259,7 @@ static int serve(const settings *s, int port) {
     sigaddset(&ours, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &ours, &before);
     if (pthread_create(&visitor, NULL, visit, &g) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
     int code = run_service(s);
     g.over = true;
     pthread_join(visitor, NULL);
@@ -273,18 +273,18 @@ static int serve(const settings *s, int port) {
 static int run_it(void) {
     settings s;
     int port = etcd_free_port();
-    BY_HAND(hand_delete_prefix("/service/assignments/"));
-    BY_HAND(hand_put("/service/assignments/1", "{\"member\":\"gone\"}"));
-    if (BY_HAND(load(&s, port)) != EXIT_DONE)
-        process_die("the service's options are wrong");
+    WITHOUT_FAILURE(client_delete_prefix("/service/assignments/"));
+    WITHOUT_FAILURE(client_put("/service/assignments/1", "{\"member\":\"gone\"}"));
+    if (WITHOUT_FAILURE(load(&s, port)) != EXIT_DONE)
+        process_die("the service rejected its options");
     int code = serve(&s, port);
     settings_fini(&s);
     if (code != EXIT_DONE && code != EXIT_FAILED && code != EXIT_SYSTEM && code != EXIT_TEMPORARY)
-        alloc_problem("the service ends with %d", code);
-    if (code == EXIT_DONE && BY_HAND(hand_count("/service/assignments/")) != TASKS)
-        alloc_problem("a task has nobody");
-    if (BY_HAND(hand_count("/seat/")) != 0)
-        alloc_problem("who is gone leads");
+        alloc_problem("the service exited with %d", code);
+    if (code == EXIT_DONE && WITHOUT_FAILURE(client_count("/service/assignments/")) != TASKS)
+        alloc_problem("a task has no member");
+    if (WITHOUT_FAILURE(client_count("/seat/")) != 0)
+        alloc_problem("a service that has ended is still the leader");
     return status_of(code);
 }
 

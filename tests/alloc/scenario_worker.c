@@ -1,8 +1,8 @@
-/* The worker: loads in pages, follows, ticks, commits, conflicts, takes submits, finishes; by itself, in a session and
- * as an elected leader, with an audit, and over a connection that breaks. */
+/* The worker: loads in pages, watches, ticks, commits, conflicts, accepts submits, finishes; alone, in a session and as
+ * an elected leader, with a consistency check, and over a connection that breaks. */
 #include "alloc/scenario.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
-#include "lib/wire.h"
 
 #include <nng/protocol/reqrep0/req.h>
 #include <stdatomic.h>
@@ -22,20 +22,20 @@ enum {
 #define CONTENDED "/work/contended"
 #define SUBMITTED "/work/submitted"
 
-/* Groups of one kind: what their callbacks or replies told. */
+/* Groups of one kind, as their callbacks or replies reported them. */
 typedef struct account {
     unsigned asked, committed, unknown, not_written;
 } account;
 
-typedef struct crewman {
+typedef struct worker_state {
     ew_worker *worker;
     unsigned ticks_left;
     account made, submitted;
-    int64_t total; /* as the events told it; -1: not yet */
+    int64_t total; /* from the events; -1: none yet */
     atomic_bool over;
     int status;
     ew_error err;
-} crewman;
+} worker_state;
 
 static void settle(account *a, int status) {
     if (status == EW_OK)
@@ -68,12 +68,12 @@ static int mirror_contended(void *arg, ew_view *view) {
 }
 
 static void done(void *arg, int status, int64_t revision) {
-    crewman *c = arg;
+    worker_state *c = arg;
     (void)revision;
     settle(&c->made, status);
 }
 
-/* A group that stands on what the tick has read, none of which changes. */
+/* Makes a group that expects what the tick has read, none of which changes. */
 static void stand_on_reads(ew_tick *t) {
     ew_entry e = {0};
     ew_tick_get(t, EW_STR("/work/none"), NULL);
@@ -86,7 +86,7 @@ static void stand_on_reads(ew_tick *t) {
 }
 
 static int tick(void *self, ew_tick *t) {
-    crewman *c = self;
+    worker_state *c = self;
     stand_on_reads(t);
     ew_group *counts = ew_tick_group(t), *contends = ew_tick_group(t);
     ew_group_modify(counts, EW_STR(TOTAL), one_more, NULL, NULL);
@@ -102,20 +102,20 @@ static int tick(void *self, ew_tick *t) {
 }
 
 static int update(void *self, const ew_event *event) {
-    crewman *c = self;
+    worker_state *c = self;
     int64_t n;
     if (!ew_slice_equal(event->entry.key, EW_STR(TOTAL)) || event->kind != EW_EVENT_PUT)
         return EW_OK;
     if (!ew_slice_int(event->entry.value, &n))
         return EW_ERR_REACTOR;
     if (!event->initial && c->total >= 0 && n != c->total + 1)
-        alloc_problem("an event tells of %lld behind %lld", (long long)n, (long long)c->total);
+        alloc_problem("an event gives %lld after %lld", (long long)n, (long long)c->total);
     c->total = n;
     return EW_OK;
 }
 
 static int reset(void *self) {
-    crewman *c = self;
+    worker_state *c = self;
     c->total = -1;
     return EW_OK;
 }
@@ -141,7 +141,7 @@ static int unpack(nng_msg *m, ew_submit_reply *reply) {
 static bool submit_body(nng_socket req, const void *body, size_t size) {
     nng_msg *m;
     if (nng_msg_alloc(&m, size) != 0)
-        process_die("no message");
+        process_die("cannot allocate a message");
     memcpy(nng_msg_body(m), body, size);
     bool sent = nng_sendmsg(req, m, 0) == 0;
     if (!sent)
@@ -149,8 +149,8 @@ static bool submit_body(nng_socket req, const void *body, size_t size) {
     return sent;
 }
 
-/* Asks for a group. No reply means that nobody knows. */
-static void submit(crewman *c) {
+/* Submits a group. Without a reply its outcome is unknown. */
+static void submit(worker_state *c) {
     void *body = NULL;
     size_t size = 0;
     nng_socket req;
@@ -160,8 +160,8 @@ static void submit(crewman *c) {
     if (body == NULL)
         return;
     if (nng_req0_open(&req) != 0)
-        process_die("no socket");
-    nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may be gone */
+        process_die("cannot open a socket");
+    nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may have ended */
     c->submitted.asked++;
     if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && submit_body(req, body, size)) {
         for (int i = 0; i < REPLY_MS && !c->over && m == NULL; i++)
@@ -179,55 +179,55 @@ static void submit(crewman *c) {
 /* ---- one run of a worker ---- */
 
 static void *join(void *arg) {
-    crewman *c = arg;
+    worker_state *c = arg;
     c->status = ew_worker_join(c->worker, &c->err);
     c->over = true;
     return NULL;
 }
 
-/* More than etcd sends in one response: the watch gets it in fragments. */
+/* More than etcd sends in one response: the watch gets fragments. */
 static void put_fragments(void) {
     static char large[700000];
     failing_spare(true);
     for (int i = 0; i < 4; i++)
-        hand_put_slice(EW_STR("/work/page/3"), (ew_slice){large, sizeof large}, 0);
-    hand_put("/work/page/3", "changed");
+        client_put_slice(EW_STR("/work/page/3"), (ew_slice){large, sizeof large}, 0);
+    client_put("/work/page/3", "changed");
     failing_spare(false);
 }
 
-/* Answers and events break off, which leaves outcomes to be found out; then history is compacted while the worker is
- * cut off; and then there is much to follow. */
-static void trouble(wire *line, unsigned beat) {
+/* Breaks the connection while answers and events are on their way, so that outcomes must be resolved; then compacts the
+ * history while the worker is cut off; then writes many changes. */
+static void trouble(fault_proxy *proxy, unsigned beat) {
     enum { EVERY = 16, TEARS = 4, CUT = TEARS, CUT_AGAIN = CUT + 6, END = CUT_AGAIN + 1 };
     unsigned step = beat / EVERY;
     if (beat % EVERY != 1 || step > END)
         return;
     if (step < TEARS) {
-        wire_tear(line, step % 2 == 0 ? WIRE_DOWN : WIRE_UP);
+        fault_proxy_tear(proxy, step % 2 == 0 ? FAULT_PROXY_DOWN : FAULT_PROXY_UP);
     } else if (step == CUT) {
-        wire_cut(line);
-        BY_HAND(hand_put("/work/page/1", "changed"));
-        hand_compact(BY_HAND(hand_put("/work/page/2", "changed")));
+        fault_proxy_cut(proxy);
+        WITHOUT_FAILURE(client_put("/work/page/1", "changed"));
+        client_compact(WITHOUT_FAILURE(client_put("/work/page/2", "changed")));
     } else if (step == CUT_AGAIN) {
-        wire_cut(line);
+        fault_proxy_cut(proxy);
         put_fragments();
     } else {
-        wire_mend(line);
+        fault_proxy_mend(proxy);
     }
 }
 
-/* Somebody else writes what the worker writes. */
-static void disturb(crewman *c, bool submits, wire *line) {
+/* Changes, as an external writer, what the worker writes. */
+static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
-        if (line != NULL)
-            trouble(line, n);
+        if (proxy != NULL)
+            trouble(proxy, n);
         if (n % 3 == 0)
-            BY_HAND(hand_put(CONTENDED, "5"));
+            WITHOUT_FAILURE(client_put(CONTENDED, "5"));
         if (submits && n % SUBMIT_EVERY == 1)
             submit(c);
         if (n == GIVE_UP_MS / BEAT_MS)
-            alloc_problem("a worker neither ends nor fails");
+            alloc_problem("a worker neither finished nor failed");
         if (n >= GIVE_UP_MS / BEAT_MS)
             ew_worker_stop(c->worker);
         nanosleep(&beat, NULL);
@@ -240,7 +240,7 @@ typedef struct bonds {
     ew_election *election;
 } bonds;
 
-static int start(crewman *c, const bonds *b, ew_options *o) {
+static int start(worker_state *c, const bonds *b, ew_options *o) {
     int status = ew_worker_create(&c->worker, o, &reactor, c, &c->err);
     if (status == EW_OK && b->client != NULL)
         status = ew_worker_set_client(c->worker, b->client);
@@ -268,44 +268,46 @@ ew_options *alloc_options_worker(bool submits) {
     TRY(ew_options_set(o, "tick_interval_ms", "10", &err));
     TRY(ew_options_set(o, "submit", submits ? "on" : "off", &err));
     TRY(ew_options_set(o, "publish_ticks", "on", &err));
-    TRY(ew_options_set(o, "stop_timeout_ms", "60000", &err)); /* longer than a run: an end that is lost is a hang */
+    /* longer than a run, so that a lost end shows as a hang */
+    TRY(ew_options_set(o, "stop_timeout_ms", "60000", &err));
     return o;
 }
 
 static void check_account(const account *a, int64_t written, const char *what) {
     if (a->committed + a->unknown + a->not_written != a->asked)
-        alloc_problem("of %u %s, %u were told of", a->asked, what, a->committed + a->unknown + a->not_written);
+        alloc_problem("of %u %s, %u were reported", a->asked, what, a->committed + a->unknown + a->not_written);
     if (written < a->committed || written > (int64_t)a->committed + a->unknown)
-        alloc_problem("%lld %s were written, %u told as committed, %u as unknown", (long long)written, what,
+        alloc_problem("%lld %s were written, %u reported as committed, %u as unknown", (long long)written, what,
                       a->committed, a->unknown);
 }
 
 static int64_t number_at(const char *key) {
     int64_t n = 0;
-    hand_kv kv = BY_HAND(hand_get(key));
+    client_kv kv = WITHOUT_FAILURE(client_get(key));
     return kv.present && ew_slice_int(ew_str(kv.value), &n) ? n : 0;
 }
 
-/* To its end, which is success or an error. */
-static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, wire *line) {
-    crewman c = {.ticks_left = ticks, .total = -1};
+/* Runs a worker to its end, which is success or an error. */
+static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fault_proxy *proxy) {
+    worker_state c = {.ticks_left = ticks, .total = -1};
     pthread_t joiner;
-    int64_t total = number_at(TOTAL), version = BY_HAND(hand_get(SUBMITTED)).version;
-    BY_HAND(hand_delete(CONTENDED));
+    int64_t total = number_at(TOTAL), version = WITHOUT_FAILURE(client_get(SUBMITTED)).version;
+    WITHOUT_FAILURE(client_delete(CONTENDED));
     int status = alloc_failed(start(&c, b, o), "start", &c.err);
     if (status != EW_OK)
         return status;
     if (pthread_create(&joiner, NULL, join, &c) != 0)
-        process_die("no thread");
-    disturb(&c, submits, line);
+        process_die("cannot create a thread");
+    disturb(&c, submits, proxy);
     pthread_join(joiner, NULL);
     ew_worker_destroy(c.worker);
     check_account(&c.made, number_at(TOTAL) - total, "groups");
-    check_account(&c.submitted, BY_HAND(hand_get(SUBMITTED)).version - version, "submits");
+    check_account(&c.submitted, WITHOUT_FAILURE(client_get(SUBMITTED)).version - version, "submits");
     return alloc_failed(c.status, "run", &c.err);
 }
 
-/* What adds to the transactions, and ticks for each revision. The id is nobody's before: a receipt may have stayed. */
+/* Sets options that add to each transaction, and ticks for each revision. The id is new, since an earlier receipt may
+ * still exist. */
 static void set_much(ew_options *o) {
     static const char *const much[][2] = {{"fence_session", "on"}, {"isolation", "serializable"}, {"coalesce", "off"}};
     for (size_t i = 0; i < sizeof much / sizeof much[0]; i++)
@@ -313,24 +315,24 @@ static void set_much(ew_options *o) {
     TRY(ew_options_set(o, "worker_id", ew_options_text(o, "name"), &err));
 }
 
-/* Lives, and again if that failed; over a connection that breaks, if it is to have trouble. */
+/* Runs a worker, and another one if it failed; over a connection that breaks if `troubled`. */
 static void live_well(const bonds *b, unsigned ticks, bool submits, bool troubled) {
     for (int i = 0; i < 2; i++) {
         ew_options *o = alloc_options_worker(submits);
-        wire *line = troubled ? wire_open(alloc_address()) : NULL;
+        fault_proxy *proxy = troubled ? fault_proxy_open(alloc_address()) : NULL;
         if (troubled) {
-            TRY(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+            TRY(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
             TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
         }
         if (b->session != NULL)
             set_much(o);
-        int status = live(b, o, ticks, submits, line);
+        int status = live(b, o, ticks, submits, proxy);
         ew_options_free(o);
-        wire_close(line);
+        fault_proxy_close(proxy);
         if (status == EW_OK)
             return;
         if (i > 0)
-            alloc_problem("a second worker fails: %s", ew_errname(status));
+            alloc_problem("a worker failed twice: %s", ew_errname(status));
     }
 }
 

@@ -1,9 +1,9 @@
-/* The etcd servers of the scenarios, what they hold, and the options of their clients. */
+/* The etcd servers of the scenarios, their keys, and the options of their clients. */
 #include "alloc/scenario.h"
 
 #include "lib/certs.h"
 
-static etcd_server *server, *encrypted, *asking; /* the last one wants a user */
+static etcd_server *server, *encrypted, *asking; /* the last one requires users */
 static certs *authority;
 static char password_file[192];
 
@@ -22,7 +22,8 @@ static void open_asking(void) {
         {"user", "add", "root:secret"}, {"role", "add", "root"}, {"user", "grant-role", "root", "root"},
         {"user", "add", "guest:guest"}, {"auth", "enable"},
     };
-    asking = etcd_server_start((const char *[]){"--bcrypt-cost=4", NULL}); /* passwords are checked at every turn */
+    /* cheap, because passwords are checked often */
+    asking = etcd_server_start((const char *[]){"--bcrypt-cost=4", NULL});
     etcdctl_all(asking, setup, sizeof setup / sizeof setup[0]);
 }
 
@@ -36,15 +37,15 @@ void alloc_open(void) {
     server = etcd_server_start(NULL);
     open_encrypted();
     open_asking();
-    hand_open(server->endpoint);
+    client_open(server->endpoint);
     for (int i = 0; i < ALLOC_SCAN_KEYS; i++) {
         snprintf(key, sizeof key, "/scan/%02d", i);
-        hand_put(key, "value");
+        client_put(key, "value");
     }
-    memset(page, 'x', sizeof page); /* what a tick need not read */
+    memset(page, 'x', sizeof page); /* a value that a tick does not read */
     for (int i = 0; i < 4; i++) {
         snprintf(key, sizeof key, "/work/page/%d", i);
-        hand_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
+        client_put_slice(ew_str(key), (ew_slice){page, sizeof page}, 0);
     }
     alloc_open_pages();
     alloc_open_service();
@@ -52,7 +53,7 @@ void alloc_open(void) {
 
 void alloc_close(void) {
     alloc_close_service();
-    hand_close();
+    client_close();
     etcd_server_free(server);
     etcd_server_free(encrypted);
     etcd_server_free(asking);
@@ -97,5 +98,5 @@ void alloc_forget_tokens(void) {
     static const char user[] = "--user=root:secret";
     if (etcdctl(asking, NULL, 0, user, "auth", "disable", NULL) != 0 ||
         etcdctl(asking, NULL, 0, "auth", "enable", NULL) != 0)
-        alloc_problem("authentication is not switched off and on again");
+        alloc_problem("cannot disable and enable authentication");
 }

@@ -1,4 +1,4 @@
-/* Faults that other applications meet, which submit groups to the workers. */
+/* Faults for other applications, which submit groups to the workers. */
 #include "chaos/fault.h"
 
 #include "lib/submitters.h"
@@ -27,14 +27,14 @@ static bool has_gone_on(world *w, void *arg) {
     return submitters_least(p->clients) >= p->least;
 }
 
-/* Until every client has got two replies more: one to what was under way, and one to what it has asked since. */
+/* Waits until every client has received two more replies: one to a submit in flight, and one to a later submit. */
 static void await_replies(injection *i, progress *p) {
     p->least = submitters_least(p->clients) + 2;
     if (!world_until(i->w, has_gone_on, p, EFFECT_LIMIT_MS))
-        fault_missed(i, "the clients are not answered");
+        fault_missed(i, "the clients get no replies");
 }
 
-/* What the workers had counted, each in its run: a new run begins with 0. */
+/* The workers' counts, each of one run. A new run begins with 0. */
 typedef struct repeats {
     unsigned runs[WORKERS];
     uint64_t counts[WORKERS];
@@ -43,8 +43,8 @@ typedef struct repeats {
 static repeats look(const world *w) {
     repeats r;
     for (unsigned n = 0; n < WORKERS; n++) {
-        r.runs[n] = w->crew[n].control->run;
-        r.counts[n] = w->crew[n].control->repeats;
+        r.runs[n] = w->workers[n].control->run;
+        r.counts[n] = w->workers[n].control->repeats;
     }
     return r;
 }
@@ -57,13 +57,13 @@ static bool was_resent_since(const world *w, const repeats *before) {
     return false;
 }
 
-/* Longer than a client waits before it sends again. */
+/* Waits longer than a client waits before it sends again. */
 static void linger(injection *i) {
     world_linger(i->w, SUBMITTERS_RESEND_MS + (i->brief ? 500 : world_between(i->w, 200, 1500)));
 }
 
-static void swallow(wire *w, int way) {
-    wire_swallow(w, (wire_way)way);
+static void swallow(fault_proxy *proxy, int direction) {
+    fault_proxy_swallow(proxy, (fault_proxy_direction)direction);
 }
 
 static void freeze(injection *i, progress *p) {
@@ -75,8 +75,8 @@ static void freeze(injection *i, progress *p) {
     await_replies(i, p);
 }
 
-/* 40 clients, each of which may send its submit to any of the workers. A worker is killed in the middle of it, etcd
- * stands still, answers of etcd are lost; whatever a client is told must be so, and nothing be put twice. */
+/* 40 clients, each of which may send its submit to any of the workers. Meanwhile a worker is killed, etcd does not
+ * answer, and answers of etcd are lost. Every reply must be true, and nothing may be put twice. */
 static void submit_resent(injection *i) {
     char urls[WORKERS][200], problem[256] = "";
     const char *list[WORKERS + 1] = {NULL};
@@ -90,26 +90,26 @@ static void submit_resent(injection *i) {
     snprintf(prefix, sizeof prefix, "%s/%u", w->prefix, i->times);
     progress p = {.clients = submitters_open(list, prefix, CLIENTS)};
     await_replies(i, &p);
-    crew_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
+    workers_signal(w, (unsigned)world_roll(w, WORKERS), SIGKILL);
     await_replies(i, &p);
     repeats before = look(w);
     freeze(i, &p);
-    fault_each_wire(i, -1, swallow, WIRE_DOWN);
+    fault_each_proxy(i, -1, swallow, FAULT_PROXY_DOWN);
     linger(i);
-    fault_mend_wires(w);
+    fault_mend_proxies(w);
     fault_healed(i);
     await_replies(i, &p);
     if (!was_resent_since(w, &before))
         fault_missed(i, "nothing was sent again");
     if (!submitters_close(p.clients, w->client, problem, sizeof problem))
-        world_problem(w, "a reply was not true: %s", problem);
+        world_problem(w, "a false reply: %s", problem);
 }
 
 static const char *const with_submits[] = {"submit=on", NULL};
 
-/* Etcd is silent for 2.5 s at most, twice, with answered work between. */
+/* etcd is silent twice, for 2.5 s at most, and answers between. */
 const fault faults_of_clients[] = {
     {"submit-resent", ON_ONE | ON_THREE, ENDS_NOTHING, with_submits, submit_resent,
-     "40 clients send submits again while a worker is killed, etcd stands still, and answers are lost"},
+     "40 clients send submits again while a worker is killed, etcd is paused, and answers are lost"},
     {NULL},
 };

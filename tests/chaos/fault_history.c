@@ -1,18 +1,18 @@
-/* Faults of etcd's history: it comes back with an older state, under the same cluster id (SEMANTICS 14, ETCD P14). */
+/* Faults of etcd's history: etcd returns with an older state under the same cluster id (SEMANTICS 14, ETCD P14). */
 #include "chaos/fault.h"
 
 #include <stdio.h>
 
 enum { LOST_MS = 700, OUTCOMES_MS = 300, PASS_LIMIT_MS = 20000 };
 
-static void cut(wire *w, int unused) {
+static void cut(fault_proxy *proxy, int unused) {
     (void)unused;
-    wire_cut(w);
+    fault_proxy_cut(proxy);
 }
 
-/* Nobody writes any more, and what was answered has been reported. */
+/* Cuts all workers off, and waits until all answers that arrived have been reported. */
 static void cut_off(injection *i) {
-    fault_each_wire(i, -1, cut, 0);
+    fault_each_proxy(i, -1, cut, 0);
     world_linger(i->w, OUTCOMES_MS);
 }
 
@@ -20,51 +20,51 @@ static bool is_seen(world *w, void *arg) {
     return recorder_revision(w->recorder) >= *(const int64_t *)arg;
 }
 
-/* Takes etcd away. Answers when, and in `*revision` what it had come to, which the recorder has seen. */
+/* Kills etcd. Returns the time, and in `*revision` etcd's last revision, which the recorder has seen. */
 static int64_t take_away(injection *i, int64_t *revision) {
     world *w = i->w;
     char key[96];
     ew_result *result = NULL;
-    snprintf(key, sizeof key, "%s/zz", w->prefix); /* a last change, that the recorder comes to */
+    snprintf(key, sizeof key, "%s/zz", w->prefix); /* the last change, which the recorder waits for */
     if (ew_client_put(w->client, ew_str(key), EW_STR("lost"), NULL, &result, NULL) != EW_OK)
-        world_problem(w, "the end of the lost history cannot be written");
+        world_problem(w, "cannot write the end of the lost history");
     *revision = result != NULL ? ew_result_revision(result) : 0;
     ew_result_free(result);
     if (!world_until(w, is_seen, revision, EFFECT_LIMIT_MS))
         world_problem(w, "the recorder has not seen the end of the lost history");
     for (unsigned n = 0; n < WORKERS; n++)
-        w->crew[n].control->restores++;
+        w->workers[n].control->restores++;
     for (int k = 0; k < w->nodes; k++)
         etcd_server_kill(w->node[k]);
-    return ledger_now_us();
+    return journal_now_us();
 }
 
 static void start_all(world *w) {
     for (int k = 0; k < w->nodes; k++)
         etcd_server_restart_without_waiting(w->node[k]);
     for (int k = 0; k < w->nodes; k++)
-        etcd_server_restart(w->node[k]); /* it runs: waits until it answers */
+        etcd_server_restart(w->node[k]); /* it runs already: only waits until it answers */
 }
 
-/* ---- the old revision is passed before a worker is back, or not ---- */
+/* ---- whether the old revision is passed before a worker reconnects ---- */
 
-static void pass_by_hand(world *w, int64_t revision) {
+static void pass_with_own_client(world *w, int64_t revision) {
     char key[96];
     snprintf(key, sizeof key, "%s/other", w->prefix);
     while (world_revision(w) <= revision && w->problem[0] == '\0')
         if (ew_client_put(w->client, ew_str(key), EW_STR("passes"), NULL, NULL, NULL) != EW_OK)
-            world_problem(w, "nothing can be written after the restore");
+            world_problem(w, "cannot write after the restore");
 }
 
 static bool has_passed(world *w, void *arg) {
     return world_revision(w) > *(const int64_t *)arg;
 }
 
-/* One worker is back before the others, and writes: its keys are what they have missed. */
+/* Reconnects one worker before the others. What it writes is what the others have missed. */
 static void pass_by_worker(injection *i, int64_t revision) {
-    const crewman *c = &i->w->crew[world_roll(i->w, WORKERS)];
+    const worker_process *c = &i->w->workers[world_roll(i->w, WORKERS)];
     for (int k = 0; k < i->w->nodes; k++)
-        wire_mend(c->wires[k]);
+        fault_proxy_mend(c->proxies[k]);
     if (!world_until(i->w, has_passed, &revision, PASS_LIMIT_MS))
         fault_missed(i, "one worker did not pass the old revision");
 }
@@ -77,13 +77,13 @@ typedef struct findings {
 static findings look(const world *w) {
     findings f;
     for (unsigned n = 0; n < WORKERS; n++) {
-        f.runs[n] = w->crew[n].control->run;
-        f.rewritten[n] = w->crew[n].control->rewritten;
+        f.runs[n] = w->workers[n].control->run;
+        f.rewritten[n] = w->workers[n].control->rewritten;
     }
     return f;
 }
 
-/* Each has committed something that is lost. */
+/* Every worker must detect the restore, since every worker has committed something that is lost. */
 static bool all_found_out(world *w, void *arg) {
     const findings *before = arg;
     findings now = look(w);
@@ -93,7 +93,8 @@ static bool all_found_out(world *w, void *arg) {
     return true;
 }
 
-/* etcd is there again. The books, and those who pass the old revision. */
+/* Starts etcd again, tells the ledger, and lets a client or one worker pass the old revision before the others
+ * reconnect. */
 static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_pass) {
     world *w = i->w;
     findings before = look(w);
@@ -104,13 +105,13 @@ static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_
     world_rewrite(w, kept, away_us);
     unsigned how = may_pass ? i->times % 3 : 2;
     if (how == 0)
-        pass_by_hand(w, revision);
+        pass_with_own_client(w, revision);
     else if (how == 1)
         pass_by_worker(i, revision);
-    fault_mend_wires(w);
+    fault_mend_proxies(w);
     fault_healed(i);
     if (!world_until(w, all_found_out, &before, EFFECT_LIMIT_MS))
-        world_problem(w, "a worker does not notice that etcd was restored");
+        world_problem(w, "a worker did not detect that etcd was restored");
 }
 
 /* ---- the faults ---- */
@@ -139,9 +140,9 @@ static void data_aged(injection *i) {
     etcd_server_kill(w->node[0]);
     etcd_server_keep_data(w->node[0], path);
     etcd_server_restart(w->node[0]);
-    crew_await(w, ALL_WORKERS, ledger_now_us());
+    workers_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until_back(w, ALL_WORKERS, EFFECT_LIMIT_MS))
-        fault_missed(i, "nothing was committed that could be lost");
+        fault_missed(i, "no commit could be lost");
     world_linger(w, i->brief ? LOST_MS : world_between(w, LOST_MS, 4000));
     cut_off(i);
     int64_t away_us = take_away(i, &revision);
@@ -149,7 +150,7 @@ static void data_aged(injection *i) {
     come_back(i, revision, away_us, true);
 }
 
-/* An empty data directory. Where others passed the old revision, an outcome that is unknown would stay so. */
+/* An empty data directory. If others passed the old revision, an unknown outcome would stay unknown. */
 static void data_wiped(injection *i) {
     int64_t revision;
     i->targets = ALL_WORKERS;
@@ -162,7 +163,7 @@ static void data_wiped(injection *i) {
 
 const fault faults_of_history[] = {
     {"restored", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, restored, "etcd is restored from a snapshot"},
-    {"data-aged", ON_ONE, ENDS_NOTHING, NULL, data_aged, "etcd comes back with an older data directory"},
-    {"data-wiped", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, data_wiped, "etcd comes back with an empty data directory"},
+    {"data-aged", ON_ONE, ENDS_NOTHING, NULL, data_aged, "etcd is started with an older data directory"},
+    {"data-wiped", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, data_wiped, "etcd is started with an empty data directory"},
     {NULL},
 };

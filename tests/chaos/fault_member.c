@@ -1,4 +1,4 @@
-/* Faults of etcd's own: its members, its leader, its space. */
+/* Faults of etcd itself: its members, its leader, its space. */
 #include "chaos/fault.h"
 
 #include <arpa/inet.h>
@@ -12,16 +12,16 @@ static etcd_server *pick_member(injection *i) {
     world *w = i->w;
     if (w->nodes == 1)
         return w->node[0];
-    /* The leader, or anybody. */
+    /* The leader, and every second time any member. */
     return w->node[i->times % 2 == 0 ? (uint64_t)etcd_cluster_leader(w->cluster) : world_roll(w, NODES_MAX)];
 }
 
-/* So long a time in which nothing can be written through that member. */
+/* Checks that nothing is written through that member for this time. */
 static void still_for(injection *i, const etcd_server *s, int ms) {
-    int64_t until_us = ledger_now_us() + (int64_t)ms * 1000;
+    int64_t until_us = journal_now_us() + (int64_t)ms * 1000;
     if (etcdctl(s, NULL, 0, "--command-timeout=300ms", "put", "/chaos-still", "x", NULL) == 0)
-        fault_missed(i, "etcd went on");
-    int64_t left_us = until_us - ledger_now_us();
+        fault_missed(i, "etcd did not stop");
+    int64_t left_us = until_us - journal_now_us();
     world_linger(i->w, left_us > 0 ? (int)(left_us / 1000) : 0);
 }
 
@@ -42,7 +42,7 @@ static void member_killed(injection *i) {
     dialing again = {i, fault_counts(i).made};
     etcd_server_kill(s);
     if (i->w->nodes > 1)
-        fault_healed(i); /* the others can go on at once */
+        fault_healed(i); /* the other members can go on at once */
     world_linger(i->w, i->brief ? 300 : world_between(i->w, 0, 5000));
     etcd_server_restart(s);
     if (i->w->nodes == 1)
@@ -51,7 +51,7 @@ static void member_killed(injection *i) {
         fault_missed(i, "no connection was lost");
 }
 
-/* A member that holds all of its connections open and answers nothing. */
+/* A member that keeps all of its connections open and answers nothing. */
 static void member_paused(injection *i) {
     etcd_server *s = pick_member(i);
     i->targets = ALL_WORKERS;
@@ -86,14 +86,15 @@ static void quorum_lost(injection *i) {
     still_for(i, spared, i->brief ? 2500 : world_between(w, 500, 9000));
     for (size_t k = 0; k < n; k++)
         kill ? etcd_server_restart_without_waiting(lost[k]) : etcd_server_resume(lost[k]);
-    /* Members that thaw contend for the leadership for seconds, in which nobody is served. */
+    /* After SIGCONT the members contend for the leadership for seconds, and serve no requests. */
     for (size_t k = 0; k < n; k++)
         if (!world_until(w, is_healthy, lost[k], EFFECT_LIMIT_MS))
-            fault_missed(i, "etcd did not come back");
+            fault_missed(i, "etcd did not recover");
     fault_healed(i);
 }
 
-/* All of etcd is away for longer than the workers' short leases live, and compacted as soon as it is back. */
+/* All members are away for longer than the workers' short leases live; the history is compacted as soon as etcd
+ * answers. */
 static void outage(injection *i) {
     enum { TTL_MS = 2000 };
     world *w = i->w;
@@ -108,15 +109,15 @@ static void outage(injection *i) {
         kill ? etcd_server_restart_without_waiting(w->node[k]) : etcd_server_resume(w->node[k]);
     for (int k = 0; k < w->nodes; k++)
         if (!world_until(w, is_healthy, w->node[k], EFFECT_LIMIT_MS))
-            fault_missed(i, "etcd did not come back");
+            fault_missed(i, "etcd did not recover");
     fault_healed(i);
     if (ew_client_compact(w->client, revision, false, &err) != EW_OK && err.code != EW_ERR_COMPACTED)
-        fault_missed(i, "no compaction: %s", err.detail);
+        fault_missed(i, "cannot compact: %s", err.detail);
 }
 
 /* ---- the leader ---- */
 
-/* etcd's own name for a member, as `endpoint status` tells it. */
+/* Returns etcd's id of a member, from `endpoint status`. */
 static bool member_id(const etcd_server *s, char *out, size_t size) {
     char text[1024] = "", id[32];
     if (etcdctl(s, text, sizeof text, "--command-timeout=5s", "endpoint", "status", NULL) != 0 ||
@@ -141,7 +142,8 @@ static void leader_moved(injection *i) {
 
 /* ---- space ---- */
 
-/* Raises the alarm as etcd does when it is full, through its JSON gateway, since etcdctl can only take it back. */
+/* Raises the NOSPACE alarm as etcd does when it is full. Uses etcd's JSON gateway, since etcdctl can only disarm an
+ * alarm. */
 static bool raise_alarm(const etcd_server *s) {
     static const char body[] = "{\"action\":\"ACTIVATE\",\"memberID\":\"1\",\"alarm\":\"NOSPACE\"}";
     char request[256], answer[512];
@@ -165,11 +167,11 @@ static bool raise_alarm(const etcd_server *s) {
     return strstr(answer, " 200 ") != NULL;
 }
 
-/* How many workers say that a transaction of theirs was refused for want of space, and waits. */
+/* Returns how many workers report that a transaction was refused for lack of space and waits. */
 static unsigned waiting_for_space(const world *w) {
     unsigned count = 0;
     for (unsigned n = 0; n < WORKERS; n++)
-        count += w->crew[n].control->no_space;
+        count += w->workers[n].control->no_space;
     return count;
 }
 
@@ -187,27 +189,26 @@ static void no_space(injection *i) {
     char text[512] = "";
     i->targets = ALL_WORKERS;
     if (!world_until(i->w, none_waits, NULL, EFFECT_LIMIT_MS))
-        fault_missed(i, "there was no space before");
+        fault_missed(i, "etcd was already out of space");
     if (!raise_alarm(i->w->node[0]))
         fault_missed(i, "the alarm was not raised");
     if (!world_until(i->w, all_wait, NULL, EFFECT_LIMIT_MS))
-        fault_missed(i, "of %d workers, %u met it", WORKERS, waiting_for_space(i->w));
+        fault_missed(i, "of %d workers, %u met the alarm", WORKERS, waiting_for_space(i->w));
     world_linger(i->w, i->brief ? 500 : world_between(i->w, 50, 5000));
     if (etcdctl(i->w->node[0], text, sizeof text, "alarm", "disarm", NULL) != 0)
-        world_problem(i->w, "the alarm stays: %.100s", text);
+        world_problem(i->w, "cannot disarm the alarm: %.100s", text);
     fault_healed(i);
 }
 
 static const char *const short_lease[] = {"session_ttl_s=2", NULL};
 
 const fault faults_of_members[] = {
-    {"member-killed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, member_killed,
-     "SIGKILL of a member, which is started again"},
+    {"member-killed", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, member_killed, "SIGKILL of a member, then a restart"},
     {"member-paused", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, member_paused, "SIGSTOP of a member"},
-    {"leader-moved", ON_THREE, ENDS_NOTHING, NULL, leader_moved, "another member leads"},
-    {"quorum-lost", ON_THREE, ENDS_NOTHING, NULL, quorum_lost, "two of three are stopped or killed"},
+    {"leader-moved", ON_THREE, ENDS_NOTHING, NULL, leader_moved, "the leadership moves to another member"},
+    {"quorum-lost", ON_THREE, ENDS_NOTHING, NULL, quorum_lost, "two of three members are stopped or killed"},
     {"outage", ON_ONE | ON_THREE, ENDS_NOTHING, short_lease, outage,
      "all members are killed or stopped for longer than the leases live"},
-    {"no-space", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, no_space, "the NOSPACE alarm is raised, and taken back"},
+    {"no-space", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, no_space, "the NOSPACE alarm is raised and disarmed"},
     {NULL},
 };

@@ -1,19 +1,20 @@
-/* Faults of users: etcd asks who it is speaking to, and forgets what it was told. */
+/* Faults of users: etcd requires authentication, and forgets its tokens. */
 #include "chaos/fault.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* From here on etcdctl says who it is. Everybody else always would, and is not asked while authentication is off. */
+/* Enables authentication. From now on etcdctl authenticates. All other clients have credentials from the start, and
+ * etcd ignores them while authentication is disabled. */
 static void start_asking(world *w) {
     char text[512] = "";
-    /* They fail when they have been done before. */
+    /* These commands fail if an earlier round has run them. */
     etcdctl(w->node[0], NULL, 0, "user", "add", WORLD_USER ":" WORLD_PASSWORD, NULL);
     etcdctl(w->node[0], NULL, 0, "role", "add", WORLD_USER, NULL);
     etcdctl(w->node[0], NULL, 0, "user", "grant-role", WORLD_USER, WORLD_USER, NULL);
     if (etcdctl(w->node[0], text, sizeof text, "auth", "enable", NULL) != 0)
-        world_problem(w, "authentication stays off: %.200s", text);
+        world_problem(w, "cannot enable authentication: %.200s", text);
     setenv("ETCDCTL_USER", WORLD_USER ":" WORLD_PASSWORD, 1);
 }
 
@@ -22,7 +23,7 @@ static void stop_asking(world *w) {
     unsetenv("ETCDCTL_USER");
 }
 
-/* How often etcd has refused a token, as its logs say. */
+/* Returns how often etcd has refused a token, from its logs. */
 static unsigned refused_tokens(const world *w) {
     unsigned count = 0;
     for (int i = 0; i < w->nodes; i++) {
@@ -37,7 +38,7 @@ static unsigned refused_tokens(const world *w) {
     return count;
 }
 
-/* A worker that says nothing for longer than its token lives: the next thing that it says is refused. */
+/* A worker that sends nothing for longer than its token lives: its next request is refused. */
 static void token_expired(injection *i) {
     enum { TOKEN_LIFE_MS = 2000 };
     unsigned worker = fault_one_worker(i), refused = refused_tokens(i->w);
@@ -48,7 +49,7 @@ static void token_expired(injection *i) {
         fault_missed(i, "no token was refused");
 }
 
-/* Authentication is switched off and on again: etcd knows none of its tokens any more. */
+/* Disables and enables authentication: all tokens become invalid. */
 static void tokens_forgotten(injection *i) {
     unsigned refused = refused_tokens(i->w);
     i->targets = ALL_WORKERS;
@@ -63,8 +64,8 @@ static void tokens_forgotten(injection *i) {
 
 const fault faults_of_users[] = {
     {"token-expired", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, token_expired,
-     "a worker's token expires while it is silent", start_asking, stop_asking},
-    {"tokens-forgotten", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, tokens_forgotten, "etcd forgets all tokens",
+     "a worker's token expires while the worker sends nothing", start_asking, stop_asking},
+    {"tokens-forgotten", ON_ONE | ON_THREE, ENDS_NOTHING, NULL, tokens_forgotten, "all tokens become invalid",
      start_asking, stop_asking},
     {NULL},
 };

@@ -1,8 +1,8 @@
 #!/bin/sh
-# A known mistake put back must end in a failed line of the table, for the reason it should. When a fault strikes is
-# chance, so there are 60 rounds for it: of the hardest to find, about every third one does. Without a mistake it is the
-# fault that must be found wanting, in the first round.
-# Usage: finds.sh PROGRAM MISTAKE FAULT NODES COMPLAINT, which is a regular expression.
+# Checks that chaos finds a known mistake: a line of the table must fail for the expected reason. Whether a fault meets
+# the mistake is chance, so there are 60 rounds; the hardest mistake to find is found in about every third round. If
+# MISTAKE is empty, the fault itself must be rejected, in the first round.
+# Usage: finds.sh PROGRAM MISTAKE FAULT NODES COMPLAINT, where COMPLAINT is a regular expression.
 set -u
 round=0
 rounds=60
@@ -20,5 +20,5 @@ while [ "$round" -lt "$rounds" ]; do
         exit 0
     fi
 done
-echo "finds: $2 under $3 was not found by: $5" >&2
+echo "finds: no line for $2 under $3 matches: $5" >&2
 exit 1

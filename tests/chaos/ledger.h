@@ -1,54 +1,40 @@
-/* What a worker's process tells the harness: a file of records that only grows. What is written is safe from then on,
- * also from a SIGKILL of the writer, since it is with the kernel. */
+/* The ledger: exact accounting of every group. It compares what was reported to the workers with etcd's history. */
 #ifndef CHAOS_LEDGER_H
 #define CHAOS_LEDGER_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "chaos/worker.h"
 
-/* A group's identity: which worker, which run of it, which group of that run (from 1). */
-typedef struct group_id {
-    uint32_t worker, run, number;
-} group_id;
+typedef struct ledger ledger;
 
-typedef enum group_kind {
-    GROUP_TRANSFER, /* from one account to another: `from`, `to`, `amount` */
-    GROUP_SUM,      /* raises the worker's own cell of every row */
-    GROUP_SEAT,     /* takes the seat `to`, if it is free */
-    GROUP_CLEAR,    /* deletes the seat `to` */
-} group_kind;
+ledger *ledger_open(void);
+void ledger_close(ledger *l);
 
-typedef enum record_type {
-    RECORD_STARTED = 1, /* a run begins */
-    RECORD_MADE,        /* a group was made, before the tick that made it returned */
-    RECORD_DONE,        /* its callback: `status`, `revision` */
-    RECORD_ENDED,       /* the run ended: `status`, with `text` */
-    RECORD_PROBLEM,     /* something that must never be: `text` */
-} record_type;
+void ledger_record(ledger *l, const record *r);                 /* adds a record of a journal */
+void ledger_applied(ledger *l, group_id id, int64_t revision);  /* a group's id appeared in etcd */
+void ledger_state(ledger *l, int64_t revision, uint64_t state); /* the hash of etcd's state from this revision on */
+int64_t ledger_made_us(const ledger *l, group_id id);           /* when the group was made; -1 if it was not */
+/* etcd was stopped at `away_us` and restored to its history up to `kept`. The caller will report the whole restored
+ * history again. */
+void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us);
+void ledger_run_over(ledger *l, group_id run, bool in_order);      /* this run writes no more records */
+void ledger_balance(ledger *l, unsigned account, int64_t balance); /* an account in etcd at the end */
+void ledger_cells(ledger *l, unsigned row, const int64_t *cells);  /* a row in etcd at the end, WORKERS numbers */
 
-typedef struct record {
-    record_type type;
-    group_id id;
-    int64_t now_us; /* of the monotonic clock, which all processes share */
-    int32_t status;
-    group_kind kind;
-    int32_t from, to, amount;
-    int64_t revision; /* of a group that was made: the tick's */
-    uint64_t state;   /* the same: the hash of what the tick saw */
-    char text[96];
-} record;
+typedef struct verdict {
+    uint64_t groups;    /* made */
+    uint64_t committed; /* reported as committed, and written */
+    uint64_t idle;      /* reported as committed, with nothing to write */
+    /* reported as unknown, or not reported because the worker was killed: applied or not, both are correct */
+    uint64_t unknown;
+    uint64_t given_up;   /* reported as not written */
+    uint64_t undone;     /* committed in a history that was lost, and missing in the restored one */
+    uint64_t lost;       /* reported as committed, and missing in etcd's history */
+    uint64_t duplicated; /* in etcd's history at more than one revision */
+    uint64_t wrong;      /* any other difference between reports and etcd */
+    char text[400];      /* the first few lost, duplicated or wrong groups */
+} verdict;
 
-int64_t ledger_now_us(void);
-
-int ledger_open(const char *path); /* to append: a descriptor; ends the program when it cannot */
-void ledger_write(int fd, const record *r);
-
-/* Reads the next whole record behind `*offset` and moves that; false when there is none yet. */
-bool ledger_read(int fd, int64_t *offset, record *out);
-
-/* How an id is written in values, "2.1.17", and read back. */
-void group_id_print(group_id id, char *out, size_t size);
-bool group_id_parse(const char *text, size_t len, group_id *out);
+/* Compares. Call it after the last record, the last appearance and the final state. */
+void ledger_judge(ledger *l, verdict *out);
 
 #endif

@@ -1,6 +1,6 @@
-/* chaos: workers on real etcd under faults, with exact accounting of every group. docs/testing.md tells what it shows.
+/* chaos: workers on a real etcd under faults, with exact accounting of every group. See docs/testing.md.
  *
- * A worker's process is this program too: `--worker`, see worker.h. */
+ * The worker processes run this program too, with `--worker`; see worker.h. */
 #include "chaos/round.h"
 #ifdef EW_BUGS
 #include "sim/bugs.h"
@@ -15,14 +15,14 @@
 
 enum {
     TALLIES_MAX = 64,
-    ROUND_MS = 12000, /* the longest; shorter where there is less time for all faults */
+    ROUND_MS = 12000, /* at most; shorter if the time must be divided among all faults */
     ROUND_LEAST_MS = 1000,
     RECOVERY_ONE_MS = 2000,
-    RECOVERY_THREE_MS = 3000, /* etcd's election timeout, 1 s, and two more */
+    RECOVERY_THREE_MS = 3000, /* etcd's election timeout, 1 s, plus two seconds */
 };
 
 typedef struct settings {
-    int minutes; /* 0: one short round of each */
+    int minutes; /* 0: one short round of each fault */
     int nodes;   /* 0: both */
     const char *only;
     uint64_t seed;
@@ -31,18 +31,19 @@ typedef struct settings {
 
 static void usage(FILE *out) {
     fputs("usage: chaos [OPTION...]\n"
-          "  --minutes M   go round the faults for M minutes, at least once; without it, one short round of each\n"
+          "  --minutes M   repeat rounds of all faults for M minutes; without it, one short round of each\n"
           "  --nodes N     etcd on 1 or 3 nodes only (default: both, one after the other)\n"
           "  --fault NAME  this fault only\n"
-          "  --seed N      of the harness's choices (default: from the clock)\n"
-          "  --verbose     the ends of the workers' logs after each round (CHAOS_LOG=debug in the environment: with "
-          "all moves)\n"
-          "  --list        the faults\n",
+          "  --seed N      seed of the harness's random choices (default: from the clock)\n"
+          "  --verbose     print the last lines of the workers' logs after each round (CHAOS_LOG=debug in the "
+          "environment: with "
+          "all state transitions)\n"
+          "  --list        list the faults\n",
           out);
 }
 
 static const fault *const lists[] = {
-    faults_of_members, faults_of_history, faults_of_wires,   faults_of_time,
+    faults_of_members, faults_of_history, faults_of_connections, faults_of_time,
     faults_of_workers, faults_of_users,   faults_of_clients,
 #ifdef EW_BUGS
     faults_of_tests,
@@ -68,9 +69,9 @@ static size_t make_tallies(const settings *s, int nodes, tally *tallies) {
 /* ---- the table ---- */
 
 static void print_head(void) {
-    printf("%-17s %5s %6s %8s %8s %8s %5s %8s %6s %13s %13s\n", "fault", "nodes", "times", "groups", "unknown",
-           "given up", "lost", "doubled", "wrong", "recovered ms", "noticed ms");
-    printf("%-17s %5s %6s %8s %8s %8s %5s %8s %6s %13s %13s\n", "", "", "", "", "", "", "", "", "", "p50/p99",
+    printf("%-17s %5s %6s %8s %8s %8s %5s %10s %6s %13s %13s\n", "fault", "nodes", "times", "groups", "unknown",
+           "given up", "lost", "duplicated", "wrong", "recovered ms", "noticed ms");
+    printf("%-17s %5s %6s %8s %8s %8s %5s %10s %6s %13s %13s\n", "", "", "", "", "", "", "", "", "", "p50/p99",
            "p50/p99");
 }
 
@@ -86,14 +87,14 @@ static void print_line(tally *t, const char *remark) {
     char recovered[48], noticed[48];
     print_times(recovered, sizeof recovered, &t->recovered);
     print_times(noticed, sizeof noticed, &t->noticed);
-    printf("%-17s %5d %6u %8llu %8llu %8llu %5llu %8llu %6llu %13s %13s %s\n", t->fault->name, t->nodes, t->times,
+    printf("%-17s %5d %6u %8llu %8llu %8llu %5llu %10llu %6llu %13s %13s %s\n", t->fault->name, t->nodes, t->times,
            (unsigned long long)t->sum.groups, (unsigned long long)t->sum.unknown, (unsigned long long)t->sum.given_up,
-           (unsigned long long)t->sum.lost, (unsigned long long)t->sum.doubled, (unsigned long long)t->sum.wrong,
+           (unsigned long long)t->sum.lost, (unsigned long long)t->sum.duplicated, (unsigned long long)t->sum.wrong,
            recovered, noticed, remark);
     fflush(stdout);
 }
 
-/* The figures hold for long runs on a machine that has time; a short round only has to come back. */
+/* The time limits apply to long runs on a machine that is not overloaded. A short round must only recover. */
 static const char *judge_times(tally *t, bool brief) {
     int64_t limit_ms = t->nodes == 1 ? RECOVERY_ONE_MS : RECOVERY_THREE_MS;
     if (t->failures > 0)
@@ -107,23 +108,23 @@ static const char *judge_times(tally *t, bool brief) {
 
 /* ---- running ---- */
 
-/* All rounds on so many nodes: how many lines failed. */
+/* Runs all rounds on this number of nodes. Returns the number of failed lines. */
 static size_t run_on(const settings *s, int nodes, int64_t until_us) {
     static tally tallies[TALLIES_MAX];
     static world w;
     size_t count = make_tallies(s, nodes, tallies), bad = 0;
     bool brief = s->minutes == 0;
     if (count == 0) {
-        fprintf(stderr, "chaos: %s does not strike on %d node%s\n", s->only, nodes, nodes > 1 ? "s" : "");
-        return s->nodes != 0; /* asked for, and not done */
+        fprintf(stderr, "chaos: fault %s is not defined for %d node%s\n", s->only, nodes, nodes > 1 ? "s" : "");
+        return s->nodes != 0; /* the user asked for it */
     }
     world_open(&w, nodes, s->seed);
     w.verbose = s->verbose;
-    int64_t round_ms = (until_us - ledger_now_us()) / 1000 / (int64_t)count;
+    int64_t round_ms = (until_us - journal_now_us()) / 1000 / (int64_t)count;
     round_ms = round_ms > ROUND_MS ? ROUND_MS : round_ms < ROUND_LEAST_MS ? ROUND_LEAST_MS : round_ms;
     do {
         for (size_t n = 0; n < count; n++) {
-            bool due = tallies[n].rounds == 0 || ledger_now_us() < until_us;
+            bool due = tallies[n].rounds == 0 || journal_now_us() < until_us;
             if (!due)
                 continue;
             bool good = round_run(&w, &tallies[n], brief, brief ? 0 : (int)round_ms);
@@ -132,7 +133,7 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
                         tallies[n].rounds, good ? "good" : "FAILED", tallies[n].times,
                         (unsigned long long)tallies[n].sum.groups);
         }
-    } while (ledger_now_us() < until_us);
+    } while (journal_now_us() < until_us);
     world_close(&w);
     for (size_t n = 0; n < count; n++) {
         const char *remark = judge_times(&tallies[n], brief);
@@ -143,7 +144,7 @@ static size_t run_on(const settings *s, int nodes, int64_t until_us) {
 }
 
 static int run(const settings *s) {
-    int64_t began_us = ledger_now_us(), length_us = (int64_t)s->minutes * 60000000;
+    int64_t began_us = journal_now_us(), length_us = (int64_t)s->minutes * 60000000;
     size_t bad = 0;
     printf("seed %llu\n", (unsigned long long)s->seed);
     print_head();
@@ -151,7 +152,7 @@ static int run(const settings *s) {
         bad += run_on(s, 1, began_us + (s->nodes == 1 ? length_us : length_us / 2));
     if (s->nodes != 1)
         bad += run_on(s, 3, began_us + length_us);
-    printf("%zu lines failed; %lld s\n", bad, (long long)((ledger_now_us() - began_us) / 1000000));
+    printf("%zu lines failed; %lld s\n", bad, (long long)((journal_now_us() - began_us) / 1000000));
     return bad == 0 ? 0 : 1;
 }
 
@@ -163,12 +164,12 @@ static bool known(const char *name) {
     return false;
 }
 
-/* Ends the program, with a word on why, for what is no number from 0 to `most`. */
+/* Parses optarg. Ends the program with an error if it is not a number from 0 to `most`. */
 static int64_t number(const char *option, int64_t most) {
     int64_t n;
     if (ew_slice_int(ew_str(optarg), &n) && n >= 0 && n <= most)
         return n;
-    fprintf(stderr, "chaos: --%s wants a number up to %" PRId64 ": %s\n", option, most, optarg);
+    fprintf(stderr, "chaos: --%s needs a number up to %" PRId64 ": %s\n", option, most, optarg);
     exit(2);
 }
 
@@ -183,7 +184,7 @@ int main(int argc, char **argv) {
                                             {"help", no_argument, NULL, HELP},
                                             {0}};
 #ifdef EW_BUGS
-    const char *mistake = getenv("CHAOS_BUG"); /* the workers' processes find it there too */
+    const char *mistake = getenv("CHAOS_BUG"); /* inherited by the worker processes */
     if (mistake == NULL || !bugs_select(mistake[0] != '\0' ? mistake : NULL)) {
         fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h, or be empty\n");
         return 2;

@@ -32,13 +32,13 @@ void model_set(model_key *k, ew_event_kind kind, ew_slice value, int64_t mod_rev
         snprintf(k->value, sizeof k->value, "%.*s", (int)value.len, (const char *)value.data);
 }
 
-/* FNV-1a. When a key was deleted is nothing that a state has. */
+/* FNV-1a. The revision at which a key was deleted is not part of the state. */
 uint64_t model_hash(const model *m) {
     uint64_t hash = 14695981039346656037u;
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         const model_key *k = &m->keys[i];
         const char *text = k->present ? k->value : "-";
-        for (size_t n = 0; n <= strlen(text); n++) /* with the end */
+        for (size_t n = 0; n <= strlen(text); n++) /* with the terminator */
             hash = (hash ^ (uint8_t)text[n]) * 1099511628211u;
     }
     return hash;

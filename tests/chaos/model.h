@@ -1,5 +1,5 @@
-/* The state of accounts, rows and seats, built from events: by the reactor of what it was told, by the recorder of what
- * happened. */
+/* The state of accounts, rows and seats, computed from events: by the reactor from its updates, by the recorder from
+ * etcd's history. */
 #ifndef CHAOS_MODEL_H
 #define CHAOS_MODEL_H
 
@@ -24,14 +24,14 @@ typedef struct model {
     model_key keys[MODEL_KEYS];
 } model;
 
-/* Where it keeps a key below `prefix`; NULL for those that it leaves out. */
+/* Returns the entry of a key below `prefix`; NULL if the model does not keep this key. */
 model_key *model_find(model *m, const char *prefix, ew_slice key);
 void model_set(model_key *k, ew_event_kind kind, ew_slice value, int64_t mod_revision);
 
-/* A number that two different states have in common only by a very great accident. */
+/* Returns a 64-bit hash of the state. */
 uint64_t model_hash(const model *m);
 
-/* Rows: numbers separated by blanks. */
+/* Rows are numbers separated by blanks. */
 bool row_parse(ew_slice text, int64_t cells[WORKERS]);
 void row_print(const int64_t cells[WORKERS], char *out, size_t size);
 

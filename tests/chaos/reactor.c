@@ -16,28 +16,28 @@ uint64_t teller_roll(teller *b, uint64_t sides) {
 
 /* ---- one group ---- */
 
-/* What a group is to do. It is shared by the group's patch and its callback, and goes with the later of them. */
-typedef struct errand {
+/* What a group does. Shared by the group's patch and its callback; the later of them frees it. */
+typedef struct group_work {
     teller *teller;
     group_id id;
     group_kind kind;
     int from, to;
     int64_t amount;
-    bool writes; /* what the patch's last run came to: for the ledger only */
+    bool writes; /* whether the patch's last run wrote anything; for the journal only */
     int users;
-} errand;
+} group_work;
 
 static void leave(void *arg) {
-    errand *e = arg;
+    group_work *e = arg;
     if (--e->users == 0)
         free(e);
 }
 
-static ew_slice key_of(const errand *e, const char *kind, int n, char *out, size_t size) {
+static ew_slice key_of(const group_work *e, const char *kind, int n, char *out, size_t size) {
     return (ew_slice){out, (size_t)snprintf(out, size, "%s/%s/%02d", e->teller->prefix, kind, n)};
 }
 
-static int move_money(const errand *e, ew_view *view, int account, int64_t amount) {
+static int move_money(const group_work *e, ew_view *view, int account, int64_t amount) {
     char key[96], text[32];
     ew_entry entry;
     int64_t balance = 0;
@@ -48,7 +48,7 @@ static int move_money(const errand *e, ew_view *view, int account, int64_t amoun
     return ew_view_put(view, k, ew_str(text));
 }
 
-static int raise_cells(const errand *e, ew_view *view) {
+static int raise_cells(const group_work *e, ew_view *view) {
     for (int row = 0; row < ROWS; row++) {
         char key[96], text[MODEL_VALUE];
         ew_entry entry;
@@ -65,7 +65,7 @@ static int raise_cells(const errand *e, ew_view *view) {
     return EW_OK;
 }
 
-static int take_seat(errand *e, ew_view *view) {
+static int take_seat(group_work *e, ew_view *view) {
     char key[96], text[48];
     ew_entry entry;
     ew_slice k = key_of(e, "seat", e->to, key, sizeof key);
@@ -76,7 +76,7 @@ static int take_seat(errand *e, ew_view *view) {
     return ew_view_put(view, k, ew_str(text));
 }
 
-static int put_id(const errand *e, ew_view *view) {
+static int put_id(const group_work *e, ew_view *view) {
     char key[96], text[48];
     snprintf(key, sizeof key, "%s/id/%u/%03u", e->teller->prefix, e->id.worker, e->id.number % SLOTS);
     group_id_print(e->id, text, sizeof text);
@@ -84,7 +84,7 @@ static int put_id(const errand *e, ew_view *view) {
 }
 
 static int run_errand(void *arg, ew_view *view) {
-    errand *e = arg;
+    group_work *e = arg;
     char key[96];
     int status = EW_OK;
     e->writes = true;
@@ -107,34 +107,34 @@ static int run_errand(void *arg, ew_view *view) {
 }
 
 static void done(void *arg, int status, int64_t revision) {
-    errand *e = arg;
+    group_work *e = arg;
     teller *b = e->teller;
     if (b->undecided == 0)
-        teller_problem(b, "group %u: more groups are done than were made", e->id.number);
+        teller_problem(b, "group %u: more groups were reported than made", e->id.number);
     else
         b->undecided--;
     if (status == EW_OK && e->writes && revision > b->barrier)
         b->barrier = revision;
-    /* `amount`: whether there was anything to write. */
+    /* `amount` is whether the group had anything to write. */
     record r = {.type = RECORD_DONE, .id = e->id, .kind = e->kind, .status = status, .revision = revision};
     r.amount = e->writes;
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
     leave(e);
 }
 
 static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to, int amount) {
-    errand *e = calloc(1, sizeof *e);
+    group_work *e = calloc(1, sizeof *e);
     ew_group *g = ew_tick_group(t);
     if (e == NULL || g == NULL) {
         free(e);
         return;
     }
     b->id.number++;
-    *e = (errand){.teller = b, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount, .users = 2};
+    *e = (group_work){.teller = b, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount, .users = 2};
     record r = {.type = RECORD_MADE, .id = b->id, .kind = kind, .from = from, .to = to, .amount = amount};
     r.revision = ew_tick_revision(t);
     r.state = b->state;
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
     ew_group_patch(g, run_errand, e, leave);
     ew_group_on_done(g, done, e);
     b->undecided++;
@@ -152,7 +152,7 @@ void teller_make_groups(teller *b, ew_tick *t) {
     }
     if (teller_roll(b, 2) == 0)
         make_group(b, t, GROUP_SUM, 0, 0, 0);
-    /* Never the same seat: groups of one batch share a transaction, of which etcd keeps only what it comes to. */
+    /* Different seats: groups of one batch share a transaction, of which etcd keeps only the final result. */
     bool clearing = b->control->clearing;
     int seat = (int)teller_roll(b, SEATS), other = (seat + 1) % SEATS;
     if (teller_roll(b, clearing ? 2 : 4) == 0)
@@ -165,7 +165,7 @@ static int teller_tick(void *self, ew_tick *t) {
     teller *b = self;
     teller_check(b, t);
     int slow_ms = b->control->slow_ms;
-    if (slow_ms > 0) /* the fault itself: a reactor that takes its time */
+    if (slow_ms > 0) /* the fault itself: a slow reactor */
         nanosleep(&(struct timespec){.tv_sec = slow_ms / 1000, .tv_nsec = slow_ms % 1000 * 1000000L}, NULL);
     teller_make_groups(b, t);
     return EW_OK;

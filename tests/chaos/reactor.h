@@ -1,4 +1,4 @@
-/* The reactor of Bank and Sum, which distrusts all that it is shown. */
+/* The reactor of the scenarios Bank and Sum. It checks everything that it is shown. */
 #ifndef CHAOS_REACTOR_H
 #define CHAOS_REACTOR_H
 
@@ -7,26 +7,26 @@
 #include <etcdworker/reactor.h>
 
 typedef struct teller {
-    group_id id; /* of the last group made */
-    int ledger;
+    group_id id; /* of the last group that was made */
+    int journal;
     control *control;
     uint64_t random;
     char prefix[64];
     int64_t last_revision; /* of the last tick */
-    int64_t barrier;       /* the last own commit */
-    unsigned restores;     /* of etcd, after which a tick was older */
-    unsigned undecided;    /* groups made and not done */
-    bool troubled;         /* a problem was recorded */
+    int64_t barrier;       /* the revision of the last own commit */
+    unsigned restores;     /* number of restores of etcd after which a tick was older */
+    unsigned undecided;    /* groups made and not yet reported */
+    bool troubled;         /* a violation was recorded */
     uint64_t state;        /* hash of what the tick sees */
-    model model;           /* what updates told */
+    model model;           /* built from the updates */
 } teller;
 
 extern const ew_reactor teller_reactor;
 
-/* Records what must never be, once. */
+/* Records the first violation. */
 void teller_problem(teller *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The groups of one tick; the checks of what it sees. */
+/* teller_make_groups makes the groups of one tick; teller_check checks what the tick sees. */
 void teller_make_groups(teller *b, ew_tick *t);
 void teller_check(teller *b, const ew_tick *t);
 

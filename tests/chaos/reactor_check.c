@@ -1,4 +1,4 @@
-/* What the reactor of Bank and Sum checks in each tick. */
+/* The checks that the reactor of Bank and Sum makes in each tick. */
 #include "chaos/reactor.h"
 
 #include <stdarg.h>
@@ -13,7 +13,7 @@ void teller_problem(teller *b, const char *format, ...) {
     va_start(args, format);
     vsnprintf(r.text, sizeof r.text, format, args);
     va_end(args);
-    ledger_write(b->ledger, &r);
+    journal_write(b->journal, &r);
 }
 
 /* ---- the model ---- */
@@ -24,7 +24,7 @@ int teller_reset(void *self) {
     return EW_OK;
 }
 
-/* SEMANTICS 8: once per event, in order. */
+/* SEMANTICS 8: once for each event, in order. */
 int teller_update(void *self, const ew_event *event) {
     teller *b = self;
     const ew_entry *e = &event->entry;
@@ -40,7 +40,7 @@ int teller_update(void *self, const ew_event *event) {
 
 /* ---- the checks ---- */
 
-/* Walks one kind of key, comparing each with the model: how many there are. */
+/* Scans the keys of one kind and compares each with the model. Returns their number. */
 static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit)(teller *, const ew_entry *, void *),
                      void *arg) {
     char prefix[96];
@@ -50,7 +50,7 @@ static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit
     for (; ew_tick_scan(t, ew_str(prefix), &e); count++) {
         const model_key *k = model_find(&b->model, b->prefix, e.key);
         if (k == NULL || !k->present || k->mod_revision != e.mod_revision || !ew_slice_equal(ew_str(k->value), e.value))
-            teller_problem(b, "%.*s at %lld is not what updates told", (int)e.key.len, (const char *)e.key.data,
+            teller_problem(b, "%.*s at %lld differs from the updates", (int)e.key.len, (const char *)e.key.data,
                            (long long)ew_tick_revision(t));
         if (visit != NULL)
             visit(b, &e, arg);
@@ -61,7 +61,7 @@ static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit
 static void add_balance(teller *b, const ew_entry *e, void *arg) {
     int64_t balance = 0, *sum = arg;
     if (!ew_slice_int(e->value, &balance))
-        teller_problem(b, "an account is no number");
+        teller_problem(b, "an account is not a number");
     *sum += balance;
 }
 
@@ -97,6 +97,6 @@ void teller_check(teller *b, const ew_tick *t) {
     for (size_t i = 0; i < MODEL_KEYS; i++)
         count -= b->model.keys[i].present;
     if (count != 0)
-        teller_problem(b, "updates told of other keys than there are at %lld", (long long)revision);
+        teller_problem(b, "the updates gave other keys than there are at %lld", (long long)revision);
     b->state = model_hash(&b->model);
 }

@@ -8,41 +8,41 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* A group's id, or the state after a revision. */
-typedef struct sight {
+/* A group's id that appeared, or the state after a revision. */
+typedef struct observation {
     bool is_state;
     group_id id;
     int64_t revision;
     uint64_t state;
-} sight;
+} observation;
 
 struct recorder {
     ew_client *client;
     ew_watch *watch;
     pthread_t thread;
-    char prefix[64];  /* with a slash behind it */
-    char name[64];    /* without */
-    model model;      /* the thread's, with the next three */
-    unsigned deletes; /* in the revision that it looks at */
+    char prefix[64];  /* with a slash at its end */
+    char name[64];    /* without it */
+    model model;      /* used by the thread only, like the next three */
+    unsigned deletes; /* in the current revision */
     bool has_author;
-    unsigned author; /* of that revision */
+    unsigned author; /* of the current revision */
     _Atomic int64_t revision;
 
-    pthread_mutex_t lock; /* all below */
-    sight *sights;
+    pthread_mutex_t lock; /* protects the members below */
+    observation *observations;
     size_t count, capacity;
     uint64_t groups[WORKERS], deletions[WORKERS];
     char problem[200];
 };
 
-static void add(recorder *r, sight s) {
+static void add(recorder *r, observation s) {
     if (r->count == r->capacity) {
         r->capacity = r->capacity > 0 ? 2 * r->capacity : 1024;
-        r->sights = realloc(r->sights, r->capacity * sizeof *r->sights);
-        if (r->sights == NULL)
+        r->observations = realloc(r->observations, r->capacity * sizeof *r->observations);
+        if (r->observations == NULL)
             process_die("out of memory");
     }
-    r->sights[r->count++] = s;
+    r->observations[r->count++] = s;
     if (!s.is_state && s.id.worker < WORKERS)
         r->groups[s.id.worker]++;
 }
@@ -51,7 +51,7 @@ static void look(recorder *r, const ew_watch_event *e) {
     size_t skip = strlen(r->prefix);
     const char *rest = (const char *)e->kv.key.data + skip;
     size_t len = e->kv.key.len - skip;
-    sight s = {.revision = e->kv.mod_revision};
+    observation s = {.revision = e->kv.mod_revision};
     if (e->kind == EW_EVENT_DELETE)
         r->deletes++;
     else if ((len < 3 || memcmp(rest, "id/", 3) != 0) && (len < 5 || memcmp(rest, "seat/", 5) != 0))
@@ -61,20 +61,20 @@ static void look(recorder *r, const ew_watch_event *e) {
         r->has_author = true;
         r->author = s.id.worker;
     } else
-        snprintf(r->problem, sizeof r->problem, "%.*s holds no group's id", (int)e->kv.key.len,
+        snprintf(r->problem, sizeof r->problem, "%.*s holds no group id", (int)e->kv.key.len,
                  (const char *)e->kv.key.data);
 }
 
-/* All events of a revision have been looked at. */
+/* All events of a revision have been processed. */
 static void end_revision(recorder *r, int64_t revision) {
-    add(r, (sight){.is_state = true, .revision = revision, .state = model_hash(&r->model)});
+    add(r, (observation){.is_state = true, .revision = revision, .state = model_hash(&r->model)});
     if (r->has_author && r->author < WORKERS)
         r->deletions[r->author] += r->deletes;
     r->deletes = 0;
     r->has_author = false;
 }
 
-/* The events of one revision stand together. */
+/* Events of one revision are adjacent. */
 static void look_at_all(recorder *r, const ew_watch_batch *batch) {
     for (size_t i = 0; i < batch->count; i++) {
         const ew_watch_event *e = &batch->events[i];
@@ -120,7 +120,7 @@ recorder *recorder_open(const ew_options *client, const char *prefix, int64_t re
         ew_watch_open(&r->watch, r->client, ew_keys_prefix(ew_str(r->prefix)), &from, &err) != EW_OK)
         process_die("the recorder: %s: %s", ew_errname(err.code), err.detail);
     if (pthread_create(&r->thread, NULL, record_all, r) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
     return r;
 }
 
@@ -132,18 +132,18 @@ void recorder_close(recorder *r) {
     ew_watch_close(r->watch);
     ew_client_close(r->client);
     pthread_mutex_destroy(&r->lock);
-    free(r->sights);
+    free(r->observations);
     free(r);
 }
 
-void recorder_drain(recorder *r, books *b) {
+void recorder_drain(recorder *r, ledger *l) {
     pthread_mutex_lock(&r->lock);
     for (size_t i = 0; i < r->count; i++) {
-        const sight *s = &r->sights[i];
+        const observation *s = &r->observations[i];
         if (s->is_state)
-            books_state(b, s->revision, s->state);
+            ledger_state(l, s->revision, s->state);
         else
-            books_applied(b, s->id, s->revision);
+            ledger_applied(l, s->id, s->revision);
     }
     r->count = 0;
     pthread_mutex_unlock(&r->lock);

@@ -1,8 +1,8 @@
-/* etcd's history, written down beside the workers, over connections of its own. */
+/* Records etcd's history beside the workers, through its own connections. */
 #ifndef CHAOS_RECORDER_H
 #define CHAOS_RECORDER_H
 
-#include "chaos/books.h"
+#include "chaos/ledger.h"
 
 #include <etcdworker/options.h>
 
@@ -12,16 +12,16 @@ typedef struct recorder recorder;
 recorder *recorder_open(const ew_options *client, const char *prefix, int64_t revision);
 void recorder_close(recorder *r);
 
-/* Moves what was seen since the last call to the books. */
-void recorder_drain(recorder *r, books *b);
+/* Moves what was recorded since the last call to the ledger. */
+void recorder_drain(recorder *r, ledger *l);
 
-int64_t recorder_revision(const recorder *r); /* everything up to it has been seen */
+int64_t recorder_revision(const recorder *r); /* everything up to it has been recorded */
 
-/* How many groups of the worker, and how many deletions of all others, it has seen. */
+/* Return how many groups of the worker, and how many deletions by all other workers, were recorded. */
 uint64_t recorder_groups(recorder *r, unsigned worker);
 uint64_t recorder_deletions(recorder *r, unsigned others_than);
 
-/* What ended it, which must not be; NULL while it goes on. */
+/* Returns the error that ended the recorder, which is a failure; NULL while it runs. */
 const char *recorder_problem(recorder *r);
 
 #endif

@@ -6,14 +6,14 @@
 #include <string.h>
 
 enum {
-    BACK_LIMIT_MS = 60000, /* far beyond the figures: who is not back by then never will be */
-    LOADED_US = 1000000,   /* a target under load has committed something within this before the fault */
-    COMMITS_MIN = 20,      /* of each worker in a round, or there was no load */
+    BACK_LIMIT_MS = 60000, /* far more than any recovery takes; a worker that is not back by then never will be */
+    LOADED_US = 1000000,   /* a target is under load if it has committed something within this time before the fault */
+    COMMITS_MIN = 20,      /* commits of each worker in a round; with fewer there was no load */
 };
 
 void fault_healed(injection *i) {
-    i->healed_us = ledger_now_us();
-    crew_await(i->w, i->targets, i->healed_us);
+    i->healed_us = journal_now_us();
+    workers_await(i->w, i->targets, i->healed_us);
 }
 
 void fault_missed(injection *i, const char *format, ...) {
@@ -57,15 +57,15 @@ static void add_sample(samples *s, int64_t us) {
         s->list[s->count++] = us;
 }
 
-/* Load: everybody has done some work in this round, and has just committed something that it made since the last
- * fault. */
+/* Whether there is load: every worker has committed something in this round, and has just committed a group that it
+ * made after the last fault. */
 static bool is_loaded(world *w, void *arg) {
     (void)arg;
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     for (unsigned n = 0; n < WORKERS; n++)
-        if (w->crew[n].committed < COMMITS_MIN || now_us - w->crew[n].last_done_us > LOADED_US)
+        if (w->workers[n].committed < COMMITS_MIN || now_us - w->workers[n].last_done_us > LOADED_US)
             return false;
-    return crew_is_back(w, ALL_WORKERS);
+    return workers_are_back(w, ALL_WORKERS);
 }
 
 static injection *begin(world *w, tally *t, bool brief, unsigned times) {
@@ -73,9 +73,9 @@ static injection *begin(world *w, tally *t, bool brief, unsigned times) {
     return w->injection = &t->newest;
 }
 
-/* Strikes once. False ends the round. */
+/* Injects the fault once. Returns false if the round must end. */
 static bool strike(world *w, tally *t, bool brief, unsigned times) {
-    crew_await(w, ALL_WORKERS, ledger_now_us());
+    workers_await(w, ALL_WORKERS, journal_now_us());
     if (!world_until(w, is_loaded, NULL, BACK_LIMIT_MS)) {
         fail(t, "no load before the fault");
         return false;
@@ -83,12 +83,12 @@ static bool strike(world *w, tally *t, bool brief, unsigned times) {
     injection *i = begin(w, t, brief, times);
     t->fault->strike(i);
     if (!world_until_back(w, i->targets, BACK_LIMIT_MS)) {
-        fail(t, "no worker is back %d s after the fault", BACK_LIMIT_MS / 1000);
+        fail(t, "not all targets are back %d s after the fault", BACK_LIMIT_MS / 1000);
         return false;
     }
     for (unsigned n = 0; n < WORKERS; n++)
         if ((i->targets & 1u << n) != 0)
-            add_sample(&t->recovered, w->crew[n].back_us - i->healed_us);
+            add_sample(&t->recovered, w->workers[n].back_us - i->healed_us);
     if (i->noticed_us >= 0)
         add_sample(&t->noticed, i->noticed_us);
     if (!i->hit)
@@ -105,11 +105,11 @@ static void add_verdict(verdict *sum, const verdict *v) {
     sum->given_up += v->given_up;
     sum->undone += v->undone;
     sum->lost += v->lost;
-    sum->doubled += v->doubled;
+    sum->duplicated += v->duplicated;
     sum->wrong += v->wrong;
 }
 
-/* Rounds of one fault take turns with what else changes how workers commit. */
+/* The rounds of a fault alternate between options that change how workers commit. */
 static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
     size_t n = 0;
     if (t->rounds % 2 == 1)
@@ -125,7 +125,7 @@ static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
 
 bool round_run(world *w, tally *t, bool brief, int length_ms) {
     unsigned failures = t->failures, times = t->times;
-    int64_t end_us = ledger_now_us() + (int64_t)length_ms * 1000;
+    int64_t end_us = journal_now_us() + (int64_t)length_ms * 1000;
     verdict v;
     const char *extra[EXTRA_MAX];
     choose_options(t, extra);
@@ -133,23 +133,23 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
         t->fault->before(w);
     world_begin(w, extra);
     for (unsigned n = 0; n < WORKERS; n++) /* many deletions, or few */
-        w->crew[n].control->clearing = t->rounds % 2 == 1;
+        w->workers[n].control->clearing = t->rounds % 2 == 1;
     do {
         if (!strike(w, t, brief, t->times))
             break;
-    } while (ledger_now_us() < end_us && w->problem[0] == '\0');
+    } while (journal_now_us() < end_us && w->problem[0] == '\0');
     world_end(w, &v);
     if (t->fault->after != NULL)
         t->fault->after(w);
     t->rounds++;
     add_verdict(&t->sum, &v);
-    if (v.lost + v.doubled + v.wrong > 0)
-        fail(t, "%llu lost, %llu doubled, %llu wrong: %s", (unsigned long long)v.lost, (unsigned long long)v.doubled,
-             (unsigned long long)v.wrong, v.text);
+    if (v.lost + v.duplicated + v.wrong > 0)
+        fail(t, "%llu lost, %llu duplicated, %llu wrong: %s", (unsigned long long)v.lost,
+             (unsigned long long)v.duplicated, (unsigned long long)v.wrong, v.text);
     if (w->problem[0] != '\0')
         fail(t, "%s", w->problem);
     if (t->times == times && t->failures == failures)
-        fail(t, "void: it never hit");
+        fail(t, "void: the fault never had an effect");
     return t->failures == failures;
 }
 

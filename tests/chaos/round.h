@@ -1,5 +1,5 @@
-/* A round: one fault, again and again, on workers under load, with its books; and what the rounds of a fault come to.
- */
+/* Rounds: one fault, injected repeatedly, on workers under load, with a ledger; and the sums over all rounds of a
+ * fault. */
 #ifndef CHAOS_ROUND_H
 #define CHAOS_ROUND_H
 
@@ -13,7 +13,7 @@ typedef struct samples {
     int64_t list[SAMPLES_MAX];
 } samples;
 
-/* The line of a fault on so many nodes, over all of its rounds. */
+/* The table line of a fault on this number of nodes, over all of its rounds. */
 typedef struct tally {
     const fault *fault;
     int nodes;
@@ -25,10 +25,10 @@ typedef struct tally {
     char text[400]; /* the first failure */
 } tally;
 
-/* One round: strikes until the time is over, and at least once. False when it failed. */
+/* Runs one round: injects the fault until the time is over, at least once. Returns false if the round failed. */
 bool round_run(world *w, tally *t, bool brief, int length_ms);
 
-/* The value that `percent` of the samples do not exceed; -1 without samples. */
+/* Returns the value that `percent` of the samples do not exceed; -1 without samples. */
 int64_t samples_percentile(samples *s, int percent);
 
 #endif

@@ -40,13 +40,13 @@ void submits_path(const char *directory, unsigned worker, char *out, size_t size
     snprintf(out, size, "%s/at-%u", directory, worker);
 }
 
-void ledger_path(const char *directory, group_id run, char *out, size_t size) {
-    snprintf(out, size, "%s/ledger-%u-%u", directory, run.worker, run.run);
+void journal_path(const char *directory, group_id run, char *out, size_t size) {
+    snprintf(out, size, "%s/journal-%u-%u", directory, run.worker, run.run);
 }
 
 static void write_log(void *arg, const ew_log_record *r) {
     char line[512];
-    int64_t now_us = ledger_now_us();
+    int64_t now_us = journal_now_us();
     const group_id *id = arg;
     int used = snprintf(line, sizeof line, "%lld.%06lld %u.%u %s: %s", (long long)(now_us / 1000000),
                         (long long)(now_us % 1000000), id->worker, id->run, r->area, r->message);
@@ -99,7 +99,7 @@ static void run_worker(run *r, teller *b) {
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     if (pthread_create(&thread, NULL, join, r) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
     while (!r->over) {
         if (sigtimedwait(&end, NULL, &(struct timespec){.tv_nsec = REPORT_MS * 1000000L}) == SIGTERM)
             ew_worker_stop(r->worker);
@@ -129,11 +129,11 @@ int chaos_worker(int argc, char **argv) {
     sigemptyset(&end);
     sigaddset(&end, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &end, NULL);
-    static teller b; /* the log's argument, which outlives everything */
+    static teller b; /* static: the log callback may use it until the process ends */
     b.id = (group_id){.worker = (uint32_t)strtoul(argv[1], NULL, 10), .run = (uint32_t)strtoul(argv[2], NULL, 10)};
     if (b.id.worker >= WORKERS)
-        process_die("--worker %s: there are %d", argv[1], WORKERS);
-    if (b.id.run % 2 == 0) /* with and without, as programs do */
+        process_die("--worker %s: there are only %d workers", argv[1], WORKERS);
+    if (b.id.run % 2 == 0) /* some runs with and some without, as applications do */
         ew_process_prepare(-1, NULL);
     const char *level = getenv("CHAOS_LOG");
     ew_log_set(write_log, &b.id, level != NULL && strcmp(level, "debug") == 0 ? EW_LOG_DEBUG : EW_LOG_INFO);
@@ -142,25 +142,25 @@ int chaos_worker(int argc, char **argv) {
     submits_path(argv[3], b.id.worker, path, sizeof path);
     if (ew_options_int(o, "submit") != 0)
         submitters_serve(o, path, url, sizeof url);
-    ledger_path(argv[3], b.id, path, sizeof path);
-    b.ledger = ledger_open(path);
+    journal_path(argv[3], b.id, path, sizeof path);
+    b.journal = journal_open(path);
     b.control = control_open(argv[3], b.id.worker);
     b.control->run = b.id.run;
-    b.random = 88172645463325252u + (uint64_t)ledger_now_us() + b.id.worker;
+    b.random = 88172645463325252u + (uint64_t)journal_now_us() + b.id.worker;
     snprintf(b.prefix, sizeof b.prefix, "%s", ew_options_text(o, "prefix"));
     run r = {0};
-    ledger_write(b.ledger, &(record){.type = RECORD_STARTED, .id = b.id});
+    journal_write(b.journal, &(record){.type = RECORD_STARTED, .id = b.id});
     if (ew_worker_create(&r.worker, o, &teller_reactor, &b, &r.err) != EW_OK)
         process_die("%s", r.err.detail);
     run_worker(&r, &b);
     if (b.undecided != 0)
-        teller_problem(&b, "%u groups were never done", b.undecided);
+        teller_problem(&b, "%u groups were never reported", b.undecided);
     record ended = {.type = RECORD_ENDED, .id = b.id, .status = r.status};
     snprintf(ended.text, sizeof ended.text, "%.95s", r.err.detail);
     ew_worker_destroy(r.worker);
     ew_options_free(o);
-    ledger_write(b.ledger, &ended);
+    journal_write(b.journal, &ended);
     control_close(b.control);
-    close(b.ledger);
+    close(b.journal);
     return 0;
 }

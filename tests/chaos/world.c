@@ -56,7 +56,7 @@ void world_open(world *w, int nodes, uint64_t seed) {
     /* Tokens that are not used for two seconds expire. */
     static const char *const flags[] = {"--auth-token-ttl=2", NULL};
     *w = (world){.nodes = nodes, .random = seed * 2654435761u + 88172645463325252u};
-    unsetenv("EW_ETCD_NODES"); /* the harness knows what it wants */
+    unsetenv("EW_ETCD_NODES"); /* the harness chooses the number of nodes itself */
     if (nodes == 1) {
         w->single = etcd_server_start(flags);
         w->node[0] = w->single;
@@ -71,7 +71,7 @@ void world_open(world *w, int nodes, uint64_t seed) {
     ew_options *o = world_options(w);
     ew_error err = {0};
     if (ew_client_open(&w->client, o, &err) != EW_OK)
-        process_die("the harness's client: %s", err.detail);
+        process_die("cannot open the harness's client: %s", err.detail);
     ew_options_free(o);
 }
 
@@ -85,12 +85,12 @@ void world_close(world *w) {
 /* ---- waiting ---- */
 
 bool world_until(world *w, world_condition holds, void *arg, int limit_ms) {
-    int64_t deadline_us = ledger_now_us() + (int64_t)limit_ms * 1000;
+    int64_t deadline_us = journal_now_us() + (int64_t)limit_ms * 1000;
     for (;;) {
-        crew_pump(w);
+        workers_pump(w);
         if (holds != NULL && holds(w, arg))
             return true;
-        if (ledger_now_us() >= deadline_us)
+        if (journal_now_us() >= deadline_us)
             return false;
         nanosleep(&(struct timespec){.tv_nsec = LOOK_MS * 1000000L}, NULL);
     }
@@ -101,7 +101,7 @@ void world_linger(world *w, int ms) {
 }
 
 static bool is_back(world *w, void *arg) {
-    return crew_is_back(w, *(const unsigned *)arg);
+    return workers_are_back(w, *(const unsigned *)arg);
 }
 
 bool world_until_back(world *w, unsigned set, int limit_ms) {
@@ -123,7 +123,7 @@ static bool answers(world *w, void *arg) {
 int64_t world_revision(world *w) {
     int64_t revision = 0;
     if (!world_until(w, answers, &revision, SEEN_LIMIT_MS))
-        world_problem(w, "etcd does not tell its revision");
+        world_problem(w, "cannot read etcd's revision");
     return revision;
 }
 
@@ -134,9 +134,9 @@ static void open_recorder(world *w) {
 }
 
 void world_rewrite(world *w, int64_t kept, int64_t away_us) {
-    recorder_drain(w->recorder, w->books);
+    recorder_drain(w->recorder, w->ledger);
     recorder_close(w->recorder);
-    books_rewrite(w->books, kept, away_us);
+    ledger_rewrite(w->ledger, kept, away_us);
     if (w->first_revision > kept)
         w->first_revision = 1;
     open_recorder(w);
@@ -153,37 +153,37 @@ void world_begin(world *w, const char *const *extra) {
     snprintf(w->directory, sizeof w->directory, "%s/round-%u", w->node[0]->dir, w->round);
     if (mkdir(w->directory, 0700) != 0)
         process_die("%s: %s", w->directory, strerror(errno));
-    w->books = books_open();
+    w->ledger = ledger_open();
     w->first_revision = world_revision(w);
     open_recorder(w);
     w->working = true;
     w->injection = NULL;
-    crew_open(w);
+    workers_open(w);
 }
 
 static bool is_gone(world *w, void *arg) {
     (void)arg;
-    return crew_is_gone(w);
+    return workers_are_gone(w);
 }
 
 static bool is_seen(world *w, void *arg) {
     return recorder_revision(w->recorder) >= *(const int64_t *)arg || recorder_problem(w->recorder) != NULL;
 }
 
-/* A key behind everything else: when the recorder has seen it, it has seen all. */
+/* Writes a key after all others: when the recorder has seen it, it has seen everything. */
 static void await_recorder(world *w) {
     char key[96];
     ew_error err = {0};
     ew_result *result = NULL;
     snprintf(key, sizeof key, "%s/zzz", w->prefix);
     if (ew_client_put(w->client, ew_str(key), EW_STR("the end"), NULL, &result, &err) != EW_OK) {
-        world_problem(w, "the end cannot be written: %s", err.detail);
+        world_problem(w, "cannot write the end: %s", err.detail);
         return;
     }
     int64_t revision = ew_result_revision(result);
     ew_result_free(result);
     if (!world_until(w, is_seen, &revision, SEEN_LIMIT_MS))
-        world_problem(w, "the recorder has not seen the end");
+        world_problem(w, "the recorder did not see the end");
     if (recorder_problem(w->recorder) != NULL)
         world_problem(w, "%s", recorder_problem(w->recorder));
 }
@@ -195,9 +195,9 @@ static void read_key(world *w, const ew_kv *kv) {
     size_t skip = strlen(w->prefix);
     snprintf(key, sizeof key, "%.*s", (int)kv->key.len, (const char *)kv->key.data);
     if (sscanf(key + skip, "/account/%u", &n) == 1 && ew_slice_int(kv->value, &balance))
-        books_balance(w->books, n, balance);
+        ledger_balance(w->ledger, n, balance);
     else if (sscanf(key + skip, "/row/%u", &n) == 1 && row_parse(kv->value, cells))
-        books_cells(w->books, n, cells);
+        ledger_cells(w->ledger, n, cells);
 }
 
 static void read_state(world *w) {
@@ -206,7 +206,7 @@ static void read_state(world *w) {
     ew_result *result = NULL;
     snprintf(prefix, sizeof prefix, "%s/", w->prefix);
     if (ew_client_get(w->client, ew_keys_prefix(ew_str(prefix)), NULL, &result, &err) != EW_OK) {
-        world_problem(w, "the end cannot be read: %s", err.detail);
+        world_problem(w, "cannot read the final state: %s", err.detail);
         return;
     }
     for (size_t i = 0; i < ew_result_count(result); i++)
@@ -217,18 +217,18 @@ static void read_state(world *w) {
 void world_end(world *w, verdict *out) {
     w->working = false;
     for (unsigned i = 0; i < WORKERS; i++)
-        crew_signal(w, i, SIGTERM);
+        workers_signal(w, i, SIGTERM);
     if (!world_until(w, is_gone, NULL, STOP_LIMIT_MS))
         world_problem(w, "a worker does not stop");
     await_recorder(w);
-    recorder_drain(w->recorder, w->books);
+    recorder_drain(w->recorder, w->ledger);
     read_state(w);
-    books_judge(w->books, out);
-    if (w->verbose || w->problem[0] != '\0' || out->lost + out->doubled + out->wrong > 0)
-        crew_show_logs(w);
+    ledger_judge(w->ledger, out);
+    if (w->verbose || w->problem[0] != '\0' || out->lost + out->duplicated + out->wrong > 0)
+        workers_show_logs(w);
     recorder_close(w->recorder);
-    crew_close(w);
-    books_close(w->books);
+    workers_close(w);
+    ledger_close(w->ledger);
     w->recorder = NULL;
-    w->books = NULL;
+    w->ledger = NULL;
 }

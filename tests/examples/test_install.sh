@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What `cmake --install` leaves behind is enough to build a program with: headers, library, pkg-config file, protocol.
+# The files of `cmake --install` are enough to build a program: headers, library, pkg-config file, protocol.
 set -euo pipefail
 : "${EW_BUILD_DIR:?}" "${EW_SOURCE_DIR:?}"
 cc=${EW_CC:-cc}
@@ -7,7 +7,7 @@ read -r -a flags <<<"${EW_CFLAGS:-}"
 dir=$(mktemp -d)
 trap 'rm -rf -- "$dir"' EXIT
 
-# What the compiler's runtimes add.
+# Symbols that the compiler's runtimes add.
 runtime='^(__(asan|odr_asan|tsan|ubsan|sanitizer|lsan|gcov|gcda|llvm|start_|stop_)|DW\.ref\.)'
 
 fail() {
@@ -31,19 +31,18 @@ read -r -a libs <<<"$(pkg --libs)"
 version=$(printf '#include <etcdworker/version.h>\nEW_VERSION\n' | "$cc" -E -P -I"$dir/usr/include" - | tail -n 1 | tr -d '" ')
 [ "$version" = "$(pkg --modversion)" ] || fail "the package has version $(pkg --modversion), and the header $version"
 
-# Each public header stands by itself, in C11 without extensions and in C++.
+# Each public header compiles alone, in C11 without extensions and in C++.
 for header in "$dir"/usr/include/etcdworker/*.h; do
     echo "#include <etcdworker/${header##*/}>" >"$dir/one.c"
     "$cc" -std=c11 -pedantic -Wall -Wextra -Werror "${cflags[@]}" -fsyntax-only "$dir/one.c" ||
-        fail "${header##*/} does not stand by itself"
+        fail "${header##*/} does not compile alone"
     if command -v c++ >/dev/null; then
         c++ -std=c++17 -Wall -Wextra -Werror "${cflags[@]}" -x c++ -fsyntax-only "$dir/one.c" ||
-            fail "${header##*/} is no C++"
+            fail "${header##*/} does not compile as C++"
     fi
 done
 
-# Every function that the headers declare is in one of the two libraries, and nothing else is. The archives define
-# nothing else that a program could meet.
+# The two libraries export exactly the functions that the headers declare. The archives define no other global symbol.
 globals() {
     nm "$@" | awk '$2 ~ /[TDRBVW]/ { sub(/@.*/, "", $3); print $3 }' | sort -u
 }
@@ -54,7 +53,7 @@ for archive in etcdworker etcdworker-sim; do
     globals -g --defined-only "$lib/lib$archive.a" >"$dir/archive"
     globals -D --defined-only "$lib/lib$archive.so" >"$dir/shared"
     more=$(comm -23 "$dir/archive" "$dir/shared" | grep -vE "$runtime" | tr '\n' ' ' || true)
-    [ -z "$more" ] || fail "lib$archive.a defines what lib$archive.so does not: $more"
+    [ -z "$more" ] || fail "lib$archive.a defines symbols that lib$archive.so does not: $more"
 done
 grep -hoE '\bew_[a-z0-9_]+\(' "$dir"/usr/include/etcdworker/*.h | tr -d '(' | sort -u >"$dir/mentioned"
 sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | tr '\0' '\n' | grep -E '^EW_API' |
@@ -62,12 +61,12 @@ sed -zE 's/\n +/ /g' "$dir"/usr/include/etcdworker/*.h | tr '\0' '\n' | grep -E 
 [ -s "$dir/declared" ] || fail "no declarations found"
 missing=$(comm -23 "$dir/declared" "$dir/offered" | tr '\n' ' ')
 [ -z "$missing" ] || fail "declared but not in the library: $missing"
-foreign=$(grep -v '^ew_' "$dir/offered" | grep -vE "$runtime" | tr '\n' ' ' || true)
-[ -z "$foreign" ] || fail "symbols that are not ew_: $foreign"
+others=$(grep -v '^ew_' "$dir/offered" | grep -vE "$runtime" | tr '\n' ' ' || true)
+[ -z "$others" ] || fail "symbols that are not ew_: $others"
 unmentioned=$(grep '^ew_' "$dir/offered" | comm -13 "$dir/mentioned" - | tr '\n' ' ')
 [ -z "$unmentioned" ] || fail "in the library but in no header: $unmentioned"
 
-# A program is built with it, and runs.
+# A program is built with the installed library, and runs.
 cat >"$dir/program.c" <<'END'
 #include <etcdworker/etcdworker.h>
 int main(void) {
@@ -77,7 +76,7 @@ int main(void) {
 }
 END
 "$cc" -std=c11 -Wall -Wextra -Werror "${flags[@]}" "${cflags[@]}" -o "$dir/program" "$dir/program.c" "${libs[@]}"
-"$dir/program" || fail "a program that uses the installed library"
+"$dir/program" || fail "the program that uses the installed library failed"
 
 # The same with find_package, shared and from the archive, and a simulation.
 cat >"$dir/simulation.c" <<'END'
@@ -101,9 +100,9 @@ add_executable(simulation simulation.c)
 target_link_libraries(simulation etcdworker::sim)
 END
 cmake -G Ninja -S "$dir" -B "$dir/build" -DCMAKE_PREFIX_PATH="$dir/usr" -DCMAKE_C_COMPILER="$cc" -DCMAKE_C_FLAGS="${flags[*]}" \
-    >"$dir/log" 2>&1 && cmake --build "$dir/build" >>"$dir/log" 2>&1 || { cat -- "$dir/log" && fail "find_package"; }
+    >"$dir/log" 2>&1 && cmake --build "$dir/build" >>"$dir/log" 2>&1 || { cat -- "$dir/log" && fail "the build with find_package failed"; }
 for program in shared archive simulation; do
-    "$dir/build/$program" || fail "the program $program, built with find_package"
+    "$dir/build/$program" || fail "the program $program, built with find_package, failed"
 done
 
 for file in etcd.proto actors.proto; do
@@ -116,4 +115,4 @@ done
 helper=$(find "$dir/usr" -name etcdworker-bench-actors)
 "$helper" --child actors ticks=20 | grep -q '"txns":20,' || fail "etcdworker-bench-actors, of the benchmark's actors"
 [ "$helper" != "$dir/usr/bin/etcdworker-bench-actors" ] || fail "etcdworker-bench-actors is in a user's PATH"
-echo "installed: everything is there"
+echo "installed: all files are complete"

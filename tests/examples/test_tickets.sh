@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's example: its commands work, its output is what they print, and the simulation finds the mistake that the
-# README names. The plugin does on a real etcd what was simulated.
+# The README's example: its commands work and print the output in the README, and the simulation finds the mistake that
+# the README names. The plugin behaves on a real etcd as in the simulation.
 set -euo pipefail
 : "${EW_BUILD_DIR:?}" "${EW_SOURCE_DIR:?}"
 examples=$EW_SOURCE_DIR/examples
@@ -24,7 +24,7 @@ fail() {
     exit 1
 }
 
-# Looks again and again until the command succeeds.
+# Polls until the command succeeds.
 await() {
     for ((i = 0; i < 600; i++)); do
         if "$@"; then
@@ -33,41 +33,41 @@ await() {
         kill -0 "$daemon" 2>/dev/null || fail "the daemon ended: $(cat -- "$dir/log")"
         sleep 0.1
     done
-    fail "$* did not come true: $(cat -- "$dir/log")"
+    fail "timed out waiting for $*: $(cat -- "$dir/log")"
 }
 
 lines=$(cat -- "$examples"/{plugin,simulate}_tickets.c | wc -l)
-[ "$lines" -le 100 ] || fail "the README says that reactor and simulation are 100 lines, and they are $lines"
+[ "$lines" -le 100 ] || fail "the README says that reactor and simulation have 100 lines; they have $lines"
 
-# What the README shows of the reactor is in it.
+# Every line of the reactor in the README is in the source.
 sed -n '/^```c$/,/^```$/p' "$EW_SOURCE_DIR/README.md" | grep -vE '^(```.*)?$' >"$dir/shown"
 [ -s "$dir/shown" ] || fail "the README shows no code"
 while IFS= read -r line; do
-    grep -qxF -- "$line" "$examples"/{plugin,simulate}_tickets.c || fail "the README has another line: $line"
+    grep -qxF -- "$line" "$examples"/{plugin,simulate}_tickets.c || fail "a line of the README is not in the source: $line"
 done <"$dir/shown"
 
-# simulate PLUGIN_SOURCE SEEDS: what the simulation of that reactor prints.
+# simulate PLUGIN_SOURCE SEEDS: prints the output of the simulation of that reactor.
 simulate() {
     "$cc" "${flags[@]}" -o "$dir/simulate" "$examples/simulate_tickets.c" "$1" "${libs[@]}"
     "$dir/simulate" "$2" 2>"$dir/err"
 }
 seeds=1000
 [ -z "${EW_CFLAGS:-}" ] || seeds=100
-right=$(simulate "$examples/plugin_tickets.c" "$seeds") || fail "the simulation: $right $(cat -- "$dir/err")"
+right=$(simulate "$examples/plugin_tickets.c" "$seeds") || fail "the simulation failed: $right $(cat -- "$dir/err")"
 if [ "$seeds" = 1000 ]; then
-    grep -qxF -- "    $right" "$EW_SOURCE_DIR/README.md" || fail "the README has not: $right"
+    grep -qxF -- "    $right" "$EW_SOURCE_DIR/README.md" || fail "missing in the README: $right"
 fi
 
-# Without the first condition two workers give the same number.
+# Without the first condition two workers issue the same number.
 sed '/ew_group_expect(g, LAST)/d' "$examples/plugin_tickets.c" >"$dir/wrong.c"
-! cmp -s "$examples/plugin_tickets.c" "$dir/wrong.c" || fail "the condition is not there"
-# A program that ends at a failure frees nothing.
-wrong=$(ASAN_OPTIONS=detect_leaks=0 simulate "$dir/wrong.c" 1000) && fail "the simulation does not find the mistake: $wrong"
+! cmp -s "$examples/plugin_tickets.c" "$dir/wrong.c" || fail "the condition is not in the source"
+# A program that exits at a failure frees nothing.
+wrong=$(ASAN_OPTIONS=detect_leaks=0 simulate "$dir/wrong.c" 1000) && fail "the simulation did not find the mistake: $wrong"
 said='^ *seed [0-9]+: at [0-9]+ ms: there is no ticket [0-9]+$' # which seed depends on every draw of the simulator
-[[ $wrong =~ $said ]] || fail "the simulation finds something else: $wrong"
-grep -qE "$said" "$EW_SOURCE_DIR/README.md" || fail "the README has not: $wrong"
+[[ $wrong =~ $said ]] || fail "the simulation found something else: $wrong"
+grep -qE "$said" "$EW_SOURCE_DIR/README.md" || fail "missing in the README: $wrong"
 
-# The plugin, on a real etcd.
+# The plugin on a real etcd.
 "$cc" "${flags[@]}" -shared -fPIC -o "$dir/tickets.so" "$examples/plugin_tickets.c"
 "$EW_BUILD_DIR/etcdworkerd" --dev --prefix=/tickets --reactor="$dir/tickets.so" 2>"$dir/log" &
 daemon=$!
@@ -85,4 +85,4 @@ await all_given
 for name in alice bob carol; do
     [[ $given == *" $name "* ]] || fail "$name has no ticket: $given"
 done
-echo "tickets: simulated, and given"
+echo "tickets: simulated, and issued on a real etcd"

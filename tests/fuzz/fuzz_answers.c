@@ -1,5 +1,5 @@
-/* Feeds what the client reads from etcd with anything: watch messages, and answers of calls. It must not crash, and
- * what it gives must be what it promises: whole revisions, upwards, none twice. */
+/* Feeds arbitrary bytes to what the client reads from etcd: watch messages and answers of calls. It must not crash.
+ * What it returns must be as promised: whole revisions, in ascending order, each once. */
 #include "etcd/result.h"
 #include "etcd/watch_response.h"
 
@@ -36,7 +36,7 @@ static void read_batch(const watch_reader *r, int64_t *seen) {
     *seen = r->revision;
 }
 
-/* A stream: a length, so many bytes of a message, and so on. */
+/* Reads a stream: a length, a message of that many bytes, and so on. */
 static void read_stream(const uint8_t *data, size_t size) {
     watch_reader r = {.next_revision = size % 2 ? 5 : 0, .created = size % 3 > 0, .max_bytes = 200};
     int64_t seen = r.next_revision > 0 ? 4 : 0;
@@ -80,7 +80,7 @@ static void read_answer(const ProtobufCMessageDescriptor *type, const uint8_t *d
     ew_error err;
     if (!m)
         return;
-    if (!((const Pb__TxnResponse *)(const void *)m)->header) { /* looked at before a result is made */
+    if (!((const Pb__TxnResponse *)(const void *)m)->header) { /* the client checks this before it makes a result */
         protobuf_c_message_free_unpacked(m, NULL);
         return;
     }

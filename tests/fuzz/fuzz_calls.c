@@ -1,6 +1,6 @@
-/* Feeds every call of the client with anything for an answer: what stands between the answer's bytes and what the user
- * gets is the client's own; only sending is left out (the linker puts the functions below in place of gRPC's callers).
- * It must not crash, and what is given as EW_OK must make sense. */
+/* Answers every call of the client with arbitrary bytes. All code of the client between the answer and the user's
+ * result runs; only the sending is replaced (the linker replaces gRPC's callers by the functions below). It must not
+ * crash, and a result with EW_OK must be valid. */
 #include "etcd/connection.h"
 
 #include <stdlib.h>
@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- instead of etcd ---- */
 
-/* The answers: a length, so many bytes, and so on; the last one may be longer than a length can say. */
+/* The answers: a length, that many bytes, and so on. The last one may be longer than a length can express. */
 static struct {
     const uint8_t *at;
     size_t left;
@@ -47,7 +47,7 @@ etcd_call *__wrap_etcd_call_start(ew_client *client, etcd_queue *q, etcd_method 
                                   int64_t timeout_ms, etcd_answer_fn fn, void *arg) {
     (void)client, (void)q, (void)method, (void)request, (void)timeout_ms;
     fn(arg, EW_OK, "", next_answer());
-    return (etcd_call *)&the_stream; /* not NULL; never looked at, since it is answered */
+    return (etcd_call *)&the_stream; /* not NULL; never dereferenced, since the call is already answered */
 }
 
 etcd_stream *__wrap_etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method,
@@ -137,7 +137,7 @@ static int txn(ew_client *c) {
     ew_txn_get(t, EW_ELSE, ew_keys_one(EW_STR("/a")), NULL);
     int status = ew_client_txn(c, t, &r, &err);
     if (status == EW_OK)
-        CHECK(ew_result_op(r, ew_result_succeeded(r) ? 1 : 0) != NULL); /* as many as were asked for */
+        CHECK(ew_result_op(r, ew_result_succeeded(r) ? 1 : 0) != NULL); /* one result for each operation */
     read_and_free(status, r);
     ew_txn_free(nested);
     ew_txn_free(t);
@@ -148,7 +148,7 @@ static int compact(ew_client *c) {
     return ew_client_compact(c, 1, false, &err);
 }
 
-/* Upwards, within the range, at one revision. */
+/* Checks that keys come in ascending order, within the range, at one revision. */
 static int scan(ew_client *c) {
     ew_scan *s;
     ew_kv kv;
@@ -225,7 +225,7 @@ static int members(ew_client *c) {
     return status;
 }
 
-/* The token goes into the metadata of calls, where gRPC ends the process over bytes that it does not take. */
+/* The token goes into the metadata of calls, where gRPC aborts the process if it contains invalid bytes. */
 static int authenticate(ew_client *c) {
     grpc_slice token;
     uint64_t generation;
@@ -262,7 +262,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     ew_client *c = open_client();
     atomic_store(&c->cluster_id, 0);
-    atomic_store(&c->last_answer_ms, etcd_now_ms()); /* a queue that nothing is under way on need not be looked at */
+    /* a recent answer, so that the client does not check an idle connection first */
+    atomic_store(&c->last_answer_ms, etcd_now_ms());
     input.at = data + 1;
     input.left = size - 1;
     err = (ew_error){0};

@@ -1,7 +1,7 @@
-/* Feeds the committing core batches, and answers that are etcd's, lost, late, damaged or noise, in any order. It must
- * not crash, must keep one call at a time and one outcome a batch, must never be left with nothing under way and
- * nothing due, and must not apply a unit twice, nor tell a wrong outcome, as long as the answers that it believes are
- * etcd's. */
+/* Feeds the committing core batches, and answers that are etcd's own, lost, late, damaged or random, in any order. It
+ * must not crash. It must keep one call at a time and report one outcome for each batch. It must never wait without a
+ * call in flight or a deadline. While the answers that it accepts are etcd's, it must not apply a unit twice, nor
+ * report a wrong outcome. */
 #include "../unit/tiny_etcd.h"
 #include "core/check.h"
 #include "core/committing.h"
@@ -142,7 +142,7 @@ static void give_batch(bench *b) {
     Msg__Patches patches = MSG__PATCHES__INIT;
     if (b->batch_out || b->ended)
         return;
-    while (b->copy_count > 0) /* a copy of an older batch may come late, but never with effect */
+    while (b->copy_count > 0) /* a copy of an older batch may come late, but never have an effect */
         apply(b, &b->copies[--b->copy_count]);
     memset(b->applied, 0, sizeof b->applied);
     b->units = take(&b->in) % (UNITS + 1);
@@ -154,7 +154,7 @@ static void give_batch(bench *b) {
         units[u].txn.len = pack_unit(b, u, bytes[u], &units[u]);
         list[u] = &units[u];
     }
-    if (b->units > 0 && take(&b->in) == 0) { /* a unit that is none */
+    if (b->units > 0 && take(&b->in) == 0) { /* an invalid unit */
         units[0].txn.len = take(&b->in) % (units[0].txn.len + 1);
         b->honest = false;
     }
@@ -167,13 +167,13 @@ static void give_batch(bench *b) {
     step(b, (committing_event){.type = COMMITTING_BATCH, .patches = &patches});
 }
 
-/* ---- what happens ---- */
+/* ---- events ---- */
 
 static void replace_lease(bench *b) {
     step(b, (committing_event){.type = COMMITTING_LEASE, .lease = ++b->config.lease});
 }
 
-static void foreign(bench *b) {
+static void external_change(bench *b) {
     uint8_t what = take(&b->in);
     if (what < 100)
         tiny_put(&b->etcd, keys[what % KEYS], "foreign");
@@ -185,7 +185,7 @@ static void foreign(bench *b) {
         tiny_delete(&b->etcd, COUNTER);
     else if (what < 235)
         replace_lease(b);
-    else if (what < 240) { /* the receipt goes with its lease, or without */
+    else if (what < 240) { /* the receipt is deleted, with its lease or without */
         tiny_delete(&b->etcd, RECEIPT);
         if (what < 238)
             b->etcd.dead_lease = b->config.lease;
@@ -196,10 +196,10 @@ static void foreign(bench *b) {
     }
 }
 
-/* etcd's answer with a few bytes changed, or bytes that never were one. */
+/* Answers with etcd's answer, a few bytes of it changed, or with random bytes. */
 static void answer_damaged(bench *b) {
     apply(b, &b->sent);
-    b->honest = false; /* it may be believed */
+    b->honest = false; /* the core may accept it */
     size_t len = b->answer.len;
     for (int i = take(&b->in) % 4; i >= 0 && len > 0; i--)
         b->answer.bytes[(take(&b->in) * 256u + take(&b->in)) % len] = take(&b->in);
@@ -242,7 +242,7 @@ static void something(bench *b) {
         b->stopped = true;
         step(b, (committing_event){.type = COMMITTING_STOP, .timeout_ms = take(&b->in) * 10 - 100});
     } else if (what == 1) {
-        foreign(b);
+        external_change(b);
     } else if (what == 2 && b->copy_count > 0) {
         apply(b, &b->copies[--b->copy_count]);
     } else if (what == 3) {
@@ -258,7 +258,7 @@ static void something(bench *b) {
     }
 }
 
-/* The leader's key is still the one that was elected. */
+/* Packs the compare that the leader's key is still the one that was elected. */
 static ew_slice pack_fence(uint8_t *bytes) {
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;

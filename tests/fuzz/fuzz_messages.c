@@ -1,6 +1,6 @@
-/* Feeds what comes over sockets of other programs with anything: the bodies of a mailbox, and the replies and notes
- * that an application reads. What is seen without unpacking must be what unpacking says; what is unpacked and packed
- * again must be the same. */
+/* Feeds arbitrary bytes to what reads the sockets of other programs: the bodies of a mailbox, and the replies and notes
+ * that an application reads. What is read without unpacking must be equal to what unpacking gives. What is unpacked and
+ * packed again must be unchanged. */
 #include "actors/message.h"
 
 #include "core/check.h"
@@ -26,13 +26,13 @@ static void read_message(ew_slice body) {
         return;
     CHECK(urgent || !has_urgent(m));
     CHECK(down == MSG__ACTOR__NONE || m->down);
-    if (m->base.n_unknown_fields == 0) { /* a newer program's may have any form */
+    if (m->base.n_unknown_fields == 0) { /* a newer program's messages may have any form */
         CHECK(urgent == has_urgent(m));
     }
     msg__message__free_unpacked(m, NULL);
 }
 
-/* What another program asks for, made with the functions that it has for that. */
+/* Builds the submit again with the functions that another program has for it. */
 static ew_submit *make_submit(const Msg__Submit *m) {
     ew_submit *s = ew_submit_new();
     for (size_t i = 0; i < m->n_compares; i++) {
@@ -46,7 +46,7 @@ static ew_submit *make_submit(const Msg__Submit *m) {
     return s;
 }
 
-/* What the library refuses to send, a worker refuses to take. */
+/* A worker must refuse what the library refuses to send. */
 static bool identity_is_sound(const Msg__Submit *m) {
     enum { CLIENT_MAX = 64 };
     return m->client.len > 0 ? m->client.len <= CLIENT_MAX && m->sequence > 0 : m->sequence == 0;

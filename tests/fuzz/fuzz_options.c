@@ -1,5 +1,5 @@
-/* Any name and any value: an option is set to something that is allowed, or refused with words and left alone. The
- * input is lines of name=value; a name that starts with a digit stands for that row of the table. */
+/* Sets options with arbitrary names and values: an option is set to an allowed value, or it is refused with a text and
+ * unchanged. The input has lines name=value; a name that starts with a digit selects that row of the table. */
 #include "core/check.h"
 #include "core/options_internal.h"
 

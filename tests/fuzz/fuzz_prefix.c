@@ -1,5 +1,5 @@
-/* Any prefix and any key: what a prefix owns lies in the range that is read and watched for it, and nothing is read
- * behind its end. The input is a switch, the prefix up to a NUL, and the key. */
+/* Arbitrary prefixes and keys: every key that a prefix owns is in the range that is read and watched for it, and
+ * nothing after its end is. The input is a switch, the prefix up to a NUL, and the key. */
 #include "core/check.h"
 #include "core/prefix.h"
 
@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (key.len > 0)
         key = (ew_slice){text + len + 1, key.len - 1};
     check(ew_str(normal), textual, key);
-    check((ew_slice){data + 1, size - 1}, textual, key); /* not normalised, with NULs: still no crash */
+    check((ew_slice){data + 1, size - 1}, textual, key); /* not in normal form, with NULs: must not crash */
     free(normal);
     free(text);
     return 0;

@@ -1,7 +1,7 @@
-/* Feeds what reads etcd's streams with anything: the keepalives of a session, and a watch that is pulled. The linker
- * puts the functions below in place of the stream, of the wait for it and of the clock, so that hours take no time. It
- * must not crash; a lease is kept as long as etcd said, and no longer; a watch gives whole revisions, upwards, none
- * twice, asks for what is next, and tells its end again and again. */
+/* Feeds arbitrary input to what reads etcd's streams: the keepalives of a session, and a pulled watch. The linker
+ * replaces the stream, the wait for it and the clock by the functions below, so hours take no time. It must not crash.
+ * A lease is kept exactly as long as etcd said. A watch gives whole revisions in ascending order, each once, asks for
+ * the next one, and reports its end again at each call. */
 #include "etcd/connection.h"
 #include "etcd/keepalive.h"
 #include "input.h"
@@ -20,7 +20,7 @@ static ew_client *client;
 
 static input in;
 
-/* A time to live is taken up to its own edge. */
+/* A TTL may have any value, up to the limits of its type. */
 static int64_t take_any(void) {
     uint8_t byte = take(&in);
     return byte == 251 ? LEASE_TTL_MAX_S : take_number_after(&in, byte);
@@ -36,7 +36,7 @@ static ew_slice take_bytes(void) {
     return bytes;
 }
 
-/* ---- instead of the clock ---- */
+/* ---- the clock ---- */
 
 enum { LONG_AGO_MS = 1000000 };
 static int64_t clock_ms;
@@ -50,7 +50,7 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *now) {
     return 0;
 }
 
-/* ---- instead of etcd ---- */
+/* ---- etcd ---- */
 
 struct etcd_stream {
     etcd_stream_callbacks callbacks;
@@ -58,7 +58,7 @@ struct etcd_stream {
     bool open, paused, cancelled, sent;
 };
 static etcd_stream stream; /* one at a time */
-static bool starved;       /* there is no memory for the next thing */
+static bool starved;       /* the next allocation fails */
 static void (*on_send)(ew_slice message);
 
 static bool is_starved(void) {
@@ -93,7 +93,7 @@ void __wrap_identity_explain(ew_client *c, etcd_queue *q, etcd_method method, ch
 etcd_call *__wrap_etcd_call_start(ew_client *c, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
                                   etcd_answer_fn fn, void *arg);
 
-/* A watch that asks whether the revision fell is not told: it asks again later. */
+/* A watch asks whether the revision fell. It gets no answer and asks again later. */
 etcd_call *__wrap_etcd_call_start(ew_client *c, etcd_queue *q, etcd_method method, ew_slice request, int64_t timeout_ms,
                                   etcd_answer_fn fn, void *arg) {
     (void)c, (void)q, (void)request, (void)timeout_ms, (void)fn, (void)arg;
@@ -167,7 +167,7 @@ static void end_stream(void) {
     stream.callbacks.ended(stream.arg, ends[i].status, ends[i].detail);
 }
 
-/* In a block of its own size, so that a byte too far is seen. */
+/* Copies the bytes into a block of their size, so that a read past the end is detected. */
 static void deliver(ew_slice bytes) {
     uint8_t *copy = malloc(bytes.len);
     CHECK(copy || bytes.len == 0);
@@ -196,20 +196,20 @@ static Pb__ResponseHeader take_header(void) {
 enum { LEASE = 7 };
 
 static struct {
-    int64_t sent_ms, until_ms; /* etcd's word: the lease lives until then */
+    int64_t sent_ms, until_ms; /* etcd's promise: the lease lives until then */
     bool waiting, gone;
 } lease;
 
 static void on_keepalive(ew_slice message) {
     Pb__LeaseKeepAliveRequest *r = pb__lease_keep_alive_request__unpack(NULL, message.len, message.data);
     CHECK(r && r->id == LEASE);
-    CHECK(!lease.waiting); /* one at a time, so that an answer is that one's */
+    CHECK(!lease.waiting); /* one request at a time, so an answer belongs to that request */
     lease.waiting = true;
     lease.sent_ms = clock_ms;
     pb__lease_keep_alive_request__free_unpacked(r, NULL);
 }
 
-/* What that answer means, from etcd's side. */
+/* What the answer means for etcd. */
 static bool take_answer(const Pb__LeaseKeepAliveResponse *r) {
     if (!lease.waiting || !keepalive_answers(r, LEASE) || r->header->cluster_id != 1)
         return false;
@@ -251,7 +251,7 @@ static void end_keepalive(void) {
     end_stream();
 }
 
-/* One thing that happens; it may be nothing but time. */
+/* One event; it may be only the passing of time. */
 static void happens_to_lease(const keepalive *k) {
     switch (take(&in) % 8) {
     case 0:
@@ -278,7 +278,7 @@ static void happens_to_lease(const keepalive *k) {
     }
 }
 
-/* As the session's thread does it: a step whenever one is due, or something has happened. */
+/* Like the session's thread: a step whenever one is due or an event has come. */
 static void keep_lease(void) {
     etcd_task task = {0};
     int64_t ttl_s = 1 + take(&in);
@@ -310,11 +310,11 @@ static void keep_lease(void) {
 static struct {
     ew_watch *watch;     /* NULL until it is open */
     int64_t asked, seen; /* revisions: the last start that was asked for; what the user has */
-    int64_t last;        /* the newest one whose events the user has: from where a stream may be resumed; 0: none */
-    int end;             /* what it ended with; EW_OK while it has not */
-    int64_t oldest;      /* after EW_ERR_COMPACTED */
-    bool cancelled, told_off; /* by ew_watch_cancel; by ew_client_cancel during this wait */
-    int64_t unfinished;       /* the revision that may go on in the next fragment; 0: none; INT64_MAX: not known */
+    int64_t last;   /* the newest revision whose events the user has, from where a stream may be resumed; 0: none */
+    int end;        /* the status of its end; EW_OK before that */
+    int64_t oldest; /* after EW_ERR_COMPACTED */
+    bool cancelled, withdrawn; /* by ew_watch_cancel; by ew_client_cancel during this wait */
+    int64_t unfinished;        /* the revision that may continue in the next fragment; 0: none; INT64_MAX: unknown */
 } pulled;
 
 static volatile uint8_t sink;
@@ -392,7 +392,7 @@ static void deliver_response(void) {
     deliver_message(&m.base);
 }
 
-/* The wait: one thing that happens, or the deadline. */
+/* The wait: one event, or the deadline. */
 void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms);
 void __wrap_etcd_queue_wake(etcd_queue *q);
 
@@ -403,7 +403,7 @@ void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     if (stream.open && stream.cancelled) {
         end_stream();
     } else if (exhausted) {
-        pulled.told_off = true;
+        pulled.withdrawn = true;
         ew_client_cancel(client);
     } else if (what == 0 && stream.open) {
         end_stream();
@@ -416,11 +416,11 @@ void __wrap_etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
         pulled.unfinished = INT64_MAX;
         deliver(take_bytes());
     } else if (what < 12 && is_read()) {
-        do /* what is ready together comes in one run */
+        do /* what is ready together is delivered in one run */
             deliver_response();
         while (is_read() && take(&in) % 2 == 0 && in.size > 0);
     } else {
-        CHECK(deadline_ms < INT64_MAX); /* a watch never waits for ever without a look at its stream */
+        CHECK(deadline_ms < INT64_MAX); /* a watch never waits without a deadline, because it must check its stream */
         clock_ms = deadline_ms > clock_ms ? deadline_ms : clock_ms;
     }
 }
@@ -433,7 +433,7 @@ static void check_batch(const ew_watch_batch *b) {
     CHECK(b->revision > pulled.seen && b->revision < INT64_MAX);
     CHECK((b->count == 0) == (b->events == NULL));
     CHECK(b->count == 0 || pulled.unfinished == 0 || b->revision < pulled.unfinished); /* whole revisions */
-    CHECK(!stream.open || stream.paused || stream.cancelled); /* the next waits until the user wants it */
+    CHECK(!stream.open || stream.paused || stream.cancelled); /* the next batch waits until the user asks for it */
     for (size_t i = 0; i < b->count; i++) {
         const ew_watch_event *e = &b->events[i];
         CHECK(e->kv.key.len > 0 && e->kv.mod_revision > pulled.seen && e->kv.mod_revision >= pulled.asked);
@@ -464,11 +464,11 @@ static void next_batch(void) {
     int64_t timeout_ms = timeouts_ms[take(&in) % 6], began_ms = clock_ms;
     ew_watch_batch b;
     ew_error err = {0};
-    pulled.told_off = false;
+    pulled.withdrawn = false;
     int status = ew_watch_next(pulled.watch, timeout_ms, &b, &err);
     CHECK(status == EW_OK || (err.code == status && err.detail[0] != '\0'));
     if (status == EW_ERR_CANCELLED)
-        CHECK((pulled.cancelled || pulled.told_off) && pulled.end == EW_OK);
+        CHECK((pulled.cancelled || pulled.withdrawn) && pulled.end == EW_OK);
     else if (status == EW_ERR_TIMEOUT)
         CHECK(timeout_ms >= 0 && clock_ms >= began_ms + timeout_ms && pulled.end == EW_OK);
     else if (status != EW_OK)
@@ -499,7 +499,7 @@ static ew_client *open_client(void) {
     CHECK(ew_options_set(o, "endpoints", "127.0.0.1:1", NULL) == EW_OK);
     CHECK(ew_client_open(&c, o, NULL) == EW_OK);
     ew_options_free(o);
-    c->max_receive_bytes = 100; /* so that fragments are cut */
+    c->max_receive_bytes = 100; /* small, so that fragments are cut */
     return c;
 }
 

@@ -1,5 +1,6 @@
-/* Any text where people write one: a config file, a list of endpoints, and the JSON of assign's keys. What is taken is
- * within bounds and survives being written and read again; what is refused is refused with words. */
+/* Arbitrary text in the places where people write: a config file, a list of endpoints, and the JSON of assign's keys.
+ * What is accepted is within limits and unchanged after it is written and read again. What is refused is refused with a
+ * text. */
 #include "core/check.h"
 #include "etcd/targets.h"
 #include "service/assign_json.h"
@@ -15,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* ---- a file ---- */
 
-/* In memory, to be opened by its path. */
+/* Creates a file in memory that can be opened by its path. */
 static const char *write_file(const void *text, size_t size) {
     static char path[40];
     static int fd = -1;
@@ -29,7 +30,7 @@ static const char *write_file(const void *text, size_t size) {
     return path;
 }
 
-/* A text that something is written to, with what is needed to look at it. */
+/* A text to which output is written, with what reads it. */
 typedef struct text {
     FILE *out;
     char *start;
@@ -66,7 +67,7 @@ static void on_line(void *arg, int line, const char *name, const char *value) {
     l->count++;
 }
 
-/* Whether a line says something, or tries to: 1 or 0. Negative: a comment that may be too long for a line. */
+/* Returns 1 if a line is a setting or tries to be one, else 0. Negative: a comment that may be too long for a line. */
 static int line_counts(const char *line, size_t len, bool first) {
     enum { SURELY_SHORT = 190 };
     size_t at = first && len >= 3 && memcmp(line, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
@@ -97,17 +98,17 @@ static int count_lines(const char *data, size_t size) {
 static void read_lines(const char *data, size_t size) {
     lines l = {0};
     text problems;
-    int wanted = count_lines(data, size), told = 0;
+    int wanted = count_lines(data, size), reported = 0;
     const char *path = write_file(data, size);
     text_open(&problems);
     int bad = config_file_read(path, on_line, &l, problems.out);
     text_close(&problems);
-    CHECK(bad >= 0 && (wanted < 0 || l.count + bad == wanted)); /* each of them is given, or named */
+    CHECK(bad >= 0 && (wanted < 0 || l.count + bad == wanted)); /* each line is accepted or reported */
     for (const char *p = problems.start; *p; p = strchr(p, '\n') + 1) {
         CHECK(strncmp(p, path, strlen(path)) == 0);
-        told++;
+        reported++;
     }
-    CHECK(told == bad);
+    CHECK(reported == bad);
     free(problems.start);
 }
 
@@ -129,7 +130,7 @@ static bool is_comment(const char *printed, const char *name) {
     return strstr(printed, head);
 }
 
-/* Secrets, and what came from elsewhere and fits into no line, are comments. */
+/* Secrets, and values from other sources that do not fit into a line, are printed as comments. */
 static void check_same(const settings *a, const settings *b, const char *printed) {
     const ew_option_info *row;
     for (size_t i = 0; (row = ew_option_at(i)) != NULL; i++) {
@@ -143,7 +144,7 @@ static void check_same(const settings *a, const settings *b, const char *printed
     }
 }
 
-/* What --check-config prints is a config file again. */
+/* What --check-config prints must be a valid config file. */
 static void check_printed(const settings *s) {
     settings again;
     text printed, problems;
@@ -158,9 +159,9 @@ static void check_printed(const settings *s) {
     free(printed.start);
 }
 
-/* The file, a NUL, and the variables of the environment, each ended by a NUL. */
+/* The input is the file, a NUL, and the environment variables, each ended by a NUL. */
 static void read_settings(const char *data, size_t size) {
-    enum { VARIABLES_MAX = 8, SHORT = 1000 /* so that what is printed is no line that is too long */ };
+    enum { VARIABLES_MAX = 8, SHORT = 1000 /* so that no printed line is too long */ };
     char *environment[VARIABLES_MAX + 1], *copy = malloc(size + 1), *end = copy + size;
     size_t count = 0;
     CHECK(copy);
@@ -207,7 +208,7 @@ static void write_endpoint(FILE *out, const endpoint *e) {
         fprintf(out, e->kind == ENDPOINT_IPV6 ? "%s[%s]:%d," : "%s%s:%d,", scheme, e->host, e->port);
 }
 
-/* A target is a URI: nothing in it that would end it, or begin another part of it. */
+/* An endpoint's channel target is a URI: no character in it may end it or begin another part. */
 static void check_targets(const endpoints *e) {
     targets t;
     CHECK(targets_init(&t, e));

@@ -1,7 +1,7 @@
-/* Feeds the ticking core snapshots, events, progress, outcomes, submits, stops and noise, in any order, with a reactor
- * that does anything. It must not crash, must keep the rule of steps, must never be content with something due, must
- * answer every submit and every group exactly once, and must tick on what was sent: the mirror is compared with a list
- * of the fuzzer's own. */
+/* Feeds the ticking core snapshots, events, progress, outcomes, submits, stops and random messages, in any order, with
+ * an arbitrary reactor. It must not crash. It must follow the rules of steps, never be idle while something is due,
+ * answer every submit and every group exactly once, and tick on what was sent: its cache is compared with a list that
+ * the fuzzer keeps. */
 #include "core/check.h"
 #include "core/ticking.h"
 #include "etcd.pb-c.h"
@@ -9,7 +9,7 @@
 
 enum { KEYS = 12, SUBMITS = 512, EVENTS = 6 };
 
-/* In order; the last ones are not the reactor's. */
+/* In order. The last ones are hidden from the reactor. */
 static const char *const keys[KEYS] = {
     "/a",     "/a/0", "/a/1", "/a/2", "/a/3", "/a/4", "/a/5", "/a/6", "/a/meta/ticdc-delete-etcd-key-count",
     "/a/r/1", "/a/x", "/ab"};
@@ -24,7 +24,7 @@ typedef struct bench {
 
     /* What etcd holds: mod_revision, 0 if absent. A value is the last digit of its mod_revision. */
     int64_t mods[KEYS], revision;
-    int64_t shown[KEYS]; /* what the updates have told */
+    int64_t shown[KEYS]; /* what the updates have shown */
     uint64_t epoch;
     bool loading, loaded, honest, ended;
     size_t load_at; /* the next key to load */
@@ -37,7 +37,7 @@ typedef struct bench {
     uint8_t submits[SUBMITS]; /* how often each was answered */
     unsigned submit_count;
     unsigned groups_made, groups_done, args_made, args_dropped;
-    bool inside; /* the tick */
+    bool inside; /* inside the tick */
 } bench;
 
 static bench *now;
@@ -131,7 +131,7 @@ static void fill_group(ew_group *g) {
         ew_group_put(g, ew_str(keys[COUNTER]), EW_STR("1"));
 }
 
-/* SEMANTICS 15: the mirror is what etcd held at the tick's revision, as far as the fuzzer can know it. */
+/* SEMANTICS 15: the cache is what etcd held at the tick's revision, as far as the fuzzer knows it. */
 static void check_tick(const ew_tick *t) {
     ew_entry e = {0};
     size_t n = 0;
@@ -202,7 +202,7 @@ static void check_commit(const Msg__Patches *p) {
         CHECK(txn && txn->n_compare == unit->compares && txn->n_success == unit->ops);
         CHECK(txn->n_failure == unit->compares);
         for (size_t i = 0; i < txn->n_compare; i++) {
-            for (size_t k = 0; k < i; k++) /* etcd refuses a key that is put twice */
+            for (size_t k = 0; k < i; k++) /* etcd refuses a transaction that puts a key twice */
                 CHECK(txn->compare[i]->key.len != txn->compare[k]->key.len ||
                       memcmp(txn->compare[i]->key.data, txn->compare[k]->key.data, txn->compare[i]->key.len) != 0);
         }
@@ -255,7 +255,7 @@ static void step(ticking_event event) {
         run_tick(&tick);
 }
 
-/* With `coalesce` off there is a tick for each revision that waits. */
+/* With `coalesce` off, each waiting revision gets a tick. */
 static void settle(void) {
     for (int64_t i = 0; ticking_deadline_ms(now->t) <= now->now_ms; i++) {
         CHECK(i < 1000 + now->revision);
@@ -275,7 +275,7 @@ static void change(int key, bool deleted) {
     now->mods[key] = deleted ? 0 : now->revision;
 }
 
-/* One page more of the snapshot, or the first one of the next. */
+/* Sends one more page of the snapshot, or the first page of the next snapshot. */
 static void send_page(void) {
     bool first = !now->loading;
     if (first) {
@@ -311,7 +311,7 @@ static void send_page(void) {
     if (s.last) {
         now->loading = false;
         now->loaded = true;
-        now->revision = now->load_revision; /* what follows comes as events */
+        now->revision = now->load_revision; /* later changes come as events */
         memcpy(now->mods, now->loaded_mods, sizeof now->mods);
     }
     send_message(&m);
@@ -333,10 +333,10 @@ static size_t pack_events(uint8_t *bytes, Msg__Events *events) {
         list[i].kv = &kvs[i];
         kvs[i].key = binary(keys[key]);
         uint8_t odd = take(&now->in);
-        if (odd < 20 && now->revision > odd) { /* a replay of the past */
+        if (odd < 20 && now->revision > odd) { /* events of the past, again */
             kvs[i].mod_revision = now->revision - odd;
             kvs[i].value = binary("replayed");
-            if (odd == 0) /* nothing of the same revision may follow in another message */
+            if (odd == 0) /* no other message may have the same revision */
                 kvs[i].mod_revision = 1;
             continue;
         }
@@ -351,7 +351,7 @@ static size_t pack_events(uint8_t *bytes, Msg__Events *events) {
     return pb__watch_response__pack(&response, bytes);
 }
 
-/* A client's record, of any submit or of none, which a refused unit has found. */
+/* Fills in a client's record, of any submit or of none, that a refused unit has read. */
 static void fill_record(Msg__Outcome *o) {
     static uint8_t bytes[64];
     static Msg__FoundRecord record, *list[] = {&record};
@@ -413,7 +413,7 @@ static void send_progress(void) {
     send_message(&m);
 }
 
-/* Any message at all: what the fuzzer knows of etcd is worth nothing then. */
+/* Sends an arbitrary message. After it, what the fuzzer knows of etcd is not reliable. */
 static void send_noise(void) {
     uint8_t bytes[128];
     size_t len = take(&now->in) % sizeof bytes;
@@ -449,7 +449,7 @@ static void send_submit(void) {
     s.n_puts = what & 1;
     s.n_compares = (what >> 1) & 1;
     s.n_deletes = (what >> 2) & 1;
-    if (what & 16) { /* four clients, whose submits come again, too late, and with other content */
+    if (what & 16) { /* four clients, whose submits come again, too late, or with other content */
         static const char *const clients[] = {"a", "b", "c", "d"};
         uint8_t who = take(&now->in);
         s.client = binary(clients[who % 4]);
@@ -526,7 +526,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         .conflict_backoff_max_ms = 20,
         .max_pending_update_bytes = flags & 128 ? 1 << 20 : 600,
         .max_submits = 3,
-        .record_lease = flags % 3, /* none, or some */
+        .record_lease = flags % 3, /* none, or one */
         .seed = flags,
     };
     b.now_ms = 1000;

@@ -1,6 +1,6 @@
-/* Feeds the watching core any sequence of events, with answers of etcd that are well formed, senseless or mere noise.
- * It must not crash, its effects must keep the contract (watching_witness.h), and it must never be left with nothing
- * under way and nothing due. */
+/* Feeds the watching core any sequence of events, with answers of etcd that are valid, invalid or random bytes. It must
+ * not crash, its effects must follow the contract (watching_witness.h), and it must never wait without a call in flight
+ * or a deadline. */
 #include "../watching_witness.h"
 #include "etcd.pb-c.h"
 #include "input.h"
@@ -26,14 +26,14 @@ static void happens(bench *b, watching_event event) {
     bool under_way = b->witness.range_out || b->witness.stream_out;
     CHECK(under_way || b->witness.ended || state == WATCHING_IDLE || watching_deadline_ms(b->core) < INT64_MAX);
     CHECK(!b->witness.ended || state == WATCHING_STOPPED || state == WATCHING_FAILED);
-    for (size_t i = 0; i < b->out.count; i++) { /* what is lent must be readable */
+    for (size_t i = 0; i < b->out.count; i++) { /* borrowed memory must be readable */
         const watching_effect *e = &b->out.list[i];
         for (size_t j = 0; j < e->bytes.len; j++)
             sink ^= ((const uint8_t *)e->bytes.data)[j];
     }
 }
 
-/* ---- what etcd may say ---- */
+/* ---- what etcd may send ---- */
 
 static Pb__ResponseHeader *take_header(input *in, Pb__ResponseHeader *h) {
     uint8_t kind = take(in);
@@ -67,7 +67,7 @@ static ew_slice take_page(bench *b, input *in) {
     return (ew_slice){b->bytes, pb__range_response__pack(&r, b->bytes)};
 }
 
-/* A page as a large prefix gives it: many keys in order, which lead to bounded pages. */
+/* A page of a large prefix: many keys in order, which lead to bounded pages. */
 static ew_slice take_large_page(bench *b, input *in) {
     Pb__RangeResponse r = PB__RANGE_RESPONSE__INIT;
     Pb__ResponseHeader h;
@@ -116,7 +116,7 @@ static ew_slice take_response(bench *b, input *in) {
     return (ew_slice){b->bytes, pb__watch_response__pack(&r, b->bytes)};
 }
 
-/* Whatever follows, in a block of its own, so that a read behind its end is seen. */
+/* Feeds the rest of the input in a block of its size, so that a read past the end is detected. */
 static void noise_comes(bench *b, input *in, watching_event_type type) {
     size_t size = take(in);
     if (size > in->size)
@@ -130,7 +130,7 @@ static void noise_comes(bench *b, input *in, watching_event_type type) {
     free(copy);
 }
 
-/* ---- a life ---- */
+/* ---- a run ---- */
 
 static void one_event(bench *b, input *in) {
     watching_event e = {.detail = "no luck"};
@@ -174,7 +174,7 @@ static void one_event(bench *b, input *in) {
     happens(b, e);
 }
 
-/* Whatever happened, a stop ends it once what was out has come back. */
+/* A stop must end it once everything in flight has completed. */
 static void is_stopped(bench *b) {
     happens(b, (watching_event){.type = WATCHING_STOP});
     if (b->witness.range_out)

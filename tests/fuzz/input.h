@@ -1,4 +1,4 @@
-/* What a fuzz target makes its choices of: bytes, taken from the front; zeros when there are no more. */
+/* The bytes from which a fuzz target makes its choices, consumed from the front; zeros after the end. */
 #ifndef TESTS_FUZZ_INPUT_H
 #define TESTS_FUZZ_INPUT_H
 
@@ -17,7 +17,7 @@ static inline uint8_t take(input *in) {
     return *in->data++;
 }
 
-/* A small number mostly, sometimes one from the edges; `byte` was taken for it. */
+/* Returns a small number mostly, sometimes one near a limit. `byte` selects it. */
 static inline int64_t take_number_after(input *in, uint8_t byte) {
     switch (byte) {
     case 255:

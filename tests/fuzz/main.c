@@ -1,5 +1,5 @@
-/* Runs a fuzz target over files, for compilers without libFuzzer: each argument is one input. The empty input is always
- * among them. */
+/* Runs a fuzz target over files, for compilers without libFuzzer. Each argument is one input. The empty input is always
+ * included. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets of the preset `fuzz`, one on each CPU. New inputs are kept in build/fuzz/corpus from run to run;
-# the committed ones are only read. Usage: run.sh SECONDS [NAME]
+# Runs the fuzz targets of the preset `fuzz`, one on each CPU. Keeps new inputs in build/fuzz/corpus; only reads the
+# committed ones. Usage: run.sh SECONDS [NAME]
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.."
 
-# one SECONDS NAME
+# one SECONDS NAME: fuzzes one target.
 one() {
     local seconds=$1 name=$2 corpus=build/fuzz/corpus/$2 seeds=tests/fuzz/corpus/$2 log=build/fuzz/$2.log
     mkdir -p -- "$corpus"
@@ -29,7 +29,7 @@ for target in build/fuzz/fuzz_*; do
     fi
 done
 [ ${#names[@]} -gt 0 ] || {
-    echo "fuzz: no target${2:+ is called $2}" >&2
+    echo "fuzz: no target${2:+ $2}" >&2
     exit 1
 }
 printf '%s\0' "${names[@]}" | xargs -0 -n 1 -P "$(nproc)" bash -c 'one "$1" "$2" || exit 255' _ "$seconds"

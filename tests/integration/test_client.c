@@ -1,4 +1,4 @@
-/* The public client against a real etcd: each call, and what its errors mean (ETCD P11, P13). */
+/* The public client against a real etcd: each call, and the meaning of its errors (ETCD P11, P13). */
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
@@ -29,10 +29,10 @@ static int tear_down(void **state) {
     return etcd_all_released(5000) ? 0 : -1;
 }
 
-/* For calls that must succeed: the error's text instead of a number. */
+/* For calls that must succeed: a failure shows the error's text instead of a number. */
 static void assert_text(ew_slice s, const char *text) {
     if (!ew_slice_equal(s, ew_str(text)))
-        fail_msg("\"%.*s\" is not \"%s\"", (int)s.len, (const char *)s.data, text);
+        fail_msg("\"%.*s\", expected \"%s\"", (int)s.len, (const char *)s.data, text);
 }
 
 static int64_t put(const char *key, const char *value) {
@@ -113,14 +113,14 @@ static void test_ranges(void **state) {
     assert_int_equal(ew_result_count(r), 3);
     ew_result_free(r);
 
-    /* A prefix whose last bytes cannot be raised. */
+    /* A prefix whose last bytes cannot be incremented. */
     ew_slice high = {"\xff\xff", 2};
     must(ew_client_put(client, (ew_slice){"\xff\xff\x01", 3}, EW_STR("x"), NULL, NULL, &err));
     must(ew_client_get(client, ew_keys_prefix(high), NULL, &r, &err));
     assert_int_equal(ew_result_count(r), 1);
     ew_result_free(r);
 
-    /* The empty prefix is everything. */
+    /* The empty prefix means all keys. */
     must(ew_client_get(client, ew_keys_prefix((ew_slice){NULL, 0}), &EW_GET_OPTIONS(.count_only = true), &r, &err));
     assert_true(ew_result_total(r) >= 5);
     assert_int_equal(ew_result_count(r), 0);
@@ -174,7 +174,7 @@ static void test_get_options(void **state) {
     ew_result_free(r);
 }
 
-/* By version, by either revision, by key; upwards and downwards. */
+/* Sorts by version, by each revision, by key; ascending and descending. */
 static void test_sort(void **state) {
     (void)state;
     static const struct {
@@ -216,7 +216,7 @@ static void test_invalid_arguments(void **state) {
     assert_int_equal(ew_client_delete(client, none, false, NULL, NULL), EW_ERR_INVALID);
 }
 
-/* etcd reads the end "\0" as "no end": a range that is empty by byte order must never reach it, in any call. */
+/* etcd reads the range end "\0" as "no end". So a range that is empty in byte order must not be sent, in any call. */
 static void check_empty_range(ew_keys keys) {
     ew_result *r;
     ew_watch *w;
@@ -298,7 +298,7 @@ static void test_delete(void **state) {
     ew_result_free(r);
     must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r/")), false, &r, &err));
     assert_int_equal(ew_result_total(r), 0);
-    assert_int_equal(ew_result_revision(r), revision); /* deleting nothing does not raise it */
+    assert_int_equal(ew_result_revision(r), revision); /* deleting nothing does not increment it */
     ew_result_free(r);
 }
 
@@ -363,7 +363,7 @@ static void test_txn(void **state) {
     assert_int_equal(ew_result_count(ew_result_op(r, 0)), 2);
     ew_result_free(r);
 
-    t = ew_txn_new(); /* ETCD P13: a compare of the value of a missing key is false either way */
+    t = ew_txn_new(); /* ETCD P13: a compare with the value of a missing key is always false */
     ew_txn_if_value(t, ew_keys_one(key), EW_NOT_EQUAL, EW_STR("1"));
     assert_false(run_txn(t, &r));
     ew_result_free(r);
@@ -383,7 +383,7 @@ static void test_nested_txn(void **state) {
     ew_result_free(r);
 }
 
-/* A transaction that puts `key`, nested `depth` deep. */
+/* Returns a transaction that puts `key`, nested `depth` deep. */
 static ew_txn *txn_nested(int depth, const char *key) {
     ew_txn *t = ew_txn_new();
     ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("deep"), NULL);
@@ -396,7 +396,8 @@ static ew_txn *txn_nested(int depth, const char *key) {
     return t;
 }
 
-/* What may be built is applied and its answer read, down to the innermost operation; what is deeper is not sent. */
+/* A transaction up to the depth limit is applied and its answer read, down to the innermost operation. A deeper one is
+ * not sent. */
 static void test_txn_depth(void **state) {
     (void)state;
     static const int depths[] = {16, 17, EW_TXN_DEPTH_MAX};
@@ -439,7 +440,8 @@ static int txn_status(ew_txn *t) {
     return status;
 }
 
-/* ETCD P13: 128 of each pass, 129 of either do not; and what is surely not applied is no unknown outcome (P11). */
+/* ETCD P13: 128 compares and operations are accepted, 129 are not. What was certainly not applied is not an unknown
+ * outcome (P11). */
 static void test_txn_limits(void **state) {
     (void)state;
     must(txn_status(txn_of(128, 128)));
@@ -453,7 +455,7 @@ static void test_txn_limits(void **state) {
     assert_int_equal(txn_status(t), EW_ERR_INVALID);
     assert_non_null(strstr(err.detail, "duplicate key"));
 
-    t = ew_txn_new(); /* a lease that is not there: refused as a whole */
+    t = ew_txn_new(); /* a lease that does not exist: the whole transaction is refused */
     ew_txn_put(t, EW_THEN, EW_STR("/limit/lease"), EW_STR("1"), &EW_PUT_OPTIONS(.lease = 77));
     assert_int_equal(txn_status(t), EW_ERR_NOT_FOUND);
 
@@ -465,7 +467,7 @@ static void test_txn_limits(void **state) {
         assert_int_equal(txn_status(t), EW_ERR_TOO_LARGE);
         free(value);
     }
-    must(txn_status(ew_txn_new())); /* an empty one is fine */
+    must(txn_status(ew_txn_new())); /* an empty one is valid */
 }
 
 static void test_txn_errors_stick(void **state) {
@@ -509,7 +511,7 @@ static void test_leases(void **state) {
     assert_int_equal(ew_client_lease_keepalive(client, lease, NULL, &err), EW_ERR_NOT_FOUND);
     assert_int_equal(ew_client_lease_info(client, lease, NULL, NULL, NULL, &err), EW_ERR_NOT_FOUND);
 
-    lease = 4711; /* an id of one's own, once */
+    lease = 4711; /* an id that the user chose, once */
     must(ew_client_lease_grant(client, 100, &lease, NULL, &err));
     assert_int_equal(lease, 4711);
     assert_int_equal(ew_client_lease_grant(client, 100, &lease, NULL, &err), EW_ERR_INVALID);
@@ -526,7 +528,7 @@ static void test_cluster(void **state) {
     assert_true(s.db_bytes > 0);
     assert_false(s.has_errors);
 
-    /* One of several members may be behind, and need not lead. */
+    /* One of several members may be behind, and need not be the leader. */
     bool alone = etcd_server_nodes() == 1, found = false;
     assert_true(s.revision >= revision || !alone);
     assert_true(alone ? s.leader_id == s.member_id : s.leader_id != 0);
@@ -563,7 +565,7 @@ static void *write_on(void *arg) {
     return NULL;
 }
 
-/* 25,000 keys at one revision in many pages, while somebody writes into the same range. */
+/* 25,000 keys at one revision in many pages, while another thread writes into the same range. */
 static void test_scan(void **state) {
     (void)state;
     char key[64];
@@ -617,7 +619,7 @@ static void test_scan_small_things(void **state) {
     must(ew_scan_open(&s, client, ew_keys_prefix(EW_STR("/no such/")), NULL, &err));
     assert_int_equal(ew_scan_next(s, &kv, &err), EW_END);
     ew_scan_close(s);
-    int64_t then = put("/old", "1"); /* as it was, by whichever member */
+    int64_t then = put("/old", "1"); /* the old state, from every member */
     put("/old", "2");
     must(ew_scan_open(&s, client, ew_keys_one(EW_STR("/old")), &EW_SCAN_OPTIONS(.revision = then, .serializable = true),
                       &err));
@@ -630,7 +632,7 @@ static void test_scan_small_things(void **state) {
     assert_null(s);
 }
 
-/* Pages that do not fit into max_receive_bytes are asked for again, smaller. */
+/* Pages that do not fit into max_receive_bytes are requested again, smaller. */
 static void test_scan_of_large_values(void **state) {
     (void)state;
     ew_options *o = etcd_server_options(server);

@@ -1,4 +1,5 @@
-/* What a server could send and no good one does: each is refused, none is believed, nothing breaks. No etcd needed. */
+/* What a server could send and etcd never does: each answer is refused, none is used, nothing crashes. Needs no etcd.
+ */
 #include "etcd/method.h"
 #include "etcd/result.h"
 #include "etcd/watch_response.h"
@@ -19,7 +20,7 @@ static Pb__Event events[4];
 static Pb__KeyValue kvs[4];
 static Pb__Event *list[4] = {&events[0], &events[1], &events[2], &events[3]};
 
-/* A good message of `count` puts at revisions 10, 11, ... that each test then spoils. */
+/* Builds a valid message of `count` puts at revisions 10, 11, ..., in which each test then makes something invalid. */
 static void good_message(size_t count) {
     pb__response_header__init(&header);
     pb__watch_response__init(&message);
@@ -39,8 +40,8 @@ static void good_message(size_t count) {
     message.n_events = count;
 }
 
-/* The reader of a watch that has been made. */
-static watch_reader standing(int64_t next_revision) {
+/* Returns the reader of a watch that has been created. */
+static watch_reader created_reader(int64_t next_revision) {
     return (watch_reader){.next_revision = next_revision, .created = true, .max_bytes = 3000};
 }
 
@@ -52,7 +53,7 @@ static watch_news take(watch_reader *r) {
 }
 
 static void expect_over(int status) {
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, status);
     assert_true(strlen(r.detail) > 0);
@@ -61,7 +62,7 @@ static void expect_over(int status) {
 
 static void test_good_message(void **state) {
     (void)state;
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     good_message(4);
     assert_int_equal(take(&r), WATCH_EVENTS);
     assert_int_equal(r.event_count, 4);
@@ -72,7 +73,7 @@ static void test_good_message(void **state) {
 
 static void test_bad_messages(void **state) {
     (void)state;
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     static const uint8_t garbage[] = {0x0a, 0xff, 0x01};
     assert_int_equal(watch_reader_take(&r, (ew_slice){garbage, sizeof garbage}), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
@@ -94,7 +95,7 @@ static void test_bad_messages(void **state) {
     kvs[0].mod_revision = -5;
     expect_over(EW_ERR_BAD_ANSWER);
     good_message(1);
-    kvs[0].create_revision = 11; /* behind its own mod_revision */
+    kvs[0].create_revision = 11; /* after its own mod_revision */
     expect_over(EW_ERR_BAD_ANSWER);
     good_message(1);
     kvs[0].version = 0;
@@ -116,7 +117,7 @@ static void test_bad_messages(void **state) {
     good_message(0);
     message.created = true;
     header.revision = 0;
-    r = (watch_reader){0}; /* from now on, but now is not told */
+    r = (watch_reader){0}; /* a watch from now on, whose revision is not yet known */
     assert_int_equal(take(&r), WATCH_OVER);
     good_message(0);
     message.created = true;
@@ -129,11 +130,11 @@ static void test_bad_messages(void **state) {
     expect_over(EW_ERR_BAD_ANSWER);
 }
 
-/* A stream carries one watch: what speaks of another, or of none that was made, is not its. */
+/* A stream carries one watch: messages for another watch, or before the watch was created, are invalid. */
 static void test_watch_ids(void **state) {
     (void)state;
     watch_reader r = {.max_bytes = 3000};
-    good_message(1); /* before it was made */
+    good_message(1); /* before it was created */
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
     good_message(0);
@@ -163,10 +164,10 @@ static void test_watch_ids(void **state) {
     watch_reader_fini(&r);
 }
 
-/* P5: what is older than asked for is left out, one by one. */
+/* P5: events older than the start are dropped one by one. */
 static void test_old_events_are_dropped(void **state) {
     (void)state;
-    watch_reader r = standing(12);
+    watch_reader r = created_reader(12);
     good_message(4);
     assert_int_equal(take(&r), WATCH_EVENTS);
     assert_int_equal(r.event_count, 2);
@@ -177,10 +178,10 @@ static void test_old_events_are_dropped(void **state) {
     watch_reader_fini(&r);
 }
 
-/* P3: fragments are held back until the last one, also when they split inside a revision. */
+/* P3: fragments are held until the last one, also when they split within a revision. */
 static void test_fragments(void **state) {
     (void)state;
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     good_message(2);
     kvs[1].mod_revision = kvs[1].create_revision = 10;
     message.fragment = true;
@@ -191,7 +192,7 @@ static void test_fragments(void **state) {
     assert_int_equal(r.revision, 10);
     watch_reader_clear(&r);
 
-    good_message(2); /* a reply that speaks of no watch comes between, and is not the end of the batch */
+    good_message(2); /* a message of no watch comes between, and does not end the batch */
     kvs[0].mod_revision = kvs[0].create_revision = kvs[1].mod_revision = kvs[1].create_revision = 11;
     message.fragment = true;
     assert_int_equal(take(&r), WATCH_NOTHING);
@@ -210,12 +211,12 @@ static void test_fragments(void **state) {
     kvs[0].mod_revision = kvs[0].create_revision = 12;
     assert_int_equal(take(&r), WATCH_NOTHING);
     good_message(0);
-    message.created = true; /* the watch was made long ago */
+    message.created = true; /* the watch was created before */
     assert_int_equal(take(&r), WATCH_OVER);
     assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
     watch_reader_clear(&r);
 
-    good_message(4); /* a stream that ends in the middle gives nothing, and the next one all of it */
+    good_message(4); /* a stream that ends in the middle of a batch gives nothing; the next stream gives all of it */
     for (int i = 0; i < 4; i++)
         kvs[i].mod_revision = kvs[i].create_revision = header.revision = 30;
     message.fragment = true;
@@ -228,10 +229,10 @@ static void test_fragments(void **state) {
     watch_reader_fini(&r);
 }
 
-/* Fragments that do not end are no reason to take all memory: what is whole is given, the rest comes again. */
+/* Fragments without end must not use all memory: whole revisions are given, the rest comes again. */
 static void test_fragments_without_end(void **state) {
     (void)state;
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     watch_news news = WATCH_NOTHING;
     int fragments = 0;
     while (news == WATCH_NOTHING && fragments < 100) {
@@ -252,7 +253,7 @@ static void test_fragments_without_end(void **state) {
     watch_reader_clear(&r);
     assert_false(r.cut);
 
-    r.max_bytes = 50; /* one revision that is larger cannot be given at all */
+    r.max_bytes = 50; /* a single revision that is larger cannot be given */
     good_message(4);
     for (int i = 0; i < 4; i++)
         kvs[i].mod_revision = kvs[i].create_revision = 100;
@@ -262,7 +263,7 @@ static void test_fragments_without_end(void **state) {
     assert_int_equal(r.status, EW_ERR_TOO_LARGE);
     watch_reader_fini(&r);
 
-    r = standing(101); /* what is old takes room as well */
+    r = created_reader(101); /* old events take room too */
     r.max_bytes = 50;
     kvs[3].mod_revision = kvs[3].create_revision = 101;
     assert_int_equal(take(&r), WATCH_BROKEN);
@@ -271,7 +272,7 @@ static void test_fragments_without_end(void **state) {
     watch_reader_fini(&r);
     kvs[3].mod_revision = kvs[3].create_revision = 100;
 
-    r = standing(200); /* all of it is old */
+    r = created_reader(200); /* all events are old */
     r.max_bytes = 50;
     message.fragment = true;
     assert_int_equal(take(&r), WATCH_NOTHING);
@@ -279,10 +280,10 @@ static void test_fragments_without_end(void **state) {
     watch_reader_fini(&r);
 }
 
-/* P2, P4, P10: what is told apart among messages without events. */
+/* P2, P4, P10: the kinds of messages without events. */
 static void test_messages_without_events(void **state) {
     (void)state;
-    watch_reader r = standing(15);
+    watch_reader r = created_reader(15);
     good_message(0);
     message.watch_id = -1; /* a requested progress reply may overtake events */
     assert_int_equal(take(&r), WATCH_NOTHING);
@@ -290,7 +291,7 @@ static void test_messages_without_events(void **state) {
     good_message(0);
     assert_int_equal(take(&r), WATCH_PROGRESS);
     assert_int_equal(r.revision, 20);
-    assert_int_equal(take(&r), WATCH_NOTHING); /* nothing new in the same one again */
+    assert_int_equal(take(&r), WATCH_NOTHING); /* the same revision again is nothing new */
 
     good_message(0);
     message.canceled = true;
@@ -330,12 +331,12 @@ static void test_messages_without_events(void **state) {
     watch_reader_fini(&r);
 }
 
-/* ---- another history ---- */
+/* ---- rewritten history ---- */
 
-/* A reader that has given revisions 10 and 11, and been told that nothing happened up to `seen`; its stream was opened
- * again. */
+/* Returns a reader that has given revisions 10 and 11 and has seen that nothing else happened up to `seen`; its stream
+ * was opened again. */
 static watch_reader resumed(int64_t seen) {
-    watch_reader r = standing(1);
+    watch_reader r = created_reader(1);
     good_message(2);
     assert_int_equal(take(&r), WATCH_EVENTS);
     watch_reader_clear(&r);
@@ -351,7 +352,7 @@ static watch_reader resumed(int64_t seen) {
     return r;
 }
 
-/* Message of two events: the one that was given last, at revision 11, and one at `revision`. */
+/* Builds a message of two events: the last one that was given, at revision 11, and one at `revision`. */
 static void message_again(int64_t revision) {
     good_message(3);
     message.events = list + 1;
@@ -367,15 +368,15 @@ static void ends_rewritten(watch_reader *r) {
     watch_reader_fini(r);
 }
 
-static void test_what_was_given_comes_again(void **state) {
+static void test_seen_events_come_again(void **state) {
     (void)state;
     watch_reader r = resumed(20);
-    good_message(1); /* P5: all of it older */
+    good_message(1); /* P5: all events are older */
     header.revision = 40;
     assert_int_equal(take(&r), WATCH_NOTHING);
     message_again(21);
     assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 1); /* which is not given twice */
+    assert_int_equal(r.event_count, 1); /* the event is not given twice */
     assert_int_equal(r.events[0].kv.mod_revision, 21);
     watch_reader_clear(&r);
     assert_int_equal(watch_reader_begin(&r), 21);
@@ -399,26 +400,26 @@ static void test_another_history(void **state) {
     message_again(21);
     events[1].type = PB__EVENT__EVENT_TYPE__DELETE;
     ends_rewritten(&r);
-    r = resumed(20); /* one where nothing was */
+    r = resumed(20); /* a key that did not exist */
     message_again(20);
     ends_rewritten(&r);
-    r = resumed(20); /* not at all, but newer ones */
+    r = resumed(20); /* missing, but newer events */
     message_again(21);
     message.events = list + 2;
     message.n_events = 1;
     ends_rewritten(&r);
-    r = resumed(20); /* a notification in its place */
+    r = resumed(20); /* a progress notification instead */
     good_message(0);
     ends_rewritten(&r);
-    r = resumed(20); /* silence, and an answer to the question whether anybody is there */
+    r = resumed(20); /* no events, then the answer to a liveness probe */
     good_message(0);
     message.watch_id = -1;
-    assert_int_equal(take(&r), WATCH_NOTHING); /* not asked: it may have overtaken it (P2) */
+    assert_int_equal(take(&r), WATCH_NOTHING); /* not requested: it may have overtaken the event (P2) */
     r.asked = true;
     ends_rewritten(&r);
 }
 
-static void test_what_was_given_is_compacted(void **state) {
+static void test_seen_events_are_compacted(void **state) {
     (void)state;
     watch_reader r = resumed(20);
     good_message(0);
@@ -429,7 +430,7 @@ static void test_what_was_given_is_compacted(void **state) {
     assert_int_equal(watch_reader_begin(&r), 21);
     assert_false(r.unconfirmed);
     watch_reader_fini(&r);
-    r = resumed(20); /* and what is new */
+    r = resumed(20); /* and the new events */
     good_message(0);
     message.canceled = true;
     message.compact_revision = 21;
@@ -452,7 +453,7 @@ static void test_a_revision_below_what_was_seen(void **state) {
     header.revision = 12;
     assert_int_equal(take(&r), WATCH_DOUBTED);
     watch_reader_fini(&r);
-    r = standing(12); /* of a start in the future nothing was seen */
+    r = created_reader(12); /* for a start in the future nothing was seen */
     good_message(0);
     header.revision = 5;
     assert_int_equal(take(&r), WATCH_NOTHING);
@@ -483,7 +484,7 @@ static void test_bad_results(void **state) {
     range.n_kvs = 1;
     range.count = 1;
     assert_int_equal(take_result(&range), EW_OK);
-    range.count = 0; /* fewer in all than here */
+    range.count = 0; /* the total is less than the number of keys */
     assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
     range.count = -1;
     assert_int_equal(take_result(&range), EW_ERR_BAD_ANSWER);
@@ -507,7 +508,7 @@ static void test_bad_results(void **state) {
     kv->version = -1;
     assert_int_equal(take_result(&txn), EW_ERR_BAD_ANSWER);
 
-    /* Nested without end. */
+    /* Deeper than the limit. */
     enum { DEPTH = EW_TXN_DEPTH_MAX + 8 };
     Pb__TxnResponse deep[DEPTH];
     Pb__ResponseOp inner[DEPTH], *one[DEPTH];
@@ -528,7 +529,7 @@ static void test_bad_results(void **state) {
 
 /* ---- errors of calls ---- */
 
-/* ETCD P11: which failures of a write surely did nothing, and which may have been applied. */
+/* ETCD P11: which failures of a write certainly had no effect, and after which it may have been applied. */
 static void test_status_of_writes_and_reads(void **state) {
     (void)state;
     static const struct {
@@ -580,9 +581,9 @@ int main(void) {
         cmocka_unit_test(test_fragments_without_end),
         cmocka_unit_test(test_watch_ids),
         cmocka_unit_test(test_messages_without_events),
-        cmocka_unit_test(test_what_was_given_comes_again),
+        cmocka_unit_test(test_seen_events_come_again),
         cmocka_unit_test(test_another_history),
-        cmocka_unit_test(test_what_was_given_is_compacted),
+        cmocka_unit_test(test_seen_events_are_compacted),
         cmocka_unit_test(test_a_revision_below_what_was_seen),
         cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_status_of_writes_and_reads),

@@ -81,9 +81,9 @@ static void test_permissions(void **state) {
         ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("x"), NULL);
     }
     assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_DENIED);
-    assert_non_null(strstr(err.detail, " more")); /* not all have room */
+    assert_non_null(strstr(err.detail, " more")); /* the text has no room for all keys */
     ew_txn_free(t);
-    /* P10: a watch that is denied is created and canceled in one message, without a status. */
+    /* P10: a denied watch is created and canceled in one message, without a status. */
     assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/other")), NULL, &err), EW_ERR_DENIED);
     assert_non_null(strstr(err.detail, "permission denied: watch \"/other\" to \"/othes\""));
     must(ew_session_open(&s, c, 5, &err));
@@ -91,7 +91,7 @@ static void test_permissions(void **state) {
     ew_client_close(c);
 }
 
-static void test_who_is_let_in(void **state) {
+static void test_users_and_passwords(void **state) {
     (void)state;
     ew_watch *w;
     ew_client *c = open_client(server, "app", "wrong");
@@ -115,8 +115,8 @@ static void expect_next(ew_watch *w, const char *key) {
     assert_true(ew_slice_equal(b.events[0].kv.key, ew_str(key)));
 }
 
-/* A token that etcd has forgotten, because it was restarted, or that is older than the last change of a role: calls and
- * streams get themselves a new one, and nobody notices. */
+/* A token that etcd has lost in a restart, or that is older than the last change of a role: calls and streams get a new
+ * token without an error. */
 static void test_tokens_are_renewed(void **state) {
     (void)state;
     ew_client *c = open_client(server, "app", "secret");
@@ -136,7 +136,7 @@ static void test_tokens_are_renewed(void **state) {
     expect_next(w, "/app/c");
     ew_watch_close(w);
 
-    /* Also one that only a new watch finds out about: the cluster's members do not get to know it at the same time. */
+    /* The same when only a new watch finds out: the members of a cluster do not learn of it at the same time. */
     etcd_server_kill(server);
     etcd_server_restart(server);
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/app/")), NULL, &err));
@@ -159,7 +159,7 @@ static void *write_some(void *arg) {
     return NULL;
 }
 
-/* Many threads whose token is refused at once: one makes the new one, and all go on. */
+/* Many threads whose token is refused at once: one thread gets a new one, and all go on. */
 static void test_many_threads_renew_once(void **state) {
     (void)state;
     enum { COUNT = 8 };
@@ -188,8 +188,8 @@ static int64_t calls_of(const char *method, const char *code) {
     return count < 0 ? 0 : count;
 }
 
-/* A token is replaced before etcd forgets it: no call is ever refused for it. (Of several members one that is a little
- * behind may not know a new token yet; that costs another one, at once, and says nothing about age.) */
+/* A token is replaced before etcd expires it, so no call is refused for its age. (A member that is behind may not know
+ * a new token yet. That costs another token at once, and does not count here.) */
 static void test_tokens_are_renewed_before_their_end(void **state) {
     (void)state;
     ew_options *o = etcd_server_options(server);
@@ -207,12 +207,12 @@ static void test_tokens_are_renewed_before_their_end(void **state) {
         assert_true(etcd_now_ms() < start_ms + 30000);
         again = calls_of("Put", "Unauthenticated") - refused;
     }
-    assert_in_range(etcd_now_ms() - start_ms, 3000, 30000); /* and not for every call */
+    assert_in_range(etcd_now_ms() - start_ms, 3000, 30000); /* and not one for each call */
     assert_true(etcd_server_nodes() > 1 ? again <= 3 : again == 0);
     ew_client_close(c);
 }
 
-/* A user for an etcd that knows no users: it is told once, and the calls go without. */
+/* A user name for an etcd without authentication: logged once, and calls are sent without a token. */
 static void test_authentication_switched_off(void **state) {
     (void)state;
     etcd_server *open = etcd_server_start(NULL);
@@ -248,7 +248,7 @@ static void test_a_password_without_a_file(void **state) {
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t logged = PTHREAD_COND_INITIALIZER;
-static int waits; /* for a file, that have been reported */
+static int waits; /* number of waits for a file that were logged */
 
 static void on_log(void *arg, const ew_log_record *r) {
     (void)arg;
@@ -265,12 +265,12 @@ static void await_wait(void) {
     pthread_mutex_lock(&log_lock);
     while (waits == 0) {
         if (pthread_cond_timedwait(&logged, &log_lock, &until) != 0)
-            fail_msg("nothing has been reported within 30 s");
+            fail_msg("no log record within 30 s");
     }
     pthread_mutex_unlock(&log_lock);
 }
 
-/* What "user passwd" does, which wants a terminal. */
+/* Does what "etcdctl user passwd" does, which needs a terminal. */
 static void set_password(const char *password) {
     char user[64];
     snprintf(user, sizeof user, "rotated:%s", password);
@@ -279,7 +279,7 @@ static void set_password(const char *password) {
     assert_int_equal(etcdctl(server, NULL, 0, "--user=root:rootpw", "user", "grant-role", "rotated", "apps", NULL), 0);
 }
 
-/* The file is renewed, then etcd: calls, a watch and a session go on, without a reload. */
+/* First the password file changes, then etcd: calls, a watch and a session go on without a reload. */
 static void test_a_renewed_password(void **state) {
     (void)state;
     ew_watch *w;
@@ -302,7 +302,8 @@ static void test_a_renewed_password(void **state) {
     ew_client_close(c);
 }
 
-/* etcd first, then the file: a client that has been let in before waits for it, and says so once. */
+/* First etcd's password changes, then the file: a client that was authenticated before waits for the file and logs that
+ * once. */
 static void test_a_password_that_is_renewed_late(void **state) {
     (void)state;
     writer me = {0};
@@ -333,13 +334,13 @@ static void test_bad_options(void **state) {
     assert_non_null(strstr(err.detail, "password_file /no/such/file"));
     must(ew_options_set(o, "password_file", certs_write(files, "password", "hush\nhush\n"), &err));
     assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID);
-    assert_null(strstr(err.detail, "hush")); /* a secret does not get into an error */
+    assert_null(strstr(err.detail, "hush")); /* no secret in an error */
     must(ew_options_set(o, "password", "hush", &err));
-    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* which of them? */
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* ambiguous: two sources */
     assert_null(strstr(err.detail, "hush"));
     must(ew_options_set(o, "password_file", "", &err));
     must(ew_options_set(o, "user", "", &err));
-    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* whose? */
+    assert_int_equal(ew_client_open(&c, o, &err), EW_ERR_INVALID); /* no user for it */
     assert_null(c);
     ew_options_free(o);
 }
@@ -348,7 +349,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
         TEST(test_permissions),
-        TEST(test_who_is_let_in),
+        TEST(test_users_and_passwords),
         TEST(test_tokens_are_renewed),
         TEST(test_tokens_are_renewed_before_their_end),
         TEST(test_many_threads_renew_once),

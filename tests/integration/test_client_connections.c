@@ -1,9 +1,9 @@
-/* The connections of a client: how many, how they are kept, which member is worked with. */
+/* The connections of a client: how many, how they are kept alive, which member is used. */
 #include "etcd/blocking.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/scripted.h"
-#include "lib/wire.h"
+#include "lib/fake_server.h"
+#include "lib/fault_proxy.h"
 
 #include <grpc/status.h>
 
@@ -39,80 +39,80 @@ static int get(ew_client *c, bool serializable) {
     return status;
 }
 
-/* Calls, watches and keepalives have a connection each, which is made when it is first needed. */
+/* Calls, watches and keepalives each have their own connection, which is made when it is first needed. */
 static void test_one_connection_of_each_kind(void **state) {
     (void)state;
-    wire *line = wire_open(server->address);
-    ew_client *c = open_client_at(wire_endpoint(line), "", 10000);
+    fault_proxy *proxy = fault_proxy_open(server->address);
+    ew_client *c = open_client_at(fault_proxy_endpoint(proxy), "", 10000);
     ew_watch *first, *second;
     int64_t lease = 0;
-    assert_int_equal(wire_count(line).made, 0);
+    assert_int_equal(fault_proxy_count(proxy).made, 0);
     must(put(c));
     must(get(c, false));
     must(ew_client_lease_grant(c, 10, &lease, NULL, &err));
-    assert_int_equal(wire_count(line).made, 1);
+    assert_int_equal(fault_proxy_count(proxy).made, 1);
     must(ew_watch_open(&first, c, ew_keys_one(EW_STR("/a")), NULL, &err));
     must(ew_watch_open(&second, c, ew_keys_one(EW_STR("/b")), NULL, &err));
-    assert_int_equal(wire_count(line).made, 2);
+    assert_int_equal(fault_proxy_count(proxy).made, 2);
     must(ew_client_lease_keepalive(c, lease, NULL, &err));
     must(ew_client_lease_keepalive(c, lease, NULL, &err));
-    assert_int_equal(wire_count(line).made, 3);
+    assert_int_equal(fault_proxy_count(proxy).made, 3);
     ew_watch_close(first);
     ew_watch_close(second);
     ew_client_close(c);
-    wire_close(line);
+    fault_proxy_close(proxy);
 }
 
-/* etcd breaks the connection of who pings more often than every 5 s, after two of them: an idle watch with the smallest
- * keepalive_time_ms stays on its connection. */
+/* etcd closes a connection after two pings that are less than 5 s apart. An idle watch with the smallest
+ * keepalive_time_ms keeps its connection. */
 static void test_pings_are_within_etcds_limits(void **state) {
     (void)state;
     enum { IDLE_MS = 30000 }; /* five pings */
-    wire *line = wire_open(server->address);
+    fault_proxy *proxy = fault_proxy_open(server->address);
     ew_options *o = ew_options_new();
     ew_client *c, *other = etcd_server_client(server);
     ew_watch *w;
     ew_watch_batch b;
-    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    must(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
     assert_int_equal(ew_options_set_int(o, "keepalive_time_ms", 5499, &err), EW_ERR_INVALID);
     must(ew_options_set_int(o, "keepalive_time_ms", 5500, &err));
     must(ew_client_open(&c, o, &err));
     ew_options_free(o);
     must(ew_watch_open(&w, c, ew_keys_one(EW_STR("/a")), NULL, &err));
-    uint64_t up = wire_count(line).passed[0];
+    uint64_t up = fault_proxy_count(proxy).passed[0];
     assert_int_equal(ew_watch_next(w, IDLE_MS, &b, &err), EW_ERR_TIMEOUT);
-    assert_true(wire_count(line).passed[0] >= up + 4 * 17); /* there were pings, which are 17 bytes */
+    assert_true(fault_proxy_count(proxy).passed[0] >= up + 4 * 17); /* there were pings, which are 17 bytes */
     must(put(other));
     must(ew_watch_next(w, 30000, &b, &err));
-    assert_int_equal(wire_count(line).made, 1);
+    assert_int_equal(fault_proxy_count(proxy).made, 1);
     ew_watch_close(w);
     ew_client_close(c);
     ew_client_close(other);
-    wire_close(line);
+    fault_proxy_close(proxy);
 }
 
-/* A member that has lost its leader says so at once to what needs one, as etcd does to `hasleader`; the others do the
- * work. A serializable read is answered by whoever is asked, which is what it is for. */
-static void test_a_member_without_a_leader_is_left(void **state) {
+/* A member without a leader refuses at once what needs a leader, as etcd does with `hasleader`; the client uses the
+ * other members. A serializable read is answered by any member, which is its purpose. */
+static void test_a_member_without_a_leader_is_not_used(void **state) {
     (void)state;
     enum { TIMES = 20 };
     char both[128];
-    scripted *alone = scripted_start();
+    fake_server *alone = fake_server_start();
     ew_member_status member = {.size = sizeof member};
     ew_client *direct = etcd_server_client(server);
     must(ew_client_status(direct, &member, &err));
     ew_client_close(direct);
-    scripted_belong_to(alone, member.cluster_id);
-    snprintf(both, sizeof both, "%s,%s", scripted_endpoint(alone), server->address);
+    fake_server_set_cluster(alone, member.cluster_id);
+    snprintf(both, sizeof both, "%s,%s", fake_server_endpoint(alone), server->address);
     ew_client *c = open_client_at(both, "", 10000);
-    scripted_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    fake_server_refuse(alone, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
     int64_t began_ms = etcd_now_ms();
     for (int i = 0; i < TIMES; i++) {
         must(put(c));
         must(get(c, false));
     }
     assert_true(etcd_now_ms() - began_ms < TIMES * 500);
-    scripted_calls calls = scripted_take_calls(alone);
+    fake_server_calls calls = fake_server_take_calls(alone);
     assert_true(calls.count > 0);
     assert_int_equal(calls.with_hasleader, calls.count);
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
@@ -121,31 +121,31 @@ static void test_a_member_without_a_leader_is_left(void **state) {
     header.revision = 1;
     answer.header = &header;
     ew_slice bytes = blocking_pack(&answer);
-    scripted_refuse(alone, 0, 0, "");
-    scripted_answer(alone, bytes, GRPC_STATUS_OK, "");
+    fake_server_refuse(alone, 0, 0, "");
+    fake_server_answer(alone, bytes, GRPC_STATUS_OK, "");
     free((void *)(uintptr_t)bytes.data);
-    scripted_take_calls(alone);
+    fake_server_take_calls(alone);
     for (int i = 0; i < TIMES; i++)
         must(get(c, true));
-    calls = scripted_take_calls(alone);
+    calls = fake_server_take_calls(alone);
     assert_true(calls.count > 0);
     assert_int_equal(calls.with_hasleader, 0);
     ew_client_close(c);
-    scripted_stop(alone);
+    fake_server_stop(alone);
 }
 
-/* ETCD P11: of a write that was sent, and not answered in time, nobody knows what it did, whatever else is in the list.
- * It is not sent again. */
+/* ETCD P11: the outcome of a write that was sent and not answered in time is unknown, whatever other endpoints there
+ * are. It is not sent again. */
 static void test_a_write_without_an_answer_is_not_repeated(void **state) {
     (void)state;
     char both[128];
-    scripted *silent = scripted_start();
-    snprintf(both, sizeof both, "%s,unix:/no/such/socket", scripted_endpoint(silent));
+    fake_server *silent = fake_server_start();
+    snprintf(both, sizeof both, "%s,unix:/no/such/socket", fake_server_endpoint(silent));
     ew_client *c = open_client_at(both, "", 500);
     assert_int_equal(put(c), EW_ERR_UNKNOWN_OUTCOME);
-    assert_int_equal(scripted_take_calls(silent).count, 1);
+    assert_int_equal(fake_server_take_calls(silent).count, 1);
     ew_client_close(c);
-    scripted_stop(silent);
+    fake_server_stop(silent);
 }
 
 int main(void) {
@@ -153,7 +153,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_one_connection_of_each_kind),
         TEST(test_pings_are_within_etcds_limits),
-        TEST(test_a_member_without_a_leader_is_left),
+        TEST(test_a_member_without_a_leader_is_not_used),
         TEST(test_a_write_without_an_answer_is_not_repeated),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,5 +1,5 @@
-/* Where etcd is: IPv4, IPv6, names and sockets in one list, what happens when one of them dies, and names whose
- * addresses change. Names below .test are looked up here: this program's getaddrinfo stands before the C library's. */
+/* Endpoints: IPv4, IPv6, names and sockets in one list, the death of one of them, and names whose addresses change.
+ * Names below .test are resolved by this program's getaddrinfo, which replaces the C library's. */
 #include "etcd/etcd.h"
 #include "etcd/targets.h"
 #include "lib/certs_fixture.h"
@@ -22,13 +22,13 @@
 
 /* ---- names ---- */
 
-/* One name, "etcd.test", with up to two addresses; without any, it is not known. */
+/* The name "etcd.test" with up to two addresses; without any, it does not exist. */
 static pthread_mutex_t names_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t looked_up = PTHREAD_COND_INITIALIZER;
 static const char *addresses[2];
-static int lookups; /* that have ended */
+static int lookups; /* completed */
 
-static void name_leads_to(const char *first, const char *second) {
+static void set_name_addresses(const char *first, const char *second) {
     pthread_mutex_lock(&names_lock);
     addresses[0] = first;
     addresses[1] = second;
@@ -45,7 +45,7 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         return real(name, service, hints, found);
     int problem = EAI_AGAIN;
     pthread_mutex_lock(&names_lock);
-    for (int i = 1; i >= 0; i--) { /* the second goes behind the first */
+    for (int i = 1; i >= 0; i--) { /* the second is the list's tail */
         struct addrinfo *behind = problem == 0 ? *found : NULL, *last;
         if (!addresses[i])
             continue;
@@ -67,14 +67,14 @@ static int lookups_so_far(void) {
     return count;
 }
 
-/* Under the lock. */
+/* The caller holds the lock. */
 static void await_lookup_after(int before) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 30;
     while (lookups == before) {
         if (pthread_cond_timedwait(&looked_up, &names_lock, &until) != 0)
-            fail_msg("nothing has been looked up within 30 s");
+            fail_msg("no lookup within 30 s");
     }
 }
 
@@ -94,9 +94,9 @@ static bool has_ipv6(void) {
     return access("/proc/net/if_inet6", R_OK) == 0;
 }
 
-/* ---- what is written ---- */
+/* ---- syntax ---- */
 
-static void test_what_is_taken(void **state) {
+static void test_endpoint_syntax(void **state) {
     (void)state;
     static const char *const bad[][2] = {{"", "endpoints: empty"},
                                          {",", "entry 1 is empty"},
@@ -139,10 +139,10 @@ static void test_what_is_taken(void **state) {
         must(ew_options_set(o, "endpoints", bad[i][0], &err));
         err.detail[0] = '\0';
         if (ew_client_open(&c, o, &err) != EW_ERR_INVALID)
-            fail_msg("\"%s\" was taken", bad[i][0]);
+            fail_msg("\"%s\" was accepted", bad[i][0]);
         assert_null(c);
         if (!strstr(err.detail, bad[i][1]) || strstr(err.detail, "hush"))
-            fail_msg("\"%s\": \"%s\" instead of \"%s\"", bad[i][0], err.detail, bad[i][1]);
+            fail_msg("\"%s\": \"%s\", expected \"%s\"", bad[i][0], err.detail, bad[i][1]);
         ew_options_free(o);
     }
     static const char *const good[] = {
@@ -156,7 +156,7 @@ static void test_what_is_taken(void **state) {
     ew_client_close(NULL);
 }
 
-/* `expected`: for each target its URI and the name that a certificate must carry; ended by NULL. */
+/* `expected`: for each endpoint its target URI and the name that its certificate must have; ended by NULL. */
 static void expect_targets(const char *text, const char *const *expected) {
     endpoints e;
     targets t;
@@ -175,7 +175,7 @@ static void expect_targets(const char *text, const char *const *expected) {
 }
 #define expect_targets(text, ...) expect_targets(text, (const char *const[]){__VA_ARGS__, NULL, NULL})
 
-static void test_targets(void **state) {
+static void test_channel_targets(void **state) {
     (void)state;
     expect_targets("127.0.0.1:1,127.0.0.2:2", "ipv4:///127.0.0.1:1", "127.0.0.1:1", "ipv4:///127.0.0.2:2",
                    "127.0.0.2:2");
@@ -183,19 +183,19 @@ static void test_targets(void **state) {
     expect_targets("unix:/a%b,127.0.0.1:1", "unix:///a%25b", "localhost", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
     expect_targets("127.0.0.1:1,127.0.0.1:1", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
     expect_targets("http://127.0.0.1:1/", "ipv4:///127.0.0.1:1", "127.0.0.1:1");
-    name_leads_to("127.0.0.9", "127.0.0.3"); /* in order, whatever the name server says */
+    set_name_addresses("127.0.0.9", "127.0.0.3"); /* in this order, whatever the name server returns */
     expect_targets("etcd.test:1,127.0.0.3:1", "ipv4:///127.0.0.3:1", "etcd.test:1", "ipv4:///127.0.0.9:1",
                    "etcd.test:1", "ipv4:///127.0.0.3:1", "127.0.0.3:1");
-    name_leads_to("::1", "127.0.0.3");
+    set_name_addresses("::1", "127.0.0.3");
     expect_targets("etcd.test:1", "ipv4:///127.0.0.3:1", "etcd.test:1", "ipv6:///%5B::1%5D:1", "etcd.test:1");
-    name_leads_to(NULL, NULL);
+    set_name_addresses(NULL, NULL);
     expect_targets("etcd.test:1,127.0.0.1:2", "ipv4:///127.0.0.1:2", "127.0.0.1:2");
     expect_targets("etcd.test:1", NULL);
 }
 
-/* ---- one kind ---- */
+/* ---- endpoints of one kind ---- */
 
-/* etcd makes its socket in its own directory, under a name that must look like host:port. */
+/* etcd creates its socket in its working directory, under a name that must look like host:port. */
 static const char *socket_endpoint(void) {
     static char where[200];
     snprintf(where, sizeof where, "unix:%s", certs_authority(files));
@@ -229,11 +229,11 @@ static void test_ipv6(void **state) {
     etcd_server_free(s);
 }
 
-/* ---- all kinds in one list ---- */
+/* ---- endpoints of all kinds in one list ---- */
 
-/* Each of the nodes is killed in turn, and the first once more: nobody misses it, neither calls nor a watch, and it is
- * come back to. etcd takes its seconds for each that was the leader. */
-static void nobody_is_missed(etcd_cluster *cluster, ew_client *c, int nodes) {
+/* Kills each node in turn, and the first one again: calls and a watch go on, and the client returns to each node. etcd
+ * needs some seconds whenever the leader dies. */
+static void each_member_may_die(etcd_cluster *cluster, ew_client *c, int nodes) {
     int written = 0, seen = 0;
     ew_watch *w;
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/m/")), NULL, &err));
@@ -241,11 +241,11 @@ static void nobody_is_missed(etcd_cluster *cluster, ew_client *c, int nodes) {
         etcd_server *victim = cluster->nodes[round % nodes];
         etcd_server_kill(victim);
         if (victim == cluster->nodes[0])
-            unlink("socket:1"); /* which a killed server leaves behind, and does not take over */
+            unlink("socket:1"); /* a killed server leaves it, and a new one does not take it over */
         for (int i = 0; i < 10; i++) {
             char key[32];
             snprintf(key, sizeof key, "/m/%d", written);
-            int status = put(c, key); /* may have been on its way to the member that died */
+            int status = put(c, key); /* may have been in flight to the member that died */
             if (status != EW_OK && status != EW_ERR_UNKNOWN_OUTCOME)
                 fail_msg("%s: %s", ew_errname(status), err.detail);
             written += status == EW_OK;
@@ -254,7 +254,7 @@ static void nobody_is_missed(etcd_cluster *cluster, ew_client *c, int nodes) {
             ew_watch_batch b;
             must(ew_watch_next(w, 30000, &b, &err));
             for (size_t i = 0; i < b.count; i++)
-                seen += b.events[i].kv.version == 1; /* a put whose outcome was unknown is repeated */
+                seen += b.events[i].kv.version == 1; /* a put with an unknown outcome is repeated */
         }
         assert_int_equal(seen, written);
         etcd_server_restart(victim);
@@ -262,7 +262,7 @@ static void nobody_is_missed(etcd_cluster *cluster, ew_client *c, int nodes) {
     ew_watch_close(w);
 }
 
-/* Only the first two nodes are in the list, so that each has to take the place of the other. */
+/* Only the first two nodes are in the list, so each must replace the other. */
 static void two_of_three(const char *also, const char *first, const cert_paths *p, const char *ca_file) {
     char where[256], cert[256], key[256];
     const char *flags[4] = {also};
@@ -273,7 +273,7 @@ static void two_of_three(const char *also, const char *first, const cert_paths *
     etcd_cluster *cluster = etcd_cluster_start(flags);
     snprintf(where, sizeof where, "%s,%s", first, cluster->nodes[1]->address);
     ew_client *c = open_client_at(where, ca_file, 20000);
-    nobody_is_missed(cluster, c, 2);
+    each_member_may_die(cluster, c, 2);
     ew_client_close(c);
     etcd_cluster_free(cluster);
 }
@@ -313,12 +313,12 @@ static void test_a_name_and_all_others(void **state) {
         snprintf(also, sizeof also, ETCD_ALSO_AT "unix://socket:1,http://[::1]:%d", port);
     else
         snprintf(also, sizeof also, ETCD_ALSO_AT "unix://socket:1");
-    name_leads_to("127.0.0.1", NULL);
+    set_name_addresses("127.0.0.1", NULL);
     etcd_cluster *cluster = etcd_cluster_start((const char *const[]){also, NULL});
     snprintf(where, sizeof where, "%s,%s,etcd.test:%d,[::1]:%d", unix_socket, cluster->nodes[1]->address,
              cluster->nodes[2]->client_port, port);
     ew_client *c = open_client_at(where, "", 20000);
-    nobody_is_missed(cluster, c, 3);
+    each_member_may_die(cluster, c, 3);
     ew_client_close(c);
     etcd_cluster_free(cluster);
     assert_int_equal(chdir("/"), 0);
@@ -343,7 +343,7 @@ static void test_localhost(void **state) {
     etcd_server_free(s);
 }
 
-/* The authority is the name as it is written, not what it leads to: so that is what a certificate must carry. */
+/* The authority is the name as written, not its address: the certificate must have that name. */
 static void test_a_name_with_tls(void **state) {
     (void)state;
     char cert[256], key[256], where[64];
@@ -351,7 +351,7 @@ static void test_a_name_with_tls(void **state) {
     snprintf(cert, sizeof cert, "--cert-file=%s", p.cert);
     snprintf(key, sizeof key, "--key-file=%s", p.key);
     etcd_server *s = etcd_server_start((const char *const[]){cert, key, NULL});
-    name_leads_to("127.0.0.1", NULL);
+    set_name_addresses("127.0.0.1", NULL);
     snprintf(where, sizeof where, "etcd.test:%d", s->client_port);
     ew_client *c = open_client_at(where, certs_authority(files), 10000);
     must(put(c, "/a"));
@@ -374,12 +374,12 @@ static void *put_on_a_thread(void *arg) {
     return NULL;
 }
 
-/* A name that is not known yet is no error of ew_client_open: calls wait for it as they do for a server. */
+/* A name that does not exist yet is not an error of ew_client_open: calls wait for it as for a server. */
 static void test_a_name_that_comes_later(void **state) {
     (void)state;
     char where[64];
     etcd_server *s = etcd_server_start(NULL);
-    name_leads_to(NULL, NULL);
+    set_name_addresses(NULL, NULL);
     snprintf(where, sizeof where, "etcd.test:%d", s->client_port);
     ew_client *c = open_client_at(where, "", 300);
     assert_int_equal(put(c, "/a"), EW_ERR_UNAVAILABLE);
@@ -391,9 +391,9 @@ static void test_a_name_that_comes_later(void **state) {
     int before = lookups_so_far();
     pthread_create(&me.thread, NULL, put_on_a_thread, &me);
     pthread_mutex_lock(&names_lock);
-    await_lookup_after(before); /* it is waiting */
+    await_lookup_after(before); /* it waits */
     pthread_mutex_unlock(&names_lock);
-    name_leads_to("127.0.0.1", NULL);
+    set_name_addresses("127.0.0.1", NULL);
     pthread_join(me.thread, NULL);
     if (me.status != EW_OK)
         fail_msg("%s: %s", ew_errname(me.status), me.err.detail);
@@ -401,7 +401,7 @@ static void test_a_name_that_comes_later(void **state) {
     etcd_server_free(s);
 }
 
-/* A name that nobody knows does not keep the others from being used. */
+/* A name that does not exist does not prevent the use of the others. */
 static void test_an_unknown_name_among_others(void **state) {
     (void)state;
     char where[128];
@@ -432,8 +432,8 @@ static void expect_event(ew_watch *w, const char *key) {
     assert_true(ew_slice_equal(b.events[0].kv.key, ew_str(key)));
 }
 
-/* The server goes to another address, as in a cluster of containers, and its name with it: calls, a watch and a session
- * follow. While the name server is away in between, the old address is kept. */
+/* The server moves to another address, as in a cluster of containers, and its name with it: calls, a watch and a
+ * session follow. While the name server is away, the old address is kept. */
 static void test_a_name_moves(void **state) {
     (void)state;
     char also[64], where[64];
@@ -443,7 +443,7 @@ static void test_a_name_moves(void **state) {
     snprintf(also, sizeof also, ETCD_ALSO_AT "http://127.0.0.2:%d", port);
     snprintf(where, sizeof where, "etcd.test:%d", port);
     etcd_server *s = etcd_server_start((const char *const[]){also, NULL});
-    name_leads_to("127.0.0.2", NULL);
+    set_name_addresses("127.0.0.2", NULL);
     ew_client *c = open_client_at(where, "", 30000);
     must(put(c, "/a"));
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/")), NULL, &err));
@@ -451,18 +451,18 @@ static void test_a_name_moves(void **state) {
     must(put(c, "/b"));
     expect_event(w, "/b");
 
-    name_leads_to("127.0.0.3", NULL);
+    set_name_addresses("127.0.0.3", NULL);
     move_server(s, "127.0.0.2", "127.0.0.3");
     must(put(c, "/c"));
     expect_event(w, "/c");
 
-    name_leads_to(NULL, NULL); /* not found: the address of before is still tried */
+    set_name_addresses(NULL, NULL); /* not found: the old address is still tried */
     etcd_server_kill(s);
     etcd_server_restart(s);
     must(put(c, "/d"));
     expect_event(w, "/d");
 
-    name_leads_to("127.0.0.2", "127.0.0.1"); /* a watch alone finds it, too */
+    set_name_addresses("127.0.0.2", "127.0.0.1"); /* a watch alone finds it, too */
     move_server(s, "127.0.0.3", "127.0.0.2");
     ew_client *other = open_client_at(s->address, "", 10000);
     must(put(other, "/e"));
@@ -475,23 +475,23 @@ static void test_a_name_moves(void **state) {
     etcd_server_free(s);
 }
 
-/* Closing does not wait for a lookup that is under way. */
+/* Closing does not wait for a lookup in progress. */
 static void test_closed_during_a_lookup(void **state) {
     (void)state;
-    name_leads_to(NULL, NULL);
+    set_name_addresses(NULL, NULL);
     ew_client *c = open_client_at("etcd.test:1", "", 300);
-    pthread_mutex_lock(&names_lock); /* the name server is silent */
+    pthread_mutex_lock(&names_lock); /* the name server does not answer */
     assert_int_equal(put(c, "/a"), EW_ERR_UNAVAILABLE);
     ew_client_close(c);
-    await_lookup_after(lookups); /* or it would be a thread of the next test's */
+    await_lookup_after(lookups); /* otherwise its thread would run into the next test */
     pthread_mutex_unlock(&names_lock);
 }
 
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_taken),
-        TEST(test_targets),
+        TEST(test_endpoint_syntax),
+        TEST(test_channel_targets),
         TEST(test_unix_socket),
         TEST(test_ipv6),
         TEST(test_ipv6_and_ipv4),

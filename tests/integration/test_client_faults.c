@@ -1,8 +1,8 @@
-/* What the client says when etcd is away, silent, full, without a leader or another one (ETCD P7, P9, P11). */
+/* The client's results when etcd is away, silent, full, without a leader, or another cluster (ETCD P7, P9, P11). */
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -29,7 +29,7 @@ static int get(ew_client *c, bool serializable) {
     return status;
 }
 
-/* Nobody listens: after the timeout, EW_ERR_UNAVAILABLE that names the endpoint, for writes too, since nothing was
+/* No server listens: after the timeout, EW_ERR_UNAVAILABLE that names the endpoint, for writes too, since nothing was
  * sent. */
 static void test_no_etcd(void **state) {
     (void)state;
@@ -57,7 +57,7 @@ static void test_silent_etcd(void **state) {
     int64_t lease = 0;
     must(put(c, "/a"));
     must(ew_client_lease_grant(c, 10, &lease, NULL, &err));
-    must(ew_client_lease_keepalive(c, lease, NULL, &err)); /* it has a connection of its own */
+    must(ew_client_lease_keepalive(c, lease, NULL, &err)); /* keepalives have their own connection */
     etcd_server_pause(server);
     int64_t start_ms = etcd_now_ms();
     assert_int_equal(get(c, false), EW_ERR_TIMEOUT);
@@ -70,33 +70,33 @@ static void test_silent_etcd(void **state) {
     etcd_server_free(server);
 }
 
-/* A connection over which nothing comes any more, and of which nobody says so: at the options' defaults it is given up
- * within 15 s, and the watch goes on over another one. */
+/* A connection that silently passes nothing any more: with the default options it is replaced within 15 s, and the
+ * watch goes on over another one. */
 static void test_half_open(void **state) {
     (void)state;
     etcd_server *server = etcd_server_start(NULL);
-    wire *line = wire_open(server->address);
-    ew_client *c = open_client(wire_endpoint(line), 10000), *direct = open_client(server->endpoint, 10000);
+    fault_proxy *proxy = fault_proxy_open(server->address);
+    ew_client *c = open_client(fault_proxy_endpoint(proxy), 10000), *direct = open_client(server->endpoint, 10000);
     ew_watch *w;
     ew_watch_batch b;
     must(put(c, "/a"));
     must(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/half")), NULL, &err));
-    wire_swallow(line, WIRE_BOTH);
+    fault_proxy_swallow(proxy, FAULT_PROXY_BOTH);
     must(put(direct, "/half"));
-    uint64_t made = wire_count(line).made;
+    uint64_t made = fault_proxy_count(proxy).made;
     int64_t start_ms = etcd_now_ms();
-    while (wire_count(line).made == made) {
+    while (fault_proxy_count(proxy).made == made) {
         assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
         assert_true(etcd_now_ms() < start_ms + 15000);
     }
-    wire_mend(line);
+    fault_proxy_mend(proxy);
     must(ew_watch_next(w, 30000, &b, &err));
     assert_int_equal(b.count, 1);
     must(put(c, "/a"));
     ew_watch_close(w);
     ew_client_close(direct);
     ew_client_close(c);
-    wire_close(line);
+    fault_proxy_close(proxy);
     etcd_server_free(server);
 }
 
@@ -120,7 +120,7 @@ static void *put_on_a_thread(void *arg) {
     return NULL;
 }
 
-/* Many threads wait; one call ends them all, and none that comes later. */
+/* Many threads wait. One call cancels all of them, and no call that comes later. */
 static void test_cancel(void **state) {
     (void)state;
     enum { READERS = 10, ALL = 20 };
@@ -145,7 +145,7 @@ static void test_cancel(void **state) {
     etcd_server_resume(server);
     must(put(c, "/a"));
 
-    etcd_server_kill(server); /* one that has not been sent yet is cancelled for certain */
+    etcd_server_kill(server); /* a call that was not sent is always cancelled */
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
     list[0] = (caller){.client = c};
     pthread_create(&list[0].thread, NULL, put_on_a_thread, &list[0]);
@@ -157,7 +157,7 @@ static void test_cancel(void **state) {
     etcd_server_free(server);
 }
 
-/* A call that finds nobody waits for somebody within its time. */
+/* A call that finds no server waits for one within its timeout. */
 static void test_waits_for_a_restart(void **state) {
     (void)state;
     etcd_server *server = etcd_server_start(NULL);
@@ -168,7 +168,7 @@ static void test_waits_for_a_restart(void **state) {
     caller reader = {.client = c};
     pthread_create(&reader.thread, NULL, get_on_a_thread, &reader);
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
-    etcd_server_restart(server); /* on this thread: a server dies with the one that started it */
+    etcd_server_restart(server); /* on this thread: a server dies with the thread that started it */
     pthread_join(reader.thread, NULL);
     assert_int_equal(reader.status, EW_OK);
     must(put(c, "/a"));
@@ -184,7 +184,7 @@ static void test_no_space(void **state) {
     int status = EW_OK;
     for (int i = 0; i < 100 && status == EW_OK; i++) {
         status = ew_client_put(c, EW_STR("/full"), (ew_slice){value, sizeof value}, NULL, NULL, &err);
-        /* etcd's idea of its size is up to 100 ms old. */
+        /* etcd's own measure of its size is up to 100 ms old. */
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
     assert_int_equal(status, EW_ERR_NO_SPACE);
@@ -196,7 +196,7 @@ static void test_no_space(void **state) {
     etcd_server_free(server);
 }
 
-/* P7: another cluster behind the same endpoint is told, not mistaken for the old one. */
+/* P7: another cluster at the same endpoint is reported, and not mistaken for the old one. */
 static void test_wrong_cluster(void **state) {
     (void)state;
     etcd_server *server = etcd_server_start(NULL);
@@ -216,7 +216,7 @@ static void test_wrong_cluster(void **state) {
 
 /* ---- three nodes ---- */
 
-/* A killed member is not missed: neither by calls nor by a watch. */
+/* A killed member does not disturb calls or a watch. */
 static void test_a_member_dies(void **state) {
     (void)state;
     etcd_cluster *cluster = etcd_cluster_start(NULL);
@@ -230,7 +230,7 @@ static void test_a_member_dies(void **state) {
         for (int i = 0; i < 10; i++) {
             char key[32];
             snprintf(key, sizeof key, "/m/%d", written);
-            int status = put(c, key); /* may have been on its way to the member that died */
+            int status = put(c, key); /* may have been in flight to the member that died */
             if (status != EW_OK)
                 assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
             else
@@ -240,7 +240,7 @@ static void test_a_member_dies(void **state) {
             ew_watch_batch b;
             must(ew_watch_next(w, 30000, &b, &err));
             for (size_t i = 0; i < b.count; i++)
-                seen += b.events[i].kv.version == 1; /* a put whose outcome was unknown is repeated */
+                seen += b.events[i].kv.version == 1; /* a put with an unknown outcome is repeated */
         }
         assert_int_equal(seen, written);
         etcd_server_restart(cluster->nodes[node]);
@@ -250,8 +250,8 @@ static void test_a_member_dies(void **state) {
     etcd_cluster_free(cluster);
 }
 
-/* P9: without a leader a write is refused at once and surely not applied; a serializable read still works; a watch is
- * ended instead of stalling, and goes on when there is a leader again. */
+/* P9: without a leader a write is refused at once and certainly not applied; a serializable read still works; a watch
+ * is ended instead of stalling, and goes on when there is a leader again. */
 static void test_no_leader(void **state) {
     (void)state;
     etcd_cluster *cluster = etcd_cluster_start(NULL);
@@ -265,10 +265,11 @@ static void test_no_leader(void **state) {
     must(get(c, true));
     int status = EW_OK;
     for (int i = 0; i < 5 && status != EW_ERR_UNAVAILABLE; i++)
-        status = put(c, "/n/lost"); /* the first may be proposed before the leader is missed: unknown */
+        status = put(c, "/n/lost"); /* the first may be proposed before the loss of the leader is detected: unknown */
     assert_int_equal(status, EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.detail, "no leader"));
-    assert_int_equal(get(c, false), EW_ERR_UNAVAILABLE); /* not after etcd's own 7 s: it asks whether there is one */
+    /* not after etcd's own 7 s: the client asks whether there is a leader */
+    assert_int_equal(get(c, false), EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.detail, "no leader"));
     must(get(c, true));
     assert_int_equal(ew_watch_next(w, 2000, &b, &err), EW_ERR_TIMEOUT);

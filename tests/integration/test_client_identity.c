@@ -1,10 +1,10 @@
-/* What belongs to one endpoint and not to the list: the name in its certificate, the cluster that answers there, and
- * the reason why it cannot be used. */
+/* Properties of one endpoint, not of the list: the name in its certificate, its cluster, and the reason why it cannot
+ * be used. */
 #include "etcd/etcd.h"
 #include "lib/certs_fixture.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/scripted.h"
+#include "lib/fake_server.h"
 
 #include <etcdworker/log.h>
 #include <etcdworker/session.h>
@@ -27,19 +27,18 @@ static int put(ew_client *c, const char *key) {
 static void expect_put(ew_client *c, int status, const char *words) {
     int got = put(c, "/a");
     if (got != status || !strstr(err.detail, words))
-        fail_msg("%s instead of %s, with \"%s\" instead of \"%s\"", ew_errname(got), ew_errname(status), err.detail,
-                 words);
+        fail_msg("%s with \"%s\", expected %s with \"%s\"", ew_errname(got), err.detail, ew_errname(status), words);
 }
 
 static void expect_words(const char *words) {
     if (!strstr(err.detail, words))
-        fail_msg("\"%s\" instead of \"%s\"", err.detail, words);
+        fail_msg("\"%s\", expected \"%s\"", err.detail, words);
 }
 
 /* ---- the log ---- */
 
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
-static char odd_endpoint[64]; /* that was reported last */
+static char odd_endpoint[64]; /* the last one that was logged */
 static int odd_reports;
 
 static void on_log(void *arg, const ew_log_record *r) {
@@ -83,7 +82,7 @@ static etcd_cluster *start_with_certificates(const char *const names[ETCD_CLUSTE
     return etcd_cluster_start((const char *const[]){ETCD_EACH_HOST, cert, key, NULL});
 }
 
-/* Each member has a certificate for its own address alone. Whichever dies, the others do the work. */
+/* Each member has a certificate for its own address only. Whichever dies, the others are used. */
 static void test_a_certificate_for_each_member(void **state) {
     (void)state;
     static const char *const names[] = {"IP:127.0.0.1", "IP:127.0.0.2", "IP:127.0.0.3"};
@@ -99,7 +98,7 @@ static void test_a_certificate_for_each_member(void **state) {
         for (int i = 0; i < 10; i++) {
             char key[32];
             snprintf(key, sizeof key, "/m/%d", written);
-            int status = put(c, key); /* may have been on its way to the member that died */
+            int status = put(c, key); /* may have been in flight to the member that died */
             if (status != EW_OK && status != EW_ERR_UNKNOWN_OUTCOME)
                 fail_msg("%s: %s", ew_errname(status), err.detail);
             written += status == EW_OK;
@@ -108,7 +107,7 @@ static void test_a_certificate_for_each_member(void **state) {
             ew_watch_batch b;
             must(ew_watch_next(w, 30000, &b, &err));
             for (size_t i = 0; i < b.count; i++)
-                seen += b.events[i].kv.version == 1; /* a put whose outcome was unknown is repeated */
+                seen += b.events[i].kv.version == 1; /* a put with an unknown outcome is repeated */
         }
         etcd_server_restart(cluster->nodes[node]);
     }
@@ -119,8 +118,8 @@ static void test_a_certificate_for_each_member(void **state) {
     etcd_cluster_free(cluster);
 }
 
-/* A member whose certificate is for another address is not used, and named when it is missed. `server_name` is for all
- * of them. */
+/* A member whose certificate is for another address is not used; the error names it when it is the only one left.
+ * `server_name` applies to all members. */
 static void test_one_certificate_is_for_another_address(void **state) {
     (void)state;
     static const char *const names[] = {"IP:127.0.0.1,DNS:etcd.example", "IP:127.0.0.9,DNS:etcd.example",
@@ -159,7 +158,7 @@ static int64_t revision_of(const etcd_server *s) {
     return m.revision;
 }
 
-/* One of two is another cluster: nobody can tell which is meant, so nothing is done to either. */
+/* One of two endpoints is another cluster: it is unclear which one is meant, so nothing is written to either. */
 static void test_two_endpoints_of_two_clusters(void **state) {
     (void)state;
     etcd_server *a = etcd_server_start(NULL), *b = etcd_server_start(NULL);
@@ -180,7 +179,7 @@ static void test_two_endpoints_of_two_clusters(void **state) {
     etcd_server_free(b);
 }
 
-/* A write may be on its way to a member as that dies. */
+/* A write may be in flight to a member that dies. */
 static int grant(ew_client *c, int64_t *lease) {
     *lease = 0;
     return ew_client_lease_grant(c, 60, lease, NULL, &err);
@@ -205,8 +204,8 @@ static void work(ew_client *c, const char *key) {
     ew_watch_close(w);
 }
 
-/* One of four is another cluster: it is left and named, once, and nothing is ever written to it. */
-static void test_the_odd_endpoint_is_left(void **state) {
+/* One of four endpoints is another cluster: it is not used, logged once, and nothing is written to it. */
+static void test_an_endpoint_of_another_cluster_is_not_used(void **state) {
     (void)state;
     etcd_cluster *cluster = etcd_cluster_start(NULL);
     etcd_server *odd = etcd_server_start(NULL);
@@ -223,8 +222,8 @@ static void test_the_odd_endpoint_is_left(void **state) {
     etcd_cluster_free(cluster);
 }
 
-/* A member is replaced by another cluster on the same port, under a client that has worked with it: the first thing
- * that is sent there is a question, and the others do the work. When they are gone, the error says who is left. */
+/* A member is replaced by another cluster on the same port, under a client that has used it. The client identifies each
+ * new connection first, and uses the other members. When they are gone, the error names the endpoint that is left. */
 static void test_an_endpoint_becomes_another_cluster(void **state) {
     (void)state;
     etcd_cluster *cluster = etcd_cluster_start(NULL);
@@ -234,7 +233,7 @@ static void test_an_endpoint_becomes_another_cluster(void **state) {
     for (int i = 0; i < 6; i++)
         work(c, "/a");
     etcd_server_kill(cluster->nodes[1]);
-    for (char **a = alone->argv; *a; a++) { /* the stranger takes its address */
+    for (char **a = alone->argv; *a; a++) { /* the other cluster takes its address */
         char *port = strstr(*a, alone->address);
         if (port && strlen(alone->address) == strlen(cluster->nodes[1]->address))
             memcpy(port, cluster->nodes[1]->address, strlen(alone->address));
@@ -251,13 +250,13 @@ static void test_an_endpoint_becomes_another_cluster(void **state) {
 
     snprintf(two, sizeof two, "%s,127.0.0.1:%d", cluster->nodes[1]->address, etcd_free_port());
     c = open_client_at(two, "", 1000);
-    must(put(c, "/b")); /* it is all that this one knows */
+    must(put(c, "/b")); /* this client knows no other cluster */
     ew_client_close(c);
     etcd_server_free(alone);
     etcd_cluster_free(cluster);
 }
 
-/* The only endpoint becomes another cluster: not even the first write goes there. */
+/* The only endpoint becomes another cluster: not even the first write reaches it. */
 static void test_no_write_reaches_another_cluster(void **state) {
     (void)state;
     etcd_server *s = etcd_server_start(NULL);
@@ -266,7 +265,7 @@ static void test_no_write_reaches_another_cluster(void **state) {
     must(put(c, "/a"));
     etcd_server_replace(s);
     int status = put(c, "/a");
-    if (status == EW_ERR_UNKNOWN_OUTCOME) /* it went to the old one as that died */
+    if (status == EW_ERR_UNKNOWN_OUTCOME) /* it was sent to the old server as that died */
         status = put(c, "/a");
     assert_string_equal(ew_errname(status), "EW_ERR_WRONG_CLUSTER");
     expect_words(s->address);
@@ -276,29 +275,29 @@ static void test_no_write_reaches_another_cluster(void **state) {
     etcd_server_free(s);
 }
 
-/* The refusal lasts no longer than its reason: once the endpoints agree, both are used. */
+/* The refusal ends with its reason: once the endpoints agree, both are used. */
 static void test_endpoints_agree_in_the_end(void **state) {
     (void)state;
     etcd_server *good = etcd_server_start(NULL);
-    scripted *odd = scripted_start();
+    fake_server *odd = fake_server_start();
     ew_member_status m = {.size = sizeof m};
     char both[128];
     ew_client *direct = etcd_server_client(good);
     must(ew_client_status(direct, &m, &err));
     ew_client_close(direct);
-    scripted_belong_to(odd, m.cluster_id + 1);
-    scripted_refuse(odd, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
-    snprintf(both, sizeof both, "%s,%s", good->address, scripted_endpoint(odd));
+    fake_server_set_cluster(odd, m.cluster_id + 1);
+    fake_server_refuse(odd, INT32_MAX, GRPC_STATUS_UNAVAILABLE, "etcdserver: no leader");
+    snprintf(both, sizeof both, "%s,%s", good->address, fake_server_endpoint(odd));
     ew_client *c = open_client_at(both, "", 10000);
-    expect_put(c, EW_ERR_WRONG_CLUSTER, scripted_endpoint(odd));
-    assert_int_equal(scripted_take_calls(odd).count, 0);
-    scripted_belong_to(odd, m.cluster_id);
+    expect_put(c, EW_ERR_WRONG_CLUSTER, fake_server_endpoint(odd));
+    assert_int_equal(fake_server_take_calls(odd).count, 0);
+    fake_server_set_cluster(odd, m.cluster_id);
     int64_t end_ms = etcd_now_ms() + 30000;
-    while (scripted_take_calls(odd).count == 0 && etcd_now_ms() < end_ms)
+    while (fake_server_take_calls(odd).count == 0 && etcd_now_ms() < end_ms)
         must(put(c, "/a"));
     assert_true(etcd_now_ms() < end_ms);
     ew_client_close(c);
-    scripted_stop(odd);
+    fake_server_stop(odd);
     etcd_server_free(good);
 }
 
@@ -322,11 +321,11 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
         TEST(test_a_certificate_for_each_member),       TEST(test_one_certificate_is_for_another_address),
-        TEST(test_two_endpoints_of_two_clusters),       TEST(test_the_odd_endpoint_is_left),
+        TEST(test_two_endpoints_of_two_clusters),       TEST(test_an_endpoint_of_another_cluster_is_not_used),
         TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
         TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
     };
-    /* As the daemon has it: then a channel moves only while a thread is in a queue that knows it. */
+    /* As in the daemon: then a channel makes progress only while a thread is in a queue that knows it. */
     setenv("GRPC_POLL_STRATEGY", "poll", 0);
     return cmocka_run_group_tests(tests, certs_open, certs_close);
 }

@@ -1,4 +1,4 @@
-/* The client layer's inside against a real etcd: the queue, calls and streams that do not block. */
+/* The inner layer of the client against a real etcd: the queue, and calls and streams that do not block. */
 #include "core/slice.h"
 #include "etcd.pb-c.h"
 #include "etcd/etcd.h"
@@ -35,7 +35,7 @@ static int set_up_client(void **state) {
     return queue ? 0 : -1;
 }
 
-/* After each test, nothing of gRPC may be left: no call, no stream, no thread. */
+/* After each test gRPC must hold nothing: no call, no stream, no thread. */
 static int tear_down_client(void **state) {
     (void)state;
     etcd_queue_free(queue);
@@ -79,7 +79,7 @@ static etcd_call *start_put(const char *key, ew_slice value, int64_t timeout_ms,
     pb__put_request__pack(&r, bytes);
     *a = (answer){0};
     etcd_call *c = etcd_call_start(client, queue, ETCD_PUT, (ew_slice){bytes, len}, timeout_ms, on_answer, a);
-    free(bytes); /* the request is copied */
+    free(bytes); /* the request was copied */
     assert_non_null(c);
     return c;
 }
@@ -125,7 +125,7 @@ static void test_run_returns_at_its_deadline(void **state) {
     int64_t start_ms = etcd_now_ms();
     etcd_queue_run(queue, start_ms + 50);
     assert_in_range(etcd_now_ms() - start_ms, 50, 5000);
-    etcd_queue_run(queue, 0); /* one in the past does not block */
+    etcd_queue_run(queue, 0); /* a deadline in the past does not block */
 }
 
 static void *wake_later(void *arg) {
@@ -134,7 +134,7 @@ static void *wake_later(void *arg) {
     return NULL;
 }
 
-/* Wakes from other threads are joined and none is lost: a run without a deadline returns. */
+/* Wake-ups from other threads may be merged but are not lost: a run without a deadline returns. */
 static void test_wake(void **state) {
     (void)state;
     for (int round = 0; round < 20; round++) {
@@ -150,7 +150,7 @@ static void test_wake(void **state) {
     etcd_queue_run(queue, INT64_MAX);
 }
 
-/* ETCD P13: over 1.5 MiB etcd refuses, over 2 MiB gRPC does. Neither is an unknown outcome. */
+/* ETCD P13: etcd refuses requests above 1.5 MiB, gRPC above 2 MiB. Neither is an unknown outcome. */
 static void test_too_large(void **state) {
     (void)state;
     static const size_t sizes[] = {1600000, 3000000};
@@ -180,7 +180,7 @@ static int cancel_outcome(etcd_method method) {
     return a.status;
 }
 
-/* A write that was cancelled on its way may have been applied (ETCD P11); a read has done nothing. */
+/* A write that was cancelled in flight may have been applied (ETCD P11); a read has had no effect. */
 static void test_cancel(void **state) {
     (void)state;
     put("/q/connected", "1");
@@ -202,7 +202,7 @@ static void test_deadline_against_a_stopped_server(void **state) {
     free(a.bytes);
 }
 
-/* A write that never reached a connection was surely not applied. */
+/* A write that never reached a connection was certainly not applied. */
 static void test_no_server(void **state) {
     (void)state;
     answer a;
@@ -213,7 +213,7 @@ static void test_no_server(void **state) {
     assert_int_equal(a.status, EW_ERR_UNAVAILABLE);
     assert_non_null(strstr(a.detail, server->endpoint));
     free(a.bytes);
-    put("/q/back", "1"); /* and the client finds the server again by itself */
+    put("/q/back", "1"); /* and the client reconnects by itself */
 }
 
 /* ---- streams ---- */
@@ -289,7 +289,7 @@ static void test_stream(void **state) {
     assert_int_equal(w.ended, 1);
 }
 
-/* ETCD P1: a backlog of more than 1,000 revisions comes in several messages, also through pauses. */
+/* ETCD P1: a backlog of more than 1,000 revisions comes in several messages, also with pauses. */
 static void test_pause_and_resume(void **state) {
     (void)state;
     watcher w = {.pause_at_first = true};
@@ -309,7 +309,8 @@ static void test_pause_and_resume(void **state) {
     WAIT_UNTIL(w.ended);
 }
 
-/* A stream that is paused as it opens is being read already when the connection stands: what comes is kept. */
+/* A stream that is paused while it opens has already started a read when the connection is made; that message is kept.
+ */
 static void test_paused_as_it_opens(void **state) {
     (void)state;
     watcher warm = {0}, w = {0}, cancelled = {0};
@@ -361,7 +362,7 @@ static void test_stream_ends_with_its_server(void **state) {
     WAIT_UNTIL(w.ended);
 }
 
-/* A server that is stopped, not dead, is noticed by gRPC's keepalive: 6 s + 1 s by default. */
+/* gRPC's keepalive detects a server that is stopped but not dead: 6 s + 1 s by default. */
 static void test_silent_server_is_noticed(void **state) {
     (void)state;
     watcher w = {0};

@@ -1,4 +1,4 @@
-/* TLS against a real etcd, with certificates of the test's own. */
+/* TLS against a real etcd, with the test's own certificates. */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
 #include "lib/client_test.h"
@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-static certs *ours, *foreign;
-static etcd_server *server; /* its certificate is for 127.0.0.1, and it asks for none */
+static certs *ours, *untrusted;
+static etcd_server *server; /* its certificate is for 127.0.0.1; it requires no client certificate */
 
 static etcd_server *start(const char *const *more, const cert_paths *p) {
     char cert[256], key[256];
@@ -31,7 +31,7 @@ static etcd_server *start(const char *const *more, const cert_paths *p) {
 static int set_up(void **state) {
     (void)state;
     ours = certs_new();
-    foreign = certs_new();
+    untrusted = certs_new();
     cert_paths p = certs_make(ours, "server", "IP:127.0.0.1", -1, 1);
     server = start(NULL, &p);
     return 0;
@@ -41,7 +41,7 @@ static int tear_down(void **state) {
     (void)state;
     etcd_server_free(server);
     certs_free(ours);
-    certs_free(foreign);
+    certs_free(untrusted);
     return 0;
 }
 
@@ -70,11 +70,10 @@ static int put(ew_client *c) {
 static void expect_put(ew_client *c, int status, const char *words) {
     int64_t began_ms = etcd_now_ms();
     int got = put(c);
-    /* What waiting does not heal is not waited for. */
+    /* An error that waiting cannot heal is returned early. */
     assert_true(etcd_now_ms() - began_ms < 15000);
     if (got != status || !strstr(err.detail, words))
-        fail_msg("%s instead of %s, with \"%s\" instead of \"%s\"", ew_errname(got), ew_errname(status), err.detail,
-                 words);
+        fail_msg("%s with \"%s\", expected %s with \"%s\"", ew_errname(got), err.detail, ew_errname(status), words);
     ew_client_close(c);
 }
 
@@ -100,16 +99,16 @@ static void test_encrypted(void **state) {
     expect_put(c, EW_OK, "");
 }
 
-static void test_whom_to_trust(void **state) {
+static void test_trusted_authorities(void **state) {
     (void)state;
     ew_client *c;
     char endpoint[160];
     snprintf(endpoint, sizeof endpoint, "https://%s", server->endpoint);
-    must(open_client(&c, server->endpoint, "ca_file", certs_authority(foreign), NULL));
+    must(open_client(&c, server->endpoint, "ca_file", certs_authority(untrusted), NULL));
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
-    must(open_client(&c, endpoint, NULL)); /* the system's authorities do not know ours */
+    must(open_client(&c, endpoint, NULL)); /* the system's authorities do not include ours */
     expect_put(c, EW_ERR_UNAVAILABLE, "certificate verify failed");
-    must(open_client(&c, server->endpoint, NULL)); /* plain text to a server that wants TLS */
+    must(open_client(&c, server->endpoint, NULL)); /* plain text to a server that requires TLS */
     expect_put(c, EW_ERR_UNAVAILABLE, ": TLS: the server requires TLS");
 
     etcd_server *plain = etcd_server_start(NULL);
@@ -155,7 +154,7 @@ static void test_client_certificate(void **state) {
     snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
     cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1);
     etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
-    cert_paths mine = certs_make(ours, "client", NULL, -1, 1), theirs = certs_make(foreign, "client", NULL, -1, 1);
+    cert_paths mine = certs_make(ours, "client", NULL, -1, 1), theirs = certs_make(untrusted, "client", NULL, -1, 1);
 
     must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", mine.cert, "key_file", mine.key, NULL));
     expect_put(c, EW_OK, "");
@@ -196,11 +195,11 @@ static void test_a_renewed_certificate(void **state) {
     const char *ca_file = certs_authority(ours);
     snprintf(ca, sizeof ca, "--trusted-ca-file=%s", ca_file);
     cert_paths p = certs_make(ours, "strict", "IP:127.0.0.1", -1, 1), good = certs_make(ours, "renewed", NULL, -1, 1);
-    cert_paths used = certs_make(foreign, "used", NULL, -1, 1);
+    cert_paths used = certs_make(untrusted, "used", NULL, -1, 1);
     etcd_server *strict = start((const char *const[]){ca, "--client-cert-auth", NULL}, &p);
     must(open_client(&c, strict->endpoint, "ca_file", ca_file, "cert_file", used.cert, "key_file", used.key, NULL));
     assert_int_equal(put(c), EW_ERR_UNAVAILABLE);
-    copy_file(good.cert, used.cert); /* not yet the key of it */
+    copy_file(good.cert, used.cert); /* its key is not there yet */
     assert_int_equal(put(c), EW_ERR_UNAVAILABLE);
     copy_file(good.key, used.key);
     must(put(c));
@@ -212,10 +211,10 @@ static void test_a_renewed_certificate(void **state) {
     etcd_server_free(strict);
 }
 
-/* `c` is where the client would be. */
+/* `c` receives the client if the open succeeds. */
 static void expect_refused(int status, int expected, const char *words, ew_client *const *c) {
     if (status != expected || !strstr(err.detail, words) || *c)
-        fail_msg("%s, \"%s\" instead of \"%s\"", ew_errname(status), err.detail, words);
+        fail_msg("%s with \"%s\", expected \"%s\"", ew_errname(status), err.detail, words);
 }
 
 /* A user over TLS, with tokens on calls and streams. */
@@ -250,7 +249,7 @@ static void test_user(void **state) {
     ew_watch_close(w);
     assert_int_equal(ew_client_put(c, EW_STR("/tls/b"), EW_STR("x"), NULL, NULL, &err), EW_ERR_DENIED);
 
-    /* A new password is read again, too; a wrong one changes nothing. */
+    /* A new password is read again too; a wrong one changes nothing. */
     certs_write(ours, "password", "wrong\n");
     assert_int_equal(ew_client_reload(c, &err), EW_ERR_UNAUTHENTICATED);
     must(put(c));
@@ -264,7 +263,7 @@ static void test_user(void **state) {
     etcd_server_free(s);
 }
 
-/* What can be seen without a connection is said when the client is opened, and says which file it is. */
+/* Errors that need no connection are returned when the client is opened, and name the file. */
 static void test_bad_files(void **state) {
     (void)state;
     ew_client *c;
@@ -290,7 +289,7 @@ static void test_bad_files(void **state) {
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", empty, NULL), EW_ERR_INVALID,
                    "no key in the file", &c);
     expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", certs_encrypt(ours, good.key, "hush"), NULL),
-                   EW_ERR_INVALID, "no key in the file", &c); /* nobody is asked for its password */
+                   EW_ERR_INVALID, "no key in the file", &c); /* there is no prompt for a password */
     expect_refused(open_client(&c, at, "cert_file", old.cert, "key_file", old.key, NULL), EW_ERR_INVALID, "has expired",
                    &c);
     expect_refused(open_client(&c, at, "cert_file", early.cert, "key_file", early.key, NULL), EW_ERR_INVALID,
@@ -298,7 +297,7 @@ static void test_bad_files(void **state) {
     expect_refused(open_client(&c, "http://127.0.0.1:1", "ca_file", ca, NULL), EW_ERR_INVALID, "http", &c);
     expect_refused(open_client(&c, "http://127.0.0.1:1,https://127.0.0.1:2", "ca_file", ca, NULL), EW_ERR_INVALID,
                    "cannot be mixed", &c);
-    if (geteuid() != 0) { /* root may read everything */
+    if (geteuid() != 0) { /* root may read every file */
         chmod(good.key, 0);
         expect_refused(open_client(&c, at, "cert_file", good.cert, "key_file", good.key, NULL), EW_ERR_SYSTEM,
                        "Permission denied", &c);
@@ -308,8 +307,8 @@ static void test_bad_files(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_teardown(name, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_encrypted),      TEST(test_whom_to_trust),      TEST(test_server_name),
-        TEST(test_expired_server), TEST(test_client_certificate), TEST(test_a_renewed_certificate),
+        TEST(test_encrypted),      TEST(test_trusted_authorities), TEST(test_server_name),
+        TEST(test_expired_server), TEST(test_client_certificate),  TEST(test_a_renewed_certificate),
         TEST(test_user),           TEST(test_bad_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

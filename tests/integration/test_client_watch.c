@@ -1,8 +1,8 @@
-/* The public watch against a real etcd: whole revisions, in order, each once, whatever happens (ETCD P1 to P10). */
+/* The public watch against a real etcd: whole revisions, in order, each once, after every fault (ETCD P1 to P10). */
 #include "etcd/etcd.h"
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
-#include "lib/wire.h"
+#include "lib/fault_proxy.h"
 
 #include <etcdworker/log.h>
 
@@ -35,7 +35,7 @@ static int tear_down(void **state) {
 
 static void assert_text(ew_slice s, const char *text) {
     if (!ew_slice_equal(s, ew_str(text)))
-        fail_msg("\"%.*s\" is not \"%s\"", (int)s.len, (const char *)s.data, text);
+        fail_msg("\"%.*s\", expected \"%s\"", (int)s.len, (const char *)s.data, text);
 }
 
 static int64_t put(const char *key, const char *value) {
@@ -103,7 +103,7 @@ static void test_filters(void **state) {
     ew_watch_close(deletes);
 }
 
-/* One transaction is one revision: it never comes in two batches. */
+/* One transaction is one revision: two batches never share it. */
 static void test_whole_revisions(void **state) {
     (void)state;
     ew_watch *w = open_watch("/whole/", NULL);
@@ -133,7 +133,7 @@ static void put_many(const char *key, int count) {
     }
 }
 
-/* Every revision from `first` on, `count` of them, each once and in order. */
+/* Expects `count` revisions from `first` on, each once and in order. */
 static void expect_row(ew_watch *w, int64_t first, int count) {
     int64_t expected = first;
     while (expected < first + count) {
@@ -145,8 +145,8 @@ static void expect_row(ew_watch *w, int64_t first, int count) {
     assert_int_equal(expected, first + count);
 }
 
-/* P1: a backlog of 2,501 revisions comes as three batches, all with the same header.revision: a watch that took that
- * for progress would lose all but the first 1,000. */
+/* P1: a backlog of 2,501 revisions comes as three batches with the same header.revision. A watch that took that for its
+ * progress would lose all but the first 1,000. */
 static void test_backlog(void **state) {
     (void)state;
     int64_t first = put("/backlog", "first");
@@ -158,7 +158,8 @@ static void test_backlog(void **state) {
     ew_watch_close(w);
 }
 
-/* P3: five revisions of 1.4 MiB each come in fragments that split inside a revision, and are given whole. */
+/* P3: five revisions of 1.4 MiB each come in fragments that split within a revision, and are given as whole revisions.
+ */
 static void test_fragments(void **state) {
     (void)state;
     static char value[12000];
@@ -204,17 +205,17 @@ static void test_compacted(void **state) {
     must(ew_client_compact(client, third, true, &err));
     ew_watch *w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = first));
     ew_watch_batch b;
-    for (int i = 0; i < 2; i++) { /* and it stays so */
+    for (int i = 0; i < 2; i++) { /* the error is returned again */
         assert_int_equal(ew_watch_next(w, 30000, &b, &err), EW_ERR_COMPACTED);
         assert_int_equal(b.revision, third);
     }
     ew_watch_close(w);
-    w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = b.revision)); /* from there it works */
+    w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = b.revision)); /* from this revision it works */
     expect_row(w, third, 1);
     ew_watch_close(w);
 }
 
-/* P5: one that starts in the future shows nothing of before. */
+/* P5: a watch that starts in the future shows nothing earlier. */
 static void test_a_start_in_the_future(void **state) {
     (void)state;
     int64_t now = put("/future", "0");
@@ -243,7 +244,7 @@ static int collect(void *arg, const ew_watch_batch *batch) {
     return batch->revision >= c->until ? EW_END : EW_OK;
 }
 
-/* One batch after the other, until the callback, a cancel, or a compaction ends it. */
+/* One batch after the other, until the callback, a cancel, or a compaction ends the watch. */
 static void test_callback(void **state) {
     (void)state;
     int64_t first = put("/callback", "1");
@@ -253,7 +254,7 @@ static void test_callback(void **state) {
     collected c = {.until = put("/callback", "3")};
     assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_END);
     assert_int_equal(c.events, 4);
-    c.until = put("/callback", "4"); /* it goes on where it was */
+    c.until = put("/callback", "4"); /* it continues where it was */
     assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_END);
     assert_int_equal(c.events, 5);
     ew_watch_cancel(w);
@@ -268,7 +269,7 @@ static void test_callback(void **state) {
     ew_watch_close(w);
 }
 
-/* A wait that is longer than the clock goes is one for ever. */
+/* A timeout beyond the range of the clock means no timeout. */
 static void test_the_longest_wait(void **state) {
     (void)state;
     ew_watch *w = open_watch("/longest", NULL);
@@ -292,7 +293,7 @@ static void test_progress(void **state) {
     ew_watch_close(w);
 }
 
-/* The server is killed and comes back, over and over, while somebody writes: nothing is lost and nothing comes twice.
+/* The server is killed and restarted repeatedly while another thread writes: nothing is lost and nothing comes twice.
  */
 static void test_reconnects(void **state) {
     (void)state;
@@ -301,7 +302,7 @@ static void test_reconnects(void **state) {
     expect_row(w, first, 1);
     for (int round = 0; round < 3; round++) {
         put_many("/reconnect", 20);
-        if (round == 1) /* with events seen of this connection, and without */
+        if (round == 1) /* once with events on this connection, once without */
             expect_row(w, first + count, 20);
         etcd_server_kill(server);
         etcd_server_restart(server);
@@ -312,7 +313,8 @@ static void test_reconnects(void **state) {
     ew_watch_close(w);
 }
 
-/* A watch from now on that broke before its first event goes on from when it was made, not from when it came back. */
+/* A watch from now on, whose connection breaks before its first event, continues from when it was created, not from
+ * when it reconnected. */
 static void test_reconnects_before_the_first_event(void **state) {
     (void)state;
     ew_watch *w = open_watch("/first", NULL);
@@ -323,7 +325,7 @@ static void test_reconnects_before_the_first_event(void **state) {
     ew_watch_close(w);
 }
 
-/* A user who takes long over a batch finds the rest when he comes back, even if the connection was given up. */
+/* A user who is slow with a batch gets the rest later, even if the connection was closed meanwhile. */
 static void test_slow_user(void **state) {
     (void)state;
     int64_t first = put("/slow", "first");
@@ -345,7 +347,7 @@ static ew_client *client_with(const char *name, const char *value) {
     return c;
 }
 
-/* etcd gives a backlog as one message in fragments. A client that may hold less is given it piece by piece. */
+/* etcd sends a backlog as one message in fragments. A client with a lower limit gets it in parts. */
 static void test_a_backlog_larger_than_memory(void **state) {
     (void)state;
     enum { VALUE = 700000, COUNT = 30, LIMIT = 3 << 20 };
@@ -385,8 +387,8 @@ static void count_renewals(void *arg, const ew_log_record *record) {
         atomic_fetch_add(&renewals, 1);
 }
 
-/* P2, P9: a quiet watch asks for a sign of life and stays; one that gets none is opened anew. How often the user looks
- * is all the same. */
+/* P2, P9: a quiet watch sends a liveness probe and stays open; without an answer it is opened again. How often the user
+ * waits does not matter. */
 static void test_silence(void **state) {
     (void)state;
     ew_client *alert = client_with("watch_silence_ms", "500");
@@ -397,13 +399,13 @@ static void test_silence(void **state) {
     must(ew_watch_open(&w, alert, ew_keys_prefix(EW_STR("/silence")), NULL, &err));
     for (int i = 0; i < 30; i++)
         assert_int_equal(ew_watch_next(w, 100, &b, &err), EW_ERR_TIMEOUT);
-    for (int i = 0; i < 4; i++) { /* who does not look hears nothing */
+    for (int i = 0; i < 4; i++) { /* the watch makes progress only while the user waits */
         nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
         assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_TIMEOUT);
     }
     assert_int_equal(atomic_load(&renewals), 0);
     etcd_server_pause(server);
-    for (int i = 0; i < 60 && atomic_load(&renewals) == 0; i++) { /* in a loop of the program's own */
+    for (int i = 0; i < 60 && atomic_load(&renewals) == 0; i++) { /* in a loop of the program */
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
         assert_int_equal(ew_watch_next(w, 0, &b, &err), EW_ERR_TIMEOUT);
     }
@@ -416,34 +418,34 @@ static void test_silence(void **state) {
     ew_client_close(alert);
 }
 
-/* A message that takes longer than the silence that is allowed comes all the same. */
-static void test_a_large_message_on_a_slow_wire(void **state) {
+/* A message that takes longer than the allowed silence still arrives. */
+static void test_a_large_message_on_a_slow_connection(void **state) {
     (void)state;
     enum { VALUE = 1000000 };
     char *value = calloc(1, VALUE);
-    wire *line = wire_open(server->address);
+    fault_proxy *proxy = fault_proxy_open(server->address);
     ew_options *o = etcd_server_options(server);
     ew_client *far;
     ew_watch *w;
-    must(ew_options_set(o, "endpoints", wire_endpoint(line), &err));
+    must(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
     must(ew_options_set(o, "watch_silence_ms", "500", &err));
     must(ew_client_open(&far, o, &err));
     ew_options_free(o);
-    must(ew_watch_open(&w, far, ew_keys_prefix(EW_STR("/slow-wire")), NULL, &err));
-    wire_throttle(line, 400000); /* 2.5 s */
-    must(ew_client_put(client, EW_STR("/slow-wire"), (ew_slice){value, VALUE}, NULL, NULL, &err));
+    must(ew_watch_open(&w, far, ew_keys_prefix(EW_STR("/slow-connection")), NULL, &err));
+    fault_proxy_throttle(proxy, 400000); /* 2.5 s */
+    must(ew_client_put(client, EW_STR("/slow-connection"), (ew_slice){value, VALUE}, NULL, NULL, &err));
     ew_watch_batch b = next(w);
     assert_int_equal(b.count, 1);
     assert_int_equal(b.events[0].kv.value.len, VALUE);
     ew_watch_close(w);
     ew_client_close(far);
-    wire_close(line);
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-wire")), false, NULL, &err));
+    fault_proxy_close(proxy);
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-connection")), false, NULL, &err));
     free(value);
 }
 
 typedef struct cancelling {
-    ew_watch *watch; /* or the client's all */
+    ew_watch *watch; /* NULL: cancel all of the client's */
     ew_client *client;
 } cancelling;
 
@@ -466,12 +468,12 @@ static void test_cancel(void **state) {
     pthread_create(&thread, NULL, cancel_later, &all);
     assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED);
     pthread_join(thread, NULL);
-    int64_t revision = put("/cancel", "x"); /* that was for those who waited: the watch goes on */
+    int64_t revision = put("/cancel", "x"); /* that applied to waiting calls: the watch goes on */
     expect_row(w, revision, 1);
     pthread_create(&thread, NULL, cancel_later, &one);
     assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED);
     pthread_join(thread, NULL);
-    assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED); /* this one is for good */
+    assert_int_equal(ew_watch_next(w, -1, &b, &err), EW_ERR_CANCELLED); /* this cancel is permanent */
     ew_watch_close(w);
 }
 
@@ -480,7 +482,7 @@ static void test_refused(void **state) {
     ew_watch *w;
     assert_int_equal(ew_watch_open(&w, client, ew_keys_one((ew_slice){NULL, 0}), NULL, &err), EW_ERR_INVALID);
     assert_null(w);
-    /* An empty range is refused by etcd itself: created and canceled in one message (P10). */
+    /* etcd refuses an empty range: created and canceled in one message (P10). */
     ew_keys nothing = ew_keys_between(EW_STR("b"), EW_STR("a"));
     assert_int_equal(ew_watch_open(&w, client, nothing, NULL, &err), EW_ERR_INVALID);
     assert_null(w);
@@ -499,13 +501,13 @@ static void test_refused(void **state) {
     ew_client_close(nobody);
 }
 
-/* ---- another history ---- */
+/* ---- rewritten history ---- */
 
-/* Its own etcd and wire, whose client has watched up to `*seen`; then etcd is restored from what it was before. */
+/* A private etcd and fault proxy. The client has watched up to `*seen`; then etcd is restored from an earlier state. */
 typedef struct restored {
     etcd_server *server;
-    ew_client *client, *past; /* over the wire, and past it */
-    wire *wire;
+    ew_client *client, *past; /* through the fault proxy; directly */
+    fault_proxy *proxy;
     ew_watch *watch;
     int64_t seen;
 } restored;
@@ -522,8 +524,8 @@ static void restore(restored *r) {
     char path[192];
     *r = (restored){.server = etcd_server_start(NULL)};
     snprintf(path, sizeof path, "%s/saved", r->server->dir);
-    r->wire = wire_open(r->server->address);
-    r->client = open_client_at(wire_endpoint(r->wire), "", 10000);
+    r->proxy = fault_proxy_open(r->server->address);
+    r->client = open_client_at(fault_proxy_endpoint(r->proxy), "", 10000);
     r->past = etcd_server_client(r->server);
     put_past(r, "/h/before");
     must(ew_watch_open(&r->watch, r->client, ew_keys_prefix(EW_STR("/h/")), NULL, &err));
@@ -532,7 +534,7 @@ static void restore(restored *r) {
         r->seen = put_past(r, "/h/phantom");
     while (next(r->watch).revision < r->seen)
         continue;
-    wire_cut(r->wire);
+    fault_proxy_cut(r->proxy);
     ew_client_close(r->past);
     etcd_server_kill(r->server);
     etcd_server_restore(r->server, path);
@@ -544,7 +546,7 @@ static void ends_fallen(restored *r) {
     char seen[32];
     ew_watch_batch b;
     snprintf(seen, sizeof seen, "%lld", (long long)r->seen);
-    for (int i = 0; i < 2; i++) { /* and it stays so */
+    for (int i = 0; i < 2; i++) { /* the error is returned again */
         assert_int_equal(ew_watch_next(r->watch, 30000, &b, &err), EW_ERR_REVISION_FELL);
         if (strstr(err.detail, seen) == NULL || strstr(err.detail, "older state") == NULL)
             fail_msg("%s", err.detail);
@@ -552,7 +554,7 @@ static void ends_fallen(restored *r) {
     ew_watch_close(r->watch);
     ew_client_close(r->client);
     ew_client_close(r->past);
-    wire_close(r->wire);
+    fault_proxy_close(r->proxy);
     etcd_server_free(r->server);
 }
 
@@ -560,7 +562,7 @@ static void test_the_revision_fell(void **state) {
     (void)state;
     restored r;
     restore(&r);
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     ends_fallen(&r);
 }
 
@@ -570,22 +572,22 @@ static void test_the_history_was_rewritten(void **state) {
     restore(&r);
     while (put_past(&r, "/h/other") <= r.seen)
         continue;
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     ends_fallen(&r);
 }
 
-/* It is closed while it asks. */
+/* It is closed while the question is in flight. */
 static void test_closed_while_asking(void **state) {
     (void)state;
     restored r;
     ew_watch_batch b;
     restore(&r);
-    wire_mend(r.wire);
+    fault_proxy_mend(r.proxy);
     assert_int_equal(ew_watch_next(r.watch, 20, &b, &err), EW_ERR_TIMEOUT);
     ew_watch_close(r.watch);
     ew_client_close(r.client);
     ew_client_close(r.past);
-    wire_close(r.wire);
+    fault_proxy_close(r.proxy);
     etcd_server_free(r.server);
 }
 
@@ -606,7 +608,7 @@ int main(void) {
         cmocka_unit_test(test_slow_user),
         cmocka_unit_test(test_a_backlog_larger_than_memory),
         cmocka_unit_test(test_silence),
-        cmocka_unit_test(test_a_large_message_on_a_slow_wire),
+        cmocka_unit_test(test_a_large_message_on_a_slow_connection),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_the_revision_fell),

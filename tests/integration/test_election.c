@@ -1,5 +1,5 @@
-/* Elections against a real etcd (SEMANTICS 31): candidates of ours among each other, and against `etcdctl elect`, which
- * is Go's concurrency.Election. */
+/* Elections against a real etcd (SEMANTICS 31): candidates of this library among each other, and against `etcdctl
+ * elect`, which is Go's concurrency.Election. */
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
 #include "lib/process.h"
@@ -54,12 +54,12 @@ static bool until(bool (*holds)(void *arg), void *arg) {
     return held;
 }
 
-/* How many watches etcd has. */
+/* Whether etcd has this number of watches. */
 static bool has_watchers(void *arg) {
     return etcd_server_watches(server) == *(const int *)arg;
 }
 
-/* Somebody who stands, and the thread in which it campaigns. */
+/* A candidate, and the thread in which it campaigns. */
 typedef struct candidate {
     ew_session *session;
     ew_election *election;
@@ -148,9 +148,9 @@ static void delete_key(candidate *c) {
     must(ew_client_delete(client, ew_keys_one(ew_election_key(c->election)), false, NULL, &err), &err);
 }
 
-/* ---- ours among each other ---- */
+/* ---- candidates of this library ---- */
 
-/* The key is the one that Go's would be. */
+/* The key is the one that Go's library would use. */
 static void test_the_key(void **state) {
     (void)state;
     candidate a;
@@ -193,15 +193,15 @@ static void test_one_leads_and_the_next_follows(void **state) {
     assert_false(is_over(&c));
     must(ew_election_resign(b.election, &err), &err);
     assert_int_equal(candidate_join(&c), EW_OK);
-    must(ew_election_resign(a.election, &err), &err); /* nothing to do */
+    must(ew_election_resign(a.election, &err), &err); /* nothing to resign */
     assert_leader("/follow", "c");
     candidate_close(&a);
     candidate_close(&b);
     candidate_close(&c);
 }
 
-/* Somebody in the middle of the queue who leaves lets nobody lead. */
-static void test_a_waiting_one_leaves(void **state) {
+/* A candidate in the middle of the queue leaves: no other candidate becomes leader. */
+static void test_a_waiting_candidate_leaves(void **state) {
     (void)state;
     candidate a, b, c;
     ew_error err;
@@ -214,7 +214,8 @@ static void test_a_waiting_one_leaves(void **state) {
     ew_election_cancel(b.election);
     assert_int_equal(candidate_join(&b), EW_ERR_CANCELLED);
     assert_false(has_key(&b));
-    assert_int_equal(ew_election_campaign(b.election, EW_STR("b"), 0, &err), EW_ERR_CANCELLED); /* it stays so */
+    /* the error is returned again */
+    assert_int_equal(ew_election_campaign(b.election, EW_STR("b"), 0, &err), EW_ERR_CANCELLED);
     assert_leader("/middle", "a");
     assert_false(is_over(&c));
     must(ew_election_resign(a.election, &err), &err);
@@ -242,7 +243,7 @@ static void test_a_campaign_times_out(void **state) {
     candidate_close(&b);
 }
 
-/* The leader is killed: its session ends without a revocation, and its TTL decides. */
+/* The leader is killed: its session ends without a revocation, after its TTL. */
 static void test_the_leader_is_killed(void **state) {
     (void)state;
     candidate a, b;
@@ -256,12 +257,12 @@ static void test_the_leader_is_killed(void **state) {
     assert_int_equal(candidate_join(&b), EW_OK);
     print_message("took over after %d ms\n", (int)(b.over_ms - start_ms));
     assert_in_range(b.over_ms - start_ms, 500,
-                    (TTL_S + 2) * 1000); /* etcd 3.4 looks at expired leases twice a second */
+                    (TTL_S + 2) * 1000); /* etcd 3.4 checks for expired leases twice a second */
     assert_leader("/killed", "b");
     candidate_close(&b);
 }
 
-/* A session that ends while its candidate waits, and while it leads. */
+/* A session that ends during the candidacy, and during the leadership. */
 static void test_a_session_ends(void **state) {
     (void)state;
     candidate a, b;
@@ -273,7 +274,7 @@ static void test_a_session_ends(void **state) {
     must(ew_client_lease_revoke(client, ew_session_lease(b.session), &err), &err);
     assert_int_equal(candidate_join(&b), EW_ERR_SESSION_DONE);
     must(ew_client_lease_revoke(client, ew_session_lease(a.session), &err), &err);
-    int status = ew_election_await_loss(a.election, WAIT_MS, &err); /* the watch or the keepalive notices first */
+    int status = ew_election_await_loss(a.election, WAIT_MS, &err); /* the watch or the keepalive detects it first */
     assert_true(status == EW_ERR_LEADERSHIP_LOST || status == EW_ERR_SESSION_DONE);
     assert_int_equal(ew_election_revision(a.election), 0);
     assert_int_equal(ew_election_campaign(a.election, EW_STR("a"), WAIT_MS, &err), EW_ERR_SESSION_DONE);
@@ -281,7 +282,7 @@ static void test_a_session_ends(void **state) {
     candidate_close(&b);
 }
 
-/* Somebody deletes the leader's key by hand. */
+/* An external writer deletes the leader's key. */
 static void test_the_leaders_key_is_deleted(void **state) {
     (void)state;
     candidate a, b;
@@ -305,23 +306,25 @@ static void test_the_leaders_key_is_deleted(void **state) {
     candidate_close(&b);
 }
 
-/* A leader whose key was deleted and made again by somebody else leads no more, and does not touch that key. */
-static void test_the_leaders_key_is_made_again(void **state) {
+/* A leader whose key was deleted and created again by an external writer is no longer the leader, and does not touch
+ * that key. */
+static void test_the_leaders_key_is_created_again(void **state) {
     (void)state;
     candidate a;
     ew_error err;
     candidate_open(&a, "/again", "a", 60);
     candidate_leads(&a);
     delete_key(&a);
-    must(ew_client_put(client, ew_election_key(a.election), EW_STR("foreign"), NULL, NULL, &err), &err);
+    must(ew_client_put(client, ew_election_key(a.election), EW_STR("external"), NULL, NULL, &err), &err);
     must(ew_election_resign(a.election, &err), &err);
-    assert_leader("/again", "foreign");
+    assert_leader("/again", "external");
     candidate_close(&a);
     must(ew_client_delete(client, ew_keys_prefix(EW_STR("/again")), false, NULL, &err), &err);
 }
 
-/* The key of one that waits is deleted: when its turn would have come, it stands again, behind the others. */
-static void test_a_waiting_ones_key_is_deleted(void **state) {
+/* The key of a waiting candidate is deleted: when its turn would have come, it creates a new key at the end of the
+ * queue. */
+static void test_a_waiting_candidates_key_is_deleted(void **state) {
     (void)state;
     candidate a, b, c;
     ew_error err;
@@ -329,9 +332,9 @@ static void test_a_waiting_ones_key_is_deleted(void **state) {
     candidate_open(&b, "/back", "b", 60);
     candidate_open(&c, "/back", "c", 60);
     candidate_leads(&a);
-    assert_true(until(has_watchers, &(int){0})); /* of the tests before */
+    assert_true(until(has_watchers, &(int){0})); /* from earlier tests */
     candidate_stands(&b);
-    assert_true(until(has_watchers, &(int){1})); /* b has looked at its place, and would make its key again otherwise */
+    assert_true(until(has_watchers, &(int){1})); /* b has read its place; otherwise it would create its key again */
     delete_key(&b);
     candidate_stands(&c);
     must(ew_election_resign(a.election, &err), &err);
@@ -361,7 +364,7 @@ static void test_campaigning_again_changes_the_value(void **state) {
     candidate_close(&a);
 }
 
-/* Etcd goes away under one that waits: it goes on waiting. */
+/* etcd is away during a candidacy: the candidate goes on waiting. */
 static void test_etcd_is_away_for_a_while(void **state) {
     (void)state;
     candidate a, b;
@@ -378,7 +381,7 @@ static void test_etcd_is_away_for_a_while(void **state) {
     candidate_close(&b);
 }
 
-/* A cancel reaches a campaign also while nothing of etcd does, if the client is cancelled too. */
+/* A cancel of the client reaches a campaign also while etcd does not answer. */
 static void test_cancelled_while_etcd_is_away(void **state) {
     (void)state;
     candidate a;
@@ -418,7 +421,7 @@ static void test_errors(void **state) {
     ew_session_close(s, false);
 }
 
-/* ---- looking on ---- */
+/* ---- observers ---- */
 
 typedef struct onlooker {
     ew_observer *observer;
@@ -456,7 +459,7 @@ static void test_observing(void **state) {
     must(ew_election_proclaim(a.election, EW_STR("a2"), &err), &err);
     assert_next(o, "a2");
     candidate_stands(&b);
-    assert_int_equal(ew_observer_next(o, 50, &kv, &err), EW_ERR_TIMEOUT); /* b changes nothing */
+    assert_int_equal(ew_observer_next(o, 50, &kv, &err), EW_ERR_TIMEOUT); /* b does not change the leader */
     must(ew_election_resign(a.election, &err), &err);
     assert_next(o, "b");
     assert_int_equal(candidate_join(&b), EW_OK);
@@ -504,7 +507,7 @@ static go_candidate go_elect(const char *name, const char *value) {
     return g;
 }
 
-/* It prints its key and value once it leads. */
+/* etcdctl prints its key and value when it becomes the leader. */
 static bool go_leads(void *arg) {
     const go_candidate *g = arg;
     char text[512];
@@ -516,7 +519,7 @@ static bool go_leads(void *arg) {
     return strstr(text, "/go/") != NULL && strstr(text, "go-value") != NULL;
 }
 
-/* Interrupted, it resigns; killed, it leaves its key to its lease of 60 s. */
+/* SIGINT: it resigns. SIGKILL: its key stays until its lease of 60 s expires. */
 static void go_end(go_candidate *g, int signal) {
     process_end(g->pid, signal);
     unlink(g->log);
@@ -568,13 +571,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_key),
         cmocka_unit_test(test_one_leads_and_the_next_follows),
-        cmocka_unit_test(test_a_waiting_one_leaves),
+        cmocka_unit_test(test_a_waiting_candidate_leaves),
         cmocka_unit_test(test_a_campaign_times_out),
         cmocka_unit_test(test_the_leader_is_killed),
         cmocka_unit_test(test_a_session_ends),
         cmocka_unit_test(test_the_leaders_key_is_deleted),
-        cmocka_unit_test(test_the_leaders_key_is_made_again),
-        cmocka_unit_test(test_a_waiting_ones_key_is_deleted),
+        cmocka_unit_test(test_the_leaders_key_is_created_again),
+        cmocka_unit_test(test_a_waiting_candidates_key_is_deleted),
         cmocka_unit_test(test_campaigning_again_changes_the_value),
         cmocka_unit_test(test_etcd_is_away_for_a_while),
         cmocka_unit_test(test_cancelled_while_etcd_is_away),

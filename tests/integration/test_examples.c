@@ -1,4 +1,4 @@
-/* The examples do what they say, against a real etcd. They are the build's own: programs made with the public headers
+/* The examples work as described, against a real etcd. They are the programs of the build, made with the public headers
  * and the shared library. */
 #include "lib/process.h"
 #include "lib/scenario.h"
@@ -11,20 +11,20 @@
 
 /* ---- running them ---- */
 
-/* Where the build put an example. The test skips what a build without examples has not made. */
+/* Returns the path of a built example. Skips the test in a build without examples. */
 static char *program(const char *name) {
     const char *dir = getenv("EW_BUILD_DIR");
     char *path = NULL;
     assert_true(asprintf(&path, "%s/example_%s", dir != NULL ? dir : ".", name) > 0);
     if (access(path, X_OK) != 0) {
-        print_message("%s is not built\n", path);
+        print_message("%s was not built\n", path);
         free(path);
         skip();
     }
     return path;
 }
 
-/* An example that runs beside the test, and what it prints. */
+/* An example that runs beside the test, with its output. */
 typedef struct show {
     pid_t pid;
     char log[64];
@@ -59,7 +59,7 @@ static bool has_printed(void *arg) {
 
 static void await_text(show *s, const char *wanted) {
     s->wanted = wanted;
-    if (!scene_until(has_printed, s))
+    if (!env_until(has_printed, s))
         fail_msg("never printed \"%s\", but:\n%s", wanted, s->text);
 }
 
@@ -68,9 +68,9 @@ static bool has_ended(void *arg) {
 }
 
 static void await_end(show *s) {
-    if (!scene_until(has_ended, s)) {
+    if (!env_until(has_ended, s)) {
         process_end(s->pid, SIGKILL);
-        fail_msg("does not end");
+        fail_msg("the example does not end");
     }
     read_log(s);
     unlink(s->log);
@@ -78,44 +78,44 @@ static void await_end(show *s) {
 
 /* ---- the examples ---- */
 
-/* Several of them count at once, and no count is lost. */
+/* Several counters at once: no increment is lost. */
 static void test_counter(void **state) {
     (void)state;
     enum { AT_ONCE = 3 };
     show shows[AT_ONCE];
     for (int i = 0; i < AT_ONCE; i++)
-        start(&shows[i], "counter", scene_endpoint(), "300", NULL);
+        start(&shows[i], "counter", env_endpoint(), "300", NULL);
     for (int i = 0; i < AT_ONCE; i++) {
         await_end(&shows[i]);
         assert_non_null(strstr(shows[i].text, " at revision "));
     }
-    assert_string_equal(hand_get("/counter/value").value, "900");
+    assert_string_equal(client_get("/counter/value").value, "900");
 }
 
 static void test_leader_view(void **state) {
     (void)state;
     show s;
-    start(&s, "leader_view", "election", scene_endpoint(), "4");
+    start(&s, "leader_view", "election", env_endpoint(), "4");
     await_text(&s, "nobody leads");
-    hand_put("/election/1", "alice");
+    client_put("/election/1", "alice");
     await_text(&s, "alice leads");
-    hand_put("/election/2", "bob");
-    hand_delete("/election/1");
+    client_put("/election/2", "bob");
+    client_delete("/election/1");
     await_text(&s, "bob leads");
-    hand_delete("/election/2");
+    client_delete("/election/2");
     await_end(&s);
     assert_non_null(strstr(strstr(s.text, "bob leads"), "nobody leads"));
 }
 
-/* Without a number of leaders it ends on a signal. */
+/* Without a number of leaders, a signal ends it. */
 static void test_leader_view_is_stopped(void **state) {
     (void)state;
     show s;
-    start(&s, "leader_view", "election", scene_endpoint(), NULL);
+    start(&s, "leader_view", "election", env_endpoint(), NULL);
     await_text(&s, "nobody leads");
     kill(s.pid, SIGTERM);
     await_end(&s);
-    assert_null(strstr(s.text, "leader_view:")); /* it would say what went wrong */
+    assert_null(strstr(s.text, "leader_view:")); /* errors are printed with this prefix */
 }
 
 static void test_simulate_tickets(void **state) {
@@ -130,31 +130,31 @@ static void test_simulate_tickets(void **state) {
 }
 
 static bool is_there(void *arg) {
-    return hand_get(arg).present;
+    return client_get(arg).present;
 }
 
 static void test_nng_app(void **state) {
     (void)state;
     char out[8192];
     char *path = program("nng_app");
-    char *const argv[] = {path, (char *)(uintptr_t)scene_endpoint(), NULL};
+    char *const argv[] = {path, (char *)(uintptr_t)env_endpoint(), NULL};
     int code = process_run(argv, out, sizeof out);
     free(path);
     if (code != 0)
         fail_msg("%d: %s", code, out);
     assert_non_null(strstr(out, "order 5: "));
-    assert_int_equal(hand_count("/shop/orders/") + hand_count("/shop/bills/"), 5);
-    assert_true(hand_count("/shop/bills/") >= 4); /* the last one may have been given up by the stop */
+    assert_int_equal(client_count("/shop/orders/") + client_count("/shop/bills/"), 5);
+    assert_true(client_count("/shop/bills/") >= 4); /* the stop may have interrupted the last one */
 }
 
-/* Worker and orders in two processes, over socket files. */
+/* The worker and the orders in two processes, over socket files. */
 static void test_nng_app_over_ipc(void **state) {
     (void)state;
     show server;
     char out[8192], directory[] = "/tmp/etcdworker-shop-XXXXXX", submit[64], key[32];
-    hand_delete_prefix("/shop/");
+    client_delete_prefix("/shop/");
     assert_non_null(mkdtemp(directory));
-    start(&server, "nng_app", "serve", directory, scene_endpoint());
+    start(&server, "nng_app", "serve", directory, env_endpoint());
     await_text(&server, "serving");
     snprintf(submit, sizeof submit, "%s/submit", directory);
     struct stat info;
@@ -166,14 +166,14 @@ static void test_nng_app_over_ipc(void **state) {
     if (code != 0)
         fail_msg("%d: %s", code, out);
     assert_non_null(strstr(out, "order 5: "));
-    for (int i = 1; i <= 5; i++) { /* the worker goes on, and bills all of them */
+    for (int i = 1; i <= 5; i++) { /* the worker goes on, and makes a bill for each order */
         snprintf(key, sizeof key, "/shop/bills/%d", i);
-        assert_true(scene_until(is_there, key));
+        assert_true(env_until(is_there, key));
     }
     kill(server.pid, SIGTERM);
     await_end(&server);
     assert_null(strstr(server.text, "nng_app:"));
-    assert_int_not_equal(process_run(argv, out, sizeof out), 0); /* nobody listens */
+    assert_int_not_equal(process_run(argv, out, sizeof out), 0); /* no worker listens */
     free(path);
     assert_int_equal(rmdir(directory), 0);
 }
@@ -181,22 +181,22 @@ static void test_nng_app_over_ipc(void **state) {
 static void test_client(void **state) {
     (void)state;
     show s;
-    start(&s, "client", scene_endpoint(), NULL, NULL);
+    start(&s, "client", env_endpoint(), NULL, NULL);
     await_text(&s, "watching");
-    hand_put("/example/x", "1");
-    hand_put("/example/stop", "now");
+    client_put("/example/x", "1");
+    client_put("/example/stop", "now");
     await_end(&s);
     assert_non_null(strstr(s.text, "claimed at revision"));
     assert_non_null(strstr(s.text, "/example/x"));
     assert_non_null(strstr(s.text, "/example/stop"));
-    start(&s, "client", scene_endpoint(), NULL, NULL); /* again: now the key is taken */
+    start(&s, "client", env_endpoint(), NULL, NULL); /* again: now the key exists */
     await_text(&s, "watching");
-    hand_put("/example/stop", "now");
+    client_put("/example/stop", "now");
     await_end(&s);
     assert_non_null(strstr(s.text, "taken"));
 }
 
-/* Oldest first; several claim at once, and no job is claimed twice. */
+/* Oldest job first. Several workers claim at once, and no job is claimed twice. */
 static void test_claim(void **state) {
     (void)state;
     enum { AT_ONCE = 3, JOBS = 12 };
@@ -205,16 +205,16 @@ static void test_claim(void **state) {
     char key[64];
     for (int i = 0; i < JOBS; i++) {
         snprintf(key, sizeof key, "/claims/jobs/%c", 'z' - i);
-        hand_put(key, "");
+        client_put(key, "");
     }
-    start(&shows[0], "claim", scene_endpoint(), "nobody", NULL);
+    start(&shows[0], "claim", env_endpoint(), "nobody", NULL);
     await_end(&shows[0]);
     assert_non_null(strstr(shows[0].text, "the reactor failed: there is no member /claims/crew/nobody"));
-    hand_put("/claims/crew/alice", "");
-    hand_put("/claims/crew/bob", "");
-    hand_put("/claims/crew/carol", "");
+    client_put("/claims/crew/alice", "");
+    client_put("/claims/crew/bob", "");
+    client_put("/claims/crew/carol", "");
     for (int i = 0; i < AT_ONCE; i++)
-        start(&shows[i], "claim", scene_endpoint(), members[i], NULL);
+        start(&shows[i], "claim", env_endpoint(), members[i], NULL);
     int took = 0;
     for (int i = 0; i < AT_ONCE; i++) {
         await_end(&shows[i]);
@@ -222,18 +222,18 @@ static void test_claim(void **state) {
             took++;
     }
     assert_int_equal(took, JOBS);
-    assert_int_equal(hand_count("/claims/taken/"), JOBS);
+    assert_int_equal(client_count("/claims/taken/"), JOBS);
     int64_t last = 0;
     for (int i = 0; i < JOBS; i++) { /* in the order in which the jobs were created */
         snprintf(key, sizeof key, "/claims/taken/%c", 'z' - i);
-        hand_kv kv = hand_get(key);
+        client_kv kv = client_get(key);
         assert_true(kv.create_revision > last && kv.version == 1);
         last = kv.create_revision;
     }
 }
 
-/* Without an etcd each says so, and fails. */
-static void test_without_arguments_that_make_sense(void **state) {
+/* Without an etcd each example prints an error and fails. */
+static void test_invalid_arguments(void **state) {
     (void)state;
     static const char *const names[] = {"counter", "nng_app", "claim"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -248,15 +248,15 @@ static void test_without_arguments_that_make_sense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_counter),
-        scene_test(test_leader_view),
-        scene_test(test_leader_view_is_stopped),
-        scene_test(test_nng_app),
-        scene_test(test_nng_app_over_ipc),
-        scene_test(test_simulate_tickets),
-        scene_test(test_client),
-        scene_test(test_claim),
-        scene_test(test_without_arguments_that_make_sense),
+        env_test(test_counter),
+        env_test(test_leader_view),
+        env_test(test_leader_view_is_stopped),
+        env_test(test_nng_app),
+        env_test(test_nng_app_over_ipc),
+        env_test(test_simulate_tickets),
+        env_test(test_client),
+        env_test(test_claim),
+        env_test(test_invalid_arguments),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

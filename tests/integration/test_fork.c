@@ -1,5 +1,5 @@
-/* A child of fork() that goes on with what its parent has made: it is refused at once, by an error that names fork, and
- * its exit disturbs nobody. */
+/* A child of fork() that uses its parent's objects: each call returns at once with an error that names fork, and the
+ * child's exit does not disturb the parent. */
 #include "lib/client_test.h"
 #include "lib/etcd_server.h"
 
@@ -34,7 +34,7 @@ static int tick(void *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* What the parent has. */
+/* The parent's objects. */
 typedef struct family {
     ew_options *options;
     ew_client *client;
@@ -116,7 +116,7 @@ static void use_everything(family *f) {
     expect_refused(19, ew_client_open(&another, f->options, &err));
 }
 
-/* Returns, and frees nothing that would wait for a thread. */
+/* Returns without waiting for a thread, so it may leak. */
 static void close_everything(family *f) {
     ew_worker_stats stats = {.size = sizeof stats};
     ew_client_cancel(f->client);
@@ -134,7 +134,7 @@ static void close_everything(family *f) {
     ew_client_close(f->client);
 }
 
-/* What the child ends with; one that hangs is ended by an alarm. */
+/* Returns the child's exit status. An alarm ends a child that hangs. */
 static int run_in_child(void (*first)(family *), void (*then)(family *), family *f) {
     int how = -1;
     pid_t child = fork();
@@ -152,7 +152,7 @@ static int run_in_child(void (*first)(family *), void (*then)(family *), family 
 static void test_a_child_is_refused(void **state) {
     (void)state;
     family f = begin();
-    for (int i = 0; i < 10; i++) /* a lock may be held at one moment and not at another */
+    for (int i = 0; i < 10; i++) /* several times, since a lock may be held at one moment and not at another */
         assert_int_equal(run_in_child(use_everything, close_everything, &f), 0);
     must(ew_client_put(f.client, EW_STR("/a"), EW_STR("x"), NULL, NULL, &err));
     assert_false(ew_session_is_done(f.session));
@@ -171,7 +171,7 @@ static void nothing(family *f) {
     (void)f;
 }
 
-/* A child has clients of its own if its parent has none. */
+/* A child may open its own clients if its parent has none. */
 static void test_a_child_of_a_parent_without_clients(void **state) {
     (void)state;
     family f = {.options = etcd_server_options(server)};
@@ -181,7 +181,7 @@ static void test_a_child_of_a_parent_without_clients(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_child_of_a_parent_without_clients), /* before gRPC has threads */
+        cmocka_unit_test(test_a_child_of_a_parent_without_clients), /* must be first, before gRPC has threads */
         cmocka_unit_test_teardown(test_a_child_is_refused, nothing_is_left),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

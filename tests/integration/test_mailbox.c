@@ -1,4 +1,4 @@
-/* Mailboxes and outboxes: order, bounds, waking, requests, the end. No etcd. */
+/* Mailboxes and outboxes: order, limits, wake-ups, requests, the end. Without etcd. */
 #include "actors/mailbox.h"
 
 #include "etcd/etcd.h"
@@ -23,8 +23,8 @@
 
 enum { WAIT_MS = 30000, SOME = 200 };
 
-/* A message that is just passing from one socket to another when one of them closes is leaked by nng 1.5. The tests
- * that close sockets on purpose at such moments do not count what this thread allocates. */
+/* nng 1.5 leaks a message that is passing from one socket to another when one of them closes. Tests that close sockets
+ * at such moments on purpose exclude the allocations of this thread. */
 static void ignore_leaks(bool on) {
 #ifdef EW_FINDS_LEAKS
     if (on)
@@ -38,7 +38,7 @@ static void ignore_leaks(bool on) {
 
 static unsigned urls;
 
-/* A URL that no test had before. */
+/* Returns a URL that no other test has used. */
 static const char *new_url(void) {
     static char url[64];
     snprintf(url, sizeof url, "inproc://mailbox-test/%u", ++urls);
@@ -61,7 +61,7 @@ static int send_outcome(outbox *ob) {
     return outbox_send(ob, &m);
 }
 
-/* The next message, waited for. */
+/* Waits for the next message. */
 static Msg__Message *receive(mailbox *mb) {
     mailbox_message raw;
     int64_t deadline_ms = etcd_now_ms() + WAIT_MS;
@@ -124,8 +124,8 @@ static void count_up(void *arg) {
     ++*(atomic_uint *)arg;
 }
 
-/* Every queue has a bound: a receiver that does not take makes its sender busy, and is told of no more messages than it
- * can hold. When it takes them, the sender hears that there is room. */
+/* Every queue has a limit: a receiver that does not take messages makes its sender busy, and gets no more messages than
+ * it can hold. When it takes them, the sender is notified that there is room. */
 static void test_bounds(void **state) {
     (void)state;
     enum { BOUND = 4 };
@@ -142,7 +142,7 @@ static void test_bounds(void **state) {
     while (arrived < BOUND && etcd_now_ms() < deadline_ms)
         usleep(1000);
     assert_int_equal(arrived, BOUND);
-    outbox_flush(ob, etcd_now_ms() + 100); /* time for more to arrive, if it could */
+    outbox_flush(ob, etcd_now_ms() + 100); /* time for more messages to arrive, if they could */
     assert_int_equal(arrived, BOUND);
     assert_true(outbox_busy(ob));
     assert_int_equal(room, 0);
@@ -160,7 +160,7 @@ static void test_bounds(void **state) {
     mailbox_close(mb);
 }
 
-/* ---- waking ---- */
+/* ---- wake-ups ---- */
 
 typedef struct sleeper {
     mailbox *mb;
@@ -175,7 +175,7 @@ static void *sleep_once(void *arg) {
     return NULL;
 }
 
-static void test_what_cannot_move_an_actor_on_does_not_wake_it(void **state) {
+static void test_an_actor_is_not_woken_without_need(void **state) {
     (void)state;
     mailbox *mb, *quiet;
     outbox *ob;
@@ -186,7 +186,7 @@ static void test_what_cannot_move_an_actor_on_does_not_wake_it(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, sleep_once, &s), 0);
     for (uint64_t i = 1; i <= 5; i++)
         assert_int_equal(send_epoch(ob, i), EW_OK);
-    mailbox_wait(quiet, etcd_now_ms() + 200, false); /* as long as this sleeps, so does the other */
+    mailbox_wait(quiet, etcd_now_ms() + 200, false); /* while this thread sleeps, the other must sleep too */
     assert_false(s.awake);
     int64_t before_ms = etcd_now_ms();
     assert_int_equal(send_outcome(ob), EW_OK);
@@ -227,12 +227,12 @@ static void test_a_wait_ends_at_its_deadline(void **state) {
     int64_t before_ms = etcd_now_ms();
     mailbox_wait(mb, before_ms + 50, false);
     assert_true(etcd_now_ms() >= before_ms + 49);
-    mailbox_wait(mb, before_ms, false); /* and at once if it is over */
+    mailbox_wait(mb, before_ms, false); /* returns at once if the deadline has passed */
     outbox_close(ob);
     mailbox_close(mb);
 }
 
-/* ---- what waits for company ---- */
+/* ---- outcomes that are held for piggyback ---- */
 
 static int hold_outcome(outbox *ob, uint64_t batch) {
     Msg__Message m = MSG__MESSAGE__INIT;
@@ -260,7 +260,7 @@ static int hold_events(outbox *ob, int64_t revision) {
     return outbox_hold(ob, &m);
 }
 
-static void test_what_is_held_travels_with_the_next(void **state) {
+static void test_a_held_outcome_joins_the_next_events(void **state) {
     (void)state;
     mailbox *mb;
     outbox *ob;
@@ -273,7 +273,7 @@ static void test_what_is_held_travels_with_the_next(void **state) {
     msg__message__free_unpacked(m, NULL);
 
     assert_int_equal(hold_outcome(ob, 8), EW_OK);
-    assert_int_equal(send_epoch(ob, 5), EW_OK); /* what does not join it comes after it */
+    assert_int_equal(send_epoch(ob, 5), EW_OK); /* a message that cannot be added to it follows it */
     m = receive(mb);
     assert_true(m->outcome != NULL && m->outcome->batch == 8 && m->epoch == 0);
     msg__message__free_unpacked(m, NULL);
@@ -288,11 +288,11 @@ static void test_what_is_held_travels_with_the_next(void **state) {
         assert_true(m->outcome != NULL && m->outcome->batch == batch);
         msg__message__free_unpacked(m, NULL);
     }
-    assert_int_equal(join_events(ob, 80), EW_OK); /* without company */
+    assert_int_equal(join_events(ob, 80), EW_OK); /* without a held outcome */
     m = receive(mb);
     assert_true(m->outcome == NULL && m->events->revision == 80);
     msg__message__free_unpacked(m, NULL);
-    assert_int_equal(hold_outcome(ob, 11), EW_OK); /* dropped with the outbox */
+    assert_int_equal(hold_outcome(ob, 11), EW_OK); /* discarded with the outbox */
     outbox_close(ob);
     mailbox_close(mb);
 }
@@ -328,8 +328,8 @@ static mailbox_message take_request(mailbox *mb) {
     return raw;
 }
 
-/* SEMANTICS 8: in one body the second events would take the place of the first. */
-static void test_events_are_never_joined_with_events(void **state) {
+/* SEMANTICS 8: in one body the second events would replace the first. */
+static void test_events_are_never_merged_with_events(void **state) {
     (void)state;
     mailbox *mb;
     outbox *ob;
@@ -371,7 +371,7 @@ static void test_requests_are_answered_in_any_order(void **state) {
     mailbox_close(mb);
 }
 
-static void test_a_requester_that_is_gone_does_no_harm(void **state) {
+static void test_a_requester_that_has_closed_does_no_harm(void **state) {
     (void)state;
     char url[64];
     mailbox *mb;
@@ -394,7 +394,7 @@ static void test_a_requester_that_is_gone_does_no_harm(void **state) {
     nng_socket waits = ask(url, "unanswered");
     mailbox_message m = take_request(mb);
     mailbox_message_free(&m);
-    mailbox_close(mb); /* with a request open */
+    mailbox_close(mb); /* while a request is open */
     nng_close(waits);
     ignore_leaks(false);
 }
@@ -453,7 +453,7 @@ static void test_several_threads_send(void **state) {
     mailbox_close(mb);
 }
 
-static void test_urls_that_cannot_be(void **state) {
+static void test_invalid_urls(void **state) {
     (void)state;
     mailbox *mb, *other;
     outbox *ob;
@@ -469,14 +469,14 @@ static void test_urls_that_cannot_be(void **state) {
     assert_null(p);
     snprintf(url, sizeof url, "%s", new_url());
     assert_int_equal(mailbox_open(&mb, url, 4, NULL, NULL, &err), EW_OK);
-    assert_int_equal(mailbox_open(&other, url, 4, NULL, NULL, &err), EW_ERR_SYSTEM); /* somebody listens there */
+    assert_int_equal(mailbox_open(&other, url, 4, NULL, NULL, &err), EW_ERR_SYSTEM); /* another process listens there */
     assert_null(other);
     assert_non_null(strstr(err.detail, url));
     assert_int_not_equal(mailbox_serve(mb, &(mailbox_place){.url = "nonsense"}, 4, &err), EW_OK);
     mailbox_close(mb);
 }
 
-/* Any transport of nng's will do. */
+/* All transports of nng work. */
 static void test_ipc_and_tcp(void **state) {
     (void)state;
     char urls_here[2][128];
@@ -507,16 +507,16 @@ int main(void) {
         cmocka_unit_test(test_messages_keep_their_order),
         cmocka_unit_test(test_a_mailbox_may_come_later),
         cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_what_cannot_move_an_actor_on_does_not_wake_it),
+        cmocka_unit_test(test_an_actor_is_not_woken_without_need),
         cmocka_unit_test(test_a_full_mailbox_wakes_its_actor),
         cmocka_unit_test(test_a_wait_ends_at_its_deadline),
-        cmocka_unit_test(test_what_is_held_travels_with_the_next),
-        cmocka_unit_test(test_events_are_never_joined_with_events),
+        cmocka_unit_test(test_a_held_outcome_joins_the_next_events),
+        cmocka_unit_test(test_events_are_never_merged_with_events),
         cmocka_unit_test(test_requests_are_answered_in_any_order),
-        cmocka_unit_test(test_a_requester_that_is_gone_does_no_harm),
+        cmocka_unit_test(test_a_requester_that_has_closed_does_no_harm),
         cmocka_unit_test(test_close_with_messages_on_the_way),
         cmocka_unit_test(test_several_threads_send),
-        cmocka_unit_test(test_urls_that_cannot_be),
+        cmocka_unit_test(test_invalid_urls),
         cmocka_unit_test(test_ipc_and_tcp),
     };
     return cmocka_run_group_tests(tests, NULL, end_nng);

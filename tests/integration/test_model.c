@@ -1,6 +1,6 @@
-/* The simulator's model of etcd against a real etcd: the same random requests, the same answers.
+/* Compares the simulator's model of etcd with a real etcd: the same random requests must give the same answers.
  *
- * Both start empty. Compared are status, and every byte of the answer but who gave it (cluster, member, term). */
+ * Both start empty. Compared are the status and every byte of the answer except cluster, member and term. */
 #include "etcd.pb-c.h"
 #include "etcd/etcd.h"
 #include "lib/etcd_server.h"
@@ -92,7 +92,7 @@ static const method methods[] = {
 };
 enum { RANGE, PUT, DELETE, TXN, COMPACT, GRANT, REVOKE };
 
-/* The answer without who gave it. Every response begins with its header. */
+/* Returns the answer without cluster, member and term. Every response begins with its header. */
 static ew_slice normal(const method *m, ew_slice bytes) {
     ProtobufCMessage *message = protobuf_c_message_unpack(m->answer, &arena.allocator, bytes.len, bytes.data);
     assert_non_null(message);
@@ -124,7 +124,7 @@ static void ask_both(const method *m, const ProtobufCMessage *request, int numbe
     }
     if (!same) {
         print_bytes("request", bytes);
-        fail_msg("request %d, %s: etcd answers %s (%s), the model %s (%s)", number, m->name, ew_errname(real.status),
+        fail_msg("request %d, %s: etcd answered %s (%s), the model %s (%s)", number, m->name, ew_errname(real.status),
                  real.detail, ew_errname(modelled.status), modelled.detail);
     }
     free((void *)(uintptr_t)real.bytes.data);
@@ -173,7 +173,7 @@ static Pb__RangeRequest *some_range(void) {
     r->revision = some_revision();
     r->keys_only = chance(200);
     r->count_only = chance(100);
-    if (chance(300)) /* by key alone: etcd's sort leaves open how equal elements follow each other */
+    if (chance(300)) /* sorted by key only: etcd does not define the order of equal elements */
         r->sort_order = (Pb__RangeRequest__SortOrder)between(0, 2);
     if (chance(100))
         r->min_mod_revision = some_revision();
@@ -344,7 +344,7 @@ static ew_slice watch_request(int64_t start, const char *key, const char *end) {
     return sim_pack(&arena, &r->base);
 }
 
-/* Reads the model's watch to its end, then etcd's up to the same. */
+/* Reads the model's watch to its end, then etcd's to the same revision. */
 static void watch_both(int64_t start, const char *key, const char *end) {
     sim_arena_reset(&arena);
     ew_slice request = watch_request(start, key, end), bytes;
@@ -402,7 +402,7 @@ static void test_same_watches(void **state) {
     }
 }
 
-/* A backlog of more than a thousand revisions comes in batches (ETCD P1), a large one in fragments (P3). */
+/* A backlog of more than 1,000 revisions comes in batches (ETCD P1), a large one in fragments (P3). */
 static void test_same_backlog(void **state) {
     (void)state;
     for (int i = 0; i < 2500; i++) {

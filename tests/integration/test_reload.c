@@ -1,8 +1,8 @@
-/* New certificates for what runs: a client, a worker, a daemon, against an etcd that wants the clients' certificates.
+/* New certificates while a client, a worker and a daemon run, against an etcd that requires client certificates.
  *
- * The server takes certificates of both authorities. Then everything is replaced, in the very files: the server's own
- * certificate, the authority that its clients know, and the clients' certificates. Whether a client really uses the new
- * ones shows when the server is started again and takes those only. */
+ * The server accepts certificates of both authorities. The test replaces the contents of all files: the server's
+ * certificate, the authority that its clients trust, and the clients' certificates. Whether a client uses the new ones
+ * shows when the server is restarted and accepts only those. */
 #include "etcd/etcd.h"
 #include "lib/certs.h"
 #include "lib/client_test.h"
@@ -28,7 +28,7 @@ enum { WAIT_MS = 30000 };
 
 static certs *old, *new;
 static cert_paths old_server, new_server, old_client, new_client;
-static char used_ca[192], taken[192]; /* by the clients; by the server */
+static char used_ca[192], taken[192]; /* trusted by the clients; by the server */
 static cert_paths used_server, used_client;
 static etcd_server *server;
 
@@ -87,7 +87,7 @@ static int tear_down(void **state) {
     return daemon_close(state);
 }
 
-/* Each test begins with what is old. */
+/* Each test begins with the old files. */
 static int begin(void **state) {
     (void)state;
     use_server(&old_server);
@@ -126,8 +126,8 @@ static void expect_event(ew_watch *w) {
     assert_int_equal(b.count, 1);
 }
 
-/* A watch and a session go over to the new connections; one client that did not reload does so when it is refused. */
-static void test_a_client_goes_over(void **state) {
+/* A watch and a session move to the new connections. A client that did not reload does so when it is refused. */
+static void test_a_client_uses_new_certificates(void **state) {
     (void)state;
     ew_watch *w;
     ew_session *s;
@@ -140,7 +140,7 @@ static void test_a_client_goes_over(void **state) {
 
     use_server(&new_server);
     use_client(new, &new_client);
-    must(put(c)); /* nothing happens to what is connected */
+    must(put(c)); /* open connections are not affected */
     expect_event(w);
     must(ew_client_reload(c, &err));
     for (int i = 0; i < 3; i++) {
@@ -153,7 +153,7 @@ static void test_a_client_goes_over(void **state) {
     assert_false(ew_session_is_done(s));
     must(put(other));
     expect_event(w);
-    must(ew_client_reload(other, &err)); /* of what it has already */
+    must(ew_client_reload(other, &err)); /* of the same files */
     must(put(other));
     expect_event(w);
 
@@ -170,8 +170,8 @@ static void refused(ew_client *c, int status, const char *words) {
     must(put(c));
 }
 
-/* What is wrong changes nothing, and the error says which file it is. */
-static void test_files_of_no_use(void **state) {
+/* Invalid files change nothing, and the error names the file. */
+static void test_invalid_files(void **state) {
     (void)state;
     ew_client *c = open_client();
     must(put(c));
@@ -187,7 +187,7 @@ static void test_files_of_no_use(void **state) {
     copy("/dev/null", used_ca);
     refused(c, EW_ERR_INVALID, "no certificate in the file");
 
-    /* Good files, but the server's certificate is not of this authority. */
+    /* Valid files, but another authority signed the server's certificate. */
     copy(certs_authority(new), used_ca);
     refused(c, EW_ERR_UNAVAILABLE, "keeping the old connections");
 
@@ -197,7 +197,7 @@ static void test_files_of_no_use(void **state) {
     ew_client_close(c);
 }
 
-/* ---- calls, all the time ---- */
+/* ---- continuous calls ---- */
 
 typedef struct load {
     ew_client *client;
@@ -218,7 +218,7 @@ static void *run_load(void *arg) {
     return NULL;
 }
 
-/* No call fails, however often it is reloaded. */
+/* No call fails, however often the client reloads. */
 static void test_under_load(void **state) {
     (void)state;
     pthread_t threads[2];
@@ -269,8 +269,8 @@ static void await_more(int more) {
     }
 }
 
-/* The worker of a client that is reloaded runs on, with its session, and after the server's restart too. */
-static void test_a_worker_runs_on(void **state) {
+/* The worker of a client that reloads goes on, with its session, also after the server's restart. */
+static void test_a_worker_goes_on(void **state) {
     (void)state;
     static const ew_reactor reactor = EW_REACTOR(.tick = tick);
     ew_worker *w;
@@ -334,8 +334,11 @@ static void test_sighup(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, nothing_is_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_a_client_goes_over), TEST(test_files_of_no_use), TEST(test_under_load),
-        TEST(test_a_worker_runs_on),   TEST(test_sighup),
+        TEST(test_a_client_uses_new_certificates),
+        TEST(test_invalid_files),
+        TEST(test_under_load),
+        TEST(test_a_worker_goes_on),
+        TEST(test_sighup),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

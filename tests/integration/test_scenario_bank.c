@@ -1,9 +1,9 @@
-/* The original's Bank (SEMANTICS, scenarios): 25 accounts, ten workers, up to six random transfers a tick, each a group
- * of two patches; one tick in five restarts its worker. For ten seconds the balances add up to zero at every tick of
- * every worker, first in peace, then with an etcd that is paused, killed and started again.
+/* TiCDC's Bank (SEMANTICS, scenarios): 25 accounts, ten workers, up to six random transfers in each tick, each a group
+ * of two patches; one tick in five restarts its worker. For ten seconds the sum of the balances is zero at every tick
+ * of every worker: first without faults, then with an etcd that is paused, killed and started again.
  *
- * A transfer that is applied twice still adds up to zero. So each group also raises a count of its worker's, and the
- * group's completion callback counts beside it: both must agree (exactly once: SEMANTICS 28). */
+ * A transfer that is applied twice keeps the sum at zero. So each group also increments a count of its worker, and the
+ * group's callback counts too: both must agree (exactly once: SEMANTICS 28). */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -77,19 +77,19 @@ static int bank_tick(void *self, ew_tick *t) {
     b->ticks++;
     for (; ew_tick_scan(t, EW_STR("/bank/account/"), &e); accounts++) {
         if (!ew_slice_int(e.value, &balance))
-            snprintf(b->problem, sizeof b->problem, "an account is no number");
+            snprintf(b->problem, sizeof b->problem, "an account is not a number");
         sum += balance;
     }
     if ((sum != 0 || accounts > ACCOUNTS) && b->problem[0] == '\0')
-        snprintf(b->problem, sizeof b->problem, "%zu accounts add up to %lld at revision %lld", accounts,
+        snprintf(b->problem, sizeof b->problem, "%zu accounts have the sum %lld at revision %lld", accounts,
                  (long long)sum, (long long)ew_tick_revision(t));
-    if (scene_now_ms() > b->until_ms)
+    if (env_now_ms() > b->until_ms)
         return EW_FINISHED;
     for (uint64_t i = roll(b, MOST_TRANSFERS + 1); i > 0; i--)
         transfer_once(b, t);
     if (roll(b, 5) != 0)
         return EW_OK;
-    return roll(b, 2) == 0 ? EW_FINISHED : EW_ERR_REACTOR; /* with and without its transfers */
+    return roll(b, 2) == 0 ? EW_FINISHED : EW_ERR_REACTOR; /* with its transfers and without */
 }
 
 static void run_once(teller *b) {
@@ -116,17 +116,17 @@ static void run_once(teller *b) {
 
 static void *work(void *arg) {
     teller *b = arg;
-    while (scene_now_ms() < b->until_ms && b->problem[0] == '\0')
+    while (env_now_ms() < b->until_ms && b->problem[0] == '\0')
         run_once(b);
     return NULL;
 }
 
 static void open_bank(teller *tellers, int64_t length_ms) {
-    hand_delete_prefix("/bank/");
+    client_delete_prefix("/bank/");
     for (unsigned i = 0; i < WORKERS; i++) {
         tellers[i] = (teller){.number = i,
-                              .client = hand_client(),
-                              .until_ms = scene_now_ms() + length_ms,
+                              .client = client_handle(),
+                              .until_ms = env_now_ms() + length_ms,
                               .random = 88172645463325252u + i};
         snprintf(tellers[i].count_key, sizeof tellers[i].count_key, "/bank/count/%u", i);
         assert_int_equal(pthread_create(&tellers[i].thread, NULL, work, &tellers[i]), 0);
@@ -143,11 +143,11 @@ static void close_bank(teller *tellers) {
         if (b->problem[0] != '\0')
             fail_msg("teller %u: %s", i, b->problem);
         int64_t count = 0;
-        hand_kv kv = hand_get(b->count_key);
+        client_kv kv = client_get(b->count_key);
         assert_true(!kv.present || ew_slice_int(ew_str(kv.value), &count));
         if ((uint64_t)count < b->committed || (uint64_t)count > b->committed + b->unknown)
-            fail_msg("teller %u: %lld transfers in etcd, %llu told as committed, %llu as unknown", i, (long long)count,
-                     (unsigned long long)b->committed, (unsigned long long)b->unknown);
+            fail_msg("teller %u: %lld transfers in etcd, %llu reported as committed, %llu as unknown", i,
+                     (long long)count, (unsigned long long)b->committed, (unsigned long long)b->unknown);
         assert_true(b->ticks > 0 && b->committed > 0);
         ticks += b->ticks;
         runs += b->runs;
@@ -157,7 +157,7 @@ static void close_bank(teller *tellers) {
     for (unsigned i = 0; i < ACCOUNTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/bank/account/%02u", i);
-        hand_kv kv = hand_get(key);
+        client_kv kv = client_get(key);
         assert_true(!kv.present || ew_slice_int(ew_str(kv.value), &balance));
         sum += kv.present ? balance : 0;
     }
@@ -174,34 +174,34 @@ static void test_the_balances_add_up_to_zero(void **state) {
 }
 
 static bool is_past(void *arg) {
-    return scene_now_ms() >= *(int64_t *)arg;
+    return env_now_ms() >= *(int64_t *)arg;
 }
 
-static void test_they_do_with_faults(void **state) {
+static void test_the_balances_add_up_to_zero_with_faults(void **state) {
     (void)state;
     teller tellers[WORKERS];
-    int64_t at_ms = scene_now_ms();
+    int64_t at_ms = env_now_ms();
     open_bank(tellers, LENGTH_MS);
     for (int i = 0; i < 3; i++) { /* the faults follow the clock, as the ten seconds do */
         at_ms += 1500;
-        scene_until(is_past, &at_ms);
-        scene_pause_etcd();
+        env_until(is_past, &at_ms);
+        env_pause_etcd();
         at_ms += 700;
-        scene_until(is_past, &at_ms);
-        scene_resume_etcd();
+        env_until(is_past, &at_ms);
+        env_resume_etcd();
         at_ms += 700;
-        scene_until(is_past, &at_ms);
-        scene_kill_etcd();
-        scene_start_etcd();
-        at_ms = scene_now_ms();
+        env_until(is_past, &at_ms);
+        env_kill_etcd();
+        env_start_etcd();
+        at_ms = env_now_ms();
     }
     close_bank(tellers);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_the_balances_add_up_to_zero),
-        scene_test(test_they_do_with_faults),
+        env_test(test_the_balances_add_up_to_zero),
+        env_test(test_the_balances_add_up_to_zero_with_faults),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,9 +1,9 @@
-/* The original's smaller tests (SEMANTICS, scenarios): Finished, Cover, EmptyTxn, EmptyOrNil, ModifyAfterDelete. */
+/* TiCDC's smaller tests (SEMANTICS, scenarios): Finished, Cover, EmptyTxn, EmptyOrNil, ModifyAfterDelete. */
 #include "lib/scenario.h"
 
 #include <stdio.h>
 
-/* Appends the text in `arg` to what is there. */
+/* Appends the text in `arg` to the value. */
 static int append(void *arg, const ew_entry *current, ew_value *next) {
     char text[128];
     int len = current != NULL ? (int)current->value.len : 0;
@@ -17,56 +17,56 @@ static void append_to(ew_group *g, const char *key, char *text) {
 
 /* ---- Finished ---- */
 
-static int finish(stage *s, ew_tick *t) {
-    (void)s;
+static int finish(worker_fixture *f, ew_tick *t) {
+    (void)f;
     append_to(ew_tick_group(t), "/finished/a", "1");
     append_to(ew_tick_group(t), "/finished/b", "2");
     return EW_FINISHED;
 }
 
-/* SEMANTICS 16: the patches of the last tick are committed, the run ends with success, and no tick comes after it. */
+/* SEMANTICS 16: the patches of the last tick are committed, the run ends with success, and no tick follows. */
 static void test_finished(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/finished");
-    s.every = finish;
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_OK);
-    assert_int_equal(s.ticks, 1);
-    assert_string_equal(hand_get("/finished/a").value, "1");
-    assert_string_equal(hand_get("/finished/b").value, "2");
-    assert_int_equal(stage_close(&s), EW_OK);
+    worker_fixture f;
+    worker_fixture_open(&f, "/finished");
+    f.every = finish;
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_OK);
+    assert_int_equal(f.ticks, 1);
+    assert_string_equal(client_get("/finished/a").value, "1");
+    assert_string_equal(client_get("/finished/b").value, "2");
+    assert_int_equal(worker_fixture_close(&f), EW_OK);
 }
 
-static int finish_when_released(stage *s, ew_tick *t) {
-    finish(s, t);
-    stage_hold(s);
+static int finish_when_released(worker_fixture *f, ew_tick *t) {
+    finish(f, t);
+    worker_fixture_hold(f);
     return EW_FINISHED;
 }
 
-/* SEMANTICS 16: success is not returned while a group is undecided: a refused one is retried after the last tick. */
+/* SEMANTICS 16: success is not returned while a group is undecided: a refused group is retried after the last tick. */
 static void test_finished_with_a_conflict(void **state) {
     (void)state;
-    stage s;
-    hand_delete_prefix("/finished/");
-    stage_open(&s, "/finished");
-    s.every = finish_when_released;
-    stage_start(&s);
-    stage_await_held(&s);
-    hand_put("/finished/a", "0");
-    stage_release(&s);
-    assert_int_equal(stage_await_end(&s), EW_OK);
-    assert_int_equal(s.ticks, 1);
-    assert_true(stage_stats(&s).groups_refused >= 1);
-    assert_string_equal(hand_get("/finished/a").value, "01");
-    assert_string_equal(hand_get("/finished/b").value, "2");
-    assert_int_equal(stage_close(&s), EW_OK);
+    worker_fixture f;
+    client_delete_prefix("/finished/");
+    worker_fixture_open(&f, "/finished");
+    f.every = finish_when_released;
+    worker_fixture_start(&f);
+    worker_fixture_await_held(&f);
+    client_put("/finished/a", "0");
+    worker_fixture_release(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_OK);
+    assert_int_equal(f.ticks, 1);
+    assert_true(worker_fixture_stats(&f).groups_refused >= 1);
+    assert_string_equal(client_get("/finished/a").value, "01");
+    assert_string_equal(client_get("/finished/b").value, "2");
+    assert_int_equal(worker_fixture_close(&f), EW_OK);
 }
 
 /* ---- Cover ---- */
 
-static int cover_within_a_group(stage *s, ew_tick *t) {
-    (void)s;
+static int cover_within_a_group(worker_fixture *f, ew_tick *t) {
+    (void)f;
     ew_group *g = ew_tick_group(t);
     ew_group_put(g, EW_STR("/cover/a"), EW_STR("x"));
     ew_group_put(g, EW_STR("/cover/b"), EW_STR("1"));
@@ -80,66 +80,66 @@ static int cover_within_a_group(stage *s, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 19: what is committed is each key's final value; a later patch sees an earlier one's work. */
+/* SEMANTICS 19: the final value of each key is committed; a later patch sees the result of an earlier one. */
 static void test_cover_within_a_group(void **state) {
     (void)state;
-    stage s;
-    hand_put("/cover/b", "old");
-    hand_put("/cover/d", "old");
-    stage_open(&s, "/cover");
-    stage_start(&s);
-    stage_do(&s, cover_within_a_group);
-    hand_kv a = hand_get("/cover/a"), d = hand_get("/cover/d");
+    worker_fixture f;
+    client_put("/cover/b", "old");
+    client_put("/cover/d", "old");
+    worker_fixture_open(&f, "/cover");
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, cover_within_a_group);
+    client_kv a = client_get("/cover/a"), d = client_get("/cover/d");
     assert_string_equal(a.value, "yz");
     assert_int_equal(a.version, 1); /* written once */
-    assert_false(hand_get("/cover/b").present);
-    assert_false(hand_get("/cover/c").present);
+    assert_false(client_get("/cover/b").present);
+    assert_false(client_get("/cover/c").present);
     assert_string_equal(d.value, "back");
     assert_int_equal(d.version, 2); /* changed in place, never deleted */
     assert_int_equal(a.mod_revision, d.mod_revision);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-static int cover_across_groups(stage *s, ew_tick *t) {
+static int cover_across_groups(worker_fixture *f, ew_tick *t) {
     static char digits[10][2] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
     for (size_t i = 0; i < 10; i++) {
         ew_group *g = ew_tick_group(t);
         append_to(g, "/cover/order", digits[i]);
         ew_group_put(g, EW_STR("/cover/last"), ew_str(digits[i]));
     }
-    if (s->arg != NULL)
-        stage_hold(s);
+    if (f->arg != NULL)
+        worker_fixture_hold(f);
     return EW_OK;
 }
 
 /* SEMANTICS 19, 25: several groups of one tick write one key; all are applied, in order. */
 static void test_cover_across_groups(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/cover");
-    stage_start(&s);
-    stage_do(&s, cover_across_groups);
-    assert_string_equal(hand_get("/cover/order").value, "0123456789");
-    assert_string_equal(hand_get("/cover/last").value, "9");
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/cover");
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, cover_across_groups);
+    assert_string_equal(client_get("/cover/order").value, "0123456789");
+    assert_string_equal(client_get("/cover/last").value, "9");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 21: and so they are when somebody else changed the key in the meantime. */
+/* SEMANTICS 21: the same when an external writer has changed the key meanwhile. */
 static void test_cover_across_groups_with_a_conflict(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/cover");
-    s.arg = &s;
-    stage_start(&s);
-    stage_begin(&s, cover_across_groups);
-    stage_await_held(&s);
-    hand_put("/cover/order", "foreign ");
-    stage_release(&s);
-    stage_await_ticks(&s, 1);
-    assert_string_equal(hand_get("/cover/order").value, "foreign 0123456789");
-    assert_string_equal(hand_get("/cover/last").value, "9");
-    assert_true(stage_stats(&s).groups_refused >= 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/cover");
+    f.arg = &f;
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, cover_across_groups);
+    worker_fixture_await_held(&f);
+    client_put("/cover/order", "external ");
+    worker_fixture_release(&f);
+    worker_fixture_await_ticks(&f, 1);
+    assert_string_equal(client_get("/cover/order").value, "external 0123456789");
+    assert_string_equal(client_get("/cover/last").value, "9");
+    assert_true(worker_fixture_stats(&f).groups_refused >= 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* ---- EmptyTxn ---- */
@@ -155,42 +155,42 @@ static int leave_unchanged(void *arg, const ew_entry *current, ew_value *next) {
     return EW_UNCHANGED;
 }
 
-static int change_nothing(stage *s, ew_tick *t) {
+static int change_nothing(worker_fixture *f, ew_tick *t) {
     ew_tick_group(t);
     ew_group_patch(ew_tick_group(t), leave_out, NULL, NULL);
     ew_group_modify(ew_tick_group(t), EW_STR("/empty/a"), leave_unchanged, NULL, NULL);
-    if (s->arg != NULL)
+    if (f->arg != NULL)
         ew_group_delete(ew_tick_group(t), EW_STR("/empty/missing"));
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-enum { SOON_MS = 1500 }; /* the original waits for a progress notification, two seconds and more */
+enum { SOON_MS = 1500 }; /* TiCDC waits for a progress notification, two seconds or more */
 
 static void check_the_next_tick_comes_soon(const char *delete_counter, bool delete_missing) {
-    stage s;
-    hand_put("/empty/a", "1");
-    stage_open(&s, "/empty");
-    stage_set(&s, "delete_counter", delete_counter);
-    stage_set(&s, "tick_interval_ms", "20");
-    s.arg = delete_missing ? &s : NULL;
-    stage_start(&s);
-    stage_begin(&s, change_nothing);
-    stage_await_held(&s);
-    uint64_t txns = stage_stats(&s).txns;
+    worker_fixture f;
+    client_put("/empty/a", "1");
+    worker_fixture_open(&f, "/empty");
+    worker_fixture_set(&f, "delete_counter", delete_counter);
+    worker_fixture_set(&f, "tick_interval_ms", "20");
+    f.arg = delete_missing ? &f : NULL;
+    worker_fixture_start(&f);
+    worker_fixture_begin(&f, change_nothing);
+    worker_fixture_await_held(&f);
+    uint64_t txns = worker_fixture_stats(&f).txns;
     for (int i = 0; i < 5; i++)
-        hand_put("/elsewhere", "x"); /* raises etcd's revision beyond anything that the watch will show */
-    int64_t before_ms = scene_now_ms();
-    stage_release(&s);
-    stage_await_ticks(&s, 2);
-    assert_true(scene_now_ms() - before_ms < SOON_MS);
-    ew_worker_stats stats = stage_stats(&s);
+        client_put("/elsewhere", "x"); /* raises etcd's revision above everything that the watch will show */
+    int64_t before_ms = env_now_ms();
+    worker_fixture_release(&f);
+    worker_fixture_await_ticks(&f, 2);
+    assert_true(env_now_ms() - before_ms < SOON_MS);
+    ew_worker_stats stats = worker_fixture_stats(&f);
     if (!delete_missing) {
         assert_int_equal(stats.txns, txns);
         assert_int_equal(stats.barrier_revision, -1);
     }
-    assert_false(hand_get("/empty/never").present);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_false(client_get("/empty/never").present);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* SEMANTICS 27: a group that changes nothing sends nothing and sets no barrier. */
@@ -200,7 +200,7 @@ static void test_empty_txn(void **state) {
     check_the_next_tick_comes_soon("off", false);
 }
 
-/* SEMANTICS 27: deleting a key that does not exist raises no revision below the prefix that the watch could show. */
+/* SEMANTICS 27: deleting a key that does not exist creates no revision below the prefix that the watch could show. */
 static void test_delete_of_a_missing_key(void **state) {
     (void)state;
     check_the_next_tick_comes_soon("compat", true);
@@ -211,107 +211,107 @@ static void test_delete_of_a_missing_key(void **state) {
 
 static int look_at_the_absent(void *arg, ew_view *view) {
     ew_entry e;
-    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
-    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0);
-    EXPECT((stage *)arg, ew_view_get(view, EW_STR("/nil/full"), &e) == EW_OK && e.value.len == 4);
+    EXPECT((worker_fixture *)arg, ew_view_get(view, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT((worker_fixture *)arg, ew_view_get(view, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0);
+    EXPECT((worker_fixture *)arg, ew_view_get(view, EW_STR("/nil/full"), &e) == EW_OK && e.value.len == 4);
     return ew_view_put(view, EW_STR("/nil/by-patch"), (ew_slice){0});
 }
 
 static int empty_of_empty(void *arg, const ew_entry *current, ew_value *next) {
-    (void)next; /* nothing set: an empty value */
-    EXPECT((stage *)arg, current != NULL && current->value.len == 0);
+    (void)next; /* `next` stays empty: an empty value */
+    EXPECT((worker_fixture *)arg, current != NULL && current->value.len == 0);
     return EW_OK;
 }
 
 static int empty_of_absent(void *arg, const ew_entry *current, ew_value *next) {
-    EXPECT((stage *)arg, current == NULL);
+    EXPECT((worker_fixture *)arg, current == NULL);
     return ew_value_set(next, EW_STR(""));
 }
 
-static int write_empty(stage *s, ew_tick *t) {
+static int write_empty(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0 && e.mod_revision > 0);
-    EXPECT(s, ew_tick_get(t, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/nil/empty"), &e) == EW_OK && e.value.len == 0 && e.mod_revision > 0);
+    EXPECT(f, ew_tick_get(t, EW_STR("/nil/absent"), &e) == EW_ERR_NOT_FOUND);
     ew_group *g = ew_tick_group(t);
-    ew_group_patch(g, look_at_the_absent, s, NULL);
-    ew_group_modify(g, EW_STR("/nil/empty"), empty_of_empty, s, NULL);
-    ew_group_modify(g, EW_STR("/nil/new"), empty_of_absent, s, NULL);
+    ew_group_patch(g, look_at_the_absent, f, NULL);
+    ew_group_modify(g, EW_STR("/nil/empty"), empty_of_empty, f, NULL);
+    ew_group_modify(g, EW_STR("/nil/new"), empty_of_absent, f, NULL);
     ew_group_put(g, EW_STR("/nil/full"), EW_STR(""));
     return EW_OK;
 }
 
-/* SEMANTICS 10, 19: an empty value is a value, absent is absent: through tick, view, modify and update. */
+/* SEMANTICS 10, 19: an empty value is a value, and absent is absent, in tick, view, modify and update. */
 static void test_empty_or_nil(void **state) {
     (void)state;
-    stage s;
-    hand_put("/nil/empty", "");
-    hand_put("/nil/full", "full");
-    stage_open(&s, "/nil");
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, write_empty);
-    assert_int_equal(s.event_count, 2 + 4);
-    stage_assert_event(&s, 0, EW_EVENT_PUT, true, "/nil/empty", "");
-    stage_assert_event(&s, 1, EW_EVENT_PUT, true, "/nil/full", "full");
+    worker_fixture f;
+    client_put("/nil/empty", "");
+    client_put("/nil/full", "full");
+    worker_fixture_open(&f, "/nil");
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_empty);
+    assert_int_equal(f.event_count, 2 + 4);
+    worker_fixture_assert_event(&f, 0, EW_EVENT_PUT, true, "/nil/empty", "");
+    worker_fixture_assert_event(&f, 1, EW_EVENT_PUT, true, "/nil/full", "full");
     const char *keys[] = {"/nil/by-patch", "/nil/empty", "/nil/full", "/nil/new"};
     for (size_t i = 0; i < 4; i++) {
         bool found = false;
-        for (size_t j = 2; j < s.event_count; j++)
+        for (size_t j = 2; j < f.event_count; j++)
             found |=
-                strcmp(s.events[j].key, keys[i]) == 0 && s.events[j].kind == EW_EVENT_PUT && s.events[j].value_len == 0;
+                strcmp(f.events[j].key, keys[i]) == 0 && f.events[j].kind == EW_EVENT_PUT && f.events[j].value_len == 0;
         assert_true(found);
-        hand_kv kv = hand_get(keys[i]);
+        client_kv kv = client_get(keys[i]);
         assert_true(kv.present && kv.len == 0);
     }
-    hand_delete("/nil/empty");
-    stage_await_events(&s, 7);
-    stage_assert_event(&s, 6, EW_EVENT_DELETE, false, "/nil/empty", "");
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    client_delete("/nil/empty");
+    worker_fixture_await_events(&f, 7);
+    worker_fixture_assert_event(&f, 6, EW_EVENT_DELETE, false, "/nil/empty", "");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* ---- ModifyAfterDelete ---- */
 
-static int append_and_hold(stage *s, ew_tick *t) {
+static int append_and_hold(worker_fixture *f, ew_tick *t) {
     append_to(ew_tick_group(t), "/mad/key", "+");
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-static int delete_key(stage *s, ew_tick *t) {
-    (void)s;
+static int delete_key(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_delete(ew_tick_group(t), EW_STR("/mad/key"));
 }
 
-static int create_key(stage *s, ew_tick *t) {
-    (void)s;
+static int create_key(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/mad/key"), EW_STR("new"));
 }
 
 static void check_modify_after_delete(const char *delete_counter, bool recreate) {
-    stage blocked, other;
-    hand_put("/mad/key", "old");
-    stage_open(&blocked, "/mad");
-    stage_set(&blocked, "delete_counter", delete_counter);
-    stage_start(&blocked);
-    stage_open(&other, "/mad");
-    stage_set(&other, "delete_counter", delete_counter);
-    stage_start(&other);
-    stage_await_total(&other, 1);
-    stage_begin(&blocked, append_and_hold);
-    stage_await_held(&blocked);
-    stage_do(&other, delete_key);
+    worker_fixture blocked, other;
+    client_put("/mad/key", "old");
+    worker_fixture_open(&blocked, "/mad");
+    worker_fixture_set(&blocked, "delete_counter", delete_counter);
+    worker_fixture_start(&blocked);
+    worker_fixture_open(&other, "/mad");
+    worker_fixture_set(&other, "delete_counter", delete_counter);
+    worker_fixture_start(&other);
+    worker_fixture_await_total(&other, 1);
+    worker_fixture_begin(&blocked, append_and_hold);
+    worker_fixture_await_held(&blocked);
+    worker_fixture_do(&other, delete_key);
     if (recreate)
-        stage_do(&other, create_key);
-    stage_release(&blocked);
-    stage_await_ticks(&blocked, 1);
-    assert_string_equal(hand_get("/mad/key").value, recreate ? "new+" : "+");
-    assert_true(stage_stats(&blocked).groups_refused >= 1);
-    assert_int_equal(stage_close(&other), EW_ERR_CANCELLED);
-    assert_int_equal(stage_close(&blocked), EW_ERR_CANCELLED);
-    hand_delete_prefix("/mad/");
+        worker_fixture_do(&other, create_key);
+    worker_fixture_release(&blocked);
+    worker_fixture_await_ticks(&blocked, 1);
+    assert_string_equal(client_get("/mad/key").value, recreate ? "new+" : "+");
+    assert_true(worker_fixture_stats(&blocked).groups_refused >= 1);
+    assert_int_equal(worker_fixture_close(&other), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&blocked), EW_ERR_CANCELLED);
+    client_delete_prefix("/mad/");
 }
 
-/* SEMANTICS 24: a worker is blocked in its tick while another deletes the key, and perhaps makes it again. */
+/* SEMANTICS 24: while a worker is held in its tick, another worker deletes the key, and perhaps creates it again. */
 static void test_modify_after_delete(void **state) {
     (void)state;
     check_modify_after_delete("compat", false);
@@ -320,36 +320,37 @@ static void test_modify_after_delete(void **state) {
     check_modify_after_delete("off", true);
 }
 
-static int expect_absent_and_hold(stage *s, ew_tick *t) {
+static int expect_absent_and_hold(worker_fixture *f, ew_tick *t) {
     append_to(ew_tick_group(t), "/mad/ghost", "+");
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-/* SEMANTICS 24: what was absent, was made and was deleted again looks untouched to mod_revision. With the counter the
- * group is refused and run again; without it, it commits: the key is absent, as the group saw it. */
+/* SEMANTICS 24: a key that was absent, created and deleted again looks unchanged by mod_revision. With the delete
+ * counter the group is refused and evaluated again. Without it, the group commits: the key is absent, as the group saw
+ * it. */
 static void check_made_and_deleted(const char *delete_counter, bool refused) {
-    stage blocked, other;
-    stage_open(&blocked, "/mad");
-    stage_set(&blocked, "delete_counter", delete_counter);
-    stage_start(&blocked);
-    stage_open(&other, "/mad");
-    stage_set(&other, "delete_counter", delete_counter);
-    hand_put("/mad/key", "x");
-    stage_start(&other);
-    stage_await_total(&other, 1);
-    stage_begin(&blocked, expect_absent_and_hold);
-    stage_await_held(&blocked);
-    hand_put("/mad/ghost", "boo");
-    hand_delete("/mad/ghost");
-    stage_do(&other, delete_key); /* by a worker, so that the counter moves */
-    stage_release(&blocked);
-    stage_await_ticks(&blocked, 1);
-    assert_string_equal(hand_get("/mad/ghost").value, "+");
-    assert_int_equal(stage_stats(&blocked).groups_refused >= 1, refused);
-    assert_int_equal(stage_close(&other), EW_ERR_CANCELLED);
-    assert_int_equal(stage_close(&blocked), EW_ERR_CANCELLED);
-    hand_delete_prefix("/mad/");
+    worker_fixture blocked, other;
+    worker_fixture_open(&blocked, "/mad");
+    worker_fixture_set(&blocked, "delete_counter", delete_counter);
+    worker_fixture_start(&blocked);
+    worker_fixture_open(&other, "/mad");
+    worker_fixture_set(&other, "delete_counter", delete_counter);
+    client_put("/mad/key", "x");
+    worker_fixture_start(&other);
+    worker_fixture_await_total(&other, 1);
+    worker_fixture_begin(&blocked, expect_absent_and_hold);
+    worker_fixture_await_held(&blocked);
+    client_put("/mad/ghost", "boo");
+    client_delete("/mad/ghost");
+    worker_fixture_do(&other, delete_key); /* by a worker, so that the delete counter changes */
+    worker_fixture_release(&blocked);
+    worker_fixture_await_ticks(&blocked, 1);
+    assert_string_equal(client_get("/mad/ghost").value, "+");
+    assert_int_equal(worker_fixture_stats(&blocked).groups_refused >= 1, refused);
+    assert_int_equal(worker_fixture_close(&other), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&blocked), EW_ERR_CANCELLED);
+    client_delete_prefix("/mad/");
 }
 
 static void test_made_and_deleted_in_between(void **state) {
@@ -360,16 +361,16 @@ static void test_made_and_deleted_in_between(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_finished),
-        scene_test(test_finished_with_a_conflict),
-        scene_test(test_cover_within_a_group),
-        scene_test(test_cover_across_groups),
-        scene_test(test_cover_across_groups_with_a_conflict),
-        scene_test(test_empty_txn),
-        scene_test(test_delete_of_a_missing_key),
-        scene_test(test_empty_or_nil),
-        scene_test(test_modify_after_delete),
-        scene_test(test_made_and_deleted_in_between),
+        env_test(test_finished),
+        env_test(test_finished_with_a_conflict),
+        env_test(test_cover_within_a_group),
+        env_test(test_cover_across_groups),
+        env_test(test_cover_across_groups_with_a_conflict),
+        env_test(test_empty_txn),
+        env_test(test_delete_of_a_missing_key),
+        env_test(test_empty_or_nil),
+        env_test(test_modify_after_delete),
+        env_test(test_made_and_deleted_in_between),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,7 +1,7 @@
-/* The original's Sum (SEMANTICS, scenarios): ten keys, each a row of five integers; five workers each raise their own
- * cell of all ten rows in one group every tick, a thousand times; a sixth checks at every one of its thousand ticks
- * that the deltas it was shown add up to the sum of all cells. What breaks it: a lost or repeated patch (SEMANTICS 21,
- * 28), a group that is not atomic (25), an event that is shown twice or never (8, 11). */
+/* TiCDC's Sum (SEMANTICS, scenarios): ten keys, each a row of five integers. Five workers each increment their own cell
+ * of all ten rows in one group in every tick, a thousand times. A sixth checks at each of its thousand ticks that the
+ * deltas it was shown have the same sum as all cells. The test fails if a patch is lost or repeated (SEMANTICS 21, 28),
+ * a group is not atomic (25), or an event is shown twice or never (8, 11). */
 #include "lib/scenario.h"
 
 #include <inttypes.h>
@@ -47,8 +47,8 @@ typedef struct adder {
     unsigned ticks;
 } adder;
 
-static int add(stage *s, ew_tick *t) {
-    adder *a = s->arg;
+static int add(worker_fixture *f, ew_tick *t) {
+    adder *a = f->arg;
     ew_group *g = ew_tick_group(t);
     for (unsigned i = 0; i < KEYS; i++) {
         char key[32];
@@ -58,82 +58,82 @@ static int add(stage *s, ew_tick *t) {
     return ++a->ticks == TICKS ? EW_FINISHED : EW_OK;
 }
 
-/* The sixth: its model is the rows as its updates built them; the deltas are summed beside it. */
+/* The sixth worker: its rows are built from its updates; it also sums the deltas. */
 typedef struct checker {
     int64_t deltas;
     unsigned ticks;
-    size_t seen; /* of the stage's events */
+    size_t seen; /* number of the worker fixture's events that it has processed */
     row rows[KEYS];
 } checker;
 
-static void follow(stage *s, checker *c) {
-    for (; c->seen < s->event_count; c->seen++) {
-        const stage_event *e = &s->events[c->seen]; /* only this thread adds to them */
+static void follow(worker_fixture *f, checker *c) {
+    for (; c->seen < f->event_count; c->seen++) {
+        const worker_fixture_event *e = &f->events[c->seen]; /* only this thread adds events */
         unsigned i = 0;
         row r = {0};
-        EXPECT(s, sscanf(e->key, "/sum/%u", &i) == 1 && i < KEYS);
-        EXPECT(s, e->kind == EW_EVENT_PUT && read_row(ew_str(e->value), &r));
+        EXPECT(f, sscanf(e->key, "/sum/%u", &i) == 1 && i < KEYS);
+        EXPECT(f, e->kind == EW_EVENT_PUT && read_row(ew_str(e->value), &r));
         c->deltas += sum_of(&r) - sum_of(&c->rows[i]);
         c->rows[i] = r;
     }
 }
 
-static int check(stage *s, ew_tick *t) {
-    checker *c = s->arg;
-    follow(s, c);
+static int check(worker_fixture *f, ew_tick *t) {
+    checker *c = f->arg;
+    follow(f, c);
     int64_t sum = 0;
     ew_entry e = {0};
     row first = {{-1}};
     while (ew_tick_scan(t, EW_STR("/sum/"), &e)) {
         row r;
-        EXPECT(s, read_row(e.value, &r));
+        EXPECT(f, read_row(e.value, &r));
         if (first.cells[0] < 0)
             first = r;
-        EXPECT(s, memcmp(&first, &r, sizeof r) == 0); /* each group raises all ten rows at once (SEMANTICS 25) */
+        EXPECT(f, memcmp(&first, &r, sizeof r) == 0); /* each group increments all ten rows at once (SEMANTICS 25) */
         sum += sum_of(&r);
     }
-    EXPECT(s, sum == c->deltas);
+    EXPECT(f, sum == c->deltas);
     return ++c->ticks == TICKS ? EW_FINISHED : EW_OK;
 }
 
 static void test_sum(void **state) {
     (void)state;
-    stage adders[CELLS], sixth;
+    worker_fixture adders[CELLS], sixth;
     adder arms[CELLS] = {0};
     checker eye = {0};
     for (unsigned i = 0; i < KEYS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/sum/%03u", i);
-        hand_put(key, "0,0,0,0,0");
+        client_put(key, "0,0,0,0,0");
     }
-    stage_open(&sixth, "/sum");
+    worker_fixture_open(&sixth, "/sum");
     sixth.updates = true;
     sixth.every = check;
     sixth.arg = &eye;
-    stage_start(&sixth);
+    worker_fixture_start(&sixth);
     for (size_t i = 0; i < CELLS; i++) {
         arms[i].cell = i;
-        stage_open(&adders[i], "/sum");
+        worker_fixture_open(&adders[i], "/sum");
         adders[i].every = add;
         adders[i].arg = &arms[i];
-        stage_start(&adders[i]);
+        worker_fixture_start(&adders[i]);
     }
     for (size_t i = 0; i < CELLS; i++) {
-        assert_int_equal(stage_await_end(&adders[i]), EW_OK);
-        print_message("worker %zu: %u ticks, %u refusals\n", i, (unsigned)stage_ticks(&adders[i]),
-                      (unsigned)stage_stats(&adders[i]).groups_refused);
-        assert_int_equal(stage_close(&adders[i]), EW_OK);
+        assert_int_equal(worker_fixture_await_end(&adders[i]), EW_OK);
+        print_message("worker %zu: %u ticks, %u refusals\n", i, (unsigned)worker_fixture_ticks(&adders[i]),
+                      (unsigned)worker_fixture_stats(&adders[i]).groups_refused);
+        assert_int_equal(worker_fixture_close(&adders[i]), EW_OK);
     }
-    assert_int_equal(stage_await_end(&sixth), EW_OK);
-    assert_int_equal(stage_close(&sixth), EW_OK);
+    assert_int_equal(worker_fixture_await_end(&sixth), EW_OK);
+    assert_int_equal(worker_fixture_close(&sixth), EW_OK);
     for (unsigned i = 0; i < KEYS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/sum/%03u", i);
-        assert_string_equal(hand_get(key).value, "1000,1000,1000,1000,1000");
+        assert_string_equal(client_get(key).value, "1000,1000,1000,1000,1000");
     }
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {scene_test(test_sum)};
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    const struct CMUnitTest tests[] = {env_test(test_sum)};
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,4 @@
-/* etcdworkerd from the outside: what it prints, what it ends with, and what it leaves behind, which is nothing. */
+/* etcdworkerd as a user sees it: its output, its exit status, and that it leaves no files. */
 #include "lib/daemon.h"
 #include "lib/process.h"
 
@@ -23,7 +23,7 @@ static char out[65536];
 static void expect(int status, const char *text, char *const *arguments) {
     int code = daemon_run(arguments, out, sizeof out);
     if (code != status || !strstr(out, text))
-        fail_msg("status %d, wanted %d with '%s'; it said:\n%s", code, status, text, out);
+        fail_msg("status %d, expected %d with '%s'; the output:\n%s", code, status, text, out);
 }
 
 static char *plugin(const char *name) {
@@ -95,8 +95,8 @@ static void test_wrong_plugins(void **state) {
     expect(1, "plugin stubborn: asked to fail", ARGS(plugin("stubborn"), "--reactor-args=fail"));
 }
 
-/* A plugin knows where it is, logs like the library, and says why it fails. */
-static void test_what_a_plugin_says(void **state) {
+/* A plugin knows its worker and prefix, logs like the library, and gives a reason when it fails. */
+static void test_log_and_error_of_a_plugin(void **state) {
     (void)state;
     expect(1, "detail=\"the oven is cold at revision one\"",
            ARGS("--dev", plugin("one_tick"), "--reactor-args=tell", "--prefix=cake/", "--name=baker", "--seconds=60"));
@@ -112,7 +112,7 @@ static void test_no_etcd_to_start(void **state) {
     expect(78, "option demo: requires option dev", ARGS("--demo"));
 }
 
-/* Each would be dropped, or waited for, in silence. */
+/* Without these errors an option would be ignored silently, or the daemon would wait silently. */
 static void test_options_that_exclude_each_other(void **state) {
     (void)state;
     static char *const wrong[][4] = {
@@ -135,7 +135,7 @@ static void test_options_that_exclude_each_other(void **state) {
     expect(0, "elect", ARGS("--check-config", "--elect=/app/tasks", "--prefix=/app", "--reactor=none"));
 }
 
-/* A file that is named and cannot be read is a mistake of the configuration, whatever it is for. */
+/* A configured file that cannot be read is a configuration error, whatever it is for. */
 static void test_files_that_cannot_be_read(void **state) {
     (void)state;
     static char *const wrong[][2] = {
@@ -156,7 +156,7 @@ static void test_files_that_cannot_be_read(void **state) {
 
 static void test_no_etcd_to_connect_to(void **state) {
     (void)state;
-    /* Port 1 of the loopback: nobody listens there without being root and meaning it. */
+    /* Port 1 of the loopback address, on which no server listens. */
     expect(75, "unavailable",
            ARGS("--endpoints=127.0.0.1:1", "--start-timeout-ms=300", "--call-timeout-ms=200", "--seconds=60"));
 }
@@ -169,13 +169,13 @@ static void test_dev_for_some_seconds(void **state) {
     assert_int_equal(daemon_processes(daemon_directory()), 0);
 }
 
-static void test_dev_keeps_data_where_it_is_told(void **state) {
+static void test_dev_keeps_data_in_the_given_directory(void **state) {
     (void)state;
     char data[200], flag[220], path[260];
     struct stat st;
     snprintf(data, sizeof data, "%s/kept", daemon_directory());
     snprintf(flag, sizeof flag, "--dev-data=%s", data);
-    for (int i = 0; i < 2; i++) { /* the second run finds what the first left */
+    for (int i = 0; i < 2; i++) { /* the second run finds what the first one left */
         expect(0, "level=info", ARGS("--dev", "--seconds=1", flag));
         snprintf(path, sizeof path, "%s/data/member", data);
         assert_int_equal(stat(path, &st), 0);
@@ -236,7 +236,7 @@ static void test_a_reactor_that_finishes(void **state) {
     assert_null(strstr(out, "time limit reached"));
 }
 
-static void test_demo_tells_what_happens(void **state) {
+static void test_the_demo_prints_changes(void **state) {
     (void)state;
     expect(0, "revision 2: m1 joined\n", ARGS("--dev", "--demo", "--seconds=8"));
     assert_non_null(strstr(out, ": t12 nobody->m"));
@@ -262,19 +262,19 @@ int main(void) {
         cmocka_unit_test(test_wrong_command_line),
         cmocka_unit_test(test_wrong_config_file),
         cmocka_unit_test(test_wrong_plugins),
-        cmocka_unit_test(test_what_a_plugin_says),
+        cmocka_unit_test(test_log_and_error_of_a_plugin),
         cmocka_unit_test(test_no_etcd_to_start),
         cmocka_unit_test(test_options_that_exclude_each_other),
         cmocka_unit_test(test_files_that_cannot_be_read),
         cmocka_unit_test(test_no_etcd_to_connect_to),
         cmocka_unit_test(test_dev_for_some_seconds),
-        cmocka_unit_test(test_dev_keeps_data_where_it_is_told),
+        cmocka_unit_test(test_dev_keeps_data_in_the_given_directory),
         cmocka_unit_test(test_each_signal_stops_it),
         cmocka_unit_test(test_a_signal_while_the_private_etcd_starts),
         cmocka_unit_test(test_a_second_signal_forces_it),
         cmocka_unit_test(test_kill_leaves_nothing),
         cmocka_unit_test(test_a_reactor_that_finishes),
-        cmocka_unit_test(test_demo_tells_what_happens),
+        cmocka_unit_test(test_the_demo_prints_changes),
         cmocka_unit_test(test_logs_in_json),
     };
     return cmocka_run_group_tests(tests, daemon_open, daemon_close);

@@ -1,4 +1,4 @@
-/* The reactor `assign` as a user has it: daemons on a prefix of a real etcd. */
+/* The reactor `assign` as a user runs it: daemons on a prefix of a real etcd. */
 #include "lib/daemon.h"
 #include "lib/scenario.h"
 #include "service/assign_json.h"
@@ -10,7 +10,7 @@
 
 #define ARGS(...) ((char *const[]){__VA_ARGS__, NULL})
 
-/* As even as it can be, whatever has to move for it. */
+/* As even as possible, however many tasks must move. */
 #define EVEN "--reactor-args=tolerance=0"
 
 enum { MEMBERS = 5, TASKS = 40, CHURN = 400 };
@@ -24,7 +24,7 @@ typedef struct picture {
 static picture take_picture(int64_t revision) {
     picture p;
     ew_error err = {0};
-    int status = ew_client_get(hand_client(), ew_keys_prefix(EW_STR("/app/")), &EW_GET_OPTIONS(.revision = revision),
+    int status = ew_client_get(client_handle(), ew_keys_prefix(EW_STR("/app/")), &EW_GET_OPTIONS(.revision = revision),
                                &p.result, &err);
     if (status != EW_OK)
         fail_msg("revision %lld: %s", (long long)revision, err.detail);
@@ -42,7 +42,7 @@ static const ew_kv *find(const picture *p, const char *folder, ew_slice id) {
     return NULL;
 }
 
-/* The i-th key of a folder, from `*i` on, and its id. */
+/* Returns the next key of this kind, from `*i` on, and its id. */
 static const ew_kv *next_of(const picture *p, const char *folder, size_t *i, ew_slice *id) {
     char start[60];
     size_t len = (size_t)snprintf(start, sizeof start, "/app/%s/", folder);
@@ -67,12 +67,12 @@ static const ew_kv *holder_of(const picture *p, const ew_kv *assignment) {
 
 /* ---- the index ---- */
 
-static bool by_hand(const ew_kv *kv) {
-    return memmem(kv->value.data, kv->value.len, "hand", 4) != NULL;
+static bool is_external(const ew_kv *kv) {
+    return memmem(kv->value.data, kv->value.len, "external", 8) != NULL;
 }
 
-/* The id of an index key's task, and whether the assignment names the member before it. Ids here hold no slash but in
- * "rack/7%". */
+/* Sets the id of an index key's task, and returns whether the assignment names the member in the key. Ids here contain
+ * no slash, except "rack/7%". */
 static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignment) {
     const char *bytes = id.data, *slash = memchr(bytes, '/', id.len);
     if (!slash)
@@ -90,23 +90,24 @@ static bool index_is_right(const picture *p, ew_slice id, const ew_kv **assignme
     return same;
 }
 
-/* Each assignment has one index key, of its member, and no other is there; what the hand wrote is not looked at. */
+/* Each assignment has one index key, of its member, and there is no other index key. Assignments by an external writer
+ * are ignored. */
 static bool index_is_complete(const picture *p) {
     size_t assigned = 0, indexed = 0;
     ew_slice id;
     const ew_kv *a;
     for (size_t i = 0; (a = next_of(p, "assignments", &i, &id));)
-        assigned += !by_hand(a);
+        assigned += !is_external(a);
     for (size_t i = 0; next_of(p, "by-member", &i, &id);) {
         bool right = index_is_right(p, id, &a);
-        if (!right && !(a && by_hand(a)))
+        if (!right && !(a && is_external(a)))
             return false;
-        indexed += right && !by_hand(a);
+        indexed += right && !is_external(a);
     }
     return assigned == indexed;
 }
 
-/* Every task has a live member, no assignment is without its task, no member has two more tasks than another. */
+/* Every task has a live member, no assignment is without its task, and no member has two tasks more than another. */
 static bool is_right_and_even(void *arg) {
     (void)arg;
     picture p = take_picture(0);
@@ -134,28 +135,28 @@ static bool is_right_and_even(void *arg) {
 
 static char *endpoints(void) {
     static char flag[100];
-    snprintf(flag, sizeof flag, "--endpoints=%s", scene_endpoint());
+    snprintf(flag, sizeof flag, "--endpoints=%s", env_endpoint());
     return flag;
 }
 
 static void put(const char *folder, int i, const char *value) {
     char key[100];
     snprintf(key, sizeof key, "/app/%s/%d", folder, i);
-    hand_put(key, value);
+    client_put(key, value);
 }
 
 static void stop_daemon(daemon_process *d) {
     daemon_signal(d, SIGTERM);
     int code = daemon_wait(d);
     if (code != 0)
-        fail_msg("it ended with %d:\n%s", code, daemon_log(d));
+        fail_msg("the daemon exited with %d:\n%s", code, daemon_log(d));
 }
 
 /* ---- one daemon ---- */
 
 static void test_tasks_follow_their_members(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--name=one", EVEN));
@@ -163,40 +164,40 @@ static void test_tasks_follow_their_members(void **state) {
     for (int i = 0; i < MEMBERS; i++)
         put("members", i, "{}");
     daemon_until(is_right_and_even, NULL, "the first assignments");
-    hand_delete("/app/members/2");
+    client_delete("/app/members/2");
     daemon_until(is_right_and_even, NULL, "others for the tasks of a member that left");
-    hand_delete("/app/tasks/3");
+    client_delete("/app/tasks/3");
     daemon_until(is_right_and_even, NULL, "the end of an assignment whose task is gone");
-    hand_put("/app/assignments/4", "no JSON at all");
+    client_put("/app/assignments/4", "no JSON at all");
     daemon_until(is_right_and_even, NULL, "an assignment that was overwritten");
     for (int i = 0; i < MEMBERS; i++) {
         char key[100];
         snprintf(key, sizeof key, "/app/members/%d", i);
-        hand_delete(key);
+        client_delete(key);
     }
-    hand_put("/app/members/last", "{\"capacity\":0}");
+    client_put("/app/members/last", "{\"capacity\":0}");
     daemon_until(is_right_and_even, NULL, "everything on the only member, though drained");
     stop_daemon(&d);
 }
 
 static void test_a_value_that_is_no_json(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", "--name=one", EVEN));
     put("members", 1, "{\"capacity\":1}");
-    hand_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
-    hand_put("/app/tasks/bad", "{SECRET");
+    client_put("/app/members/bad", "{\"capacity\":\"SECRET\"}");
+    client_put("/app/tasks/bad", "{SECRET");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "{\"weight\":1}");
     daemon_await(&d, "key=/app/tasks/bad problem=\"not JSON, at byte ");
     daemon_await(&d, "key=/app/members/bad problem=\"capacity is not a whole number from 0 to 1000000\"");
     daemon_until(is_right_and_even, NULL, "assignments beside a bad value");
-    hand_put("/app/tasks/bad", "[1]");
+    client_put("/app/tasks/bad", "[1]");
     daemon_await(&d, "key=/app/tasks/bad problem=\"not a JSON object\"");
-    hand_put("/app/tasks/bad", "{}");
+    client_put("/app/tasks/bad", "{}");
     daemon_until(is_right_and_even, NULL, "assignments when the value is right again");
     stop_daemon(&d);
-    /* Once for each change, and never a value. */
+    /* Logged once for each change, and without the value. */
     const char *log = daemon_log(&d);
     size_t warnings = 0;
     for (const char *at = log; (at = strstr(at, "using the default")); at++)
@@ -214,7 +215,7 @@ static unsigned roll(unsigned sides) {
     return (seed >> 16) % sides;
 }
 
-/* One change by hand; `by` marks what the hand writes among the assignments, where it has no business. */
+/* One external change. `by` marks the values that are written into the assignments, which belong to the daemon. */
 static void meddle(void) {
     char key[100];
     int member = (int)roll(MEMBERS), task = (int)roll(TASKS);
@@ -225,7 +226,7 @@ static void meddle(void) {
         break;
     case 2:
         snprintf(key, sizeof key, "/app/members/%d", member);
-        hand_delete(key);
+        client_delete(key);
         break;
     case 3:
     case 4:
@@ -234,20 +235,20 @@ static void meddle(void) {
         break;
     case 6:
         snprintf(key, sizeof key, "/app/tasks/%d", task);
-        hand_delete(key);
+        client_delete(key);
         break;
     default:
-        put("assignments", task, "{\"member\":\"1\",\"by\":\"hand\"}");
+        put("assignments", task, "{\"member\":\"1\",\"by\":\"external\"}");
     }
 }
 
-/* What a daemon wrote at a revision named a task and a member that were there at that very revision; what it deleted
- * had lost its task or its member. */
+/* Every assignment that a daemon wrote at a revision named a task and a member that existed at that revision; every one
+ * that it deleted had lost its task or its member. */
 static void check_writes(const picture *before, const picture *now, int64_t revision) {
     ew_slice id;
     const ew_kv *a;
     for (size_t i = 0; (a = next_of(now, "assignments", &i, &id));) {
-        if (a->mod_revision != revision || by_hand(a))
+        if (a->mod_revision != revision || is_external(a))
             continue;
         if (!find(now, "tasks", id) || !holder_of(now, a))
             fail_msg("revision %lld: %.*s = %.*s, without its task or its member", (long long)revision, (int)a->key.len,
@@ -266,7 +267,7 @@ static void check_history(int64_t from, int64_t to) {
         picture now = take_picture(revision);
         check_writes(&before, &now, revision);
         if (!index_is_complete(&now))
-            fail_msg("revision %lld: the keys by member are not as the assignments are", (long long)revision);
+            fail_msg("revision %lld: the keys by member do not agree with the assignments", (long long)revision);
         ew_result_free(before.result);
         before = now;
     }
@@ -275,20 +276,20 @@ static void check_history(int64_t from, int64_t to) {
 
 static void test_three_daemons_and_churn(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d[3];
     for (int i = 0; i < 3; i++)
         d[i] = daemon_start(
             ARGS(endpoints(), "--prefix=/app", EVEN, i == 2 ? "--isolation=serializable" : "--log-level=info"));
     for (int i = 0; i < 3; i++)
         daemon_await(&d[i], "msg=started");
-    int64_t from = hand_revision();
+    int64_t from = client_revision();
     for (int i = 0; i < CHURN; i++)
         meddle();
     put("members", 1, "{}");
     daemon_until(is_right_and_even, NULL, "a right state after the churn");
-    check_history(from, hand_revision());
-    /* One more killed without a word: the others go on. */
+    check_history(from, client_revision());
+    /* SIGKILL of another daemon: the others go on. */
     daemon_signal(&d[0], SIGKILL);
     daemon_wait(&d[0]);
     put("members", 2, "{}");
@@ -298,7 +299,7 @@ static void test_three_daemons_and_churn(void **state) {
     stop_daemon(&d[2]);
 }
 
-/* ---- the arguments, and who stays away for a while ---- */
+/* ---- arguments, and absent members ---- */
 
 static size_t assignments_of(const picture *p, const char *member) {
     size_t count = 0, i = 0;
@@ -320,11 +321,11 @@ static bool is_assigned(void *arg) {
     return there;
 }
 
-/* A new task is assigned, so the daemon has planned with all that was there before it. */
+/* Waits until a new task is assigned: then the daemon's plan includes everything that existed before. */
 static void plan_with(const char *task) {
     char key[100];
     snprintf(key, sizeof key, "/app/tasks/%s", task);
-    hand_put(key, "");
+    client_put(key, "");
     daemon_until(is_assigned, (void *)(uintptr_t)task, "an assignment of a new task");
 }
 
@@ -354,22 +355,22 @@ static void assert_not_moved(const picture *before) {
     ew_result_free(now.result);
 }
 
-/* Nothing of an absent member moves in its time of grace, also if the daemon is killed in the middle of it; a shorter
- * one ends. */
+/* No task of an absent member moves within the grace period, also if the daemon is killed meanwhile; a shorter grace
+ * period ends. */
 static void test_a_member_that_comes_back(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     for (int i = 0; i < MEMBERS; i++)
         put("members", i, "");
-    hand_put("/app/members/rack/7%", "{}");
+    client_put("/app/members/rack/7%", "{}");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
     daemon_until(all_are_assigned, NULL, "the first assignments");
     picture before = take_picture(0);
     size_t held = assignments_of(&before, "rack/7%");
     assert_true(held > 1);
-    hand_delete("/app/members/rack/7%");
+    client_delete("/app/members/rack/7%");
     plan_with("x");
     assert_not_moved(&before);
     daemon_signal(&d, SIGKILL);
@@ -377,40 +378,40 @@ static void test_a_member_that_comes_back(void **state) {
     d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=3600"));
     plan_with("y");
     assert_not_moved(&before);
-    hand_put("/app/members/rack/7%", "{}");
+    client_put("/app/members/rack/7%", "{}");
     plan_with("z");
     assert_not_moved(&before);
     stop_daemon(&d);
-    hand_delete("/app/members/rack/7%");
+    client_delete("/app/members/rack/7%");
     d = daemon_start(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=1,tolerance=30"));
     daemon_until(all_are_assigned, NULL, "others for the tasks of a member that stays away");
     stop_daemon(&d);
     ew_result_free(before.result);
 }
 
-/* Keys by member that are missing, wrong or too many are mended, whoever has made them so. */
-static void test_the_index_is_mended(void **state) {
+/* Keys by member that are missing, wrong or superfluous are repaired. */
+static void test_the_index_is_repaired(void **state) {
     (void)state;
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     for (int i = 0; i < TASKS; i++)
         put("tasks", i, "");
     put("members", 0, "");
-    for (int i = 0; i < 10; i++) /* as a release without an index has left them */
+    for (int i = 0; i < 10; i++) /* as a release without an index leaves them */
         put("assignments", i, "{\"member\":\"0\"}");
     for (int i = 0; i < 20; i++) {
         char key[100];
         snprintf(key, sizeof key, "/app/by-member/wrong%d/12", i);
-        hand_put(key, "");
+        client_put(key, "");
     }
-    hand_put("/app/by-member/0/no such task", "");
+    client_put("/app/by-member/0/no such task", "");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=app"));
     daemon_until(all_are_assigned, NULL, "a whole index");
-    hand_delete_prefix("/app/by-member/");
+    client_delete_prefix("/app/by-member/");
     daemon_until(all_are_assigned, NULL, "a whole index again");
     stop_daemon(&d);
 }
 
-static void test_arguments_that_are_wrong(void **state) {
+static void test_invalid_reactor_args(void **state) {
     (void)state;
     char out[4096];
     assert_int_equal(daemon_run(ARGS(endpoints(), "--prefix=app", "--reactor-args=grace=soon"), out, sizeof out), 78);
@@ -420,7 +421,7 @@ static void test_arguments_that_are_wrong(void **state) {
 /* ---- a plugin ---- */
 
 static bool is_copied(void *arg) {
-    hand_kv kv = hand_get("/app/out/hello");
+    client_kv kv = client_get("/app/out/hello");
     return arg ? kv.present && strcmp(kv.value, arg) == 0 : !kv.present;
 }
 
@@ -430,23 +431,23 @@ static void test_the_example_plugin(void **state) {
     if (snprintf(flag, sizeof flag, "--reactor=%s", daemon_built("plugin_copy.so")) < 0 ||
         access(strchr(flag, '=') + 1, R_OK) != 0)
         skip(); /* built without the examples */
-    hand_delete_prefix("/app/");
+    client_delete_prefix("/app/");
     daemon_process d = daemon_start(ARGS(endpoints(), "--prefix=/app", flag));
-    hand_put("/app/in/hello", "world");
+    client_put("/app/in/hello", "world");
     daemon_until(is_copied, "world", "a copy");
-    hand_put("/app/in/hello", "etcd");
+    client_put("/app/in/hello", "etcd");
     daemon_until(is_copied, "etcd", "a newer copy");
-    hand_delete("/app/in/hello");
+    client_delete("/app/in/hello");
     daemon_until(is_copied, NULL, "the end of the copy");
     stop_daemon(&d);
 }
 
 static int open_all(void **state) {
-    return daemon_open(state) == 0 ? scene_open(state) : -1;
+    return daemon_open(state) == 0 ? env_open(state) : -1;
 }
 
 static int close_all(void **state) {
-    int code = scene_close(state);
+    int code = env_close(state);
     return daemon_close(state) == 0 ? code : -1;
 }
 
@@ -454,7 +455,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tasks_follow_their_members), cmocka_unit_test(test_a_value_that_is_no_json),
         cmocka_unit_test(test_three_daemons_and_churn),    cmocka_unit_test(test_a_member_that_comes_back),
-        cmocka_unit_test(test_the_index_is_mended),        cmocka_unit_test(test_arguments_that_are_wrong),
+        cmocka_unit_test(test_the_index_is_repaired),      cmocka_unit_test(test_invalid_reactor_args),
         cmocka_unit_test(test_the_example_plugin),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

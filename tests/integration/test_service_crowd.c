@@ -1,5 +1,5 @@
-/* etcdworkerd's sockets for other programs, under clients that are many, or do not speak the protocol to its end: they
- * cost other clients a moment, and the worker nothing (docs/architecture.md, Who may reach a socket). */
+/* The sockets that etcdworkerd opens for other programs, under many clients and under clients that break the protocol:
+ * other clients wait a moment, and the worker is not disturbed (docs/architecture.md, Who may reach a socket). */
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
 
@@ -81,12 +81,12 @@ static size_t count_files(const target *t) {
     while (readdir(d))
         count++;
     closedir(d);
-    return count - 2; /* . and .. */
+    return count - 2; /* without . and .. */
 }
 
 /* ---- clients ---- */
 
-/* -1 if it is refused. */
+/* Returns -1 if the connection is refused. */
 static int connect_to(int port) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -101,7 +101,7 @@ static int connect_to(int port) {
     return -1;
 }
 
-/* The greeting of an nng REQ socket. */
+/* Sends the greeting of an nng REQ socket. */
 static int greet(int port) {
     int fd = connect_to(port);
     char greeting[8];
@@ -118,10 +118,10 @@ static bool send_request(int fd) {
     return send(fd, empty_request, sizeof empty_request, MSG_NOSIGNAL) == (ssize_t)sizeof empty_request;
 }
 
-/* Sends requests, as many as are taken, until the connection is closed. */
+/* Sends as many requests as are accepted, until the connection is closed. */
 typedef struct flood {
     int fd;
-    size_t sent; /* bytes of the request that is under way */
+    size_t sent; /* bytes of the current request */
 } flood;
 
 static bool is_closed(void *arg) {
@@ -132,7 +132,7 @@ static bool is_closed(void *arg) {
     return n < 0 && errno != EAGAIN && errno != EINTR;
 }
 
-/* A client that speaks the protocol gets its reply. */
+/* Whether a client that follows the protocol gets its reply. */
 static bool is_served(void *arg) {
     const target *t = arg;
     char reply[12];
@@ -144,7 +144,7 @@ static bool is_served(void *arg) {
 
 /* ---- tests ---- */
 
-/* It takes a responder for each reply, until the worker has none for others. */
+/* The client uses a responder for each reply, until the worker has none for other clients. */
 static void test_a_client_that_reads_no_reply(void **state) {
     (void)state;
     target t = start("--submit-url=tcp://127.0.0.1:0");
@@ -178,7 +178,7 @@ static bool has_files_left(void *arg) {
     return count_files(arg) < FILES / 2;
 }
 
-/* nng waits for ever for a WebSocket's request. */
+/* nng waits without a limit for a WebSocket's request. */
 static void test_handshakes_that_do_not_end(void **state) {
     (void)state;
     target t = start("--submit-url=ws://127.0.0.1:0/submit");

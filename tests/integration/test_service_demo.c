@@ -1,4 +1,4 @@
-/* The demo on terminals of several sizes: a picture that is drawn in place, and every way in which it ends. */
+/* The demo on terminals of several sizes: a screen that is updated in place, and every way in which it ends. */
 #include "lib/daemon.h"
 #include "lib/screen.h"
 
@@ -26,7 +26,7 @@ extern char **environ;
 static struct {
     int fd;
     struct termios before;
-    char unread[1 << 16]; /* output that the screen has not taken */
+    char unread[1 << 16]; /* output that the screen has not processed */
     size_t len;
     screen screen;
     pid_t pid;
@@ -39,7 +39,8 @@ static void set_size(int rows, int columns) {
     screen_init(&terminal.screen, rows, columns);
 }
 
-/* Starts it as the leader of a session whose terminal is ours, so that a Ctrl-C that we type becomes its SIGINT. */
+/* Starts the demo as the leader of a session whose terminal the test controls, so that a typed Ctrl-C becomes SIGINT.
+ */
 static void start_on_terminal(int rows, int columns) {
     char program[600];
     snprintf(program, sizeof program, "%s", daemon_built("etcdworkerd"));
@@ -86,7 +87,7 @@ static bool shows(void *text) {
     return screen_has(&terminal.screen, text);
 }
 
-/* What was drawn for the old size is dropped: a picture of a new size begins with an empty screen. */
+/* Output for the old size is dropped: the screen is cleared first for a new size. */
 static bool is_drawn_again(void *arg) {
     (void)arg;
     read_terminal();
@@ -112,7 +113,7 @@ static bool has_ended(void *arg) {
     return waitpid(terminal.pid, &terminal.status, WNOHANG) == terminal.pid;
 }
 
-/* It ends, and the terminal is what it was. */
+/* Waits for the exit code, and checks that the terminal's settings are restored. */
 static void await_end(int code) {
     struct termios now;
     daemon_until(has_ended, NULL, "the end");
@@ -130,7 +131,7 @@ static void await_end(int code) {
 
 /* ---- the tests ---- */
 
-static void test_the_picture_and_ctrl_c(void **state) {
+static void test_the_screen_and_ctrl_c(void **state) {
     (void)state;
     start_on_terminal(40, 100);
     daemon_until(shows, "4 tasks", "an even share");
@@ -143,7 +144,7 @@ static void test_the_picture_and_ctrl_c(void **state) {
     await_end(0);
 }
 
-/* All of the picture fits 24 lines of 80 characters; what does not fit less is left out. */
+/* Everything fits 24 lines of 80 characters; on a smaller terminal the rest is left out. */
 static void test_it_fits_and_q_ends_it(void **state) {
     (void)state;
     static char *const parts[] = {
@@ -184,7 +185,7 @@ static void test_the_end_of_etcd_restores_the_terminal(void **state) {
     (void)state;
     start_on_terminal(24, 80);
     daemon_until(shows, "4 tasks", "the picture");
-    type("\x13\x1a"); /* Ctrl-S and Ctrl-Z are keys like others */
+    type("\x13\x1a"); /* Ctrl-S and Ctrl-Z are normal keys */
     daemon_until(shows, "m4 joined", "that it goes on");
     assert_true(daemon_kill_etcd());
     await_end(1);
@@ -192,7 +193,7 @@ static void test_the_end_of_etcd_restores_the_terminal(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_picture_and_ctrl_c),
+        cmocka_unit_test(test_the_screen_and_ctrl_c),
         cmocka_unit_test(test_it_fits_and_q_ends_it),
         cmocka_unit_test(test_sigterm_restores_the_terminal),
         cmocka_unit_test(test_the_end_of_etcd_restores_the_terminal),

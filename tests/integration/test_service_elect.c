@@ -1,4 +1,4 @@
-/* etcdworkerd --elect: one works, the others stand by (SEMANTICS 31). */
+/* etcdworkerd --elect: one daemon works, the others are standbys (SEMANTICS 31). */
 #include "etcd/etcd.h"
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
@@ -33,7 +33,7 @@ static int tear_down(void **state) {
     return daemon_close(state);
 }
 
-/* One of several, called `value`, with one more option or NULL. */
+/* Starts a daemon with this election value, and one more option or NULL. */
 static daemon_process start_with(const char *value, char *option) {
     char endpoints[160], elect_value[64], name[64], ttl[64];
     snprintf(endpoints, sizeof endpoints, "--endpoints=%s", server->endpoint);
@@ -56,7 +56,7 @@ static bool is_leading(void *value) {
     return leads;
 }
 
-static bool nobody_stands(void *arg) {
+static bool no_candidate_is_left(void *arg) {
     ew_result *r = NULL;
     (void)arg;
     bool none = ew_client_get(client, ew_keys_prefix(EW_STR(NAME)), NULL, &r, NULL) == EW_OK && ew_result_count(r) == 0;
@@ -66,7 +66,7 @@ static bool nobody_stands(void *arg) {
 
 static void assert_not_working(const daemon_process *d) {
     if (strstr(daemon_log(d), "msg=started"))
-        fail_msg("it works, though it should stand by:\n%s", daemon_log(d));
+        fail_msg("a standby works:\n%s", daemon_log(d));
 }
 
 static void end(daemon_process *d) {
@@ -87,7 +87,7 @@ static bool is_assigned(void *task) {
     return there;
 }
 
-/* The leader is stopped: it resigns, and is followed at once. */
+/* The leader is stopped: it resigns, and a standby takes over at once. */
 static void test_a_stop_hands_over(void **state) {
     (void)state;
     daemon_process a = start("a");
@@ -106,7 +106,7 @@ static void test_a_stop_hands_over(void **state) {
     put("/app/tasks/2", "");
     daemon_until(is_assigned, "2", "the follower's work");
     end(&b);
-    assert_true(nobody_stands(NULL));
+    assert_true(no_candidate_is_left(NULL));
 }
 
 static bool one_of_them_leads(void *arg) {
@@ -114,7 +114,7 @@ static bool one_of_them_leads(void *arg) {
     return is_leading("b") || is_leading("c");
 }
 
-/* The leader is killed: a standby works within the session's TTL and a second. */
+/* The leader is killed: a standby takes over within the session's TTL and a second. */
 static void test_a_kill_is_taken_over(void **state) {
     (void)state;
     daemon_process a = start("a");
@@ -170,10 +170,10 @@ static void test_a_standby_is_stopped(void **state) {
     assert_not_working(&b);
     assert_true(is_leading("a"));
     end(&a);
-    assert_true(nobody_stands(NULL));
+    assert_true(no_candidate_is_left(NULL));
 }
 
-/* A standby whose session ends, as when etcd was away for long, stands again. */
+/* A standby whose session ends, as after a long outage of etcd, becomes a candidate again. */
 static void test_a_standbys_session_ends(void **state) {
     (void)state;
     daemon_process a = start("a");
@@ -182,7 +182,7 @@ static void test_a_standbys_session_ends(void **state) {
     daemon_await(&b, "campaigning for leadership");
     ew_result *r = NULL;
     int64_t lease = 0;
-    while (lease == 0) { /* its key comes after its log line */
+    while (lease == 0) { /* its key appears after its log line */
         assert_int_equal(ew_client_get(client, ew_keys_prefix(EW_STR(NAME "/")), NULL, &r, NULL), EW_OK);
         for (size_t i = 0; i < ew_result_count(r); i++) {
             if (ew_slice_equal(ew_result_at(r, i)->value, EW_STR("b")))
@@ -201,8 +201,8 @@ static bool is_past(void *ms) {
     return etcd_now_ms() >= *(int64_t *)ms;
 }
 
-/* SEMANTICS 14: an outage ends the leader, whose session is lost, and no standby, however long it is. It is logged
- * once. */
+/* SEMANTICS 14: an outage ends the leader, whose session is lost, and never a standby, however long it lasts. It is
+ * logged once. */
 static void test_a_standby_outlives_an_outage(void **state) {
     (void)state;
     daemon_process a = start("a");
@@ -220,10 +220,10 @@ static void test_a_standby_outlives_an_outage(void **state) {
     daemon_await(&b, "etcd is back");
     daemon_await(&b, "msg=started");
     end(&b);
-    assert_true(nobody_stands(NULL));
+    assert_true(no_candidate_is_left(NULL));
 }
 
-/* A signal while etcd is away, and the time that is given to a start. */
+/* A signal while etcd is away, and the timeout of a start. */
 static void test_etcd_is_away(void **state) {
     (void)state;
     etcd_server_kill(server);
@@ -241,7 +241,7 @@ static void test_etcd_is_away(void **state) {
     etcd_server_restart(server);
 }
 
-/* The value by default is the host's name and the process. */
+/* By default the value is the host's name and the process id. */
 static bool default_value_leads(void *pid) {
     ew_result *r;
     if (ew_election_leader(client, EW_STR(NAME), &r, NULL) != EW_OK)

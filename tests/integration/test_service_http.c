@@ -1,4 +1,4 @@
-/* etcdworkerd's HTTP server: its pages, what a supervisor is told, and clients that mean it no good. */
+/* etcdworkerd's HTTP server: its pages, its health checks, and hostile clients. */
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
 #include "lib/process.h"
@@ -27,7 +27,7 @@ static char out[65536];
 static int set_up(void **state) {
     struct rlimit files;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
-    files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096; /* for 1,000 connections of our own */
+    files.rlim_cur = files.rlim_max < 4096 ? files.rlim_max : 4096; /* for 1,000 connections of the test's own */
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
     server = etcd_server_start(NULL);
     return daemon_open(state);
@@ -83,7 +83,7 @@ static void await_page(const page_server *p, const char *path, const char *text)
     daemon_until(has_page, &(wanted_page){p->port, path, text}, text);
 }
 
-/* What is answered to the bytes, over a connection of its own. */
+/* Sends the bytes over a new connection and reads the answer. */
 static void ask(int port, const char *bytes) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -124,7 +124,7 @@ static void test_pages(void **state) {
     end(&p);
 }
 
-static void test_what_is_not_served(void **state) {
+static void test_requests_without_a_page(void **state) {
     (void)state;
     page_server p = start_here(NULL, NULL);
     await_page(&p, "/readyz", " 200 OK");
@@ -133,9 +133,9 @@ static void test_what_is_not_served(void **state) {
     expect(p.port, "DELETE / HTTP/1.1\r\n" CLOSE, "HTTP/1.1 405 ", "Allow: GET, HEAD\r\n");
     expect(p.port, "BREW / HTTP/1.1\r\n" CLOSE, "HTTP/1.1 405 ", "Allow: GET, HEAD\r\n");
     expect(p.port, "this is no HTTP\r\n\r\n", "", "");
-    /* A body of a GET is read and not looked at. */
+    /* The body of a GET is read and ignored. */
     expect(p.port, "GET /livez HTTP/1.1\r\nContent-Length: 5\r\n" CLOSE "abcde", "HTTP/1.1 200 ", "\r\n\r\nalive\n");
-    /* One connection, two requests. */
+    /* Two requests on one connection. */
     expect(p.port, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /nix HTTP/1.1\r\n" CLOSE, "HTTP/1.1 200 ",
            "HTTP/1.1 404 ");
     end(&p);
@@ -170,7 +170,7 @@ static void test_addresses(void **state) {
     page_server p = start("--http-listen=:0", NULL, NULL);
     assert_true(answers_at(AF_INET, p.port));
     assert_true(!has_ipv6() || answers_at(AF_INET6, p.port));
-    /* The port is taken. */
+    /* The port is in use. */
     char listen[64];
     snprintf(listen, sizeof listen, "--http-listen=:%d", p.port);
     assert_int_equal(daemon_run((char *[]){endpoints(), listen, NULL}, out, sizeof out), 71);
@@ -207,7 +207,7 @@ static void test_wrong_addresses(void **state) {
     assert_non_null(strstr(out, "option http_listen: no.such.host.invalid:80: "));
 }
 
-/* ---- a supervisor ---- */
+/* ---- health checks ---- */
 
 static char *stubborn(void) {
     static char flag[600];
@@ -234,8 +234,8 @@ static int64_t now_ms(void) {
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Nothing that a restart could mend, however long it takes: longer than a thread may sleep, and than the receipt's
- * lease lives. */
+/* A restart could not help, however long this takes: longer than a thread may sleep, and than the receipt's lease
+ * lives. */
 static void test_etcd_is_away(void **state) {
     (void)state;
     enum { AWAY_MS = 12000 };
@@ -265,13 +265,13 @@ static void test_a_standby(void **state) {
     end(&standby);
 }
 
-/* ---- clients that mean no good ---- */
+/* ---- hostile clients ---- */
 
 static int open_idle(int port, const char *bytes) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    /* What does not fit into the backlog waits in the kernel: not here. */
+    /* Connections that do not fit into the backlog wait in the kernel; the test does not wait for them. */
     struct timeval patience = {.tv_usec = 200000};
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0 && bytes)
@@ -291,7 +291,7 @@ static long cpu_ms(pid_t pid) {
     return (long)(user + system) * 1000 / sysconf(_SC_CLK_TCK);
 }
 
-/* The daemon under a limit on open files. */
+/* Starts the daemon with a limit on open files. */
 static page_server start_limited(const char *files) {
     page_server p = {.port = etcd_free_port()};
     char limit[32], listen[64];
@@ -303,8 +303,8 @@ static page_server start_limited(const char *files) {
     return p;
 }
 
-/* While `count` connections are open, and nobody says more on them, pages are served, the worker ticks and keeps etcd,
- * and no thread spins. `bytes` is what each says first. */
+/* Opens `count` connections and sends `bytes` on each, and nothing more. Meanwhile pages are served, the worker ticks
+ * and keeps etcd, and no thread uses the CPU in a loop. */
 static void abuse(const char *files, int count, const char *bytes) {
     page_server p = start_limited(files);
     int *fds = calloc((size_t)count, sizeof *fds);
@@ -337,7 +337,7 @@ static void test_idle_connections(void **state) {
     abuse("64", 200, NULL);
 }
 
-/* Nobody else comes, and yet a connection on which nothing is said is closed. */
+/* An idle connection is closed although no other one comes. */
 static void test_idle_timeout(void **state) {
     (void)state;
     page_server p = start_here(NULL, NULL);
@@ -358,7 +358,7 @@ static void test_slow_clients(void **state) {
           "GET / HTTP/1.1\r\nHost: slow\r\n\r\nGET / HTTP/1.1\r\nHost: slow\r\n\r\n"); /* and reads nothing */
 }
 
-/* Says a byte now and then, for ever: its place is taken for those who come later. */
+/* Sends a byte now and then, for ever: the connection is closed when others come. */
 static void test_slow_loris(void **state) {
     (void)state;
     enum { MANY = 100, ROUNDS = 20 };
@@ -387,7 +387,7 @@ static void test_huge_headers(void **state) {
     memset(request + head, 'a', HUGE_BYTES);
     strcpy(request + head + HUGE_BYTES, "\r\n" CLOSE);
     int fd = open_idle(p.port, NULL);
-    send(fd, request, strlen(request), MSG_NOSIGNAL); /* not all of it is taken */
+    send(fd, request, strlen(request), MSG_NOSIGNAL); /* the server does not read all of it */
     close(fd);
     strcpy(request + head + 20000, "\r\n" CLOSE);
     expect(p.port, request, "HTTP/1.1 431 ", "");
@@ -400,7 +400,7 @@ static void test_huge_headers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pages),
-        cmocka_unit_test(test_what_is_not_served),
+        cmocka_unit_test(test_requests_without_a_page),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_wrong_addresses),
         cmocka_unit_test(test_a_tick_that_does_not_end),

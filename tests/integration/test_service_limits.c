@@ -1,4 +1,4 @@
-/* etcdworkerd under limits of the system: too low a limit is named, with the number that is needed, and that number is
+/* etcdworkerd under system limits: a limit that is too low is named, with the number that is needed, and that number is
  * enough. */
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
@@ -21,7 +21,7 @@ static etcd_server *server;
 static char out[65536];
 static char folder[] = "/tmp/etcdworker-limits-XXXXXX", program[64];
 
-/* A copy that every user can run: the build folder may be below one that is root's alone. */
+/* Copies the program to where every user can run it: the build directory may be below one that only root can read. */
 static void copy_program(void) {
     assert_non_null(mkdtemp(folder));
     assert_int_equal(chmod(folder, 0755), 0);
@@ -43,8 +43,8 @@ static int tear_down(void **state) {
     return daemon_close(state);
 }
 
-/* Runs the daemon for a second with everything that takes threads and descriptors: the exit code. `limit` is an
- * option of prlimit. `as_user`: as a user whose processes are counted, which root's are not. */
+/* Runs the daemon for a second with everything that uses threads and descriptors, and returns the exit code. `limit` is
+ * an option of prlimit. `as_user`: as a user whose processes are counted, unlike root's. */
 static int run(const char *limit, bool as_user) {
     char flag[64], endpoints[160];
     char *argv[24] = {"setpriv", "--reuid=65534", "--clear-groups"};
@@ -66,7 +66,7 @@ static int run(const char *limit, bool as_user) {
     return process_run(argv, out, sizeof out);
 }
 
-/* The limit is refused with 71 and one line, which begins with `text`; answers the number that it asks for. */
+/* Expects exit code 71 and one line that begins with `text`. Returns the number that the line asks for. */
 static unsigned long long expect_refused(const char *option, unsigned long long value, bool as_user, const char *text) {
     char limit[64], begin[100];
     snprintf(limit, sizeof limit, "--%s=%llu", option, value);
@@ -102,7 +102,7 @@ static void test_threads(void **state) {
     for (unsigned value = 12; value <= 16; value++)
         needed = expect_refused("nproc", value, true, "RLIMIT_NPROC (ulimit -u) is 1");
     assert_in_range(needed, 30, 4096);
-    if (geteuid() != 0) /* other processes of this user come and go, and are counted too */
+    if (geteuid() != 0) /* other processes of this user are counted too, and their number changes */
         return;
     expect_refused("nproc", needed - 1, true, "RLIMIT_NPROC (ulimit -u) is ");
     expect_enough("nproc", needed, true);

@@ -1,4 +1,4 @@
-/* etcdworkerd's log, when stderr takes nothing: the worker goes on, records are dropped and counted, and the process
+/* etcdworkerd's log when stderr accepts nothing: the worker goes on, records are dropped and counted, and the process
  * ends when it is asked to. */
 #include "lib/daemon.h"
 #include "lib/etcd_server.h"
@@ -31,7 +31,7 @@ static int tear_down(void **state) {
     return daemon_close(state);
 }
 
-/* A daemon that says much, and whose stderr is a small pipe that nobody reads. */
+/* A daemon that logs much, with a small pipe as its stderr that is not read. */
 typedef struct silenced {
     daemon_process d;
     int port;
@@ -69,7 +69,7 @@ static void test_the_worker_goes_on(void **state) {
     close(s.read_end);
 }
 
-/* What went into the pipe ends before the daemon did: so stderr took no more. */
+/* The content of the pipe ends before the daemon's last record: stderr was blocked. */
 static void assert_was_blocked(int fd) {
     char text[8192];
     size_t len = 0;
@@ -117,7 +117,7 @@ static void test_forced_to_end(void **state) {
     close(s.read_end);
 }
 
-/* Reads lines until one is about dropped records: its count. */
+/* Reads lines until one reports dropped records. Returns their number. */
 static long long read_note(int fd) {
     FILE *f = fdopen(fd, "r");
     char line[8192];
@@ -133,7 +133,7 @@ static long long read_note(int fd) {
     return count;
 }
 
-static void test_what_was_dropped_is_noted(void **state) {
+static void test_dropped_records_are_counted(void **state) {
     (void)state;
     silenced s = start_silenced(NULL, NULL);
     daemon_until(has_dropped, &s, "a dropped record");
@@ -144,7 +144,7 @@ static void test_what_was_dropped_is_noted(void **state) {
     assert_int_equal(daemon_wait(&s.d), 0);
 }
 
-/* ---- a stderr that takes nothing at all ---- */
+/* ---- a closed or full stderr ---- */
 
 static void expect_to_run_without(const char *redirection) {
     char script[100], endpoints[160], out[4096];
@@ -169,7 +169,7 @@ static void test_no_stderr(void **state) {
     expect_to_run_without("2>/dev/full");
 }
 
-/* The log's reader goes away. */
+/* The reader of the pipe closes it. */
 static void test_a_broken_pipe(void **state) {
     (void)state;
     silenced s = start_silenced(NULL, NULL);
@@ -180,7 +180,7 @@ static void test_a_broken_pipe(void **state) {
     assert_int_equal(daemon_wait(&s.d), 0);
 }
 
-/* ---- a stdout that takes nothing ---- */
+/* ---- a stdout that accepts nothing ---- */
 
 static void expect_failed_print(const char *option, const char *redirection) {
     char script[100], out[4096];
@@ -202,7 +202,7 @@ static void test_no_stdout(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_worker_goes_on), cmocka_unit_test(test_the_time_is_over),
-        cmocka_unit_test(test_forced_to_end),      cmocka_unit_test(test_what_was_dropped_is_noted),
+        cmocka_unit_test(test_forced_to_end),      cmocka_unit_test(test_dropped_records_are_counted),
         cmocka_unit_test(test_no_stderr),          cmocka_unit_test(test_a_broken_pipe),
         cmocka_unit_test(test_no_stdout),
     };

@@ -50,7 +50,7 @@ static bool wait_done(ew_session *s, int64_t timeout_ms) {
     return ew_session_is_done(s);
 }
 
-/* How etcd sees the lease: its remaining seconds, -1 when it is gone. */
+/* Returns the remaining seconds of the lease from etcdctl; -1 if it does not exist. */
 static int ttl_by_etcdctl(int64_t lease) {
     char id[32], out[512];
     snprintf(id, sizeof id, "%llx", (unsigned long long)lease);
@@ -78,7 +78,7 @@ static void test_close_can_keep_the_lease(void **state) {
     assert_in_range(ttl_by_etcdctl(lease), 50, 60);
 }
 
-/* It outlives its TTL by far, because it is kept alive. */
+/* The session lives much longer than its TTL, because it is kept alive. */
 static void test_is_kept_alive(void **state) {
     (void)state;
     ew_session *s = open_session(2);
@@ -95,12 +95,12 @@ typedef struct listener {
 static void on_done(void *arg) {
     listener *l = arg;
     atomic_fetch_add(&l->calls, 1);
-    if (l->session) /* taking oneself back from inside must not wait for oneself */
+    if (l->session) /* a callback that removes itself must not wait for itself */
         ew_session_forget(l->session, on_done, arg);
 }
 
-/* A lease that somebody revokes: etcd answers the next keepalive with TTL 0. */
-static void test_revoked_by_somebody_else(void **state) {
+/* The lease is revoked externally: etcd answers the next keepalive with TTL 0. */
+static void test_revoked_externally(void **state) {
     (void)state;
     ew_session *s = open_session(3);
     listener plain = {0}, itself = {.session = s}, forgotten = {0}, late = {0};
@@ -135,15 +135,15 @@ static void test_eight_listeners(void **state) {
     assert_int_equal(ew_session_on_done(s, on_done, &list[8]), EW_OK);
     ew_session_close(s, false);
     for (int i = 0; i < 9; i++)
-        assert_int_equal(atomic_load(&list[i].calls), 0); /* a close is no end */
+        assert_int_equal(atomic_load(&list[i].calls), 0); /* closing a session does not call it */
 }
 
-/* Etcd is stopped, connections stay open, nobody answers: the session ends by this machine's clock, a TTL after the
- * last keepalive that was answered was sent, and not later. */
+/* etcd is stopped: connections stay open, nothing answers. The session ends by the local clock, one TTL after the last
+ * answered keepalive was sent, and not later. */
 static void test_ends_by_its_own_clock(void **state) {
     (void)state;
     ew_session *s = open_session(3);
-    sleep_ms(1500); /* let a keepalive or two be answered */
+    sleep_ms(1500); /* so that one or two keepalives are answered */
     etcd_server_pause(server);
     int64_t start_ms = etcd_now_ms();
     bool done = wait_done(s, 10000);
@@ -152,7 +152,7 @@ static void test_ends_by_its_own_clock(void **state) {
     assert_true(done);
     assert_in_range(took_ms, 1500, 3500);
     sleep_ms(200);
-    assert_true(ew_session_is_done(s)); /* that etcd is back changes nothing */
+    assert_true(ew_session_is_done(s)); /* it stays ended when etcd is back */
     ew_session_close(s, false);
 }
 
@@ -190,7 +190,7 @@ static void test_errors(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_close_revokes),      cmocka_unit_test(test_close_can_keep_the_lease),
-        cmocka_unit_test(test_is_kept_alive),      cmocka_unit_test(test_revoked_by_somebody_else),
+        cmocka_unit_test(test_is_kept_alive),      cmocka_unit_test(test_revoked_externally),
         cmocka_unit_test(test_eight_listeners),    cmocka_unit_test(test_ends_by_its_own_clock),
         cmocka_unit_test(test_survives_a_restart), cmocka_unit_test(test_errors),
     };

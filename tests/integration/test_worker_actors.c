@@ -1,5 +1,5 @@
-/* Single actors at URLs of the test's own (<etcdworker/actor.h>), and what happens to messages that nobody of the
- * worker's has sent. */
+/* Single actors at URLs of the test (<etcdworker/actor.h>), and messages in a worker's mailboxes that none of its
+ * actors has sent. */
 #include "actors/mailbox.h"
 #include "etcd/etcd.h"
 #include "lib/scenario.h"
@@ -15,7 +15,7 @@ typedef struct peer {
     char mailbox_url[64], actor_url[64];
     mailbox *mb;
     outbox *ob;      /* to the actor */
-    nng_socket push; /* to the actor, for bodies that are no messages */
+    nng_socket push; /* to the actor, for bodies that are not messages */
     ew_actor *actor;
 } peer;
 
@@ -31,7 +31,7 @@ static void peer_open(peer *p) {
 static nng_socket push_to(const char *url) {
     nng_socket push;
     assert_int_equal(nng_push0_open(&push), 0);
-    assert_int_equal(nng_socket_set_ms(push, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(push, NNG_OPT_SENDTIMEO, ENV_WAIT_MS), 0);
     assert_int_equal(nng_dial(push, url, NULL, 0), 0);
     return push;
 }
@@ -41,12 +41,12 @@ static void peer_connect(peer *p) {
     p->push = push_to(p->actor_url);
 }
 
-/* The next message, unpacked. */
+/* Receives and unpacks the next message. */
 static Msg__Message *peer_receive(peer *p) {
     mailbox_message raw;
-    int64_t deadline_ms = scene_now_ms() + SCENE_WAIT_MS;
+    int64_t deadline_ms = env_now_ms() + ENV_WAIT_MS;
     while (!mailbox_take(p->mb, &raw)) {
-        assert_true(scene_now_ms() < deadline_ms);
+        assert_true(env_now_ms() < deadline_ms);
         mailbox_wait(p->mb, deadline_ms, false);
     }
     Msg__Message *m = msg__message__unpack(NULL, raw.body.len, raw.body.data);
@@ -91,7 +91,7 @@ static bool has_counted(void *arg) {
 
 static void await_bad(ew_actor *a, uint64_t count) {
     const void *both[] = {a, &count};
-    assert_true(scene_until(has_counted, both));
+    assert_true(env_until(has_counted, both));
     assert_int_equal(ew_actor_bad_messages(a), count);
 }
 
@@ -105,13 +105,13 @@ enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
 /* ---- only a watcher ---- */
 
 static void start_watcher(peer *p, const char *prefix) {
-    ew_options *o = scene_options(prefix);
-    assert_int_equal(ew_watcher_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    ew_options *o = env_options(prefix);
+    assert_int_equal(ew_watcher_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
 
-/* Snapshot pages until the last; how many keys they hold. */
+/* Reads snapshot pages until the last one. Returns the number of keys. */
 static size_t read_snapshot(peer *p, int64_t *revision) {
     size_t keys = 0;
     for (bool first = true, last = false; !last;) {
@@ -136,13 +136,13 @@ static void test_only_a_watcher(void **state) {
     (void)state;
     peer p;
     int64_t revision = 0;
-    hand_put("/alone/a", "1");
-    int64_t before = hand_put("/alone/b", "2");
+    client_put("/alone/a", "1");
+    int64_t before = client_put("/alone/b", "2");
     peer_open(&p);
     start_watcher(&p, "/alone");
     assert_int_equal(read_snapshot(&p, &revision), 2);
     assert_true(revision >= before);
-    int64_t put = hand_put("/alone/c", "3");
+    int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *m = peer_receive(&p);
         if (m->events != NULL) {
@@ -159,10 +159,10 @@ static void test_only_a_watcher(void **state) {
     expect_down(&p, MSG__ACTOR__WATCHER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
-static void test_a_watcher_drops_what_is_not_for_it(void **state) {
+static void test_a_watcher_drops_other_messages(void **state) {
     (void)state;
     peer p;
     int64_t revision;
@@ -181,7 +181,7 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     send_raw(p.push, "", 0);
     await_bad(p.actor, NONSENSE + 3);
-    int64_t put = hand_put("/alone/c", "3");
+    int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *got = peer_receive(&p);
         seen = got->events != NULL && got->events->revision == put;
@@ -191,39 +191,39 @@ static void test_a_watcher_drops_what_is_not_for_it(void **state) {
     expect_down(&p, MSG__ACTOR__WATCHER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
-/* A receiver that is slow, or not there at all, stops nothing but the watch. */
+/* A receiver that is slow or missing stops only the watch. */
 static void test_a_watcher_without_a_receiver(void **state) {
     (void)state;
     ew_actor *a;
-    ew_options *o = scene_options("/alone");
-    hand_put("/alone/a", "1");
+    ew_options *o = env_options("/alone");
+    client_put("/alone/a", "1");
     assert_int_equal(
-        ew_watcher_start(&a, hand_client(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
+        ew_watcher_start(&a, client_handle(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
         EW_OK);
     ew_options_free(o);
     for (int i = 0; i < 500; i++)
-        hand_put("/alone/a", "x");
+        client_put("/alone/a", "x");
     assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 /* ---- only a committer ---- */
 
 static void start_committer(peer *p, const char *delete_counter) {
-    ew_options *o = scene_options("/alone");
+    ew_options *o = env_options("/alone");
     assert_int_equal(ew_options_set(o, "max_txn_bytes", "4096", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
-    assert_int_equal(ew_committer_start(&p->actor, hand_client(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    assert_int_equal(ew_committer_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
 
 enum { UNITS_MAX = 2, UNIT_BYTES = 8192 };
 
-/* Sends a batch of units that have been packed. */
+/* Sends a batch of packed units. */
 static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], const size_t *sizes, size_t count) {
     Msg__Unit units[UNITS_MAX], *list[UNITS_MAX];
     for (size_t i = 0; i < count; i++) {
@@ -241,10 +241,10 @@ static void send_batch(peer *p, uint64_t batch, uint8_t bytes[][UNIT_BYTES], con
     assert_int_equal(outbox_send(p->ob, &m), EW_OK);
 }
 
-/* Sends a batch of one unit: put `key` = `value` if its mod revision is `mod_revision`. */
+/* Sends a batch of one unit: put `key` = `value` if its mod_revision is `mod_revision`. */
 static void send_put(peer *p, uint64_t batch, const char *key, const char *value, int64_t mod_revision) {
     uint8_t bytes[1][UNIT_BYTES];
-    size_t size = hand_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
+    size_t size = client_pack_put(bytes[0], UNIT_BYTES, key, ew_str(value), mod_revision);
     send_batch(p, batch, bytes, &size, 1);
 }
 
@@ -253,7 +253,7 @@ static Msg__Outcome expect_outcome(peer *p, uint64_t batch) {
     assert_non_null(m->outcome);
     assert_int_equal(m->outcome->batch, batch);
     Msg__Outcome o = *m->outcome;
-    o.detail = NULL; /* the message's, as are the revisions */
+    o.detail = NULL; /* the message owns it, and the revisions */
     o.revisions = NULL;
     msg__message__free_unpacked(m, NULL);
     return o;
@@ -266,12 +266,12 @@ static void test_only_a_committer(void **state) {
     start_committer(&p, "off");
     send_put(&p, 1, "/alone/a", "1", 0);
     Msg__Outcome o = expect_outcome(&p, 1);
-    hand_kv kv = hand_get("/alone/a");
+    client_kv kv = client_get("/alone/a");
     assert_int_equal(o.status, EW_OK);
     assert_int_equal(o.units, 1);
     assert_int_equal(o.barrier_revision, kv.mod_revision);
     assert_string_equal(kv.value, "1");
-    send_put(&p, 2, "/alone/a", "2", 0); /* it exists by now */
+    send_put(&p, 2, "/alone/a", "2", 0); /* the key exists now */
     o = expect_outcome(&p, 2);
     assert_int_equal(o.status, EW_ERR_REFUSED);
     assert_int_equal(o.units, 0);
@@ -279,23 +279,23 @@ static void test_only_a_committer(void **state) {
     send_put(&p, 3, "/alone/a", "2", kv.mod_revision);
     o = expect_outcome(&p, 3);
     assert_int_equal(o.status, EW_OK);
-    assert_string_equal(hand_get("/alone/a").value, "2");
-    assert_int_equal(hand_count("/etcdworker/"), 0); /* no receipts: it has no lease for them */
+    assert_string_equal(client_get("/alone/a").value, "2");
+    assert_int_equal(client_count("/etcdworker/"), 0); /* no receipts: a committer alone has no lease for them */
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
-/* A unit of exactly `size` bytes. */
+/* Packs a unit of exactly `size` bytes. */
 static size_t pack_unit(uint8_t *out, const char *key, size_t size) {
     static char value[UNIT_BYTES];
     memset(value, 'x', sizeof value);
-    size_t len = size - hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
-    while (hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* lengths are longer to write */
+    size_t len = size - client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, 0}, 0);
+    while (client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0) > size) /* the encoded lengths grow too */
         len--;
-    return hand_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
+    return client_pack_put(out, UNIT_BYTES, key, (ew_slice){value, len}, 0);
 }
 
 static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
@@ -303,12 +303,12 @@ static Msg__Outcome commit_units(peer *p, uint64_t batch, size_t a, size_t b) {
     size_t sizes[UNITS_MAX] = {pack_unit(bytes[0], "/alone/a", a), b > 0 ? pack_unit(bytes[1], "/alone/b", b) : 0};
     assert_int_equal(sizes[0], a);
     assert_int_equal(sizes[1], b);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
     send_batch(p, batch, bytes, sizes, b > 0 ? 2 : 1);
     return expect_outcome(p, batch);
 }
 
-/* SEMANTICS 26: the limit is exact: without counter and receipt, the request is the units' bytes and nothing else. */
+/* SEMANTICS 26: the limit is exact: without delete counter and receipt the request is exactly the units' bytes. */
 static void test_a_committers_limit_is_exact(void **state) {
     (void)state;
     peer p;
@@ -323,10 +323,10 @@ static void test_a_committers_limit_is_exact(void **state) {
     assert_int_equal(apart.txns, 2);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
-static void test_a_committer_drops_what_is_not_for_it(void **state) {
+static void test_a_committer_drops_other_messages(void **state) {
     (void)state;
     peer p;
     peer_open(&p);
@@ -338,21 +338,21 @@ static void test_a_committer_drops_what_is_not_for_it(void **state) {
     m.outcome = &outcome;
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     await_bad(p.actor, NONSENSE + 1);
-    scene_pause_etcd();
+    env_pause_etcd();
     send_put(&p, 1, "/alone/a", "1", 0);
     send_put(&p, 2, "/alone/b", "1", 0); /* one batch at a time */
     await_bad(p.actor, NONSENSE + 2);
-    scene_resume_etcd();
+    env_resume_etcd();
     assert_int_equal(expect_outcome(&p, 1).status, EW_OK);
-    assert_false(hand_get("/alone/b").present);
+    assert_false(client_get("/alone/b").present);
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
-/* A unit that is no TxnRequest, or says more than it holds, is answered as an error, and nothing is written. */
+/* A unit that is not a TxnRequest, or is truncated, is answered with an error, and nothing is written. */
 static void test_a_committer_refuses_a_malformed_unit(void **state) {
     (void)state;
     static uint8_t garbage[] = {0xff, 0xff, 0x03, 'x', 'y'};
@@ -368,33 +368,33 @@ static void test_a_committer_refuses_a_malformed_unit(void **state) {
     patches.units = units;
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = &patches;
-    int64_t revision = hand_revision();
+    int64_t revision = client_revision();
     assert_int_equal(outbox_send(p.ob, &m), EW_OK);
     Msg__Outcome o = expect_outcome(&p, 1);
-    print_message("a malformed unit: %s\n", ew_errname(o.status));
+    print_message("the answer to a malformed unit: %s\n", ew_errname(o.status));
     assert_int_not_equal(o.status, EW_OK);
     assert_int_equal(o.units, 0);
-    assert_int_equal(hand_revision(), revision);
+    assert_int_equal(client_revision(), revision);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
 }
 
-/* An actor that is stopped while its etcd says nothing still comes to an end. */
+/* An actor that is stopped while its etcd does not answer still ends. */
 static void test_stop_without_an_answer(void **state) {
     (void)state;
     peer p;
     peer_open(&p);
     start_committer(&p, "off");
-    scene_pause_etcd();
+    env_pause_etcd();
     send_put(&p, 1, "/alone/a", "1", 0);
     peer_send_stop(&p);
     Msg__Outcome o = expect_outcome(&p, 1);
     assert_int_equal(o.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_true(o.unknown);
-    scene_resume_etcd();
+    env_resume_etcd();
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
-    hand_delete_prefix("/alone/");
+    client_delete_prefix("/alone/");
 }
 
 static void test_two_actors_at_one_url(void **state) {
@@ -402,13 +402,13 @@ static void test_two_actors_at_one_url(void **state) {
     peer p;
     ew_actor *second;
     ew_error err = {0};
-    ew_options *o = scene_options("/alone");
+    ew_options *o = env_options("/alone");
     peer_open(&p);
     start_watcher(&p, "/alone");
-    assert_int_not_equal(ew_watcher_start(&second, hand_client(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_watcher_start(&second, client_handle(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
     assert_null(second);
     assert_non_null(strstr(err.detail, p.actor_url));
-    assert_int_not_equal(ew_committer_start(&second, hand_client(), o, "nonsense", p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_committer_start(&second, client_handle(), o, "nonsense", p.mailbox_url, &err), EW_OK);
     assert_null(second);
     ew_options_free(o);
     assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
@@ -417,18 +417,18 @@ static void test_two_actors_at_one_url(void **state) {
 
 /* ---- a worker's mailbox ---- */
 
-static void mailbox_of(stage *s, const char *actor, char *out, size_t size) {
-    snprintf(out, size, "inproc://etcdworker/%s/%s", ew_options_text(s->options, "name"), actor);
+static void mailbox_of(worker_fixture *f, const char *actor, char *out, size_t size) {
+    snprintf(out, size, "inproc://etcdworker/%s/%s", ew_options_text(f->options, "name"), actor);
 }
 
 static bool has_bad(void *arg) {
     const void *const *both = arg;
-    return stage_stats((stage *)(uintptr_t)both[0]).bad_messages >= *(const uint64_t *)both[1];
+    return worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).bad_messages >= *(const uint64_t *)both[1];
 }
 
-static int put_one(stage *s, ew_tick *t) {
-    (void)s;
-    return ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
+static int put_one(worker_fixture *f, ew_tick *t) {
+    (void)f;
+    return ew_group_put(ew_tick_group(t), EW_STR("/external/a"), EW_STR("1"));
 }
 
 static void send_message(nng_socket push, const Msg__Message *m) {
@@ -439,46 +439,46 @@ static void send_message(nng_socket push, const Msg__Message *m) {
 
 static bool has_bad_and_is_ready(void *arg) {
     const void *const *both = arg;
-    return has_bad(arg) && stage_stats((stage *)(uintptr_t)both[0]).ready;
+    return has_bad(arg) && worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).ready;
 }
 
-static void await_bad_count(stage *s, uint64_t count) {
-    const void *both[] = {s, &count};
-    assert_true(scene_until(has_bad, both));
+static void await_bad_count(worker_fixture *f, uint64_t count) {
+    const void *both[] = {f, &count};
+    assert_true(env_until(has_bad, both));
 }
 
-/* Waits until so many are counted, and the worker is ready again. */
-static void await_healed(stage *s, uint64_t count) {
-    const void *both[] = {s, &count};
-    if (!scene_until(has_bad_and_is_ready, both))
-        fail_msg("%u of %u counted, ready %d", (unsigned)stage_stats(s).bad_messages, (unsigned)count,
-                 stage_stats(s).ready);
+/* Waits until this many bad messages are counted and the worker is ready again. */
+static void await_healed(worker_fixture *f, uint64_t count) {
+    const void *both[] = {f, &count};
+    if (!env_until(has_bad_and_is_ready, both))
+        fail_msg("%u of %u counted, ready %d", (unsigned)worker_fixture_stats(f).bad_messages, (unsigned)count,
+                 worker_fixture_stats(f).ready);
 }
 
 static bool has_snapshots(void *arg) {
     const void *const *both = arg;
-    return stage_stats((stage *)(uintptr_t)both[0]).snapshots > *(const uint64_t *)both[1];
+    return worker_fixture_stats((worker_fixture *)(uintptr_t)both[0]).snapshots > *(const uint64_t *)both[1];
 }
 
-static void await_loaded_again(stage *s, uint64_t snapshots) {
-    const void *both[] = {s, &snapshots};
-    assert_true(scene_until(has_snapshots, both));
+static void await_loaded_again(worker_fixture *f, uint64_t snapshots) {
+    const void *both[] = {f, &snapshots};
+    assert_true(env_until(has_snapshots, both));
 }
 
-/* Messages of others to a worker's mailboxes are counted; those that could have been a message of its own are healed by
+/* External messages to a worker's mailboxes are counted. Those that could be a message of its own actors are healed by
  * a load of the prefix. The run goes on. */
-static void test_foreign_messages(void **state) {
+static void test_external_messages(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/foreign");
-    stage_start(&s);
-    stage_await_ready(&s, true);
+    worker_fixture f;
+    worker_fixture_open(&f, "/external");
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
     const char *const actors[] = {"reactor", "watcher", "committer"};
     uint64_t counted = 0;
     for (size_t a = 0; a < 3; a++) {
         char url[96];
-        uint64_t snapshots = stage_stats(&s).snapshots;
-        mailbox_of(&s, actors[a], url, sizeof url);
+        uint64_t snapshots = worker_fixture_stats(&f).snapshots;
+        mailbox_of(&f, actors[a], url, sizeof url);
         nng_socket push = push_to(url);
         for (size_t i = 0; i < NONSENSE; i++, counted++)
             send_raw(push, nonsense[i], strlen(nonsense[i]));
@@ -504,54 +504,56 @@ static void test_foreign_messages(void **state) {
             send_message(push, &m);
             counted += 4;
         }
-        await_loaded_again(&s, snapshots);
-        await_healed(&s, counted);
+        await_loaded_again(&f, snapshots);
+        await_healed(&f, counted);
         nng_close(push);
-        counted = stage_stats(&s).bad_messages; /* the committer's are told to the reactor, which counts them too */
+        /* the committer reports its own to the reactor, which counts them too */
+        counted = worker_fixture_stats(&f).bad_messages;
     }
-    stage_do(&s, put_one);
-    assert_int_equal(hand_get("/foreign/a").version, 1);
-    assert_true(stage_stats(&s).revision < 1000000);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete("/foreign/a");
+    worker_fixture_do(&f, put_one);
+    assert_int_equal(client_get("/external/a").version, 1);
+    assert_true(worker_fixture_stats(&f).revision < 1000000);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete("/external/a");
 }
 
 /* ---- forged messages ---- */
 
 typedef struct forging {
-    stage s;
+    worker_fixture fixture;
     nng_socket push;
 } forging;
 
 static void forge_begin(forging *f, const char *actor) {
     char url[96];
-    stage_open(&f->s, "/foreign");
-    stage_start(&f->s);
-    stage_await_ready(&f->s, true);
-    mailbox_of(&f->s, actor, url, sizeof url);
+    worker_fixture_open(&f->fixture, "/external");
+    worker_fixture_start(&f->fixture);
+    worker_fixture_await_ready(&f->fixture, true);
+    mailbox_of(&f->fixture, actor, url, sizeof url);
     f->push = push_to(url);
 }
 
 static void forge_end(forging *f, int status, const char *detail) {
-    int ended = stage_await_end(&f->s);
-    if (ended != status || strstr(f->s.err.detail, detail) == NULL)
-        fail_msg("%s: \"%s\" in place of %s: \"%s\"", ew_errname(ended), f->s.err.detail, ew_errname(status), detail);
+    int ended = worker_fixture_await_end(&f->fixture);
+    if (ended != status || strstr(f->fixture.err.detail, detail) == NULL)
+        fail_msg("%s: \"%s\", expected %s: \"%s\"", ew_errname(ended), f->fixture.err.detail, ew_errname(status),
+                 detail);
     nng_close(f->push);
-    assert_int_equal(stage_close(&f->s), status);
-    hand_delete_prefix("/foreign/");
+    assert_int_equal(worker_fixture_close(&f->fixture), status);
+    client_delete_prefix("/external/");
 }
 
-/* The run goes on, ready, and writes. */
+/* Expects that the run goes on, becomes ready, and writes. */
 static void forge_survives(forging *f) {
-    stage_do(&f->s, put_one);
-    assert_int_equal(hand_get("/foreign/a").version, 1);
-    stage_await_ready(&f->s, true);
+    worker_fixture_do(&f->fixture, put_one);
+    assert_int_equal(client_get("/external/a").version, 1);
+    worker_fixture_await_ready(&f->fixture, true);
     nng_close(f->push);
-    assert_int_equal(stage_close(&f->s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/foreign/");
+    assert_int_equal(worker_fixture_close(&f->fixture), EW_ERR_CANCELLED);
+    client_delete_prefix("/external/");
 }
 
-/* A key outside the prefix, put without a compare: 57 bytes. */
+/* Packs a put without a compare of a key outside the prefix: 57 bytes. */
 static size_t pack_forged_put(uint8_t *out, size_t size, uint64_t batch, const char *key) {
     Pb__PutRequest put = PB__PUT_REQUEST__INIT;
     Pb__RequestOp op = PB__REQUEST_OP__INIT, *ops[] = {&op};
@@ -583,19 +585,19 @@ static void test_forged_patches(void **state) {
         uint8_t body[256];
         forge_begin(&f, "committer");
         send_raw(f.push, body, pack_forged_put(body, sizeof body, batches[i], "/outside/a"));
-        await_healed(&f.s, 1); /* the reactor is told: an outcome of a batch that it did not send */
-        assert_false(hand_get("/outside/a").present);
-        if (batches[i] == 1) { /* that number is used now, so the reactor's own is refused */
-            stage_begin(&f.s, put_one);
+        await_healed(&f.fixture, 1); /* the reactor gets the outcome of a batch that it did not send */
+        assert_false(client_get("/outside/a").present);
+        if (batches[i] == 1) { /* this number is now used, so the reactor's own batch is refused */
+            worker_fixture_begin(&f.fixture, put_one);
             forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1 after batch 1");
         } else {
             forge_survives(&f);
         }
-        assert_false(hand_get("/outside/a").present);
+        assert_false(client_get("/outside/a").present);
     }
 }
 
-/* The same to a committer by itself, whose prefix is /alone. */
+/* The same for a committer alone, whose prefix is /alone. */
 static void test_forged_patches_for_a_single_committer(void **state) {
     (void)state;
     peer p;
@@ -604,49 +606,49 @@ static void test_forged_patches_for_a_single_committer(void **state) {
     start_committer(&p, "off");
     send_raw(p.push, body, pack_forged_put(body, sizeof body, 1, "/outside/a"));
     assert_int_equal(expect_outcome(&p, 1).status, EW_ERR_BAD_MESSAGE);
-    assert_false(hand_get("/outside/a").present);
+    assert_false(client_get("/outside/a").present);
     ew_actor_stop(p.actor, NULL);
     peer_close(&p);
 }
 
-static int hold(stage *s, ew_tick *t) {
-    ew_group_put(ew_tick_group(t), EW_STR("/foreign/a"), EW_STR("1"));
-    stage_hold(s);
+static int hold(worker_fixture *f, ew_tick *t) {
+    ew_group_put(ew_tick_group(t), EW_STR("/external/a"), EW_STR("1"));
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-/* A second batch, while one is in flight: that one is decided, and then the run ends. */
-static void test_forged_patches_while_a_batch_is_out(void **state) {
+/* A second batch while one is in flight: the first is decided, and then the run ends. */
+static void test_forged_patches_while_a_batch_is_in_flight(void **state) {
     (void)state;
     forging f;
     uint8_t body[256];
     forge_begin(&f, "committer");
-    stage_begin(&f.s, hold);
-    stage_await_held(&f.s);
-    scene_pause_etcd();
-    stage_release(&f.s);
-    /* The reactor's own batch comes before this one or after it: either way there are two. */
-    send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/foreign/b"));
-    await_bad_count(&f.s, 1);
-    scene_resume_etcd();
+    worker_fixture_begin(&f.fixture, hold);
+    worker_fixture_await_held(&f.fixture);
+    env_pause_etcd();
+    worker_fixture_release(&f.fixture);
+    /* The reactor's own batch comes before this one or after it: in both cases there are two. */
+    send_raw(f.push, body, pack_forged_put(body, sizeof body, 1, "/external/b"));
+    await_bad_count(&f.fixture, 1);
+    env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "PATCHES: batch 1, while another one is undecided");
 }
 
-/* Two bytes that ask for an end: nobody of the worker's has asked. */
+/* Two bytes that demand an end, although no actor of the worker has sent them. */
 static void test_two_bytes_to_the_reactor(void **state) {
     (void)state;
     static const char *const bodies[] = {"\x4a\x00", "\x42\x00",         "\x42\x02\x10\x01",
                                          "\x52\x00", "\x52\x02\x08\x02", "\x52\x02\x08\x07"};
-    static const size_t sizes[] = {2, 2, 4, 2, 4, 4}; /* STOP, SESSION, and DOWN of nobody */
+    static const size_t sizes[] = {2, 2, 4, 2, 4, 4}; /* STOP, SESSION, and DOWN without a sender */
     forging f;
     forge_begin(&f, "reactor");
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         send_raw(f.push, bodies[i], sizes[i]);
-    await_healed(&f.s, 4);
+    await_healed(&f.fixture, 4);
     forge_survives(&f);
 }
 
-/* DOWN of a peer that lives: the run ends, saying so. */
+/* DOWN for a peer that still runs: the run ends with an error that says so. */
 static void test_forged_down(void **state) {
     (void)state;
     forging f;
@@ -654,10 +656,10 @@ static void test_forged_down(void **state) {
     send_raw(f.push, "\x52\x02\x08\x01", 4);
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
     forge_begin(&f, "reactor");
-    send_raw(f.push, "\x52\x02\x08\x03\x52\x02\x08\x01", 8); /* protobuf: the last one counts */
+    send_raw(f.push, "\x52\x02\x08\x03\x52\x02\x08\x01", 8); /* in protobuf the last value counts */
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
     forge_begin(&f, "watcher");
-    send_raw(f.push, "\x4a\x00", 2); /* STOP, which a watcher must believe */
+    send_raw(f.push, "\x4a\x00", 2); /* STOP, which a watcher must obey */
     forge_end(&f, EW_ERR_STATE, "DOWN: the watcher ended");
 }
 
@@ -670,19 +672,19 @@ static void send_progress(nng_socket push, int64_t revision) {
     send_message(push, &m);
 }
 
-/* A revision that is not etcd's would hide every later event: the first of them is below it. */
+/* A revision that etcd does not have would hide all later events. The first of them shows it, since it is below. */
 static void test_forged_progress(void **state) {
     (void)state;
     forging f;
     forge_begin(&f, "reactor");
     send_progress(f.push, INT64_C(1) << 60);
-    hand_put("/foreign/x", "1");
-    await_healed(&f.s, 1);
-    assert_true(stage_stats(&f.s).revision < INT64_C(1) << 60);
+    client_put("/external/x", "1");
+    await_healed(&f.fixture, 1);
+    assert_true(worker_fixture_stats(&f.fixture).revision < INT64_C(1) << 60);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    send_progress(f.push, 1); /* the past */
-    await_healed(&f.s, 1);
+    send_progress(f.push, 1); /* an old revision */
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
 
@@ -691,7 +693,7 @@ static void send_events(nng_socket push, int64_t revision, int64_t mod_revision)
     Pb__Event event = PB__EVENT__INIT, *events[] = {&event};
     Pb__WatchResponse r = PB__WATCH_RESPONSE__INIT;
     uint8_t bytes[128];
-    static uint8_t key[] = "/foreign/phantom";
+    static uint8_t key[] = "/external/phantom";
     kv.key = (ProtobufCBinaryData){sizeof key - 1, key};
     kv.mod_revision = mod_revision;
     event.kv = &kv;
@@ -706,10 +708,10 @@ static void send_events(nng_socket push, int64_t revision, int64_t mod_revision)
     send_message(push, &m);
 }
 
-static int look_for_phantom(stage *s, ew_tick *t) {
+static int look_for_phantom(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/phantom"), &e) == EW_ERR_NOT_FOUND);
-    EXPECT(s, ew_tick_get(t, EW_STR("/foreign/x"), &e) == EW_OK);
+    EXPECT(f, ew_tick_get(t, EW_STR("/external/phantom"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/external/x"), &e) == EW_OK);
     return EW_OK;
 }
 
@@ -717,18 +719,18 @@ static void test_forged_events(void **state) {
     (void)state;
     forging f;
     forge_begin(&f, "reactor");
-    send_events(f.push, 1000000, 2000000); /* contradict themselves */
+    send_events(f.push, 1000000, 2000000); /* events that contradict themselves */
     forge_end(&f, EW_ERR_BAD_MESSAGE,
               "EVENTS: revision 1000000, but the highest mod_revision of its events is 2000000");
     forge_begin(&f, "reactor");
-    send_events(f.push, 1000000, 1000000); /* do not, but the next true ones do */
-    hand_put("/foreign/x", "1");
-    await_healed(&f.s, 1);
-    stage_do(&f.s, look_for_phantom);
+    send_events(f.push, 1000000, 1000000); /* events that do not, but the next genuine ones contradict them */
+    client_put("/external/x", "1");
+    await_healed(&f.fixture, 1);
+    worker_fixture_do(&f.fixture, look_for_phantom);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    send_events(f.push, 2, 2); /* the past */
-    await_healed(&f.s, 1);
+    send_events(f.push, 2, 2); /* an old revision */
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
 }
 
@@ -746,29 +748,29 @@ static void test_forged_outcomes(void **state) {
     forging f;
     forge_begin(&f, "reactor");
     send_outcome(f.push, 77, 1);
-    await_healed(&f.s, 1);
+    await_healed(&f.fixture, 1);
     forge_survives(&f);
     forge_begin(&f, "reactor");
-    stage_begin(&f.s, hold);
-    stage_await_held(&f.s);
-    scene_pause_etcd();
-    send_outcome(f.push, 1, 9); /* taken after the tick, when batch 1 is out: it has one unit */
-    stage_release(&f.s);
-    scene_resume_etcd();
+    worker_fixture_begin(&f.fixture, hold);
+    worker_fixture_await_held(&f.fixture);
+    env_pause_etcd();
+    send_outcome(f.push, 1, 9); /* received after the tick, when batch 1, of one unit, is in flight */
+    worker_fixture_release(&f.fixture);
+    env_resume_etcd();
     forge_end(&f, EW_ERR_BAD_MESSAGE, "OUTCOME: 9 of 1 units");
 }
 
-/* A message of an old epoch, cut off at every length and with every byte changed: some are still messages, none may do
- * harm. */
-static void test_mutilated_messages(void **state) {
+/* A message of an old epoch, truncated at every length and with every byte changed: some are still valid messages, and
+ * none may do harm. */
+static void test_damaged_messages(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     char url[96];
     static uint8_t page[] = "\x12\x0a\x0a\x02/x\x18\x05\x2a\x02hi";
-    stage_open(&s, "/foreign");
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    mailbox_of(&s, "reactor", url, sizeof url);
+    worker_fixture_open(&f, "/external");
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    mailbox_of(&f, "reactor", url, sizeof url);
     nng_socket push = push_to(url);
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Snapshot snapshot = MSG__SNAPSHOT__INIT;
@@ -788,7 +790,7 @@ static void test_mutilated_messages(void **state) {
         for (int bit = 0; bit < 8; bit++) {
             memcpy(copy, body, size);
             copy[at] ^= (uint8_t)(1 << bit);
-            /* A changed tag may make it an actor's end: that it would have to believe. */
+            /* A changed tag may make it the end of an actor, which the reactor would have to accept. */
             Msg__Message *changed = msg__message__unpack(NULL, size, copy);
             bool harmless = changed == NULL || (changed->down == NULL && changed->epoch == 0);
             if (changed != NULL)
@@ -797,34 +799,34 @@ static void test_mutilated_messages(void **state) {
                 send_raw(push, copy, size);
         }
     }
-    stage_do(&s, put_one);
+    worker_fixture_do(&f, put_one);
     nng_close(push);
-    assert_true(stage_stats(&s).bad_messages > size);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete("/foreign/a");
+    assert_true(worker_fixture_stats(&f).bad_messages > size);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete("/external/a");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_only_a_watcher),
-        scene_test(test_a_watcher_drops_what_is_not_for_it),
-        scene_test(test_a_watcher_without_a_receiver),
-        scene_test(test_only_a_committer),
-        scene_test(test_a_committers_limit_is_exact),
-        scene_test(test_a_committer_drops_what_is_not_for_it),
-        scene_test(test_a_committer_refuses_a_malformed_unit),
-        scene_test(test_stop_without_an_answer),
-        scene_test(test_two_actors_at_one_url),
-        scene_test(test_foreign_messages),
-        scene_test(test_forged_patches),
-        scene_test(test_forged_patches_for_a_single_committer),
-        scene_test(test_forged_patches_while_a_batch_is_out),
-        scene_test(test_two_bytes_to_the_reactor),
-        scene_test(test_forged_down),
-        scene_test(test_forged_progress),
-        scene_test(test_forged_events),
-        scene_test(test_forged_outcomes),
-        scene_test(test_mutilated_messages),
+        env_test(test_only_a_watcher),
+        env_test(test_a_watcher_drops_other_messages),
+        env_test(test_a_watcher_without_a_receiver),
+        env_test(test_only_a_committer),
+        env_test(test_a_committers_limit_is_exact),
+        env_test(test_a_committer_drops_other_messages),
+        env_test(test_a_committer_refuses_a_malformed_unit),
+        env_test(test_stop_without_an_answer),
+        env_test(test_two_actors_at_one_url),
+        env_test(test_external_messages),
+        env_test(test_forged_patches),
+        env_test(test_forged_patches_for_a_single_committer),
+        env_test(test_forged_patches_while_a_batch_is_in_flight),
+        env_test(test_two_bytes_to_the_reactor),
+        env_test(test_forged_down),
+        env_test(test_forged_progress),
+        env_test(test_forged_events),
+        env_test(test_forged_outcomes),
+        env_test(test_damaged_messages),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

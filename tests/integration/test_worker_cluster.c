@@ -1,5 +1,5 @@
-/* A worker whose etcd becomes another cluster, on the same address: it ends, and believes nothing of what that has
- * (SEMANTICS 14, ETCD P7). */
+/* The address of a worker's etcd becomes another cluster: the worker ends, and uses nothing of that cluster (SEMANTICS
+ * 14, ETCD P7). */
 #include "lib/etcd_server.h"
 
 #include <etcdworker/etcdworker.h>
@@ -52,7 +52,8 @@ static void test_another_cluster(void **state) {
     ew_client_close(c);
     assert_int_equal(ew_options_set(o, "prefix", "/app", &err), EW_OK);
     assert_int_equal(ew_options_set(o, "tick_interval_ms", "10", &err), EW_OK);
-    assert_int_equal(ew_options_set(o, "exactly_once", "off", &err), EW_OK); /* or the lease would be missed first */
+    /* otherwise the missing lease would be detected first */
+    assert_int_equal(ew_options_set(o, "exactly_once", "off", &err), EW_OK);
     assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_OK);
     for (int i = 0; ticks < 5; i++) {
@@ -61,7 +62,8 @@ static void test_another_cluster(void **state) {
     }
     etcd_server_replace(server);
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_WRONG_CLUSTER");
-    assert_int_equal(vanished, 0); /* the key is not there, but that is none of ours */
+    /* the key does not exist in the other cluster, but that must not be reported as a delete */
+    assert_int_equal(vanished, 0);
     ew_worker_destroy(w);
     ew_options_free(o);
 }

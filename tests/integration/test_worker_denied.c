@@ -1,4 +1,4 @@
-/* A worker whose user may not do what it takes: the run ends, and says what was denied (SEMANTICS 14). */
+/* A worker whose user lacks permissions: the run ends, and the error names what was denied (SEMANTICS 14). */
 #include "lib/certs.h"
 #include "lib/etcd_server.h"
 #include "lib/worker_test.h"
@@ -70,8 +70,8 @@ static void test_read(void **state) {
     expect_denied(start("/other"), "get \"/other\" to \"/other0\"");
 }
 
-/* The permission is taken away while the worker runs. A watch that stands goes on; the next one is refused, without a
- * word of what (ETCD P10), so the prefix is read again: that is refused with all it takes. */
+/* The permission is revoked while the worker runs. An open watch goes on. The next one is refused without a reason
+ * (ETCD P10), so the prefix is read again, and that error names the range. */
 static void test_watch(void **state) {
     (void)state;
     ew_worker *w = start("/app");

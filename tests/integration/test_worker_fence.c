@@ -1,5 +1,5 @@
-/* Fences: what is written only while the worker leads, or while its session lives (SEMANTICS 30, 31; ETCD P8). The
- * leases here are so long that no keepalive comes before the fence has spoken. */
+/* Fence conditions: what is written only while the worker is the leader, or while its session lives (SEMANTICS 30, 31;
+ * ETCD P8). The leases here are so long that no keepalive is sent before a fence condition fails. */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -14,9 +14,9 @@ typedef struct leader {
 static leader leader_open(const char *name) {
     leader l;
     ew_error err = {0};
-    assert_int_equal(ew_session_open(&l.session, hand_client(), LONG_S, &err), EW_OK);
-    assert_int_equal(ew_election_open(&l.election, hand_client(), l.session, ew_str(name), &err), EW_OK);
-    if (ew_election_campaign(l.election, EW_STR("me"), SCENE_WAIT_MS, &err) != EW_OK)
+    assert_int_equal(ew_session_open(&l.session, client_handle(), LONG_S, &err), EW_OK);
+    assert_int_equal(ew_election_open(&l.election, client_handle(), l.session, ew_str(name), &err), EW_OK);
+    if (ew_election_campaign(l.election, EW_STR("me"), ENV_WAIT_MS, &err) != EW_OK)
         fail_msg("campaign: %s", err.detail);
     return l;
 }
@@ -28,64 +28,64 @@ static void leader_close(leader *l) {
 
 static void delete_leaders_key(const leader *l) {
     ew_error err = {0};
-    assert_int_equal(ew_client_delete(hand_client(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
+    assert_int_equal(ew_client_delete(client_handle(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
                      EW_OK);
 }
 
-static int put_a(stage *s, ew_tick *t) {
-    (void)s;
+static int put_a(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/fence/a"), EW_STR("1"));
 }
 
-static int put_late_and_hold(stage *s, ew_tick *t) {
+static int put_late_and_hold(worker_fixture *f, ew_tick *t) {
     ew_group_put(ew_tick_group(t), EW_STR("/fence/late"), EW_STR("1"));
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-/* Runs a worker that has committed before, and is in a tick with something to write; then `take_away`. */
-static void lose(stage *s, void (*take_away)(stage *s), int expected) {
-    hand_delete_prefix("/fence/");
-    stage_start(s);
-    stage_do(s, put_a);
-    assert_true(hand_get("/fence/a").present);
-    stage_begin(s, put_late_and_hold);
-    stage_await_held(s);
-    take_away(s);
-    stage_release(s);
-    int status = stage_await_end(s);
-    print_message("%s: %s\n", ew_errname(status), s->err.detail);
+/* Runs a worker that has committed before, and is in a tick that writes; then calls `take_away`. */
+static void lose(worker_fixture *f, void (*take_away)(worker_fixture *f), int expected) {
+    client_delete_prefix("/fence/");
+    worker_fixture_start(f);
+    worker_fixture_do(f, put_a);
+    assert_true(client_get("/fence/a").present);
+    worker_fixture_begin(f, put_late_and_hold);
+    worker_fixture_await_held(f);
+    take_away(f);
+    worker_fixture_release(f);
+    int status = worker_fixture_await_end(f);
+    print_message("%s: %s\n", ew_errname(status), f->err.detail);
     assert_int_equal(status, expected);
-    assert_string_not_equal(hand_get("/fence/late").value, "1");
-    assert_int_equal(stage_close(s), expected);
+    assert_string_not_equal(client_get("/fence/late").value, "1");
+    assert_int_equal(worker_fixture_close(f), expected);
 }
 
 /* ---- leadership ---- */
 
-static void take_key_away(stage *s) {
-    const leader l = {.election = s->election};
+static void take_key_away(worker_fixture *f) {
+    const leader l = {.election = f->election};
     delete_leaders_key(&l);
 }
 
-/* The key is made again at once: it is another one. */
-static void take_key_over(stage *s) {
-    take_key_away(s);
-    ew_slice key = ew_election_key(s->election);
-    hand_put_slice(key, EW_STR("another"), 0);
+/* Deletes and creates the leader's key: it has another create_revision. */
+static void take_key_over(worker_fixture *f) {
+    take_key_away(f);
+    ew_slice key = ew_election_key(f->election);
+    client_put_slice(key, EW_STR("another"), 0);
 }
 
-static void check_lost(void (*take_away)(stage *s), const char *exactly_once) {
+static void check_lost(void (*take_away)(worker_fixture *f), const char *exactly_once) {
     leader l = leader_open("/elections/lost");
-    stage s;
-    stage_open(&s, "/fence");
-    stage_set(&s, "exactly_once", exactly_once);
-    s.election = l.election;
-    lose(&s, take_away, EW_ERR_LEADERSHIP_LOST);
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    worker_fixture_set(&f, "exactly_once", exactly_once);
+    f.election = l.election;
+    lose(&f, take_away, EW_ERR_LEADERSHIP_LOST);
     leader_close(&l);
-    hand_delete_prefix("/elections/");
+    client_delete_prefix("/elections/");
 }
 
-/* SEMANTICS 31: nothing is written by who leads no more, and the run says why. */
+/* SEMANTICS 31: a former leader cannot write, and the run ends with the reason. */
 static void test_leadership_lost_in_the_middle(void **state) {
     (void)state;
     check_lost(take_key_away, "on");
@@ -93,10 +93,10 @@ static void test_leadership_lost_in_the_middle(void **state) {
     check_lost(take_key_over, "on");
 }
 
-/* A conflict and a lost leadership at once: the group is evaluated again, and never written. */
-static void conflict_too(stage *s) {
-    hand_put("/fence/late", "foreign");
-    take_key_away(s);
+/* A conflict and a lost leadership together: the group is evaluated again, and never written. */
+static void conflict_too(worker_fixture *f) {
+    client_put("/fence/late", "external");
+    take_key_away(f);
 }
 
 static void test_leadership_lost_with_a_conflict(void **state) {
@@ -104,9 +104,9 @@ static void test_leadership_lost_with_a_conflict(void **state) {
     check_lost(conflict_too, "on");
 }
 
-/* The election's session is the worker's, unless it has another. */
-static int put_with_lease(stage *s, ew_tick *t) {
-    (void)s;
+/* The worker uses the election's session, unless it has another one. */
+static int put_with_lease(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put_lease(ew_tick_group(t), EW_STR("/fence/leased"), EW_STR("1"), EW_LEASE_SESSION);
 }
 
@@ -114,20 +114,20 @@ static void test_the_elections_session_is_used(void **state) {
     (void)state;
     leader l = leader_open("/elections/session");
     for (int i = 0; i < 2; i++) {
-        stage s;
+        worker_fixture f;
         ew_session *other = NULL;
-        stage_open(&s, "/fence");
-        s.election = l.election;
+        worker_fixture_open(&f, "/fence");
+        f.election = l.election;
         if (i == 1)
-            assert_int_equal(ew_session_open(&other, hand_client(), 60, NULL), EW_OK);
-        s.session = other;
-        stage_start(&s);
-        stage_do(&s, put_with_lease);
-        assert_int_equal(hand_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+            assert_int_equal(ew_session_open(&other, client_handle(), 60, NULL), EW_OK);
+        f.session = other;
+        worker_fixture_start(&f);
+        worker_fixture_do(&f, put_with_lease);
+        assert_int_equal(client_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
         ew_session_close(other, false);
     }
-    assert_true(ew_election_revision(l.election) > 0); /* it is the caller's, and left alone */
+    assert_true(ew_election_revision(l.election) > 0); /* the caller owns the session; the worker did not close it */
     leader_close(&l);
 }
 
@@ -136,75 +136,75 @@ static int never(void *self, ew_tick *t) {
     return EW_ERR_REACTOR;
 }
 
-/* Who does not lead does not start. */
+/* A worker that is not the leader does not start. */
 static void test_only_a_leader_starts(void **state) {
     (void)state;
     leader l = leader_open("/elections/start");
     ew_error err = {0};
     assert_int_equal(ew_election_resign(l.election, &err), EW_OK);
-    stage s;
-    stage_open(&s, "/fence");
-    s.election = l.election;
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    f.election = l.election;
     ew_worker *w;
     const ew_reactor reactor = EW_REACTOR(.tick = never);
-    assert_int_equal(ew_worker_create(&w, s.options, &reactor, &s, &err), EW_OK);
+    assert_int_equal(ew_worker_create(&w, f.options, &reactor, &f, &err), EW_OK);
     assert_int_equal(ew_worker_set_election(w, l.election), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_ERR_STATE);
     ew_worker_destroy(w);
-    assert_int_equal(stage_close(&s), EW_OK);
+    assert_int_equal(worker_fixture_close(&f), EW_OK);
     leader_close(&l);
 }
 
-/* ---- the session's fence ---- */
+/* ---- the session key ---- */
 
-static void revoke_session(stage *s) {
-    hand_revoke(ew_session_lease(s->session));
+static void revoke_session(worker_fixture *f) {
+    client_revoke(ew_session_lease(f->session));
 }
 
-/* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also where no receipt does. */
+/* SEMANTICS 30: with `fence_session` a revoked lease stops a worker also without receipts. */
 static void test_session_revoked_without_receipts(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/fence");
-    stage_set(&s, "exactly_once", "off");
-    stage_set(&s, "fence_session", "on");
-    assert_int_equal(ew_session_open(&s.session, hand_client(), LONG_S, NULL), EW_OK);
-    ew_session *session = s.session;
-    lose(&s, revoke_session, EW_ERR_SESSION_DONE);
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    worker_fixture_set(&f, "exactly_once", "off");
+    worker_fixture_set(&f, "fence_session", "on");
+    assert_int_equal(ew_session_open(&f.session, client_handle(), LONG_S, NULL), EW_OK);
+    ew_session *session = f.session;
+    lose(&f, revoke_session, EW_ERR_SESSION_DONE);
     ew_session_close(session, false);
 }
 
-/* The fence is a key beside the receipt, bound to the lease; the worker's own session takes it along. */
-static void test_the_markers_life(void **state) {
+/* The session key is a key beside the receipt, bound to the lease. The worker's own session removes it. */
+static void test_the_life_of_the_session_key(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/fence");
-    stage_set(&s, "exactly_once", "off");
-    stage_set(&s, "fence_session", "on");
-    stage_set(&s, "worker_id", "marked");
-    stage_start(&s);
-    stage_do(&s, put_a);
-    hand_kv marker = hand_get("/etcdworker/receipts/marked/session");
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    worker_fixture_set(&f, "exactly_once", "off");
+    worker_fixture_set(&f, "fence_session", "on");
+    worker_fixture_set(&f, "worker_id", "marked");
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, put_a);
+    client_kv marker = client_get("/etcdworker/receipts/marked/session");
     assert_true(marker.present);
     assert_true(marker.lease != 0);
     assert_string_equal(marker.value, "marked");
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    assert_false(hand_get("/etcdworker/receipts/marked/session").present);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    assert_false(client_get("/etcdworker/receipts/marked/session").present);
 }
 
-/* A session that is over before the marker could be put. */
+/* A session that ends before the session key could be put. */
 static void test_session_revoked_before_the_start(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/fence");
-    stage_set(&s, "exactly_once", "off");
-    stage_set(&s, "fence_session", "on");
-    assert_int_equal(ew_session_open(&s.session, hand_client(), LONG_S, NULL), EW_OK);
-    ew_session *session = s.session;
-    revoke_session(&s);
-    stage_start(&s);
-    assert_int_equal(stage_await_end(&s), EW_ERR_SESSION_DONE);
-    assert_int_equal(stage_close(&s), EW_ERR_SESSION_DONE);
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    worker_fixture_set(&f, "exactly_once", "off");
+    worker_fixture_set(&f, "fence_session", "on");
+    assert_int_equal(ew_session_open(&f.session, client_handle(), LONG_S, NULL), EW_OK);
+    ew_session *session = f.session;
+    revoke_session(&f);
+    worker_fixture_start(&f);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_SESSION_DONE);
     ew_session_close(session, false);
 }
 
@@ -217,16 +217,16 @@ typedef struct load {
 } load;
 
 static void judged(void *arg, int status, int64_t revision) {
-    load *l = arg; /* the reactor's thread writes, the test reads when a later tick has begun */
+    load *l = arg; /* the reactor's thread writes, the test reads after a later tick has begun */
     (void)revision;
     l->status = status;
     l->calls++;
 }
 
-/* One key deleted, so that the counter is raised, the others put. */
-static int write_load(stage *s, ew_tick *t) {
+/* Deletes one key, so that the delete counter is incremented, and puts the others. */
+static int write_load(worker_fixture *f, ew_tick *t) {
     static const char value[8192];
-    load *l = s->arg;
+    load *l = f->arg;
     ew_group *g = ew_tick_group(t);
     ew_group_delete(g, EW_STR("/fence/deleted"));
     for (unsigned i = 1; i < l->keys; i++) {
@@ -242,22 +242,22 @@ typedef struct limits {
     const char *fence_session, *exactly_once, *max_txn_bytes;
 } limits;
 
-/* What becomes of one group, and that it took no more than one transaction. */
+/* Returns the outcome of one group, and checks that it took at most one transaction. */
 static int try_load(const limits *x, unsigned keys, unsigned value_bytes) {
     load l = {.keys = keys, .value_bytes = value_bytes};
-    stage s;
-    stage_open(&s, "/fence");
-    stage_set(&s, "fence_session", x->fence_session);
-    stage_set(&s, "exactly_once", x->exactly_once);
+    worker_fixture f;
+    worker_fixture_open(&f, "/fence");
+    worker_fixture_set(&f, "fence_session", x->fence_session);
+    worker_fixture_set(&f, "exactly_once", x->exactly_once);
     if (x->max_txn_bytes != NULL)
-        stage_set(&s, "max_txn_bytes", x->max_txn_bytes);
+        worker_fixture_set(&f, "max_txn_bytes", x->max_txn_bytes);
     if (x->leader != NULL)
-        s.election = x->leader->election;
-    s.arg = &l;
-    stage_start(&s);
-    stage_do(&s, write_load);
-    uint64_t txns = stage_stats(&s).txns;
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        f.election = x->leader->election;
+    f.arg = &l;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_load);
+    uint64_t txns = worker_fixture_stats(&f).txns;
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_int_equal(l.calls, 1);
     assert_int_equal(txns, l.status == EW_OK ? 1 : 0);
     return l.status;
@@ -268,7 +268,7 @@ static void check_most_keys(const limits *x, unsigned most) {
     assert_int_equal(try_load(x, most + 1, 0), EW_ERR_TOO_LARGE);
 }
 
-/* SEMANTICS 26: etcd's 128 compares, less the delete counter, the receipt and each fence. */
+/* SEMANTICS 26: etcd's 128 compares, less the delete counter, the receipt and each fence condition. */
 static void test_most_keys_with_fences(void **state) {
     (void)state;
     leader l = leader_open("/elections/limits");
@@ -281,7 +281,7 @@ static void test_most_keys_with_fences(void **state) {
     leader_close(&l);
 }
 
-/* SEMANTICS 26: reactor and committer agree to the byte on what the fences take. */
+/* SEMANTICS 26: reactor and committer agree exactly on how many bytes the fence conditions take. */
 static void test_most_bytes_with_fences(void **state) {
     (void)state;
     leader l = leader_open("/elections/limits");
@@ -301,11 +301,11 @@ static void test_most_bytes_with_fences(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_leadership_lost_in_the_middle),    scene_test(test_leadership_lost_with_a_conflict),
-        scene_test(test_the_elections_session_is_used),    scene_test(test_only_a_leader_starts),
-        scene_test(test_session_revoked_without_receipts), scene_test(test_the_markers_life),
-        scene_test(test_session_revoked_before_the_start), scene_test(test_most_keys_with_fences),
-        scene_test(test_most_bytes_with_fences),
+        env_test(test_leadership_lost_in_the_middle),    env_test(test_leadership_lost_with_a_conflict),
+        env_test(test_the_elections_session_is_used),    env_test(test_only_a_leader_starts),
+        env_test(test_session_revoked_without_receipts), env_test(test_the_life_of_the_session_key),
+        env_test(test_session_revoked_before_the_start), env_test(test_most_keys_with_fences),
+        env_test(test_most_bytes_with_fences),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,8 +1,9 @@
-/* A worker under which etcd is restored from an older state, by the same names and token, and so under the same cluster
- * id (SEMANTICS 14): what it saw of the lost history vanishes, what others wrote since is there, and it goes on. Its
- * wire is cut until others have passed the old revision, or not, as each test wants. */
+/* etcd is restored from an older state while a worker runs, with the same names and token and so the same cluster id
+ * (SEMANTICS 14). What the worker saw of the lost history vanishes, what external writers wrote since appears, and the
+ * worker goes on. Its fault proxy is cut either until external writers have passed the old revision, or not that long.
+ */
+#include "lib/fault_proxy.h"
 #include "lib/scenario.h"
-#include "lib/wire.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,197 +11,197 @@
 
 enum { PHANTOMS = 20 };
 
-static void open_history(stage *s, wire *w) {
-    stage_open(s, "/history");
-    stage_set(s, "endpoints", wire_endpoint(w));
-    stage_set(s, "session_ttl_s", "60");
-    s->updates = true;
+static void open_history(worker_fixture *f, fault_proxy *proxy) {
+    worker_fixture_open(f, "/history");
+    worker_fixture_set(f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_set(f, "session_ttl_s", "60");
+    f->updates = true;
 }
 
 static void put_many(const char *head, int count) {
     char key[64];
     for (int i = 0; i < count; i++) {
         snprintf(key, sizeof key, "%s%d", head, i);
-        hand_put(key, "1");
+        client_put(key, "1");
     }
 }
 
-/* etcd goes on from what was saved, and others write until the old revision is passed. */
+/* Restores the saved state, and writes until the old revision is passed. */
 static void restore_and_pass(int64_t seen) {
-    scene_kill_etcd();
-    scene_restore_etcd();
-    scene_start_etcd();
-    assert_true(hand_revision() < seen);
+    env_kill_etcd();
+    env_restore_etcd();
+    env_start_etcd();
+    assert_true(client_revision() < seen);
     put_many("/history/missing", PHANTOMS);
-    while (hand_revision() <= seen)
-        hand_put("/elsewhere", "1");
+    while (client_revision() <= seen)
+        client_put("/elsewhere", "1");
 }
 
 static bool is_rewritten(void *arg) {
-    ew_worker_stats stats = stage_stats(arg);
+    ew_worker_stats stats = worker_fixture_stats(arg);
     return stats.histories_rewritten == 1 && stats.ready;
 }
 
-/* As etcd has it: every key, and no key more. */
-static int compare_all(stage *s, ew_tick *t) {
+/* Compares with etcd: every key, and no other key. */
+static int compare_all(worker_fixture *f, ew_tick *t) {
     ew_result *r;
     ew_entry e = {0};
     size_t n = 0;
-    int status = ew_client_get(s->arg, ew_keys_prefix(EW_STR("/history/")), NULL, &r, NULL);
-    EXPECT(s, status == EW_OK);
+    int status = ew_client_get(f->arg, ew_keys_prefix(EW_STR("/history/")), NULL, &r, NULL);
+    EXPECT(f, status == EW_OK);
     if (status != EW_OK)
         return EW_OK;
     for (; ew_tick_scan(t, EW_STR(""), &e); n++) {
         const ew_kv *kv = n < ew_result_count(r) ? ew_result_at(r, n) : NULL;
-        EXPECT(s, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
+        EXPECT(f, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
                       kv->mod_revision == e.mod_revision);
     }
-    EXPECT(s, n == ew_result_count(r));
+    EXPECT(f, n == ew_result_count(r));
     ew_result_free(r);
     return EW_OK;
 }
 
-static void has_it_all(stage *s) {
-    s->arg = hand_client();
-    stage_await_tick(s, hand_put("/history/last", "1"));
-    stage_do(s, compare_all);
-    s->arg = NULL;
+static void has_it_all(worker_fixture *f) {
+    f->arg = client_handle();
+    worker_fixture_await_tick(f, client_put("/history/last", "1"));
+    worker_fixture_do(f, compare_all);
+    f->arg = NULL;
 }
 
-static int put_own(stage *s, ew_tick *t) {
-    (void)s;
+static int put_own(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/history/own"), EW_STR("1"));
 }
 
-static void goes_on(stage *s) {
-    has_it_all(s);
-    stage_do(s, put_own);
-    stage_do(s, put_own);
-    assert_true(hand_get("/history/own").version >= 2);
-    assert_int_equal(stage_stats(s).histories_rewritten, 1);
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/history/");
+static void goes_on(worker_fixture *f) {
+    has_it_all(f);
+    worker_fixture_do(f, put_own);
+    worker_fixture_do(f, put_own);
+    assert_true(client_get("/history/own").version >= 2);
+    assert_int_equal(worker_fixture_stats(f).histories_rewritten, 1);
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
+    client_delete_prefix("/history/");
 }
 
-/* The last event that was seen is of the lost history: it does not come again. */
+/* The last seen event is of the lost history: it does not come again. */
 static void test_others_have_passed_the_old_revision(void **state) {
     (void)state;
-    stage s;
-    wire *w = wire_open(scene_endpoint());
-    hand_put("/history/kept", "1");
-    hand_put("/history/changed", "before");
-    open_history(&s, w);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    stage_do(&s, put_own);
-    scene_save_etcd();
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    client_put("/history/kept", "1");
+    client_put("/history/changed", "before");
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    worker_fixture_do(&f, put_own);
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
-    int64_t seen = hand_put("/history/changed", "after");
-    stage_await_tick(&s, seen);
-    wire_cut(w);
-    stage_await_ready(&s, false);
+    int64_t seen = client_put("/history/changed", "after");
+    worker_fixture_await_tick(&f, seen);
+    fault_proxy_cut(proxy);
+    worker_fixture_await_ready(&f, false);
     restore_and_pass(seen);
-    wire_mend(w);
-    assert_true(scene_until(is_rewritten, &s));
-    goes_on(&s);
-    wire_close(w);
+    fault_proxy_mend(proxy);
+    assert_true(env_until(is_rewritten, &f));
+    goes_on(&f);
+    fault_proxy_close(proxy);
 }
 
-/* The last event that was seen is in both histories, and what came after it is not. */
-static void test_the_last_event_is_in_both(void **state) {
+/* The last seen event is in both histories; what followed it is not. */
+static void test_the_last_event_is_in_both_histories(void **state) {
     (void)state;
-    stage s;
-    wire *w = wire_open(scene_endpoint());
-    open_history(&s, w);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    int64_t seen = hand_put("/history/both", "1");
-    stage_await_tick(&s, seen);
-    scene_save_etcd();
-    wire_cut(w);
-    stage_await_ready(&s, false);
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    int64_t seen = client_put("/history/both", "1");
+    worker_fixture_await_tick(&f, seen);
+    env_save_etcd();
+    fault_proxy_cut(proxy);
+    worker_fixture_await_ready(&f, false);
     for (int i = 0; i < 100; i++)
-        hand_put("/elsewhere", "2");
-    restore_and_pass(hand_revision());
-    wire_mend(w);
-    stage_await_ready(&s, true);
-    has_it_all(&s); /* nothing that was seen is lost, so it just goes on */
-    assert_int_equal(stage_stats(&s).snapshots, 1);
-    assert_int_equal(stage_stats(&s).histories_rewritten, 0);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/history/");
-    wire_close(w);
+        client_put("/elsewhere", "2");
+    restore_and_pass(client_revision());
+    fault_proxy_mend(proxy);
+    worker_fixture_await_ready(&f, true);
+    has_it_all(&f); /* nothing that was seen is lost, so the worker just goes on */
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
+    assert_int_equal(worker_fixture_stats(&f).histories_rewritten, 0);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/history/");
+    fault_proxy_close(proxy);
 }
 
-/* Nobody has written since: the revision is below what was seen. */
+/* No writes since: the revision is below what was seen. */
 static void test_the_revision_fell(void **state) {
     (void)state;
-    stage s;
-    wire *w = wire_open(scene_endpoint());
-    hand_put("/history/kept", "1");
-    open_history(&s, w);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    stage_do(&s, put_own);
-    scene_save_etcd();
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    client_put("/history/kept", "1");
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    worker_fixture_do(&f, put_own);
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
-    int64_t seen = hand_put("/history/kept", "2");
-    stage_await_tick(&s, seen);
-    scene_kill_etcd();
-    stage_await_ready(&s, false);
-    scene_restore_etcd();
-    scene_start_etcd();
-    assert_true(scene_until(is_rewritten, &s));
-    assert_true(stage_stats(&s).revision < seen);
-    goes_on(&s);
-    wire_close(w);
+    int64_t seen = client_put("/history/kept", "2");
+    worker_fixture_await_tick(&f, seen);
+    env_kill_etcd();
+    worker_fixture_await_ready(&f, false);
+    env_restore_etcd();
+    env_start_etcd();
+    assert_true(env_until(is_rewritten, &f));
+    assert_true(worker_fixture_stats(&f).revision < seen);
+    goes_on(&f);
+    fault_proxy_close(proxy);
 }
 
-/* Nothing has happened since the load that could come again: the keys are compared. */
-static void test_nothing_was_seen_since_the_load(void **state) {
+/* No event since the load could come again: the keys are compared. */
+static void test_no_events_since_the_load(void **state) {
     (void)state;
-    stage s;
-    wire *w = wire_open(scene_endpoint());
-    hand_put("/history/kept", "1");
-    scene_save_etcd();
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    client_put("/history/kept", "1");
+    env_save_etcd();
     put_many("/history/phantom", PHANTOMS);
     for (int i = 0; i < 50; i++)
-        hand_put("/elsewhere", "3");
-    open_history(&s, w);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    wire_cut(w);
-    stage_await_ready(&s, false);
-    restore_and_pass(hand_revision());
-    wire_mend(w);
-    assert_true(scene_until(is_rewritten, &s));
-    assert_true(stage_stats(&s).audit_repairs >= PHANTOMS);
-    goes_on(&s);
-    wire_close(w);
+        client_put("/elsewhere", "3");
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    fault_proxy_cut(proxy);
+    worker_fixture_await_ready(&f, false);
+    restore_and_pass(client_revision());
+    fault_proxy_mend(proxy);
+    assert_true(env_until(is_rewritten, &f));
+    assert_true(worker_fixture_stats(&f).audit_repairs >= PHANTOMS);
+    goes_on(&f);
+    fault_proxy_close(proxy);
 }
 
-/* Its data directory is gone, and its token the same. */
+/* Removes the data directory; the cluster token stays the same. */
 static void wiped(bool pass) {
-    stage s;
-    wire *w = wire_open(scene_endpoint());
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
     put_many("/history/phantom", PHANTOMS);
-    open_history(&s, w);
-    stage_start(&s);
-    stage_await_ready(&s, true);
-    int64_t seen = hand_put("/history/kept", "1");
-    stage_await_tick(&s, seen);
-    wire_cut(w);
-    stage_await_ready(&s, false);
-    scene_kill_etcd();
-    scene_wipe_etcd();
-    scene_start_etcd();
-    hand_put("/history/new", "1");
-    while (pass && hand_revision() <= seen)
-        hand_put("/elsewhere", "1");
-    wire_mend(w);
-    assert_true(scene_until(is_rewritten, &s));
-    goes_on(&s);
-    wire_close(w);
+    open_history(&f, proxy);
+    worker_fixture_start(&f);
+    worker_fixture_await_ready(&f, true);
+    int64_t seen = client_put("/history/kept", "1");
+    worker_fixture_await_tick(&f, seen);
+    fault_proxy_cut(proxy);
+    worker_fixture_await_ready(&f, false);
+    env_kill_etcd();
+    env_wipe_etcd();
+    env_start_etcd();
+    client_put("/history/new", "1");
+    while (pass && client_revision() <= seen)
+        client_put("/elsewhere", "1");
+    fault_proxy_mend(proxy);
+    assert_true(env_until(is_rewritten, &f));
+    goes_on(&f);
+    fault_proxy_close(proxy);
 }
 
 static void test_wiped(void **state) {
@@ -213,7 +214,7 @@ static void test_wiped_and_passed(void **state) {
     wiped(true);
 }
 
-/* ---- with groups under way ---- */
+/* ---- with groups in flight ---- */
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -223,7 +224,7 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, number + 1);
 }
 
-/* What is no number counts as none: a flipped bit may have made it so. */
+/* A value that is not a number counts as 0: an inverted bit may have changed it. */
 static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
@@ -232,7 +233,7 @@ static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) 
     return ew_value_set_int(next, number < 1000000 ? number + 1 : 0);
 }
 
-/* What was committed, by the mod_revision it was reported with. */
+/* The commits, by the mod_revision that was reported for each. */
 typedef struct counting {
     _Atomic int64_t committed; /* the newest revision */
     _Atomic bool wrong;
@@ -246,75 +247,75 @@ static void counted(void *arg, int status, int64_t revision) {
         c->wrong = true;
 }
 
-static int count_on(stage *s, ew_tick *t) {
+static int count_on(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
-    ew_group_on_done(g, counted, s->arg);
+    ew_group_on_done(g, counted, f->arg);
     return ew_group_modify(g, EW_STR("/history/n"), raise_by_one, NULL, NULL);
 }
 
 static bool has_committed_again(void *arg) {
-    stage *s = arg;
-    return stage_stats(s).ready && stage_stats(s).histories_rewritten > 0 &&
-           ((counting *)s->arg)->committed == hand_get("/history/n").mod_revision;
+    worker_fixture *f = arg;
+    return worker_fixture_stats(f).ready && worker_fixture_stats(f).histories_rewritten > 0 &&
+           ((counting *)f->arg)->committed == client_get("/history/n").mod_revision;
 }
 
-/* It commits in every tick, with a receipt that is older after the restore: it takes it over, and blames nobody. Each
- * commit since is there once. */
+/* The worker commits in every tick, with a receipt that is older after the restore: it takes the receipt over, and does
+ * not end with EW_ERR_FENCED. Each commit since is in etcd once. */
 static void test_groups_go_on(void **state) {
     (void)state;
     counting c = {0};
-    stage s;
-    wire *w = wire_open(scene_endpoint());
-    open_history(&s, w);
-    s.every = count_on;
-    s.arg = &c;
-    stage_start(&s);
+    worker_fixture f;
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    open_history(&f, proxy);
+    f.every = count_on;
+    f.arg = &c;
+    worker_fixture_start(&f);
     for (int round = 1; round <= 3; round++) {
-        stage_await_ready(&s, true);
-        stage_await_ticks(&s, 20);
-        scene_save_etcd();
-        stage_await_ticks(&s, 50);
-        wire_cut(w);
-        int64_t seen = hand_revision();
-        scene_kill_etcd();
-        scene_restore_etcd();
-        scene_start_etcd();
-        int64_t restored = hand_get("/history/n").mod_revision;
+        worker_fixture_await_ready(&f, true);
+        worker_fixture_await_ticks(&f, 20);
+        env_save_etcd();
+        worker_fixture_await_ticks(&f, 50);
+        fault_proxy_cut(proxy);
+        int64_t seen = client_revision();
+        env_kill_etcd();
+        env_restore_etcd();
+        env_start_etcd();
+        int64_t restored = client_get("/history/n").mod_revision;
         assert_true(restored < seen);
-        while (round != 2 && hand_revision() <= seen)
-            hand_put("/elsewhere", "1");
-        wire_mend(w);
-        while (stage_stats(&s).histories_rewritten < (uint64_t)round)
-            stage_await_ticks(&s, 1);
-        stage_await_ticks(&s, 20);
+        while (round != 2 && client_revision() <= seen)
+            client_put("/elsewhere", "1");
+        fault_proxy_mend(proxy);
+        while (worker_fixture_stats(&f).histories_rewritten < (uint64_t)round)
+            worker_fixture_await_ticks(&f, 1);
+        worker_fixture_await_ticks(&f, 20);
     }
-    stage_await_ready(&s, true);
+    worker_fixture_await_ready(&f, true);
     int64_t before = 0, after = 0;
-    assert_true(scene_until(has_committed_again, &s));
-    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &before));
-    hand_kv kv = hand_get("/history/n");
-    stage_await_ticks(&s, 20);
-    assert_true(ew_slice_int(ew_str(hand_get("/history/n").value), &after));
+    assert_true(env_until(has_committed_again, &f));
+    assert_true(ew_slice_int(ew_str(client_get("/history/n").value), &before));
+    client_kv kv = client_get("/history/n");
+    worker_fixture_await_ticks(&f, 20);
+    assert_true(ew_slice_int(ew_str(client_get("/history/n").value), &after));
     assert_true(after > before);
-    hand_kv later = hand_get("/history/n");
+    client_kv later = client_get("/history/n");
     int64_t raised = 0, was = 0;
     assert_true(ew_slice_int(ew_str(later.value), &raised) && ew_slice_int(ew_str(kv.value), &was));
-    assert_int_equal(raised - was, later.version - kv.version); /* one a commit */
+    assert_int_equal(raised - was, later.version - kv.version); /* one for each commit */
     assert_false(c.wrong);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    wire_close(w);
-    hand_delete_prefix("/history/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    fault_proxy_close(proxy);
+    client_delete_prefix("/history/");
 }
 
-/* ---- bits that flip ---- */
+/* ---- inverted bits ---- */
 
 enum { FLIPS = 60 };
 
 typedef struct flipping {
-    stage stage;
-    wire *wire;
+    worker_fixture fixture;
+    fault_proxy *proxy;
     _Atomic uint64_t commits;
-    uint64_t before; /* the flip */
+    uint64_t before; /* counts before the flip */
     int ended, stuck;
 } flipping;
 
@@ -323,46 +324,46 @@ static void flip_counted(void *arg, int status, int64_t revision) {
     ((flipping *)arg)->commits += status == EW_OK;
 }
 
-static int flip_count_on(stage *s, ew_tick *t) {
+static int flip_count_on(worker_fixture *f, ew_tick *t) {
     ew_group *g = ew_tick_group(t);
-    ew_group_on_done(g, flip_counted, s->arg);
+    ew_group_on_done(g, flip_counted, f->arg);
     return ew_group_modify(g, EW_STR("/flips/n"), raise_what_it_is, NULL, NULL);
 }
 
 static void flip_start(flipping *f) {
-    stage_open(&f->stage, "/flips");
-    stage_set(&f->stage, "endpoints", wire_endpoint(f->wire));
-    stage_set(&f->stage, "watch_silence_ms", "1000");
-    f->stage.every = flip_count_on;
-    f->stage.arg = f;
-    stage_start(&f->stage);
+    worker_fixture_open(&f->fixture, "/flips");
+    worker_fixture_set(&f->fixture, "endpoints", fault_proxy_endpoint(f->proxy));
+    worker_fixture_set(&f->fixture, "watch_silence_ms", "1000");
+    f->fixture.every = flip_count_on;
+    f->fixture.arg = f;
+    worker_fixture_start(&f->fixture);
 }
 
 static bool flip_is_over(flipping *f) {
-    pthread_mutex_lock(&f->stage.lock);
-    bool over = f->stage.over;
-    pthread_mutex_unlock(&f->stage.lock);
+    pthread_mutex_lock(&f->fixture.lock);
+    bool over = f->fixture.over;
+    pthread_mutex_unlock(&f->fixture.lock);
     return over;
 }
 
 static bool flip_is_done(void *arg) {
     flipping *f = arg;
-    return wire_count(f->wire).flipped > f->before;
+    return fault_proxy_count(f->proxy).flipped > f->before;
 }
 
 static bool flip_is_survived(void *arg) {
     flipping *f = arg;
-    hand_put("/flips/other", "1"); /* so that it has something to hear of, too */
+    client_put("/flips/other", "1"); /* so that there are events too */
     return flip_is_over(f) || f->commits >= f->before + 3;
 }
 
 static void flip_one(flipping *f, unsigned at) {
-    f->before = wire_count(f->wire).flipped;
-    wire_flip(f->wire, WIRE_DOWN, at);
-    assert_true(scene_until(flip_is_done, f));
+    f->before = fault_proxy_count(f->proxy).flipped;
+    fault_proxy_flip(f->proxy, FAULT_PROXY_DOWN, at);
+    assert_true(env_until(flip_is_done, f));
     f->before = f->commits;
-    if (!scene_until(flip_is_survived, f)) {
-        ew_worker_stats s = stage_stats(&f->stage);
+    if (!env_until(flip_is_survived, f)) {
+        ew_worker_stats s = worker_fixture_stats(&f->fixture);
         print_message("stuck: ready %d, revision %" PRId64 ", barrier %" PRId64 "\n", s.ready, s.revision,
                       s.barrier_revision);
         f->stuck++;
@@ -370,15 +371,15 @@ static void flip_one(flipping *f, unsigned at) {
         return;
     }
     f->ended++;
-    print_message("ended: %s\n", ew_errname(stage_close(&f->stage)));
+    print_message("ended: %s\n", ew_errname(worker_fixture_close(&f->fixture)));
     flip_start(f);
 }
 
-/* What etcd says is changed by a bit, without TLS: in the last bytes of what it sends, where messages are. A worker may
- * see a value that never was, or end; it never stands still and says that it is ready. */
-static void test_bits_that_flip(void **state) {
+/* One bit of etcd's data is inverted, without TLS, in the last bytes of what it sends, where messages are. A worker may
+ * see a wrong value, or end. It must never stop making progress while it reports that it is ready. */
+static void test_inverted_bits(void **state) {
     (void)state;
-    flipping f = {.wire = wire_open(scene_endpoint())};
+    flipping f = {.proxy = fault_proxy_open(env_endpoint())};
     uint64_t random = 88172645463325252u;
     flip_start(&f);
     for (int i = 0; i < FLIPS; i++) {
@@ -389,21 +390,21 @@ static void test_bits_that_flip(void **state) {
     }
     print_message("%d flips: %d ended the run, %d stuck\n", FLIPS, f.ended, f.stuck);
     assert_int_equal(f.stuck, 0);
-    stage_close(&f.stage);
-    wire_close(f.wire);
-    hand_delete_prefix("/flips/");
+    worker_fixture_close(&f.fixture);
+    fault_proxy_close(f.proxy);
+    client_delete_prefix("/flips/");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_others_have_passed_the_old_revision),
-        scene_test(test_the_last_event_is_in_both),
-        scene_test(test_the_revision_fell),
-        scene_test(test_nothing_was_seen_since_the_load),
-        scene_test(test_wiped),
-        scene_test(test_wiped_and_passed),
-        scene_test(test_groups_go_on),
-        scene_test(test_bits_that_flip),
+        env_test(test_others_have_passed_the_old_revision),
+        env_test(test_the_last_event_is_in_both_histories),
+        env_test(test_the_revision_fell),
+        env_test(test_no_events_since_the_load),
+        env_test(test_wiped),
+        env_test(test_wiped_and_passed),
+        env_test(test_groups_go_on),
+        env_test(test_inverted_bits),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,4 @@
-/* The records of clients expire while the worker lives, and not before a resend may come (SEMANTICS 34). */
+/* The records of clients expire while the worker runs, but not before a resend may come (SEMANTICS 34). */
 #include "lib/requester.h"
 
 #include <stdio.h>
@@ -7,24 +7,24 @@ enum { TTL_S = 10 };
 
 #define RECORDS "/etcdworker/receipts/submit/"
 
-static void begin(stage *s) {
+static void begin(worker_fixture *f) {
     char ttl[16];
     snprintf(ttl, sizeof ttl, "%d", TTL_S);
-    stage_open(s, "/records");
-    stage_set(s, "submit", "on");
-    stage_set(s, "receipt_ttl_s", ttl);
-    stage_start_ready(s);
+    worker_fixture_open(f, "/records");
+    worker_fixture_set(f, "submit", "on");
+    worker_fixture_set(f, "receipt_ttl_s", ttl);
+    worker_fixture_start_ready(f);
 }
 
-static void end(stage *s) {
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+static void end(worker_fixture *f) {
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
-/* Clients that come once: "a", then "b", and so on. */
+/* Clients that submit once: "a", then "b", and so on. */
 typedef struct strangers {
     nng_socket req;
     uint64_t count;
-    int64_t lease; /* of the first one's record */
+    int64_t lease; /* of the first client's record */
 } strangers;
 
 static void record_of(const char *client, char *out, size_t size) {
@@ -40,7 +40,7 @@ static int64_t next_stranger(strangers *s) {
     record_of(client, record, sizeof record);
     ew_submit_reply r = ask_once(s->req, put_by(key, client, 1));
     assert_once(key, &r);
-    return hand_get(record).lease;
+    return client_get(record).lease;
 }
 
 static bool lease_was_replaced(void *arg) {
@@ -55,25 +55,25 @@ static bool first_has_expired(void *arg) {
     char record[160];
     next_stranger(s);
     record_of("first", record, sizeof record);
-    return !hand_get(record).present;
+    return !client_get(record).present;
 }
 
-/* The lease is replaced while the worker lives. A copy that another worker takes then is still recognised, the record
- * goes when its lease does, and its client goes on. */
+/* The lease is replaced while the worker runs. A copy that another worker gets after that is still recognised; the
+ * record expires with its lease; and its client goes on. */
 static void test_records_expire(void **state) {
     (void)state;
-    stage one, two;
+    worker_fixture one, two;
     char record[160];
-    hand_delete_prefix(RECORDS);
+    client_delete_prefix(RECORDS);
     begin(&one);
     strangers s = {.req = requester_dial(ew_worker_submit_url(one.worker), 0)};
     body b = pack_submit(put_by("/records/first", "first", 1));
     ew_submit_reply first = ask(s.req, b);
     assert_once("/records/first", &first);
     record_of("first", record, sizeof record);
-    s.lease = hand_get(record).lease;
-    assert_true(scene_until(lease_was_replaced, &s));
-    assert_true(hand_get(record).present);
+    s.lease = client_get(record).lease;
+    assert_true(env_until(lease_was_replaced, &s));
+    assert_true(client_get(record).present);
     begin(&two);
     nng_socket req = requester_dial(ew_worker_submit_url(two.worker), 0);
     ew_submit_reply again = ask(req, b);
@@ -81,20 +81,20 @@ static void test_records_expire(void **state) {
     assert_int_equal(again.revision, first.revision);
     nng_close(req);
     end(&two);
-    assert_true(scene_until(first_has_expired, &s));
-    assert_true(hand_count(RECORDS) < s.count); /* those that came with the first one's lease are gone, too */
-    again = ask(s.req, b);                      /* this worker has it in memory */
+    assert_true(env_until(first_has_expired, &s));
+    assert_true(client_count(RECORDS) < s.count); /* the records with the first lease have expired too */
+    again = ask(s.req, b);                        /* this worker has the record in memory */
     assert_int_equal(again.revision, first.revision);
     again = ask_once(s.req, put_by("/records/second", "first", 2));
     assert_once("/records/second", &again);
-    assert_true(hand_get(record).present);
+    assert_true(client_get(record).present);
     free(b.data);
     nng_close(s.req);
     end(&one);
-    hand_delete_prefix("/records/");
+    client_delete_prefix("/records/");
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {scene_test(test_records_expire)};
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    const struct CMUnitTest tests[] = {env_test(test_records_expire)};
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

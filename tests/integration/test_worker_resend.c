@@ -1,11 +1,11 @@
 /* Submits that are sent again are decided once, and every reply is true (SEMANTICS 34, 35).
  *
- * The worker that is killed is this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
+ * The worker that is killed runs this program too: `--worker ENDPOINT PREFIX DIRECTORY`. */
 #include "actors.pb-c.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
 #include "lib/requester.h"
 #include "lib/submitters.h"
-#include "lib/wire.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -21,42 +21,42 @@ static nng_socket dial(const char *url) {
     return requester_dial(url, SUBMITTERS_RESEND_MS);
 }
 
-/* The worker has taken two copies more than it had. */
+/* Whether the worker has received two more copies. */
 typedef struct repeats {
-    stage *stage;
+    worker_fixture *fixture;
     uint64_t before;
 } repeats;
 
 static bool was_resent(void *arg) {
     const repeats *r = arg;
-    return stage_stats(r->stage).submit_repeats >= r->before + 2;
+    return worker_fixture_stats(r->fixture).submit_repeats >= r->before + 2;
 }
 
-/* ---- stages ---- */
+/* ---- worker fixtures ---- */
 
-static void begin(stage *s) {
-    stage_open(s, "/again");
-    stage_set(s, "submit", "on");
+static void begin(worker_fixture *f) {
+    worker_fixture_open(f, "/again");
+    worker_fixture_set(f, "submit", "on");
 }
 
-static void end(stage *s) {
-    assert_int_equal(stage_close(s), EW_ERR_CANCELLED);
+static void end(worker_fixture *f) {
+    assert_int_equal(worker_fixture_close(f), EW_ERR_CANCELLED);
 }
 
-/* Etcd stands still while REQ sends again and again. */
+/* etcd is paused while REQ sends again and again. */
 static void test_frozen_etcd(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_of("/again/a", "x"));
     assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
-    repeats r = {&s, 0};
-    scene_pause_etcd();
+    repeats r = {&f, 0};
+    env_pause_etcd();
     send_body(req, b);
-    bool resent = scene_until(was_resent, &r);
-    scene_resume_etcd();
+    bool resent = env_until(was_resent, &r);
+    env_resume_etcd();
     assert_true(resent);
     ew_submit_reply reply = receive(req);
     assert_once("/again/a", &reply);
@@ -64,67 +64,67 @@ static void test_frozen_etcd(void **state) {
     assert_once("/again/a", &reply);
     free(b.data);
     nng_close(req);
-    end(&s);
-    hand_delete_prefix("/again/");
+    end(&f);
+    client_delete_prefix("/again/");
 }
 
-/* The answers of etcd are lost, while REQ sends again. */
+/* The answers of etcd are lost while REQ sends again. */
 static void test_swallowed_answers(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    wire *w = wire_open(scene_endpoint());
-    stage_set(&s, "endpoints", wire_endpoint(w));
-    stage_start_ready(&s);
+    worker_fixture f;
+    begin(&f);
+    fault_proxy *proxy = fault_proxy_open(env_endpoint());
+    worker_fixture_set(&f, "endpoints", fault_proxy_endpoint(proxy));
+    worker_fixture_start_ready(&f);
     for (int i = 0; i < 3; i++) {
         char key[32];
         snprintf(key, sizeof key, "/again/%d", i);
-        nng_socket req = dial(ew_worker_submit_url(s.worker));
+        nng_socket req = dial(ew_worker_submit_url(f.worker));
         assert_int_equal(ask_once(req, put_of("/again/before", "x")).status, EW_OK);
         body b = pack_submit(put_of(key, "x"));
-        repeats r = {&s, stage_stats(&s).submit_repeats};
-        wire_swallow(w, WIRE_DOWN);
+        repeats r = {&f, worker_fixture_stats(&f).submit_repeats};
+        fault_proxy_swallow(proxy, FAULT_PROXY_DOWN);
         send_body(req, b);
-        assert_true(scene_until(was_resent, &r));
-        wire_mend(w);
+        assert_true(env_until(was_resent, &r));
+        fault_proxy_mend(proxy);
         ew_submit_reply reply = receive(req);
         assert_once(key, &reply);
         free(b.data);
         nng_close(req);
     }
-    end(&s);
-    wire_close(w);
-    hand_delete_prefix("/again/");
+    end(&f);
+    fault_proxy_close(proxy);
+    client_delete_prefix("/again/");
 }
 
-/* A worker that comes after another one knows what that one has decided: also that its own absence was wanted of a key
- * that is there now, and a refusal whose reason is gone. */
+/* A worker that follows another one knows what that one has decided: also a submit whose key had to be absent and now
+ * exists, and a refusal whose reason is gone. */
 static void test_next_worker(void **state) {
     (void)state;
-    ew_session *session; /* which both use, so that its lease outlives the first */
-    assert_int_equal(ew_session_open(&session, hand_client(), 60, NULL), EW_OK);
+    ew_session *session; /* used by both, so that its lease outlives the first */
+    assert_int_equal(ew_session_open(&session, client_handle(), 60, NULL), EW_OK);
     ew_submit *if_absent = put_by("/again/a", "first", 5), *if_value = put_by("/again/b", "second", 1);
     ew_submit_if_absent(if_absent, EW_STR("/again/a"));
     ew_submit_if_value(if_value, EW_STR("/again/never"), EW_STR("x"));
     const body committed = pack_submit(if_absent), refused = pack_submit(if_value);
-    stage s;
-    begin(&s);
-    s.client = hand_client();
-    s.session = session;
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    f.client = client_handle();
+    f.session = session;
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit_reply first = ask(req, committed), no = ask(req, refused);
     assert_once("/again/a", &first);
     assert_int_equal(no.status, EW_ERR_REFUSED);
     nng_close(req);
-    end(&s);
+    end(&f);
 
-    hand_put("/again/never", "x"); /* now the second would hold */
-    begin(&s);
-    s.client = hand_client();
-    s.session = session;
-    stage_start_ready(&s);
-    req = dial(ew_worker_submit_url(s.worker));
+    client_put("/again/never", "x"); /* now the second submit's compare would hold */
+    begin(&f);
+    f.client = client_handle();
+    f.session = session;
+    worker_fixture_start_ready(&f);
+    req = dial(ew_worker_submit_url(f.worker));
     ew_submit_reply r = ask_once(req, put_by("/again/old", "first", 4));
     assert_int_equal(r.status, EW_ERR_TOO_OLD);
     assert_non_null(strstr(r.detail, "sequence 4 is older than 5"));
@@ -139,25 +139,26 @@ static void test_next_worker(void **state) {
     r = ask_once(req, put_by("/again/next", "first", 6)); /* and goes on */
     assert_once("/again/next", &r);
     assert_int_equal(ask(req, committed).status, EW_ERR_TOO_OLD);
-    assert_false(hand_get("/again/old").present || hand_get("/again/other").present || hand_get("/again/b").present);
+    assert_false(client_get("/again/old").present || client_get("/again/other").present ||
+                 client_get("/again/b").present);
     nng_close(req);
-    end(&s);
+    end(&f);
     free(committed.data);
     free(refused.data);
     ew_session_close(session, false);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
-/* Two workers of one prefix get the same submits at the same time: both answer the same. */
+/* Two workers of one prefix get the same submits at the same time: both give the same reply. */
 static void test_two_workers(void **state) {
     (void)state;
     enum { ROUNDS = 50 };
-    stage s[2];
+    worker_fixture f[2];
     nng_socket reqs[2];
     for (int i = 0; i < 2; i++) {
-        begin(&s[i]);
-        stage_start_ready(&s[i]);
-        reqs[i] = dial(ew_worker_submit_url(s[i].worker));
+        begin(&f[i]);
+        worker_fixture_start_ready(&f[i]);
+        reqs[i] = dial(ew_worker_submit_url(f[i].worker));
     }
     for (int n = 0; n < ROUNDS; n++) {
         char key[32];
@@ -175,68 +176,68 @@ static void test_two_workers(void **state) {
     }
     for (int i = 0; i < 2; i++) {
         nng_close(reqs[i]);
-        end(&s[i]);
+        end(&f[i]);
     }
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
-/* Two requesters with one submit at one worker, which is busy: both are answered. */
-static int hold(stage *s, ew_tick *t) {
+/* Two requesters send one submit to one worker, which is busy: both get a reply. */
+static int hold(worker_fixture *f, ew_tick *t) {
     (void)t;
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
 static void test_copies_while_pending(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    stage_begin(&s, hold);
-    stage_await_held(&s);
-    nng_socket one = dial(ew_worker_submit_url(s.worker)), two = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    worker_fixture_begin(&f, hold);
+    worker_fixture_await_held(&f);
+    nng_socket one = dial(ew_worker_submit_url(f.worker)), two = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_of("/again/a", "x"));
     send_body(one, b);
     send_body(two, b);
-    stage_release(&s);
+    worker_fixture_release(&f);
     ew_submit_reply r = receive(one), other = receive(two);
     assert_once("/again/a", &r);
     assert_once("/again/a", &other);
     free(b.data);
     nng_close(one);
     nng_close(two);
-    end(&s);
-    hand_delete_prefix("/again/");
+    end(&f);
+    client_delete_prefix("/again/");
 }
 
-/* Without an identity every copy is another submit. */
+/* Without an identity every copy is a separate submit. */
 static void test_without_an_identity(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     body b = pack_submit(put_by("/again/a", "", 0));
-    const int64_t before = (int64_t)hand_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
+    const int64_t before = (int64_t)client_count("/etcdworker/receipts/submit/"); /* those of earlier workers stay */
     ew_submit_reply first = ask(req, b), second = ask(req, b);
     assert_int_equal(first.status, EW_OK);
     assert_int_equal(second.status, EW_OK);
     assert_true(second.revision > first.revision);
-    assert_int_equal(hand_get("/again/a").version, 2);
-    assert_int_equal((int64_t)hand_count("/etcdworker/receipts/submit/"), before);
+    assert_int_equal(client_get("/again/a").version, 2);
+    assert_int_equal((int64_t)client_count("/etcdworker/receipts/submit/"), before);
     free(b.data);
     nng_close(req);
-    end(&s);
-    hand_delete_prefix("/again/");
+    end(&f);
+    client_delete_prefix("/again/");
 }
 
-/* What other programs may send instead of an identity. */
-static void test_identities_that_are_wrong(void **state) {
+/* Invalid identities that other programs may send. */
+static void test_invalid_identities(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     char client[65];
     memset(client, 'c', sizeof client);
     const struct {
@@ -257,30 +258,30 @@ static void test_identities_that_are_wrong(void **state) {
         assert_int_equal(r.status, EW_ERR_BAD_MESSAGE);
         assert_non_null(strstr(r.detail, cases[i].says));
     }
-    assert_false(hand_get("/again/a").present);
+    assert_false(client_get("/again/a").present);
     nng_close(req);
-    end(&s);
+    end(&f);
 }
 
-/* A record that somebody has overwritten says nothing of the submit. */
+/* A record that was overwritten externally proves nothing about the submit. */
 static void test_malformed_record(void **state) {
     (void)state;
-    stage s;
-    begin(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
-    hand_put("/etcdworker/receipts/submit/63", "not a record");
+    worker_fixture f;
+    begin(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
+    client_put("/etcdworker/receipts/submit/63", "not a record");
     body b = pack_submit(put_by("/again/a", "c", 1));
     ew_submit_reply r = ask(req, b);
     assert_int_equal(r.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_non_null(strstr(r.detail, "malformed"));
-    assert_false(hand_get("/again/a").present);
+    assert_false(client_get("/again/a").present);
     r = ask_once(req, put_by("/again/a", "c", 2));
     assert_once("/again/a", &r);
     free(b.data);
     nng_close(req);
-    end(&s);
-    hand_delete_prefix("/again/");
+    end(&f);
+    client_delete_prefix("/again/");
 }
 
 /* ---- a worker that is killed ---- */
@@ -318,8 +319,7 @@ static bool has_gone_on(void *arg) {
     return submitters_replies(p->clients) >= p->replies && submitters_least(p->clients) >= p->least;
 }
 
-/* kill -9, again and again, in the middle of the work of many clients, each of which has the same submit decided by the
- * next worker. */
+/* SIGKILL, repeatedly, during the work of many clients; the next worker decides each client's submit. */
 static void test_killed_worker(void **state) {
     (void)state;
     enum { CLIENTS = 16, KILLS = 6, REPLIES = 100 };
@@ -329,23 +329,23 @@ static void test_killed_worker(void **state) {
     ew_options *o = ew_options_new();
     submitters_serve(o, directory, url, sizeof url);
     ew_options_free(o);
-    char *argv[] = {self, "--worker", (char *)(uintptr_t)scene_endpoint(), "/again", directory, NULL};
+    char *argv[] = {self, "--worker", (char *)(uintptr_t)env_endpoint(), "/again", directory, NULL};
     pid_t pid = process_start(argv, log);
     progress p = {.clients = submitters_open((const char *const[]){url, NULL}, "/again", CLIENTS)};
     bool good = true;
     for (int i = 0; i < KILLS && good; i++) {
         p.replies = submitters_replies(p.clients) + REPLIES;
         p.least = submitters_least(p.clients) + 1;
-        good = scene_until(has_gone_on, &p);
+        good = env_until(has_gone_on, &p);
         process_end(pid, SIGKILL);
         pid = process_start(argv, log);
     }
-    bool all_true = submitters_close(p.clients, hand_client(), problem, sizeof problem);
+    bool all_true = submitters_close(p.clients, client_handle(), problem, sizeof problem);
     process_end(pid, SIGKILL);
     process_run((char *[]){"rm", "-r", directory, NULL}, (char[64]){""}, 64);
     assert_string_equal(problem, "");
     assert_true(good && all_true);
-    hand_delete_prefix("/again/");
+    client_delete_prefix("/again/");
 }
 
 int main(int argc, char **argv) {
@@ -353,15 +353,9 @@ int main(int argc, char **argv) {
     if (argc == 5 && strcmp(argv[1], "--worker") == 0)
         return run_worker(argv + 2);
     const struct CMUnitTest tests[] = {
-        scene_test(test_frozen_etcd),
-        scene_test(test_swallowed_answers),
-        scene_test(test_next_worker),
-        scene_test(test_two_workers),
-        scene_test(test_copies_while_pending),
-        scene_test(test_without_an_identity),
-        scene_test(test_identities_that_are_wrong),
-        scene_test(test_malformed_record),
-        scene_test(test_killed_worker),
+        env_test(test_frozen_etcd),        env_test(test_swallowed_answers),    env_test(test_next_worker),
+        env_test(test_two_workers),        env_test(test_copies_while_pending), env_test(test_without_an_identity),
+        env_test(test_invalid_identities), env_test(test_malformed_record),     env_test(test_killed_worker),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,5 @@
-/* A worker on an etcd that runs full: it waits, says so, and goes on when there is space, each group applied once. */
+/* A worker on an etcd that runs out of space: it waits, reports it, and goes on when there is space; each group is
+ * applied once. */
 #include "lib/etcd_server.h"
 
 #include <etcdworker/etcdworker.h>
@@ -86,12 +87,13 @@ static void fill_up(ew_client *c) {
     int status = EW_OK;
     for (int i = 0; i < 100 && status == EW_OK; i++) {
         status = ew_client_put(c, EW_STR("/full"), (ew_slice){value, sizeof value}, NULL, NULL, &err);
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL); /* etcd's idea of its size is up to 100 ms old */
+        /* etcd's own measure of its size is up to 100 ms old */
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
     assert_int_equal(status, EW_ERR_NO_SPACE);
 }
 
-/* As an operator does: what fills it goes, and its history; then the file shrinks, and the alarm may be taken back. */
+/* Does what an operator does: deletes the keys and compacts the history, then defragments, and disarms the alarm. */
 static void make_space(ew_client *c) {
     ew_result *r;
     char revision[24], text[512];
@@ -120,7 +122,7 @@ static void test_etcd_runs_full(void **state) {
     await_space(w, true);
     int then = committed;
     nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL);
-    assert_int_equal(committed, then); /* it waits: nothing fails, and nothing is given up */
+    assert_int_equal(committed, then); /* it waits: no group fails and none is given up */
     assert_int_equal(made, then + 1);
     assert_true(stats_of(w).ready); /* it still follows etcd */
     make_space(c);

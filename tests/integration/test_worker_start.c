@@ -1,5 +1,5 @@
-/* The start of a worker: which keys it follows, the first snapshot, the first tick, the delete counter (SEMANTICS 1-4,
- * 9). */
+/* The start of a worker: which keys it sees, the first snapshot, the first tick, the delete counter (SEMANTICS 1-4, 9).
+ */
 #include "lib/scenario.h"
 
 #include <stdio.h>
@@ -10,9 +10,9 @@ static const char LONG_MS[] = "3600000";
 
 /* ---- the prefix ---- */
 
-/* The keys that a tick sees, joined by spaces. */
-static int list_keys(stage *s, ew_tick *t) {
-    char *out = s->arg;
+/* Records the keys that a tick sees, separated by spaces. */
+static int list_keys(worker_fixture *f, ew_tick *t) {
+    char *out = f->arg;
     ew_entry e = {0};
     size_t count = 0;
     out[0] = '\0';
@@ -20,37 +20,37 @@ static int list_keys(stage *s, ew_tick *t) {
         size_t at = strlen(out);
         snprintf(out + at, 1024 - at, "%s%.*s", at > 0 ? " " : "", (int)e.key.len, (const char *)e.key.data);
     }
-    EXPECT(s, count == ew_tick_count(t));
+    EXPECT(f, count == ew_tick_count(t));
     return EW_OK;
 }
 
 static void check_keys(const char *prefix, const char *match, const char *expected, const char *expected_later) {
     char keys[1024];
-    stage s;
-    hand_put("/a", "bare");
-    hand_put("/a/x", "1");
-    hand_put("/a/y", "2");
-    hand_put("/a-b", "sibling");
-    hand_put("/ab", "sibling");
-    hand_put("/a0", "sibling");
-    stage_open(&s, prefix);
-    stage_set(&s, "prefix_match", match);
-    s.arg = keys;
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, list_keys);
+    worker_fixture f;
+    client_put("/a", "bare");
+    client_put("/a/x", "1");
+    client_put("/a/y", "2");
+    client_put("/a-b", "sibling");
+    client_put("/ab", "sibling");
+    client_put("/a0", "sibling");
+    worker_fixture_open(&f, prefix);
+    worker_fixture_set(&f, "prefix_match", match);
+    f.arg = keys;
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected);
-    hand_put("/a-c", "sibling"); /* inside etcd's range of the watch, and none of ours */
-    hand_put("/ac", "sibling");
-    stage_await_tick(&s, hand_put("/a/z", "3"));
-    stage_do(&s, list_keys);
+    client_put("/a-c", "sibling"); /* in etcd's range of the watch, but not of the prefix */
+    client_put("/ac", "sibling");
+    worker_fixture_await_tick(&f, client_put("/a/z", "3"));
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, expected_later);
-    assert_int_equal(s.event_count, stage_stats(&s).keys);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/a");
+    assert_int_equal(f.event_count, worker_fixture_stats(&f).keys);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/a");
 }
 
-/* SEMANTICS 2: the bare key and what is below it, never a sibling, whichever way the prefix is written. */
+/* SEMANTICS 2: the bare key and everything below it, never a sibling, however the prefix is written. */
 static void test_path_prefix(void **state) {
     (void)state;
     check_keys("a", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
@@ -58,38 +58,38 @@ static void test_path_prefix(void **state) {
     check_keys("/a/", "path", "/a /a/x /a/y", "/a /a/x /a/y /a/z");
 }
 
-/* SEMANTICS 2: `textual` matches as the original does. */
+/* SEMANTICS 2: `textual` matches as TiCDC does. */
 static void test_textual_prefix(void **state) {
     (void)state;
     check_keys("/a", "textual", "/a /a-b /a/x /a/y /a0 /ab", "/a /a-b /a-c /a/x /a/y /a/z /a0 /ab /ac");
 }
 
-static int write_something(stage *s, ew_tick *t) {
-    (void)s;
+static int write_something(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_put(ew_tick_group(t), EW_STR("/own"), EW_STR("1"));
 }
 
-/* SEMANTICS 2, 9, 22: an empty prefix is the whole keyspace, but for what is etcdworker's own. */
+/* SEMANTICS 2, 9, 22: an empty prefix is the whole keyspace, except for etcdworker's own keys. */
 static void test_whole_keyspace(void **state) {
     (void)state;
     char keys[1024];
-    stage s;
-    hand_put("/z", "1");
-    hand_put("no-slash", "1");
-    stage_open(&s, "");
-    s.arg = keys;
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, write_something);
-    stage_do(&s, list_keys);
+    worker_fixture f;
+    client_put("/z", "1");
+    client_put("no-slash", "1");
+    worker_fixture_open(&f, "");
+    f.arg = keys;
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, write_something);
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/own /z no-slash");
-    assert_int_equal(hand_count("/etcdworker/receipts/"), 1);
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, "receipts"));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete("/z");
-    hand_delete("/own");
-    hand_delete("no-slash");
+    assert_int_equal(client_count("/etcdworker/receipts/"), 1);
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, "receipts"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete("/z");
+    client_delete("/own");
+    client_delete("no-slash");
 }
 
 /* ---- the snapshot ---- */
@@ -104,94 +104,95 @@ static void put_many(size_t value_size) {
         char key[64];
         int number = i * 7919 % MANY; /* not in order */
         snprintf(key, sizeof key, "/load/%05d", number);
-        hand_put_slice(ew_str(key), (ew_slice){value, value_size}, 0);
+        client_put_slice(ew_str(key), (ew_slice){value, value_size}, 0);
     }
     free(value);
 }
 
-/* SEMANTICS 3: the snapshot comes first, as initial puts in key order, whatever its size; what follows is no longer
- * initial; the model is reset once, before all of it. */
+/* SEMANTICS 3: the snapshot comes first, as initial puts in key order, whatever its size; later events are not initial;
+ * the model is reset once, before all of it. */
 static void test_snapshot_in_pages(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     put_many(500);
-    stage_open(&s, "/load");
-    stage_set(&s, "page_bytes", "65536");
-    s.updates = true;
-    stage_start(&s);
-    stage_await_total(&s, 1);
-    assert_int_equal(s.event_count, MANY);
-    hand_put("/load/00000", "new");
-    stage_await_events(&s, MANY + 1);
+    worker_fixture_open(&f, "/load");
+    worker_fixture_set(&f, "page_bytes", "65536");
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 1);
+    assert_int_equal(f.event_count, MANY);
+    client_put("/load/00000", "new");
+    worker_fixture_await_events(&f, MANY + 1);
     for (size_t i = 0; i < MANY; i++) {
         char key[64];
         snprintf(key, sizeof key, "/load/%05zu", i);
-        assert_string_equal(s.events[i].key, key);
-        assert_true(s.events[i].initial && s.events[i].kind == EW_EVENT_PUT && s.events[i].ticks == 0);
-        assert_int_equal(s.events[i].value_len, 500);
+        assert_string_equal(f.events[i].key, key);
+        assert_true(f.events[i].initial && f.events[i].kind == EW_EVENT_PUT && f.events[i].ticks == 0);
+        assert_int_equal(f.events[i].value_len, 500);
     }
-    stage_assert_event(&s, MANY, EW_EVENT_PUT, false, "/load/00000", "new");
-    assert_int_equal(s.resets, 1);
-    assert_int_equal(stage_stats(&s).snapshots, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/load/");
+    worker_fixture_assert_event(&f, MANY, EW_EVENT_PUT, false, "/load/00000", "new");
+    assert_int_equal(f.resets, 1);
+    assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/load/");
 }
 
 /* SEMANTICS 3: the first tick comes as soon as the snapshot is complete, however long the timer. */
 static void test_first_tick_does_not_wait_for_the_timer(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/first");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_start(&s);
-    stage_await_total(&s, 1);
-    stage_await_tick(&s, hand_put("/first/a", "1")); /* and neither does the tick for an event */
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/first");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 1);
+    /* the tick for an event does not wait for the timer either */
+    worker_fixture_await_tick(&f, client_put("/first/a", "1"));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 static bool is_loaded(void *arg) {
-    ew_worker_stats stats = stage_stats(arg);
+    ew_worker_stats stats = worker_fixture_stats(arg);
     return stats.ready && stats.snapshots == 1;
 }
 
 /* SEMANTICS 3: with `tick_on_load = off` the first tick comes with the first change. */
 static void test_tick_on_load_off(void **state) {
     (void)state;
-    stage s;
-    hand_put("/first/a", "0");
-    stage_open(&s, "/first");
-    stage_set(&s, "tick_interval_ms", LONG_MS);
-    stage_set(&s, "tick_on_load", "off");
-    stage_start(&s);
-    assert_true(scene_until(is_loaded, &s));
-    assert_int_equal(stage_ticks(&s), 0);
-    int64_t revision = hand_put("/first/a", "1");
-    stage_await_tick(&s, revision);
-    assert_int_equal(s.ticks, 1);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    client_put("/first/a", "0");
+    worker_fixture_open(&f, "/first");
+    worker_fixture_set(&f, "tick_interval_ms", LONG_MS);
+    worker_fixture_set(&f, "tick_on_load", "off");
+    worker_fixture_start(&f);
+    assert_true(env_until(is_loaded, &f));
+    assert_int_equal(worker_fixture_ticks(&f), 0);
+    int64_t revision = client_put("/first/a", "1");
+    worker_fixture_await_tick(&f, revision);
+    assert_int_equal(f.ticks, 1);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 /* ---- the delete counter ---- */
 
 static void check_corrupt_counter(const char *value, bool while_running) {
     char key[64];
-    stage s;
+    worker_fixture f;
     snprintf(key, sizeof key, "/corrupt%s", COUNTER);
-    stage_open(&s, "/corrupt");
+    worker_fixture_open(&f, "/corrupt");
     if (!while_running)
-        hand_put(key, value);
-    stage_start(&s);
+        client_put(key, value);
+    worker_fixture_start(&f);
     if (while_running) {
-        stage_await_ticks(&s, 1);
-        hand_put(key, value);
+        worker_fixture_await_ticks(&f, 1);
+        client_put(key, value);
     }
-    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
-    assert_non_null(strstr(s.err.detail, key));
-    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
-    hand_delete(key);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(f.err.detail, key));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
+    client_delete(key);
 }
 
-/* SEMANTICS 4: a counter that is no decimal above 0 is an error that names the key. */
+/* SEMANTICS 4: a counter that is not a decimal number above 0 is an error that names the key. */
 static void test_corrupt_counter(void **state) {
     (void)state;
     const char *const values[] = {"abc", "0", "-3", "12x", "99999999999999999999"};
@@ -201,89 +202,88 @@ static void test_corrupt_counter(void **state) {
     }
 }
 
-static int delete_one(stage *s, ew_tick *t) {
-    (void)s;
+static int delete_one(worker_fixture *f, ew_tick *t) {
+    (void)f;
     return ew_group_delete(ew_tick_group(t), EW_STR("/count/a"));
 }
 
-static int put_one(stage *s, ew_tick *t) {
+static int put_one(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(s, ew_tick_get(t, EW_STR("/count/meta/ticdc-delete-etcd-key-count"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/count/meta/ticdc-delete-etcd-key-count"), &e) == EW_ERR_NOT_FOUND);
     return ew_group_put(ew_tick_group(t), EW_STR("/count/a"), EW_STR("1"));
 }
 
-/* SEMANTICS 9, 24: each transaction with a deletion raises the counter by one; the reactor never sees it; when
- * somebody deletes it, it starts at 0 again. */
+/* SEMANTICS 9, 24: each transaction with a deletion increments the counter by one. The reactor never sees it. After an
+ * external deletion it starts at 0 again. */
 static void test_counter_is_hidden_and_reset(void **state) {
     (void)state;
     char counter[64], keys[1024];
-    stage s;
+    worker_fixture f;
     snprintf(counter, sizeof counter, "/count%s", COUNTER);
-    stage_open(&s, "/count");
-    s.updates = true;
-    s.arg = keys;
-    stage_start(&s);
+    worker_fixture_open(&f, "/count");
+    f.updates = true;
+    f.arg = keys;
+    worker_fixture_start(&f);
     for (int i = 1; i <= 3; i++) {
         char number[16];
         snprintf(number, sizeof number, "%d", i);
-        stage_do(&s, put_one);
-        stage_do(&s, delete_one);
-        assert_string_equal(hand_get(counter).value, number);
+        worker_fixture_do(&f, put_one);
+        worker_fixture_do(&f, delete_one);
+        assert_string_equal(client_get(counter).value, number);
     }
-    stage_await_tick(&s, hand_put("/count/b", "1"));
-    stage_do(&s, list_keys);
+    worker_fixture_await_tick(&f, client_put("/count/b", "1"));
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/b");
-    hand_delete(counter);
-    stage_do(&s, put_one);
-    stage_do(&s, delete_one);
-    assert_string_equal(hand_get(counter).value, "1");
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, COUNTER));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    client_delete(counter);
+    worker_fixture_do(&f, put_one);
+    worker_fixture_do(&f, delete_one);
+    assert_string_equal(client_get(counter).value, "1");
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, COUNTER));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 9: nor is it part of the snapshot; a worker that starts later goes on from it. */
+/* SEMANTICS 9: the counter is not part of the snapshot; a worker that starts later continues from it. */
 static void test_counter_in_the_snapshot(void **state) {
     (void)state;
     char counter[64];
-    stage s;
+    worker_fixture f;
     snprintf(counter, sizeof counter, "/count%s", COUNTER);
-    hand_put(counter, "41");
-    hand_put("/count/a", "1");
-    stage_open(&s, "/count");
-    s.updates = true;
-    stage_start(&s);
-    stage_do(&s, delete_one);
-    assert_string_equal(hand_get(counter).value, "42");
-    for (size_t i = 0; i < s.event_count; i++)
-        assert_null(strstr(s.events[i].key, COUNTER));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    client_put(counter, "41");
+    client_put("/count/a", "1");
+    worker_fixture_open(&f, "/count");
+    f.updates = true;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, delete_one);
+    assert_string_equal(client_get(counter).value, "42");
+    for (size_t i = 0; i < f.event_count; i++)
+        assert_null(strstr(f.events[i].key, COUNTER));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. What was the counter's place is then a key like others.
- */
+/* SEMANTICS 9: TiCDC 6.2 and newer keep the counter elsewhere. The old counter's key is then an ordinary key. */
 static void test_counter_of_newer_ticdc(void **state) {
     (void)state;
     static const char newer[] = "/count/__cdc_meta__/meta/ticdc-delete-etcd-key-count";
     char keys[1024];
-    stage s;
-    hand_delete_prefix("/count");
-    hand_put(newer, "41");
-    hand_put("/count/a", "1");
-    hand_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
-    stage_open(&s, "/count");
-    stage_set(&s, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
-    s.arg = keys;
-    stage_start(&s);
-    stage_do(&s, delete_one);
-    assert_string_equal(hand_get(newer).value, "42");
-    stage_do(&s, list_keys);
+    worker_fixture f;
+    client_delete_prefix("/count");
+    client_put(newer, "41");
+    client_put("/count/a", "1");
+    client_put("/count/meta/ticdc-delete-etcd-key-count", "no number");
+    worker_fixture_open(&f, "/count");
+    worker_fixture_set(&f, "delete_counter_key", "__cdc_meta__/meta/ticdc-delete-etcd-key-count");
+    f.arg = keys;
+    worker_fixture_start(&f);
+    worker_fixture_do(&f, delete_one);
+    assert_string_equal(client_get(newer).value, "42");
+    worker_fixture_do(&f, list_keys);
     assert_string_equal(keys, "/count/meta/ticdc-delete-etcd-key-count");
-    hand_put(newer, "no number");
-    assert_int_equal(stage_await_end(&s), EW_ERR_BAD_COUNTER);
-    assert_non_null(strstr(s.err.detail, newer));
-    assert_int_equal(stage_close(&s), EW_ERR_BAD_COUNTER);
-    hand_delete_prefix("/count");
+    client_put(newer, "no number");
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_BAD_COUNTER);
+    assert_non_null(strstr(f.err.detail, newer));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_BAD_COUNTER);
+    client_delete_prefix("/count");
 }
 
 static int no_tick(void *self, ew_tick *t) {
@@ -291,8 +291,8 @@ static int no_tick(void *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* Options that contradict each other are refused when the worker is made, and named. */
-static void test_options_that_cannot_hold(void **state) {
+/* Options that contradict each other are refused when the worker is created, and named. */
+static void test_options_that_contradict(void **state) {
     (void)state;
     static const char *const cases[][5] = {
         {"max_txn_keys", "127", NULL, NULL, "max_txn_keys = 127: max_txn_ops = 128 leaves 126 keys"},
@@ -311,7 +311,7 @@ static void test_options_that_cannot_hold(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ew_worker *w;
         ew_error err = {0};
-        ew_options *o = scene_options("/count");
+        ew_options *o = env_options("/count");
         assert_int_equal(ew_options_set(o, cases[i][0], cases[i][1], &err), EW_OK);
         if (cases[i][2] != NULL)
             assert_int_equal(ew_options_set(o, cases[i][2], cases[i][3], &err), EW_OK);
@@ -326,17 +326,17 @@ static void test_options_that_cannot_hold(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_path_prefix),
-        scene_test(test_textual_prefix),
-        scene_test(test_whole_keyspace),
-        scene_test(test_snapshot_in_pages),
-        scene_test(test_first_tick_does_not_wait_for_the_timer),
-        scene_test(test_tick_on_load_off),
-        scene_test(test_corrupt_counter),
-        scene_test(test_counter_is_hidden_and_reset),
-        scene_test(test_counter_in_the_snapshot),
-        scene_test(test_counter_of_newer_ticdc),
-        scene_test(test_options_that_cannot_hold),
+        env_test(test_path_prefix),
+        env_test(test_textual_prefix),
+        env_test(test_whole_keyspace),
+        env_test(test_snapshot_in_pages),
+        env_test(test_first_tick_does_not_wait_for_the_timer),
+        env_test(test_tick_on_load_off),
+        env_test(test_corrupt_counter),
+        env_test(test_counter_is_hidden_and_reset),
+        env_test(test_counter_in_the_snapshot),
+        env_test(test_counter_of_newer_ticdc),
+        env_test(test_options_that_contradict),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,4 @@
-/* What a worker tells about itself, at any time and to any thread. */
+/* The statistics of a worker, at any time and in any thread. */
 #include "lib/scenario.h"
 
 #include <stdatomic.h>
@@ -26,25 +26,25 @@ static bool has_read(void *arg) {
     return atomic_load(&((reader *)arg)->reads) > 0;
 }
 
-/* The header promises it from create to destroy: also while the actors come and go. What is wrong here is seen by the
- * sanitizers. */
-static void test_read_while_the_actors_come_and_go(void **state) {
+/* The header promises it from create to destroy: also while the actors start and end. The sanitizers find the errors.
+ */
+static void test_read_while_the_actors_start_and_end(void **state) {
     (void)state;
     for (int i = 0; i < 30; i++) {
-        stage s;
-        stage_open(&s, "/stats");
-        stage_start(&s);
-        reader r = {.worker = s.worker};
+        worker_fixture f;
+        worker_fixture_open(&f, "/stats");
+        worker_fixture_start(&f);
+        reader r = {.worker = f.worker};
         pthread_t thread;
         assert_int_equal(pthread_create(&thread, NULL, read_stats, &r), 0);
-        stage_await_total(&s, 1);
-        assert_true(scene_until(has_read, &r));
-        ew_worker_stop(s.worker);
-        assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+        worker_fixture_await_total(&f, 1);
+        assert_true(env_until(has_read, &r));
+        ew_worker_stop(f.worker);
+        assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
         atomic_store(&r.stop, true);
         pthread_join(thread, NULL);
         assert_int_equal(r.problems, 0);
-        assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+        assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     }
 }
 
@@ -52,16 +52,16 @@ static void test_read_while_the_actors_come_and_go(void **state) {
 
 static atomic_bool held, pause_now;
 
-static int tick_that_is_held(stage *s, ew_tick *t) {
-    (void)s, (void)t;
+static int tick_that_is_held(worker_fixture *f, ew_tick *t) {
+    (void)f, (void)t;
     while (atomic_load(&held))
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     return EW_OK;
 }
 
-static ew_worker_stats stats_of(const stage *s) {
+static ew_worker_stats stats_of(const worker_fixture *f) {
     ew_worker_stats stats = {.size = sizeof stats};
-    assert_int_equal(ew_worker_get_stats(s->worker, &stats), EW_OK);
+    assert_int_equal(ew_worker_get_stats(f->worker, &stats), EW_OK);
     return stats;
 }
 
@@ -75,32 +75,32 @@ static bool goes_on(void *arg) {
     return now.tick_running_ms == 0 && now.progress_age_ms < 300;
 }
 
-/* A tick that does not end shows, and so does that it has ended. The watcher's thread goes on meanwhile: see rule 18.
+/* A tick that does not end is visible, and its end is too. Meanwhile the watcher's thread makes progress: see rule 18.
  */
 static void test_a_tick_that_does_not_end(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/held");
-    assert_int_equal(ew_options_set_int(s.options, "tick_interval_ms", 10, NULL), EW_OK);
-    s.every = tick_that_is_held;
+    worker_fixture f;
+    worker_fixture_open(&f, "/held");
+    assert_int_equal(ew_options_set_int(f.options, "tick_interval_ms", 10, NULL), EW_OK);
+    f.every = tick_that_is_held;
     atomic_store(&held, true);
-    stage_start(&s);
-    assert_true(scene_until(is_held, &s));
+    worker_fixture_start(&f);
+    assert_true(env_until(is_held, &f));
     atomic_store(&held, false);
-    assert_true(scene_until(goes_on, &s));
-    ew_worker_stop(s.worker);
-    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
-    ew_worker_stats last = stats_of(&s);
+    assert_true(env_until(goes_on, &f));
+    ew_worker_stop(f.worker);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
+    ew_worker_stats last = stats_of(&f);
     assert_null(last.slowest_thread);
     assert_int_equal(last.progress_age_ms, 0);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
-/* etcd is paused by a tick that writes: so there is a transaction that waits, whatever the machine is busy with. */
-static int put_each_time(stage *s, ew_tick *t) {
-    (void)s;
+/* A tick that writes pauses etcd, so a transaction always waits, however busy the machine is. */
+static int put_each_time(worker_fixture *f, ew_tick *t) {
+    (void)f;
     if (atomic_exchange(&pause_now, false))
-        scene_pause_etcd();
+        env_pause_etcd();
     ew_group_put(ew_tick_group(t), EW_STR("/waits/key"), EW_STR("value"));
     return EW_OK;
 }
@@ -114,32 +114,32 @@ static bool has_its_outcome(void *arg) {
     return now.txn_waiting_ms < 6000 && now.ready;
 }
 
-/* etcd does not answer: the outcome is waited for, and all threads come round. */
+/* etcd does not answer: the worker waits for the outcome, and all threads make progress. */
 static void test_etcd_does_not_answer(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/waits");
-    assert_int_equal(ew_options_set_int(s.options, "tick_interval_ms", 10, NULL), EW_OK);
-    assert_int_equal(ew_options_set_int(s.options, "session_ttl_s", 60, NULL), EW_OK);
-    s.every = put_each_time;
-    stage_start(&s);
-    stage_await_total(&s, 1);
+    worker_fixture f;
+    worker_fixture_open(&f, "/waits");
+    assert_int_equal(ew_options_set_int(f.options, "tick_interval_ms", 10, NULL), EW_OK);
+    assert_int_equal(ew_options_set_int(f.options, "session_ttl_s", 60, NULL), EW_OK);
+    f.every = put_each_time;
+    worker_fixture_start(&f);
+    worker_fixture_await_total(&f, 1);
     atomic_store(&pause_now, true);
-    assert_true(scene_until(waits_for_its_outcome, &s)); /* for longer than a thread may sleep */
-    assert_in_range(stats_of(&s).progress_age_ms, 0, 5900);
-    scene_resume_etcd();
-    assert_true(scene_until(has_its_outcome, &s));
-    ew_worker_stop(s.worker);
-    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
-    assert_int_equal(stats_of(&s).txn_waiting_ms, 0);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    assert_true(env_until(waits_for_its_outcome, &f)); /* for longer than a thread may sleep */
+    assert_in_range(stats_of(&f).progress_age_ms, 0, 5900);
+    env_resume_etcd();
+    assert_true(env_until(has_its_outcome, &f));
+    ew_worker_stop(f.worker);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
+    assert_int_equal(stats_of(&f).txn_waiting_ms, 0);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_read_while_the_actors_come_and_go),
-        scene_test(test_a_tick_that_does_not_end),
-        scene_test(test_etcd_does_not_answer),
+        env_test(test_read_while_the_actors_start_and_end),
+        env_test(test_a_tick_that_does_not_end),
+        env_test(test_etcd_does_not_answer),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void submit_stage(stage *s) {
-    stage_open(s, "/submit");
-    stage_set(s, "submit", "on");
-    stage_set(s, "publish_ticks", "on");
+static void open_submit_fixture(worker_fixture *f) {
+    worker_fixture_open(f, "/submit");
+    worker_fixture_set(f, "submit", "on");
+    worker_fixture_set(f, "publish_ticks", "on");
 }
 
 static nng_socket dial(const char *url) {
@@ -19,45 +19,45 @@ static nng_socket dial(const char *url) {
 /* A submitted group is one atomic transaction; its reply is its outcome. */
 static void test_puts_and_deletes(void **state) {
     (void)state;
-    stage s;
-    hand_put("/submit/gone", "x");
-    submit_stage(&s);
-    s.updates = true;
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    client_put("/submit/gone", "x");
+    open_submit_fixture(&f);
+    f.updates = true;
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit *group = put_of("/submit/a", "1");
     ew_submit_put(group, EW_STR("/submit/empty"), EW_STR(""));
     ew_submit_delete(group, EW_STR("/submit/gone"));
     ew_submit_reply r = ask_once(req, group);
     assert_int_equal(r.status, EW_OK);
-    hand_kv a = hand_get("/submit/a"), empty = hand_get("/submit/empty");
+    client_kv a = client_get("/submit/a"), empty = client_get("/submit/empty");
     assert_string_equal(a.value, "1");
     assert_true(empty.present && empty.len == 0);
     assert_int_equal(a.mod_revision, r.revision);
     assert_int_equal(empty.mod_revision, r.revision);
-    assert_false(hand_get("/submit/gone").present);
-    stage_await_tick(&s, r.revision);
-    assert_int_equal(stage_stats(&s).groups_committed, 1);
+    assert_false(client_get("/submit/gone").present);
+    worker_fixture_await_tick(&f, r.revision);
+    assert_int_equal(worker_fixture_stats(&f).groups_committed, 1);
     for (int i = 0; i < 100; i++) { /* one after the other */
         char number[16];
         snprintf(number, sizeof number, "%d", i);
         r = ask_once(req, put_of("/submit/a", number));
         assert_int_equal(r.status, EW_OK);
-        assert_string_equal(hand_get_at("/submit/a", r.revision).value, number);
+        assert_string_equal(client_get_at("/submit/a", r.revision).value, number);
     }
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-/* A compare that does not hold refuses the group for good. */
+/* A compare that does not hold refuses the group, without a retry. */
 static void test_compares(void **state) {
     (void)state;
-    stage s;
-    int64_t put = hand_put("/submit/a", "1");
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    int64_t put = client_put("/submit/a", "1");
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     ew_submit *absent = put_of("/submit/b", "x"), *value = put_of("/submit/b", "x"), *both = put_of("/submit/b", "x");
     ew_submit_if_absent(absent, EW_STR("/submit/a"));
     ew_submit_reply r = ask_once(req, absent);
@@ -66,27 +66,27 @@ static void test_compares(void **state) {
     ew_submit_if_value(value, EW_STR("/submit/a"), EW_STR("2"));
     r = ask_once(req, value);
     assert_int_equal(r.status, EW_ERR_REFUSED);
-    assert_false(hand_get("/submit/b").present);
+    assert_false(client_get("/submit/b").present);
     ew_submit_if_value(both, EW_STR("/submit/a"), EW_STR("1"));
     ew_submit_if_absent(both, EW_STR("/submit/b"));
     r = ask_once(req, both);
     assert_int_equal(r.status, EW_OK);
-    assert_int_equal(hand_get("/submit/b").mod_revision, r.revision);
+    assert_int_equal(client_get("/submit/b").mod_revision, r.revision);
     ew_submit *missing = put_of("/submit/c", "x");
     ew_submit_if_value(missing, EW_STR("/submit/missing"), EW_STR(""));
     assert_int_equal(ask_once(req, missing).status, EW_ERR_REFUSED); /* absent is not empty (SEMANTICS 10) */
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-/* SEMANTICS 22, 26: what no patch may write is refused, and named; the run goes on. */
-static void test_what_is_refused(void **state) {
+/* SEMANTICS 22, 26: a key that no patch may write is refused, and named; the run goes on. */
+static void test_refused_submits(void **state) {
     (void)state;
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     const char *const keys[] = {"/elsewhere", "/submit-b", "/submit/meta/ticdc-delete-etcd-key-count",
                                 "/etcdworker/receipts/x"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
@@ -104,68 +104,68 @@ static void test_what_is_refused(void **state) {
         ew_submit_put(many, ew_str(key), EW_STR("x"));
     }
     assert_int_equal(ask_once(req, many).status, EW_ERR_TOO_LARGE);
-    assert_int_equal(hand_count("/submit/"), 0);
+    assert_int_equal(client_count("/submit/"), 0);
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
 static bool has_counted_four(void *arg) {
-    return stage_stats(arg).bad_messages == 4;
+    return worker_fixture_stats(arg).bad_messages == 4;
 }
 
-/* What is no Submit message is answered as such, counted, and harms nobody. */
+/* A request that is not a Submit message gets an error as its reply, is counted, and does no harm. */
 static void test_malformed_requests(void **state) {
     (void)state;
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    nng_socket req = dial(ew_worker_submit_url(s.worker));
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    nng_socket req = dial(ew_worker_submit_url(f.worker));
     static const char *const bodies[] = {"hello", "\x12\xff\xff\xff\xff\x0f", "\x12", "\x12\x05\x0a\x7f"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         send_body(req, (body){(void *)(uintptr_t)bodies[i], strlen(bodies[i])});
         assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     }
-    assert_true(scene_until(has_counted_four, &s)); /* just after it has answered */
-    send_body(req, (body){"", 0});                  /* a message, and a group without puts and deletes */
+    assert_true(env_until(has_counted_four, &f)); /* soon after the reply */
+    send_body(req, (body){"", 0});                /* a valid message: a group without puts and deletes */
     assert_int_equal(receive(req).status, EW_ERR_BAD_MESSAGE);
     ew_submit *no_key = put_of("", "x");
     assert_int_not_equal(ask_once(req, no_key).status, EW_OK);
     assert_int_equal(ask_once(req, put_of("/submit/a", "x")).status, EW_OK);
     nng_close(req);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-static int hold(stage *s, ew_tick *t) {
+static int hold(worker_fixture *f, ew_tick *t) {
     (void)t;
-    stage_hold(s);
+    worker_fixture_hold(f);
     return EW_OK;
 }
 
-/* Requests that wait when the worker stops are answered, or broken off: never committed unheard of. Of one with an
- * identity the worker cannot say that no other one has committed a copy (SEMANTICS 35). */
+/* Requests that wait when the worker stops get a reply or a closed connection: none is committed without a report. For
+ * a submit with an identity the worker cannot exclude that another worker has committed a copy (SEMANTICS 35). */
 static void test_stop_while_requests_wait(void **state) {
     (void)state;
     enum { REQUESTS = 8 };
-    stage s;
-    submit_stage(&s);
-    stage_start_ready(&s);
-    stage_begin(&s, hold);
-    stage_await_held(&s);
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_start_ready(&f);
+    worker_fixture_begin(&f, hold);
+    worker_fixture_await_held(&f);
     nng_socket reqs[REQUESTS];
     for (int i = 0; i < REQUESTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/submit/%d", i);
-        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        reqs[i] = dial(ew_worker_submit_url(f.worker));
         ew_submit *submit = put_of(key, "x");
         if (i % 2 == 0)
             ew_submit_identity(submit, EW_STR(""), 0);
         send_submit(reqs[i], submit);
     }
-    ew_worker_stop(s.worker);
-    stage_release(&s);
+    ew_worker_stop(f.worker);
+    worker_fixture_release(&f);
     unsigned cancelled = 0, unknown = 0, committed = 0, silent = 0;
     for (int i = 0; i < REQUESTS; i++) {
         nng_socket_set_ms(reqs[i], NNG_OPT_RECVTIMEO, 5000);
@@ -182,28 +182,28 @@ static void test_stop_while_requests_wait(void **state) {
         }
         nng_close(reqs[i]);
     }
-    assert_int_equal(stage_await_end(&s), EW_ERR_CANCELLED);
+    assert_int_equal(worker_fixture_await_end(&f), EW_ERR_CANCELLED);
     print_message("%u cancelled, %u unknown, %u committed, %u unanswered\n", cancelled, unknown, committed, silent);
     assert_int_equal(cancelled + unknown + committed + silent, REQUESTS);
     assert_int_equal(silent, 0);
-    assert_int_equal(hand_count("/submit/"), committed);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(client_count("/submit/"), committed);
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-/* More than `max_submits` at once wait in their own sockets, or are told to come again; none is lost. */
+/* More than `max_submits` requests wait in their own sockets, or are asked to come again; none is lost. */
 static void test_many_requests_at_once(void **state) {
     (void)state;
     enum { REQUESTS = 20 };
-    stage s;
-    submit_stage(&s);
-    stage_set(&s, "max_submits", "4");
-    stage_start_ready(&s);
+    worker_fixture f;
+    open_submit_fixture(&f);
+    worker_fixture_set(&f, "max_submits", "4");
+    worker_fixture_start_ready(&f);
     nng_socket reqs[REQUESTS];
     for (int i = 0; i < REQUESTS; i++) {
         char key[32];
         snprintf(key, sizeof key, "/submit/%d", i);
-        reqs[i] = dial(ew_worker_submit_url(s.worker));
+        reqs[i] = dial(ew_worker_submit_url(f.worker));
         send_submit(reqs[i], put_of(key, "x"));
     }
     unsigned committed = 0;
@@ -213,33 +213,33 @@ static void test_many_requests_at_once(void **state) {
         committed += r.status == EW_OK;
         nng_close(reqs[i]);
     }
-    assert_int_equal(hand_count("/submit/"), committed);
+    assert_int_equal(client_count("/submit/"), committed);
     assert_true(committed >= 4);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-static int make_groups(stage *s, ew_tick *t) {
-    (void)s;
+static int make_groups(worker_fixture *f, ew_tick *t) {
+    (void)f;
     ew_group_put(ew_tick_group(t), EW_STR("/submit/n1"), EW_STR("x"));
     ew_group_put(ew_tick_group(t), EW_STR("/submit/n2"), EW_STR("x"));
     return EW_OK;
 }
 
-/* Every tick is published: its number, the revision that it saw, how many groups it made. */
+/* Every tick is published: its number, the revision that it saw, the number of groups that it made. */
 static void test_tick_notes(void **state) {
     (void)state;
-    stage s;
+    worker_fixture f;
     nng_socket sub;
-    submit_stage(&s);
-    stage_set(&s, "tick_interval_ms", "20");
-    stage_start_ready(&s);
+    open_submit_fixture(&f);
+    worker_fixture_set(&f, "tick_interval_ms", "20");
+    worker_fixture_start_ready(&f);
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
-    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(s.worker), NULL, 0), 0);
-    int64_t revision = hand_put("/submit/a", "1");
-    stage_begin(&s, make_groups);
+    assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
+    assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f.worker), NULL, 0), 0);
+    int64_t revision = client_put("/submit/a", "1");
+    worker_fixture_begin(&f, make_groups);
     ew_tick_note last = {0}, note = {0};
     bool seen_groups = false;
     for (int i = 0; i < 1000 && !(seen_groups && note.revision >= revision); i++) {
@@ -255,31 +255,31 @@ static void test_tick_notes(void **state) {
     assert_true(seen_groups);
     assert_true(note.revision >= revision);
     nng_close(sub);
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
-    hand_delete_prefix("/submit/");
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
+    client_delete_prefix("/submit/");
 }
 
-/* Without the options there is nothing to dial. */
+/* Without the options there is no socket to dial. */
 static void test_off(void **state) {
     (void)state;
-    stage s;
-    stage_open(&s, "/submit");
-    stage_start_ready(&s);
-    assert_null(ew_worker_submit_url(s.worker));
-    assert_null(ew_worker_ticks_url(s.worker));
-    assert_int_equal(stage_close(&s), EW_ERR_CANCELLED);
+    worker_fixture f;
+    worker_fixture_open(&f, "/submit");
+    worker_fixture_start_ready(&f);
+    assert_null(ew_worker_submit_url(f.worker));
+    assert_null(ew_worker_ticks_url(f.worker));
+    assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        scene_test(test_puts_and_deletes),
-        scene_test(test_compares),
-        scene_test(test_what_is_refused),
-        scene_test(test_malformed_requests),
-        scene_test(test_stop_while_requests_wait),
-        scene_test(test_many_requests_at_once),
-        scene_test(test_tick_notes),
-        scene_test(test_off),
+        env_test(test_puts_and_deletes),
+        env_test(test_compares),
+        env_test(test_refused_submits),
+        env_test(test_malformed_requests),
+        env_test(test_stop_while_requests_wait),
+        env_test(test_many_requests_at_once),
+        env_test(test_tick_notes),
+        env_test(test_off),
     };
-    return cmocka_run_group_tests(tests, scene_open, scene_close);
+    return cmocka_run_group_tests(tests, env_open, env_close);
 }

@@ -1,4 +1,4 @@
-/* A worker in front of an etcd that is guarded by all there is: certificates of both sides, and a user's password. */
+/* A worker on an etcd with full protection: certificates of both sides, and a user with a password. */
 #include "lib/certs.h"
 #include "lib/etcd_server.h"
 #include "lib/worker_test.h"
@@ -44,7 +44,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* Counts in a key. */
+/* Increments a key. */
 static int tick(void *self, ew_tick *t) {
     ew_entry e;
     int64_t n = 0;
@@ -74,8 +74,8 @@ static ew_worker *start(const char *user) {
     return w;
 }
 
-/* A member forgets its tokens when it restarts: the calls, the watch and the session's keepalive need new ones, over
- * new connections. */
+/* A restarted member has lost its tokens: the calls, the watch and the session's keepalive need new ones, over new
+ * connections. */
 static void test_tokens_are_forgotten(void **state) {
     (void)state;
     char text[64] = "";

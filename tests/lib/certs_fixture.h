@@ -1,4 +1,4 @@
-/* Group fixtures of tests of the client that need certificates. */
+/* Group fixtures for client tests that need certificates. */
 #ifndef TESTS_LIB_CERTS_FIXTURE_H
 #define TESTS_LIB_CERTS_FIXTURE_H
 

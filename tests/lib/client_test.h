@@ -1,4 +1,4 @@
-/* What the tests of the client begin with: the last error, and calls that must succeed. */
+/* Included by the client tests: the last error, and calls that must succeed. */
 #ifndef TESTS_LIB_CLIENT_TEST_H
 #define TESTS_LIB_CLIENT_TEST_H
 
@@ -18,13 +18,13 @@ static inline void must(int status) {
         fail_msg("%s: %s", ew_errname(status), err.detail);
 }
 
-/* A teardown: whatever a test has of gRPC has been given back. */
+/* A teardown: checks that gRPC has released everything that the test used. */
 static inline int nothing_is_left(void **state) {
     (void)state;
     return etcd_all_released(5000) ? 0 : -1;
 }
 
-/* `ca_file` is "" without TLS. */
+/* Opens a client. `ca_file` is "" without TLS. */
 static inline ew_client *open_client_at(const char *where, const char *ca_file, int64_t call_timeout_ms) {
     ew_options *o = ew_options_new();
     ew_client *c;

@@ -37,7 +37,7 @@ int daemon_close(void **state) {
     bool clean = d != NULL;
     for (struct dirent *e; d && (e = readdir(d));) {
         if (strncmp(e->d_name, "etcdworker-dev-", 15) == 0) {
-            fprintf(stderr, "left behind: %s/%s\n", directory, e->d_name);
+            fprintf(stderr, "not removed: %s/%s\n", directory, e->d_name);
             clean = false;
         } else if (e->d_name[0] != '.') {
             unlinkat(dirfd(d), e->d_name, 0);
@@ -132,7 +132,7 @@ static bool look_until(bool (*holds)(void *arg), void *arg) {
 
 void daemon_until(bool (*holds)(void *arg), void *arg, const char *what) {
     if (!look_until(holds, arg))
-        fail_msg("it never came: %s", what);
+        fail_msg("timed out waiting for: %s", what);
 }
 
 typedef struct wanted {
@@ -172,12 +172,12 @@ int daemon_wait(daemon_process *d) {
     ending e = {d->pid, 0};
     if (!look_until(has_ended, &e)) {
         kill(d->pid, SIGKILL);
-        fail_msg("it does not end:\n%s", daemon_log(d));
+        fail_msg("the daemon does not exit:\n%s", daemon_log(d));
     }
     return WIFEXITED(e.status) ? WEXITSTATUS(e.status) : 128 + WTERMSIG(e.status);
 }
 
-/* ---- the world around it ---- */
+/* ---- system ---- */
 
 static bool has_in_command_line(const char *pid, const char *text) {
     char path[300], line[4096];

@@ -45,7 +45,7 @@ static void remove_dir(const char *path) {
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* A test that was killed could not clean up. Its process id is in the name of what it left. */
+/* Removes what killed tests could not clean up. The process id is in the directory's name. */
 static void remove_leftovers(void) {
     DIR *d = opendir(base_dir());
     if (!d)
@@ -113,7 +113,7 @@ static void free_args(etcd_server *s) {
     s->argv = NULL;
 }
 
-/* What follows `head` in the first of the flags that starts with it; NULL if none does. */
+/* Returns the text after `head` in the first flag that starts with `head`; NULL if there is none. */
 static const char *extra_value(const char *const *extra, const char *head) {
     for (const char *const *e = extra; e && *e; e++) {
         if (strncmp(*e, head, strlen(head)) == 0)
@@ -122,7 +122,7 @@ static const char *extra_value(const char *const *extra, const char *head) {
     return NULL;
 }
 
-/* Puts the number of the node in its place. */
+/* Replaces '#' by the number of the node. */
 static char *number(char *flag, char digit) {
     char *at = strchr(flag, '#');
     if (at)
@@ -163,7 +163,7 @@ static void launch(etcd_server *s) {
     s->pid = process_start(s->argv, log);
 }
 
-/* What one node answers to an HTTP request; "" if it does not. */
+/* Copies one node's answer to an HTTP request; "" if it does not answer. */
 static void http_get(const etcd_server *s, const char *request, char *answer, size_t answer_size) {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)s->health_port)};
@@ -182,7 +182,7 @@ static void http_get(const etcd_server *s, const char *request, char *answer, si
     answer[size] = '\0';
 }
 
-/* Goes through a quorum. */
+/* The health check needs a quorum. */
 static bool is_healthy(const etcd_server *s) {
     char answer[1024];
     http_get(s, "GET /health HTTP/1.0\r\n\r\n", answer, sizeof answer);
@@ -197,7 +197,7 @@ int64_t etcd_server_metric(const etcd_server *s, const char *name) {
     for (; s; s = s->next) {
         http_get(s, "GET /metrics HTTP/1.0\r\n\r\n", page, sizeof page);
         const char *line = strstr(page, head);
-        if (line) /* a counter of calls is not there before the first of them */
+        if (line) /* etcd shows a counter of calls only after the first call */
             sum = (sum < 0 ? 0 : sum) + atoll(line + strlen(head));
     }
     return sum;
@@ -207,14 +207,14 @@ int etcd_server_watches(const etcd_server *s) {
     return (int)etcd_server_metric(s, "etcd_debugging_mvcc_watcher_total");
 }
 
-/* False when etcd has ended by itself, as it does when somebody else has its port. */
+/* Returns false if etcd exits by itself, for example because another process has its port. */
 static bool wait_until_ready(etcd_server *s) {
     for (int i = 0; i < READY_TIMEOUT_S * 50; i++) {
         if (!process_is_alive(s->pid)) {
             s->pid = 0;
             return false;
         }
-        /* Healthy is not enough: it must be this server that has the ports. */
+        /* Healthy is not enough: the process that listens on the ports must be this server. */
         if (process_listens(s->pid, s->health_port) && process_listens(s->pid, s->client_port) && is_healthy(s))
             return true;
         pause_ms(20);
@@ -227,10 +227,10 @@ _Noreturn static void give_up(etcd_server *s) {
     snprintf(command, sizeof command, "%s/log", s->dir);
     process_run((char *[]){"tail", "-n", "30", command, NULL}, log, sizeof log);
     etcd_server_free(s);
-    process_die("etcd does not start:\n%s", log);
+    process_die("etcd does not become ready:\n%s", log);
 }
 
-/* ---- starting any number of them ---- */
+/* ---- starting nodes ---- */
 
 static etcd_server *make_node(void) {
     etcd_server *s = calloc(1, sizeof *s);
@@ -272,13 +272,13 @@ static bool launch_nodes(etcd_server *const *nodes, int count, const char *const
     return ready;
 }
 
-/* Somebody else may take a port before etcd has it: then all of them start again, on others. */
+/* Another process may take a port before etcd does. Then all nodes start again on other ports. */
 static void start_nodes(etcd_server *const *nodes, int count, const char *const *extra) {
     for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
         if (launch_nodes(nodes, count, extra))
             return;
         if (count == 1 && nodes[0]->pid != 0)
-            break; /* it runs and does not answer: other ports would not help */
+            break; /* it runs but does not answer: other ports would not help */
         for (int i = 0; i < count; i++) {
             etcd_server_kill(nodes[i]);
             remove_data(nodes[i]);
@@ -306,7 +306,7 @@ etcd_server *etcd_server_start(const char *const *extra) {
     return nodes[0];
 }
 
-/* ---- what is done to a handle is done to all behind it ---- */
+/* ---- operations on a handle apply to all of its nodes ---- */
 
 static void end_all(etcd_server *s, int signal) {
     for (; s; s = s->next) {
@@ -332,7 +332,7 @@ void etcd_server_restart_without_waiting(etcd_server *s) {
 }
 
 void etcd_server_restart(etcd_server *s) {
-    /* A port may be taken for a moment by an outgoing connection of another process. */
+    /* An outgoing connection of another process may use the port for a moment. */
     for (int attempt = 0; attempt < START_ATTEMPTS; attempt++) {
         etcd_server_restart_without_waiting(s);
         bool ready = true, ended = false;
@@ -357,7 +357,7 @@ void etcd_server_replace(etcd_server *s) {
         remove_data(node);
         for (char **a = node->argv; *a; a++) {
             if (strncmp(*a, flag, sizeof flag - 1) == 0) {
-                char *other = text("%s-another", *a); /* the cluster id is made from it */
+                char *other = text("%s-another", *a); /* the cluster id is derived from it */
                 free(*a);
                 *a = other;
             }
@@ -428,7 +428,7 @@ void etcd_server_age(etcd_server *s, const char *path) {
 void etcd_server_pause(etcd_server *s) {
     for (; s; s = s->next) {
         kill(s->pid, SIGSTOP);
-        /* The signal takes a moment to reach every thread, and until then requests are answered. */
+        /* SIGSTOP takes a moment to reach every thread; until then the process answers requests. */
         if (waitpid(s->pid, NULL, WUNTRACED) != s->pid)
             process_die("etcd does not stop");
     }
@@ -478,7 +478,7 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
         snprintf(endpoints + len, sizeof endpoints - len, "%s%s%s", node == s ? "" : ",", s->tls ? "https://" : "",
                  node->address);
     }
-    /* 5 s by default, which a busy machine may need. */
+    /* etcdctl's default is 5 s; a busy machine may need more. */
     char *argv[ARGS_MAX] = {(char *)(uintptr_t)binary("EW_ETCDCTL", "etcdctl"), endpoints, "--command-timeout=60s"};
     int n = 3;
     va_list args;
@@ -513,7 +513,7 @@ void etcd_server_add_users(const etcd_server *s, const char *const *prefixes) {
     etcdctl_all(s, on, 1);
 }
 
-/* ---- three of them ---- */
+/* ---- clusters of three ---- */
 
 etcd_cluster *etcd_cluster_start(const char *const *extra) {
     etcd_cluster *c = calloc(1, sizeof *c);

@@ -43,8 +43,7 @@ static pid_t spawn(char *const *argv, posix_spawn_file_actions_t *actions) {
 }
 
 static pid_t spawn_mortal(char *const *argv, posix_spawn_file_actions_t *actions) {
-    /* The signal at the parent's death cannot be asked for through posix_spawn, so setpriv asks for it and becomes the
-     * program. */
+    /* posix_spawn cannot set the parent-death signal. setpriv sets it and executes the program. */
     char *head[] = {"setpriv", "--pdeathsig", "KILL", "--"};
     size_t count = 0;
     while (argv[count])
@@ -126,7 +125,7 @@ void process_end(pid_t pid, int signal) {
     waitpid(pid, NULL, 0);
 }
 
-/* The inode of the socket that listens on the port, from the kernel's table; 0 if there is none. */
+/* Returns the inode of the socket that listens on the port, from the kernel's table; 0 if there is none. */
 static unsigned long listening_inode(int port) {
     FILE *f = fopen("/proc/net/tcp", "r");
     if (!f)

@@ -1,4 +1,4 @@
-/* Another nng application, which submits groups to a worker over one REQ socket, one after the other. */
+/* An nng application that submits groups to a worker through one REQ socket, one after the other. */
 #ifndef TESTS_LIB_REQUESTER_H
 #define TESTS_LIB_REQUESTER_H
 
@@ -10,25 +10,25 @@
 #include <nng/protocol/reqrep0/req.h>
 #include <stdlib.h>
 
-/* `resend_ms`: when a request that is not answered is sent again; 0: nng's default, a minute. */
+/* `resend_ms`: the time after which an unanswered request is sent again; 0: nng's default, one minute. */
 static inline nng_socket requester_dial(const char *url, nng_duration resend_ms) {
     nng_socket req;
     assert_int_equal(nng_req0_open(&req), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, SCENE_WAIT_MS), 0);
-    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SCENE_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);
+    assert_int_equal(nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, ENV_WAIT_MS), 0);
     if (resend_ms > 0)
         assert_int_equal(nng_socket_set_ms(req, NNG_OPT_REQ_RESENDTIME, resend_ms), 0);
     assert_int_equal(nng_dial(req, url, NULL, 0), 0);
     return req;
 }
 
-/* A packed submit; `data` is to be freed. */
+/* A packed submit. The caller frees `data`. */
 typedef struct body {
     void *data;
     size_t size;
 } body;
 
-/* Frees the submit. */
+/* Packs the submit and frees it. */
 static inline body pack_submit(ew_submit *s) {
     body b;
     assert_int_equal(ew_submit_pack(s, &b.data, &b.size), EW_OK);
@@ -67,7 +67,7 @@ static inline ew_submit_reply ask(nng_socket req, body b) {
     return receive(req);
 }
 
-/* Frees the submit. */
+/* Sends the submit and frees it. */
 static inline void send_submit(nng_socket req, ew_submit *s) {
     body b = pack_submit(s);
     send_body(req, b);
@@ -79,10 +79,10 @@ static inline ew_submit_reply ask_once(nng_socket req, ew_submit *s) {
     return receive(req);
 }
 
-/* The key was put once, at the revision that was replied. */
+/* Asserts that the key was put once, at the revision of the reply. */
 static inline void assert_once(const char *key, const ew_submit_reply *r) {
     assert_string_equal(ew_errname(r->status), "EW_OK");
-    hand_kv kv = hand_get(key);
+    client_kv kv = client_get(key);
     assert_true(kv.present);
     assert_int_equal(kv.version, 1);
     assert_int_equal(kv.mod_revision, r->revision);

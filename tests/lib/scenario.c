@@ -13,62 +13,61 @@
 enum { RELEASE_MS = 15000 };
 
 static etcd_server *server;
-static bool server_was_away; /* a test has killed or paused it, or cut the wire to it */
-static unsigned names;       /* given out */
-static unsigned stages;      /* running */
+static bool server_was_away; /* a test has killed or paused it, or cut the fault proxy to it */
+static unsigned names;       /* used so far */
+static unsigned fixtures;    /* running */
 
-/* ---- scene ---- */
+/* ---- environment ---- */
 
-int scene_open(void **state) {
+int env_open(void **state) {
     (void)state;
     server = etcd_server_start(NULL);
-    hand_open(server->endpoint);
+    client_open(server->endpoint);
     return 0;
 }
 
-int scene_before(void **state) {
+int env_before(void **state) {
     (void)state;
-    if (stages > 0) {
-        fprintf(stderr, "[  FAILED  ] a test left %u workers running: the rest is not run\n", stages);
+    if (fixtures > 0) {
+        fprintf(stderr, "[  FAILED  ] a test left %u workers running: the other tests are skipped\n", fixtures);
         etcd_server_free(server);
         _exit(1);
     }
     return 0;
 }
 
-int scene_close(void **state) {
-    scene_before(state);
-    hand_close();
+int env_close(void **state) {
+    env_before(state);
+    client_close();
     etcd_server_free(server);
     server = NULL;
     bool released = etcd_all_released(RELEASE_MS);
-    /* gRPC 1.51 never frees a connection that is being made while its channel is destroyed. A server that was taken
-     * away leaves such connections behind, by chance and through no fault of ours; one that always answered does not.
-     */
+    /* gRPC 1.51 never frees a connection that is being made while its channel is destroyed. A server that was away may
+     * leave such connections; the library cannot prevent it. A server that always answered leaves none. */
     if (!released && !server_was_away) {
-        fprintf(stderr, "[  FAILED  ] something of gRPC is left when the last client is closed\n");
-        _exit(1); /* a failed teardown does not change cmocka's answer */
+        fprintf(stderr, "[  FAILED  ] gRPC still holds objects after the last client is closed\n");
+        _exit(1); /* a failed teardown does not change cmocka's exit code */
     }
     if (!released)
         fprintf(stderr, "gRPC still holds a connection that it was making when its channel was destroyed\n");
     return 0;
 }
 
-const char *scene_endpoint(void) {
+const char *env_endpoint(void) {
     return server->endpoint;
 }
 
-void scene_kill_etcd(void) {
+void env_kill_etcd(void) {
     server_was_away = true;
     etcd_server_kill(server);
 }
 
-void scene_start_etcd(void) {
+void env_start_etcd(void) {
     etcd_server_restart(server);
-    hand_reconnect();
+    client_reconnect();
 }
 
-void scene_wipe_etcd(void) {
+void env_wipe_etcd(void) {
     etcd_server_wipe(server);
 }
 
@@ -78,42 +77,42 @@ static const char *saved_path(void) {
     return path;
 }
 
-void scene_save_etcd(void) {
+void env_save_etcd(void) {
     remove(saved_path());
     etcd_server_save(server, saved_path());
 }
 
-void scene_restore_etcd(void) {
+void env_restore_etcd(void) {
     etcd_server_restore(server, saved_path());
 }
 
-void scene_pause_etcd(void) {
+void env_pause_etcd(void) {
     server_was_away = true;
     etcd_server_pause(server);
 }
 
-void scene_resume_etcd(void) {
+void env_resume_etcd(void) {
     etcd_server_resume(server);
-    hand_reconnect();
+    client_reconnect();
 }
 
-int64_t scene_now_ms(void) {
+int64_t env_now_ms(void) {
     return etcd_now_ms();
 }
 
-ew_options *scene_options(const char *prefix) {
+ew_options *env_options(const char *prefix) {
     char name[32];
     snprintf(name, sizeof name, "w%u", ++names);
     ew_options *o = ew_options_new();
     assert_non_null(o);
-    assert_int_equal(ew_options_set(o, "endpoints", scene_endpoint(), NULL), EW_OK);
+    assert_int_equal(ew_options_set(o, "endpoints", env_endpoint(), NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "prefix", prefix, NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "name", name, NULL), EW_OK);
     return o;
 }
 
-bool scene_until(bool (*holds)(void *arg), void *arg) {
-    int64_t deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+bool env_until(bool (*holds)(void *arg), void *arg) {
+    int64_t deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
     while (!holds(arg)) {
         if (etcd_now_ms() > deadline_ms)
             return false;
@@ -132,7 +131,7 @@ static void read_name(const char *path, char *out, size_t size) {
     fclose(f);
 }
 
-size_t scene_threads(void) {
+size_t env_threads(void) {
     char own[64], name[64], path[300];
     size_t n = 0;
     read_name("/proc/self/comm", own, sizeof own);
@@ -147,32 +146,32 @@ size_t scene_threads(void) {
     return n;
 }
 
-size_t scene_files(void) {
+size_t env_files(void) {
     DIR *d = opendir("/proc/self/fd");
     assert_non_null(d);
     size_t n = 0;
     while (readdir(d) != NULL)
         n++;
     closedir(d);
-    return n - 3; /* the folder itself, . and .. */
+    return n - 3; /* without the directory itself, . and .. */
 }
 
-/* ---- stage: inside the reactor ---- */
+/* ---- worker fixture: inside the reactor ---- */
 
-void stage_problem(stage *s, const char *file, int line, const char *what) {
-    pthread_mutex_lock(&s->lock);
-    if (s->problem[0] == '\0')
-        snprintf(s->problem, sizeof s->problem, "%s:%d: %s", file, line, what);
-    pthread_mutex_unlock(&s->lock);
+void worker_fixture_problem(worker_fixture *f, const char *file, int line, const char *what) {
+    pthread_mutex_lock(&f->lock);
+    if (f->problem[0] == '\0')
+        snprintf(f->problem, sizeof f->problem, "%s:%d: %s", file, line, what);
+    pthread_mutex_unlock(&f->lock);
 }
 
-static int stage_reset(void *self) {
-    stage *s = self;
-    hand_order();
-    pthread_mutex_lock(&s->lock);
-    s->resets++;
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
+static int worker_fixture_reset(void *self) {
+    worker_fixture *f = self;
+    client_order();
+    pthread_mutex_lock(&f->lock);
+    f->resets++;
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
     return EW_OK;
 }
 
@@ -180,132 +179,132 @@ static void copy(char *out, size_t size, ew_slice text) {
     snprintf(out, size, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
 }
 
-static int stage_update(void *self, const ew_event *event) {
-    stage *s = self;
+static int worker_fixture_update(void *self, const ew_event *event) {
+    worker_fixture *f = self;
     int status = EW_OK;
-    hand_order();
-    pthread_mutex_lock(&s->lock);
-    if (s->event_count == s->event_capacity) {
-        size_t capacity = s->event_capacity == 0 ? 64 : 2 * s->event_capacity;
-        stage_event *grown = realloc(s->events, capacity * sizeof *grown);
+    client_order();
+    pthread_mutex_lock(&f->lock);
+    if (f->event_count == f->event_capacity) {
+        size_t capacity = f->event_capacity == 0 ? 64 : 2 * f->event_capacity;
+        worker_fixture_event *grown = realloc(f->events, capacity * sizeof *grown);
         if (grown != NULL) {
-            s->events = grown;
-            s->event_capacity = capacity;
+            f->events = grown;
+            f->event_capacity = capacity;
         } else {
             status = EW_ERR_NO_MEMORY;
         }
     }
     if (status == EW_OK) {
-        stage_event *e = &s->events[s->event_count++];
-        *e = (stage_event){
+        worker_fixture_event *e = &f->events[f->event_count++];
+        *e = (worker_fixture_event){
             .kind = event->kind,
             .initial = event->initial,
             .value_len = event->entry.value.len,
             .mod_revision = event->entry.mod_revision,
-            .ticks = s->ticks,
-            .resets = s->resets,
+            .ticks = f->ticks,
+            .resets = f->resets,
         };
         copy(e->key, sizeof e->key, event->entry.key);
         copy(e->value, sizeof e->value, event->entry.value);
     }
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
     return status;
 }
 
-static int stage_tick(void *self, ew_tick *t) {
-    stage *s = self;
-    hand_order();
-    pthread_mutex_lock(&s->lock);
-    s->ticks++;
-    s->revision = ew_tick_revision(t);
-    s->last_tick_ms = etcd_now_ms();
-    stage_act act = s->act;
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
-    int status = s->every != NULL ? s->every(s, t) : EW_OK;
-    if (act == NULL || status != EW_OK)
+static int worker_fixture_tick(void *self, ew_tick *t) {
+    worker_fixture *f = self;
+    client_order();
+    pthread_mutex_lock(&f->lock);
+    f->ticks++;
+    f->revision = ew_tick_revision(t);
+    f->last_tick_ms = etcd_now_ms();
+    worker_fixture_action action = f->action;
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
+    int status = f->every != NULL ? f->every(f, t) : EW_OK;
+    if (action == NULL || status != EW_OK)
         return status;
-    status = act(s, t);
-    pthread_mutex_lock(&s->lock);
-    s->act = NULL;
-    s->acted = s->ticks;
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
+    status = action(f, t);
+    pthread_mutex_lock(&f->lock);
+    f->action = NULL;
+    f->acted_tick = f->ticks;
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
     return status;
 }
 
-/* Under the lock: false when the deadline has passed. */
-static bool await_move(stage *s, int64_t deadline_ms) {
+/* The caller holds the lock. Returns false if the deadline has passed. */
+static bool await_move(worker_fixture *f, int64_t deadline_ms) {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    return pthread_cond_timedwait(&s->moved, &s->lock, &until) != ETIMEDOUT;
+    return pthread_cond_timedwait(&f->moved, &f->lock, &until) != ETIMEDOUT;
 }
 
-void stage_hold(stage *s) {
-    int64_t deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
-    pthread_mutex_lock(&s->lock);
-    s->held = true;
-    s->released = false;
-    pthread_cond_broadcast(&s->moved);
-    while (!s->released && !s->closing && await_move(s, deadline_ms)) {
+void worker_fixture_hold(worker_fixture *f) {
+    int64_t deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
+    pthread_mutex_lock(&f->lock);
+    f->held = true;
+    f->released = false;
+    pthread_cond_broadcast(&f->moved);
+    while (!f->released && !f->closing && await_move(f, deadline_ms)) {
     }
-    s->held = false;
-    pthread_mutex_unlock(&s->lock);
+    f->held = false;
+    pthread_mutex_unlock(&f->lock);
 }
 
-/* ---- stage: the test ---- */
+/* ---- worker fixture: the test ---- */
 
-void stage_open(stage *s, const char *prefix) {
-    memset(s, 0, sizeof *s);
+void worker_fixture_open(worker_fixture *f, const char *prefix) {
+    memset(f, 0, sizeof *f);
     pthread_condattr_t attr;
     assert_int_equal(pthread_condattr_init(&attr), 0);
     assert_int_equal(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC), 0);
-    assert_int_equal(pthread_mutex_init(&s->lock, NULL), 0);
-    assert_int_equal(pthread_cond_init(&s->moved, &attr), 0);
+    assert_int_equal(pthread_mutex_init(&f->lock, NULL), 0);
+    assert_int_equal(pthread_cond_init(&f->moved, &attr), 0);
     pthread_condattr_destroy(&attr);
-    s->options = scene_options(prefix);
-    stage_set(s, "tick_interval_ms", "10");
+    f->options = env_options(prefix);
+    worker_fixture_set(f, "tick_interval_ms", "10");
 }
 
-void stage_set(stage *s, const char *option, const char *value) {
+void worker_fixture_set(worker_fixture *f, const char *option, const char *value) {
     ew_error err = {0};
-    if (ew_options_set(s->options, option, value, &err) != EW_OK)
+    if (ew_options_set(f->options, option, value, &err) != EW_OK)
         fail_msg("%s = %s: %s", option, value, err.detail);
 }
 
-static void *stage_join(void *arg) {
-    stage *s = arg;
+static void *worker_fixture_join(void *arg) {
+    worker_fixture *f = arg;
     ew_error err = {0};
-    int status = ew_worker_join(s->worker, &err);
-    pthread_mutex_lock(&s->lock);
-    s->status = status;
-    s->err = err;
-    s->over = true;
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
+    int status = ew_worker_join(f->worker, &err);
+    pthread_mutex_lock(&f->lock);
+    f->status = status;
+    f->err = err;
+    f->over = true;
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
     return NULL;
 }
 
-void stage_start(stage *s) {
-    ew_reactor reactor = EW_REACTOR(.tick = stage_tick, .track_reads = s->track_reads);
+void worker_fixture_start(worker_fixture *f) {
+    ew_reactor reactor = EW_REACTOR(.tick = worker_fixture_tick, .track_reads = f->track_reads);
     ew_error err = {0};
-    if (s->updates) {
-        reactor.update = stage_update;
-        reactor.reset = stage_reset;
+    if (f->updates) {
+        reactor.update = worker_fixture_update;
+        reactor.reset = worker_fixture_reset;
     }
-    if (ew_worker_create(&s->worker, s->options, &reactor, s, &err) != EW_OK)
+    if (ew_worker_create(&f->worker, f->options, &reactor, f, &err) != EW_OK)
         fail_msg("create: %s", err.detail);
-    if (s->client != NULL)
-        assert_int_equal(ew_worker_set_client(s->worker, s->client), EW_OK);
-    if (s->session != NULL)
-        assert_int_equal(ew_worker_set_session(s->worker, s->session), EW_OK);
-    if (s->election != NULL)
-        assert_int_equal(ew_worker_set_election(s->worker, s->election), EW_OK);
-    if (ew_worker_start(s->worker, &err) != EW_OK)
+    if (f->client != NULL)
+        assert_int_equal(ew_worker_set_client(f->worker, f->client), EW_OK);
+    if (f->session != NULL)
+        assert_int_equal(ew_worker_set_session(f->worker, f->session), EW_OK);
+    if (f->election != NULL)
+        assert_int_equal(ew_worker_set_election(f->worker, f->election), EW_OK);
+    if (ew_worker_start(f->worker, &err) != EW_OK)
         fail_msg("start: %s", err.detail);
-    stages++;
-    assert_int_equal(pthread_create(&s->joiner, NULL, stage_join, s), 0);
-    s->started = true;
+    fixtures++;
+    assert_int_equal(pthread_create(&f->joiner, NULL, worker_fixture_join, f), 0);
+    f->started = true;
 }
 
 typedef struct waiting {
@@ -314,19 +313,19 @@ typedef struct waiting {
     int renewed;
 } waiting;
 
-/* Under the lock: false when it is time to give up. A worker that ticks may be slow, on a busy machine, and is given
- * more time; a worker that never ends is given up at last. */
-static bool await_or_give_up(stage *s, waiting *w) {
-    if (w->deadline_ms != 0 && await_move(s, w->deadline_ms))
+/* The caller holds the lock. Returns false if the wait has timed out. While the worker ticks, the limit is renewed (a
+ * busy machine is slow), at most three times. */
+static bool await_or_give_up(worker_fixture *f, waiting *w) {
+    if (w->deadline_ms != 0 && await_move(f, w->deadline_ms))
         return true;
-    if (w->deadline_ms != 0 && (s->ticks == w->ticks || ++w->renewed == 4))
+    if (w->deadline_ms != 0 && (f->ticks == w->ticks || ++w->renewed == 4))
         return false;
-    w->ticks = s->ticks;
-    w->deadline_ms = etcd_now_ms() + SCENE_WAIT_MS;
+    w->ticks = f->ticks;
+    w->deadline_ms = etcd_now_ms() + ENV_WAIT_MS;
     return true;
 }
 
-/* Waits under the lock until `condition` or the run's end; a run that ends too early fails the test. */
+/* Locks and waits until `condition` is true or the run has ended. Fails the test if the run ends first. */
 #define AWAIT(s, condition)                                                                                            \
     do {                                                                                                               \
         waiting waiting_ = {0};                                                                                        \
@@ -337,73 +336,73 @@ static bool await_or_give_up(stage *s, waiting *w) {
         ew_error err_ = (s)->err;                                                                                      \
         pthread_mutex_unlock(&(s)->lock);                                                                              \
         if (!held_)                                                                                                    \
-            fail_msg("%s: never came; the run: %s %s", #condition, ew_errname(err_.code), err_.detail);                \
+            fail_msg("timed out waiting for %s; the run: %s %s", #condition, ew_errname(err_.code), err_.detail);      \
     } while (0)
 
-void stage_begin(stage *s, stage_act act) {
-    pthread_mutex_lock(&s->lock);
-    s->act = act;
-    pthread_mutex_unlock(&s->lock);
+void worker_fixture_begin(worker_fixture *f, worker_fixture_action action) {
+    pthread_mutex_lock(&f->lock);
+    f->action = action;
+    pthread_mutex_unlock(&f->lock);
 }
 
-void stage_do(stage *s, stage_act act) {
-    stage_begin(s, act);
-    AWAIT(s, s->act == NULL && s->ticks > s->acted);
+void worker_fixture_do(worker_fixture *f, worker_fixture_action action) {
+    worker_fixture_begin(f, action);
+    AWAIT(f, f->action == NULL && f->ticks > f->acted_tick);
 }
 
-void stage_await_held(stage *s) {
-    AWAIT(s, s->held);
+void worker_fixture_await_held(worker_fixture *f) {
+    AWAIT(f, f->held);
 }
 
-void stage_release(stage *s) {
-    pthread_mutex_lock(&s->lock);
-    s->released = true;
-    pthread_cond_broadcast(&s->moved);
-    pthread_mutex_unlock(&s->lock);
+void worker_fixture_release(worker_fixture *f) {
+    pthread_mutex_lock(&f->lock);
+    f->released = true;
+    pthread_cond_broadcast(&f->moved);
+    pthread_mutex_unlock(&f->lock);
 }
 
-void stage_await_tick(stage *s, int64_t revision) {
-    AWAIT(s, s->ticks > 0 && s->revision >= revision);
+void worker_fixture_await_tick(worker_fixture *f, int64_t revision) {
+    AWAIT(f, f->ticks > 0 && f->revision >= revision);
 }
 
-void stage_await_total(stage *s, uint64_t ticks) {
-    AWAIT(s, s->ticks >= ticks);
+void worker_fixture_await_total(worker_fixture *f, uint64_t ticks) {
+    AWAIT(f, f->ticks >= ticks);
 }
 
-void stage_await_ticks(stage *s, uint64_t more) {
-    stage_await_total(s, stage_ticks(s) + more);
+void worker_fixture_await_ticks(worker_fixture *f, uint64_t more) {
+    worker_fixture_await_total(f, worker_fixture_ticks(f) + more);
 }
 
-void stage_await_events(stage *s, size_t count) {
-    AWAIT(s, s->event_count >= count);
+void worker_fixture_await_events(worker_fixture *f, size_t count) {
+    AWAIT(f, f->event_count >= count);
 }
 
-uint64_t stage_ticks(stage *s) {
-    pthread_mutex_lock(&s->lock);
-    uint64_t ticks = s->ticks;
-    pthread_mutex_unlock(&s->lock);
+uint64_t worker_fixture_ticks(worker_fixture *f) {
+    pthread_mutex_lock(&f->lock);
+    uint64_t ticks = f->ticks;
+    pthread_mutex_unlock(&f->lock);
     return ticks;
 }
 
-static ew_worker_stats stats_now(stage *s) {
+static ew_worker_stats stats_now(worker_fixture *f) {
     ew_worker_stats stats = {.size = sizeof stats};
-    assert_int_equal(ew_worker_get_stats(s->worker, &stats), EW_OK);
+    assert_int_equal(ew_worker_get_stats(f->worker, &stats), EW_OK);
     return stats;
 }
 
-/* Whether the worker has told of every tick that has begun; while one is held it cannot. */
-static bool is_told(void *arg) {
-    stage *s = arg;
-    pthread_mutex_lock(&s->lock);
-    uint64_t ticks = s->ticks;
-    bool held = s->held;
-    pthread_mutex_unlock(&s->lock);
-    return held || stats_now(s).ticks >= ticks;
+/* Whether the statistics include every tick that has begun. False while a tick is held. */
+static bool has_reported_all_ticks(void *arg) {
+    worker_fixture *f = arg;
+    pthread_mutex_lock(&f->lock);
+    uint64_t ticks = f->ticks;
+    bool held = f->held;
+    pthread_mutex_unlock(&f->lock);
+    return held || stats_now(f).ticks >= ticks;
 }
 
-ew_worker_stats stage_stats(stage *s) {
-    assert_true(scene_until(is_told, s));
-    return stats_now(s);
+ew_worker_stats worker_fixture_stats(worker_fixture *f) {
+    assert_true(env_until(has_reported_all_ticks, f));
+    return stats_now(f);
 }
 
 static bool is_ready(void *arg) {
@@ -414,46 +413,47 @@ static bool is_not_ready(void *arg) {
     return !stats_now(arg).ready;
 }
 
-void stage_await_ready(stage *s, bool ready) {
-    assert_true(scene_until(ready ? is_ready : is_not_ready, s));
+void worker_fixture_await_ready(worker_fixture *f, bool ready) {
+    assert_true(env_until(ready ? is_ready : is_not_ready, f));
 }
 
-void stage_start_ready(stage *s) {
-    stage_start(s);
-    stage_await_ready(s, true);
+void worker_fixture_start_ready(worker_fixture *f) {
+    worker_fixture_start(f);
+    worker_fixture_await_ready(f, true);
 }
 
-int stage_await_end(stage *s) {
-    AWAIT(s, s->over);
-    return s->status;
+int worker_fixture_await_end(worker_fixture *f) {
+    AWAIT(f, f->over);
+    return f->status;
 }
 
-int stage_close(stage *s) {
+int worker_fixture_close(worker_fixture *f) {
     int status = EW_OK;
-    if (s->started) {
-        ew_worker_stop(s->worker);
-        pthread_mutex_lock(&s->lock);
-        s->closing = true; /* a tick that holds still, goes on */
-        pthread_cond_broadcast(&s->moved);
-        pthread_mutex_unlock(&s->lock);
-        status = stage_await_end(s);
-        pthread_join(s->joiner, NULL);
-        stages--;
+    if (f->started) {
+        ew_worker_stop(f->worker);
+        pthread_mutex_lock(&f->lock);
+        f->closing = true; /* a tick that is held goes on */
+        pthread_cond_broadcast(&f->moved);
+        pthread_mutex_unlock(&f->lock);
+        status = worker_fixture_await_end(f);
+        pthread_join(f->joiner, NULL);
+        fixtures--;
     }
-    ew_worker_destroy(s->worker);
-    ew_options_free(s->options);
-    pthread_cond_destroy(&s->moved);
-    pthread_mutex_destroy(&s->lock);
-    free(s->events);
-    if (s->problem[0] != '\0')
-        fail_msg("in the reactor: %s", s->problem);
+    ew_worker_destroy(f->worker);
+    ew_options_free(f->options);
+    pthread_cond_destroy(&f->moved);
+    pthread_mutex_destroy(&f->lock);
+    free(f->events);
+    if (f->problem[0] != '\0')
+        fail_msg("in the reactor: %s", f->problem);
     return status;
 }
 
-void stage_assert_event(stage *s, size_t i, ew_event_kind kind, bool initial, const char *key, const char *value) {
-    pthread_mutex_lock(&s->lock);
-    stage_event e = i < s->event_count ? s->events[i] : (stage_event){0};
-    pthread_mutex_unlock(&s->lock);
+void worker_fixture_assert_event(worker_fixture *f, size_t i, ew_event_kind kind, bool initial, const char *key,
+                                 const char *value) {
+    pthread_mutex_lock(&f->lock);
+    worker_fixture_event e = i < f->event_count ? f->events[i] : (worker_fixture_event){0};
+    pthread_mutex_unlock(&f->lock);
     assert_string_equal(e.key, key);
     assert_int_equal(e.kind, kind);
     assert_int_equal(e.initial, initial);

@@ -1,14 +1,14 @@
 /* What the tests of a whole worker share:
- *   scene   an etcd of the test program's own, one for all of its tests
- *   hand    the test's own hand in that etcd, beside the workers; the main thread's only
- *   stage   a worker whose reactor is the test's, and everything that was shown to it, written down
+ *   environment      an etcd of the test program, shared by all of its tests (env_*)
+ *   client           the test's own client of that etcd, for the main thread only (lib/client.h)
+ *   worker fixture   a worker whose reactor is the test's; it records everything that the reactor is shown
  *
- * Asserts of cmocka belong to the main thread. What runs inside a reactor uses EXPECT, whose first failure stage_close
- * reports. Every wait is bounded and ends as soon as what it waits for is true. */
-#ifndef LIB_SCENARIO_H
-#define LIB_SCENARIO_H
+ * Only the main thread may use the asserts of cmocka. Code inside a reactor uses EXPECT; worker_fixture_close reports
+ * the first failure. Every wait has a limit, and ends as soon as its condition is true. */
+#ifndef TESTS_LIB_SCENARIO_H
+#define TESTS_LIB_SCENARIO_H
 
-#include "lib/hand.h"
+#include "lib/client.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -21,63 +21,68 @@
 
 #include <cmocka.h>
 
-enum { SCENE_WAIT_MS = 60000 }; /* far beyond what anything here takes, also under a sanitizer */
+enum { ENV_WAIT_MS = 60000 }; /* far more than any wait here takes, also under a sanitizer */
 
-/* ---- scene ---- */
+/* ---- environment ---- */
 
-/* Group fixtures: start etcd and the hand; end them, and check that nothing of gRPC is left. */
-int scene_open(void **state);
-int scene_close(void **state);
+/* Group fixtures: start etcd and open the test's client; then close both and check that gRPC holds nothing. */
+int env_open(void **state);
+int env_close(void **state);
 
-/* A test of such a group. One that fails leaves workers behind, which still use its variables: what follows cannot be
- * run, and the program ends there. */
-#define scene_test(f) cmocka_unit_test_setup(f, scene_before)
-int scene_before(void **state);
+/* A test of such a group. A failed test leaves workers running that still use its variables, so the program ends before
+ * the next test. */
+#define env_test(f) cmocka_unit_test_setup(f, env_before)
+int env_before(void **state);
 
-const char *scene_endpoint(void);
-ew_options *scene_options(const char *prefix); /* a worker's, with a name of its own */
-int64_t scene_now_ms(void);
+const char *env_endpoint(void);
 
-/* Faults of the server. The hand must not be used before it is back. */
-void scene_kill_etcd(void);
-void scene_start_etcd(void);
-void scene_wipe_etcd(void);    /* between the two: it has lost its data */
-void scene_save_etcd(void);    /* its state as of now, which */
-void scene_restore_etcd(void); /* between the two replaces the one it had, under the same cluster id */
-void scene_pause_etcd(void);
-void scene_resume_etcd(void);
+/* Returns options for a worker, with a unique name. */
+ew_options *env_options(const char *prefix);
+int64_t env_now_ms(void);
 
-/* Looks again and again until `holds` does, for at most SCENE_WAIT_MS; answers whether it did. */
-bool scene_until(bool (*holds)(void *arg), void *arg);
+/* Faults of the server. The test's client must not be used until the server is back. */
+void env_kill_etcd(void);
+void env_start_etcd(void);
+void env_wipe_etcd(void);    /* between kill and start: removes etcd's data */
+void env_save_etcd(void);    /* saves etcd's current state */
+void env_restore_etcd(void); /* between kill and start: restores the saved state under the same cluster id */
+void env_pause_etcd(void);
+void env_resume_etcd(void);
 
-/* How many threads this process has that carry its own name, as ours do (gRPC and nng name theirs, and keep pools of
- * them), and how many open files. */
-size_t scene_threads(void);
-size_t scene_files(void);
+/* Polls until `holds` returns true, for at most ENV_WAIT_MS. Returns whether it did. */
+bool env_until(bool (*holds)(void *arg), void *arg);
 
-/* ---- stage ---- */
+/* Returns the number of threads that have the process's own name. The library's threads keep that name; gRPC and nng
+ * name the threads of their pools. */
+size_t env_threads(void);
 
-typedef struct stage stage;
-typedef int (*stage_act)(stage *s, ew_tick *t);
+/* Returns the number of open files. */
+size_t env_files(void);
+
+/* ---- worker fixture ---- */
+
+typedef struct worker_fixture worker_fixture;
+typedef int (*worker_fixture_action)(worker_fixture *f, ew_tick *t);
 
 /* An event as the reactor's `update` got it. */
-typedef struct stage_event {
+typedef struct worker_fixture_event {
     ew_event_kind kind;
     bool initial;
     char key[128], value[128];
     size_t value_len;
     int64_t mod_revision;
-    uint64_t ticks; /* before it */
-    size_t resets;  /* before it */
-} stage_event;
+    uint64_t ticks; /* number of ticks before it */
+    size_t resets;  /* number of resets before it */
+} worker_fixture_event;
 
-struct stage {
-    ew_options *options; /* the test's, until stage_start */
-    bool updates;        /* set before stage_start: keep events */
-    bool track_reads;    /* set before stage_start */
-    stage_act every;     /* runs in every tick, unless NULL; set before stage_start */
-    void *arg;           /* the test's */
-    ew_client *client;   /* set before stage_start; NULL: the worker's own */
+struct worker_fixture {
+    /* Set by the test before worker_fixture_start. */
+    ew_options *options; /* owned by the worker fixture after the start */
+    bool updates;        /* record events */
+    bool track_reads;
+    worker_fixture_action every; /* runs in every tick, unless NULL */
+    void *arg;
+    ew_client *client; /* NULL: the worker opens its own */
     ew_session *session;
     ew_election *election;
 
@@ -85,15 +90,15 @@ struct stage {
     pthread_t joiner;
     bool started;
 
-    pthread_mutex_t lock; /* all below */
+    pthread_mutex_t lock; /* protects all members below */
     pthread_cond_t moved;
-    stage_act act;
-    uint64_t acted; /* the tick that the last act ran in, counted from 1 */
+    worker_fixture_action action;
+    uint64_t acted_tick; /* number of the tick that ran the last action, from 1 */
     bool held, released, closing;
     uint64_t ticks;       /* begun */
-    int64_t revision;     /* of the last one */
-    int64_t last_tick_ms; /* when it began */
-    stage_event *events;
+    int64_t revision;     /* of the last tick */
+    int64_t last_tick_ms; /* when the last tick began */
+    worker_fixture_event *events;
     size_t event_count, event_capacity, resets;
     char problem[256];
     bool over;
@@ -101,41 +106,47 @@ struct stage {
     ew_error err;
 };
 
-/* A stage with an options set: prefix, endpoint, a name of its own, a tick every 10 ms. */
-void stage_open(stage *s, const char *prefix);
-void stage_set(stage *s, const char *option, const char *value);
-void stage_start(stage *s);
-void stage_start_ready(stage *s); /* and waits until it is ready: before, it may answer requests as unavailable */
+/* Sets options: the prefix, the endpoint, a unique name, a tick every 10 ms. */
+void worker_fixture_open(worker_fixture *f, const char *prefix);
+void worker_fixture_set(worker_fixture *f, const char *option, const char *value);
+void worker_fixture_start(worker_fixture *f);
 
-/* Runs `act` in the next tick, and waits until a later tick has begun: until all that it wrote is decided and seen.
- * stage_begin does not wait. */
-void stage_do(stage *s, stage_act act);
-void stage_begin(stage *s, stage_act act);
+/* Starts the worker and waits until it is ready: until then it may answer requests with EW_ERR_UNAVAILABLE. */
+void worker_fixture_start_ready(worker_fixture *f);
 
-/* Inside an act: stays in the tick until stage_release. The test waits for it with stage_await_held. */
-void stage_hold(stage *s);
-void stage_await_held(stage *s);
-void stage_release(stage *s);
+/* Runs `action` in the next tick. worker_fixture_do then waits until a later tick has begun, so everything that the
+ * action wrote has been decided and seen. worker_fixture_begin does not wait. */
+void worker_fixture_do(worker_fixture *f, worker_fixture_action action);
+void worker_fixture_begin(worker_fixture *f, worker_fixture_action action);
 
-void stage_await_tick(stage *s, int64_t revision); /* that sees it */
-void stage_await_ticks(stage *s, uint64_t more);   /* so many more, from now on */
-void stage_await_total(stage *s, uint64_t ticks);  /* so many in all */
-void stage_await_events(stage *s, size_t count);   /* so many in all */
-void stage_await_ready(stage *s, bool ready);
-uint64_t stage_ticks(stage *s);
-ew_worker_stats stage_stats(stage *s); /* that know of every tick so far */
+/* Inside an action: blocks the tick until worker_fixture_release. worker_fixture_await_held waits until a tick is
+ * blocked so. */
+void worker_fixture_hold(worker_fixture *f);
+void worker_fixture_await_held(worker_fixture *f);
+void worker_fixture_release(worker_fixture *f);
 
-/* Waits for the run's end: its status, with the text in s->err. */
-int stage_await_end(stage *s);
+void worker_fixture_await_tick(worker_fixture *f, int64_t revision); /* a tick that sees this revision */
+void worker_fixture_await_ticks(worker_fixture *f, uint64_t more);   /* this many more ticks from now on */
+void worker_fixture_await_total(worker_fixture *f, uint64_t ticks);  /* this many ticks in total */
+void worker_fixture_await_events(worker_fixture *f, size_t count);   /* this many events in total */
+void worker_fixture_await_ready(worker_fixture *f, bool ready);
+uint64_t worker_fixture_ticks(worker_fixture *f);
 
-/* Stops the run unless it is over, checks that no EXPECT failed, and frees. Answers how the run ended. */
-int stage_close(stage *s);
+/* Returns statistics that include every tick so far. */
+ew_worker_stats worker_fixture_stats(worker_fixture *f);
 
-/* Remembers the first expectation of a reactor that failed. */
-void stage_problem(stage *s, const char *file, int line, const char *what);
-#define EXPECT(s, condition) ((condition) ? (void)0 : stage_problem((s), __FILE__, __LINE__, #condition))
+/* Waits for the end of the run and returns its status; f->err has the text. */
+int worker_fixture_await_end(worker_fixture *f);
 
-/* An event of the list, for asserts. */
-void stage_assert_event(stage *s, size_t i, ew_event_kind kind, bool initial, const char *key, const char *value);
+/* Stops the run unless it has ended, checks that no EXPECT failed, and frees the worker. Returns the run's status. */
+int worker_fixture_close(worker_fixture *f);
+
+/* Records the first EXPECT of a reactor that failed. */
+void worker_fixture_problem(worker_fixture *f, const char *file, int line, const char *what);
+#define EXPECT(f, condition) ((condition) ? (void)0 : worker_fixture_problem((f), __FILE__, __LINE__, #condition))
+
+/* Asserts what event number `i` is. */
+void worker_fixture_assert_event(worker_fixture *f, size_t i, ew_event_kind kind, bool initial, const char *key,
+                                 const char *value);
 
 #endif

@@ -40,7 +40,7 @@ static void print(screen *s, char c) {
     s->cells[s->row][s->column++] = c;
 }
 
-/* The length of the sequence at `text`, 0 if it is cut. */
+/* Returns the length of the escape sequence at `text`; 0 if it is incomplete. */
 static size_t sequence(screen *s, const char *text, size_t len) {
     size_t at = 2;
     while (at < len && strchr("?;0123456789", text[at]))
@@ -57,7 +57,7 @@ static size_t sequence(screen *s, const char *text, size_t len) {
         else
             erase_below(s, s->row, s->column);
         break;
-    case 'K': /* a full line has its cursor on the last character */
+    case 'K': /* on a full line the cursor stays on the last character */
         erase(s, s->row, s->column < s->columns ? s->column : s->columns - 1);
         break;
     case 'h':

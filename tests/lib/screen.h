@@ -1,4 +1,4 @@
-/* What a terminal shows of the few escape sequences that our programs use: enough to see that a picture fits. */
+/* A terminal screen that understands the few escape sequences of our programs: enough to check that a picture fits. */
 #ifndef TESTS_LIB_SCREEN_H
 #define TESTS_LIB_SCREEN_H
 
@@ -11,16 +11,16 @@ typedef struct screen {
     int rows, columns;
     int row, column; /* of the next character */
     char cells[SCREEN_ROWS][SCREEN_COLUMNS + 1];
-    bool outgrown; /* it has scrolled, or a line went beyond the right edge */
-    bool cursor;   /* is shown */
+    bool outgrown; /* it has scrolled, or a line crossed the right edge */
+    bool cursor;   /* is visible */
 } screen;
 
 void screen_init(screen *s, int rows, int columns);
 
-/* Takes output. A sequence that is cut at the end is not taken: answers how much was. */
+/* Processes output. Returns the number of bytes processed: an incomplete sequence at the end is left. */
 size_t screen_feed(screen *s, const char *text, size_t len);
 
-/* Whether a row has the text. */
+/* Returns whether a row contains the text. */
 bool screen_has(const screen *s, const char *text);
 
 #endif

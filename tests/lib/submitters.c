@@ -15,32 +15,31 @@
 #include <sys/stat.h>
 
 enum {
-    REPLY_LIMIT_MS = 90000, /* far beyond any fault */
+    REPLY_LIMIT_MS = 90000, /* far longer than any fault */
     RECONNECT_MS = 20,
-    AGAIN_MS = 20, /* before what was not taken is sent again */
+    AGAIN_MS = 20, /* the wait before a submit that was not decided is sent again */
 };
 
-/* Which compare it has. */
-typedef enum deed_kind {
-    DEED_PLAIN,
-    DEED_ABSENT,  /* its own key is absent: a copy that is evaluated after the first was committed finds that it is not
-                   */
-    DEED_REFUSED, /* a key that nobody puts has a value */
-    DEED_KINDS,
-} deed_kind;
+/* The compare of an operation. */
+typedef enum operation_kind {
+    OPERATION_PLAIN,
+    OPERATION_ABSENT,  /* its own key is absent; a copy that is evaluated after the first was committed finds the key */
+    OPERATION_REFUSED, /* a key that no client puts has a value */
+    OPERATION_KINDS,
+} operation_kind;
 
-typedef struct deed {
-    deed_kind kind;
+typedef struct operation {
+    operation_kind kind;
     int status;
     int64_t revision;
-} deed;
+} operation;
 
 typedef struct requester {
     submitters *all;
     unsigned number;
     pthread_t thread;
     nng_socket req;
-    deed *deeds;
+    operation *operations;
     size_t count, capacity;
     _Atomic uint64_t replies;
 } requester;
@@ -61,22 +60,22 @@ void submitters_serve(ew_options *o, const char *directory, char *url, size_t si
         process_die("%s", err.detail);
 }
 
-/* ---- a client ---- */
+/* ---- one client ---- */
 
 static void key_of(const requester *c, size_t number, char *out, size_t size) {
     snprintf(out, size, "%s/again/%u/%zu", c->all->prefix, c->number, number);
 }
 
-static void *pack(const requester *c, size_t number, deed_kind kind, size_t *len) {
+static void *pack(const requester *c, size_t number, operation_kind kind, size_t *len) {
     char key[128], never[96];
     void *body = NULL;
     key_of(c, number, key, sizeof key);
     snprintf(never, sizeof never, "%s/never", c->all->prefix);
     ew_submit *s = ew_submit_new();
     ew_submit_put(s, ew_str(key), EW_STR("x"));
-    if (kind == DEED_ABSENT)
+    if (kind == OPERATION_ABSENT)
         ew_submit_if_absent(s, ew_str(key));
-    else if (kind == DEED_REFUSED)
+    else if (kind == OPERATION_REFUSED)
         ew_submit_if_value(s, ew_str(never), EW_STR("x"));
     if (ew_submit_pack(s, &body, len) != EW_OK)
         process_die("out of memory");
@@ -93,15 +92,15 @@ static bool ask(requester *c, const void *body, size_t len, ew_submit_reply *out
     return status == EW_OK;
 }
 
-/* The same submit again, until it is decided. */
-static deed carry_out(requester *c, size_t number, deed_kind kind) {
+/* Sends the same submit again until it is decided. */
+static operation carry_out(requester *c, size_t number, operation_kind kind) {
     size_t len;
     void *body = pack(c, number, kind, &len);
-    deed d = {.kind = kind, .status = EW_ERR_TIMEOUT};
+    operation op = {.kind = kind, .status = EW_ERR_TIMEOUT};
     ew_submit_reply reply;
     while (ask(c, body, len, &reply)) {
-        d.status = reply.status;
-        d.revision = reply.revision;
+        op.status = reply.status;
+        op.revision = reply.revision;
         bool undecided = reply.status == EW_ERR_UNKNOWN_OUTCOME || reply.status == EW_ERR_UNAVAILABLE ||
                          reply.status == EW_ERR_BUSY || reply.status == EW_ERR_NO_MEMORY;
         if (!undecided)
@@ -109,26 +108,26 @@ static deed carry_out(requester *c, size_t number, deed_kind kind) {
         nng_msleep(AGAIN_MS);
     }
     free(body);
-    return d;
+    return op;
 }
 
-static void note(requester *c, deed d) {
+static void note(requester *c, operation op) {
     if (c->count == c->capacity) {
         c->capacity = c->capacity ? 2 * c->capacity : 64;
-        c->deeds = realloc(c->deeds, c->capacity * sizeof *c->deeds);
-        if (!c->deeds)
+        c->operations = realloc(c->operations, c->capacity * sizeof *c->operations);
+        if (!c->operations)
             process_die("out of memory");
     }
-    c->deeds[c->count++] = d;
+    c->operations[c->count++] = op;
     c->replies++;
 }
 
 static void *live(void *arg) {
     requester *c = arg;
     while (!c->all->stopping) {
-        deed d = carry_out(c, c->count, (deed_kind)(c->count % DEED_KINDS));
-        note(c, d);
-        if (d.status == EW_ERR_TIMEOUT)
+        operation op = carry_out(c, c->count, (operation_kind)(c->count % OPERATION_KINDS));
+        note(c, op);
+        if (op.status == EW_ERR_TIMEOUT)
             break;
     }
     nng_close(c->req);
@@ -140,7 +139,7 @@ static void start(submitters *s, unsigned number) {
     c->all = s;
     c->number = number;
     if (nng_req0_open(&c->req) != 0)
-        process_die("no REQ socket");
+        process_die("cannot open a REQ socket");
     nng_socket_set_ms(c->req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS);
     nng_socket_set_ms(c->req, NNG_OPT_RECVTIMEO, REPLY_LIMIT_MS);
     nng_socket_set_ms(c->req, NNG_OPT_SENDTIMEO, REPLY_LIMIT_MS);
@@ -148,9 +147,9 @@ static void start(submitters *s, unsigned number) {
     nng_socket_set_ms(c->req, NNG_OPT_RECONNMAXT, RECONNECT_MS);
     for (int i = 0; i < SUBMITTERS_URLS_MAX && s->urls[i][0] != '\0'; i++)
         if (nng_dial(c->req, s->urls[i], NULL, NNG_FLAG_NONBLOCK) != 0)
-            process_die("%s cannot be dialed", s->urls[i]);
+            process_die("cannot dial %s", s->urls[i]);
     if (pthread_create(&c->thread, NULL, live, c) != 0)
-        process_die("no thread");
+        process_die("cannot create a thread");
 }
 
 submitters *submitters_open(const char *const *urls, const char *prefix, unsigned count) {
@@ -181,9 +180,9 @@ uint64_t submitters_least(submitters *s) {
     return least;
 }
 
-/* ---- the account ---- */
+/* ---- checking ---- */
 
-/* What is in etcd of a key: how often it was put, and when last. */
+/* Reads a key's version and mod_revision from etcd; both are 0 if it is absent. */
 static bool look_up(ew_client *client, const char *key, int64_t *version, int64_t *revision) {
     ew_result *r;
     ew_error err = {0};
@@ -199,19 +198,19 @@ static bool look_up(ew_client *client, const char *key, int64_t *version, int64_
 }
 
 static bool is_true(const requester *c, size_t number, ew_client *client, char *problem, size_t size) {
-    const deed *d = &c->deeds[number];
+    const operation *op = &c->operations[number];
     char key[128];
     int64_t version, revision;
     key_of(c, number, key, sizeof key);
     if (!look_up(client, key, &version, &revision)) {
-        snprintf(problem, size, "%s cannot be read", key);
+        snprintf(problem, size, "cannot read %s", key);
         return false;
     }
-    bool good = d->kind == DEED_REFUSED ? d->status == EW_ERR_REFUSED && version == 0
-                                        : d->status == EW_OK && version == 1 && revision == d->revision;
+    bool good = op->kind == OPERATION_REFUSED ? op->status == EW_ERR_REFUSED && version == 0
+                                              : op->status == EW_OK && version == 1 && revision == op->revision;
     if (!good)
-        snprintf(problem, size, "%s: told %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
-                 ew_errname(d->status), d->revision, version, revision);
+        snprintf(problem, size, "%s: the reply was %s at %" PRId64 ", put %" PRId64 " times, last at %" PRId64, key,
+                 ew_errname(op->status), op->revision, version, revision);
     return good;
 }
 
@@ -224,7 +223,7 @@ bool submitters_close(submitters *s, ew_client *client, char *problem, size_t si
         requester *c = &s->clients[i];
         for (size_t n = 0; n < c->count && good; n++)
             good = is_true(c, n, client, problem, size);
-        free(c->deeds);
+        free(c->operations);
     }
     free(s->clients);
     free(s);

@@ -1,4 +1,4 @@
-/* What the tests need that have a worker of their own, and no stage. */
+/* Included by tests that create a worker without a worker fixture. */
 #ifndef TESTS_LIB_WORKER_TEST_H
 #define TESTS_LIB_WORKER_TEST_H
 
@@ -18,7 +18,7 @@ static inline ew_worker_stats stats_of(ew_worker *w) {
     return stats;
 }
 
-/* Waits until it is ready and has committed so many groups in all. */
+/* Waits until the worker is ready and has committed this many groups in total. */
 static inline void await_commits(ew_worker *w, uint64_t total) {
     ew_worker_stats stats;
     for (int i = 0; i < 3000; i++) {
@@ -27,7 +27,7 @@ static inline void await_commits(ew_worker *w, uint64_t total) {
             return;
         nanosleep(&(struct timespec){0, 10000000}, NULL);
     }
-    fail_msg("%llu groups in place of %llu", (unsigned long long)stats.groups_committed, (unsigned long long)total);
+    fail_msg("%llu groups, expected %llu", (unsigned long long)stats.groups_committed, (unsigned long long)total);
 }
 
 #endif

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks the model, and that it fails when a piece of the protocol is taken out, one check on each CPU. Usage:
+# Checks the model, and that the check fails without one part of the protocol, one check on each CPU. Usage:
 # check.sh BUILD_DIR [CHECK...]
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -7,7 +7,7 @@ work=$1/model
 mkdir -p "$work"
 cd "$work"
 
-# check NAME FLAGS...: prints the number of errors that spin found.
+# check NAME FLAGS...: prints the number of errors that Spin finds.
 check() {
     name=$1
     shift
@@ -15,15 +15,15 @@ check() {
     cd "$name"
     spin "$@" -a "$here/commit.pml" >/dev/null
     gcc -O2 -DSAFETY -DVECTORSZ=2048 -DCOLLAPSE -DMEMLIM=3000 -o pan pan.c
-    ./pan -m1000000 -c2000 >pan.log 2>&1 || true # so many errors, not only the first
+    ./pan -m1000000 -c2000 >pan.log 2>&1 || true # -c2000: up to 2,000 errors, not only the first
     if grep -q 'max search depth too small\|out of memory\|MEMLIM' pan.log; then
-        echo "model: $name was not searched completely" >&2
+        echo "model: $name : the search was incomplete" >&2
         exit 1
     fi
     sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log
 }
 
-# holds NAME FLAGS...
+# holds NAME FLAGS...: fails unless Spin finds no error.
 holds() {
     errors=$(check "$@")
     [ "$errors" = 0 ] || { cat "$1/pan.log" >&2; echo "model: the protocol fails" >&2; exit 1; }
@@ -31,16 +31,16 @@ holds() {
     echo "model: the protocol holds in all $states states ($1)"
 }
 
-# fails WORLD BROKEN ASSERTION: with a piece taken out, that assertion must break: a deadlock, say, would prove nothing.
+# fails WORLD BROKEN ASSERTION: without that part of the protocol this assertion must fail. Another failure, such as a deadlock, proves nothing.
 fails() {
     errors=$(check "$2" "-D$1" "-D$2")
-    [ "$errors" -gt 0 ] || { echo "model: with $2 nothing fails: the check is worth nothing" >&2; exit 1; }
+    [ "$errors" -gt 0 ] || { echo "model: nothing fails with $2: the check does not cover it" >&2; exit 1; }
     grep -qF "$3 (at depth" "$2/pan.log" || {
         grep '^pan' "$2/pan.log" >&2
-        echo "model: with $2 other things fail, but not $3" >&2
+        echo "model: with $2 something fails, but not $3" >&2
         exit 1
     }
-    echo "model: fails with $2, as it must"
+    echo "model: fails with $2, as expected"
 }
 
 if [ $# -gt 1 ]; then

@@ -1,29 +1,30 @@
-/* The barrier and the receipts of one worker, against an etcd that may apply a transaction late, lose its answer, or both, and against a
- * foreign writer that can make a key's compare true again by deleting it.
+/* Model of the barrier and the receipt of one worker. etcd may apply a transaction late, lose its answer, or both. An
+ * external writer may make a key's compare true again by deleting the key.
  *
- * Checked: a group that was reported committed was applied exactly once; one that was given up was never applied and never will be; a tick
- * sees the worker's own last commit; and every run ends (no deadlock).
+ * Checked: a group that was reported as committed was applied exactly once; a group that was given up was never applied
+ * and never will be; a tick sees the worker's own last commit; and every run ends (no deadlock).
  *
  *     spin -a commit.pml && gcc -O2 -o pan pan.c && ./pan -m1000000
  *
- * Taking a piece of the protocol out must make the check fail: -DNO_FENCE, -DNO_GATE, -DNO_BARRIER, -DBLIND_RETRY, -DNO_RECEIPT_COMPARE; and,
- * with -DBEHIND_A_FENCE, -DSAME_SEQUENCE.
+ * Without one part of the protocol the check must fail: -DNO_FENCE (no receipt bump), -DNO_GATE, -DNO_BARRIER,
+ * -DBLIND_RETRY, -DNO_RECEIPT_COMPARE; and, with -DBEHIND_A_FENCE (a group after a receipt bump), -DSAME_SEQUENCE.
  *
- * With -DLOSSES the receipt's lease is lost once, at any moment: then the receipt is claimed again where nothing is unknown, and the run ends
- * where a transaction is, unless the key proves that it was not applied. That fails with -DCLAIM_ALWAYS, which takes it for not applied. */
+ * With -DLOSSES the receipt's lease is lost once, at any moment. If no outcome is unknown, the receipt is claimed
+ * again. If the outcome of a transaction is unknown, the run ends, unless the key proves that the transaction was not
+ * applied. This fails with -DCLAIM_ALWAYS, which always assumes that it was not applied. */
 
 #ifdef LOSSES           /* a transaction, a claim, and the same again, with one repetition */
 #define GROUPS 2
 #define ATTEMPTS 6
-#define FOREIGN 1
+#define EXTERNAL 1
 #elif !defined(BEHIND_A_FENCE)
-#define GROUPS 2     /* that the reactor asks for, one after the other */
-#define ATTEMPTS 6   /* transactions that may be sent, so that the state space is finite */
-#define FOREIGN 2    /* changes by the foreign writer */
-#else                /* a transaction, the same again, its fence, and then there is room for the next one, its repetition and its fence */
+#define GROUPS 2     /* that the reactor makes, one after the other */
+#define ATTEMPTS 6   /* transactions that may be sent; a limit keeps the state space finite */
+#define EXTERNAL 2   /* changes by the external writer */
+#else                /* a transaction, its repetition, its receipt bump; then the next one, its repetition, its receipt bump */
 #define GROUPS 1
 #define ATTEMPTS 7
-#define FOREIGN 1
+#define EXTERNAL 1
 #endif
 
 #ifndef SAME_SEQUENCE
@@ -47,16 +48,17 @@ byte receipt_mod = 0;
 #endif
 byte applied[GROUPS];   /* how often each group was applied */
 
-/* A transaction on its way: attempt, kind, group, receipt that it compares, receipt that it puts, key_mod that it compares. etcd takes them in
- * any order, at any time, also long after the worker has given up waiting. */
+/* A transaction in flight: attempt, kind, group, receipt that it compares, receipt that it puts, key_mod that it
+ * compares. etcd applies them in any order, at any time, also long after the worker has stopped waiting. */
 chan net = [ATTEMPTS] of { byte, mtype, byte, byte, byte, byte };
-/* What etcd answered: attempt, verdict, the receipt as the else branch read it (or as it now is), revision, the key's. */
+/* An answer of etcd: attempt, verdict, the receipt that the else branch read (or that was put), its revision, the key's
+ * mod_revision. */
 chan answers = [ATTEMPTS] of { byte, mtype, byte, byte, byte };
 
 /* ---- the worker ---- */
 byte observed = 1;      /* by the watch */
 byte barrier = 0;
-byte own_commit = 0;    /* the revision of the worker's last commit, as only etcd knows it: for the assertion */
+byte own_commit = 0;    /* the revision of the worker's last commit, which only etcd knows; for the assertion */
 bool given_up[GROUPS];
 
 inline apply() {
@@ -96,7 +98,7 @@ end:
         :: skip                                /* the answer is lost */
         fi
        }
-    :: atomic {                                /* another one first: the oldest goes to the end */
+    :: atomic {                                /* reorders: the oldest goes to the end */
         len(net) > 1 ->
         net?attempt, kind, group, expect_receipt, put_receipt, expect_key;
         net!attempt, kind, group, expect_receipt, put_receipt, expect_key
@@ -104,10 +106,10 @@ end:
     od
 }
 
-active proctype foreign() {
+active proctype external() {
     byte changes = 0;
     do
-    :: changes < FOREIGN ->
+    :: changes < EXTERNAL ->
         atomic {
             changes++;
             revision++;
@@ -121,7 +123,7 @@ active proctype foreign() {
 }
 
 #ifdef LOSSES
-/* The lease is lost, and the receipt goes with it. */
+/* The lease is lost, and the receipt with it. */
 active proctype clock() {
     if
     :: atomic { receipt != 0 -> receipt = 0; receipt_mod = 0; revision++ }
@@ -137,7 +139,7 @@ end:
     od
 }
 
-/* Sends one attempt and waits for its answer, or gives up waiting. Answers to earlier attempts are not waited for any more. */
+/* Sends one attempt and waits for its answer, or stops waiting. Ignores answers to earlier attempts. */
 inline attempt_txn(what) {
     attempt++;
     net!attempt, what, group, (what == CLAIM -> 0 : sequence), (what == COMMIT -> sequence + 1 : sequence + 2), expect_key;
@@ -162,7 +164,7 @@ next_tick:
     assert(observed >= own_commit);            /* a tick sees the worker's own last commit */
 
 evaluate:
-    expect_key = key_mod;                      /* the newest mirror; being newer than `observed` only helps */
+    expect_key = key_mod;                      /* the newest cache; being newer than `observed` only helps */
     if
     :: attempt + 4 > ATTEMPTS -> goto finished
     :: else
@@ -172,19 +174,19 @@ evaluate:
 decide:
     if
     :: verdict == OK -> goto committed
-    :: verdict == REFUSED && seen_receipt == sequence -> goto refused   /* the answer to the only attempt there is: a plain conflict */
+    :: verdict == REFUSED && seen_receipt == sequence -> goto refused   /* the only attempt was answered: a plain conflict */
 #ifdef BLIND_RETRY
-    :: verdict == REFUSED && seen_receipt != sequence -> sequence = seen_receipt; goto evaluate  /* whoever wrote it: done again */
+    :: verdict == REFUSED && seen_receipt != sequence -> sequence = seen_receipt; goto evaluate  /* ignores who wrote the receipt */
 #else
-    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt != 0 -> assert(false)    /* nobody else writes our receipt */
-    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt == 0 -> goto claim       /* answered, and so not applied */
+    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt != 0 -> assert(false)    /* only this worker writes its receipt */
+    :: verdict == REFUSED && seen_receipt != sequence && seen_receipt == 0 -> goto claim       /* answered, so not applied */
 #endif
     :: verdict == LOST -> goto resolve
     fi;
 
 resolve:
     if
-    :: attempt + 3 > ATTEMPTS -> goto finished /* out of attempts: the run ends with an unknown outcome, and says so */
+    :: attempt + 3 > ATTEMPTS -> goto finished /* out of attempts: the run ends and reports an unknown outcome */
     :: else
     fi;
 #ifdef BLIND_RETRY
@@ -193,15 +195,15 @@ resolve:
     attempt_txn(COMMIT);                       /* the same transaction again */
     if
     :: verdict == OK -> goto committed
-    :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed   /* the first one had happened */
-    :: verdict == REFUSED && seen_receipt == sequence -> goto fence           /* it has not happened so far */
+    :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed   /* the first copy was applied */
+    :: verdict == REFUSED && seen_receipt == sequence -> goto fence           /* not applied so far */
     :: verdict == REFUSED && seen_receipt == 0 && sequence != 0 ->            /* the receipt is lost */
 #ifdef CLAIM_ALWAYS
         goto claim
 #else
         if
-        :: expect_key != 0 && seen_key == expect_key -> goto claim            /* applied, it would have changed the key */
-        :: else -> goto finished                                              /* unknown, and says so */
+        :: expect_key != 0 && seen_key == expect_key -> goto claim            /* if applied, it would have changed the key */
+        :: else -> goto finished                                              /* reports an unknown outcome */
         fi
 #endif
     :: verdict == LOST -> goto resolve
@@ -215,7 +217,7 @@ claim:
     attempt_txn(CLAIM);
     if
     :: verdict == OK -> RAISE; goto refused
-    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier claim had happened */
+    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier claim was applied */
     :: verdict == LOST -> goto claim
     fi;
 
@@ -230,16 +232,16 @@ fence:
     attempt_txn(FENCE);
     if
     :: verdict == OK -> RAISE; goto refused
-    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier fence had happened */
+    :: verdict == REFUSED && seen_receipt == sequence + 2 -> RAISE; goto refused  /* an earlier receipt bump was applied */
     :: verdict == REFUSED && seen_receipt == sequence + 1 -> goto committed
-    :: verdict == REFUSED && seen_receipt == 0 && sequence != 0 -> goto resolve   /* asked again, with the keys */
+    :: verdict == REFUSED && seen_receipt == 0 && sequence != 0 -> goto resolve   /* sent again, with the keys */
     :: verdict == LOST -> goto fence
     fi;
 
 refused:
     if
     :: goto evaluate                           /* on newer state */
-    :: given_up[group] = true;                 /* evaluated again, the group has nothing left to do */
+    :: given_up[group] = true;                 /* evaluated again, the group changes nothing */
        assert(applied[group] == 0);
        group++;
        goto next_tick
@@ -250,7 +252,7 @@ committed:
     d_step {
         sequence = sequence + 1;
 #ifndef NO_BARRIER
-        barrier = seen_revision;               /* of the answer: the commit's own, or the mod_revision of the receipt that was read */
+        barrier = seen_revision;               /* from the answer: the commit's revision, or the mod_revision of the receipt */
 #endif
     }
     group++;

@@ -1,4 +1,4 @@
-/* A shared object that is no plugin. */
+/* A shared object that is not a plugin. */
 int something_else(void);
 int something_else(void) {
     return 0;

@@ -1,4 +1,4 @@
-/* A plugin of the right version whose table is not complete. */
+/* A plugin of the right version with an incomplete table. */
 #include <etcdworker/reactor.h>
 
 static const ew_reactor reactor = EW_REACTOR(.tick = NULL);

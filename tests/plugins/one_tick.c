@@ -1,5 +1,5 @@
-/* A plugin whose first tick is its last, and writes the text that it was given to <text>/plugin. With the text "tell"
- * it says what it knows, and fails with a reason. */
+/* A plugin that finishes with its first tick, in which it writes its text argument to <text>/plugin. With the text
+ * "tell" it logs what it knows, and fails with a reason. */
 #include <etcdworker/log.h>
 #include <etcdworker/reactor.h>
 

@@ -1,5 +1,5 @@
-/* A plugin whose first tick never ends: only a second signal ends the daemon. With the argument "fail" it cannot be
- * made; with "finish" its first tick is its last. */
+/* A plugin whose first tick never ends: only a second signal ends the daemon. With the argument "fail" its creation
+ * fails; with "finish" it finishes with its first tick. */
 #include <etcdworker/reactor.h>
 #include <unistd.h>
 

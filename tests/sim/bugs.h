@@ -6,10 +6,10 @@
 
 #include <stddef.h>
 
-const char *bugs_name(size_t i); /* NULL behind the last */
+const char *bugs_name(size_t i); /* NULL after the last */
 const char *bugs_help(size_t i);
 
-/* Puts a mistake back; NULL for none. False if there is none of the name. */
+/* Puts a mistake back; NULL: none. Returns false if no mistake has this name. */
 bool bugs_select(const char *name);
 
 #endif

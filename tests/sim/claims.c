@@ -1,7 +1,6 @@
-/* The textbook claim: a worker claims a job for a member of a crew if there is such a job, such a member and no claim
- * yet, as its tick saw them. Other clients put jobs, delete those that nobody claims, and let members come and go. So a
- * claim implies a job, at every revision, if and only if what the tick decided on still holds when the group commits
- * (SEMANTICS 36). */
+/* The classic claim: a worker claims a job for a member of a crew if its tick saw the job, the member and no claim.
+ * Other clients put jobs, delete unclaimed jobs, and let members come and go. So a claim implies a job at every
+ * revision, if and only if what the tick decided on still holds when the group commits (SEMANTICS 36). */
 #include "scenario.h"
 
 #include "core/slice.h"
@@ -9,9 +8,9 @@
 
 enum { JOBS = 4, CREW = 3 };
 
-/* ---- what a tick decides ---- */
+/* ---- decisions of a tick ---- */
 
-/* The key as the tick sees it, which the group expects to stay so. */
+/* Reads the key in the tick, and makes the group expect that it stays so. */
 static bool expects(record *r, const ew_tick *t, ew_group *g, const char *kind, uint64_t number) {
     as_seen *x = &r->seen[r->seen_count++];
     ew_entry e;
@@ -44,7 +43,7 @@ void claims_decide(record *r, const ew_tick *t, ew_group *g) {
     }
 }
 
-/* ---- what must hold ---- */
+/* ---- checks ---- */
 
 static bool wrote(const record *r, const char *key) {
     for (uint32_t i = 0; i < r->touched_count; i++)
@@ -53,7 +52,7 @@ static bool wrote(const record *r, const char *key) {
     return false;
 }
 
-/* An earlier group of the same transaction counts as well. */
+/* Whether an earlier group of the same transaction wrote the key. */
 static bool written_before(const record *r, const char *key) {
     const scenario *sc = r->actor->scenario;
     for (size_t i = 0; i < r->number; i++) {
@@ -68,7 +67,7 @@ static bool written_before(const record *r, const char *key) {
 void claims_check(const record *r) {
     scenario *sc = r->actor->scenario;
     if (r->kind == RECORD_SEAT && sc->sim->drawn.lose_events > 0)
-        return; /* a key that the tick has missed is no newer than the tick (SEMANTICS 32) */
+        return; /* a key that the tick has missed is not newer than the tick (SEMANTICS 32) */
     for (uint32_t i = 0; i < r->seen_count; i++) {
         const as_seen *x = &r->seen[i];
         const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(x->key), r->revision - 1);

@@ -1,6 +1,5 @@
-/* Seeds in several processes. There is no thread in the simulator, so that a fork is a whole one. Each process takes
- * the next seed that nobody has, runs it, and writes what came of it into a pipe that all of them share; the parent
- * adds up. */
+/* Runs seeds in several processes. The simulator has no threads, so fork is safe. Each process takes the next free
+ * seed, runs it, and writes the result to a pipe that all of them share; the parent adds up. */
 #include "seeds.h"
 
 #include <errno.h>
@@ -16,17 +15,17 @@
 
 #define NONE UINT64_MAX
 
-_Static_assert(sizeof(seed_result) <= PIPE_BUF, "so that each result is written and read in one piece");
+_Static_assert(sizeof(seed_result) <= PIPE_BUF, "each result must be written and read in one piece");
 
 typedef struct job {
     pid_t pid;              /* 0: it has ended */
     _Atomic uint64_t index; /* of the seed that it runs, or NONE */
 } job;
 
-/* Memory that all of them see. */
+/* Memory that all processes share. */
 typedef struct shared {
     _Atomic uint64_t next;
-    _Atomic uint64_t failed; /* the lowest that has; what comes behind it is of no interest any more */
+    _Atomic uint64_t failed; /* the lowest seed that failed; seeds after it are ignored */
     job jobs[];
 } shared;
 
@@ -77,7 +76,7 @@ static bool start(const seeds_plan *plan, const seeds_tally *t, shared *all, uns
         if (plan->silent && !freopen("/dev/null", "w", stderr))
             abort();
         work(plan, t, all, j, pipe_ends[1]);
-        exit(0); /* with all that a sanitizer or a coverage count has to say */
+        exit(0); /* runs the exit handlers of a sanitizer or of coverage */
     }
     j->pid = pid > 0 ? pid : 0;
     return pid > 0;
@@ -85,7 +84,7 @@ static bool start(const seeds_plan *plan, const seeds_tally *t, shared *all, uns
 
 /* ---- the parent ---- */
 
-/* A process that ended in the middle of a seed: a core stopped at an assertion of its own, or somebody killed it. */
+/* Handles a process that ended in the middle of a seed: a core's own assertion failed, or a signal killed it. */
 static void look_at(seeds_tally *t, shared *all, job *j, int status) {
     j->pid = 0;
     if ((WIFEXITED(status) && WEXITSTATUS(status) == 0) || t->stopped)
@@ -94,12 +93,12 @@ static void look_at(seeds_tally *t, shared *all, job *j, int status) {
     if (r.index == NONE)
         r.index = t->digested;
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
-        snprintf(r.failure, sizeof r.failure, "a core stopped at an assertion of its own");
+        snprintf(r.failure, sizeof r.failure, "an assertion of a core failed");
     else if (WIFSIGNALED(status))
-        snprintf(r.failure, sizeof r.failure, "its process was ended by signal %d (%s)", WTERMSIG(status),
+        snprintf(r.failure, sizeof r.failure, "its process was killed by signal %d (%s)", WTERMSIG(status),
                  strsignal(WTERMSIG(status)));
     else
-        snprintf(r.failure, sizeof r.failure, "its process ended with status %d", WEXITSTATUS(status));
+        snprintf(r.failure, sizeof r.failure, "its process exited with status %d", WEXITSTATUS(status));
     seeds_take(t, &r);
     give_up_behind(all, r.index);
 }
@@ -124,7 +123,7 @@ static void stop_all(shared *all, unsigned count) {
             kill(all->jobs[i].pid, SIGKILL);
 }
 
-/* Until the last of them has closed its end of the pipe. */
+/* Reads results until the last process has closed its end of the pipe. */
 static void add_up(seeds_tally *t, shared *all, unsigned count, int results) {
     enum { LOOK_MS = 500 };
     for (;;) {

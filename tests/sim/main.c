@@ -1,4 +1,4 @@
-/* etcdworker-sim: many seeds of the scenario, and the proof that it finds what it is there to find. */
+/* etcdworker-sim: runs many seeds of the scenario, and shows that it finds known mistakes. */
 #include "bugs.h"
 #include "seeds.h"
 
@@ -15,26 +15,27 @@
 typedef struct arguments {
     uint64_t seed, seeds;
     double minutes;
-    unsigned jobs; /* 0: as many as there are processors, if it is worth it */
+    unsigned jobs; /* 0: as many as there are processors, if that is useful */
     bool given_seed, verbose, all_bugs, list;
     const char *bug;
 } arguments;
 
 static void usage(FILE *out) {
-    fputs("usage: etcdworker-sim [OPTION...]\n"
-          "\n"
-          "  --seeds N      run N seeds (1000)\n"
-          "  --seed S       start at seed S (1); without --seeds or --minutes, run that one and say what was drawn\n"
-          "  --minutes M    run seeds for M minutes\n"
-          "  --jobs N       in N processes; by default one for each processor, if there are more than 100 seeds.\n"
-          "                 What comes out is the same\n"
-          "  --verbose      print every step\n"
-          "  --bug NAME     put a known mistake back, and look for it in at most N seeds (10000)\n"
-          "  --bugs         the same with each of them\n"
-          "  --list-bugs    name them\n"
-          "\n"
-          "Ends with status 0 if every promise held (with --bug: if the mistake was found), 1 if not.\n",
-          out);
+    fputs(
+        "usage: etcdworker-sim [OPTION...]\n"
+        "\n"
+        "  --seeds N      run N seeds (1000)\n"
+        "  --seed S       start at seed S (1); without --seeds or --minutes, run that one and print what was sampled\n"
+        "  --minutes M    run seeds for M minutes\n"
+        "  --jobs N       in N processes; by default one for each processor, if there are more than 100 seeds.\n"
+        "                 The output is the same\n"
+        "  --verbose      print every step\n"
+        "  --bug NAME     put a known mistake back and search for it in at most N seeds (10000)\n"
+        "  --bugs         the same for each known mistake\n"
+        "  --list-bugs    list the mistakes\n"
+        "\n"
+        "Exits with 0 if every check passed (with --bug: if the mistake was found), else with 1.\n",
+        out);
 }
 
 static unsigned jobs_for(const arguments *a, uint64_t seeds) {
@@ -45,7 +46,7 @@ static unsigned jobs_for(const arguments *a, uint64_t seeds) {
     return processors > 1 && (a->minutes > 0 || seeds > WORTH_IT) ? (unsigned)processors : 1;
 }
 
-/* Says what came of a search, which has succeeded if the seed holds without the mistake. */
+/* Prints the result of a search. The search succeeded if the seed passes without the mistake. */
 static bool say_found(const seeds_plan *plan, const seeds_tally *t, const char *name) {
     uint64_t seed = plan->first + t->failure.index;
     bugs_select(NULL);
@@ -57,7 +58,7 @@ static bool say_found(const seeds_plan *plan, const seeds_tally *t, const char *
     return without.ok;
 }
 
-/* Looks for a mistake that was put back: 0 if it was found. */
+/* Searches for a mistake that was put back. Returns 0 if it was found. */
 static int find_bug(const arguments *a, const char *name) {
     if (!bugs_select(name)) {
         fprintf(stderr, "etcdworker-sim: there is no bug named %s\n", name);
@@ -66,7 +67,7 @@ static int find_bug(const arguments *a, const char *name) {
     seeds_plan plan = {.first = a->seed, .count = a->seeds ? a->seeds : 10000, .silent = true};
     plan.jobs = jobs_for(a, plan.count);
     seeds_tally t = {.plan = &plan, .began = seeds_clock()};
-    /* In processes of their own also if it is one, since a core may notice by itself that its state is wrong. */
+    /* In a separate process even for one job, since a core may abort when its state is wrong. */
     if (!seeds_run_jobs(&plan, &t)) {
         perror("etcdworker-sim");
         return 2;
@@ -88,11 +89,11 @@ static int find_all_bugs(const arguments *a) {
     return failed;
 }
 
-/* False, and said, for what is no number or not above zero. */
+/* Parses a number. Prints an error and returns false if it is not a number above zero. */
 static bool take_number(uint64_t *out, const char *option, int64_t most) {
     int64_t number;
     if (!ew_slice_int(ew_str(optarg), &number) || number < 1 || number > most) {
-        fprintf(stderr, "etcdworker-sim: --%s wants a number from 1 to %" PRId64 ": %s\n", option, most, optarg);
+        fprintf(stderr, "etcdworker-sim: --%s needs a number from 1 to %" PRId64 ": %s\n", option, most, optarg);
         return false;
     }
     *out = (uint64_t)number;
@@ -104,7 +105,7 @@ static bool take_minutes(double *out) {
     *out = strtod(optarg, &end);
     if (end != optarg && *end == '\0' && *out > 0 && *out < 1e6)
         return true;
-    fprintf(stderr, "etcdworker-sim: --minutes wants a number above 0: %s\n", optarg);
+    fprintf(stderr, "etcdworker-sim: --minutes needs a number above 0: %s\n", optarg);
     return false;
 }
 
@@ -165,11 +166,11 @@ static int run_seeds(const arguments *a) {
     plan.described = a->seeds == 1 ? stdout : NULL;
     plan.trace = a->verbose ? stdout : NULL;
     if (plan.described || plan.trace)
-        plan.jobs = 1; /* what is printed is printed in order */
+        plan.jobs = 1; /* so that the output is in order */
     return seeds_run(&plan);
 }
 
-/* What a seed gives back, the next one needs: nothing is gained by giving it to the kernel in between. */
+/* Keeps freed memory in the process: the next seed needs it. */
 static void keep_memory(void) {
 #ifdef __GLIBC__
     enum { LARGE = 64 << 20 };

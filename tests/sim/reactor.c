@@ -1,12 +1,12 @@
-/* The reactor of every worker of a scenario. What it checks itself: sums, pairs, and that nothing of its own is
- * undecided when it is ticked. */
+/* The reactor of every worker of a scenario. It checks sums and pairs, and that none of its groups is undecided when it
+ * is ticked. */
 #include "scenario.h"
 
 #include <stdlib.h>
 
 /* ---- patches ---- */
 
-/* Reads a key, and notes what was read the first time: later reads may see the group's own writes. */
+/* Reads a key and records what was read the first time; later reads may see the group's own writes. */
 static int64_t look(record *r, ew_view *v, const char *key, bool *found) {
     ew_entry e = {0};
     *found = ew_view_get(v, ew_str(key), &e) == EW_OK;
@@ -65,7 +65,7 @@ static void transfer(record *r, ew_view *v) {
     write_number(r, v, to, look(r, v, to, &found) + amount);
 }
 
-/* A few keys that come and go: put, emptied, deleted, deleted when absent, created again. */
+/* Changes a few keys: puts, empties, deletes, deletes an absent key, creates again. */
 static void junk(record *r, ew_view *v) {
     char key[32], text[80];
     bool found;
@@ -91,8 +91,8 @@ static void junk(record *r, ew_view *v) {
     }
 }
 
-/* Takes one key of a pair if both are free, or frees the own one. Two such groups that each look at both and write one
- * must not both commit, which holds for serializable groups only. */
+/* Takes one key of a pair if both are free, or frees its own. Two groups that each read both keys and write one must
+ * not both commit; only serializable groups guarantee that. */
 static void pair(record *r, ew_view *v) {
     char keys[2][32];
     bool found;
@@ -114,7 +114,7 @@ static void many(record *r, ew_view *v) {
     }
 }
 
-/* Through ew_group_modify: the same key read, written, removed or left alone. */
+/* For ew_group_modify: reads, writes, deletes or keeps one key. */
 static int modify(void *arg, const ew_entry *current, ew_value *next) {
     record *r = arg;
     char key[32];
@@ -132,7 +132,7 @@ static int modify(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, (current ? number_of(current->value) : 0) + 1);
 }
 
-/* Says "try again" a few times, having done something that must not be seen. */
+/* Returns EW_AGAIN a few times after it has written something, which must not be seen. */
 static int again(record *r, ew_view *v) {
     ew_view_put(v, EW_STR("/app/ignored"), EW_STR("must not be seen"));
     if (++r->evaluations % 4 != 0)
@@ -141,7 +141,7 @@ static int again(record *r, ew_view *v) {
     return EW_OK;
 }
 
-/* Whether the group drops itself, having written something. */
+/* Whether the group drops itself after it has written something. */
 static bool drops(const record *r) {
     return r->kind == RECORD_DROP && r->dice >> 30 & 1;
 }
@@ -151,7 +151,7 @@ static int patch(void *arg, ew_view *v) {
     bool found;
     char key[32];
     if (r->kind == RECORD_CLAIM || r->kind == RECORD_SEAT)
-        return EW_OK; /* the tick has decided it all */
+        return EW_OK; /* the tick has decided everything */
     r->touched_count = 0;
     r->writes = false;
     switch (r->kind) {
@@ -190,7 +190,7 @@ static int patch(void *arg, ew_view *v) {
     return EW_OK;
 }
 
-/* A patch that does something and then says that it did not: it must leave no trace (SEMANTICS 20). */
+/* A patch that writes something and returns EW_IGNORE: nothing of it may remain (SEMANTICS 20). */
 static int ignored(void *arg, ew_view *v) {
     (void)arg;
     ew_view_put(v, EW_STR("/app/ignored"), EW_STR("must not be seen"));
@@ -240,7 +240,7 @@ static void make_group(actor *a, ew_tick *t) {
     record *r = record_new(a, draw_kind(sc));
     ew_group *g = ew_tick_group(t);
     if (r->kind == RECORD_MANY) {
-        /* Around the limit: below it, exactly at it, over it. */
+        /* Close to the limit: below it, exactly at it, above it. */
         r->keys = a->max_keys - r->marked + (uint32_t)sim_between(&sc->random, 0, 2) - 1;
         if (r->keys > a->max_keys + 1)
             r->keys = 1;
@@ -275,13 +275,13 @@ static int64_t sum_of(const ew_tick *t, ew_slice prefix) {
 static void check_sums(actor *a, const ew_tick *t) {
     scenario *sc = a->scenario;
     if (sc->sim->drawn.lose_events > 0)
-        return; /* what it sees may lack something, until an audit finds out */
+        return; /* the tick may lack events until a consistency check finds that */
     if (sum_of(t, EW_STR("/app/bank/")) != 0)
-        ew_sim_fail(sc->sim, "worker %d sees balances that add up to %lld", a->worker,
+        ew_sim_fail(sc->sim, "worker %d sees balances with the sum %lld", a->worker,
                     (long long)sum_of(t, EW_STR("/app/bank/")));
     ew_entry e;
     if (ticking_peek(t, EW_STR("/app/ignored"), &e) == EW_OK)
-        ew_sim_fail(sc->sim, "what an ignored patch wrote is there");
+        ew_sim_fail(sc->sim, "a write of an ignored patch exists");
     for (int p = 0; p < PAIRS && sc->serializable_all; p++) {
         int64_t both = 0;
         for (int side = 0; side < 2; side++) {
@@ -301,14 +301,14 @@ static int tick(void *self, ew_tick *t) {
     sc->total_ticks++;
     a->ticks++;
     if (a->finished)
-        ew_sim_fail(sc->sim, "worker %d is ticked after it was finished", a->worker);
+        ew_sim_fail(sc->sim, "worker %d was ticked after it had finished", a->worker);
     if (a->pending)
-        ew_sim_fail(sc->sim, "worker %d is ticked while %u of its groups are undecided", a->worker, a->pending);
+        ew_sim_fail(sc->sim, "worker %d was ticked while %u of its groups were undecided", a->worker, a->pending);
     check_sums(a, t);
     claims_check_tick(a, t);
     seats_check_tick(a, t);
     if (sc->quiet) {
-        a->finished = sc->twins && a->worker == 1; /* or one of the two would be in the other's way for ever */
+        a->finished = sc->twins && a->worker == 1; /* otherwise one of the two would block the other for ever */
         return a->finished ? EW_FINISHED : EW_OK;
     }
     if (sim_chance(&sc->random, 700))
@@ -322,7 +322,7 @@ static int update(void *self, const ew_event *event) {
     actor *a = self;
     (void)event;
     if (a->pending)
-        ew_sim_fail(a->scenario->sim, "worker %d is shown an event while %u of its groups are undecided", a->worker,
+        ew_sim_fail(a->scenario->sim, "worker %d was shown an event while %u of its groups were undecided", a->worker,
                     a->pending);
     a->updates_seen++;
     return EW_OK;
@@ -337,7 +337,7 @@ const ew_reactor scenario_reactor = EW_REACTOR(.tick = tick, .track_reads = true
 const ew_reactor scenario_reactor_with_updates =
     EW_REACTOR(.tick = tick, .update = update, .reset = reset, .track_reads = true);
 
-/* ---- a life's end ---- */
+/* ---- the end of a run ---- */
 
 bool scenario_ended(void *self, int status, const char *detail, bool killed) {
     actor *a = self;
@@ -345,21 +345,21 @@ bool scenario_ended(void *self, int status, const char *detail, bool killed) {
     if (killed)
         record_forget(a);
     else if (a->pending)
-        ew_sim_fail(a->scenario->sim, "worker %d ended (%s) without a word on %u of its groups", a->worker,
+        ew_sim_fail(a->scenario->sim, "worker %d ended (%s) without reporting %u of its groups", a->worker,
                     ew_strerror(status), a->pending);
     if (!killed && !a->finished && status == EW_OK)
-        ew_sim_fail(a->scenario->sim, "worker %d ended with success, but its last tick does not count", a->worker);
+        ew_sim_fail(a->scenario->sim, "worker %d ended with success, although its last tick must not count", a->worker);
     if (!killed && a->finished && status == EW_OK)
         for (size_t i = 0; i < a->scenario->record_count; i++) {
             const record *r = a->scenario->records[i];
             if (r->actor == a && r->life == a->life && r->kind != RECORD_SUBMIT && r->state != RECORD_COMMITTED &&
                 r->status != EW_ERR_TOO_LARGE && r->status != EW_ERR_STALE && r->status != EW_ERR_REFUSED)
-                ew_sim_fail(a->scenario->sim, "worker %d finished with success, but group %u is not committed",
+                ew_sim_fail(a->scenario->sim, "worker %d finished with success, but group %u was not committed",
                             a->worker, r->number);
         }
     a->life++;
     a->ticks = 0;
-    bool refused = status == EW_ERR_FENCED && a->scenario->quiet; /* the other one of its id runs */
+    bool refused = status == EW_ERR_FENCED && a->scenario->quiet; /* the other worker with its id runs */
     bool again = !a->finished && !a->scenario->quiet_end && !refused;
     a->finished = false;
     a->pending = a->submits = 0;

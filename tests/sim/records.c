@@ -1,10 +1,10 @@
-/* The account of groups: what each said it wrote, against what etcd's history has. */
+/* The accounting of groups: compares what each group reported with etcd's history. */
 #include "scenario.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* The number that the value starts with; 0 if it starts with something else. Asked more often than anything. */
+/* Returns the number at the beginning of the value; 0 if there is none. This function is called most often. */
 int64_t number_of(ew_slice value) {
     if (value.len == 0)
         return 0;
@@ -37,7 +37,7 @@ void write_name(char out[32], const char *kind, uint64_t number) {
     write_digits(out + 5 + len + 1, number);
 }
 
-/* A key of its own among the groups that are undecided, which may share a transaction. */
+/* Chooses a key that no other undecided group of the worker has, since these may share a transaction. */
 static bool choose_mark(record *r) {
     actor *a = r->actor;
     for (int i = 0; i < MARKS; i++) {
@@ -95,8 +95,8 @@ static const etcd_model_record *written_at(scenario *sc, const char *key, int64_
     return NULL;
 }
 
-/* Whether an earlier group of the same transaction wrote the key: then that is what the group read. Earlier is what is
- * decided already: submits come behind groups that were made later. */
+/* Whether an earlier group of the same transaction wrote the key: then the group read that write. Earlier groups are
+ * those that are already decided: submits follow groups that were made later. */
 static bool written_before(const record *r, const char *key) {
     const scenario *sc = r->actor->scenario;
     for (size_t i = sc->record_count; i-- > 0;) {
@@ -110,11 +110,12 @@ static bool written_before(const record *r, const char *key) {
     return false;
 }
 
-/* Nobody came between what the group read and what it wrote: for the keys it wrote (snapshot), or for all that it read
- * (serializable). A key that an earlier group of the same transaction wrote is at the commit's own revision. */
+/* No other writer changed a key between the group's read and its write: of the keys that it wrote (snapshot), or of all
+ * keys that it read (serializable). A key that an earlier group of the same transaction wrote has the commit's own
+ * revision. */
 static void check_isolation(const record *r) {
     scenario *sc = r->actor->scenario;
-    /* One that changed nothing (deleted what was not there) has no revision of its own. */
+    /* A group that changed nothing (deleted an absent key) has no revision of its own. */
     bool own = sc->sim->authors[r->revision].worker == (uint32_t)r->actor->worker + 1;
     for (uint32_t i = 0; i < r->touched_count; i++) {
         const touched *t = &r->touched[i];
@@ -128,34 +129,34 @@ static void check_isolation(const record *r) {
     }
 }
 
-/* What a submit wanted to be so, was so right before it was written. */
+/* The compares of a submit held right before it was written. */
 static void check_compared(const record *r) {
     scenario *sc = r->actor->scenario;
     const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(r->compared), r->revision - 1);
     bool held = r->absent ? before == NULL : before && ew_slice_equal(before->value, ew_str(r->expected));
     if (!held && !written_before(r, r->compared))
-        ew_sim_fail(sc->sim, "submit %u committed at %lld wanted %s to be %s, but it was %s", r->number,
+        ew_sim_fail(sc->sim, "submit %u committed at %lld compared %s with %s, but it was %s", r->number,
                     (long long)r->revision, r->compared, r->absent ? "absent" : r->expected,
                     before ? "something else" : "absent");
 }
 
-/* All of it is at the revision that it was reported with. Keys that come and go may have been written again by a later
- * group of the same transaction, so that only those that stay are looked for. */
+/* Everything that the group wrote is at the revision that was reported. Keys that come and go may have been written
+ * again by a later group of the same transaction, so only the others are checked. */
 static void check_written(const record *r) {
     scenario *sc = r->actor->scenario;
     bool stays = r->kind == RECORD_INCREMENT || r->kind == RECORD_TRANSFER || r->kind == RECORD_PAIR;
     for (uint32_t i = 0; i < r->touched_count && stays; i++)
         if (r->touched[i].wrote && !written_at(sc, r->touched[i].key, r->revision))
-            ew_sim_fail(sc->sim, "group %u is reported at %lld, but %s was not written then", r->number,
+            ew_sim_fail(sc->sim, "group %u was reported at %lld, but %s was not written then", r->number,
                         (long long)r->revision, r->touched[i].key);
     const etcd_model_record *mark = r->marked ? written_at(sc, r->mark, r->revision) : NULL;
     if (r->marked && (!mark || mark->deleted || number_of(mark->value) != r->number))
-        ew_sim_fail(sc->sim, "group %u is reported at %lld, but its mark was not written then", r->number,
+        ew_sim_fail(sc->sim, "group %u was reported at %lld, but its mark was not written then", r->number,
                     (long long)r->revision);
 }
 
-/* Whether a group before this one wrote the same key in the same transaction: then keeping the lease is keeping that
- * group's. */
+/* Whether an earlier group wrote the same key in the same transaction: then keeping the lease means the lease of that
+ * group. */
 static bool came_second(const record *r) {
     const scenario *sc = r->actor->scenario;
     for (size_t i = r->number; i-- > 0;) {
@@ -167,7 +168,7 @@ static bool came_second(const record *r) {
     return false;
 }
 
-/* The key is bound to the worker's lease, or to the one it had. */
+/* The key is bound to the worker's lease, or has kept its lease. */
 static void check_lease(const record *r) {
     scenario *sc = r->actor->scenario;
     char key[40];
@@ -184,25 +185,25 @@ static void check_lease(const record *r) {
                     (unsigned long long)now->lease, (unsigned long long)want);
 }
 
-/* SEMANTICS 26: exact at the boundary. */
+/* SEMANTICS 26: exact at the limit. */
 static void check_size(const record *r, int status) {
     scenario *sc = r->actor->scenario;
     uint32_t keys = r->keys + r->marked, limit = sc->sim->workers[r->actor->worker]->ticking_config.max_txn_keys;
     if (r->kind != RECORD_MANY || sc->sim->bend.max_txn_bytes > 0)
         return;
     if ((status == EW_OK && keys > limit) || (status == EW_ERR_TOO_LARGE && keys <= limit))
-        ew_sim_fail(sc->sim, "group %u of %u keys is %s, the limit is %u", r->number, keys,
+        ew_sim_fail(sc->sim, "group %u of %u keys was %s, the limit is %u", r->number, keys,
                     status == EW_OK ? "committed" : "too large", limit);
 }
 
-/* Only a group that expects something is stale, and only one that asks for it is dropped. */
+/* Only a group that expects something may be stale, and only a group that asks for it may be dropped. */
 static void check_dropped(const record *r, int status) {
     bool drops = r->kind == RECORD_DROP && r->dice >> 30 & 1;
     if (r->kind == RECORD_SUBMIT)
         return;
     if ((status == EW_ERR_STALE && r->seen_count == 0) || (status == EW_ERR_REFUSED && !drops) ||
         (status == EW_OK && drops))
-        ew_sim_fail(r->actor->scenario->sim, "group %u: %s, which is not its", r->number, ew_errname(status));
+        ew_sim_fail(r->actor->scenario->sim, "group %u ended with %s, which it cannot", r->number, ew_errname(status));
 }
 
 static record_state state_of(const record *r, int status) {
@@ -212,7 +213,7 @@ static record_state state_of(const record *r, int status) {
         return RECORD_COMMITTED;
     bool large = r->kind == RECORD_MANY || r->kind == RECORD_SEAT; /* a seat's tick may have read too much */
     if (status == EW_ERR_TOO_LARGE && !large && r->actor->scenario->sim->bend.max_txn_bytes == 0)
-        ew_sim_fail(r->actor->scenario->sim, "group %u of a few keys is said to be too large", r->number);
+        ew_sim_fail(r->actor->scenario->sim, "group %u of a few keys was refused as too large", r->number);
     return status == EW_ERR_UNKNOWN_OUTCOME ? RECORD_UNKNOWN : RECORD_REFUSED;
 }
 
@@ -221,23 +222,23 @@ void record_decided(void *arg, int status, int64_t revision) {
     scenario *sc = r->actor->scenario;
     sim_worker *w = sc->sim->workers[r->actor->worker];
     if (w->killed)
-        return; /* a dead process tells nothing */
+        return; /* a killed process reports nothing */
     sim_note(sc->sim, "decided", r->number, status);
     sim_trace(sc->sim, "group %u of worker %d: %s at %lld", r->number, r->actor->worker, ew_strerror(status),
               (long long)revision);
     if (r->state != RECORD_PENDING)
-        ew_sim_fail(sc->sim, "group %u is decided twice", r->number);
+        ew_sim_fail(sc->sim, "group %u was decided twice", r->number);
     r->status = status;
     r->revision = revision;
     r->state = state_of(r, status);
     if (r->kind != RECORD_SUBMIT)
         r->actor->pending--;
     if (status == EW_ERR_STALE)
-        r->actor->finished = false; /* SEMANTICS 36: it is ticked again */
+        r->actor->finished = false; /* SEMANTICS 36: the reactor is ticked again */
     if (r->state != RECORD_COMMITTED || !(r->writes || r->marked))
         return;
     if (r->kind != RECORD_SUBMIT && revision < r->actor->last_revision)
-        ew_sim_fail(sc->sim, "group %u is committed at %lld, one before it at %lld", r->number, (long long)revision,
+        ew_sim_fail(sc->sim, "group %u was committed at %lld, an earlier one at %lld", r->number, (long long)revision,
                     (long long)r->actor->last_revision);
     r->actor->last_revision = revision;
     check_written(r);
@@ -261,7 +262,7 @@ void record_forget(actor *a) {
 
 /* ---- at the end ---- */
 
-/* How often each group's mark stands in history. */
+/* Counts how often each group's mark is in the history. */
 static uint32_t *count_marks(scenario *sc) {
     uint32_t *counts = sim_alloc((sc->record_count + 1) * sizeof *counts);
     for (int64_t at = 1; at <= etcd_model_revision(sc->sim->etcd); at++) {
@@ -284,7 +285,7 @@ static void audit_marks(scenario *sc) {
     for (size_t i = 0; i < sc->record_count; i++) {
         const record *r = sc->records[i];
         if (r->state == RECORD_PENDING)
-            ew_sim_fail(sc->sim, "group %zu of worker %d was lost: it was never decided", i, r->actor->worker);
+            ew_sim_fail(sc->sim, "group %zu of worker %d was never decided", i, r->actor->worker);
         if (!r->marked)
             continue;
         if ((r->state == RECORD_COMMITTED && counts[i] != 1) || (r->state == RECORD_REFUSED && counts[i] != 0) ||
@@ -298,7 +299,7 @@ static void audit_marks(scenario *sc) {
     free(counts);
 }
 
-/* Each cell counts the groups that raised it: those that committed, and of the unknown ones none, some or all. */
+/* Each cell counts the groups that incremented it: all that committed, and any number of the unknown ones. */
 static void audit_cells(scenario *sc) {
     for (int cell = 0; cell < CELLS; cell++) {
         char key[32];
@@ -314,7 +315,7 @@ static void audit_cells(scenario *sc) {
         ew_entry e;
         int64_t is = ew_sim_get(sc->sim, ew_str(key), &e) == EW_OK ? number_of(e.value) : 0;
         if (is < least || is > most)
-            ew_sim_fail(sc->sim, "%s is %lld, but between %lld and %lld groups raised it", key, (long long)is,
+            ew_sim_fail(sc->sim, "%s is %lld, but between %lld and %lld groups incremented it", key, (long long)is,
                         (long long)least, (long long)most);
     }
 }

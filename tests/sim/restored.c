@@ -12,9 +12,9 @@ typedef struct restored restored;
 typedef struct writer {
     restored *world;
     int worker;
-    bool watches; /* and writes nothing, so that no transaction tells it anything */
+    bool watches; /* it writes nothing, so no transaction can show it the restore */
     uint64_t made, ticks;
-    uint64_t committed_since; /* the last restore was over */
+    uint64_t committed_since; /* since the last restore was over */
 } writer;
 
 struct restored {
@@ -23,7 +23,7 @@ struct restored {
     writer writers[WORKERS_MAX];
     int count;
     bool quiet;
-    int64_t calm_ms; /* what is reported as committed from here on is in etcd */
+    int64_t calm_ms; /* from this time on, everything that is reported as committed is in etcd */
 };
 
 typedef struct made {
@@ -40,7 +40,7 @@ static void decided(void *arg, int status, int64_t revision) {
         const etcd_model_record *kv = etcd_model_get(r->sim->etcd, ew_str(m->key), revision);
         if (revision > ew_sim_revision(r->sim) || !kv || kv->mod_revision != revision ||
             !ew_slice_equal(kv->value, ew_str(m->value)))
-            ew_sim_fail(r->sim, "worker %d: group %s was reported at %lld, and is not there", m->w->worker, m->value,
+            ew_sim_fail(r->sim, "worker %d: group %s was reported at %lld, but is missing", m->w->worker, m->value,
                         (long long)revision);
         m->w->committed_since++;
     }
@@ -73,7 +73,7 @@ static int tick(void *self, ew_tick *t) {
 }
 
 static int update(void *self, const ew_event *event) {
-    (void)self, (void)event; /* the simulator's own checks look at them */
+    (void)self, (void)event; /* the simulator checks the events itself */
     return EW_OK;
 }
 
@@ -103,7 +103,7 @@ static void add_worker(restored *r) {
     r->count++;
 }
 
-/* ---- others ---- */
+/* ---- external writers ---- */
 
 static void write_as_other(restored *r) {
     char key[32], value[24];
@@ -124,7 +124,7 @@ static void others(ew_sim *s, void *arg) {
     ew_sim_after(s, sim_between(&r->random, 20, 400), others, r);
 }
 
-/* From up to 60 revisions ago. */
+/* To a state up to 60 revisions old. */
 static void restore(restored *r) {
     sim_random *dice = &r->random;
     int64_t newest = ew_sim_revision(r->sim), oldest = newest > 61 ? newest - 60 : 1;
@@ -147,7 +147,7 @@ static void check_all_go_on(restored *r) {
     for (int i = 0; i < r->count; i++) {
         const writer *w = &r->writers[i];
         if (!w->watches && ew_sim_is_running(r->sim, w->worker) && w->committed_since == 0)
-            ew_sim_fail(r->sim, "worker %d has committed nothing since the restore", i);
+            ew_sim_fail(r->sim, "worker %d has committed nothing after the restore", i);
     }
 }
 

@@ -18,8 +18,8 @@ static void set_text(ew_options *o, const char *name, const char *value) {
     }
 }
 
-/* The options of one worker. What belongs to the prefix (the delete counter) is the same for all. */
-static ew_options *draw_options(scenario *sc, actor *a) {
+/* Samples the options of one worker. Options of the prefix (the delete counter) are the same for all workers. */
+static ew_options *sample_options(scenario *sc, actor *a) {
     sim_random *r = &sc->random;
     ew_options *o = ew_options_new();
     if (!o)
@@ -32,7 +32,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     } else if (sim_chance(r, 150)) {
         char name[16];
         snprintf(name, sizeof name, "fixed-%d", a->worker);
-        set_text(o, "worker_id", name); /* the next life finds the receipt of the one before */
+        set_text(o, "worker_id", name); /* the next run finds the receipt of this one */
     }
     set(o, "fence_session", sim_chance(r, 200));
     set_text(o, "delete_counter", sc->counter ? "compat" : "off");
@@ -43,7 +43,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
     set(o, "tick_on_load", sim_chance(r, 800));
     bool coalesce = sim_chance(r, 700);
     set(o, "coalesce", coalesce);
-    /* A tick for each revision and few ticks a second would take for ever. */
+    /* With a tick for each revision, a low rate of ticks would take too long. */
     set(o, "max_ticks_per_second", coalesce && sim_chance(r, 300) ? sim_between(r, 1, 50) : 0);
     a->max_keys = sim_chance(r, 500) ? 126 : (uint32_t)sim_between(r, 8, 20);
     set(o, "max_txn_keys", a->max_keys);
@@ -61,7 +61,7 @@ static ew_options *draw_options(scenario *sc, actor *a) {
 static void add_actor(scenario *sc, int i) {
     actor *a = &sc->actors[i];
     *a = (actor){.scenario = sc, .worker = i, .life = 1};
-    ew_options *o = draw_options(sc, a);
+    ew_options *o = sample_options(sc, a);
     a->updates = sim_chance(&sc->random, 500);
     a->finish_at = sim_chance(&sc->random, 200) ? sim_between(&sc->random, 1, 60) : 0;
     ew_error err = {0};
@@ -77,7 +77,7 @@ static void add_actor(scenario *sc, int i) {
     ew_options_free(o);
 }
 
-/* What is there before the first worker. */
+/* Writes what exists before the first worker starts. */
 static void populate(scenario *sc) {
     char key[40];
     for (int i = 0; i < ACCOUNTS; i++) {
@@ -90,12 +90,12 @@ static void populate(scenario *sc) {
     }
 }
 
-/* A few keys that everybody creates and deletes all the time, and requests that come late: what was refused could hold
- * again by the time a forgotten copy of it arrives. */
+/* A few keys that all workers create and delete all the time, and late requests: what was refused may hold again when a
+ * forgotten copy arrives. */
 static void heat(scenario *sc) {
     sim_random *r = &sc->random;
     sc->junk = sim_between(r, 1, 2);
-    sc->foreign_ms = sim_between(r, 20, 60);
+    sc->external_ms = sim_between(r, 20, 60);
     sc->sim->drawn.late_request = sim_between(r, 100, 300);
     sc->sim->drawn.late_ms = sim_between(r, 100, 2000);
 }
@@ -107,10 +107,10 @@ void scenario_init(scenario *sc, uint64_t seed) {
     sc->exactly_once_all = sim_chance(r, 800);
     sc->serializable_all = sim_chance(r, 300);
     sc->actor_count = (int)sim_between(r, 1, WORKERS_MAX);
-    sc->foreign_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
+    sc->external_ms = sim_chance(r, 800) ? sim_between(r, 20, 800) : 0;
     sc->fault_ms = sim_between(r, 500, sim_between(r, 1000, 14000)); /* more often short than long */
     sc->junk = sim_between(r, 2, JUNK);
-    /* Now and then more than one page of the first snapshot holds. */
+    /* Sometimes more than fits one page of the first snapshot. */
     sc->old = sim_chance(r, 30) ? sim_between(r, 500, 800) : sim_between(r, 0, 25);
     sc->hot = sim_chance(r, 60);
     sc->twins = sc->actor_count > 1 && sim_chance(r, 60);
@@ -121,33 +121,35 @@ void scenario_init(scenario *sc, uint64_t seed) {
     bend->page_bytes = sim_chance(r, 500) ? sim_between(r, 200, 4000) : 0;
     bend->max_pending_update_bytes = sim_chance(r, 300) ? sim_between(r, 500, 20000) : 0;
     bend->max_txn_bytes = sim_chance(r, 200) ? sim_between(r, 1500, 6000) : 0;
-    /* A lossy watch is met only with audits, and audits are often there without one: then they must find nothing. */
+    /* A watch loses events only in runs with consistency checks. Often there are consistency checks without losses:
+     * then they must find nothing. */
     bool lossy = sim_chance(r, 60);
     if (lossy) {
         sc->sim->drawn.lose_events = sc->sim->may_lose > 0 ? sc->sim->may_lose : 10;
-        /* An audit compares what was observed: should the last change of all be lost, only a notification tells. */
+        /* A consistency check compares what was observed. If the very last change is lost, only a progress notification
+         * shows it. */
         sc->sim->drawn.progress_ms = sim_between(r, 500, 3000);
     }
     bend->audit_interval_ms = lossy || sim_chance(r, 300) ? sim_between(r, 300, 5000) : 0;
     populate(sc);
     for (int i = 0; i < sc->actor_count; i++)
         add_actor(sc, i);
-    foreign_start(sc);
+    external_start(sc);
 }
 
 void scenario_describe(const scenario *sc, FILE *out) {
     ew_sim_describe(sc->sim, out);
-    fprintf(
-        out,
-        "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, foreign writes every %lld ms, faults "
-        "for %lld ms, %lld keys that come and go, %lld old ones, %u clients, pages of %lld bytes, %lld bytes of "
-        "updates, %lld "
-        "bytes a transaction (0: the default), audits every %lld ms\n",
-        sc->hot ? "hot, " : "", sc->twins ? "two of one id and session, " : "", sc->counter ? "on" : "off",
-        sc->exactly_once_all ? "on" : "mixed", sc->serializable_all, (long long)sc->foreign_ms, (long long)sc->fault_ms,
-        (long long)sc->junk, (long long)sc->old, sc->client_count, (long long)sc->sim->bend.page_bytes,
-        (long long)sc->sim->bend.max_pending_update_bytes, (long long)sc->sim->bend.max_txn_bytes,
-        (long long)sc->sim->bend.audit_interval_ms);
+    fprintf(out,
+            "  scenario: %s%sdelete counter %s, exactly once %s, all serializable %d, external writes every %lld ms, "
+            "faults "
+            "for %lld ms, %lld keys that come and go, %lld old ones, %u clients, pages of %lld bytes, %lld bytes of "
+            "updates, %lld "
+            "bytes a transaction (0: the default), consistency checks every %lld ms\n",
+            sc->hot ? "hot, " : "", sc->twins ? "two workers with one id and session, " : "",
+            sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
+            (long long)sc->external_ms, (long long)sc->fault_ms, (long long)sc->junk, (long long)sc->old,
+            sc->client_count, (long long)sc->sim->bend.page_bytes, (long long)sc->sim->bend.max_pending_update_bytes,
+            (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.audit_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(
@@ -166,7 +168,7 @@ void scenario_describe(const scenario *sc, FILE *out) {
     }
 }
 
-/* Everybody stops; the account comes after that, when nothing can be under way in any worker. */
+/* Stops all workers. The accounting follows, when no worker can have anything in flight. */
 static void stop_all(scenario *sc) {
     enum { LIMIT_MS = 60000 };
     sc->quiet_end = true;
@@ -177,11 +179,11 @@ static void stop_all(scenario *sc) {
         if (ew_sim_is_running(sc->sim, i))
             ew_sim_fail(sc->sim, "worker %d has not stopped", i);
     size_t position = 0;
-    const etcd_model_record *r; /* clients' records stay: their lease is not the workers' */
+    const etcd_model_record *r; /* clients' records stay: they have another lease */
     while ((r = etcd_model_scan(sc->sim->etcd, &position, ew_sim_revision(sc->sim))))
         if (r->lease != sc->sim->record_lease &&
             (r->lease != 0 || (r->key.len > 12 && memcmp(r->key.data, "/etcdworker/", 12) == 0)))
-            ew_sim_fail(sc->sim, "%.*s is left though all workers are gone", (int)r->key.len,
+            ew_sim_fail(sc->sim, "%.*s still exists after all workers have stopped", (int)r->key.len,
                         (const char *)r->key.data);
 }
 
@@ -193,7 +195,7 @@ bool scenario_run(scenario *sc) {
     if (!ew_sim_failure(sc->sim))
         clients_finish(sc);
     if (!ew_sim_failure(sc->sim))
-        ew_sim_settle(sc->sim, LIMIT_MS); /* a run may have ended meanwhile, and be about to start again */
+        ew_sim_settle(sc->sim, LIMIT_MS); /* a run may have ended meanwhile and be about to start again */
     if (!ew_sim_failure(sc->sim))
         stop_all(sc);
     if (!ew_sim_failure(sc->sim))
@@ -208,5 +210,5 @@ void scenario_fini(scenario *sc) {
     for (size_t i = 0; i < sc->record_count; i++)
         free(sc->records[i]);
     free(sc->records);
-    free(sc->errands);
+    free(sc->client_submits);
 }

@@ -1,6 +1,6 @@
-/* Seats: a member takes a free one if its tick has seen it on none. So nobody ever has two, though the groups that take
- * them write different keys: it holds if and only if a group that stands on what its tick read notices a key that was
- * added to the scan (SEMANTICS 37). */
+/* Seats: a member takes a free seat if its tick has seen the member on no seat. So no member ever has two seats,
+ * although the groups that take them write different keys, if and only if a group that expects what its tick read
+ * notices a key that was added to a scanned range (SEMANTICS 37). */
 #include "scenario.h"
 
 enum { SEATS = SEEN_MAX, MEMBERS = 3 };
@@ -49,7 +49,7 @@ void seats_check_tick(const actor *a, const ew_tick *t) {
             ew_sim_fail(sim, "worker %d sees member %d on two seats", a->worker, (int)taken_by(&e));
 }
 
-/* Another client: it frees a seat, or seats somebody who has none. */
+/* Another client: frees a seat, or gives a seat to a member without one. */
 void seats_write(scenario *sc) {
     char key[32], text[24];
     ew_entry e;

@@ -137,7 +137,7 @@ static int say_result(const seeds_plan *plan, const seeds_tally *t) {
         return 1;
     }
     if (t->stopped) {
-        printf("stopped: %" PRIu64 " seeds held, among them all of the first %" PRIu64 "; on from there: "
+        printf("stopped: %" PRIu64 " seeds passed, among them all of the first %" PRIu64 "; on from there: "
                "etcdworker-sim --seed %" PRIu64 "\n",
                t->done, t->digested, plan->first + t->digested);
         return 1;
@@ -152,8 +152,8 @@ int seeds_run(const seeds_plan *plan) {
     seeds_tally t = {.plan = plan, .began = seeds_clock()};
     t.shown = t.began;
     int status = 2;
-    /* In a process of its own also if it is one: a core that notices that its state is wrong takes it down, and then
-     * somebody must name the seed. With a description, that is known. */
+    /* In a separate process even for one job: a core that finds its state wrong aborts its process, and the parent must
+     * name the seed. With a description the seed is known. */
     bool here = plan->described || plan->trace;
     if (here)
         run_here(plan, &t);

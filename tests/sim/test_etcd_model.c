@@ -1,4 +1,4 @@
-/* The model of etcd does what docs/etcd.md says of etcd; tests/integration compares it with a real one. */
+/* The model of etcd behaves as docs/etcd.md says; tests/integration compares it with a real etcd. */
 #include "etcd.pb-c.h"
 #include "sim/etcd_model.h"
 #include "sim/memory.h"
@@ -96,7 +96,7 @@ static void test_range(void **state) {
     assert_int_equal(call(ETCD_MODEL_RANGE, &r.base).status, EW_OK);
 }
 
-/* A transaction of one compare and one put in each branch. */
+/* Runs a transaction of one compare with one put in each branch. */
 static Pb__TxnResponse *compare(Pb__Compare *c, int *status) {
     Pb__PutRequest p = PB__PUT_REQUEST__INIT;
     p.key = BYTES("/out");
@@ -129,7 +129,7 @@ static bool holds(const char *key, Pb__Compare__CompareTarget target, int64_t nu
     return t->succeeded;
 }
 
-/* ETCD P13: a VALUE compare on a missing key is always false; the others use 0 there. */
+/* ETCD P13: a VALUE compare on a missing key is always false; the other compares use 0. */
 static void test_compare(void **state) {
     (void)state;
     put("/k", "v", 0);
@@ -145,7 +145,8 @@ static void test_compare(void **state) {
     assert_true(holds("/no", PB__COMPARE__COMPARE_TARGET__LEASE, 0, NULL));
 }
 
-/* ETCD P13: 128 operations pass, 129 do not; a key may be put once; an empty transaction raises no revision. */
+/* ETCD P13: 128 operations are accepted, 129 are not; a key may be put once; an empty transaction does not increment
+ * the revision. */
 static void test_txn_limits(void **state) {
     (void)state;
     enum { MOST = 129 };
@@ -226,7 +227,7 @@ static void test_watch_synced(void **state) {
     etcd_model_stream_close(s);
 }
 
-/* ETCD P1: batches of a backlog all have the newest header. P2: a requested progress reply overtakes them. */
+/* ETCD P1: all batches of a backlog have the newest header. P2: a requested progress reply overtakes them. */
 static void test_watch_backlog(void **state) {
     (void)state;
     for (int i = 0; i < 25; i++)
@@ -254,7 +255,7 @@ static void test_watch_backlog(void **state) {
     etcd_model_stream_close(s);
 }
 
-/* ETCD P3: pieces of one response, all but the last marked. */
+/* ETCD P3: fragments of one response, all but the last marked. */
 static void test_watch_fragments(void **state) {
     (void)state;
     for (int i = 0; i < 10; i++)

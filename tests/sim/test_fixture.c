@@ -1,4 +1,4 @@
-/* The public fixture: what <etcdworker/sim.h> promises to those who simulate their own reactor. */
+/* The public fixture: what <etcdworker/sim.h> promises to users who simulate their own reactor. */
 #include <etcdworker/sim.h>
 
 #include <setjmp.h>
@@ -11,7 +11,7 @@
 typedef struct counter {
     ew_sim *sim;
     uint64_t ticks, updates, ends;
-    int64_t until; /* counts up to here, then finishes */
+    int64_t until; /* counts up to this value, then finishes */
     int last_status;
     bool broken;
 } counter;
@@ -89,14 +89,14 @@ static void test_workers_finish(void **state) {
         assert_false(ew_sim_is_running(s, first));
         assert_false(ew_sim_is_running(s, second));
         assert_int_equal(a.last_status, EW_OK);
-        /* The group of the one that was slower may count once more; never more than that. */
+        /* The group of the slower worker may count once more, but not more often. */
         assert_true(value_of(s) >= 20 && value_of(s) <= 21);
         assert_true(a.updates > 0);
         ew_sim_free(s);
     }
 }
 
-/* Everything that is written, in one file: two runs of a seed are the same to the byte. */
+/* Writes all output to one file: two runs of a seed must be equal byte for byte. */
 static char *trace_of(uint64_t seed, uint64_t *digest) {
     char *text = NULL;
     size_t size;
@@ -141,12 +141,12 @@ static void test_own_invariant(void **state) {
     assert_int_equal(ew_sim_run(s, 60000), EW_ERR_STATE);
     assert_non_null(strstr(ew_sim_failure(s), "three is a bad number"));
     int64_t then = ew_sim_now_ms(s);
-    assert_int_equal(ew_sim_run(s, 1000), EW_ERR_STATE); /* nothing goes on behind a failure */
+    assert_int_equal(ew_sim_run(s, 1000), EW_ERR_STATE); /* nothing runs after a failure */
     assert_int_equal(ew_sim_now_ms(s), then);
     ew_sim_free(s);
 }
 
-static void test_foreign_writes_and_stop(void **state) {
+static void test_external_writes_and_stop(void **state) {
     (void)state;
     ew_sim *s = ew_sim_new(7);
     ew_sim_set_faults(s, false);
@@ -159,7 +159,7 @@ static void test_foreign_writes_and_stop(void **state) {
     int64_t before = value_of(s);
     assert_true(before > 41);
     ew_sim_delete(s, EW_STR("/c/value"));
-    ew_sim_run(s, 500); /* a tenth of the time that the rest took */
+    ew_sim_run(s, 500); /* a tenth of the time of the rest */
     assert_true(value_of(s) > 0 && value_of(s) < before - 40);
     ew_sim_stop_worker(s, worker);
     ew_sim_run(s, 20000);
@@ -191,7 +191,7 @@ static void test_after(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_workers_finish), cmocka_unit_test(test_same_seed_same_bytes),
-        cmocka_unit_test(test_own_invariant),  cmocka_unit_test(test_foreign_writes_and_stop),
+        cmocka_unit_test(test_own_invariant),  cmocka_unit_test(test_external_writes_and_stop),
         cmocka_unit_test(test_after),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Seeds in several processes: what comes out is the same however many there are, and a process that is killed, or all of
-# them being stopped, is told.
+# Seeds in several processes: the output does not depend on the number of processes, and a process that is killed, or a
+# stop of all of them, is reported.
 set -euo pipefail
 
 sim=$EW_BUILD_DIR/etcdworker-sim
@@ -12,7 +12,7 @@ fail() {
     exit 1
 }
 
-# All but the pace, which also decides about lines of progress.
+# Prints the output without the speed, and without the progress lines, which depend on it.
 run() {
     "$sim" "$@" >"$work/out" || return $?
     sed '/ minutes left$/d; s/, [0-9]* seeds a minute//; s/, [0-9.]* s):/):/' "$work/out"
@@ -25,14 +25,14 @@ for jobs in 2 5 20; do
     [ "$one" = "$many" ] || fail "$jobs processes: $many, one: $one"
 done
 
-# The lowest seed that fails is the one that is told, whoever is ready first.
-one=$(run --bug early_success --jobs 1) || fail "one process finds nothing: $one"
+# The lowest seed that fails is reported, whichever process finishes first.
+one=$(run --bug early_success --jobs 1) || fail "one process found nothing: $one"
 for jobs in 2 6; do
-    many=$(run --bug early_success --jobs $jobs) || fail "$jobs processes find nothing: $many"
+    many=$(run --bug early_success --jobs $jobs) || fail "$jobs processes found nothing: $many"
     [ "$one" = "$many" ] || fail "$jobs processes: $many, one: $one"
 done
 
-# Starts two processes that have more than enough to do, and waits until both are there.
+# Starts two processes with endless work, and waits until both run.
 begin() {
     "$sim" --seeds 100000000 --jobs 2 >"$work/out" &
     parent=$!
@@ -41,22 +41,22 @@ begin() {
         read -ra children <"/proc/$parent/task/$parent/children" || true
         [ ${#children[@]} -lt 2 ] || return 0
     done
-    fail "there are no two processes"
+    fail "two processes did not start"
 }
 
 begin
 kill -KILL "${children[0]}"
 status=0
 wait "$parent" || status=$?
-[ $status -eq 1 ] || fail "a process was killed, and the status is $status"
-grep -q 'FAILED: its process was ended by signal 9' "$work/out" || fail "a process was killed: $(<"$work/out")"
+[ $status -eq 1 ] || fail "after a process was killed the status is $status"
+grep -q 'FAILED: its process was killed by signal 9' "$work/out" || fail "a process was killed: $(<"$work/out")"
 
 begin
 kill -TERM "$parent"
 status=0
 wait "$parent" || status=$?
-[ $status -eq 1 ] || fail "it was stopped, and the status is $status"
+[ $status -eq 1 ] || fail "after a stop the status is $status"
 grep -q '^stopped: ' "$work/out" || fail "it was stopped: $(<"$work/out")"
 for child in "${children[@]}"; do
-    ! kill -0 "$child" 2>/dev/null || fail "a process is left"
+    ! kill -0 "$child" 2>/dev/null || fail "a process still runs"
 done

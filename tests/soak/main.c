@@ -1,9 +1,9 @@
-/* soak: workers at steady work for as long as it is told to, on a real etcd whose history is compacted, over a wire
- * that breaks now and then, beside workers that live for a second. At the end every commit must have been counted once,
- * and nothing may have grown: memory, open files, threads. docs/testing.md has the figures of an hour. */
+/* soak: workers at steady work for the given time, on a real etcd whose history is compacted, over fault proxies that
+ * are cut now and then, beside workers that live for a second. At the end every commit must have been counted exactly
+ * once, and memory, open files and threads must not have grown. docs/testing.md has the figures of an hour. */
 #include "lib/etcd_server.h"
+#include "lib/fault_proxy.h"
 #include "lib/process.h"
-#include "lib/wire.h"
 
 #include <etcdworker/etcdworker.h>
 
@@ -19,21 +19,21 @@
 enum {
     STEADY = 2,
     SHORT_TICKS = 20, /* of a worker that lives for a second */
-    BEAT_MS = 50,     /* between two changes from outside */
+    BEAT_MS = 50,     /* between two external changes */
     NOISE_KEYS = 100,
     CUT_EVERY_MS = 30000, /* or an eighth of the time */
     COMPACT_EVERY_S = 5,
     KEPT_REVISIONS = 1000,
-    PARTS = 10, /* of the time: lines of the table. The first is for warming up */
-    /* What memory may have grown by between the second part and the last: pages that the allocator and gRPC's pools
-     * take up late. A leak of 10 bytes a tick would be 7 MB in an hour. */
+    PARTS = 10, /* lines of the table, each for an equal part of the time; the first is for warming up */
+    /* Allowed growth of memory between the second part and the last: pages that the allocator and gRPC's pools use
+     * late. A leak of 10 bytes a tick would be 7 MB in an hour. */
     GROWTH_KB = 2048,
-    /* The same of threads and open files: the pools of gRPC and nng grow to their size in the first minutes. One that
-     * is left by each short life would be ten more even in the 20 s of the test. */
+    /* Allowed growth of threads and open files: the pools of gRPC and nng reach their size in the first minutes. A leak
+     * of one in each short life would be ten more even in the 20 s of the test. */
     SPARE = 6,
 };
 
-/* AddressSanitizer keeps what was freed for a while, and finds leaks by itself. */
+/* AddressSanitizer keeps freed memory for a while, and finds leaks itself. */
 #ifdef EW_SANITIZED
 enum { MEMORY_TELLS = 0 };
 #else
@@ -42,7 +42,7 @@ enum { MEMORY_TELLS = 1 };
 
 static const char *const total_key = "/soak/total";
 
-/* ---- what is watched ---- */
+/* ---- what is measured ---- */
 
 typedef struct usage {
     long rss_kb, files, threads;
@@ -63,10 +63,10 @@ static void pause_ms(int ms) {
 }
 
 static long entries(const char *folder) {
-    long n = -2; /* . and .. */
+    long n = -2; /* without . and .. */
     DIR *d = opendir(folder);
     if (d == NULL)
-        process_die("%s cannot be read", folder);
+        process_die("cannot read %s", folder);
     while (readdir(d) != NULL)
         n++;
     closedir(d);
@@ -77,7 +77,7 @@ static long rss_kb(void) {
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
     if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
-        process_die("/proc/self/statm cannot be read");
+        process_die("cannot read /proc/self/statm");
     fclose(f);
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
@@ -96,10 +96,10 @@ static void sample(usage *u) {
 
 /* ---- workers ---- */
 
-typedef struct crewman {
-    int64_t left; /* ticks; negative: no end */
+typedef struct worker_state {
+    int64_t left; /* ticks; negative: unlimited */
     ew_worker *worker;
-} crewman;
+} worker_state;
 
 static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
@@ -116,7 +116,7 @@ static void done(void *arg, int status, int64_t revision) {
 }
 
 static int tick(void *self, ew_tick *t) {
-    crewman *c = self;
+    worker_state *c = self;
     if (c->left == 0)
         return EW_FINISHED;
     c->left -= c->left > 0;
@@ -140,7 +140,7 @@ static void set(ew_options *o, const char *name, const char *value) {
     must(ew_options_set(o, name, value, &err), &err, name);
 }
 
-static void begin(crewman *c, const etcd_server *etcd, const char *endpoint, const char *name) {
+static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint, const char *name) {
     ew_error err = {0};
     ew_options *o = etcd_server_options(etcd);
     if (endpoint != NULL)
@@ -154,14 +154,14 @@ static void begin(crewman *c, const etcd_server *etcd, const char *endpoint, con
     ew_options_free(o);
 }
 
-/* ---- the world around them ---- */
+/* ---- external changes and faults ---- */
 
 typedef struct soak {
     int64_t began_ms, length_ms, cut_every_ms;
     etcd_server *etcd;
-    ew_client *hand;
-    wire *wires[STEADY];
-    crewman steady[STEADY];
+    ew_client *client;
+    fault_proxy *proxies[STEADY];
+    worker_state steady[STEADY];
     unsigned beat;
     uint64_t short_lives, cuts, compactions;
     int64_t next_cut_ms, mend_ms, next_compaction_ms;
@@ -176,20 +176,20 @@ static void change_something(soak *s) {
     memset(value, 'a' + (int)(s->beat % 26), sizeof value);
     ew_slice v = {.data = value, .len = 1 + s->beat % sizeof value};
     if (s->beat % 3 == 0)
-        must(ew_client_delete(s->hand, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
+        must(ew_client_delete(s->client, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
     else
-        must(ew_client_put(s->hand, ew_str(key), v, NULL, &r, &err), &err, "put");
+        must(ew_client_put(s->client, ew_str(key), v, NULL, &r, &err), &err, "put");
     if (r != NULL)
         s->revision = ew_result_revision(r);
     ew_result_free(r);
     s->beat++;
 }
 
-/* Each short life ends before the next begins. */
+/* Runs one short life after the other. */
 static void live_shortly(soak *s) {
     char name[32];
     ew_error err = {0};
-    crewman c = {.left = SHORT_TICKS};
+    worker_state c = {.left = SHORT_TICKS};
     snprintf(name, sizeof name, "short-%llu", (unsigned long long)s->short_lives++);
     begin(&c, s->etcd, NULL, name);
     must(ew_worker_join(c.worker, &err), &err, name);
@@ -198,13 +198,13 @@ static void live_shortly(soak *s) {
 
 static void break_and_mend(soak *s, int64_t now) {
     if (now >= s->next_cut_ms) {
-        wire_cut(s->wires[s->cuts++ % STEADY]);
+        fault_proxy_cut(s->proxies[s->cuts++ % STEADY]);
         s->next_cut_ms = now + s->cut_every_ms;
         s->mend_ms = now + 500;
     }
     if (s->mend_ms != 0 && now >= s->mend_ms) {
         for (int i = 0; i < STEADY; i++)
-            wire_mend(s->wires[i]);
+            fault_proxy_mend(s->proxies[i]);
         s->mend_ms = 0;
     }
 }
@@ -213,20 +213,20 @@ static void compact(soak *s, int64_t now) {
     ew_error err = {0};
     if (now < s->next_compaction_ms || s->revision <= KEPT_REVISIONS)
         return;
-    must(ew_client_compact(s->hand, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
+    must(ew_client_compact(s->client, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
     s->compactions++;
     s->next_compaction_ms = now + COMPACT_EVERY_S * 1000;
 }
 
 static void open_all(soak *s) {
     s->etcd = etcd_server_start(NULL);
-    s->hand = etcd_server_client(s->etcd);
+    s->client = etcd_server_client(s->etcd);
     for (int i = 0; i < STEADY; i++) {
         char name[16];
         snprintf(name, sizeof name, "steady-%d", i);
-        s->wires[i] = wire_open(s->etcd->address);
-        s->steady[i] = (crewman){.left = -1};
-        begin(&s->steady[i], s->etcd, wire_endpoint(s->wires[i]), name);
+        s->proxies[i] = fault_proxy_open(s->etcd->address);
+        s->steady[i] = (worker_state){.left = -1};
+        begin(&s->steady[i], s->etcd, fault_proxy_endpoint(s->proxies[i]), name);
     }
     s->began_ms = now_ms();
     s->next_cut_ms = s->began_ms + 1000;
@@ -264,9 +264,9 @@ static int64_t total(soak *s) {
     ew_error err = {0};
     ew_result *r = NULL;
     int64_t value = 0;
-    must(ew_client_get(s->hand, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
+    must(ew_client_get(s->client, ew_keys_one(ew_str(total_key)), NULL, &r, &err), &err, "get");
     if (ew_result_count(r) != 1 || !ew_slice_int(ew_result_at(r, 0)->value, &value))
-        process_die("%s is no number", total_key);
+        process_die("%s is not a number", total_key);
     ew_result_free(r);
     return value;
 }
@@ -297,19 +297,21 @@ static int judge(soak *s) {
         }
         ew_worker_destroy(s->steady[i].worker);
     }
-    uint64_t told = atomic_load(&committed);
+    uint64_t reported = atomic_load(&committed);
     int64_t there = total(s);
-    printf("%llu groups, %llu told committed, %lld counted by etcd; %llu short lives, %llu cuts, %llu compactions\n",
-           (unsigned long long)atomic_load(&asked), (unsigned long long)told, (long long)there,
+    printf("%llu groups, %llu reported as committed, %lld counted by etcd; %llu short lives, %llu cuts, %llu "
+           "compactions\n",
+           (unsigned long long)atomic_load(&asked), (unsigned long long)reported, (long long)there,
            (unsigned long long)s->short_lives, (unsigned long long)s->cuts, (unsigned long long)s->compactions);
-    if (told == 0 || told != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
-        printf("soak: %s\n", told == (uint64_t)there ? "void: nothing was done" : "a commit was lost or doubled");
+    if (reported == 0 || reported != (uint64_t)there || s->compactions == 0 || s->short_lives == 0) {
+        printf("soak: %s\n",
+               reported == (uint64_t)there ? "void: nothing was done" : "a commit was lost or duplicated");
         bad = 1;
     }
     const usage *early = &most[1], *late = &most[PARTS - 1];
     if (MEMORY_TELLS && late->rss_kb > early->rss_kb + GROWTH_KB)
         bad = complain("memory, in kB,", early->rss_kb, late->rss_kb);
-    /* No short life is under way when a sample is taken. */
+    /* No short life is in progress when a sample is taken. */
     if (late->files > early->files + SPARE)
         bad = complain("open files", early->files, late->files);
     if (late->threads > early->threads + SPARE)
@@ -319,8 +321,8 @@ static int judge(soak *s) {
 
 static void close_all(soak *s) {
     for (int i = 0; i < STEADY; i++)
-        wire_close(s->wires[i]);
-    ew_client_close(s->hand);
+        fault_proxy_close(s->proxies[i]);
+    ew_client_close(s->client);
     etcd_server_free(s->etcd);
 }
 
@@ -336,7 +338,8 @@ int main(int argc, char **argv) {
         if (c == 'm' || c == 's')
             seconds = strtoll(optarg, &end, 10) * (c == 'm' ? 60 : 1);
         if (c == 'h' || end == NULL || end == optarg || *end != '\0' || seconds < 10 || seconds > 1000000) {
-            fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for so long (at least 10 s)\n",
+            fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for the given time (at least "
+                  "10 s)\n",
                   c == 'h' ? stdout : stderr);
             return c == 'h' ? 0 : 2;
         }

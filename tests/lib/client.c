@@ -1,4 +1,4 @@
-#include "lib/hand.h"
+#include "lib/client.h"
 
 #include "core/slice.h"
 #include "etcd/etcd.h"
@@ -18,7 +18,7 @@ enum { TIMEOUT_MS = 30000 };
 static ew_client *client;
 static etcd_queue *queue;
 
-void hand_open(const char *endpoints) {
+void client_open(const char *endpoints) {
     ew_options *o = ew_options_new();
     assert_int_equal(ew_options_set(o, "endpoints", endpoints, NULL), EW_OK);
     assert_int_equal(ew_client_open(&client, o, NULL), EW_OK);
@@ -27,18 +27,18 @@ void hand_open(const char *endpoints) {
     assert_non_null(queue);
 }
 
-void hand_close(void) {
+void client_close(void) {
     etcd_queue_free(queue);
     ew_client_close(client);
     queue = NULL;
     client = NULL;
 }
 
-ew_client *hand_client(void) {
+ew_client *client_handle(void) {
     return client;
 }
 
-void hand_order(void) {
+void client_order(void) {
     static pthread_mutex_t order = PTHREAD_MUTEX_INITIALIZER;
     pthread_mutex_lock(&order);
     pthread_mutex_unlock(&order);
@@ -65,10 +65,10 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     a->len = bytes.len;
 }
 
-/* Sends `request` and waits for the answer, whatever it is. */
+/* Sends `request` and waits for the answer. Returns errors too. */
 static answer ask(etcd_method method, const ProtobufCMessage *request) {
     answer a = {0};
-    hand_order();
+    client_order();
     size_t len = protobuf_c_message_get_packed_size(request);
     uint8_t *packed = malloc(len + 1);
     assert_non_null(packed);
@@ -80,7 +80,7 @@ static answer ask(etcd_method method, const ProtobufCMessage *request) {
     return a;
 }
 
-/* Sends `request` and unpacks the answer. */
+/* Sends `request` and unpacks the answer. An error fails the test. */
 static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *request,
                               const ProtobufCMessageDescriptor *response) {
     answer a = ask(method, request);
@@ -92,7 +92,7 @@ static ProtobufCMessage *call(etcd_method method, const ProtobufCMessage *reques
     return m;
 }
 
-void hand_reconnect(void) {
+void client_reconnect(void) {
     Pb__StatusRequest r = PB__STATUS_REQUEST__INIT;
     int status;
     int64_t deadline_ms = etcd_now_ms() + TIMEOUT_MS;
@@ -106,7 +106,7 @@ void hand_reconnect(void) {
 
 /* ---- keys ---- */
 
-int64_t hand_put_slice(ew_slice key, ew_slice value, int64_t lease) {
+int64_t client_put_slice(ew_slice key, ew_slice value, int64_t lease) {
     Pb__PutRequest r = PB__PUT_REQUEST__INIT;
     r.key = slice_bytes(key);
     r.value = slice_bytes(value);
@@ -117,8 +117,8 @@ int64_t hand_put_slice(ew_slice key, ew_slice value, int64_t lease) {
     return revision;
 }
 
-int64_t hand_put(const char *key, const char *value) {
-    return hand_put_slice(ew_str(key), ew_str(value), 0);
+int64_t client_put(const char *key, const char *value) {
+    return client_put_slice(ew_str(key), ew_str(value), 0);
 }
 
 static int64_t delete_range(const char *key, const char *range_end) {
@@ -132,19 +132,19 @@ static int64_t delete_range(const char *key, const char *range_end) {
     return revision;
 }
 
-int64_t hand_delete(const char *key) {
+int64_t client_delete(const char *key) {
     return delete_range(key, "");
 }
 
-/* The first key behind those that start with `prefix`, which does not end in 0xff here. */
-static void behind(const char *prefix, char *out, size_t size) {
+/* Writes the first key after all keys that start with `prefix`. `prefix` must not end with 0xff. */
+static void end_of(const char *prefix, char *out, size_t size) {
     snprintf(out, size, "%s", prefix);
     out[strlen(out) - 1]++;
 }
 
-int64_t hand_delete_prefix(const char *prefix) {
+int64_t client_delete_prefix(const char *prefix) {
     char end[256];
-    behind(prefix, end, sizeof end);
+    end_of(prefix, end, sizeof end);
     return delete_range(prefix, end);
 }
 
@@ -157,9 +157,9 @@ static Pb__RangeResponse *range(const char *key, const char *range_end, int64_t 
     return (Pb__RangeResponse *)call(ETCD_RANGE, &r.base, &pb__range_response__descriptor);
 }
 
-hand_kv hand_get_at(const char *key, int64_t revision) {
+client_kv client_get_at(const char *key, int64_t revision) {
     Pb__RangeResponse *m = range(key, "", revision, false);
-    hand_kv kv = {.present = m->n_kvs == 1};
+    client_kv kv = {.present = m->n_kvs == 1};
     if (kv.present) {
         const Pb__KeyValue *e = m->kvs[0];
         kv.len = e->value.len;
@@ -174,27 +174,27 @@ hand_kv hand_get_at(const char *key, int64_t revision) {
     return kv;
 }
 
-hand_kv hand_get(const char *key) {
-    return hand_get_at(key, 0);
+client_kv client_get(const char *key) {
+    return client_get_at(key, 0);
 }
 
-size_t hand_count(const char *prefix) {
+size_t client_count(const char *prefix) {
     char end[256];
-    behind(prefix, end, sizeof end);
+    end_of(prefix, end, sizeof end);
     Pb__RangeResponse *m = range(prefix, end, 0, true);
     size_t count = (size_t)m->count;
     pb__range_response__free_unpacked(m, NULL);
     return count;
 }
 
-int64_t hand_revision(void) {
+int64_t client_revision(void) {
     Pb__RangeResponse *m = range("/", "", 0, true);
     int64_t revision = m->header->revision;
     pb__range_response__free_unpacked(m, NULL);
     return revision;
 }
 
-void hand_compact(int64_t revision) {
+void client_compact(int64_t revision) {
     Pb__CompactionRequest r = PB__COMPACTION_REQUEST__INIT;
     r.revision = revision;
     r.physical = true;
@@ -202,11 +202,11 @@ void hand_compact(int64_t revision) {
     protobuf_c_message_free_unpacked(m, NULL);
 }
 
-Pb__TxnResponse *hand_txn(const Pb__TxnRequest *request) {
+Pb__TxnResponse *client_txn(const Pb__TxnRequest *request) {
     return (Pb__TxnResponse *)call(ETCD_TXN, &request->base, &pb__txn_response__descriptor);
 }
 
-size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision) {
+size_t client_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value, int64_t mod_revision) {
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
     compare.key = slice_bytes(ew_str(key));
@@ -235,7 +235,7 @@ size_t hand_pack_put(uint8_t *out, size_t size, const char *key, ew_slice value,
 
 /* ---- leases ---- */
 
-int64_t hand_grant(int64_t ttl_s) {
+int64_t client_grant(int64_t ttl_s) {
     Pb__LeaseGrantRequest r = PB__LEASE_GRANT_REQUEST__INIT;
     r.ttl = ttl_s;
     Pb__LeaseGrantResponse *m =
@@ -245,7 +245,7 @@ int64_t hand_grant(int64_t ttl_s) {
     return lease;
 }
 
-void hand_revoke(int64_t lease) {
+void client_revoke(int64_t lease) {
     Pb__LeaseRevokeRequest r = PB__LEASE_REVOKE_REQUEST__INIT;
     r.id = lease;
     ProtobufCMessage *m = call(ETCD_LEASE_REVOKE, &r.base, &pb__lease_revoke_response__descriptor);

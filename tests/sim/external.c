@@ -1,4 +1,4 @@
-/* Everybody else who writes to this etcd: programs that know nothing of us, TiCDC's own workers, nng applications. */
+/* All other writers of this etcd: programs that know nothing of the workers, TiCDC's own workers, nng applications. */
 #include "scenario.h"
 
 #include "core/slice.h"
@@ -10,7 +10,7 @@ static void name(char out[40], const char *kind, int64_t number) {
     snprintf(out, 40, "/app/%s/%lld", kind, (long long)number);
 }
 
-/* A deletion as the original makes it: with the counter, if nobody was faster. */
+/* Deletes a key as TiCDC does: with the delete counter, if no other writer was faster. */
 static void delete_as_original(scenario *sc, const char *key) {
     ew_entry counter;
     int64_t n = 0;
@@ -69,16 +69,16 @@ static void write_something(scenario *sc) {
         else
             ew_sim_delete(sc->sim, ew_str(key));
         break;
-    case 5: /* somebody with a shell does not care for counters */
+    case 5: /* an external writer that ignores the delete counter */
         ew_sim_delete(sc->sim, ew_str(key));
         break;
-    case 6: /* a sibling, not ours */
+    case 6: /* a sibling of the prefix, which no worker sees */
         ew_sim_put(sc->sim, sim_chance(r, 500) ? EW_STR("/app-other/1") : EW_STR("/apple"), ew_str(text));
         break;
-    case 7: /* revisions that no watch of ours sees */
+    case 7: /* revisions outside the prefix */
         ew_sim_put(sc->sim, EW_STR("/elsewhere"), ew_str(text));
         break;
-    case 8: /* there and gone again: compares with an absent key hold once more */
+    case 8: /* created and deleted: a compare with an absent key holds again */
         ew_sim_delete(sc->sim, ew_str(key));
         sc->flickering[sc->flicker++ % FLICKERS] = sim_between(r, 0, sc->junk - 1);
         ew_sim_after(sc->sim, sim_between(r, 0, sc->hot ? 40 : 300), appear, sc);
@@ -91,7 +91,8 @@ static void write_something(scenario *sc) {
         break;
     default:
         if (sc->counter && sim_chance(r, 200))
-            ew_sim_delete(sc->sim, EW_STR("/app/meta/ticdc-delete-etcd-key-count")); /* resets it (SEMANTICS 9) */
+            /* resets the counter (SEMANTICS 9) */
+            ew_sim_delete(sc->sim, EW_STR("/app/meta/ticdc-delete-etcd-key-count"));
         else
             ew_sim_put(sc->sim, ew_str(key), EW_STR(""));
         break;
@@ -100,21 +101,21 @@ static void write_something(scenario *sc) {
 
 /* ---- submits ---- */
 
-void foreign_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
+void external_submit_replied(void *arg, uint32_t worker, uint64_t submit, int status, int64_t revision) {
     scenario *sc = arg;
     actor *a = &sc->actors[worker];
     a->submits--;
-    if (submit >= ERRAND_BASE) {
-        clients_replied(sc, worker, submit - ERRAND_BASE, status, revision);
+    if (submit >= CLIENT_SUBMIT_BASE) {
+        clients_replied(sc, worker, submit - CLIENT_SUBMIT_BASE, status, revision);
         return;
     }
     if (status == EW_ERR_BUSY && a->submits < sc->sim->workers[worker]->options->max_submits)
-        ew_sim_fail(sc->sim, "worker %u refuses a submit, though only %u wait", worker, a->submits);
+        ew_sim_fail(sc->sim, "worker %u refused a submit, although only %u wait", worker, a->submits);
     record_decided(sc->records[submit], status, revision);
 }
 
-/* That a key is absent, or has the value that it has now, or one that it has not. */
-static void draw_compare(scenario *sc, record *r, Msg__Submit__Compare *compare) {
+/* Adds a compare: that a key is absent, or has its current value, or another value. */
+static void sample_compare(scenario *sc, record *r, Msg__Submit__Compare *compare) {
     sim_random *random = &sc->random;
     ew_entry now = {0};
     r->compares = true;
@@ -137,7 +138,7 @@ static void submit(scenario *sc, actor *a) {
         return;
     record *r = record_new(a, RECORD_SUBMIT);
     if (!r->marked) {
-        r->state = RECORD_REFUSED; /* it is not even sent */
+        r->state = RECORD_REFUSED; /* it is not sent */
         return;
     }
     char text[16];
@@ -150,7 +151,7 @@ static void submit(scenario *sc, actor *a) {
     m.puts = puts;
     Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
     if (sim_chance(random, 500)) {
-        draw_compare(sc, r, &compare);
+        sample_compare(sc, r, &compare);
         m.n_compares = 1;
         m.compares = compares;
     }
@@ -159,16 +160,16 @@ static void submit(scenario *sc, actor *a) {
         m.n_deletes = 1;
         m.deletes = &removed;
         touched *t = record_touch(r, "/app/junk/0");
-        t->wrote = t->removed = true; /* which a later group of the same revision may have read */
+        t->wrote = t->removed = true; /* a later group of the same revision may have read it */
     }
     a->submits++;
     sim_worker_submit(w, &m, r->number);
     if (a->submits > w->options->max_submits)
-        ew_sim_fail(sc->sim, "worker %d: %u submits wait, at most %lld may", a->worker, a->submits,
+        ew_sim_fail(sc->sim, "worker %d: %u submits wait, the limit is %lld", a->worker, a->submits,
                     (long long)w->options->max_submits);
 }
 
-/* One, or now and then more than may wait at once. */
+/* Submits one group, or sometimes more than may wait at once. */
 static void submit_some(scenario *sc) {
     enum { MANY = 12 };
     actor *a = &sc->actors[sim_between(&sc->random, 0, sc->actor_count - 1)];
@@ -192,13 +193,13 @@ static void round_of(ew_sim *sim, void *arg) {
         seats_write(sc);
     if (sim_chance(&sc->random, 300))
         submit_some(sc);
-    ew_sim_after(sim, sim_between(&sc->random, 1, sc->foreign_ms), round_of, sc);
+    ew_sim_after(sim, sim_between(&sc->random, 1, sc->external_ms), round_of, sc);
 }
 
-void foreign_start(scenario *sc) {
-    sc->sim->replied = foreign_submit_replied;
+void external_start(scenario *sc) {
+    sc->sim->replied = external_submit_replied;
     sc->sim->replied_arg = sc;
     clients_start(sc);
-    if (sc->foreign_ms > 0)
+    if (sc->external_ms > 0)
         round_of(sc->sim, sc);
 }

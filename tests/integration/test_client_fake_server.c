@@ -1,8 +1,8 @@
-/* Every call of the client against a server that says what no etcd would: a message that is cut, empty or too large, a
- * header without a cluster, of another cluster or with a negative revision. And against one that says nothing, until
- * another thread has had enough. */
+/* Every call of the client against a server whose answers etcd would never give: a message that is cut, empty or too
+ * large, a header without a cluster, of another cluster or with a negative revision. And against a server that does not
+ * answer, until another thread cancels. */
 #include "etcd/blocking.h"
-#include "lib/scripted.h"
+#include "lib/fake_server.h"
 
 #include <etcdworker/session.h>
 
@@ -15,15 +15,15 @@
 
 #include <cmocka.h>
 
-static scripted *server;
+static fake_server *server;
 static ew_client *client;
 
 static int begin(void **state) {
     (void)state;
     ew_options *o = ew_options_new();
     ew_error err;
-    server = scripted_start();
-    assert_int_equal(ew_options_set(o, "endpoints", scripted_endpoint(server), &err), EW_OK);
+    server = fake_server_start();
+    assert_int_equal(ew_options_set(o, "endpoints", fake_server_endpoint(server), &err), EW_OK);
     assert_int_equal(ew_options_set_int(o, "max_receive_bytes", 1 << 20, &err), EW_OK);
     assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
     ew_options_free(o);
@@ -33,11 +33,11 @@ static int begin(void **state) {
 static int end(void **state) {
     (void)state;
     ew_client_close(client);
-    scripted_stop(server);
+    fake_server_stop(server);
     return etcd_all_released(5000) ? 0 : -1;
 }
 
-/* ---- the calls, each with a good answer ---- */
+/* ---- the calls, each with a valid answer ---- */
 
 static Pb__ResponseHeader header;
 
@@ -101,9 +101,9 @@ static int member_status(ew_error *err) {
 }
 static int members(ew_error *err) {
     ew_members *m;
-    scripted_script_members(server, true);
+    fake_server_script_members(server, true);
     int status = ew_client_members(client, &m, err);
-    scripted_script_members(server, false);
+    fake_server_script_members(server, false);
     ew_members_free(m);
     return status;
 }
@@ -130,7 +130,7 @@ static Pb__WatchResponse watch_answer = PB__WATCH_RESPONSE__INIT;
 static const struct action {
     const char *path;
     int (*call)(ew_error *err);
-    void *answer; /* its first field is the header */
+    void *answer; /* the first member of each response is the header */
     bool writes, needs_leader;
 } actions[] = {
     {"/etcdserverpb.KV/Range", get, &range_answer, false, true},
@@ -163,7 +163,7 @@ static ew_slice good_answer(const struct action *a) {
     header.cluster_id = 1;
     header.member_id = 2;
     header.revision = 10;
-    ((Pb__TxnResponse *)a->answer)->header = &header; /* the first field of each */
+    ((Pb__TxnResponse *)a->answer)->header = &header; /* the first member of each */
     grant_answer.id = keepalive_answer.id = info_answer.id = 7;
     grant_answer.ttl = keepalive_answer.ttl = info_answer.ttl = 10;
     watch_answer.created = true;
@@ -176,23 +176,23 @@ static void free_bytes(ew_slice bytes) {
 
 static void expect(const struct action *a, ew_slice answer, int expected, const char *what) {
     ew_error err = {0};
-    scripted_answer(server, answer, GRPC_STATUS_OK, "");
+    fake_server_answer(server, answer, GRPC_STATUS_OK, "");
     int got = a->call(&err);
     if (got != expected)
-        fail_msg("%s, %s: %s (%s) instead of %s", a->path, what, ew_errname(got), err.detail, ew_errname(expected));
+        fail_msg("%s, %s: %s (%s), expected %s", a->path, what, ew_errname(got), err.detail, ew_errname(expected));
     if (expected != EW_OK)
         assert_true(err.detail[0] != '\0');
-    assert_string_equal(scripted_take_calls(server).path, a->path);
+    assert_string_equal(fake_server_take_calls(server).path, a->path);
 }
 
-/* With a header that was spoiled since good_answer. */
+/* With a header that was made invalid after good_answer. */
 static void expect_spoiled(const struct action *a, int expected, const char *what) {
     ew_slice bytes = blocking_pack(a->answer);
     expect(a, bytes, expected, what);
     free_bytes(bytes);
 }
 
-static void test_answers_that_make_no_sense(void **state) {
+static void test_invalid_answers(void **state) {
     (void)state;
     static const uint8_t cut[] = {0x0a, 0x20, 0x08, 0x01};
     for (size_t i = 0; i < ACTIONS; i++) {
@@ -215,7 +215,7 @@ static void test_answers_that_make_no_sense(void **state) {
     }
 }
 
-/* An answer beyond max_receive_bytes: of a write, nobody knows what it did. */
+/* An answer larger than max_receive_bytes: for a write, the outcome is unknown. */
 static void test_answers_that_are_too_large(void **state) {
     (void)state;
     size_t size = (1 << 20) + 1;
@@ -227,7 +227,7 @@ static void test_answers_that_are_too_large(void **state) {
     free(bytes);
 }
 
-static void test_numbers_that_make_no_sense(void **state) {
+static void test_invalid_numbers(void **state) {
     (void)state;
     for (size_t i = 0; i < ACTIONS; i++) {
         const struct action *a = &actions[i];
@@ -264,11 +264,11 @@ static void test_another_lease(void **state) {
         const struct action *a = action_of(calls[i]);
         free_bytes(good_answer(a));
         grant_answer.id = keepalive_answer.id = info_answer.id = 8;
-        expect_spoiled(a, EW_ERR_BAD_ANSWER, "another lease than was asked for");
+        expect_spoiled(a, EW_ERR_BAD_ANSWER, "a lease that was not requested");
     }
 }
 
-/* A transaction's responses must be those of its operations, also inside of a nested one. */
+/* The responses of a transaction must match its operations, also in a nested one. */
 static void test_responses_of_another_kind(void **state) {
     (void)state;
     ew_error err = {0};
@@ -293,11 +293,11 @@ static void test_responses_of_another_kind(void **state) {
     outer.responses = list;
     outer.n_responses = 2;
     for (int i = 0; i < 4; i++) {
-        inner.succeeded = i == 1;                   /* of whose branch there was no operation */
-        inner_list[0] = i == 2 ? &put_op : &get_op; /* another kind */
+        inner.succeeded = i == 1;                   /* this branch has no operation */
+        inner_list[0] = i == 2 ? &put_op : &get_op; /* of another kind */
         outer.n_responses = i == 3 ? 1 : 2;         /* one is missing */
         ew_slice bytes = blocking_pack(&outer);
-        scripted_answer(server, bytes, GRPC_STATUS_OK, "");
+        fake_server_answer(server, bytes, GRPC_STATUS_OK, "");
         assert_int_equal(ew_client_txn(client, t, NULL, &err), i == 0 ? EW_OK : EW_ERR_BAD_ANSWER);
         free_bytes(bytes);
     }
@@ -305,26 +305,26 @@ static void test_responses_of_another_kind(void **state) {
     ew_txn_free(t);
 }
 
-/* ---- who asks again, and how ---- */
+/* ---- what is sent again ---- */
 
-/* ETCD P11: a write whose outcome is unknown is sent once, by us and by gRPC. A read is sent again. */
-static void test_nobody_repeats_a_write(void **state) {
+/* ETCD P11: a write whose outcome is unknown is sent once, by the client and by gRPC. A read is sent again. */
+static void test_a_write_is_not_repeated(void **state) {
     (void)state;
     ew_options *o = ew_options_new();
     ew_error err = {0};
     ew_client *usual = client;
-    ew_options_set(o, "endpoints", scripted_endpoint(server), &err);
+    ew_options_set(o, "endpoints", fake_server_endpoint(server), &err);
     ew_options_set_int(o, "call_timeout_ms", 500, &err);
     assert_int_equal(ew_client_open(&client, o, &err), EW_OK);
-    scripted_answer(server, (ew_slice){NULL, 0}, GRPC_STATUS_UNAVAILABLE, "try again");
+    fake_server_answer(server, (ew_slice){NULL, 0}, GRPC_STATUS_UNAVAILABLE, "try again");
     for (size_t i = 0; i < ACTIONS; i++) {
         int status = actions[i].call(&err);
-        int count = scripted_take_calls(server).count;
+        int count = fake_server_take_calls(server).count;
         if (actions[i].writes) {
             assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
             assert_int_equal(count, 1);
         } else {
-            /* Its time may end between two tries, or in one. */
+            /* Its time may end between two attempts, or during one. */
             assert_true(status == EW_ERR_UNAVAILABLE || status == EW_ERR_TIMEOUT);
             assert_true(count > 1);
         }
@@ -334,15 +334,15 @@ static void test_nobody_repeats_a_write(void **state) {
     client = usual;
 }
 
-/* ETCD P9: with `hasleader` goes what must not be served by a member that has lost its leader. */
+/* ETCD P9: requests that a member without a leader must not serve are sent with `hasleader`. */
 static void test_hasleader(void **state) {
     (void)state;
     for (size_t i = 0; i < ACTIONS; i++) {
         ew_error err;
         ew_slice good = good_answer(&actions[i]);
-        scripted_answer(server, good, GRPC_STATUS_OK, "");
+        fake_server_answer(server, good, GRPC_STATUS_OK, "");
         assert_int_equal(actions[i].call(&err), EW_OK);
-        assert_int_equal(scripted_take_calls(server).with_hasleader > 0, actions[i].needs_leader);
+        assert_int_equal(fake_server_take_calls(server).with_hasleader > 0, actions[i].needs_leader);
         free_bytes(good);
     }
 }
@@ -370,18 +370,18 @@ static void *call_on_a_thread(void *arg) {
 static void expect_cancelled(int (*call)(ew_error *), int expected) {
     caller me = {.call = call};
     assert_int_equal(pthread_create(&me.thread, NULL, call_on_a_thread, &me), 0);
-    scripted_await_call(server);
+    fake_server_await_call(server);
     int64_t start_ms = etcd_now_ms();
     ew_client_cancel(client);
     pthread_join(me.thread, NULL);
     assert_int_equal(me.status, expected);
     assert_in_range(etcd_now_ms() - start_ms, 0, 5000); /* of the 10 s that it would have waited */
-    scripted_take_calls(server);
+    fake_server_take_calls(server);
 }
 
 static void test_every_call_can_be_cancelled(void **state) {
     (void)state;
-    scripted_be_silent(server);
+    fake_server_be_silent(server);
     for (size_t i = 0; i < ACTIONS; i++)
         expect_cancelled(actions[i].call, actions[i].writes ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED);
     expect_cancelled(open_session, EW_ERR_UNKNOWN_OUTCOME);
@@ -390,14 +390,9 @@ static void test_every_call_can_be_cancelled(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(test_answers_that_make_no_sense),
-        TEST(test_answers_that_are_too_large),
-        TEST(test_numbers_that_make_no_sense),
-        TEST(test_another_lease),
-        TEST(test_responses_of_another_kind),
-        TEST(test_nobody_repeats_a_write),
-        TEST(test_hasleader),
-        TEST(test_every_call_can_be_cancelled),
+        TEST(test_invalid_answers), TEST(test_answers_that_are_too_large),  TEST(test_invalid_numbers),
+        TEST(test_another_lease),   TEST(test_responses_of_another_kind),   TEST(test_a_write_is_not_repeated),
+        TEST(test_hasleader),       TEST(test_every_call_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

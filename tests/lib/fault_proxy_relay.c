@@ -1,4 +1,4 @@
-#include "lib/wire_relay.h"
+#include "lib/fault_proxy_relay.h"
 
 #include "lib/process.h"
 
@@ -18,12 +18,12 @@ typedef struct piece {
     char bytes[];
 } piece;
 
-/* One direction: from fd[way] to the other. */
+/* One direction: from fd[direction] to the other. */
 typedef struct flow {
     piece *first, *last;
     size_t queued; /* bytes */
-    bool ended;    /* its source has closed */
-    bool lost;     /* bytes were swallowed */
+    bool ended;    /* the source has closed */
+    bool lost;     /* bytes were discarded */
 } flow;
 
 struct relay_pair {
@@ -31,8 +31,8 @@ struct relay_pair {
     flow flows[2];
 };
 
-static unsigned bit(int way) {
-    return way == 0 ? WIRE_UP : WIRE_DOWN;
+static unsigned bit(int direction) {
+    return direction == 0 ? FAULT_PROXY_UP : FAULT_PROXY_DOWN;
 }
 
 relay_pair *relay_new(int near, int far) {
@@ -81,13 +81,13 @@ void relay_free(relay_pair *p, bool reset) {
 
 /* ---- what to wait for ---- */
 
-static bool may_read(const flow *f, const relay_faults *faults, int way) {
-    return !f->ended && f->queued < QUEUE_MAX && (faults->hold & ~faults->keep & bit(way)) == 0 &&
-           (faults->bytes_a_s == 0 || faults->credit[way] > 0);
+static bool may_read(const flow *f, const relay_faults *faults, int direction) {
+    return !f->ended && f->queued < QUEUE_MAX && (faults->hold & ~faults->keep & bit(direction)) == 0 &&
+           (faults->bytes_a_s == 0 || faults->credit[direction] > 0);
 }
 
-static bool may_write(const flow *f, const relay_faults *faults, int way, int64_t now_us) {
-    return f->first != NULL && f->first->due_us <= now_us && (faults->hold & bit(way)) == 0;
+static bool may_write(const flow *f, const relay_faults *faults, int direction, int64_t now_us) {
+    return f->first != NULL && f->first->due_us <= now_us && (faults->hold & bit(direction)) == 0;
 }
 
 void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, struct pollfd polled[2],
@@ -99,7 +99,7 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
         const flow *from = &p->flows[side], *to = &p->flows[1 - side];
         polled[side].events =
             (short)((may_read(from, f, side) ? POLLIN : 0) | (may_write(to, f, 1 - side, now_us) ? POLLOUT : 0));
-        /* An end that has hung up reports that again and again: it is asked only when it would change something. */
+        /* poll reports a hang-up again and again, so the end is polled only if it would change something. */
         if (polled[side].events != 0)
             polled[side].fd = p->fd[side];
         if (from->first != NULL && from->first->due_us > now_us && from->first->due_us < *due_us)
@@ -109,21 +109,21 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
 
 /* ---- moving ---- */
 
-/* Half of what came passes, and then nothing any more. */
-static relay_end tear(relay_pair *p, relay_faults *f, int way, const char *bytes, size_t len) {
-    f->tear &= ~bit(way);
-    if (send(p->fd[1 - way], bytes, len / 2, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+/* Passes half of the bytes, then resets the connection. */
+static relay_end tear(relay_pair *p, relay_faults *f, int direction, const char *bytes, size_t len) {
+    f->tear &= ~bit(direction);
+    if (send(p->fd[1 - direction], bytes, len / 2, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return RELAY_OVER;
     return RELAY_TORN;
 }
 
-static relay_end take(relay_pair *p, relay_faults *f, int way, int64_t now_us, wire_counts *counts) {
+static relay_end take(relay_pair *p, relay_faults *f, int direction, int64_t now_us, fault_proxy_counts *counts) {
     char bytes[PIECE];
     size_t most = sizeof bytes;
-    if (f->bytes_a_s != 0 && (int64_t)most > f->credit[way])
-        most = (size_t)f->credit[way];
-    flow *from = &p->flows[way];
-    ssize_t n = recv(p->fd[way], bytes, most, MSG_DONTWAIT);
+    if (f->bytes_a_s != 0 && (int64_t)most > f->credit[direction])
+        most = (size_t)f->credit[direction];
+    flow *from = &p->flows[direction];
+    ssize_t n = recv(p->fd[direction], bytes, most, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return RELAY_GOES_ON;
     if (n <= 0) {
@@ -132,34 +132,35 @@ static relay_end take(relay_pair *p, relay_faults *f, int way, int64_t now_us, w
     }
     size_t len = (size_t)n;
     if (f->bytes_a_s != 0) {
-        f->credit[way] -= n;
-        counts->late[way] += len;
+        f->credit[direction] -= n;
+        counts->late[direction] += len;
     }
-    if (((f->swallow | f->keep) & bit(way)) != 0) {
+    if (((f->swallow | f->keep) & bit(direction)) != 0) {
         from->lost = true;
-        counts->swallowed[way] += len;
+        counts->swallowed[direction] += len;
         return RELAY_GOES_ON;
     }
-    if ((f->tear & bit(way)) != 0 && len >= WORTH_TEARING && from->first == NULL)
-        return tear(p, f, way, bytes, len);
-    if ((f->flip & bit(way)) != 0 && len >= WORTH_TEARING) {
-        f->flip &= ~bit(way);
+    if ((f->tear & bit(direction)) != 0 && len >= WORTH_TEARING && from->first == NULL)
+        return tear(p, f, direction, bytes, len);
+    if ((f->flip & bit(direction)) != 0 && len >= WORTH_TEARING) {
+        f->flip &= ~bit(direction);
         bytes[len - 1 - f->flip_at / 8 % len] ^= (char)(1u << f->flip_at % 8);
         counts->flipped++;
     }
-    counts->late[way] += f->delay_us > 0 ? len : 0;
+    counts->late[direction] += f->delay_us > 0 ? len : 0;
     push(from, bytes, len, now_us + f->delay_us);
     return RELAY_GOES_ON;
 }
 
-static relay_end give(relay_pair *p, const relay_faults *f, int way, int64_t now_us, wire_counts *counts) {
-    flow *from = &p->flows[way];
-    while (may_write(from, f, way, now_us)) {
+static relay_end give(relay_pair *p, const relay_faults *f, int direction, int64_t now_us, fault_proxy_counts *counts) {
+    flow *from = &p->flows[direction];
+    while (may_write(from, f, direction, now_us)) {
         piece *head = from->first;
-        ssize_t n = send(p->fd[1 - way], head->bytes + head->sent, head->len - head->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n =
+            send(p->fd[1 - direction], head->bytes + head->sent, head->len - head->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0)
             return errno == EAGAIN || errno == EINTR || errno == ENOTCONN ? RELAY_GOES_ON : RELAY_OVER;
-        counts->passed[way] += (uint64_t)n;
+        counts->passed[direction] += (uint64_t)n;
         head->sent += (size_t)n;
         if (head->sent < head->len)
             return RELAY_GOES_ON;
@@ -169,30 +170,32 @@ static relay_end give(relay_pair *p, const relay_faults *f, int way, int64_t now
 }
 
 relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struct pollfd polled[2],
-                     wire_counts *counts) {
-    for (int way = 0; way < 2; way++) {
+                     fault_proxy_counts *counts) {
+    for (int direction = 0; direction < 2; direction++) {
         relay_end end = RELAY_GOES_ON;
-        if ((polled[way].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && may_read(&p->flows[way], f, way))
-            end = take(p, f, way, now_us, counts);
+        if ((polled[direction].revents & (POLLIN | POLLHUP | POLLERR)) != 0 &&
+            may_read(&p->flows[direction], f, direction))
+            end = take(p, f, direction, now_us, counts);
         if (end == RELAY_GOES_ON)
-            end = give(p, f, way, now_us, counts); /* usually there is room */
+            end = give(p, f, direction, now_us, counts); /* usually the socket has room */
         if (end != RELAY_GOES_ON)
             return end;
-        /* What its source had to say is said. */
-        if (p->flows[way].ended && p->flows[way].first == NULL)
+        /* The source has closed and all of its bytes are delivered. */
+        if (p->flows[direction].ended && p->flows[direction].first == NULL)
             return RELAY_OVER;
     }
     return RELAY_GOES_ON;
 }
 
-void relay_keep(relay_pair *p, unsigned ways, wire_counts *counts) {
+void relay_keep(relay_pair *p, unsigned directions, fault_proxy_counts *counts) {
     char bytes[PIECE];
     ssize_t n;
-    for (int way = 0; way < 2; way++) {
-        while ((ways & bit(way)) != 0 && (n = recv(p->fd[way], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
-            push(&p->flows[way], bytes, (size_t)n, 0);
-            counts->held[way] += (uint64_t)n;
-            p->flows[way].lost = true; /* of what comes after this, nothing is known */
+    for (int direction = 0; direction < 2; direction++) {
+        while ((directions & bit(direction)) != 0 &&
+               (n = recv(p->fd[direction], bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+            push(&p->flows[direction], bytes, (size_t)n, 0);
+            counts->held[direction] += (uint64_t)n;
+            p->flows[direction].lost = true; /* the bytes that follow are unknown */
         }
     }
 }
@@ -203,10 +206,10 @@ bool relay_lost_bytes(const relay_pair *p) {
     return p->flows[0].lost || p->flows[1].lost;
 }
 
-void relay_count_held(const relay_pair *p, const relay_faults *f, wire_counts *counts) {
-    for (int way = 0; way < 2; way++) {
+void relay_count_held(const relay_pair *p, const relay_faults *f, fault_proxy_counts *counts) {
+    for (int direction = 0; direction < 2; direction++) {
         int waiting = 0;
-        if ((f->hold & bit(way)) != 0 && ioctl(p->fd[way], FIONREAD, &waiting) == 0)
-            counts->held[way] += (uint64_t)waiting + p->flows[way].queued;
+        if ((f->hold & bit(direction)) != 0 && ioctl(p->fd[direction], FIONREAD, &waiting) == 0)
+            counts->held[direction] += (uint64_t)waiting + p->flows[direction].queued;
     }
 }

@@ -1,4 +1,4 @@
-#include "lib/scripted.h"
+#include "lib/fake_server.h"
 #include "lib/process.h"
 
 #include "etcd.pb-c.h"
@@ -12,10 +12,10 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* One call: taken, its request read, answered, closed. */
+/* One call: accepted, request read, answered, closed. */
 typedef struct incoming {
-    struct scripted *server;
-    enum { TAKEN, READ, CLOSED } next; /* what the tag that comes back tells */
+    struct fake_server *server;
+    enum { TAKEN, READ, CLOSED } next; /* the state that the next completion ends */
     grpc_call *call;
     grpc_call_details details;
     grpc_metadata_array metadata;
@@ -24,29 +24,29 @@ typedef struct incoming {
     int cancelled;
 } incoming;
 
-struct scripted {
+struct fake_server {
     pthread_t thread;
     grpc_server *server;
     grpc_completion_queue *queue;
     char endpoint[32];
-    pthread_mutex_t lock; /* what follows */
+    pthread_mutex_t lock; /* protects the members below */
     pthread_cond_t came;
     grpc_slice message;
     bool has_message, silent, gives_tokens, scripts_members;
     uint64_t cluster;
     int status, refusals, refusal_status, token;
     char text[128], refusal_text[128];
-    scripted_calls calls;
+    fake_server_calls calls;
 };
 
-static void take_next(scripted *s) {
+static void take_next(fake_server *s) {
     incoming *c = calloc(1, sizeof *c);
     c->server = s;
     c->text = grpc_empty_slice();
     grpc_call_details_init(&c->details);
     grpc_metadata_array_init(&c->metadata);
     if (grpc_server_request_call(s->server, &c->call, &c->details, &c->metadata, s->queue, s->queue, c) != GRPC_CALL_OK)
-        process_die("the scripted server cannot take calls");
+        process_die("the fake server cannot accept calls");
 }
 
 static void free_incoming(incoming *c) {
@@ -64,11 +64,11 @@ static void free_incoming(incoming *c) {
 
 static void start(incoming *c, const grpc_op *ops, size_t count) {
     if (grpc_call_start_batch(c->call, ops, count, c, NULL) != GRPC_CALL_OK)
-        process_die("the scripted server cannot start a batch");
+        process_die("the fake server cannot start a batch");
 }
 
 static void count_call(incoming *c) {
-    scripted_calls *calls = &c->server->calls;
+    fake_server_calls *calls = &c->server->calls;
     char *path = grpc_slice_to_c_string(c->details.method);
     calls->count++;
     snprintf(calls->path, sizeof calls->path, "%s", path);
@@ -84,7 +84,7 @@ static void count_call(incoming *c) {
     gpr_free(path);
 }
 
-/* Closes the call after this message (NULL: none). */
+/* Answers with this message (NULL: none) and closes the call. */
 static void answer_with(incoming *c, const grpc_slice *message, int status, const char *text) {
     grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled},
                       {.op = GRPC_OP_SEND_INITIAL_METADATA}};
@@ -118,7 +118,7 @@ static void give_token(incoming *c) {
     grpc_slice_unref(message);
 }
 
-/* The question whose endpoint it is, which a client asks on each new connection. */
+/* Whether the call is the MemberList with which a client asks each new connection for its cluster. */
 static bool wants_identity(const incoming *c) {
     return !c->server->scripts_members &&
            grpc_slice_str_cmp(c->details.method, "/etcdserverpb.Cluster/MemberList") == 0;
@@ -137,7 +137,7 @@ static void identify(incoming *c) {
 }
 
 static void refuse(incoming *c) {
-    scripted *s = c->server;
+    fake_server *s = c->server;
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
     Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
     uint8_t bytes[256];
@@ -156,7 +156,7 @@ static void refuse(incoming *c) {
 }
 
 static void answer(incoming *c) {
-    scripted *s = c->server;
+    fake_server *s = c->server;
     if (s->refusals > 0) {
         s->refusals--;
         refuse(c);
@@ -172,7 +172,7 @@ static void answer(incoming *c) {
 }
 
 static void go_on(incoming *c, bool ok) {
-    scripted *s = c->server;
+    fake_server *s = c->server;
     grpc_op read = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &c->request};
     if (c->next == CLOSED || !ok) {
         free_incoming(c);
@@ -197,20 +197,20 @@ static void go_on(incoming *c, bool ok) {
 }
 
 static void *run(void *arg) {
-    scripted *s = arg;
+    fake_server *s = arg;
     for (;;) {
         grpc_event e = grpc_completion_queue_next(s->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
         if (e.type == GRPC_QUEUE_SHUTDOWN)
             return NULL;
-        if (e.tag == s) /* the server is down: nothing comes any more */
+        if (e.tag == s) /* the server is shut down: no more completions */
             grpc_completion_queue_shutdown(s->queue);
         else
             go_on(e.tag, e.success != 0);
     }
 }
 
-scripted *scripted_start(void) {
-    scripted *s = calloc(1, sizeof *s);
+fake_server *fake_server_start(void) {
+    fake_server *s = calloc(1, sizeof *s);
     grpc_init();
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->came, NULL);
@@ -224,20 +224,20 @@ scripted *scripted_start(void) {
     int port = grpc_server_add_http2_port(s->server, "127.0.0.1:0", open);
     grpc_server_credentials_release(open);
     if (port <= 0)
-        process_die("the scripted server has no port");
+        process_die("the fake server has no port");
     snprintf(s->endpoint, sizeof s->endpoint, "127.0.0.1:%d", port);
     grpc_server_start(s->server);
     take_next(s);
     if (pthread_create(&s->thread, NULL, run, s) != 0)
-        process_die("the scripted server has no thread");
+        process_die("the fake server has no thread");
     return s;
 }
 
-const char *scripted_endpoint(const scripted *s) {
+const char *fake_server_endpoint(const fake_server *s) {
     return s->endpoint;
 }
 
-void scripted_stop(scripted *s) {
+void fake_server_stop(fake_server *s) {
     grpc_server_shutdown_and_notify(s->server, s->queue, s);
     grpc_server_cancel_all_calls(s->server);
     pthread_join(s->thread, NULL);
@@ -250,7 +250,7 @@ void scripted_stop(scripted *s) {
     grpc_shutdown();
 }
 
-void scripted_answer(scripted *s, ew_slice message, int status, const char *text) {
+void fake_server_answer(fake_server *s, ew_slice message, int status, const char *text) {
     pthread_mutex_lock(&s->lock);
     grpc_slice_unref(s->message);
     s->has_message = message.data != NULL;
@@ -261,25 +261,25 @@ void scripted_answer(scripted *s, ew_slice message, int status, const char *text
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_give_tokens(scripted *s) {
+void fake_server_give_tokens(fake_server *s) {
     pthread_mutex_lock(&s->lock);
     s->gives_tokens = true;
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_belong_to(scripted *s, uint64_t cluster) {
+void fake_server_set_cluster(fake_server *s, uint64_t cluster) {
     pthread_mutex_lock(&s->lock);
     s->cluster = cluster;
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_script_members(scripted *s, bool on) {
+void fake_server_script_members(fake_server *s, bool on) {
     pthread_mutex_lock(&s->lock);
     s->scripts_members = on;
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_refuse(scripted *s, int refusals, int status, const char *text) {
+void fake_server_refuse(fake_server *s, int refusals, int status, const char *text) {
     pthread_mutex_lock(&s->lock);
     s->refusals = refusals;
     s->refusal_status = status;
@@ -287,28 +287,28 @@ void scripted_refuse(scripted *s, int refusals, int status, const char *text) {
     pthread_mutex_unlock(&s->lock);
 }
 
-void scripted_be_silent(scripted *s) {
+void fake_server_be_silent(fake_server *s) {
     pthread_mutex_lock(&s->lock);
     s->silent = true;
     pthread_mutex_unlock(&s->lock);
 }
 
-scripted_calls scripted_take_calls(scripted *s) {
+fake_server_calls fake_server_take_calls(fake_server *s) {
     pthread_mutex_lock(&s->lock);
-    scripted_calls calls = s->calls;
-    s->calls = (scripted_calls){0};
+    fake_server_calls calls = s->calls;
+    s->calls = (fake_server_calls){0};
     pthread_mutex_unlock(&s->lock);
     return calls;
 }
 
-void scripted_await_call(scripted *s) {
+void fake_server_await_call(fake_server *s) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 30;
     pthread_mutex_lock(&s->lock);
     while (s->calls.count == 0) {
         if (pthread_cond_timedwait(&s->came, &s->lock, &until) != 0)
-            process_die("nobody has called the scripted server within 30 s");
+            process_die("no call to the fake server within 30 s");
     }
     pthread_mutex_unlock(&s->lock);
 }

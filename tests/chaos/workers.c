@@ -1,4 +1,4 @@
-/* The workers' processes: starting them, reading their ledgers, starting them again. */
+/* The worker processes: starts them, reads their journals, starts them again. */
 #include "chaos/fault.h"
 
 #include "lib/process.h"
@@ -26,11 +26,11 @@ static char *word(const char *name, const char *value) {
     return out;
 }
 
-static char *endpoints_of(const world *w, const crewman *c) {
+static char *endpoints_of(const world *w, const worker_process *c) {
     char list[128] = "";
     for (int i = 0; i < w->nodes; i++) {
         size_t used = strlen(list);
-        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? "," : "", wire_endpoint(c->wires[i]));
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? "," : "", fault_proxy_endpoint(c->proxies[i]));
     }
     return word("endpoints", list);
 }
@@ -45,7 +45,7 @@ static char *self_path(void) {
 }
 
 static void launch(world *w, unsigned number) {
-    crewman *c = &w->crew[number];
+    worker_process *c = &w->workers[number];
     char worker[16], run[16], path[256], id[48];
     c->id.run++;
     snprintf(worker, sizeof worker, "%u", number);
@@ -65,8 +65,8 @@ static void launch(world *w, unsigned number) {
     int last = argc;
     for (int i = 0; w->extra[i] != NULL; i++)
         argv[argc++] = (char *)(uintptr_t)w->extra[i];
-    ledger_path(w->directory, c->id, path, sizeof path);
-    c->ledger = ledger_open(path);
+    journal_path(w->directory, c->id, path, sizeof path);
+    c->journal = journal_open(path);
     c->offset = 0;
     c->killed = c->ended = false;
     c->undecided = 0;
@@ -76,58 +76,58 @@ static void launch(world *w, unsigned number) {
         free(argv[i]);
 }
 
-void crew_open(world *w) {
+void workers_open(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
-        *c = (crewman){.id = {.worker = i}, .control = control_open(w->directory, i), .ledger = -1};
+        worker_process *c = &w->workers[i];
+        *c = (worker_process){.id = {.worker = i}, .control = control_open(w->directory, i), .journal = -1};
         memset(c->control, 0, sizeof *c->control);
         for (int n = 0; n < w->nodes; n++)
-            c->wires[n] = wire_open(w->node[n]->endpoint);
+            c->proxies[n] = fault_proxy_open(w->node[n]->endpoint);
         launch(w, i);
     }
 }
 
-void crew_close(world *w) {
+void workers_close(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
+        worker_process *c = &w->workers[i];
         if (c->pid > 0)
             process_end(c->pid, SIGKILL);
         for (int n = 0; n < w->nodes; n++)
-            wire_close(c->wires[n]);
+            fault_proxy_close(c->proxies[n]);
         control_close(c->control);
-        if (c->ledger >= 0)
-            close(c->ledger);
-        *c = (crewman){.ledger = -1};
+        if (c->journal >= 0)
+            close(c->journal);
+        *c = (worker_process){.journal = -1};
     }
 }
 
-void crew_signal(world *w, unsigned worker, int signal) {
-    crewman *c = &w->crew[worker];
+void workers_signal(world *w, unsigned worker, int signal) {
+    worker_process *c = &w->workers[worker];
     c->killed = c->killed || signal == SIGKILL;
     if (c->pid > 0)
         kill(c->pid, signal);
 }
 
-bool crew_is_gone(const world *w) {
+bool workers_are_gone(const world *w) {
     for (unsigned i = 0; i < WORKERS; i++)
-        if (w->crew[i].pid > 0)
+        if (w->workers[i].pid > 0)
             return false;
     return true;
 }
 
-void crew_show_logs(const world *w) {
+void workers_show_logs(const world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
         char path[256], text[8192];
         log_path(w, i, path, sizeof path);
         process_run((char *[]){"tail", "-n", "25", path, NULL}, text, sizeof text);
-        fprintf(stderr, "-- the end of worker %u's log\n%s", i, text);
+        fprintf(stderr, "-- last lines of worker %u's log\n%s", i, text);
     }
 }
 
-/* ---- ledgers ---- */
+/* ---- journals ---- */
 
-static void committed(world *w, crewman *c, const record *r) {
-    int64_t made_us = books_made_us(w->books, r->id);
+static void committed(world *w, worker_process *c, const record *r) {
+    int64_t made_us = ledger_made_us(w->ledger, r->id);
     c->committed++;
     if (c->await_us != 0 && c->back_us == 0 && made_us >= c->await_us)
         c->back_us = r->now_us;
@@ -139,10 +139,10 @@ static void committed(world *w, crewman *c, const record *r) {
     c->last_done_us = r->now_us;
 }
 
-static void read_ledger(world *w, crewman *c) {
+static void read_journal(world *w, worker_process *c) {
     record r;
-    while (c->ledger >= 0 && ledger_read(c->ledger, &c->offset, &r)) {
-        books_record(w->books, &r);
+    while (c->journal >= 0 && journal_read(c->journal, &c->offset, &r)) {
+        ledger_record(w->ledger, &r);
         c->undecided += r.type == RECORD_MADE;
         c->undecided -= r.type == RECORD_DONE && c->undecided > 0;
         if (r.type == RECORD_MADE)
@@ -158,62 +158,62 @@ static void read_ledger(world *w, crewman *c) {
         c->ended_run = r.id.run;
         bool asked = r.status == EW_ERR_CANCELLED && !w->working;
         if (!asked && !fault_may_end(w->injection, &r))
-            world_problem(w, "worker %u.%u ended with %s, which is not of the fault: %s", r.id.worker, r.id.run,
+            world_problem(w, "worker %u.%u ended with %s, which this fault may not cause: %s", r.id.worker, r.id.run,
                           ew_errname(r.status), r.text);
     }
 }
 
-static void reap(world *w, crewman *c) {
+static void reap(world *w, worker_process *c) {
     int status;
     if (c->pid <= 0 || waitpid(c->pid, &status, WNOHANG) != c->pid)
         return;
-    read_ledger(w, c); /* what it wrote last */
+    read_journal(w, c); /* the last records */
     if (!c->killed && !(c->ended && WIFEXITED(status) && WEXITSTATUS(status) == 0))
         world_problem(w, "worker %u.%u: the process ended with %s %d", c->id.worker, c->id.run,
                       WIFSIGNALED(status) ? "signal" : "status",
                       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-    books_run_over(w->books, c->id, c->ended);
+    ledger_run_over(w->ledger, c->id, c->ended);
     char path[256];
-    ledger_path(w->directory, c->id, path, sizeof path);
-    unlink(path); /* it is in the books */
-    close(c->ledger);
-    c->ledger = -1;
+    journal_path(w->directory, c->id, path, sizeof path);
+    unlink(path); /* the ledger has it */
+    close(c->journal);
+    c->journal = -1;
     c->pid = 0;
-    c->again_us = ledger_now_us() + AGAIN_US;
+    c->again_us = journal_now_us() + AGAIN_US;
 }
 
-void crew_pump(world *w) {
+void workers_pump(world *w) {
     for (unsigned i = 0; i < WORKERS; i++) {
-        crewman *c = &w->crew[i];
-        read_ledger(w, c);
+        worker_process *c = &w->workers[i];
+        read_journal(w, c);
         reap(w, c);
-        if (c->pid == 0 && w->working && ledger_now_us() >= c->again_us)
+        if (c->pid == 0 && w->working && journal_now_us() >= c->again_us)
             launch(w, i);
     }
 }
 
-/* ---- how they are ---- */
+/* ---- their state ---- */
 
-void crew_await(world *w, unsigned set, int64_t since_us) {
+void workers_await(world *w, unsigned set, int64_t since_us) {
     for (unsigned i = 0; i < WORKERS; i++) {
         if ((set & 1u << i) != 0) {
-            w->crew[i].await_us = since_us;
-            w->crew[i].back_us = 0;
+            w->workers[i].await_us = since_us;
+            w->workers[i].back_us = 0;
         }
     }
 }
 
-bool crew_is_back(const world *w, unsigned set) {
+bool workers_are_back(const world *w, unsigned set) {
     for (unsigned i = 0; i < WORKERS; i++)
-        if ((set & 1u << i) != 0 && w->crew[i].back_us == 0)
+        if ((set & 1u << i) != 0 && w->workers[i].back_us == 0)
             return false;
     return true;
 }
 
-void crew_measure_gaps(world *w) {
-    int64_t now_us = ledger_now_us();
+void workers_measure_gaps(world *w) {
+    int64_t now_us = journal_now_us();
     for (unsigned i = 0; i < WORKERS; i++) {
-        w->crew[i].gap_from_us = now_us;
-        w->crew[i].gap_us = 0;
+        w->workers[i].gap_from_us = now_us;
+        w->workers[i].gap_us = 0;
     }
 }
