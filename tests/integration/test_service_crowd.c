@@ -169,7 +169,7 @@ static void test_more_clients_than_connections(void **state) {
     assert_int_equal(client_count, CLIENTS);
     daemon_until(is_served, &t, "a newcomer is served");
     assert_in_range(count_files(&t), 1, FILES / 2);
-    daemon_await(&t.d, "the limit of 16 connections");
+    daemon_await(&t.d, "limit of 16 connections");
     assert_null(strstr(daemon_log(&t.d), "listener closed"));
     end(&t);
 }
