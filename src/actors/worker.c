@@ -117,7 +117,7 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     w->reactor.counters.barrier_revision = -1;
     w->reactor.session_is_lost = worker_session_is_lost;
     w->reactor.session_arg = w;
-    w->joint.held_until_ms = INT64_MAX;
+    piggyback_init(&w->piggyback);
     *out = w;
     return EW_OK;
 }
@@ -343,7 +343,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     pthread_mutex_lock(&unlocked->lock);
     uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
     uint64_t bad = worker_bad_messages(w);
-    bool no_space = w->committer != NULL && committer_has_no_space(w->committer);
+    bool no_space = w->committer != NULL && committer_is_out_of_space(w->committer);
     ew_worker_stats progress = {0};
     worker_read_progress(w, &progress);
     pthread_mutex_unlock(&unlocked->lock);

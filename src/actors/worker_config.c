@@ -45,7 +45,7 @@ static bool make_fence(ew_worker *w) {
 
 /* The one configuration of the committing core: the ticking core is told from it how much fits a transaction. */
 bool worker_configure_committing(ew_worker *w) {
-    w->committing = committer_config(w->options);
+    w->committing = committer_options(w->options);
     w->committing.counter_key = ew_str(w->counter_key);
     w->committing.prefix = ew_str(w->prefix);
     w->committing.receipt_prefix = ew_str(w->options->receipt_prefix);

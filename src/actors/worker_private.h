@@ -46,7 +46,7 @@ struct ew_worker {
     bool started, joined;
     pthread_t thread;
     ew_actor *watcher, *committer;
-    joint joint;
+    piggyback piggyback;
     uint64_t reconnects, bad_messages; /* of watcher and committer, when they have ended */
 };
 

@@ -11,27 +11,27 @@ char *worker_url(const ew_worker *w, const char *actor) {
 
 /* Watcher, committer and the ways to them. */
 static int start_peers(ew_worker *w, ew_error *err) {
-    char *reactor = worker_url(w, "reactor"), *watcher = worker_url(w, "watcher"),
-         *committer = worker_url(w, "committer");
-    const committer_binding binding = {&w->committing, &w->joint, worker_check_receipt_lease, w};
-    int status = reactor != NULL && watcher != NULL && committer != NULL ? EW_OK : worker_out_of_memory(err);
+    char *to_reactor = worker_url(w, "reactor"), *to_watcher = worker_url(w, "watcher"),
+         *to_committer = worker_url(w, "committer");
+    committer_binding binding = {&w->committing, &w->piggyback, NULL, worker_check_receipt_lease, w};
+    int status = to_reactor != NULL && to_watcher != NULL && to_committer != NULL ? EW_OK : worker_out_of_memory(err);
     ew_actor *a = NULL, *b = NULL;
     if (status == EW_OK)
-        status = watcher_start_joint(&a, w->client, w->options, &w->joint, watcher, reactor, err);
-    w->joint.watcher = a;
+        status = watcher_start_bound(&a, w->client, w->options, &w->piggyback, to_watcher, to_reactor, err);
+    binding.watcher = a;
     if (status == EW_OK)
-        status = committer_start_bound(&b, w->client, w->options, &binding, committer, reactor, err);
+        status = committer_start_bound(&b, w->client, w->options, &binding, to_committer, to_reactor, err);
     pthread_mutex_lock(&w->lock); /* ew_worker_get_stats reads them from other threads */
     w->watcher = a;
     w->committer = b;
     pthread_mutex_unlock(&w->lock);
     if (status == EW_OK)
-        status = outbox_open(&w->reactor.to_watcher, watcher, 2, NULL, NULL, err);
+        status = outbox_open(&w->reactor.to_watcher, to_watcher, 2, NULL, NULL, err);
     if (status == EW_OK)
-        status = outbox_open(&w->reactor.to_committer, committer, 2, NULL, NULL, err);
-    free(reactor);
-    free(watcher);
-    free(committer);
+        status = outbox_open(&w->reactor.to_committer, to_committer, 2, NULL, NULL, err);
+    free(to_reactor);
+    free(to_watcher);
+    free(to_committer);
     return status;
 }
 
@@ -59,18 +59,19 @@ uint64_t worker_bad_messages(const ew_worker *w) {
 
 /* In the order in which nothing is used any more: actors, session, core, sockets. */
 static void finish(ew_worker *w) {
-    ew_actor *watcher = w->watcher, *committer = w->committer;
+    ew_actor *a = w->watcher, *b = w->committer;
     pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats leaves them alone: they are freed below */
-    if (watcher != NULL)
-        w->reconnects = watcher_reconnects(watcher);
+    if (a != NULL)
+        w->reconnects = watcher_reconnects(a);
     w->bad_messages = worker_bad_messages(w);
     w->watcher = w->committer = NULL;
     pthread_mutex_unlock(&w->lock);
-    if (committer != NULL)
-        ew_actor_stop(committer, NULL);
-    atomic_store(&w->joint.closed, true); /* the watcher's thread has run the committer's calls until now */
-    if (watcher != NULL)
-        ew_actor_stop(watcher, NULL);
+    if (b != NULL)
+        ew_actor_stop(b, NULL);
+    if (a != NULL) {
+        watcher_release(a); /* its thread has run the committer's answers until now */
+        ew_actor_stop(a, NULL);
+    }
     if (w->session != NULL)
         ew_session_forget(w->session, worker_session_done, w);
     worker_release(w);

@@ -35,7 +35,10 @@
     X(missing_is_refused, "a transaction of an unknown outcome is done again when its receipt is missing")             \
     X(standing_left_out, "transactions do not compare that the session or the leadership still stands")                \
     X(stop_forgets, "a stop reports a transaction in flight as not committed")                                         \
-    X(counter_not_compared, "the delete counter is written, but not compared")
+    X(counter_not_compared, "the delete counter is written, but not compared")                                         \
+    X(held_forgotten, "a message that waits for another one is sent only if that one comes")                           \
+    X(pause_kept, "a stream that was paused is not read again")                                                        \
+    X(down_first, "a committer that is stopped sends DOWN before it decides its transaction")
 
 #ifdef EW_BUGS
 typedef enum bug {

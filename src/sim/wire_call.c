@@ -10,7 +10,7 @@ struct sim_call {
     sim_author author;
     etcd_model_method method;
     ew_slice request;
-    sim_answer_fn fn;
+    io_answer_fn fn;
     void *arg;
     bool answered;
     unsigned tasks; /* scheduled ones that know the call */
@@ -170,8 +170,8 @@ static void call_arrived(void *arg) {
     call_left(c);
 }
 
-sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms,
-                         sim_answer_fn fn, void *arg) {
+sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms, io_answer_fn fn,
+                         void *arg) {
     ew_sim *s = w->sim;
     sim_call *c = sim_alloc(sizeof *c);
     *c = (sim_call){.next = s->calls,
@@ -189,7 +189,9 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     c->corrupt = sim_happens(s, s->drawn.bad_answer);
     c->timed = true;
     c->tasks++;
-    sim_at(s, now + timeout_ms, call_timed_out, c, c);
+    /* A longer timeout is for an etcd that still works on the answer; a lost request is noticed by then. */
+    int64_t patience_ms = w->options->call_timeout_ms;
+    sim_at(s, now + (timeout_ms < patience_ms ? timeout_ms : patience_ms), call_timed_out, c, c);
     bool busy = sim_happens(s, s->drawn.busy);
     if (busy || sim_happens(s, s->drawn.refuse_user)) {
         w->user_refused |= !busy;

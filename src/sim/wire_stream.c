@@ -10,7 +10,7 @@ struct sim_stream {
     ew_sim *sim;
     sim_worker *worker; /* NULL once it is over */
     etcd_model_stream *server;
-    sim_stream_callbacks callbacks;
+    io_stream_callbacks callbacks;
     void *arg;
     unsigned tasks;
     bool paused;
@@ -179,7 +179,7 @@ static void request_arrives(void *arg) {
     stream_left(st);
 }
 
-sim_stream *sim_stream_open(sim_worker *w, sim_stream_callbacks callbacks, void *arg) {
+sim_stream *sim_stream_open(sim_worker *w, io_stream_callbacks callbacks, void *arg) {
     ew_sim *s = w->sim;
     sim_stream *st = sim_alloc(sizeof *st);
     *st = (sim_stream){.next = s->streams, .sim = s, .worker = w, .callbacks = callbacks, .arg = arg};

@@ -48,14 +48,11 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->cut_short = w->stop_wanted = w->watcher_down = w->committer_down = w->committer_ended = w->paused = w->busy =
-        w->stopping = w->over = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
-            w->records_lost = w->lender_gone = w->holds_id = false;
+    w->cut_short = w->stop_wanted = w->busy = w->stopping = w->over = w->receipt_deleted = w->marker_taken =
+        w->user_refused = w->session_lost = w->records_lost = w->lender_gone = w->holds_id = false;
     w->own = w->given = w->records = (sim_lease){0};
     w->peers_down = 0;
     w->lease = w->receipt_lease = w->receipt_revision = w->sequence = w->rival_until_ms = 0;
-    w->range = w->txn = NULL;
-    w->stream = NULL;
     w->status = EW_OK;
     w->detail[0] = '\0';
     w->seen = (sim_seen){.stop_by_ms = INT64_MAX};
@@ -96,17 +93,16 @@ void sim_worker_begin(sim_worker *w) {
     w->session_lost = (w->given.worker && !w->given.alive) || (!w->given.worker && w->own.worker && !w->own.alive);
     sim_worker_configure(w);
     note_standing(w);
-    w->watching = watching_new(&w->watching_config);
     w->ticking = ticking_new(&w->ticking_config);
-    w->committing = committing_new(&w->committing_config);
-    if (!w->watching || !w->ticking || !w->committing) {
+    /* Watcher and committer of a worker piggyback; where they do not, their messages may come in any order. */
+    bool together = sim_chance(&w->sim->random, 700);
+    sim_note(w->sim, together ? "outcomes joined" : "outcomes apart", w->number, w->life);
+    if (!sim_peers_start(w, together) || !w->ticking) {
         ew_sim_fail(w->sim, "a core could not be made");
         return;
     }
-    w->joint.on = sim_chance(&w->sim->random, 700);
-    sim_note(w->sim, w->joint.on ? "outcomes joined" : "outcomes apart", w->number, w->life);
-    w->joint.until_ms = INT64_MAX;
-    sim_watcher_start(w);
+    watcher_start(w->watcher_of);
+    sim_actor_wake(&w->watcher, sim_now(w->sim));
     sim_session_tell(w);
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
@@ -114,7 +110,6 @@ void sim_worker_begin(sim_worker *w) {
 /* Takes the life apart; what it has sent still arrives at etcd. */
 static void bury(sim_worker *w) {
     ew_sim *s = w->sim;
-    sim_audit_free(w);
     sim_wire_forget(w);
     sim_channel *channels[] = {&w->watcher_to_reactor, &w->committer_to_reactor, &w->keeper_to_reactor,
                                &w->reactor_to_watcher, &w->reactor_to_committer};
@@ -131,14 +126,10 @@ static void bury(sim_worker *w) {
     }
     sim_schedule_drop(&s->schedule, w);
     w->running = false;
-    watching_free(w->watching);
+    sim_peers_free(w);
     ticking_free(w->ticking);
-    committing_free(w->committing);
-    w->watching = NULL;
     w->ticking = NULL;
-    w->committing = NULL;
     check_forget(w);
-    sim_joint_fini(&w->joint);
     free(w->worker_id);
     free(w->receipt_key);
     free(w->marker_key);
@@ -146,9 +137,8 @@ static void bury(sim_worker *w) {
     free(w->owner_key);
     free(w->holder);
     free(sim_unconst(w->fence.data));
-    free(sim_unconst(w->held_range.data));
     w->worker_id = w->receipt_key = w->marker_key = w->leader_key = w->owner_key = w->holder = NULL;
-    w->fence = w->held_range = (ew_slice){0};
+    w->fence = (ew_slice){0};
 }
 
 void sim_worker_start_task(void *worker) {
@@ -208,8 +198,8 @@ bool sim_worker_settled(const sim_worker *w) {
         return !w->starting;
     return w->ticking && !w->busy && ticking_get_state(w->ticking) == TICKING_READY &&
            sim_fifo_count(&w->reactor.box) == 0 && sim_fifo_count(&w->watcher_to_reactor.passing) == 0 &&
-           committing_get_state(w->committing) == COMMITTING_IDLE && check_is_up_to_date(w) && !w->seen.wrong &&
-           !w->seen.adrift;
+           committing_get_state(committer_core(w->committer_of)) == COMMITTING_IDLE && check_is_up_to_date(w) &&
+           !w->seen.wrong && !w->seen.adrift;
 }
 
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision) {
@@ -236,8 +226,9 @@ const char *sim_worker_describe(const sim_worker *w) {
     ticking_stats stats;
     ticking_get_stats(w->ticking, &stats);
     snprintf(out, size, "watching: %s, ticking: %s, committing: %s, revision %lld, barrier %lld, etcd %lld",
-             watching_names[watching_get_state(w->watching)], ticking_names[ticking_get_state(w->ticking)],
-             committing_names[committing_get_state(w->committing)], (long long)stats.revision,
+             watching_names[watching_get_state(watcher_core(w->watcher_of))],
+             ticking_names[ticking_get_state(w->ticking)],
+             committing_names[committing_get_state(committer_core(w->committer_of))], (long long)stats.revision,
              (long long)stats.barrier_revision, (long long)etcd_model_revision(s->etcd));
     return out;
 }

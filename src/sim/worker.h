@@ -1,6 +1,6 @@
 /* A simulated worker: what src/actors is for a real one, without threads and sockets.
  *
- * Three actors, each with a mailbox of packed messages; the cores are the library's own. A worker has lives: it can be
+ * Three actors, each with a mailbox of packed messages; the shell and the cores are the library's own. A worker has lives: it can be
  * killed at any moment and started again. */
 #ifndef SIM_WORKER_H
 #define SIM_WORKER_H
@@ -10,6 +10,8 @@
 #include "core/options_internal.h"
 #include "core/ticking.h"
 #include "core/watching.h"
+#include "shell/committer.h"
+#include "shell/watcher.h"
 #include "sim/world.h"
 
 typedef struct sim_message {
@@ -45,23 +47,28 @@ typedef struct sim_channel {
     uint64_t kept_epoch;
 } sim_channel;
 
-/* worker_joint.c */
-typedef struct sim_joint {
-    bool on;          /* drawn for each life */
-    bool in_flight;   /* a batch is out */
-    int64_t revision; /* of the last events that were sent, or are held */
-    int64_t awaited;  /* that an outcome waits for; 0: none does */
-    ew_slice held;    /* a message that waits for its other half */
+/* The shell's I/O of a watcher or a committer. */
+typedef struct sim_pending {
+    struct sim_io *io; /* NULL: this one is free */
+    io_answer_fn fn;
+    void *arg;
+} sim_pending;
+
+typedef struct sim_io {
+    shell_io io; /* first: the shell's I/O is a sim_io */
+    sim_actor *actor;
+    sim_channel *channel;   /* to the reactor */
+    sim_pending pending[2]; /* of a load and of a consistency check */
+    unsigned calls;
+    io_stream_callbacks callbacks;
+    void *stream_arg;
+    bool stream_is_open;
+    ew_slice held; /* what waits for another message, since */
+    int64_t held_ms;
     size_t held_capacity;
     bool holds_outcome, holds_events;
-    int64_t until_ms; /* it waits, at most */
-    ew_slice burst;   /* events that came together, as one WatchResponse */
-    size_t burst_capacity;
-    int64_t burst_revision;
-    uint64_t burst_epoch;
-} sim_joint;
+} sim_io;
 
-/* One key as the checks have last seen it shown to the reactor. */
 /* What the checks know of a life. */
 typedef struct sim_seen {
     uint64_t epoch;        /* of the newest snapshot */
@@ -150,21 +157,15 @@ struct sim_worker {
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
-    watching *watching;
     ticking *ticking;
     ticking_effects spare; /* room for the next step's */
-    committing *committing;
+    piggyback piggyback;
+    watcher *watcher_of;
+    committer *committer_of;
+    sim_io watcher_io, committer_io;
+    bool watcher_waits; /* for the reactor to take its messages */
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
-    sim_joint joint;
-    sim_call *range, *txn;
-    struct sim_audit *audit; /* that the watcher makes for the reactor; NULL: none */
-    ew_slice held_range;     /* a read that waits until the reactor has taken what was read before */
-    sim_stream *stream;
-    bool watcher_down, committer_down, paused;
-    bool committer_ended; /* its core, at least */
-    int committer_status;
-    char committer_detail[256];
     bool busy; /* inside a tick */
     int tick_status;
     const char *tick_detail;
@@ -190,28 +191,20 @@ bool sim_worker_settled(const sim_worker *w);
 void sim_actor_wake(sim_actor *a, int64_t at_ms);
 void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk);
 void sim_pass(sim_channel *c, ew_slice bytes, bool urgent, bool bulk); /* a packed message, which it takes over */
-void sim_send_down(sim_worker *w, Msg__Actor actor, int status, const char *detail);
 /* Hands a request of another application to the reactor actor, whose answer goes to ew_sim.replied. */
 bool sim_worker_takes_submits(const sim_worker *w);
 void sim_worker_submit(sim_worker *w, const Msg__Submit *submit, uint64_t id);
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision);
 void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run has ended */
 
-void sim_watcher_round(void *actor); /* worker_watcher.c */
-void sim_watcher_start(sim_worker *w);
-void sim_watcher_room(sim_worker *w);                           /* the reactor has taken its messages */
-size_t sim_watcher_backlog(const sim_worker *w);                /* its messages that the reactor has not taken */
-void sim_watcher_sent(sim_worker *w);                           /* stops reading when they are too many */
-void sim_joint_events(sim_worker *w, const watching_effect *e); /* worker_joint.c, if it is on */
-void sim_joint_flush(sim_worker *w);
-void sim_joint_other(sim_worker *w); /* before any other message of the watcher */
-void sim_joint_batch(sim_worker *w);
-void sim_joint_outcome(sim_worker *w, const Msg__Message *m);
-void sim_joint_fini(sim_joint *j);
-void sim_audit_start(sim_worker *w, const Msg__Audit *asked); /* worker_audit.c */
-void sim_audit_room(sim_worker *w);
-void sim_audit_free(sim_worker *w);
-void sim_committer_round(void *actor);                                 /* worker_committer.c */
+void sim_io_init(sim_io *m, sim_actor *actor, sim_channel *channel); /* worker_io.c */
+void sim_io_fini(sim_io *m);
+size_t sim_watcher_backlog(const sim_worker *w);    /* its messages that the reactor has not taken */
+bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: watcher and committer, of `*_config` */
+void sim_peers_free(sim_worker *w);
+void sim_watcher_round(void *actor);
+void sim_watcher_room(sim_worker *w); /* the reactor has taken its messages */
+void sim_committer_round(void *actor);
 void sim_reactor_round(void *actor);                                   /* worker_reactor.c */
 void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
 void sim_lease_check(sim_lease *l);
@@ -225,7 +218,7 @@ typedef enum sim_claim_verdict {
     SIM_CLAIM_RIVAL
 } sim_claim_verdict;
 void sim_worker_step_start(sim_worker *w); /* worker_claim.c; after the last step sim_worker_begin follows */
-void sim_claim_hold(sim_worker *w, sim_lease *l, sim_answer_fn fn);
+void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn);
 sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r);
 void sim_worker_begin(sim_worker *w);
 void sim_worker_configure(sim_worker *w); /* worker_config.c */

@@ -83,16 +83,3 @@ void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk) {
 void sim_pass(sim_channel *c, ew_slice bytes, bool urgent, bool bulk) {
     pass_on(c, (sim_message){bytes, urgent, bulk});
 }
-
-void sim_send_down(sim_worker *w, Msg__Actor actor, int status, const char *detail) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    Msg__Down down = MSG__DOWN__INIT;
-    down.actor = actor;
-    down.status = status;
-    down.detail = sim_unconst(detail ? detail : "");
-    m.down = &down;
-    if (w->joint.on)
-        sim_joint_other(w);
-    bool shared = w->joint.on || actor == MSG__ACTOR__WATCHER;
-    sim_send(shared ? &w->watcher_to_reactor : &w->committer_to_reactor, &m, true, false);
-}

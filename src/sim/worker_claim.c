@@ -32,7 +32,7 @@ static bool ends(sim_worker *w, int status, const char *detail) {
 
 /* Puts `key` with a lease if its mod_revision is `expected` (0: absent), and otherwise reads it. */
 static void put_if(sim_worker *w, const char *key_text, const char *value, int64_t lease, int64_t expected,
-                   sim_answer_fn fn, void *arg) {
+                   io_answer_fn fn, void *arg) {
     const ProtobufCBinaryData key = slice_bytes(ew_str(key_text));
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     compare.key = key;
@@ -70,7 +70,7 @@ static bool read_key(const Pb__TxnResponse *r, const char *key, const Pb__KeyVal
 }
 
 /* Puts the key if it is absent, or ours as it was read. */
-void sim_claim_hold(sim_worker *w, sim_lease *l, sim_answer_fn fn) {
+void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn) {
     put_if(w, w->owner_key, w->holder, l->id, l->key_mod, fn, l);
 }
 

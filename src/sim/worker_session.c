@@ -21,7 +21,7 @@ static void later(sim_lease *l, sim_task_fn fn) {
     sim_at(w->sim, sim_now(w->sim) + w->options->backoff_max_ms, fn, l, w);
 }
 
-static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage *request, sim_answer_fn fn) {
+static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage *request, io_answer_fn fn) {
     sim_worker *w = l->worker;
     l->sent_ms = sim_now(w->sim);
     sim_arena_reset(&w->sim->scratch);

@@ -10,6 +10,7 @@
 #define SIM_WORLD_H
 
 #include "etcd.pb-c.h"
+#include "shell/io.h"
 #include "sim/etcd_model.h"
 #include "sim/memory.h"
 #include "sim/schedule.h"
@@ -134,20 +135,14 @@ int64_t sim_delay(ew_sim *s);                  /* of one message */
 
 /* ---- wire.c, wire_call.c, wire_stream.c ---- */
 
-typedef void (*sim_answer_fn)(void *arg, int status, const char *detail, ew_slice bytes);
-
 /* One call of a worker. The answer comes once, unless the worker is killed before. */
 typedef struct sim_call sim_call;
-sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms,
-                         sim_answer_fn fn, void *arg);
+sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice request, int64_t timeout_ms, io_answer_fn fn,
+                         void *arg);
 void sim_call_cancel(sim_call *c); /* its answer still comes, soon */
 void sim_call_forget(sim_call *c); /* its answer comes no more */
 
-typedef struct sim_stream_callbacks {
-    void (*message)(void *arg, ew_slice bytes);
-    void (*ended)(void *arg, int status, const char *detail);
-} sim_stream_callbacks;
-sim_stream *sim_stream_open(sim_worker *w, sim_stream_callbacks callbacks, void *arg);
+sim_stream *sim_stream_open(sim_worker *w, io_stream_callbacks callbacks, void *arg);
 void sim_stream_send(sim_stream *s, ew_slice request);
 void sim_stream_pause(sim_stream *s, bool paused);
 void sim_stream_cancel(sim_stream *s);

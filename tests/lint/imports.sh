@@ -17,6 +17,7 @@ forbid() {
 }
 
 core=(src/core/*.[ch])
+shell=(src/shell/*.[ch])
 etcd=(src/etcd/*.[ch])
 actors=(src/actors/*.[ch])
 service=(src/service/*.[ch])
@@ -25,7 +26,7 @@ bench=(bench/*.[ch])
 memory=(bench/memory_etcd/*.[ch])
 headers=(include/etcdworker/*.h)
 
-nng_free=("${core[@]}" "${etcd[@]}" "${sim[@]}" "${memory[@]}" "${headers[@]}")
+nng_free=("${core[@]}" "${shell[@]}" "${etcd[@]}" "${sim[@]}" "${memory[@]}" "${headers[@]}")
 for file in "${actors[@]}" "${service[@]}"; do
     case $file in
     src/actors/mailbox*.c | src/actors/mailbox_*.h) ;;
@@ -34,20 +35,21 @@ for file in "${actors[@]}" "${service[@]}"; do
 done
 
 forbid "only src/etcd includes gRPC" '[<"]grpc' \
-    "${core[@]}" "${actors[@]}" "${service[@]}" "${sim[@]}" "${bench[@]}" "${memory[@]}" "${headers[@]}"
+    "${core[@]}" "${shell[@]}" "${actors[@]}" "${service[@]}" "${sim[@]}" "${bench[@]}" "${memory[@]}" "${headers[@]}"
 forbid "only the mailboxes include nng" '[<"]nng/|"actors/mailbox_' "${nng_free[@]}"
-forbid "src/core and src/sim have no threads, clocks, files or sockets" \
-    '<(pthread|threads|time|sys/time|unistd|fcntl|poll|sys/socket|sys/stat)\.h' "${core[@]}" "${sim[@]}"
-forbid "src/core includes no other module" '"(etcd|actors|service|sim|bench|lib)/' "${core[@]}"
-forbid "src/sim includes no other module than src/core" '"(etcd|actors|service|bench|lib)/' "${sim[@]}"
-forbid "src/etcd includes neither the cores that decide nor the actors" \
-    '"(core/(watching|ticking|committing|mirror)|actors|service|sim|bench|lib)' "${etcd[@]}"
+forbid "src/core, src/shell and src/sim have no threads, clocks, files or sockets" \
+    '<(pthread|threads|time|sys/time|unistd|fcntl|poll|sys/socket|sys/stat)\.h' "${core[@]}" "${shell[@]}" "${sim[@]}"
+forbid "src/core includes no other module" '"(shell|etcd|actors|service|sim|bench|lib)/' "${core[@]}"
+forbid "src/shell includes no other module than src/core" '"(etcd|actors|service|sim|bench|lib)/' "${shell[@]}"
+forbid "src/sim includes no other module than src/core and src/shell" '"(etcd|actors|service|bench|lib)/' "${sim[@]}"
+forbid "src/etcd includes neither the cores that decide, nor the shell, nor the actors" \
+    '"(core/(watching|ticking|committing|mirror)|shell|actors|service|sim|bench|lib)' "${etcd[@]}"
 forbid "src/actors does not include the service" '"(service|sim|bench|lib)/' "${actors[@]}"
 forbid "src/service does not include the simulator, the benchmark or test code" '"(sim|bench|lib)/' "${service[@]}"
 forbid "bench includes only the public headers, etcd/ for its floor, and the service's private etcd" \
-    '"(core|actors|service/[^d]|service/d[^e]|sim|lib)/' "${bench[@]}"
+    '"(core|shell|actors|service/[^d]|service/d[^e]|sim|lib)/' "${bench[@]}"
 forbid "bench/memory_etcd includes only the simulator's model and the interfaces of a client" \
-    '"((core|actors|service|lib)/|etcd/([^ebkl]|blocking\.)|sim/[^em])' "${memory[@]}"
+    '"((core|shell|actors|service|lib)/|etcd/([^ebkl]|blocking\.)|sim/[^em])' "${memory[@]}"
 
 # cmocka 2 defines a macro of this name.
 if grep -nE '(^|[^[:alnum:]_])stop\(' -- tests/*/*.[ch]; then
