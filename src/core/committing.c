@@ -1,6 +1,7 @@
 /* The committing core: creation, steps and transitions. */
 #include "core/committing_private.h"
 
+#include "core/backoff.h"
 #include "core/bug.h"
 #include "core/check.h"
 
@@ -118,22 +119,8 @@ void committing_send(committing *c, const committing_buffer *request) {
     c->txns++;
 }
 
-/* The wait doubles from the minimum to the maximum. Its second half is random, so that workers that failed together do
- * not retry together. */
 void committing_back_off(committing *c, int64_t now_ms) {
-    int64_t wait = c->config.backoff_min_ms > 0 ? c->config.backoff_min_ms : 1;
-    for (uint32_t i = 0; i < c->failures && wait < c->config.backoff_max_ms; i++)
-        wait *= 2;
-    if (wait > c->config.backoff_max_ms && c->config.backoff_max_ms > 0)
-        wait = c->config.backoff_max_ms;
-    /* splitmix64 */
-    uint64_t z = c->random += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
-    int64_t half = wait / 2;
-    c->timer_ms = now_ms + wait - half + (int64_t)(z % (uint64_t)(half + 1));
-    c->failures++;
+    c->timer_ms = now_ms + backoff_ms(c->config.backoff_min_ms, c->config.backoff_max_ms, c->failures++, &c->random);
 }
 
 typedef enum answer_class { ANSWER_OK, ANSWER_RETRY, ANSWER_UNKNOWN, ANSWER_DEFINITE } answer_class;

@@ -114,14 +114,6 @@ void ticking_get_stats(const ticking *t, ticking_stats *out) {
     out->synced = ticking_is_synced(t);
 }
 
-uint64_t ticking_random(ticking *t) {
-    /* splitmix64 */
-    uint64_t z = t->random += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* ---- transitions, and the end ---- */
 
 void ticking_move(ticking *t, ticking_state to) {

@@ -1,6 +1,7 @@
 /* Pending groups: evaluated together, committed as a batch, and evaluated again until each is decided. */
 #include "core/ticking_private.h"
 
+#include "core/backoff.h"
 #include "core/bug.h"
 #include "core/check.h"
 
@@ -53,14 +54,8 @@ void ticking_give_up(ticking *t, ticking_list *list) {
 
 /* ---- when ---- */
 
-static int64_t backoff_ms(ticking *t, uint32_t attempt) {
-    int64_t wait = t->config.conflict_backoff_min_ms;
-    for (uint32_t i = 1; i < attempt && wait < t->config.conflict_backoff_max_ms; i++)
-        wait *= 2;
-    if (wait > t->config.conflict_backoff_max_ms)
-        wait = t->config.conflict_backoff_max_ms;
-    int64_t half = wait / 2;
-    return wait - half + (int64_t)(ticking_random(t) % (uint64_t)(half + 1));
+static int64_t conflict_backoff_ms(ticking *t, uint32_t failures) {
+    return backoff_ms(t->config.conflict_backoff_min_ms, t->config.conflict_backoff_max_ms, failures, &t->random);
 }
 
 /* On a cache without the worker's own last commit, or without the change that refused a group, the group would only be
@@ -76,7 +71,7 @@ int64_t ticking_evaluate_due_ms(const ticking *t) {
 /* ---- evaluation ---- */
 
 static void ask_again(ticking *t) {
-    int64_t wait = backoff_ms(t, ++t->agains);
+    int64_t wait = conflict_backoff_ms(t, t->agains++);
     t->again = true;
     t->again_revision = t->observed;
     t->again_ms = t->now_ms + (wait > 0 ? wait : 1);
@@ -240,7 +235,7 @@ static void unit_refused(ticking *t, const Msg__Outcome *o) {
         return;
     if (o->conflict_revision <= 0) /* refused by a deletion, which is newer than the state of the evaluation */
         t->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : t->base_revision + 1;
-    t->retry_ms = ++t->refusals > 1 ? t->now_ms + backoff_ms(t, t->refusals - 1) : 0;
+    t->retry_ms = ++t->refusals > 1 ? t->now_ms + conflict_backoff_ms(t, t->refusals - 2) : 0;
     doubt_mirror(t, o);
 }
 

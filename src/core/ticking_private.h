@@ -164,7 +164,6 @@ struct ticking {
 void ticking_move(ticking *t, ticking_state to);
 void ticking_end(ticking *t, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void ticking_no_memory(ticking *t);
-uint64_t ticking_random(ticking *t);
 
 /* ticking_ticks.c */
 void ticking_take_time(ticking *t); /* ticks or evaluates what is due */

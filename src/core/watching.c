@@ -1,5 +1,6 @@
 #include "core/watching_internal.h"
 
+#include "core/backoff.h"
 #include "core/check.h"
 
 #include <stdarg.h>
@@ -131,23 +132,8 @@ int64_t watching_after(int64_t now_ms, int64_t ms) {
     return now_ms > 0 && ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
 }
 
-static uint64_t next_random(watching *w) { /* splitmix64 */
-    uint64_t z = w->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* The wait is random between half of a doubling time and the whole, so that many workers that lost the same etcd do not
- * reconnect together. */
 int64_t watching_backoff_ms(watching *w, unsigned tries) {
-    int64_t most = w->config.backoff_min_ms;
-    while (tries-- > 0 && most < w->config.backoff_max_ms)
-        most = most > INT64_MAX / 2 ? INT64_MAX : most * 2;
-    if (most > w->config.backoff_max_ms)
-        most = w->config.backoff_max_ms;
-    int64_t least = most / 2;
-    return least + (int64_t)(next_random(w) % (uint64_t)(most - least + 1));
+    return backoff_ms(w->config.backoff_min_ms, w->config.backoff_max_ms, tries, &w->random);
 }
 
 int64_t watching_deadline_ms(const watching *w) {

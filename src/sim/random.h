@@ -1,6 +1,8 @@
-/* The simulator's only source of chance: splitmix64, so that a seed means the same on every machine. */
+/* The simulator's only source of chance, so that a seed means the same on every machine. */
 #ifndef SIM_RANDOM_H
 #define SIM_RANDOM_H
+
+#include "core/random.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,15 +12,12 @@ typedef struct sim_random {
 } sim_random;
 
 static inline uint64_t sim_next(sim_random *r) {
-    uint64_t z = (r->state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return random_next(&r->state);
 }
 
 /* low <= answer <= high */
 static inline int64_t sim_between(sim_random *r, int64_t low, int64_t high) {
-    return low + (int64_t)(sim_next(r) % (uint64_t)(high - low + 1));
+    return random_between(&r->state, low, high);
 }
 
 /* True `permille` times out of 1,000. */
