@@ -1,4 +1,4 @@
-/* Functions that all listening sockets of mailbox.c share: limits, file modes, certificates, and counts of connections.
+/* Functions that all listening sockets share: limits, file modes, certificates, and counts of connections.
  * Only mailbox*.c may include this header, since it includes nng's headers. */
 #ifndef ACTORS_MAILBOX_LISTENING_H
 #define ACTORS_MAILBOX_LISTENING_H
