@@ -20,9 +20,7 @@ static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
     [TICKING_COMMITTING] = {[TICKING_AWAITING] = "committing -> awaiting"},
     [TICKING_AWAITING] = {[TICKING_COMMITTING] = "awaiting -> committing",
                           [TICKING_READY] = "awaiting -> ready",
-                          [TICKING_FINISHING] = "awaiting -> finishing",
                           [TICKING_DONE] = "awaiting -> done"},
-    [TICKING_FINISHING] = {[TICKING_DONE] = "finishing -> done"},
 };
 
 /* ---- creation ---- */
@@ -54,7 +52,7 @@ ticking *ticking_new(const ticking_config *config) {
 static void drop_groups(ticking *t) {
     ticking_list of_tick = {t->tick.first, t->tick.last};
     t->out = NULL;
-    if (t->batch_out) {
+    if (ticking_batch_is_out(t)) {
         for (size_t u = 0; u < t->patches.message.n_units; u++) {
             for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
                 ew_group *g = t->pending.first;
@@ -100,7 +98,7 @@ bool ticking_uses_session(const ticking *t) {
 }
 
 bool ticking_wants_outcome_only(const ticking *t) {
-    return t->batch_out;
+    return ticking_batch_is_out(t);
 }
 
 void ticking_get_stats(const ticking *t, ticking_stats *out) {
@@ -124,11 +122,9 @@ void ticking_move(ticking *t, ticking_state to) {
 
 /* What must hold between two steps. Otherwise the core would tick on a wrong state, or lose a group. */
 static void check_invariant(const ticking *t) {
-    CHECK(t->batch_out == (t->state == TICKING_COMMITTING));
-    CHECK(!t->batch_out || t->pending.first);
+    CHECK(!ticking_batch_is_out(t) || t->pending.first);
     CHECK(t->state != TICKING_READY || (!t->pending.first && t->observed >= t->barrier));
     CHECK(t->state != TICKING_TICKING || (!t->pending.first && t->observed >= t->barrier && t->loaded));
-    CHECK(t->state != TICKING_FINISHING);
     CHECK(t->state != TICKING_DONE || (!t->pending.first && !t->submits.first));
     CHECK(t->observed <= t->received);
     CHECK(!t->auditing || (t->loaded && t->audit_deleted && t->observed >= t->audit_revision));
@@ -164,14 +160,13 @@ static void finish(ticking *t) {
 /* Transitions that need no event, made at the end of a step. SEMANTICS 16: success only when every group is decided;
  * then it takes precedence over a stop that came meanwhile. */
 static void settle(ticking *t) {
-    if (t->batch_out || t->state == TICKING_TICKING || t->state == TICKING_DONE)
+    if (ticking_batch_is_out(t) || t->state == TICKING_TICKING || t->state == TICKING_DONE)
         return;
     bool failed = t->ending && t->end_status != EW_ERR_CANCELLED;
     if (t->finished && (EW_BUG(early_success) || (!t->pending.first && !t->submits.first)) && !failed) {
         t->ending = true;
         t->end_status = EW_OK;
         t->end_detail[0] = '\0';
-        ticking_move(t, TICKING_FINISHING);
     }
     if (t->ending)
         finish(t);
@@ -241,7 +236,7 @@ static void take_loss(ticking *t) {
         t->tick.reads = NULL;
         ticking_append(&t->pending, &made);
         ticking_move(t, TICKING_AWAITING);
-    } else if (t->batch_out) {
+    } else if (ticking_batch_is_out(t)) {
         Msg__Outcome unknown = MSG__OUTCOME__INIT;
         unknown.batch = t->batch;
         unknown.status = EW_ERR_UNKNOWN_OUTCOME;

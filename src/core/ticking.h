@@ -12,7 +12,7 @@
  *                         '--------- observed >= barrier, nothing pending --------'
  *
  *   A snapshot of another history that is older than the worker's last commit moves READY to AWAITING.
- *   After EW_FINISHED: the same with FINISHING instead of READY, then DONE.
+ *   After EW_FINISHED: the same with DONE instead of READY.
  *   After a stop or an error: DONE as soon as no batch is in flight.
  *   A reload, in any state, clears `loaded`: no tick and no evaluation until the last page.
  */
@@ -30,7 +30,6 @@ typedef enum ticking_state {
     TICKING_TICKING,
     TICKING_COMMITTING,
     TICKING_AWAITING,
-    TICKING_FINISHING,
     TICKING_DONE,
 } ticking_state;
 

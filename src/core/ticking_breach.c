@@ -42,7 +42,7 @@ void ticking_breach_outcome(ticking *t, const char *format, ...) {
     va_end(args);
     if (t->ending)
         return;
-    if (!t->batch_out) {
+    if (!ticking_batch_is_out(t)) {
         load_again(t, why);
         return;
     }

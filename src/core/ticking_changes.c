@@ -157,7 +157,7 @@ static void keep(ticking *t, const ew_entry *now, bool deleted) {
 /* One tick per revision is possible only while nothing is pending. Changes that come while a group is undecided, or
  * before the worker's own commit, are shown together (SEMANTICS 8), and so are changes beyond the memory limit. */
 static void apply_what_may(ticking *t) {
-    if (t->batch_out || t->pending.first || (int64_t)t->changes_bytes > t->config.max_pending_update_bytes)
+    if (ticking_batch_is_out(t) || t->pending.first || (int64_t)t->changes_bytes > t->config.max_pending_update_bytes)
         ticking_apply_all(t);
     while (ticking_changes_wait(t) && t->observed < t->barrier)
         ticking_apply_revision(t);

@@ -163,13 +163,12 @@ static void commit(ticking *t, const evaluate_batch *b) {
     message->base_revision = t->observed;
     t->base_revision = t->observed < INT64_MAX ? t->observed : INT64_MAX - 1;
     message->delete_counter = t->counter;
-    t->batch_out = true;
     ticking_emit(t, TICKING_DO_COMMIT)->patches = message;
     ticking_move(t, TICKING_COMMITTING);
 }
 
 void ticking_evaluate(ticking *t) {
-    CHECK(t->loaded && !t->batch_out && t->observed >= t->barrier);
+    CHECK(t->loaded && !ticking_batch_is_out(t) && t->observed >= t->barrier);
     ticking_append(&t->pending, &t->submits);
     if (!t->pending.first)
         return;
@@ -279,13 +278,13 @@ static void contradicts(ticking *t, const Msg__Outcome *o) {
 }
 
 void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
-    if (!t->batch_out || o->batch != t->batch) {
+    if (!ticking_batch_is_out(t) || o->batch != t->batch) {
         ticking_breach_outcome(t, "OUTCOME: of batch %" PRIu64 ", but %s: %s", o->batch,
-                               t->batch_out ? "another one is out" : "none is out", o->detail ? o->detail : "");
+                               ticking_batch_is_out(t) ? "another one is out" : "none is out",
+                               o->detail ? o->detail : "");
         return;
     }
     const size_t units = t->patches.message.n_units;
-    t->batch_out = false;
     t->wait_revision = t->retry_ms = 0;
     ticking_move(t, TICKING_AWAITING);
     if (o->units > units || (o->units == units) != (o->status == EW_OK) || o->status > 0 ||

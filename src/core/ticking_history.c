@@ -32,7 +32,7 @@ void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h) {
 }
 
 int64_t ticking_barrier_due_ms(const ticking *t) {
-    bool waits = t->connected && t->loaded && !t->batch_out && !t->ending && t->observed < t->barrier;
+    bool waits = t->connected && t->loaded && !ticking_batch_is_out(t) && !t->ending && t->observed < t->barrier;
     if (!waits || t->config.barrier_patience_ms <= 0)
         return INT64_MAX;
     return t->barrier_since_ms + t->config.barrier_patience_ms;

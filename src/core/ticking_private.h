@@ -134,7 +134,6 @@ struct ticking {
     ticking_list submits;  /* wait to be appended to `pending` */
     uint32_t submit_count; /* waiting requests, copies included */
     submit_clients clients;
-    bool batch_out;
     uint64_t batch;
     evaluate_patches patches;
     bool committed_here;   /* something was committed since the history changed, or since the start */
@@ -159,6 +158,10 @@ struct ticking {
     ticking_effects *out;
     ticking_text *texts;
 };
+
+static inline bool ticking_batch_is_out(const ticking *t) {
+    return t->state == TICKING_COMMITTING;
+}
 
 /* ticking.c */
 void ticking_move(ticking *t, ticking_state to);

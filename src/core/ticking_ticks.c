@@ -63,7 +63,7 @@ static void tick(ticking *t) {
 
 /* Starts the next tick, or evaluation. */
 static int64_t work_due_ms(const ticking *t) {
-    if (t->batch_out || !t->loaded)
+    if (ticking_batch_is_out(t) || !t->loaded)
         return INT64_MAX;
     if (t->pending.first)
         return ticking_evaluate_due_ms(t);

@@ -70,7 +70,7 @@ static void pause_if_full(watcher *w) {
     }
 }
 
-static void send(watcher *w, const watching_effect *e) {
+static void send_message(watcher *w, const watching_effect *e) {
     watching_message out;
     watching_message_write(&out, e);
     int status = e->type == WATCHING_DO_SEND_EVENTS && w->piggyback != NULL
@@ -89,7 +89,7 @@ static void send_burst(watcher *w) {
                                  .revision = w->burst_revision,
                                  .bytes = {w->burst, w->burst_len}};
     w->burst_len = 0;
-    send(w, &all);
+    send_message(w, &all);
 }
 
 static void send_awaited(void *arg) {
@@ -117,7 +117,7 @@ static void send_effect(watcher *w, const watching_effect *e) {
     if (e->type == WATCHING_DO_SEND_EVENTS && add_to_burst(w, e))
         return;
     send_burst(w);
-    send(w, e);
+    send_message(w, e);
 }
 
 /* ---- its effects: the stream ---- */

@@ -13,7 +13,7 @@ static void page_arrived(void *arg, int status, const char *detail, ew_slice byt
                                .detail = detail});
 }
 
-static void send(watcher_check *c, Msg__Audited *audited) {
+static void send_message(watcher_check *c, Msg__Audited *audited) {
     Msg__Message m = MSG__MESSAGE__INIT;
     audited->number = c->number;
     m.audited = audited;
@@ -25,7 +25,7 @@ static void send_page(watcher_check *c, const watching_effect *e) {
     Msg__Audited audited = MSG__AUDITED__INIT;
     audited.page = slice_bytes(e->bytes);
     audited.last = e->last;
-    send(c, &audited);
+    send_message(c, &audited);
 }
 
 /* The reactor does not wait for a check that was stopped. */
@@ -37,7 +37,7 @@ static void end(watcher_check *c, int status, const char *detail) {
     audited.last = true;
     audited.status = status;
     audited.detail = (char *)(uintptr_t)(detail != NULL ? detail : "");
-    send(c, &audited);
+    send_message(c, &audited);
 }
 
 static void carry_out(watcher_check *c, const watching_effect *e) {

@@ -210,8 +210,7 @@ void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revi
 }
 
 const char *sim_worker_describe(const sim_worker *w) {
-    static const char *const ticking_names[] = {"loading",  "ready",     "ticking", "committing",
-                                                "awaiting", "finishing", "done"};
+    static const char *const ticking_names[] = {"loading", "ready", "ticking", "committing", "awaiting", "done"};
     static const char *const watching_names[] = {"idle", "syncing", "watching", "broken", "stopped", "failed"};
     static const char *const committing_names[] = {"idle",      "in flight", "backing off",
                                                    "resolving", "claiming",  "ended"};

@@ -882,7 +882,7 @@ static void test_finished(void **state) {
     l->on_tick = finish;
     settle(l);
     assert_ended(l, EW_OK, "");
-    assert_non_null(strstr(l->logs, "finishing -> done"));
+    assert_non_null(strstr(l->logs, "awaiting -> done"));
 }
 
 /* SEMANTICS 7: stops. */
