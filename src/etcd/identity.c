@@ -118,6 +118,11 @@ static void judge(const inquiry *i, const question *q, uint64_t ours) {
 
 /* ---- the result ---- */
 
+/* What it has said now, or last where that was another cluster than ours; 0: neither. */
+static unsigned long long cluster_of(const question *q) {
+    return q->cluster != 0 ? q->cluster : atomic_load(&q->to->foreign);
+}
+
 static void add_clusters(const inquiry *i, reason_list *l) {
     for (size_t k = 0; k < i->count; k++) {
         char text[48];
@@ -151,12 +156,17 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
     return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
-/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet.
- * The endpoint is used then: the call that follows has a token, and its answer names the cluster. */
+/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet. */
 static bool is_for_users(const question *q) {
     char text[512];
     int status = status_of(q, text, sizeof text);
     return status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_DENIED;
+}
+
+/* What to take an endpoint for that answers only users. It is used: the call that follows has a token, and its answer
+ * names the cluster. But one that has said to be another cluster's is that until it says otherwise. */
+static membership presume(const question *q) {
+    return atomic_load(&q->to->foreign) != 0 ? MEMBERSHIP_FOREIGN : MEMBERSHIP_OURS;
 }
 
 static int conclude(const inquiry *i, char *text, size_t size) {
@@ -175,13 +185,13 @@ static int conclude(const inquiry *i, char *text, size_t size) {
         if (q->cluster != 0)
             judge(i, q, ours);
         else if (is_for_users(q))
-            backend_settle(q->to, i->kind, q->seen, MEMBERSHIP_OURS);
+            backend_settle(q->to, i->kind, q->seen, presume(q));
     }
-    if (i->asked->cluster == 0)
-        return is_for_users(i->asked) ? EW_OK : fail_unanswered(i->asked, text, size);
+    if (i->asked->cluster == 0 && !is_for_users(i->asked))
+        return fail_unanswered(i->asked, text, size);
     if (!backends_are_foreign(i->set->backends, i->set->targets.count))
         return EW_OK;
-    snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, (unsigned long long)i->asked->cluster,
+    snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, cluster_of(i->asked),
              (unsigned long long)ours);
     return EW_ERR_WRONG_CLUSTER;
 }
@@ -190,13 +200,13 @@ static int conclude(const inquiry *i, char *text, size_t size) {
 
 static bool add_reason(const inquiry *i, const question *q, reason_list *l) {
     char text[512];
-    uint64_t foreign = atomic_load(&q->to->foreign);
     if (q->cluster != 0 && q->cluster == atomic_load(&i->client->cluster_id)) {
         reason_add(l, q->target->shown, "answers now");
         return false;
     }
-    if (foreign != 0 || q->cluster != 0) {
-        snprintf(text, sizeof text, "cluster %llx, not %llx", (unsigned long long)(q->cluster ? q->cluster : foreign),
+    unsigned long long cluster = cluster_of(q);
+    if (cluster != 0) {
+        snprintf(text, sizeof text, "cluster %llx, not %llx", cluster,
                  (unsigned long long)atomic_load(&i->client->cluster_id));
         reason_add(l, q->target->shown, text);
         return true;

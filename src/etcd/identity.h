@@ -1,5 +1,6 @@
-/* Which cluster an endpoint belongs to, and why one cannot be used: found out by a status call, which every member
- * answers by itself and to everybody.
+/* Which cluster an endpoint belongs to, and why one cannot be used: found out by a call of MemberList, which every
+ * member answers by itself, and newer ones only to users (ETCD P15). One that refuses is used, unless it has said
+ * before that it is another cluster's.
  *
  * The cluster of a client is decided by the first inquiry, which asks all of the endpoints: those that answer must name
  * one cluster, or more than half of them must; otherwise nothing is sent at all (EW_ERR_WRONG_CLUSTER). From then on an

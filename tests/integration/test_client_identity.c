@@ -1,5 +1,6 @@
 /* What belongs to one endpoint and not to the list: the name in its certificate, the cluster that answers there, and
  * the reason why it cannot be used. */
+#include "etcd/blocking_request.h"
 #include "etcd/etcd.h"
 #include "lib/certs_fixture.h"
 #include "lib/client_test.h"
@@ -302,6 +303,47 @@ static void test_endpoints_agree_in_the_end(void **state) {
     etcd_server_free(good);
 }
 
+static void answer_for(scripted *s, uint64_t cluster) {
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__PutResponse answer = PB__PUT_RESPONSE__INIT;
+    header.cluster_id = cluster;
+    header.revision = 1;
+    answer.header = &header;
+    ew_slice bytes = blocking_pack(&answer);
+    scripted_belong_to(s, cluster);
+    scripted_answer(s, bytes, GRPC_STATUS_OK, "");
+    free((void *)(uintptr_t)bytes.data);
+}
+
+/* Who has said to be another cluster, and then tells it to users only, is still another cluster: nothing but the
+ * question is sent there, until it is answered. */
+static void test_another_cluster_answers_only_users(void **state) {
+    (void)state;
+    enum { TIMES = 3 };
+    scripted *s = scripted_start();
+    ew_client *c = open_client_at(scripted_endpoint(s), "", 10000);
+    answer_for(s, 1);
+    must(put(c, "/a"));
+    answer_for(s, 2);
+    assert_int_equal(put(c, "/a"), EW_ERR_WRONG_CLUSTER); /* said by the answer, so every connection is asked again */
+    expect_put(c, EW_ERR_WRONG_CLUSTER, "is cluster 2, not 1");
+    scripted_script_members(s, true);
+    scripted_refuse(s, INT32_MAX, GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: user name is empty");
+    scripted_take_calls(s);
+    for (int i = 0; i < TIMES; i++) {
+        expect_put(c, EW_ERR_WRONG_CLUSTER, "is cluster 2, not 1");
+        scripted_calls calls = scripted_take_calls(s);
+        assert_string_equal(calls.path, "/etcdserverpb.Cluster/MemberList");
+        assert_int_equal(calls.count, 1);
+    }
+    scripted_script_members(s, false);
+    scripted_refuse(s, 0, 0, "");
+    answer_for(s, 1);
+    must(put(c, "/a"));
+    ew_client_close(c);
+    scripted_stop(s);
+}
+
 /* ---- reasons ---- */
 
 static void test_each_endpoint_has_its_own_reason(void **state) {
@@ -324,7 +366,8 @@ int main(void) {
         TEST(test_a_certificate_for_each_member),       TEST(test_one_certificate_is_for_another_address),
         TEST(test_two_endpoints_of_two_clusters),       TEST(test_the_odd_endpoint_is_left),
         TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
-        TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
+        TEST(test_endpoints_agree_in_the_end),          TEST(test_another_cluster_answers_only_users),
+        TEST(test_each_endpoint_has_its_own_reason),
     };
     /* As the daemon has it: then a channel moves only while a thread is in a queue that knows it. */
     setenv("GRPC_POLL_STRATEGY", "poll", 0);
