@@ -28,7 +28,9 @@
  * else is sent on it. The client's cluster is that of the endpoints that answer the first question (those that do not
  * answer are waited for, for 2 s at most). If these name different clusters, it is the one that more than half of them
  * name; if there is none, nothing is sent and calls fail with EW_ERR_WRONG_CLUSTER, which names each endpoint with its
- * cluster. An endpoint of another cluster is not used, the log names it once, and it is asked again every 30 s.
+ * cluster. An endpoint of another cluster is not used, the log names it once, and it is asked again every 30 s. An
+ * endpoint that answers only users is asked with a token. One that does not tell it to this user either (etcd 3.5.28
+ * tells only root), or to a client without a user, is used, and the answer of each call is checked.
  *
  * ENCRYPTION AND USERS. `ca_file`, `cert_file` with `key_file`, `server_name`, or https:// in front of the endpoints,
  * make it TLS. A server's certificate must carry the host of its own endpoint, as it is written there, or `server_name`

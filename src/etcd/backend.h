@@ -33,7 +33,7 @@ typedef struct backend {
     void *questions[CONNECTIONS];         /* the same of the status call, on each channel */
     atomic_uint memberships[CONNECTIONS]; /* a membership, and a count of connections above it */
     _Atomic(uint64_t) foreign;            /* the other cluster's id, once one has answered */
-    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a foreign one again */
+    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask this connection again, if it is foreign or was put off */
 } backend;
 
 connection backend_connection(etcd_method method);
@@ -52,8 +52,9 @@ bool backends_fail(backend *backends, size_t count, connection kind);
 bool backends_are_foreign(const backend *backends, size_t count);
 
 /* Whether there is something to be done before it can be used: a connection, which it is told to make, or the question
- * whose it is. */
+ * whose it is, unless that has been put off. */
 bool backend_is_missing(backend *b, connection kind);
+void backend_put_off(backend *b, connection kind); /* for as long as a foreign one is left */
 
 membership backend_membership(const backend *b, connection kind);
 

@@ -153,18 +153,40 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
         snprintf(text, size, "member list: the answer does not name its cluster");
         return EW_ERR_BAD_ANSWER;
     }
-    return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
+    return status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
-/* Newer releases of etcd answer only users whom they know (ETCD P15), and the token may be old, or not be there yet. */
+/* Newer releases of etcd answer only users (ETCD P15). */
 static bool is_for_users(const question *q) {
     char text[512];
     int status = status_of(q, text, sizeof text);
     return status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_DENIED;
 }
 
-/* What to take an endpoint for that answers only users. It is used: the call that follows has a token, and its answer
- * names the cluster. But one that has said to be another cluster's is that until it says otherwise. */
+/* Whether the question was refused for its token: it had none, or one that the endpoint does not know. An endpoint
+ * that belongs to another cluster is not asked as a user, unless there is no other endpoint. */
+static bool wants_token(const inquiry *i, const question *q) {
+    char text[512];
+    if (q->cluster != 0 || !auth_is_on(&i->client->auth) || status_of(q, text, sizeof text) != EW_ERR_UNAUTHENTICATED)
+        return false;
+    return atomic_load(&q->to->foreign) == 0 || backends_are_foreign(i->set->backends, i->set->targets.count);
+}
+
+/* The question that must be repeated with another token before anything is concluded; NULL if there is none. While the
+ * client's cluster is not decided, an endpoint that answers everybody must not outvote those that answer only users. */
+static const question *find_refused(const inquiry *i, uint64_t ours) {
+    if (wants_token(i, i->asked))
+        return i->asked;
+    bool complete = ours != 0 || (GRPC_SLICE_LENGTH(i->token) > 0 && majority(i) != 0);
+    for (size_t k = 0; k < i->count && !complete; k++) {
+        if (wants_token(i, &i->list[k]))
+            return &i->list[k];
+    }
+    return NULL;
+}
+
+/* The membership of an endpoint that does not name its cluster to this client: another cluster's if it has said so
+ * before, otherwise ours. The answer of the call that follows names the cluster. */
 static membership presume(const question *q) {
     return atomic_load(&q->to->foreign) != 0 ? MEMBERSHIP_FOREIGN : MEMBERSHIP_OURS;
 }
@@ -173,6 +195,9 @@ static int conclude(const inquiry *i, char *text, size_t size) {
     uint64_t ours = atomic_load(&i->client->cluster_id);
     reason_list reasons = {.out = text, .size = size};
     text[0] = '\0';
+    const question *refused = find_refused(i, ours);
+    if (refused != NULL)
+        return status_of(refused, text, size);
     if (ours == 0)
         ours = decide(i);
     if (ours == 0 && count_of(i, 0) > 0) {
@@ -184,7 +209,7 @@ static int conclude(const inquiry *i, char *text, size_t size) {
         const question *q = &i->list[k];
         if (q->cluster != 0)
             judge(i, q, ours);
-        else if (is_for_users(q))
+        else if (is_for_users(q) && !wants_token(i, q))
             backend_settle(q->to, i->kind, q->seen, presume(q));
     }
     if (i->asked->cluster == 0 && !is_for_users(i->asked))
@@ -210,6 +235,10 @@ static bool add_reason(const inquiry *i, const question *q, reason_list *l) {
                  (unsigned long long)atomic_load(&i->client->cluster_id));
         reason_add(l, q->target->shown, text);
         return true;
+    }
+    if (is_for_users(q)) {
+        reason_add(l, q->target->shown, "answers now");
+        return false;
     }
     bytes_text(q->text, text, sizeof text);
     const char *found = i->handshakes ? handshakes_result(i->handshakes, (size_t)(q - i->list)) : "";
@@ -255,6 +284,14 @@ static void free_inquiry(inquiry *i) {
     free(i);
 }
 
+/* An endpoint that does not take the token is left to the calls, which can make another one. */
+static void finish_greeting(inquiry *i, int status) {
+    bool unheard = status == EW_ERR_TIMEOUT && GRPC_SLICE_LENGTH(i->token) > 0;
+    if (status == EW_ERR_UNAUTHENTICATED || unheard)
+        backend_put_off(i->asked->to, i->kind);
+    queue_leave_background(i->queue, &i->background);
+}
+
 static void finish(inquiry *i) {
     char text[256];
     int status = EW_ERR_UNAVAILABLE;
@@ -265,7 +302,7 @@ static void finish(inquiry *i) {
     if (i->fn)
         i->fn(i->arg, status, text);
     else
-        queue_leave_background(i->queue, &i->background);
+        finish_greeting(i, status);
     free_inquiry(i);
 }
 
@@ -421,20 +458,23 @@ static void cancel_greeting(queue_background *work) {
 }
 
 /* It waits for the connection, because it is there to make it. */
-static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q) {
+static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q,
+                  grpc_slice token) {
     enum { WAIT = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET };
     inquiry *i = make(client, set, method, q, 1);
     if (!i)
         return;
     prepare(i, &i->list[0], which, etcd_now_ms() + GREET_MS);
     i->asked = &i->list[0];
+    i->token = grpc_slice_ref(token);
     i->background.cancel = cancel_greeting;
     atomic_store(&i->open, 1);
     queue_enter_background(q, &i->background);
     start(i, &i->list[0], WAIT);
 }
 
-void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q) {
+void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q,
+                    grpc_slice token) {
     connection kind = backend_connection(method);
     int64_t now_ms = etcd_now_ms(), due_ms = atomic_load(&set->greet_ms[kind]);
     if (set->targets.count == 1 || now_ms < due_ms || atomic_load(&client->cluster_id) == 0 ||
@@ -442,7 +482,7 @@ void identity_greet(ew_client *client, connection_set *set, int which, etcd_meth
         return;
     for (size_t k = 0; k < set->targets.count; k++) {
         if (k != (size_t)which && backend_is_missing(&set->backends[k], kind))
-            greet(client, set, k, method, q);
+            greet(client, set, k, method, q, token);
     }
 }
 

@@ -45,7 +45,8 @@ struct etcd_stream {
     etcd_call *fetching; /* a token */
     inquiry *asking;     /* whose the endpoint is, or why there is no connection */
     int64_t why_ms;      /* when to ask again why */
-    bool ask_with_token; /* it says so to nobody else */
+    bool ask_with_token; /* an endpoint names its cluster only to users */
+    int refusals;        /* of tokens to ask with */
     int which;           /* backend of the set */
     grpc_slice token;
     uint64_t generation; /* of the token */
@@ -326,6 +327,24 @@ static void pause_for(etcd_stream *s, int64_t ms) {
 
 static void go_on(etcd_stream *s);
 
+static void ask_as_user(etcd_stream *s, const char *detail) {
+    if (!s->ask_with_token) {
+        s->ask_with_token = true;
+        go_on(s);
+    } else if (s->refusals++ < AUTH_REFUSALS_MAX) {
+        etcd_stream_refuse_token(s);
+        prepare(s);
+    } else {
+        end_early(s, EW_ERR_UNAUTHENTICATED, detail);
+    }
+}
+
+static void ask_later(etcd_stream *s, int status) {
+    if (status == EW_ERR_TIMEOUT && s->ask_with_token)
+        etcd_stream_refuse_token(s); /* it may be another cluster's (identity.h) */
+    pause_for(s, CONNECT_WAIT_MS);
+}
+
 static void on_asked(void *arg, int status, const char *detail) {
     etcd_stream *s = arg;
     s->asking = NULL;
@@ -335,11 +354,10 @@ static void on_asked(void *arg, int status, const char *detail) {
         go_on(s);
     } else if (status == EW_OK) {
         prepare(s);
-    } else if (status == EW_ERR_UNAVAILABLE) {
-        pause_for(s, CONNECT_WAIT_MS);
-    } else if (status == EW_ERR_UNAUTHENTICATED && auth_is_on(&s->client->auth) && !s->ask_with_token) {
-        s->ask_with_token = true;
-        go_on(s);
+    } else if (status == EW_ERR_UNAVAILABLE || status == EW_ERR_TIMEOUT) {
+        ask_later(s, status);
+    } else if (status == EW_ERR_UNAUTHENTICATED) {
+        ask_as_user(s, detail);
     } else {
         end_early(s, status, detail);
     }
@@ -400,7 +418,7 @@ static void go_on(etcd_stream *s) {
         ask(s);
         return;
     }
-    identity_greet(s->client, s->set, s->which, s->method, s->queue);
+    identity_greet(s->client, s->set, s->which, s->method, s->queue, s->token);
     begin(s);
 }
 

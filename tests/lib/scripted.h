@@ -29,6 +29,11 @@ void scripted_script_members(scripted *s, bool on);
 void scripted_give_tokens(scripted *s);
 void scripted_refuse(scripted *s, int refusals, int status, const char *text);
 
+/* From now on, calls without a token are refused, MemberList as well, and so are those whose token has a number below
+ * `oldest` (1: all tokens of all fake servers are known). That is how etcd 3.5.29 behaves with authentication on, and
+ * with a larger number like one that was restarted, or another cluster. */
+void scripted_want_tokens(scripted *s, int oldest);
+
 /* Of the calls that came since it was last asked: how many, how many of them with `hasleader`, the last one's path and
  * token; and apart from these how many asked for a token. */
 typedef struct scripted_calls {
