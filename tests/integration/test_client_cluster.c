@@ -202,6 +202,27 @@ static void test_a_user_may_not_ask(void **state) {
     scripted_stop(s);
 }
 
+/* A learner refuses the question as all other calls: the other endpoint is taken. */
+static void test_a_learner_is_left(void **state) {
+    (void)state;
+    for (int action = 0; action < ACTIONS; action++) {
+        scripted *learner = scripted_start(), *member = scripted_start();
+        char both[128];
+        scripted_script_members(learner, true);
+        scripted_refuse(learner, INT32_MAX, GRPC_STATUS_FAILED_PRECONDITION,
+                        "etcdserver: rpc not supported for learner");
+        answer_to(member, action, 1);
+        snprintf(both, sizeof both, "%s,%s", scripted_endpoint(learner), scripted_endpoint(member));
+        ew_client *c = open_client_at(both, "", 10000);
+        for (int i = 0; i < 4; i++)
+            must(actions[action](c));
+        ew_client_close(c);
+        assert_string_equal(scripted_take_calls(learner).path, "/etcdserverpb.Cluster/MemberList");
+        scripted_stop(member);
+        scripted_stop(learner);
+    }
+}
+
 /* ---- real etcd ---- */
 
 static int64_t revision_of(const etcd_server *s) {
@@ -269,6 +290,7 @@ int main(void) {
         TEST(test_every_token_is_refused),
         TEST(test_an_endpoint_without_users_decides_nothing),
         TEST(test_a_user_may_not_ask),
+        TEST(test_a_learner_is_left),
         TEST(test_etcd_is_replaced_with_its_users),
         TEST(test_the_odd_endpoint_has_no_users),
     };
