@@ -67,7 +67,9 @@ EW_API int ew_worker_start(ew_worker *w, ew_error *err);
 EW_API void ew_worker_stop(ew_worker *w);
 
 /* Waits for the run's end: EW_OK after EW_FINISHED, EW_ERR_CANCELLED after ew_worker_stop, or the error that ended it.
- * A stop takes at most `stop_timeout_ms` plus the rest of a tick that is running. One thread, once. */
+ * A stop takes at most `stop_timeout_ms` plus the rest of a tick that is running. With sockets for other programs
+ * (`submit_url`, `ticks_url`, unless they are inproc) it may take 5 s more, and 0.2 s for each further socket, if nng
+ * does not end a connection; the sockets are left open then, and the log says so. One thread, once. */
 EW_API int ew_worker_join(ew_worker *w, ew_error *err);
 
 /* Start and join in one. */

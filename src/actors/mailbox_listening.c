@@ -147,9 +147,10 @@ void listening_heard(listening *l, nng_pipe pipe) {
     pthread_mutex_unlock(&l->lock);
 }
 
-/* Several replies to one client are late at the same time. Who comes second waits until the connection is closed: nng
- * 1.5 may stop to close connections for good, in all of the process, if a request is taken from one that is being
- * closed. (Its transport drops a read that begins after the close, and the close waits for that read.) */
+/* Several replies to one client are late at the same time. The second caller waits until the connection is closed: nng
+ * may stop closing connections for good, in all of the process, if a request is taken from one that is being closed.
+ * (The transport drops a read that begins after the close, and the close waits for that read; mailbox_close.c names the
+ * releases and the transports.) */
 void listening_drop(listening *l, nng_pipe pipe, const char *why) {
     pthread_mutex_lock(&l->dropping);
     pthread_mutex_lock(&l->lock);

@@ -14,8 +14,9 @@
 int mailbox_cond_init(pthread_cond_t *cond);
 struct timespec mailbox_timespec(int64_t deadline_ms);
 
-/* Closes the socket. False: nng does not come to an end with it, and `owner`, which its callbacks use, must not be
- * freed. */
+/* Closes the socket, within 5 s if a socket of this process can be reached by others. False: nng does not end it, or
+ * would not because it has not ended an earlier one; the socket stays open, and `owner`, which its callbacks use, must
+ * not be freed. */
 bool mailbox_close_socket(nng_socket s, void *owner);
 
 /* From now on a socket of this process can be reached by others. */
