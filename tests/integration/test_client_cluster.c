@@ -252,8 +252,8 @@ static void test_etcd_is_replaced_with_its_users(void **state) {
     etcd_server_add_users(s, (const char *const[]){"/", NULL});
     int64_t revision = revision_of(s);
     for (int i = 0; i < TIMES; i++) {
-        expect(act(c, PUT), EW_ERR_WRONG_CLUSTER, s->endpoint);
-        expect(act(c, WATCH), EW_ERR_WRONG_CLUSTER, s->endpoint);
+        expect(act(c, PUT), EW_ERR_WRONG_CLUSTER, " is cluster ");
+        expect(act(c, WATCH), EW_ERR_WRONG_CLUSTER, " is cluster ");
     }
     assert_int_equal(revision_of(s), revision);
     ew_client_close(c);
