@@ -29,7 +29,9 @@
  * question; the client waits for the others for at most 2 s. If the answers name different clusters, the client uses
  * the one that more than half of these endpoints name. If there is no such majority, nothing is sent and calls fail
  * with EW_ERR_WRONG_CLUSTER; the error detail names each endpoint with its cluster. The client does not use an
- * endpoint of another cluster: it logs the endpoint once, and asks it again every 30 s.
+ * endpoint of another cluster: it logs the endpoint once, and asks it again every 30 s. If an endpoint names its
+ * cluster only to users, the client asks it with a token. If the endpoint refuses this user too (etcd 3.5.28 answers
+ * only root), or the client has no user, the client uses the endpoint and checks the cluster id in each response.
  *
  * TLS AND USERS. The client uses TLS if `ca_file`, `cert_file` with `key_file`, or `server_name` is set, or if the
  * endpoints begin with https://. A server's certificate must contain the host of its endpoint as written in

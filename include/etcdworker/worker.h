@@ -71,7 +71,9 @@ EW_API int ew_worker_start(ew_worker *w, ew_error *err);
 EW_API void ew_worker_stop(ew_worker *w);
 
 /* Waits until the run has ended. Returns EW_OK after EW_FINISHED, EW_ERR_CANCELLED after ew_worker_stop, or the error
- * that ended the run. A stop takes at most `stop_timeout_ms` plus the rest of a running tick. Call it once, from one
+ * that ended the run. A stop takes at most `stop_timeout_ms` plus the rest of a running tick. If nng does not close a
+ * connection of a socket for other programs (`submit_url`, `ticks_url`, unless they are inproc), the stop takes up to
+ * 5 s more, and 0.2 s for each further socket; then the sockets stay open, and the log says so. Call it once, from one
  * thread. */
 EW_API int ew_worker_join(ew_worker *w, ew_error *err);
 

@@ -151,8 +151,9 @@ void listening_heard(listening *l, nng_pipe pipe) {
 }
 
 /* Several replies to one client time out at the same time. The second caller must wait until the connection is closed:
- * if a request is received from a connection that is being closed, nng 1.5 may never close a connection of the process
- * again. (Its transport drops a read that begins after the close, and the close waits for that read.) */
+ * if a request is received from a connection that is being closed, nng may never close a connection of the process
+ * again. (The transport drops a read that begins after the close, and the close waits for that read; mailbox_close.c
+ * names the releases and the transports.) */
 void listening_drop(listening *l, nng_pipe pipe, const char *why) {
     pthread_mutex_lock(&l->dropping);
     pthread_mutex_lock(&l->lock);

@@ -15,7 +15,9 @@
 int mailbox_cond_init(pthread_cond_t *cond);
 struct timespec mailbox_timespec(int64_t deadline_ms);
 
-/* Closes the socket. False: nng did not finish in time, and `owner`, which its callbacks use, must not be freed. */
+/* Closes the socket, within 5 s if other processes can reach a socket of this process. False: nng did not finish in
+ * time, or the close was not started because an earlier one has not ended; the socket stays open, and `owner`, which
+ * its callbacks use, must not be freed. */
 bool mailbox_close_socket(nng_socket s, void *owner);
 
 /* Notes that other processes can reach a socket of this process from now on. */

@@ -94,9 +94,13 @@ membership backend_membership(const backend *b, connection kind) {
     return (membership)(backend_seen(b, kind) & MEMBERSHIP_MASK);
 }
 
+void backend_put_off(backend *b, connection kind) {
+    atomic_store(&b->ask_ms[kind], etcd_now_ms() + FOREIGN_ASK_MS);
+}
+
 void backend_settle(backend *b, connection kind, unsigned seen, membership s) {
     if (s == MEMBERSHIP_FOREIGN)
-        atomic_store(&b->ask_ms[kind], etcd_now_ms() + FOREIGN_ASK_MS);
+        backend_put_off(b, kind);
     atomic_compare_exchange_strong(&b->memberships[kind], &seen, (seen & ~MEMBERSHIP_MASK) | (unsigned)s);
 }
 
@@ -104,6 +108,7 @@ void backend_settle(backend *b, connection kind, unsigned seen, membership s) {
 static void forget(backend *b, connection kind) {
     unsigned seen = backend_seen(b, kind);
     unsigned next = ((seen >> MEMBERSHIP_BITS) + 1) << MEMBERSHIP_BITS;
+    atomic_store(&b->ask_ms[kind], 0);
     atomic_compare_exchange_strong(&b->memberships[kind], &seen, next | MEMBERSHIP_UNKNOWN);
 }
 
@@ -114,8 +119,12 @@ void backend_doubt(backend *b) {
 
 /* ---- finding one ---- */
 
+static bool is_put_off(const backend *b, connection kind) {
+    return etcd_now_ms() < atomic_load(&b->ask_ms[kind]);
+}
+
 static bool is_left(const backend *b, connection kind) {
-    return backend_membership(b, kind) == MEMBERSHIP_FOREIGN && etcd_now_ms() < atomic_load(&b->ask_ms[kind]);
+    return backend_membership(b, kind) == MEMBERSHIP_FOREIGN && is_put_off(b, kind);
 }
 
 static grpc_connectivity_state state_of(const backend *b, connection kind, bool connect) {
@@ -135,7 +144,9 @@ static bool is_ready(backend *b, connection kind) {
 }
 
 bool backend_is_missing(backend *b, connection kind) {
-    return !is_left(b, kind) && (!is_ready(b, kind) || backend_membership(b, kind) != MEMBERSHIP_OURS);
+    if (is_left(b, kind))
+        return false;
+    return !is_ready(b, kind) || (backend_membership(b, kind) != MEMBERSHIP_OURS && !is_put_off(b, kind));
 }
 
 bool backends_are_foreign(const backend *backends, size_t count) {

@@ -33,7 +33,7 @@ typedef struct backend {
     void *questions[CONNECTIONS];         /* the handle of the identity query (MemberList), on each channel */
     atomic_uint memberships[CONNECTIONS]; /* a membership in the low bits, a count of connections above them */
     _Atomic(uint64_t) foreign;            /* the id of the other cluster that the endpoint belongs to; 0: none known */
-    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a connection to another cluster again */
+    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a connection again that is foreign or was put off */
 } backend;
 
 connection backend_connection(etcd_method method);
@@ -53,8 +53,10 @@ bool backends_fail(backend *backends, size_t count, connection kind);
 bool backends_are_foreign(const backend *backends, size_t count);
 
 /* Returns whether the backend cannot be used yet: it has no connection (and is told to connect), or the connection's
- * cluster is not known. */
+ * cluster is not known and asking for it was not put off. backend_put_off delays the next identity query by as long as
+ * one to another cluster. */
 bool backend_is_missing(backend *b, connection kind);
+void backend_put_off(backend *b, connection kind);
 
 membership backend_membership(const backend *b, connection kind);
 

@@ -1,7 +1,7 @@
 /* A unary call: one batch of six operations, and one completion.
  *
  *             .--- not asked ---> ASKING ----.
- *             |                              |
+ *             |                     | only as a user
  *             .--- no token ----> FETCHING --'  the token was refused
  *             |                              v  .----------.
  *   CONNECTING '--- connected and verified --> SENT -------'---> answered
@@ -44,7 +44,7 @@ struct etcd_call {
     uint64_t generation; /* of the token */
     int refusals;        /* tokens that were refused */
     int tokens;          /* tokens that were fetched */
-    bool ask_with_token; /* the endpoint answers identity queries only with a token */
+    bool ask_with_token; /* an endpoint names its cluster only to users */
     int64_t why_ms;      /* when to ask again why there is no connection */
 
     /* The current attempt. */
@@ -218,6 +218,31 @@ static void explain(etcd_call *c) {
 
 static void go_on(etcd_call *c);
 
+static void on_answered(queue_tag *tag, bool ok);
+
+/* Repeats the identity query with a token, because the endpoint names its cluster only to users. A call that makes a
+ * token has no token to ask with, so it is sent. */
+static void ask_as_user(etcd_call *c, const char *detail) {
+    if (method_get(c->method)->authenticates) {
+        attempt(c, c->method, c->request, on_answered);
+    } else if (!c->ask_with_token) {
+        c->ask_with_token = true;
+        go_on(c);
+    } else if (c->refusals < AUTH_REFUSALS_MAX) {
+        c->refusals++;
+        auth_refused(&c->client->auth, c->generation);
+        proceed(c);
+    } else {
+        finish(c, EW_ERR_UNAUTHENTICATED, detail);
+    }
+}
+
+static void ask_later(etcd_call *c, int status) {
+    if (status == EW_ERR_TIMEOUT && c->ask_with_token)
+        auth_refused(&c->client->auth, c->generation); /* it may belong to another cluster (identity.h) */
+    wait_by(c, connection_pause, CONNECT_WAIT_MS);
+}
+
 static void on_asked(void *arg, int status, const char *detail) {
     etcd_call *c = arg;
     show_inquiry(c, NULL);
@@ -227,14 +252,12 @@ static void on_asked(void *arg, int status, const char *detail) {
         go_on(c);
     else if (status == EW_OK)
         proceed(c);
-    else if (status == EW_ERR_UNAVAILABLE)
-        wait_by(c, connection_pause, CONNECT_WAIT_MS);
-    else if (status == EW_ERR_UNAUTHENTICATED && auth_is_on(&c->client->auth) && !c->ask_with_token) {
-        c->ask_with_token = true;
-        go_on(c);
-    } else {
+    else if (status == EW_ERR_UNAVAILABLE || status == EW_ERR_TIMEOUT)
+        ask_later(c, status);
+    else if (status == EW_ERR_UNAUTHENTICATED)
+        ask_as_user(c, detail);
+    else
         finish(c, status, detail);
-    }
 }
 
 static void ask(etcd_call *c) {
@@ -246,6 +269,14 @@ static void ask(etcd_call *c) {
 }
 
 /* ---- the token ---- */
+
+/* Sends the identity query to the member that made the token, since the others may not know the token yet. */
+static void continue_with_token(etcd_call *c) {
+    if (c->ask_with_token && !connection_is_verified(c->set, c->which, c->method))
+        go_on(c);
+    else
+        proceed(c);
+}
 
 static void on_token(queue_tag *tag, bool ok) {
     (void)ok;
@@ -268,7 +299,7 @@ static void on_token(queue_tag *tag, bool ok) {
         status = status == EW_OK ? EW_ERR_BAD_ANSWER : status;
     }
     if (status == EW_OK) {
-        proceed(c);
+        continue_with_token(c);
         return;
     }
     snprintf(detail, sizeof detail, "authentication: %s", text);
@@ -352,7 +383,8 @@ static void go_on(etcd_call *c) {
         ask(c);
         return;
     }
-    identity_greet(c->client, c->set, c->which, c->method, c->queue);
+    if (!method_get(c->method)->authenticates)
+        identity_greet(c->client, c->set, c->which, c->method, c->queue, c->token);
     attempt(c, c->method, c->request, on_answered);
 }
 

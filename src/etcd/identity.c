@@ -117,6 +117,11 @@ static void judge(const inquiry *i, const question *q, uint64_t ours) {
 
 /* ---- the result ---- */
 
+/* Returns the cluster in the response; without one, the other cluster that the endpoint named last. 0: neither. */
+static unsigned long long cluster_of(const question *q) {
+    return q->cluster != 0 ? q->cluster : atomic_load(&q->to->foreign);
+}
+
 static void add_clusters(const inquiry *i, reason_list *l) {
     for (size_t k = 0; k < i->count; k++) {
         char text[48];
@@ -147,21 +152,52 @@ static int fail_unanswered(const question *q, char *text, size_t size) {
         snprintf(text, size, "member list: response without a cluster id");
         return EW_ERR_BAD_ANSWER;
     }
-    return status == EW_ERR_TIMEOUT || status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
+    return status == EW_ERR_CANCELLED ? EW_ERR_UNAVAILABLE : status;
 }
 
-/* Newer releases of etcd answer only authenticated users (ETCD P15), and the token may be old or missing. Then the
- * endpoint is used all the same: the following call has a token, and its response names the cluster. */
+/* Newer releases of etcd answer only authenticated users (ETCD P15). */
 static bool is_for_users(const question *q) {
     char text[512];
     int status = status_of(q, text, sizeof text);
     return status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_DENIED;
 }
 
+/* Returns whether the endpoint refused the query because of its token: the query had none, or one that the endpoint
+ * does not know. An endpoint of another cluster is not asked with a token, unless there is no other endpoint. */
+static bool wants_token(const inquiry *i, const question *q) {
+    char text[512];
+    if (q->cluster != 0 || !auth_is_on(&i->client->auth) || status_of(q, text, sizeof text) != EW_ERR_UNAUTHENTICATED)
+        return false;
+    return atomic_load(&q->to->foreign) == 0 || backends_are_foreign(i->set->backends, i->set->targets.count);
+}
+
+/* Returns a query that must be repeated with another token before the inquiry can have a result; NULL if there is none.
+ * While the client's cluster is not decided, an endpoint that answers everybody must not outvote those that answer only
+ * users. */
+static const question *find_refused(const inquiry *i, uint64_t ours) {
+    if (wants_token(i, i->asked))
+        return i->asked;
+    bool complete = ours != 0 || (GRPC_SLICE_LENGTH(i->token) > 0 && majority(i) != 0);
+    for (size_t k = 0; k < i->count && !complete; k++) {
+        if (wants_token(i, &i->list[k]))
+            return &i->list[k];
+    }
+    return NULL;
+}
+
+/* Returns the membership of an endpoint that does not name its cluster to this client: foreign if it named another
+ * cluster before, otherwise ours. The response of the following call names the cluster. */
+static membership presume(const question *q) {
+    return atomic_load(&q->to->foreign) != 0 ? MEMBERSHIP_FOREIGN : MEMBERSHIP_OURS;
+}
+
 static int conclude(const inquiry *i, char *text, size_t size) {
     uint64_t ours = atomic_load(&i->client->cluster_id);
     reason_list reasons = {.out = text, .size = size};
     text[0] = '\0';
+    const question *refused = find_refused(i, ours);
+    if (refused != NULL)
+        return status_of(refused, text, size);
     if (ours == 0)
         ours = decide(i);
     if (ours == 0 && count_of(i, 0) > 0) {
@@ -173,14 +209,14 @@ static int conclude(const inquiry *i, char *text, size_t size) {
         const question *q = &i->list[k];
         if (q->cluster != 0)
             judge(i, q, ours);
-        else if (is_for_users(q))
-            backend_settle(q->to, i->kind, q->seen, MEMBERSHIP_OURS);
+        else if (is_for_users(q) && !wants_token(i, q))
+            backend_settle(q->to, i->kind, q->seen, presume(q));
     }
-    if (i->asked->cluster == 0)
-        return is_for_users(i->asked) ? EW_OK : fail_unanswered(i->asked, text, size);
+    if (i->asked->cluster == 0 && !is_for_users(i->asked))
+        return fail_unanswered(i->asked, text, size);
     if (!backends_are_foreign(i->set->backends, i->set->targets.count))
         return EW_OK;
-    snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, (unsigned long long)i->asked->cluster,
+    snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, cluster_of(i->asked),
              (unsigned long long)ours);
     return EW_ERR_WRONG_CLUSTER;
 }
@@ -189,16 +225,20 @@ static int conclude(const inquiry *i, char *text, size_t size) {
 
 static bool add_reason(const inquiry *i, const question *q, reason_list *l) {
     char text[512];
-    uint64_t foreign = atomic_load(&q->to->foreign);
     if (q->cluster != 0 && q->cluster == atomic_load(&i->client->cluster_id)) {
         reason_add(l, q->target->shown, "answers now");
         return false;
     }
-    if (foreign != 0 || q->cluster != 0) {
-        snprintf(text, sizeof text, "cluster %llx, not %llx", (unsigned long long)(q->cluster ? q->cluster : foreign),
+    unsigned long long cluster = cluster_of(q);
+    if (cluster != 0) {
+        snprintf(text, sizeof text, "cluster %llx, not %llx", cluster,
                  (unsigned long long)atomic_load(&i->client->cluster_id));
         reason_add(l, q->target->shown, text);
         return true;
+    }
+    if (is_for_users(q)) {
+        reason_add(l, q->target->shown, "answers now");
+        return false;
     }
     bytes_text(q->text, text, sizeof text);
     const char *found = i->handshakes ? handshakes_result(i->handshakes, (size_t)(q - i->list)) : "";
@@ -244,6 +284,15 @@ static void free_inquiry(inquiry *i) {
     free(i);
 }
 
+/* If the endpoint rejected the token, or did not answer a query that had one, the next query of this kind is put off:
+ * only calls and streams make another token. */
+static void finish_greeting(inquiry *i, int status) {
+    bool unanswered = status == EW_ERR_TIMEOUT && GRPC_SLICE_LENGTH(i->token) > 0;
+    if (status == EW_ERR_UNAUTHENTICATED || unanswered)
+        backend_put_off(i->asked->to, i->kind);
+    queue_leave_background(i->queue, &i->background);
+}
+
 static void finish(inquiry *i) {
     char text[256];
     int status = EW_ERR_UNAVAILABLE;
@@ -254,7 +303,7 @@ static void finish(inquiry *i) {
     if (i->fn)
         i->fn(i->arg, status, text);
     else
-        queue_leave_background(i->queue, &i->background);
+        finish_greeting(i, status);
     free_inquiry(i);
 }
 
@@ -410,20 +459,23 @@ static void cancel_greeting(queue_background *work) {
 }
 
 /* Sends a query that waits for the connection: its purpose is to make the channel connect. */
-static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q) {
+static void greet(ew_client *client, connection_set *set, size_t which, etcd_method method, etcd_queue *q,
+                  grpc_slice token) {
     enum { WAIT = GRPC_INITIAL_METADATA_WAIT_FOR_READY | GRPC_INITIAL_METADATA_WAIT_FOR_READY_EXPLICITLY_SET };
     inquiry *i = make(client, set, method, q, 1);
     if (!i)
         return;
     prepare(i, &i->list[0], which, etcd_now_ms() + GREET_MS);
     i->asked = &i->list[0];
+    i->token = grpc_slice_ref(token);
     i->background.cancel = cancel_greeting;
     atomic_store(&i->open, 1);
     queue_enter_background(q, &i->background);
     start(i, &i->list[0], WAIT);
 }
 
-void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q) {
+void identity_greet(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q,
+                    grpc_slice token) {
     connection kind = backend_connection(method);
     int64_t now_ms = etcd_now_ms(), due_ms = atomic_load(&set->greet_ms[kind]);
     if (set->targets.count == 1 || now_ms < due_ms || atomic_load(&client->cluster_id) == 0 ||
@@ -431,7 +483,7 @@ void identity_greet(ew_client *client, connection_set *set, int which, etcd_meth
         return;
     for (size_t k = 0; k < set->targets.count; k++) {
         if (k != (size_t)which && backend_is_missing(&set->backends[k], kind))
-            greet(client, set, k, method, q);
+            greet(client, set, k, method, q, token);
     }
 }
 

@@ -45,7 +45,8 @@ struct etcd_stream {
     etcd_call *fetching; /* the call that makes a token */
     inquiry *asking;     /* for the cluster of the endpoint, or why there is no connection */
     int64_t why_ms;      /* when to ask again why there is no connection */
-    bool ask_with_token; /* the endpoint answers identity queries only with a token */
+    bool ask_with_token; /* an endpoint names its cluster only to users */
+    int refusals;        /* refused tokens of identity queries */
     int which;           /* index of the backend in the set */
     grpc_slice token;
     uint64_t generation; /* of the token */
@@ -328,6 +329,25 @@ static void pause_for(etcd_stream *s, int64_t ms) {
 
 static void go_on(etcd_stream *s);
 
+/* Repeats the identity query with a token, because the endpoint names its cluster only to users. */
+static void ask_as_user(etcd_stream *s, const char *detail) {
+    if (!s->ask_with_token) {
+        s->ask_with_token = true;
+        go_on(s);
+    } else if (s->refusals++ < AUTH_REFUSALS_MAX) {
+        etcd_stream_refuse_token(s);
+        prepare(s);
+    } else {
+        end_early(s, EW_ERR_UNAUTHENTICATED, detail);
+    }
+}
+
+static void ask_later(etcd_stream *s, int status) {
+    if (status == EW_ERR_TIMEOUT && s->ask_with_token)
+        etcd_stream_refuse_token(s); /* it may belong to another cluster (identity.h) */
+    pause_for(s, CONNECT_WAIT_MS);
+}
+
 static void on_asked(void *arg, int status, const char *detail) {
     etcd_stream *s = arg;
     s->asking = NULL;
@@ -337,11 +357,10 @@ static void on_asked(void *arg, int status, const char *detail) {
         go_on(s);
     } else if (status == EW_OK) {
         prepare(s);
-    } else if (status == EW_ERR_UNAVAILABLE) {
-        pause_for(s, CONNECT_WAIT_MS);
-    } else if (status == EW_ERR_UNAUTHENTICATED && auth_is_on(&s->client->auth) && !s->ask_with_token) {
-        s->ask_with_token = true;
-        go_on(s);
+    } else if (status == EW_ERR_UNAVAILABLE || status == EW_ERR_TIMEOUT) {
+        ask_later(s, status);
+    } else if (status == EW_ERR_UNAUTHENTICATED) {
+        ask_as_user(s, detail);
     } else {
         end_early(s, status, detail);
     }
@@ -402,7 +421,7 @@ static void go_on(etcd_stream *s) {
         ask(s);
         return;
     }
-    identity_greet(s->client, s->set, s->which, s->method, s->queue);
+    identity_greet(s->client, s->set, s->which, s->method, s->queue, s->token);
     begin(s);
 }
 

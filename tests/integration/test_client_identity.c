@@ -1,5 +1,6 @@
 /* Properties of one endpoint, not of the list: the name in its certificate, its cluster, and the reason why it cannot
  * be used. */
+#include "etcd/blocking_request.h"
 #include "etcd/etcd.h"
 #include "lib/certs_fixture.h"
 #include "lib/client_test.h"
@@ -301,6 +302,47 @@ static void test_endpoints_agree_in_the_end(void **state) {
     etcd_server_free(good);
 }
 
+static void answer_for(fake_server *s, uint64_t cluster) {
+    Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
+    Pb__PutResponse answer = PB__PUT_RESPONSE__INIT;
+    header.cluster_id = cluster;
+    header.revision = 1;
+    answer.header = &header;
+    ew_slice bytes = blocking_pack(&answer);
+    fake_server_set_cluster(s, cluster);
+    fake_server_answer(s, bytes, GRPC_STATUS_OK, "");
+    free((void *)(uintptr_t)bytes.data);
+}
+
+/* An endpoint that named another cluster, and then names its cluster only to users, still counts as another cluster:
+ * the client sends it only identity queries until it answers one. */
+static void test_another_cluster_answers_only_users(void **state) {
+    (void)state;
+    enum { TIMES = 3 };
+    fake_server *s = fake_server_start();
+    ew_client *c = open_client_at(fake_server_endpoint(s), "", 10000);
+    answer_for(s, 1);
+    must(put(c, "/a"));
+    answer_for(s, 2);
+    assert_int_equal(put(c, "/a"), EW_ERR_WRONG_CLUSTER); /* found in the response: each connection is asked again */
+    expect_put(c, EW_ERR_WRONG_CLUSTER, "is cluster 2, not 1");
+    fake_server_script_members(s, true);
+    fake_server_refuse(s, INT32_MAX, GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: user name is empty");
+    fake_server_take_calls(s);
+    for (int i = 0; i < TIMES; i++) {
+        expect_put(c, EW_ERR_WRONG_CLUSTER, "is cluster 2, not 1");
+        fake_server_calls calls = fake_server_take_calls(s);
+        assert_string_equal(calls.path, "/etcdserverpb.Cluster/MemberList");
+        assert_int_equal(calls.count, 1);
+    }
+    fake_server_script_members(s, false);
+    fake_server_refuse(s, 0, 0, "");
+    answer_for(s, 1);
+    must(put(c, "/a"));
+    ew_client_close(c);
+    fake_server_stop(s);
+}
+
 /* ---- reasons ---- */
 
 static void test_each_endpoint_has_its_own_reason(void **state) {
@@ -323,7 +365,8 @@ int main(void) {
         TEST(test_a_certificate_for_each_member),       TEST(test_one_certificate_is_for_another_address),
         TEST(test_two_endpoints_of_two_clusters),       TEST(test_an_endpoint_of_another_cluster_is_not_used),
         TEST(test_an_endpoint_becomes_another_cluster), TEST(test_no_write_reaches_another_cluster),
-        TEST(test_endpoints_agree_in_the_end),          TEST(test_each_endpoint_has_its_own_reason),
+        TEST(test_endpoints_agree_in_the_end),          TEST(test_another_cluster_answers_only_users),
+        TEST(test_each_endpoint_has_its_own_reason),
     };
     /* As in the daemon: then a channel makes progress only while a thread is in a queue that knows it. */
     setenv("GRPC_POLL_STRATEGY", "poll", 0);

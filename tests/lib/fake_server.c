@@ -34,7 +34,7 @@ struct fake_server {
     grpc_slice message;
     bool has_message, silent, gives_tokens, scripts_members;
     uint64_t cluster;
-    int status, refusals, refusal_status, token;
+    int status, refusals, refusal_status, token, oldest_token;
     char text[128], refusal_text[128];
     fake_server_calls calls;
 };
@@ -67,19 +67,24 @@ static void start(incoming *c, const grpc_op *ops, size_t count) {
         process_die("the fake server cannot start a batch");
 }
 
+/* Copies the token of a call; "" if it has none. */
+static void read_token(const incoming *c, char *out, size_t size) {
+    out[0] = '\0';
+    for (size_t i = 0; i < c->metadata.count; i++) {
+        const grpc_metadata *m = &c->metadata.metadata[i];
+        if (grpc_slice_str_cmp(m->key, "token") == 0)
+            snprintf(out, size, "%.*s", (int)GRPC_SLICE_LENGTH(m->value), (const char *)GRPC_SLICE_START_PTR(m->value));
+    }
+}
+
 static void count_call(incoming *c) {
     fake_server_calls *calls = &c->server->calls;
     char *path = grpc_slice_to_c_string(c->details.method);
     calls->count++;
     snprintf(calls->path, sizeof calls->path, "%s", path);
-    calls->token[0] = '\0';
-    for (size_t i = 0; i < c->metadata.count; i++) {
-        const grpc_metadata *m = &c->metadata.metadata[i];
-        calls->with_hasleader += grpc_slice_str_cmp(m->key, "hasleader") == 0;
-        if (grpc_slice_str_cmp(m->key, "token") == 0)
-            snprintf(calls->token, sizeof calls->token, "%.*s", (int)GRPC_SLICE_LENGTH(m->value),
-                     (const char *)GRPC_SLICE_START_PTR(m->value));
-    }
+    read_token(c, calls->token, sizeof calls->token);
+    for (size_t i = 0; i < c->metadata.count; i++)
+        calls->with_hasleader += grpc_slice_str_cmp(c->metadata.metadata[i].key, "hasleader") == 0;
     pthread_cond_broadcast(&c->server->came);
     gpr_free(path);
 }
@@ -171,6 +176,32 @@ static void answer(incoming *c) {
     start(c, &closed, 1);
 }
 
+/* Returns whether it has closed the call because of its token. */
+static bool refuse_token(incoming *c) {
+    int number = 0, oldest = c->server->oldest_token;
+    char token[32];
+    read_token(c, token, sizeof token);
+    if (oldest == 0 || (sscanf(token, "token-%d", &number) == 1 && number >= oldest))
+        return false;
+    if (token[0] == '\0')
+        answer_with(c, NULL, GRPC_STATUS_INVALID_ARGUMENT, "etcdserver: user name is empty");
+    else
+        answer_with(c, NULL, GRPC_STATUS_UNAUTHENTICATED, "etcdserver: invalid auth token");
+    return true;
+}
+
+static void reply(incoming *c) {
+    bool asks = wants_identity(c);
+    if (!asks)
+        count_call(c);
+    if (refuse_token(c))
+        return;
+    if (asks)
+        identify(c);
+    else
+        answer(c);
+}
+
 static void go_on(incoming *c, bool ok) {
     fake_server *s = c->server;
     grpc_op read = {.op = GRPC_OP_RECV_MESSAGE, .data.recv_message.recv_message = &c->request};
@@ -185,14 +216,10 @@ static void go_on(incoming *c, bool ok) {
         return;
     }
     pthread_mutex_lock(&s->lock);
-    if (wants_token(c)) {
+    if (wants_token(c))
         give_token(c);
-    } else if (wants_identity(c)) {
-        identify(c);
-    } else {
-        count_call(c);
-        answer(c);
-    }
+    else
+        reply(c);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -264,6 +291,12 @@ void fake_server_answer(fake_server *s, ew_slice message, int status, const char
 void fake_server_give_tokens(fake_server *s) {
     pthread_mutex_lock(&s->lock);
     s->gives_tokens = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void fake_server_want_tokens(fake_server *s, int oldest) {
+    pthread_mutex_lock(&s->lock);
+    s->oldest_token = oldest;
     pthread_mutex_unlock(&s->lock);
 }
 

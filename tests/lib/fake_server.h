@@ -30,6 +30,11 @@ void fake_server_script_members(fake_server *s, bool on);
 void fake_server_give_tokens(fake_server *s);
 void fake_server_refuse(fake_server *s, int refusals, int status, const char *text);
 
+/* From now on, refuses calls without a token, MemberList as well, and calls whose token has a number below `oldest` (1:
+ * accepts all tokens that a fake server made). etcd 3.5.29 with authentication behaves like this; a larger `oldest` is
+ * like a member that was restarted, or another cluster. */
+void fake_server_want_tokens(fake_server *s, int oldest);
+
 /* Calls since the last fake_server_take_calls: the number of them, the number with `hasleader`, path and token of the
  * last one. `tokens` counts the requests for a token, which are not in `count`. */
 typedef struct fake_server_calls {
