@@ -120,7 +120,8 @@ void committing_send(committing *c, const committing_buffer *request) {
 }
 
 void committing_back_off(committing *c, int64_t now_ms) {
-    c->timer_ms = now_ms + backoff_ms(c->config.backoff_min_ms, c->config.backoff_max_ms, c->failures++, &c->random);
+    int64_t min_ms = c->config.backoff_min_ms > 0 ? c->config.backoff_min_ms : 1; /* never at once */
+    c->timer_ms = now_ms + backoff_ms(min_ms, c->config.backoff_max_ms, c->failures++, &c->random);
 }
 
 typedef enum answer_class { ANSWER_OK, ANSWER_RETRY, ANSWER_UNKNOWN, ANSWER_DEFINITE } answer_class;
