@@ -1,4 +1,4 @@
-/* A committing core with a tiny etcd, and the ways in which their talk can go wrong. */
+/* A committing core, a tiny etcd, and the ways in which a call between them can fail. */
 #ifndef UNIT_COMMITTING_FIXTURE_H
 #define UNIT_COMMITTING_FIXTURE_H
 
@@ -25,9 +25,9 @@ typedef struct world {
     committing *c;
     int64_t now;
     committing_effects effects;
-    bool txn; /* one was sent, and not answered: `last` */
+    bool txn; /* a transaction was sent and not answered: `last` */
     sent last;
-    int64_t timeout_ms; /* that its answer is waited for */
+    int64_t timeout_ms; /* the time limit of its call */
     bool has_outcome;
     Msg__Outcome outcome;
     int64_t revisions[300];
@@ -35,7 +35,7 @@ typedef struct world {
     char detail[256];
     bool ended;
     size_t logs;
-    size_t lease_checks; /* how often the core asked for one */
+    size_t lease_checks; /* how many lease checks the core requested */
     tiny_answer answer;
 } world;
 
@@ -129,7 +129,7 @@ static inline void answer_bytes(world *w, const void *bytes, size_t len) {
     step(w, (committing_event){.type = COMMITTING_ANSWER, .bytes = {bytes, len}});
 }
 
-/* etcd applies what was sent, and the answer arrives. */
+/* etcd applies the transaction that was sent, and the answer arrives. */
 static inline void applied(world *w) {
     assert_int_equal(w->txn, true);
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
@@ -139,14 +139,15 @@ static inline void applied(world *w) {
         answer_status(w, w->answer.status);
 }
 
-/* etcd applies what was sent, and the answer is lost. */
+/* etcd applies the transaction that was sent, and the answer is lost. */
 static inline void applied_lost(world *w) {
     assert_int_equal(w->txn, true);
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
 }
 
-/* What was sent is on its way for ever, or until `late`. */
+/* The transaction that was sent gets no answer, and may arrive later (`late`). Returns a copy of it; `late` frees
+ * it. */
 static inline sent *delayed(world *w) {
     size_t size = offsetof(sent, bytes) + w->last.len;
     sent *copy = malloc(size);
@@ -164,12 +165,12 @@ static inline bool late(world *w, sent *copy) {
     return w->etcd.revision != before;
 }
 
-/* The receipt has another lease from now on. */
+/* Gives the receipt another lease. */
 static inline void replace_lease(world *w, int64_t lease) {
     step(w, (committing_event){.type = COMMITTING_LEASE, .lease = lease});
 }
 
-/* Time passes until the core wants to do something. */
+/* Advances the clock to the core's deadline and sends TIMER. */
 static inline void wait_timer(world *w) {
     int64_t deadline = committing_deadline_ms(w->c);
     assert_true(deadline < INT64_MAX);
@@ -208,8 +209,8 @@ static inline void batch_unit(batch *b) {
     b->units[i].txn.data = b->bytes + b->used;
 }
 
-/* Adds a key to the last unit: compared with `mod`, then put, or deleted when `value` is NULL, or only compared when it
- * is "?". */
+/* Adds a key to the last atomic unit. It is compared with `mod`, then put; with `value` NULL it is deleted; with "?" it
+ * is only compared. */
 static inline void batch_key(batch *b, const char *key, int64_t mod, const char *value) {
     const ProtobufCBinaryData k = {strlen(key), (uint8_t *)key};
     Msg__Unit *u = b->list[b->patches.n_units - 1];
@@ -251,7 +252,7 @@ static inline void batch_key(batch *b, const char *key, int64_t mod, const char 
     u->txn.len += len;
 }
 
-/* Adds a client's record to the last unit: compared with `mod`, read whole, put. */
+/* Adds a client's record to the last atomic unit: compared with `mod`, put, and read with its value if refused. */
 static inline void batch_record(batch *b, const char *key, int64_t mod, const char *value) {
     const ProtobufCBinaryData k = {strlen(key), (uint8_t *)key};
     Msg__Unit *u = b->list[b->patches.n_units - 1];
@@ -282,7 +283,8 @@ static inline void batch_record(batch *b, const char *key, int64_t mod, const ch
     u->txn.len += len;
 }
 
-/* Adds a compare of a range to the last unit: no key in it is as new as `mod`. `result` is LESS, or a mistake. */
+/* Adds a compare of a range to the last atomic unit: every key in the range is older than `mod`. `result` is LESS in a
+ * valid unit. */
 static inline void batch_range(batch *b, const char *from, const char *end, int64_t mod,
                                Pb__Compare__CompareResult result) {
     Msg__Unit *u = b->list[b->patches.n_units - 1];
@@ -314,7 +316,7 @@ static inline void batch_put(batch *b, const char *key, int64_t mod, const char 
     batch_key(b, key, mod, value);
 }
 
-/* Gives the batch to the core, and frees it: the core has copied what it keeps. */
+/* Gives the batch to the core and frees it. The core has copied what it needs. */
 static inline void give(world *w, batch *b) {
     step(w, (committing_event){.type = COMMITTING_BATCH, .patches = &b->patches});
     memset(b->bytes, 0xee, b->used);

@@ -1,4 +1,4 @@
-/* Messages that are nested so deep that unpacking them by recursion overflows the stack. */
+/* Messages that are nested so deep that recursive unpacking overflows the stack. */
 #ifndef UNIT_NESTED_H
 #define UNIT_NESTED_H
 
@@ -9,8 +9,8 @@
 
 enum { NESTED_BYTES = 1 << 20, NESTED_LEAST = 100000 };
 
-/* proto/etcd.proto: the first success operation of a TxnRequest, the first response of a TxnResponse, and the
- * transaction in either. */
+/* Field numbers of proto/etcd.proto: the first success operation of a TxnRequest, the first response of a TxnResponse,
+ * and the transaction in either of them. */
 enum { NESTED_REQUEST = 2, NESTED_RESPONSE = 3, NESTED_TXN = 4 };
 
 static inline uint8_t *nested_head(uint8_t *at, unsigned number, size_t len) {
@@ -25,7 +25,7 @@ static inline uint8_t *nested_head(uint8_t *at, unsigned number, size_t len) {
     return at;
 }
 
-/* A transaction in a transaction, `depth` times, at the end of `bytes`. */
+/* Returns a transaction nested in transactions, `depth` levels deep, at the end of `bytes`. */
 static inline ew_slice nested_txn(uint8_t *bytes, size_t size, unsigned operation, size_t depth) {
     uint8_t *end = bytes + size, *at = end;
     for (size_t i = 0; i < depth; i++) {

@@ -1,4 +1,4 @@
-/* Submits for a ticking core: one put, one compare, one deletion at most. */
+/* Submits for a ticking core, each with at most one put, one compare and one deletion. */
 #ifndef UNIT_SUBMIT_FIXTURE_H
 #define UNIT_SUBMIT_FIXTURE_H
 
@@ -44,7 +44,7 @@ static inline submit *submit_if(submit *u, const char *key, const char *value) {
     return u;
 }
 
-/* With an identity. */
+/* Gives the submit an identity. */
 static inline submit *submit_by(submit *u, const char *client, uint64_t sequence) {
     u->message.client = binary(client);
     u->message.sequence = sequence;

@@ -1,4 +1,4 @@
-/* A ticking core with a reactor of the test's, and hand-packed messages. */
+/* A ticking core, a reactor in the test, and messages packed by hand. */
 #ifndef UNIT_TICKING_FIXTURE_H
 #define UNIT_TICKING_FIXTURE_H
 
@@ -23,11 +23,11 @@ struct life {
     uint64_t epoch;
     ticking_effects effects;
 
-    int (*on_tick)(life *l, ew_tick *t); /* NULL: answers EW_OK */
-    int update_status;                   /* what an update answers */
+    int (*on_tick)(life *l, ew_tick *t); /* NULL: returns EW_OK */
+    int update_status;                   /* what the update function returns */
     void *arg;
 
-    /* Since the last look: */
+    /* Since the last look(): */
     int ticks, resets;
     int64_t tick_revision;
     uint64_t tick_number;
@@ -35,11 +35,11 @@ struct life {
     int commits;
     Msg__Patches *patches; /* a copy of the last commit */
     int replies;
-    uint64_t reply_id; /* and of the last one: */
+    uint64_t reply_id; /* of the last reply: */
     int reply_status;
     int64_t reply_revision;
     char reply_detail[256];
-    uint64_t replied_mask; /* of all ids below 64 */
+    uint64_t replied_mask; /* a bit for each id below 64 */
     int audits, resyncs, peer_stops;
     uint64_t audit_number;
     int64_t audit_revision;
@@ -190,7 +190,7 @@ static inline void step(life *l, ticking_event event) {
     for (size_t i = 0; i < l->effects.count; i++) {
         const ticking_effect e = l->effects.list[i];
         if (e.type == TICKING_DO_TICK || e.type == TICKING_DO_COMMIT)
-            assert_true(event.type == TICKING_TIMER || event.type == TICKING_TICKED); /* the rule of steps */
+            assert_true(event.type == TICKING_TIMER || event.type == TICKING_TICKED); /* no other event may */
         if (e.type == TICKING_DO_TICK)
             tick = e;
         take_effect(l, &l->effects.list[i]);
@@ -199,15 +199,15 @@ static inline void step(life *l, ticking_event event) {
         run_tick(l, &tick);
 }
 
-/* All that is due now. */
+/* Sends TIMER until nothing is due. */
 static inline void settle(life *l) {
     for (int i = 0; ticking_deadline_ms(l->t) <= l->now; i++) {
-        assert_true(i < 10000); /* or the core is never content */
+        assert_true(i < 10000); /* otherwise the core is due without end */
         step(l, (ticking_event){.type = TICKING_TIMER});
     }
 }
 
-/* Time passes until something is due. */
+/* Advances the clock to the next deadline and sends TIMER. */
 static inline void wait_timer(life *l) {
     int64_t deadline = ticking_deadline_ms(l->t);
     assert_true(deadline < INT64_MAX);
@@ -266,7 +266,7 @@ static inline void page(life *l, int64_t revision, bool first, bool last, const 
     free(snapshot.page.data);
 }
 
-/* A whole snapshot, of the next epoch. */
+/* Sends a whole snapshot of the next epoch, in one page. */
 #define load(l, revision, ...)                                                                                         \
     do {                                                                                                               \
         const kv load_list_[] = {__VA_ARGS__};                                                                         \
@@ -279,7 +279,7 @@ static inline void load_empty(life *l, int64_t revision) {
     page(l, revision, true, true, NULL, 0);
 }
 
-/* Fills a message's events; its bytes are the caller's to free. */
+/* Packs a message's events. The caller frees `response.data`. */
 static inline Msg__Events pack_events(const kv *kvs, size_t n) {
     static Pb__Event store[PAGE_MAX], *list[PAGE_MAX];
     static Pb__KeyValue values[PAGE_MAX];
@@ -390,7 +390,7 @@ static inline void committed(life *l, int64_t revision) {
     take_outcome(l, outcome_of(l, EW_OK, (uint32_t)l->patches->n_units, revision));
 }
 
-/* Unit `unit` is refused, those before it are committed at `barrier`. */
+/* Atomic unit `unit` is refused; those before it are committed at `barrier`. */
 static inline void refused(life *l, uint32_t unit, int64_t barrier, int64_t conflict) {
     Msg__Outcome o = outcome_of(l, EW_ERR_REFUSED, unit, barrier);
     o.conflict_revision = conflict;
@@ -401,9 +401,9 @@ static inline void stop_ticking(life *l, int status) {
     step(l, (ticking_event){.type = TICKING_STOP, .status = status, .detail = "told to"});
 }
 
-/* ---- what was committed, as text ---- */
+/* ---- a batch as text ---- */
 
-/* A client's record in place of its value: "#sequence", and the status if it is not EW_OK. */
+/* Appends a client's record: its key, "=#sequence", the status if it is not EW_OK, and "!lease" if it has one. */
 static inline void append_record(char *text, size_t size, const Pb__PutRequest *put) {
     Msg__SubmitRecord *r = msg__submit_record__unpack(NULL, put->value.len, put->value.data);
     assert_non_null(r);
@@ -412,13 +412,13 @@ static inline void append_record(char *text, size_t size, const Pb__PutRequest *
     msg__submit_record__free_unpacked(r, NULL);
 }
 
-/* Bytes of a key, a NUL as "\\0". */
+/* Appends the bytes of a key, a NUL as "\\0". */
 static inline void append_key(char *text, size_t size, ProtobufCBinaryData key) {
     for (size_t i = 0; i < key.len; i++)
         append(text, size, key.data[i] ? "%c" : "\\0", key.data[i]);
 }
 
-/* "[start..end)<revision": nothing in the range is as new as that. */
+/* Appends "[start..end)<revision": every key in the range is older than that revision. */
 static inline void append_range(char *text, size_t size, const Pb__Compare *c, const Pb__RangeRequest *read) {
     assert_int_equal(c->result, PB__COMPARE__COMPARE_RESULT__LESS);
     assert_int_equal(read->range_end.len, c->range_end.len);
@@ -432,8 +432,8 @@ static inline void append_range(char *text, size_t size, const Pb__Compare *c, c
     append(text, size, ")<%" PRId64 " ", c->mod_revision);
 }
 
-/* Unit `i` as text: "key?mod" for a compare of a key, "[start..end)<mod" for one of a range, then "key=value" for a put
- * ("!keep", "!lease" behind it) and "-key" for a deletion. */
+/* Returns atomic unit `i` as text, valid until the next call: "key?mod" for a compare of a key, "[start..end)<mod" for
+ * a compare of a range, "key=value" for a put (followed by "!keep" or "!lease"), and "-key" for a deletion. */
 static inline const char *unit_text(life *l, size_t i) {
     static char text[4096];
     text[0] = '\0';
@@ -479,7 +479,7 @@ static inline const char *unit_text(life *l, size_t i) {
     return text;
 }
 
-/* ---- a completion callback that writes down what it is told ---- */
+/* ---- a completion callback that records its arguments ---- */
 
 typedef struct done_note {
     int calls, status;

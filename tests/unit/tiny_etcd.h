@@ -1,4 +1,4 @@
-/* An etcd of a few keys, for tests of the cores: applies serialized transactions, and remembers what happened. */
+/* A minimal etcd for tests of the cores: applies serialized transactions to a few keys. */
 #ifndef UNIT_TINY_ETCD_H
 #define UNIT_TINY_ETCD_H
 
@@ -74,7 +74,8 @@ static inline bool tiny_remove(tiny_etcd *e, const void *key, size_t len) {
     return true;
 }
 
-/* What others do to it. */
+/* ---- writes of other clients ---- */
+
 static inline int64_t tiny_put(tiny_etcd *e, const char *key, const char *value) {
     tiny_set(e, ++e->revision, key, strlen(key), value, strlen(value), 0);
     return e->revision;
@@ -92,7 +93,7 @@ static inline int tiny_order(const char *key, ProtobufCBinaryData other) {
     return order != 0 ? order : (len > other.len) - (len < other.len);
 }
 
-/* The newest key of a range that is not older than `min`; NULL if there is none. */
+/* Returns the newest key of a range with a mod_revision of `min` or more; NULL if there is none. */
 static inline const tiny_kv *tiny_newest(const tiny_etcd *e, ProtobufCBinaryData from, ProtobufCBinaryData end,
                                          int64_t min) {
     const tiny_kv *newest = NULL;
@@ -106,7 +107,7 @@ static inline const tiny_kv *tiny_newest(const tiny_etcd *e, ProtobufCBinaryData
 }
 
 static inline bool tiny_holds(tiny_etcd *e, const Pb__Compare *c) {
-    if (c->range_end.len > 0) /* only this is asked of a range: nothing in it is as new */
+    if (c->range_end.len > 0) /* the only supported compare of a range: all keys are older */
         return !tiny_newest(e, c->key, c->range_end, c->mod_revision);
     const tiny_kv *kv = tiny_find(e, c->key.data, c->key.len);
     switch (c->target) {
@@ -182,7 +183,7 @@ static inline bool tiny_lease_is_dead(const tiny_etcd *e, Pb__RequestOp **ops, s
     return false;
 }
 
-/* Applies a transaction; the answer is as etcd would give it (ETCD P13). */
+/* Applies a transaction. The answer is the one that etcd would give (ETCD P13). */
 static inline void tiny_txn(tiny_etcd *e, const void *bytes, size_t len, tiny_answer *out) {
     static tiny_reply replies[128];
     Pb__ResponseOp *list[128];

@@ -1,4 +1,4 @@
-/* A watching core on the bench: what etcd says is packed from a few words, what the core wants is looked up by kind. */
+/* A watching core under test: packs etcd's messages from a few fields, and finds the core's effects by type. */
 #ifndef TESTS_WATCHING_FIXTURE_H
 #define TESTS_WATCHING_FIXTURE_H
 
@@ -18,7 +18,7 @@
 
 typedef struct fixture {
     watching *core;
-    watching_event event; /* the last one, its bytes below */
+    watching_event event; /* the last one; its bytes follow */
     uint8_t bytes[1 << 16];
     watching_effects out;
     int64_t now_ms;
@@ -58,9 +58,9 @@ static inline int tear_down(void **state) {
     return 0;
 }
 
-/* ---- what the core wants ---- */
+/* ---- effects of the core ---- */
 
-/* The only effect of a kind, NULL if there is none. */
+/* Returns the only effect of a type, NULL if there is none. */
 static inline const watching_effect *wants(const fixture *f, watching_effect_type type) {
     const watching_effect *found = NULL;
     for (size_t i = 0; i < f->out.count; i++) {
@@ -72,7 +72,7 @@ static inline const watching_effect *wants(const fixture *f, watching_effect_typ
     return found;
 }
 
-/* How many effects there are beside log records. */
+/* Returns the number of effects that are not log records. */
 static inline size_t effects(const fixture *f) {
     size_t count = 0;
     for (size_t i = 0; i < f->out.count; i++)
@@ -99,7 +99,7 @@ static inline void is_in(const fixture *f, watching_state state) {
     assert_int_equal(watching_get_state(f->core), state);
 }
 
-/* ---- what happens to it ---- */
+/* ---- events ---- */
 
 static inline void happens(fixture *f, watching_event event) {
     event.now_ms = f->now_ms;
@@ -118,7 +118,8 @@ static inline void failed(fixture *f, watching_event_type type, int status) {
     happens(f, (watching_event){.type = type, .status = status, .detail = "no luck"});
 }
 
-/* The clock goes on to the deadline, which must not be further than `most_ms`. */
+/* Advances the clock to the deadline, which must be at most `most_ms` away, and sends TIMER. Returns the time
+ * waited. */
 static inline int64_t deadline_passes(fixture *f, int64_t most_ms) {
     int64_t deadline = watching_deadline_ms(f->core), waited = deadline - f->now_ms;
     assert_true(deadline != INT64_MAX);
@@ -133,7 +134,7 @@ static inline void never_due(const fixture *f) {
     assert_true(watching_deadline_ms(f->core) == INT64_MAX);
 }
 
-/* ---- what etcd says ---- */
+/* ---- messages of etcd ---- */
 
 typedef struct header {
     int64_t revision;
@@ -155,7 +156,7 @@ static inline ProtobufCBinaryData text_bytes(const char *text) {
 typedef struct page {
     header header;
     const char *keys[8];
-    int64_t mod_revision; /* of all of them; the header's if 0 */
+    int64_t mod_revision; /* of all keys; the header's if 0 */
     size_t value_bytes;
     bool more;
 } page;
@@ -230,7 +231,7 @@ static inline void response_comes(fixture *f, response from) {
     happens(f, (watching_event){.type = WATCHING_RESPONSE, .bytes = {f->bytes, size}});
 }
 
-/* ---- stories that many tests begin with ---- */
+/* ---- scenarios that many tests begin with ---- */
 
 static inline void starts(fixture *f) {
     told(f, WATCHING_START);
@@ -238,7 +239,7 @@ static inline void starts(fixture *f) {
     assert_false(wants(f, WATCHING_DO_RANGE)->whole);
 }
 
-/* A snapshot of one key at `revision`; the stream is opened, but not confirmed. */
+/* Loads a snapshot of one key at `revision`. The stream is opened, but the watch is not created yet. */
 static inline void loads(fixture *f, int64_t revision) {
     page_comes(f, (page){.header = {revision}, .keys = {"/a/1"}});
     is_in(f, WATCHING_WATCHING);
@@ -249,7 +250,7 @@ static inline void connects(fixture *f) {
     assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
 }
 
-/* All pages are there; their end is told when the watch stands, and not before. */
+/* All pages have arrived. The end of the snapshot is sent when etcd has created the watch, and not before. */
 static inline void completes(fixture *f) {
     is_in(f, WATCHING_WATCHING);
     assert_true(f->witness.loading);
@@ -259,14 +260,14 @@ static inline void completes(fixture *f) {
     assert_false(f->witness.loading);
 }
 
-/* Synced at `revision` and watching as watch 7. */
+/* Loads at `revision`, then watches with watch id 7. */
 static inline void watches(fixture *f, int64_t revision) {
     starts(f);
     loads(f, revision);
     connects(f);
 }
 
-/* The stream breaks, the time passes, and another one is opened, which starts at `revision`. */
+/* Breaks the stream and waits until the core opens another one, which starts at `revision`. */
 static inline void reopens_at(fixture *f, int64_t revision) {
     if (f->witness.stream_out)
         failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
@@ -277,13 +278,13 @@ static inline void reopens_at(fixture *f, int64_t revision) {
     assert_int_equal(f->watch->create_request->start_revision, revision);
 }
 
-/* The same without events since the snapshot: it starts behind what was seen. */
+/* The same without events since the snapshot: the new watch starts after `revision`. */
 static inline void reopens_behind(fixture *f, int64_t revision) {
     reopens_at(f, revision + 1);
 }
 
-/* A stream that is resumed is created; etcd is at `revision`. It is not told to be connected before the last events
- * have come again. */
+/* etcd, at `revision`, creates the watch of a resumed stream. The core does not report that it is connected before the
+ * last events have come again. */
 static inline void is_created(fixture *f, int64_t revision) {
     bool connected = f->witness.connected;
     response_comes(f, (response){.header = {revision}, .watch_id = 7, .created = true});
