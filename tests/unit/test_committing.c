@@ -1,4 +1,4 @@
-/* The committing core: how units become transactions, in order, within etcd's limits. */
+/* The committing core: how it makes transactions of atomic units, in order and within etcd's limits. */
 #include "unit/committing_fixture.h"
 
 static world *w;
@@ -46,7 +46,7 @@ static void test_one_unit(void **state) {
     assert_string_equal(tiny_value(&w->etcd, RECEIPT), "1");
 }
 
-/* Every move is traced. */
+/* The core logs every move of its state machine. */
 static void test_moves_are_traced(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -64,7 +64,7 @@ static void test_empty_batch(void **state) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_IDLE);
 }
 
-/* SEMANTICS 25, 26: units share a transaction, exactly up to the limit of keys; the rest follows in order. */
+/* SEMANTICS 25, 26: atomic units share a transaction, up to exactly the limit of keys; the rest follows in order. */
 static void test_merge_up_to_max_keys(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -92,7 +92,7 @@ static void test_merge_up_to_max_keys(void **state) {
     assert_int_equal(w->outcome.barrier_revision, 3);
 }
 
-/* SEMANTICS 25: a unit is never split. */
+/* SEMANTICS 25: an atomic unit is never split. */
 static void test_unit_is_not_split(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -111,7 +111,7 @@ static void test_unit_is_not_split(void **state) {
     assert_outcome(w, EW_OK, 2);
 }
 
-/* SEMANTICS 26: 126 keys fit, 127 do not; what came before is committed first. */
+/* SEMANTICS 26: 126 keys fit, 127 do not; the atomic units before are committed first. */
 static void test_unit_with_too_many_keys(void **state) {
     (void)state;
     char key[32];
@@ -134,7 +134,7 @@ static void test_unit_with_too_many_keys(void **state) {
     assert_non_null(strstr(w->detail, "127"));
 }
 
-/* SEMANTICS 26: bytes are those of the request exactly as it is sent. */
+/* SEMANTICS 26: the limit counts the bytes of the request exactly as it is sent. */
 static void test_bytes_are_exact(void **state) {
     (void)state;
     size_t size = 0;
@@ -147,7 +147,7 @@ static void test_bytes_are_exact(void **state) {
         batch_put(b, "/a/y", 0, "67890");
         give(w, b);
         if (size == 0) {
-            size = w->last.len; /* both, as measured on what is sent */
+            size = w->last.len; /* of both together, as sent */
             spare = 1;
             continue;
         }
@@ -156,7 +156,7 @@ static void test_bytes_are_exact(void **state) {
     }
 }
 
-static void test_alone_over_the_bytes(void **state) {
+static void test_one_unit_over_max_bytes(void **state) {
     (void)state;
     committing_config config = plain_config;
     config.max_bytes = 150;
@@ -172,7 +172,8 @@ static void test_alone_over_the_bytes(void **state) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_IDLE);
 }
 
-/* A fence as workers make it: the session's marker has its lease, the leader's key is still the one from revision 2. */
+/* Packs fence conditions as a worker makes them: the session key has its lease, and the leader's key was created at
+ * revision 2. */
 static ew_slice pack_fence(uint8_t *bytes, bool session, bool leader) {
     Pb__Compare list[2], *pointers[2];
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
@@ -197,7 +198,7 @@ static ew_slice pack_fence(uint8_t *bytes, bool session, bool leader) {
     return (ew_slice){bytes, pb__txn_request__pack(&fence, bytes)};
 }
 
-/* What the ticking core reckons with is never less than what is added. */
+/* committing_overhead(), which the ticking core uses, is never less than what the committing core adds. */
 static void test_overhead(void **state) {
     (void)state;
     batch *b = batch_new(1, 1234567);
@@ -208,7 +209,7 @@ static void test_overhead(void **state) {
     give(w, b);
     int64_t overhead = committing_overhead(&plain_config);
     assert_true((int64_t)(w->last.len - fragment) <= overhead);
-    assert_true((int64_t)(w->last.len - fragment) > overhead - 60); /* a few numbers, written shorter */
+    assert_true((int64_t)(w->last.len - fragment) > overhead - 60); /* some numbers are encoded shorter */
 
     committing_config bare = plain_config;
     bare.counter = bare.exactly_once = false;
@@ -217,14 +218,14 @@ static void test_overhead(void **state) {
     uint8_t bytes[256];
     committing_config fenced = plain_config;
     fenced.fence = pack_fence(bytes, true, true);
-    assert_true(committing_overhead(&fenced) > own + (int64_t)fenced.fence.len); /* the keys are read, too */
+    assert_true(committing_overhead(&fenced) > own + (int64_t)fenced.fence.len); /* the refusal reads the keys, too */
     assert_true(committing_overhead(&fenced) < own + 2 * (int64_t)fenced.fence.len);
     fenced.fence = EW_STR("\xff\xff");
     assert_null(committing_new(&fenced));
-    assert_int_equal(committing_overhead(&fenced), own + 4); /* no less than any that could be read */
+    assert_int_equal(committing_overhead(&fenced), own + 4); /* not below the overhead of a readable fence */
 }
 
-/* etcd's limit holds for the fence, too, and is what the option says. */
+/* etcd's limit includes the fence conditions. The option `max_txn_keys` counts the keys without them. */
 static void test_max_keys_leaves_room_for_the_fence(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -244,11 +245,12 @@ static void test_max_keys_leaves_room_for_the_fence(void **state) {
     assert_int_equal(committing_max_keys(&config), 10000);
     config.counter = config.exactly_once = true;
     assert_int_equal(committing_max_keys(&config), 9998);
-    config.max_keys = 9999; /* more than there is room for */
+    config.max_keys = 9999; /* more than the limit allows */
     assert_int_equal(committing_max_keys(&config), 9998);
 }
 
-/* SEMANTICS 24: without a counter its key must not exist; the first delete makes it, once for the transaction. */
+/* SEMANTICS 24: without a counter the transaction compares that its key is absent; the first deletion creates it, once
+ * for the whole transaction. */
 static void test_counter_starts(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/a/x", "1");
@@ -266,7 +268,7 @@ static void test_counter_starts(void **state) {
     assert_string_equal(tiny_value(&w->etcd, COUNTER), "1");
 }
 
-/* SEMANTICS 24: n is followed within the batch; a transaction without deletes leaves it alone. */
+/* SEMANTICS 24: the core tracks the counter within a batch; a transaction without deletions does not raise it. */
 static void test_counter_counts(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -289,7 +291,7 @@ static void test_counter_counts(void **state) {
     assert_string_equal(tiny_value(&w->etcd, COUNTER), "43");
 }
 
-/* SEMANTICS 24: another's delete refuses everything, whichever keys it touched. */
+/* SEMANTICS 24: a deletion by another writer refuses the transaction, whichever key was deleted. */
 static void test_counter_conflict(void **state) {
     (void)state;
     for (int gone = 0; gone < 2; gone++) {
@@ -331,8 +333,8 @@ static void test_counter_out_of_range(void **state) {
     assert_outcome(w, EW_ERR_BAD_COUNTER, 0);
 }
 
-/* SEMANTICS 21, 25: the units before the one that conflicts are committed, then the refusal is told with the revision
- * that the reactor must wait for. */
+/* SEMANTICS 21, 25: the atomic units before the one that conflicts are committed. Then the refusal is reported, with
+ * the revision that the reactor must wait for. */
 static void test_refusal_finds_the_unit(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -350,15 +352,16 @@ static void test_refusal_finds_the_unit(void **state) {
     assert_false(w->has_outcome);
     applied(w);
     assert_outcome(w, EW_ERR_REFUSED, 2);
-    assert_int_equal(w->outcome.conflict_revision, 3); /* the newest of the unit's own */
+    assert_int_equal(w->outcome.conflict_revision, 3); /* the newest in the conflicting unit */
     assert_int_equal(w->outcome.barrier_revision, 5);
     assert_int_equal(w->outcome.txns, 2);
     assert_string_equal(tiny_value(&w->etcd, "/a/1"), "1");
     assert_string_equal(tiny_value(&w->etcd, "/a/2"), "foreign");
 }
 
-/* What was good at the first refusal may conflict at the second: then an earlier unit is the first. */
-static void test_refusal_moves_forward(void **state) {
+/* An earlier atomic unit may conflict when the others are sent again: then it is the first one that was not
+ * committed. */
+static void test_second_refusal_by_an_earlier_unit(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/0", 0, "1");
@@ -375,7 +378,8 @@ static void test_refusal_moves_forward(void **state) {
     assert_int_equal(w->outcome.txns, 3);
 }
 
-/* SEMANTICS 37: a unit may compare that nothing in a range is newer; its refusal tells what was added. */
+/* SEMANTICS 37: an atomic unit may compare that a range has nothing newer; its refusal reports the revision of an added
+ * key. */
 static void test_refusal_by_an_addition(void **state) {
     (void)state;
     for (int added = 0; added < 2; added++) {
@@ -400,7 +404,7 @@ static void test_refusal_by_an_addition(void **state) {
     }
 }
 
-/* Of a range nothing else may be compared, and its read is of what the compare forbids. */
+/* A compare of a range must be LESS, with a read of the newer keys in the same range. Any other is a bad message. */
 static void test_ranges_that_are_wrong(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -413,7 +417,7 @@ static void test_ranges_that_are_wrong(void **state) {
     assert_outcome(w, EW_ERR_BAD_MESSAGE, 0);
 }
 
-/* A key that is gone has no revision to wait for. */
+/* A deleted key has no revision to wait for. */
 static void test_refusal_by_deletion(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/a/0", "1");
@@ -430,7 +434,7 @@ static void test_refusal_by_deletion(void **state) {
     assert_int_equal(w->outcome.conflict_revision, 0);
 }
 
-/* SEMANTICS 27: what leaves no event below the prefix sets no barrier, or the gate would wait for ever. */
+/* SEMANTICS 27: a commit without an event below the prefix sets no barrier; otherwise the gate would never open. */
 static void test_invisible_commit_sets_no_barrier(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -445,13 +449,14 @@ static void test_invisible_commit_sets_no_barrier(void **state) {
     assert_int_equal(w->revisions[0], 2); /* the receipt's */
 }
 
-/* Out of space: said once when it begins and once when it is over; what does not tell changes nothing. */
+/* Out of space is logged once at its begin and once at its end. An answer that does not say whether there is space
+ * (BUSY, UNAVAILABLE) changes nothing. */
 static void test_no_space(void **state) {
     (void)state;
     static const struct {
         int status;
         bool none;
-        size_t logs; /* with those of the moves, which come before */
+        size_t logs; /* besides the record of the move, which comes first */
     } answers[] = {{EW_ERR_NO_SPACE, true, 1},
                    {EW_ERR_NO_SPACE, true, 0},
                    {EW_ERR_BUSY, true, 0},
@@ -473,7 +478,7 @@ static void test_no_space(void **state) {
     assert_false(committing_has_no_space(w->c));
     assert_int_equal(w->logs - logs, 2);
     assert_outcome(w, EW_OK, 1);
-    /* What ends the batch ends the wait. */
+    /* The end of the batch also ends the state "out of space". */
     b = batch_new(2, 0);
     batch_put(b, "/a/y", 0, "1");
     give(w, b);
@@ -485,7 +490,7 @@ static void test_no_space(void **state) {
     assert_false(committing_has_no_space(w->c));
 }
 
-/* ETCD P11: what surely was not applied is sent again, the same, later and later. */
+/* ETCD P11: a transaction that was surely not applied is sent again unchanged, with growing waits. */
 static void test_backs_off(void **state) {
     (void)state;
     static const int statuses[] = {EW_ERR_BUSY, EW_ERR_NO_SPACE, EW_ERR_UNAVAILABLE};
@@ -530,7 +535,8 @@ static void test_definite_errors(void **state) {
     }
 }
 
-/* A server that takes less than we were told: the unit that is too large is found, those before it are committed. */
+/* The server's limit is lower than the options say: the core finds the atomic unit that is too large, and commits those
+ * before it. */
 static void test_server_limit_is_lower(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -569,7 +575,7 @@ static void fence_world(bool session, bool leader) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* SEMANTICS 30, 31: which part of the fence does not hold, told before any conflict. */
+/* SEMANTICS 30, 31: the outcome says which fence condition does not hold, even if there is also a conflict. */
 static void test_fence(void **state) {
     (void)state;
     static const struct {
@@ -599,7 +605,7 @@ static void test_fence(void **state) {
             assert_false(w->outcome.unknown);
         }
     }
-    /* The marker is there, and another's: somebody else has our id. */
+    /* The session key has another lease: another worker uses this worker's id. */
     fence_world(true, true);
     tiny_delete(&w->etcd, "/leader");
     tiny_set(&w->etcd, ++w->etcd.revision, "/marker", 7, "", 0, LEASE + 1);
@@ -608,7 +614,7 @@ static void test_fence(void **state) {
     give(w, other);
     applied(w);
     assert_outcome(w, EW_ERR_FENCED, 0);
-    /* Elected again is another leadership. */
+    /* An election that was won again is another leadership. */
     fence_world(false, true);
     tiny_delete(&w->etcd, "/leader");
     tiny_put(&w->etcd, "/leader", "me again");
@@ -619,7 +625,7 @@ static void test_fence(void **state) {
     assert_outcome(w, EW_ERR_LEADERSHIP_LOST, 0);
 }
 
-/* A refusal whose read of the fence is of another key says nothing: the transaction is resolved. */
+/* A refusal whose read is not of the session key is an invalid answer: the transaction is resolved. */
 static void test_fence_not_read(void **state) {
     (void)state;
     fence_world(true, false);
@@ -644,7 +650,7 @@ static void test_fence_not_read(void **state) {
     assert_outcome(w, EW_ERR_REFUSED, 0);
 }
 
-/* The fence takes its place of etcd's 128, in the compares and in the reads. */
+/* The fence conditions count against etcd's limit of 128, in the compares and in the reads. */
 static void test_fence_and_full_transactions(void **state) {
     (void)state;
     char key[32];
@@ -661,11 +667,12 @@ static void test_fence_and_full_transactions(void **state) {
     assert_int_equal(txn->n_failure, 128);
     pb__txn_request__free_unpacked(txn, NULL);
     applied(w);
-    applied(w); /* 124 units; the next one conflicts */
+    applied(w); /* 124 atomic units; the next one conflicts */
     assert_outcome(w, EW_ERR_REFUSED, 124);
 }
 
-/* A fence that is asked for something else is compared by etcd, but cannot be told from a senseless refusal. */
+/* A fence condition may compare something else. Compares of a mod_revision are recognised when they fail; for others (a
+ * value) the refusal is an invalid answer. */
 static void test_fence_of_another_kind(void **state) {
     (void)state;
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
@@ -695,8 +702,8 @@ static void test_fence_of_another_kind(void **state) {
     }
 }
 
-/* The first transaction of a core: a receipt that is already there is another worker's. */
-static void test_receipt_of_another(void **state) {
+/* The first transaction of a core finds a receipt: another worker put it. */
+static void test_receipt_of_another_worker(void **state) {
     (void)state;
     tiny_put(&w->etcd, RECEIPT, "12");
     batch *b = batch_new(1, 0);
@@ -718,7 +725,7 @@ static void commit_one(const char *key) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* A worker that took over the id and reached the same sequence is told by its revision. */
+/* Another worker that took over the id may have reached the same sequence; the receipt's mod_revision shows it. */
 static void test_receipt_taken_over(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -731,8 +738,8 @@ static void test_receipt_taken_over(void **state) {
     assert_null(tiny_value(&w->etcd, "/a/y"));
 }
 
-/* etcd was restored from a state in which the receipt was older, or not there yet: nothing is applied, nobody else is
- * blamed, and the next transaction goes on from what is there. */
+/* etcd was restored from a state with an older receipt, or without one. Nothing is applied, the error is not
+ * EW_ERR_FENCED, and the next batch takes over the receipt that is there. */
 static void test_receipt_is_older(void **state) {
     (void)state;
     for (int kind = 0; kind < 3; kind++) {
@@ -742,7 +749,7 @@ static void test_receipt_is_older(void **state) {
         commit_one("/a/z");
         tiny_delete(&w->etcd, "/a/x");
         tiny_delete(&w->etcd, "/a/z");
-        w->etcd.revision = kind == 0 ? 40 : 15; /* others may have passed the old revision */
+        w->etcd.revision = kind == 0 ? 40 : 15; /* other writers may have passed the old revision */
         if (kind < 2)
             tiny_set(&w->etcd, 14, RECEIPT, strlen(RECEIPT), kind ? "7" : "1", 1, kind ? 5 : LEASE);
         else
@@ -759,7 +766,7 @@ static void test_receipt_is_older(void **state) {
         b = batch_new(3, 0);
         batch_put(b, "/a/y", 0, "1");
         give(w, b);
-        applied(w); /* the receipt, on what was found */
+        applied(w); /* takes over the receipt that was found */
         assert_false(w->has_outcome);
         applied(w);
         assert_outcome(w, EW_OK, 1);
@@ -786,10 +793,10 @@ static void test_receipt_is_gone(void **state) {
     assert_int_equal(w->outcome.txns, 3);
     sent *copy = malloc(sizeof *copy);
     *copy = refused;
-    assert_false(late(w, copy)); /* what was refused can never be applied */
+    assert_false(late(w, copy)); /* a late copy of the refused transaction has no effect */
 }
 
-/* etcd does not know the receipt's lease: the core asks for a check, and waits for another one. */
+/* etcd does not know the receipt's lease: the core requests a check of the lease, and waits for another one. */
 static void test_lease_is_gone(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -800,7 +807,7 @@ static void test_lease_is_gone(void **state) {
     give(w, b);
     applied(w);
     for (int i = 0; i < 3; i++) {
-        applied(w); /* a claim, refused for its lease */
+        applied(w); /* a claim, refused because of its lease */
         assert_int_equal(w->lease_checks, i + 1);
         assert_false(w->txn);
         if (i < 2)
@@ -813,7 +820,7 @@ static void test_lease_is_gone(void **state) {
     assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 1);
 }
 
-/* A core that starts without a receipt learns of its lease from the first transaction. */
+/* A core that starts without a receipt finds in the first transaction that the lease is gone. */
 static void test_lease_is_gone_at_the_start(void **state) {
     (void)state;
     w->etcd.dead_lease = LEASE;
@@ -829,7 +836,7 @@ static void test_lease_is_gone_at_the_start(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* The receipt is there, and so its lease lives: the one that etcd does not know is the session's. */
+/* The receipt exists, so its lease lives: the lease that etcd does not know is the session's, in a put. */
 static void test_lease_of_a_put_is_gone(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -841,8 +848,8 @@ static void test_lease_of_a_put_is_gone(void **state) {
     assert_false(w->outcome.unknown);
 }
 
-/* The lease is replaced while the batch is out, and a unit puts a client's record with the one before: the batch is
- * evaluated again, on what it was evaluated on, and no run ends. */
+/* The receipt's lease is replaced while the batch is undecided, and a client's record is put with the old lease. The
+ * batch is refused and evaluated again on the same revision; the run goes on. */
 static void test_lease_of_a_record_is_replaced(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -857,12 +864,13 @@ static void test_lease_of_a_record_is_replaced(void **state) {
     assert_false(w->outcome.unknown);
 }
 
-/* A replaced lease: while idle, the next batch begins with a claim; in flight, what comes after it does. */
+/* A replaced lease is claimed before the next transaction: at the start of the next batch, also if a transaction is in
+ * flight now. */
 static void test_lease_replaced(void **state) {
     (void)state;
     commit_one("/a/x");
     replace_lease(w, LEASE); /* the same */
-    replace_lease(w, 0);     /* none */
+    replace_lease(w, 0);     /* no lease */
     replace_lease(w, LEASE + 1);
     assert_false(w->txn);
     batch *b = batch_new(2, 0);
@@ -894,13 +902,14 @@ static void begin_claim(void) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
 }
 
-/* A claim is sent until it is answered; what an earlier copy did is adopted, also with the lease before this one. */
+/* A claim is sent until it is answered. If an earlier copy of it was applied, the core takes over that receipt, also
+ * with a lease that has been replaced since. */
 static void test_claim_is_lost(void **state) {
     (void)state;
     begin_claim();
     applied_lost(w);
     wait_timer(w);
-    applied(w); /* refused: the receipt is the earlier claim's */
+    applied(w); /* refused: an earlier claim put the receipt */
     assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
     applied(w);
     assert_outcome(w, EW_OK, 1);
@@ -919,7 +928,7 @@ static void test_claim_is_lost(void **state) {
     assert_int_equal(tiny_lease(&w->etcd, RECEIPT), LEASE + 3);
 }
 
-/* The lease is replaced while the claim with the one before is under way. */
+/* The lease is replaced while a claim with the old one is in flight: another claim follows. */
 static void test_claim_with_a_replaced_lease(void **state) {
     (void)state;
     begin_claim();
@@ -932,17 +941,17 @@ static void test_claim_with_a_replaced_lease(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* The receipt keeps vanishing: the core asks at once the first time, then with backoff. */
+/* The receipt disappears again and again: the core sends the next claim at once the first time, then with backoff. */
 static void test_claim_of_a_vanishing_receipt(void **state) {
     (void)state;
     begin_claim();
     tiny_delete(&w->etcd, RECEIPT);
     applied(w);
-    assert_true(w->txn); /* again, on "missing" */
+    assert_true(w->txn); /* again, since the receipt is absent */
     tiny_put(&w->etcd, RECEIPT, "7");
     tiny_set(&w->etcd, ++w->etcd.revision, RECEIPT, strlen(RECEIPT), "7", 1, LEASE);
     applied(w);
-    assert_false(w->txn); /* a late copy with the former lease: adopted, and moved, later */
+    assert_false(w->txn); /* a late copy of ours, with the old lease: claimed after a wait */
     wait_timer(w);
     applied(w);
     applied(w);
@@ -970,7 +979,7 @@ static void test_claim_ends(void **state) {
     applied(w);
     assert_outcome(w, EW_ERR_FENCED, 0);
     assert_false(w->outcome.unknown);
-    /* Bytes that are no answer, and no memory for one, are asked again. */
+    /* After an invalid answer, and without memory for an answer, the claim is sent again. */
     world_free(w);
     w = world_new(&plain_config);
     begin_claim();
@@ -983,7 +992,7 @@ static void test_claim_ends(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* Nothing of the batch is under way: a stop ends it at once. */
+/* No transaction of the batch is in flight: a stop ends it at once. */
 static void test_stop_while_claiming(void **state) {
     (void)state;
     begin_claim();
@@ -993,7 +1002,7 @@ static void test_stop_while_claiming(void **state) {
     assert_true(w->ended);
 }
 
-/* Stopped while the refusal that asks for a claim is on its way. */
+/* The stop comes while a transaction is in flight whose refusal would need a claim. */
 static void test_stop_before_the_claim(void **state) {
     (void)state;
     commit_one("/a/x");
@@ -1019,7 +1028,7 @@ static void test_lease_without_receipts(void **state) {
     assert_false(tiny_mod(&w->etcd, RECEIPT) > 0);
 }
 
-/* A unit from outside that is no unit: told as such, after the units before it. */
+/* A malformed atomic unit ends the batch with EW_ERR_BAD_MESSAGE, after the atomic units before it are committed. */
 static void test_malformed_unit(void **state) {
     (void)state;
     for (int kind = 0; kind < 4; kind++) {
@@ -1032,14 +1041,14 @@ static void test_malformed_unit(void **state) {
         else if (kind == 1)
             b->units[1].compares = 0;
         else if (kind == 2)
-            b->units[1].txn.data[3] = PB__COMPARE__COMPARE_TARGET__CREATE; /* behind two tags and a length */
+            b->units[1].txn.data[3] = PB__COMPARE__COMPARE_TARGET__CREATE; /* after two tags and a length */
         else
-            b->units[1].txn.data[0] = 0x0b; /* a field number and wire type that mean nothing */
+            b->units[1].txn.data[0] = 0x0b; /* an invalid field number and wire type */
         tiny_put(&w->etcd, COUNTER, "1");
         tiny_delete(&w->etcd, COUNTER);
         give(w, b);
         assert_true(w->txn);
-        /* Refused by etcd with the reads of the two compares, the counter and the receipt. */
+        /* etcd refuses, with the reads of the two compares, the counter and the receipt. */
         Pb__RangeResponse none = PB__RANGE_RESPONSE__INIT;
         Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op, &op, &op, &op};
         op.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
@@ -1055,7 +1064,7 @@ static void test_malformed_unit(void **state) {
     }
 }
 
-/* SEMANTICS 7: a stop decides what is in flight, and begins nothing new. */
+/* SEMANTICS 7: a stop waits for the transaction in flight, and the core starts no other one. */
 static void test_stop(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -1068,7 +1077,7 @@ static void test_stop(void **state) {
     stop_committing(w, 500);
     assert_false(w->has_outcome);
     assert_int_equal(committing_deadline_ms(w->c), w->now + 500);
-    stop_committing(w, 5000); /* a second one does not make it longer */
+    stop_committing(w, 5000); /* a second stop does not extend it */
     assert_int_equal(committing_deadline_ms(w->c), w->now + 500);
     applied(w);
     assert_outcome(w, EW_ERR_CANCELLED, 1);
@@ -1119,11 +1128,11 @@ static void test_stop_then_refused(void **state) {
     give(w, b);
     stop_committing(w, 500);
     applied(w);
-    assert_outcome(w, EW_ERR_CANCELLED, 0); /* /a/x would have been a new transaction */
+    assert_outcome(w, EW_ERR_CANCELLED, 0); /* /a/x alone would be another transaction */
     assert_true(w->ended);
 }
 
-/* Never later than the stop's time: then the truth is that nobody knows. */
+/* The outcome comes within the stop's time limit; at the limit it is unknown. */
 static void test_stop_runs_out(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -1134,11 +1143,11 @@ static void test_stop_runs_out(void **state) {
     assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
     assert_true(w->ended);
-    applied_lost(w); /* the call's answer comes after all: nobody listens */
+    applied_lost(w); /* the late answer of the call is ignored */
     assert_int_equal(w->effects.count, 0);
 }
 
-/* A peer that sends a second batch loses that one. */
+/* A second batch that comes before the first is decided is dropped. */
 static void test_batch_while_busy(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -1156,7 +1165,7 @@ static void test_batch_while_busy(void **state) {
     assert_int_equal(w->outcome.batch, 1);
 }
 
-/* A time that has no end. */
+/* A stop may have no time limit; a negative limit counts as 0. */
 static void test_stop_without_a_limit(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
@@ -1171,7 +1180,7 @@ static void test_stop_without_a_limit(void **state) {
     assert_true(w->ended);
 }
 
-/* SEMANTICS 29: the same waits for everybody would bring everybody back together. */
+/* SEMANTICS 29: waits have jitter, so that workers do not all retry at the same time. */
 static void test_backoff_has_jitter(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -1191,7 +1200,7 @@ static void test_backoff_has_jitter(void **state) {
     assert_true(most - least > 300);
 }
 
-/* Without a minimum it is a millisecond; a maximum below the minimum is the wait. */
+/* A minimum of 0 counts as 1 ms. A maximum below the minimum limits the wait. */
 static void test_backoff_bounds(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -1228,7 +1237,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_unit_is_not_split, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unit_with_too_many_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes_are_exact, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_alone_over_the_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_unit_over_max_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overhead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_max_keys_leaves_room_for_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counter_starts, setup, teardown),
@@ -1237,7 +1246,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_counter_off, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counter_out_of_range, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_finds_the_unit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refusal_moves_forward, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_second_refusal_by_an_earlier_unit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_by_deletion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_by_an_addition, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges_that_are_wrong, setup, teardown),
@@ -1250,7 +1259,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_fence_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_and_full_transactions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_of_another_kind, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_receipt_of_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_receipt_of_another_worker, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_is_older, setup, teardown),
         cmocka_unit_test_setup_teardown(test_receipt_is_gone, setup, teardown),

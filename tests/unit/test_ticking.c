@@ -1,4 +1,4 @@
-/* The ticking core: the mirror, the gate, and when the reactor is ticked. */
+/* The ticking core: the cache, the gate, and when it ticks the reactor. */
 #include "unit/ticking_fixture.h"
 
 static life *l;
@@ -31,7 +31,7 @@ static int finish(life *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* SEMANTICS 1: nothing is known, nothing is due. */
+/* SEMANTICS 1: a new core has no revision and no barrier, and nothing is due. */
 static void test_new(void **state) {
     (void)state;
     ticking_stats stats;
@@ -42,7 +42,8 @@ static void test_new(void **state) {
     assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
 }
 
-/* SEMANTICS 3: the snapshot comes first, in key order, marked; the first tick as soon as it is complete. */
+/* SEMANTICS 3: the reactor gets the snapshot first, in key order, marked as initial; the first tick comes as soon as
+ * the snapshot is complete. */
 static void test_load_in_pages(void **state) {
     (void)state;
     const kv one[] = {{"/a", 3, "bare"}, {"/a/x", 2, "1"}}, two[] = {{"/a/y", 4, ""}};
@@ -60,11 +61,11 @@ static void test_load_in_pages(void **state) {
     assert_int_equal(l->tick_number, 0);
     assert_string_equal(l->shown, "*/a=bare@3 */a/x=1@2 */a/y=@4 ");
     ew_event e;
-    assert_false(ticking_take_update(l->t, &e)); /* only while a tick is handled */
+    assert_false(ticking_take_update(l->t, &e)); /* only during a tick */
     assert_int_equal(ticking_get_state(l->t), TICKING_READY);
 }
 
-/* SEMANTICS 3: a reactor that wants to wait says so. */
+/* SEMANTICS 3: with `tick_on_load` off, the first tick waits for a change or the timer. */
 static void test_no_tick_on_load(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -79,7 +80,7 @@ static void test_no_tick_on_load(void **state) {
     assert_string_equal(l->shown, "*/a/x=1@2 +/a/x=2@10 ");
 }
 
-/* A first load that starts over (its pages were compacted away) shows only what counts. */
+/* If the first load starts again (its revision was compacted), the reactor gets only the complete snapshot. */
 static void test_first_load_starts_over(void **state) {
     (void)state;
     const kv half[] = {{"/a/gone", 2, "1"}, {"/a/x", 3, "1"}};
@@ -91,12 +92,13 @@ static void test_first_load_starts_over(void **state) {
     assert_int_equal(l->resets, 1);
     l->epoch = 5;
     page(l, 13, true, false, NULL, 0);
-    page(l, 14, true, true, half, 1); /* the same epoch, from the start again */
+    page(l, 14, true, true, half, 1); /* the same epoch, from its start */
     settle(l);
     assert_int_equal(l->tick_revision, 14);
 }
 
-/* SEMANTICS 13: a re-sync brings vanished keys as deletes, changed ones as puts, and no tick in between. */
+/* SEMANTICS 13: after a second load, keys that disappeared arrive as deletes and changed keys as puts; no tick comes in
+ * between. */
 static void test_resync(void **state) {
     (void)state;
     load(l, 9, {"/a/b", 2, "1"}, {"/a/d", 3, "1"}, {"/a/f", 4, "1"}, {"/a/h", 5, "1"});
@@ -120,7 +122,7 @@ static void test_resync(void **state) {
     assert_int_equal(stats.keys, 4);
 }
 
-/* SEMANTICS 13: nothing changed, nothing to tick for. */
+/* SEMANTICS 13: a second load that changes nothing makes no tick. */
 static void test_resync_without_changes(void **state) {
     (void)state;
     load(l, 9, {"/a/b", 2, "1"});
@@ -137,7 +139,7 @@ static ticking_stats stats_now(void) {
     return stats;
 }
 
-/* Every message belongs to a snapshot; what belongs to an earlier one is dropped and counted. */
+/* Every message carries the epoch of a snapshot. Messages of an earlier epoch are dropped and counted. */
 static void test_epochs(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 2, "1"});
@@ -155,7 +157,8 @@ static void test_epochs(void **state) {
     assert_false(l->ended);
 }
 
-/* After a breach: it is counted, the prefix is loaded again, and until then the core does not call itself synced. */
+/* Checks that a breach was counted, that the core asked for a load, and that it is not synced until then. Starts again
+ * with a new core. */
 static void expect_breach(const char *names) {
     assert_int_equal(stats_now().breaches, 1);
     assert_int_equal(stats_now().bad_messages, 1);
@@ -176,7 +179,7 @@ static void expect_breach(const char *names) {
     look(l);
 }
 
-/* What cannot come after what was seen breaks the protocol. */
+/* A message that cannot follow the messages before it is a breach. */
 static void test_breaches(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 2, "1"});
@@ -184,12 +187,12 @@ static void test_breaches(void **state) {
     look(l);
     page(l, 9, true, true, NULL, 0); /* of an epoch that is complete */
     expect_breach("SNAPSHOT: a page of epoch 1, revision 9");
-    page(l, 9, false, true, NULL, 0); /* the same, a later page */
+    page(l, 9, false, true, NULL, 0); /* the same epoch, a later page */
     expect_breach("SNAPSHOT: ");
     l->epoch = 3;
-    page(l, 20, false, true, NULL, 0); /* whose first page did not come */
+    page(l, 20, false, true, NULL, 0); /* its first page did not come */
     expect_breach("SNAPSHOT: a page of epoch 3, revision 20, does not follow epoch 1");
-    page(l, 0, true, true, NULL, 0); /* of no revision */
+    page(l, 0, true, true, NULL, 0); /* without a revision */
     expect_breach("SNAPSHOT: ");
     l->epoch = 3;
     events(l, {"/a/x", 10, "2"}); /* of a snapshot that did not come */
@@ -197,7 +200,7 @@ static void test_breaches(void **state) {
     l->epoch = 3;
     progress(l, 10);
     expect_breach("PROGRESS: of epoch 3");
-    progress(l, 8); /* the past */
+    progress(l, 8); /* below the observed revision */
     expect_breach("PROGRESS: revision 8 is below 9");
     events(l, {"/a/x", 9, "2"});
     expect_breach("EVENTS: revision 9 is not above 9");
@@ -211,8 +214,9 @@ static void test_breaches(void **state) {
     expect_breach("OUTCOME: of batch 7, but none is out");
 }
 
-/* A revision that was nobody's does not make the load that heals it a fall of etcd's. */
-static void test_a_breach_forgets_what_was_received(void **state) {
+/* After a breach the core forgets the revision that it received: a load below it is not reported as a fall of etcd's
+ * revision. */
+static void test_a_breach_forgets_the_received_revision(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 2, "1"});
     settle(l);
@@ -231,7 +235,7 @@ static void test_a_breach_forgets_what_was_received(void **state) {
     assert_ended(l, EW_ERR_REVISION_FELL, "10");
 }
 
-/* Many of them are healed by one load. One during a load may have been a page: another load follows it. */
+/* One load repairs several breaches. A breach during a load may have been a lost page, so another load follows. */
 static void test_breaches_while_loading(void **state) {
     (void)state;
     l->epoch = 1;
@@ -253,8 +257,8 @@ static void test_breaches_while_loading(void **state) {
     assert_int_equal(l->resyncs, 1);
 }
 
-/* An epoch that is nobody's is never loaded, while the true one goes on. */
-static void test_an_epoch_that_is_not_the_watchers(void **state) {
+/* If the snapshot of a new epoch never completes while messages of the old one go on, the run ends. */
+static void test_an_epoch_that_is_never_loaded(void **state) {
     (void)state;
     load_empty(l, 9);
     l->epoch = 1000;
@@ -266,14 +270,14 @@ static void test_an_epoch_that_is_not_the_watchers(void **state) {
     assert_false(l->ended); /* they may be late */
     l->now += 60001;
     l->epoch = 0;
-    progress(l, 2000); /* of no epoch */
+    progress(l, 2000); /* without an epoch */
     assert_false(l->ended);
     l->epoch = 1;
     progress(l, 2000);
     assert_ended(l, EW_ERR_BAD_MESSAGE, "PROGRESS: of epoch 1, while epoch 1000 is never loaded");
 }
 
-/* What was taken before the contradiction was found is shown to nobody. */
+/* Events that were read before the contradiction was found are not shown to the reactor. */
 static void test_events_that_contradict_themselves(void **state) {
     (void)state;
     const kv two[] = {{"/a/x", 10, "1"}, {"/a/y", 12, "1"}};
@@ -295,7 +299,7 @@ static void test_events_that_contradict_themselves(void **state) {
     }
 }
 
-/* ETCD P7: a snapshot below what was seen means that etcd lost data. */
+/* ETCD P7: a snapshot below the observed revision means that etcd lost data. */
 static void test_revision_fell(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -314,7 +318,7 @@ static void send_raw_page(const char *bytes, size_t len) {
     send_message(l, &m);
 }
 
-/* Going on without what could not be read would be going on with a wrong mirror. */
+/* A page that cannot be decoded ends the run, since without it the cache would be wrong. */
 static void test_pages_that_cannot_be_read(void **state) {
     (void)state;
     send_raw_page("\xff\xff", 2);
@@ -347,7 +351,7 @@ static void test_events_that_cannot_be_read(void **state) {
     assert_ended(l, EW_ERR_BAD_MESSAGE, "10");
 }
 
-/* SEMANTICS 2, 9, 22: siblings, the counter and the receipts are not the reactor's. */
+/* SEMANTICS 2, 9, 22: the reactor sees neither sibling keys nor the counter nor receipts. */
 static void test_hidden_keys(void **state) {
     (void)state;
     load(l, 9, {"/a-b/x", 2, "1"}, {"/a/meta/ticdc-delete-etcd-key-count", 3, "7"}, {"/a/receipts", 4, "1"},
@@ -357,10 +361,10 @@ static void test_hidden_keys(void **state) {
     look(l);
     events(l, {"/a-b/x", 10, "2"}, {COUNTER, 11, "8"}, {"/a/receipts/w", 12, "2"}, {"/a/receipts/w", 13, NULL});
     settle(l);
-    assert_int_equal(l->ticks, 0); /* nothing that it could see */
+    assert_int_equal(l->ticks, 0); /* no change that the reactor sees */
     ticking_stats stats;
     ticking_get_stats(l->t, &stats);
-    assert_int_equal(stats.revision, 13); /* but they were observed */
+    assert_int_equal(stats.revision, 13); /* but the revisions were observed */
     assert_int_equal(stats.keys, 1);
     l->on_tick = put_x;
     events(l, {"/a/x", 14, "2"});
@@ -368,7 +372,7 @@ static void test_hidden_keys(void **state) {
     assert_int_equal(l->patches->delete_counter, 8);
 }
 
-/* SEMANTICS 2: the whole keyspace. */
+/* SEMANTICS 2: the empty prefix is the whole keyspace. */
 static void test_empty_prefix(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -389,7 +393,8 @@ static int64_t counter_now(void) {
     return l->patches->delete_counter;
 }
 
-/* SEMANTICS 9: the counter's deletion sets it back, seen as an event or by its absence in a snapshot. */
+/* SEMANTICS 9: if the counter's key is deleted, the count is 0 again: by an event, or if a snapshot does not have
+ * it. */
 static void test_counter_reset(void **state) {
     (void)state;
     load(l, 9, {COUNTER, 3, "7"});
@@ -404,7 +409,7 @@ static void test_counter_reset(void **state) {
     assert_int_equal(counter_now(), 0);
 }
 
-/* SEMANTICS 4: an error that names the key, never a crash. */
+/* SEMANTICS 4: an invalid counter is an error that names the key. */
 static void test_bad_counter(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -426,7 +431,8 @@ static void test_bad_counter(void **state) {
     assert_int_equal(counter_now(), 0);
 }
 
-/* SEMANTICS 8: one call an event, in order, never merged; SEMANTICS 5: one tick for what is there together. */
+/* SEMANTICS 8: one update for each event, in order, never merged. SEMANTICS 5: one tick for changes that are ready
+ * together. */
 static void test_updates(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -451,7 +457,7 @@ static void test_empty_value(void **state) {
     assert_string_equal(l->shown, "+/a/x=@10 ");
 }
 
-/* Nobody listens: nothing is kept, ticks come all the same. */
+/* Without an `update` function no event is kept for the reactor; ticks come as usual. */
 static void test_no_updates_wanted(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -465,8 +471,8 @@ static void test_no_updates_wanted(void **state) {
     assert_string_equal(l->shown, "");
 }
 
-/* SEMANTICS 11: replays are dropped one by one, by their mod_revision; a replayed put does not bring a deleted key
- * back. */
+/* SEMANTICS 11: replayed events are dropped one by one, by mod_revision; a replayed put does not restore a deleted
+ * key. */
 static void test_replays(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 5, "1"});
@@ -483,7 +489,7 @@ static void test_replays(void **state) {
     assert_int_equal(stats.events, 4);
 }
 
-/* The same key twice at one revision, and the deletion of what is not there, change nothing. */
+/* A second event of the same key and revision, and a deletion of an absent key, change nothing. */
 static void test_events_without_effect(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 5, "1"});
@@ -494,7 +500,7 @@ static void test_events_without_effect(void **state) {
     assert_string_equal(l->shown, "+/a/x=2@10 ");
 }
 
-/* SEMANTICS 5: the timer ticks when nothing changes; missed ticks are not made up. */
+/* SEMANTICS 5: without changes the timer ticks; missed timer ticks are not made up. */
 static void test_timer(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -512,7 +518,7 @@ static void test_timer(void **state) {
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 1000);
 }
 
-/* SEMANTICS 5: what is there together is one tick: a change and the timer, too. */
+/* SEMANTICS 5: a change and the timer that are ready together make one tick. */
 static void test_timer_and_event(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -524,7 +530,7 @@ static void test_timer_and_event(void **state) {
     assert_int_equal(l->ticks, 1);
 }
 
-/* SEMANTICS 6: state is applied, ticks are merged. */
+/* SEMANTICS 6: changes are applied at once, ticks are merged. */
 static void test_rate_limit(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -547,7 +553,7 @@ static void test_rate_limit(void **state) {
     assert_int_equal(l->tick_revision, 19);
 }
 
-/* A limit above the clock's resolution holds on average. */
+/* A limit of more than one tick per millisecond holds on average. */
 static void test_rate_limit_above_the_clock(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -567,7 +573,7 @@ static void test_rate_limit_above_the_clock(void **state) {
     assert_in_range(l->ticks, 490, 510);
 }
 
-/* SEMANTICS 5: with coalesce off, one tick for each revision that shows something. */
+/* SEMANTICS 5: with `coalesce` off, one tick for each revision with a change that the reactor sees. */
 static void test_coalesce_off(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -604,7 +610,7 @@ static void test_coalesce_off_progress(void **state) {
     events(l, {"/a/x", 10, "1"}, {"/b", 11, "hidden"});
     progress(l, 20);
     ticking_get_stats(l->t, &stats);
-    assert_int_equal(stats.revision, 9); /* what waits is not observed yet */
+    assert_int_equal(stats.revision, 9); /* waiting changes are not observed yet */
     settle(l);
     ticking_get_stats(l->t, &stats);
     assert_int_equal(stats.revision, 20);
@@ -617,7 +623,7 @@ static void test_coalesce_off_progress(void **state) {
     assert_int_equal(stats.revision, 21);
 }
 
-/* SEMANTICS 8: while a group is undecided revisions update the mirror at once, and are shown together. */
+/* SEMANTICS 8: while a group is undecided, revisions change the cache at once, and one tick shows them together. */
 static void test_coalesce_off_while_committing(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -643,7 +649,7 @@ static void test_coalesce_off_while_committing(void **state) {
     assert_int_equal(l->ticks, 2);
 }
 
-/* What outgrows the bound while a slow reactor ticks revision by revision is shown together. */
+/* With `coalesce` off, changes that exceed `max_pending_update_bytes` are shown together. */
 static void test_coalesce_off_is_bounded(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -663,7 +669,7 @@ static void test_coalesce_off_is_bounded(void **state) {
     assert_int_equal(l->resets, 1);
 }
 
-/* Changes that come while others wait stand behind them, however many there are. */
+/* With `coalesce` off, new changes queue after those that wait, in order, however many there are. */
 static void test_coalesce_off_queue(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -685,7 +691,7 @@ static void test_coalesce_off_queue(void **state) {
     assert_int_equal(l->ticks, 1 + 150);
 }
 
-/* A re-sync while revisions wait: nothing of them is lost, the snapshot is merged with their result. */
+/* A second load while revisions wait: their updates are kept, and the load is compared with the state after them. */
 static void test_coalesce_off_resync(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -700,7 +706,8 @@ static void test_coalesce_off_resync(void **state) {
     assert_string_equal(l->shown, "+/a/x=1@10 +/a/y=1@11 -/a/x@20 ");
 }
 
-/* SEMANTICS 12, 15: the gate opens when the own last commit has been observed; progress in order counts. */
+/* SEMANTICS 12, 15: the gate opens when the worker's last commit is observed, by events or by a progress
+ * notification. */
 static void test_gate(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -715,7 +722,7 @@ static void test_gate(void **state) {
     committed(l, 12);
     assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
     assert_false(ticking_wants_outcome_only(l->t));
-    wait_ms(l, 3000); /* neither the timer nor the change ticks */
+    wait_ms(l, 3000); /* no tick, neither by the timer nor by the change */
     assert_int_equal(l->ticks, 0);
     progress(l, 11);
     settle(l);
@@ -724,14 +731,14 @@ static void test_gate(void **state) {
     settle(l);
     assert_int_equal(l->ticks, 1);
     assert_string_equal(l->shown, "+/a/other=1@10 ");
-    progress(l, 5); /* of the past */
+    progress(l, 5); /* an old one */
     ticking_stats stats;
     ticking_get_stats(l->t, &stats);
     assert_int_equal(stats.revision, 12);
     assert_int_equal(stats.barrier_revision, 12);
 }
 
-/* The own event usually comes before the outcome: then the gate is open at once. */
+/* If the commit's event comes before or with its outcome, the gate opens at once. */
 static void test_event_before_outcome(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -745,7 +752,7 @@ static void test_event_before_outcome(void **state) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.epoch = l->epoch;
     m.events = &e;
-    m.outcome = &o; /* joined: one wake-up */
+    m.outcome = &o; /* piggyback: one wake-up */
     send_message(l, &m);
     free(e.response.data);
     assert_int_equal(ticking_get_state(l->t), TICKING_READY);
@@ -754,7 +761,7 @@ static void test_event_before_outcome(void **state) {
     assert_string_equal(l->shown, "+/a/x=mine@10 ");
 }
 
-/* More waits than may: the reactor is reset, and is shown the mirror as it is. */
+/* If more updates wait than `max_pending_update_bytes` allows, the reactor is reset and gets the whole cache. */
 static void test_updates_overflow(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -776,13 +783,13 @@ static void test_updates_overflow(void **state) {
     assert_int_equal(l->resets, 1);
     assert_string_equal(l->shown, "*/a/x=mine@71 */a/y=value@59 */a/z=z@70 ");
     look(l);
-    events(l, {"/a/z", 72, NULL}); /* and then as ever */
+    events(l, {"/a/z", 72, NULL}); /* then as usual */
     settle(l);
     assert_int_equal(l->resets, 0);
     assert_string_equal(l->shown, "-/a/z@72 ");
 }
 
-/* SEMANTICS 7: a reactor's error ends the run; from an update, too. */
+/* SEMANTICS 7: an error of the reactor's tick or update ends the run. */
 static int fail_tick(life *self, ew_tick *t) {
     (void)self;
     ew_group_put(ew_tick_group(t), EW_STR("/a/x"), EW_STR("1"));
@@ -797,8 +804,8 @@ static int odd_tick(life *self, ew_tick *t) {
     return odd_answer;
 }
 
-/* An answer that strays into a tick, say a scan's, is never taken for success. */
-static void test_answers_of_others(void **state) {
+/* A code that is not valid for a tick, such as one of another function, is an error, never success. */
+static void test_invalid_codes_of_a_tick(void **state) {
     (void)state;
     static const struct {
         int answer;
@@ -833,8 +840,8 @@ static int explained_tick(life *self, ew_tick *t) {
     return explained_answer;
 }
 
-/* A tick says why it fails, and it fails whatever it answers. */
-static void test_a_tick_says_why_it_fails(void **state) {
+/* ew_tick_fail() sets the error text, and the run fails whatever the tick returns. */
+static void test_tick_fail(void **state) {
     (void)state;
     static const int answers[] = {EW_ERR_REACTOR, EW_OK, EW_FINISHED, EW_ERR_NOT_FOUND};
     explained_status = EW_ERR_REACTOR;
@@ -875,7 +882,7 @@ static void test_reactor_fails(void **state) {
     assert_string_equal(l->shown, "*/a/x=1@2 ");
 }
 
-/* SEMANTICS 16: finished without groups: success, and no tick after it. */
+/* SEMANTICS 16: EW_FINISHED without groups ends the run with success; no tick follows. */
 static void test_finished(void **state) {
     (void)state;
     load_empty(l, 9);
@@ -885,7 +892,7 @@ static void test_finished(void **state) {
     assert_non_null(strstr(l->logs, "awaiting -> done"));
 }
 
-/* SEMANTICS 7: stops. */
+/* SEMANTICS 7: a stop ends the run. */
 static void test_stop(void **state) {
     (void)state;
     stop_ticking(l, EW_ERR_CANCELLED); /* while loading */
@@ -899,7 +906,7 @@ static void test_stop(void **state) {
 
     use(&plain_config);
     load_empty(l, 9);
-    stop_ticking(l, EW_OK); /* before the first tick, and without a reason */
+    stop_ticking(l, EW_OK); /* before the first tick, without a status */
     assert_ended(l, EW_ERR_CANCELLED, "");
     assert_int_equal(l->ticks, 0);
 }
@@ -919,7 +926,7 @@ static void test_stop_inside_a_tick(void **state) {
     assert_ended(l, EW_ERR_CANCELLED, "");
 }
 
-/* ---- the tick, as the reactor sees it ---- */
+/* ---- the reactor's view of a tick ---- */
 
 static int read_all(life *self, ew_tick *t) {
     ew_entry e = {0};
@@ -942,7 +949,7 @@ static int read_all(life *self, ew_tick *t) {
     while (ew_tick_scan(t, EW_STR(""), &all))
         n++;
     assert_int_equal(n, 5);
-    /* Two scans side by side, the second one step behind, and from a copy of the key. */
+    /* Two scans in parallel: the second one is a step behind, and a third one resumes from a copy of the key. */
     ew_entry first = {0}, second = {0};
     while (ew_tick_scan(t, EW_STR("/a"), &first)) {
         char copy[8];
@@ -957,16 +964,16 @@ static int read_all(life *self, ew_tick *t) {
     assert_int_equal(n, 0);
     ew_entry one = {0}, other = {.key = EW_STR("/a/b")};
     assert_true(ew_tick_scan(t, EW_STR("/a"), &one));
-    assert_true(ew_tick_scan(t, EW_STR("/a"), &other)); /* as long a key as the one that was shown last */
+    assert_true(ew_tick_scan(t, EW_STR("/a"), &other)); /* a key as long as the last one that was returned */
     assert_true(ew_slice_equal(other.key, EW_STR("/a/b/c")));
-    /* A scan may go on from a key that is not there. */
+    /* A scan may resume from a key that does not exist. */
     ew_entry from = {.key = EW_STR("/a/ba")};
     assert_true(ew_tick_scan(t, EW_STR("/a/b"), &from));
     assert_true(ew_slice_equal(from.key, EW_STR("/a/bb")));
     return EW_FINISHED;
 }
 
-static void test_reading(void **state) {
+static void test_reads_of_a_tick(void **state) {
     (void)state;
     ticking_config config = plain_config;
     config.wants_updates = false;
@@ -978,7 +985,7 @@ static void test_reading(void **state) {
     assert_string_equal(l->shown, "/a/b /a/b/c /a/bb ");
 }
 
-/* Nothing is left behind, whatever state the core is freed in (the sanitizers look). */
+/* No leak, whatever state the core is freed in (checked by the sanitizers). */
 static void test_free_in_any_state(void **state) {
     (void)state;
     load(l, 9, {"/a/x", 2, "1"});
@@ -1004,9 +1011,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_resync_without_changes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_epochs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_breaches, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_breach_forgets_what_was_received, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_breach_forgets_the_received_revision, setup, teardown),
         cmocka_unit_test_setup_teardown(test_breaches_while_loading, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_an_epoch_that_is_not_the_watchers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_epoch_that_is_never_loaded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_events_that_contradict_themselves, setup, teardown),
         cmocka_unit_test_setup_teardown(test_revision_fell, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pages_that_cannot_be_read, setup, teardown),
@@ -1034,12 +1041,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_event_before_outcome, setup, teardown),
         cmocka_unit_test_setup_teardown(test_updates_overflow, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reactor_fails, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_answers_of_others, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_tick_says_why_it_fails, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_invalid_codes_of_a_tick, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tick_fail, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_inside_a_tick, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reading, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reads_of_a_tick, setup, teardown),
         cmocka_unit_test_setup_teardown(test_free_in_any_state, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

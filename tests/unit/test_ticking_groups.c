@@ -1,4 +1,4 @@
-/* Pending groups: committed, refused, evaluated again, decided; and groups from other applications. */
+/* Pending groups: commits, refusals, repeated evaluation, outcomes; and groups that other applications submit. */
 #include "unit/submit_fixture.h"
 
 static life *l;
@@ -33,7 +33,7 @@ static int increment(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, number + 1);
 }
 
-/* Three groups of a key each, with notes. */
+/* Makes three groups of one key each, with notes. */
 static int three(life *self, ew_tick *t) {
     (void)self;
     static const char *const keys[] = {"/a/0", "/a/1", "/a/2"};
@@ -60,7 +60,8 @@ static void start(int (*on_tick)(life *, ew_tick *)) {
     look(l);
 }
 
-/* SEMANTICS 17, 25: right after the tick, in order; each told its own revision. */
+/* SEMANTICS 17, 25: groups commit right after the tick, in order; each callback gets the revision of its own
+ * transaction. */
 static void test_committed(void **state) {
     (void)state;
     start(three);
@@ -78,7 +79,7 @@ static void test_committed(void **state) {
     assert_int_equal(stats.groups_refused, 0);
 }
 
-/* An outcome that came without revisions of its own (from another committer). */
+/* An outcome without a list of revisions (from another committer): each callback gets the barrier revision. */
 static void test_committed_without_revisions(void **state) {
     (void)state;
     start(three);
@@ -88,7 +89,7 @@ static void test_committed_without_revisions(void **state) {
     assert_done(&notes[0], EW_OK, 12);
 }
 
-/* SEMANTICS 21: refused groups and all later ones are kept in order, and evaluated again on newer state. */
+/* SEMANTICS 21: a refused group and those after it keep their order, and are evaluated again on a newer cache. */
 static void test_refused(void **state) {
     (void)state;
     start(three);
@@ -98,7 +99,7 @@ static void test_refused(void **state) {
     assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
     events(l, {"/a/0", 11, "2"});
     wait_ms(l, 5000);
-    assert_int_equal(l->commits, 0); /* what refused it has not been seen yet */
+    assert_int_equal(l->commits, 0); /* the conflicting change has not been seen yet */
     events(l, {"/a/1", 12, "5"});
     settle(l);
     assert_int_equal(l->commits, 1);
@@ -106,7 +107,7 @@ static void test_refused(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/1?12 /a/1=6 ");
     assert_string_equal(unit_text(l, 1), "/a/2?4 /a/2=2 ");
     assert_int_equal(l->patches->batch, 2);
-    assert_int_equal(l->ticks, 0); /* SEMANTICS 8: nothing is shown while a group is undecided */
+    assert_int_equal(l->ticks, 0); /* SEMANTICS 8: no update while a group is undecided */
     committed(l, 13);
     events(l, {"/a/1", 13, "6"}, {"/a/2", 13, "2"});
     settle(l);
@@ -117,7 +118,7 @@ static void test_refused(void **state) {
     assert_int_equal(stats.groups_refused, 1);
 }
 
-/* A deletion has no revision to wait for: anything newer will do. */
+/* A refusal by a deletion has no revision to wait for: any newer revision will do. */
 static void test_refused_by_deletion(void **state) {
     (void)state;
     start(three);
@@ -133,8 +134,8 @@ static void test_refused_by_deletion(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/0?0 /a/0=1 ");
 }
 
-/* What refused it may have been seen before the outcome came: at once, then. */
-static void test_refused_by_what_is_known(void **state) {
+/* If the conflicting change was seen before the outcome came, the groups are evaluated again at once. */
+static void test_refused_by_a_change_already_seen(void **state) {
     (void)state;
     start(three);
     events(l, {"/a/0", 10, "7"});
@@ -144,7 +145,7 @@ static void test_refused_by_what_is_known(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/0?10 /a/0=8 ");
 }
 
-/* SEMANTICS 21: backoff from the second refusal in a row on, growing, and over with the first success. */
+/* SEMANTICS 21: backoff begins with the second refusal in a row, grows, and ends with the first success. */
 static void test_conflict_backoff(void **state) {
     (void)state;
     start(three);
@@ -174,7 +175,7 @@ static void test_conflict_backoff(void **state) {
     assert_int_equal(stats.groups_refused, 9);
 }
 
-/* The longest wait is the longest, whatever the first one doubles to. */
+/* The wait never exceeds `conflict_backoff_max_ms`. */
 static void test_conflict_backoff_is_capped(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -191,7 +192,7 @@ static void test_conflict_backoff_is_capped(void **state) {
     assert_in_range(ticking_deadline_ms(l->t) - l->now, 32, 64);
 }
 
-/* SEMANTICS 21: workers that refuse each other do not all come back at the same time. */
+/* SEMANTICS 21: waits have jitter, so that workers that refuse each other do not all retry at the same time. */
 static void test_conflict_backoff_has_jitter(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -213,8 +214,8 @@ static void test_conflict_backoff_has_jitter(void **state) {
     assert_true(most - least > 300);
 }
 
-/* A revision from the edge of what etcd's numbers can be. */
-static void test_refused_at_the_edge(void **state) {
+/* A refusal at the highest revision that etcd can have. */
+static void test_refused_at_the_highest_revision(void **state) {
     (void)state;
     load(l, INT64_MAX, {"/a/0", 2, "1"});
     l->on_tick = three;
@@ -231,8 +232,9 @@ static int hot(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* On a retry groups are not glued: a hot key does not drag others along. With success they are again. */
-static void test_no_glue_on_a_retry(void **state) {
+/* Groups of a retry are not merged, so that one contended key does not refuse other groups again. After a success they
+ * are merged again. */
+static void test_no_merge_on_a_retry(void **state) {
     (void)state;
     start(hot);
     assert_int_equal(l->patches->n_units, 2);
@@ -251,7 +253,7 @@ static void test_no_glue_on_a_retry(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/0?11 /a/0=10 ");
 }
 
-/* SEMANTICS 15: nothing is evaluated on a mirror without the own last commit. */
+/* SEMANTICS 15: groups are not evaluated before the cache has the worker's own last commit. */
 static void test_retry_waits_for_the_barrier(void **state) {
     (void)state;
     start(three);
@@ -264,7 +266,7 @@ static void test_retry_waits_for_the_barrier(void **state) {
     assert_int_equal(l->commits, 1);
 }
 
-/* A re-sync while a batch is out, or while a group waits: evaluated only on a complete snapshot. */
+/* If a load begins while a batch is undecided or a group waits, groups are evaluated only on the complete snapshot. */
 static void test_resync_while_undecided(void **state) {
     (void)state;
     start(three);
@@ -280,8 +282,8 @@ static void test_resync_while_undecided(void **state) {
     assert_string_equal(unit_text(l, 2), "/a/2?0 /a/2=1 ");
 }
 
-/* A deletion that was lost (ETCD P6) refuses the batch that was evaluated without it. When the mirror is loaded anew,
- * at no newer revision, before that is told, nothing else has to come. */
+/* A lost deletion (ETCD P6) refuses a batch that was evaluated without it. If the prefix was loaded again before the
+ * refusal arrives, at no newer revision, the retry waits for nothing else. */
 static void test_resync_before_refused_by_deletion(void **state) {
     (void)state;
     start(three);
@@ -296,7 +298,8 @@ static void test_resync_before_refused_by_deletion(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/0?0 /a/0=1 ");
 }
 
-/* SEMANTICS 16: finished: the groups are still committed, however long it takes; then success, and no tick. */
+/* SEMANTICS 16: after EW_FINISHED the groups are still committed, however long it takes; then the run ends with
+ * success, and no tick comes. */
 static void test_finished(void **state) {
     (void)state;
     start(three_and_finish);
@@ -305,13 +308,14 @@ static void test_finished(void **state) {
     assert_false(l->ended);
     events(l, {"/a/0", 11, "2"}, {"/a/1", 12, "5"});
     settle(l);
-    committed(l, 13); /* its event need not be awaited */
+    committed(l, 13); /* the run does not wait for its event */
     assert_ended(l, EW_OK, "");
     assert_int_equal(l->ticks, 0);
     assert_done(&notes[2], EW_OK, 13);
 }
 
-/* SEMANTICS 7, 16: finished, and stopped while the last batch is out: all is decided, so it is a success. */
+/* SEMANTICS 7, 16: a stop after EW_FINISHED, while the last batch is in flight: if all groups are committed, the run
+ * ends with success. */
 static void test_finished_and_stopped(void **state) {
     (void)state;
     start(three_and_finish);
@@ -334,7 +338,8 @@ static void test_finished_and_stopped(void **state) {
     assert_done(&notes[1], EW_ERR_CANCELLED, 0);
 }
 
-/* SEMANTICS 16: no success for a group that was not committed, even if nothing is pending after it. */
+/* SEMANTICS 16: the run does not end with success if a group was not committed, even if no group is pending after
+ * it. */
 static void end_of_the_last_group(int status) {
     use(&plain_config);
     start(three_and_finish);
@@ -353,14 +358,14 @@ static void test_finished_but_not_committed(void **state) {
     end_of_the_last_group(EW_ERR_DENIED);
 }
 
-/* SEMANTICS 7: a stop waits for the commit in flight; what is not in flight is given up, and told so. */
+/* SEMANTICS 7: a stop waits for the batch in flight. Groups that are not in flight get EW_ERR_CANCELLED. */
 static void test_stop_while_committing(void **state) {
     (void)state;
     start(three);
     stop_ticking(l, EW_ERR_CANCELLED);
     assert_false(l->ended);
     assert_int_equal(ticking_deadline_ms(l->t), INT64_MAX);
-    events(l, {"/a/x", 10, "1"}); /* nobody needs it any more */
+    events(l, {"/a/x", 10, "1"}); /* no longer needed */
     Msg__Outcome o = outcome_of(l, EW_ERR_CANCELLED, 1, 12);
     o.detail = "stopped";
     take_outcome(l, o);
@@ -379,7 +384,7 @@ static void test_stop_while_awaiting(void **state) {
     assert_done(&notes[0], EW_ERR_CANCELLED, 0);
 }
 
-/* Nobody knows: the whole rest of the batch is told so. */
+/* An unknown outcome: all groups of the batch that are not committed get EW_ERR_UNKNOWN_OUTCOME. */
 static void test_unknown_outcome(void **state) {
     (void)state;
     for (int flag = 0; flag < 2; flag++) {
@@ -396,7 +401,8 @@ static void test_unknown_outcome(void **state) {
     }
 }
 
-/* What ends the run is told the group that met it; the others were not written. */
+/* The group that met an error which ends the run gets that error. The others were not written and get
+ * EW_ERR_CANCELLED. */
 static void test_failed_outcome(void **state) {
     (void)state;
     start(three);
@@ -408,7 +414,8 @@ static void test_failed_outcome(void **state) {
     assert_done(&notes[2], EW_ERR_CANCELLED, 0);
 }
 
-/* SEMANTICS 26: too large for the server: the group's own affair, if somebody is there to be told. */
+/* SEMANTICS 26: if the server finds a group too large, its callback gets the error and the run goes on. Without a
+ * callback the run ends. */
 static void test_too_large_for_the_server(void **state) {
     (void)state;
     start(three);
@@ -422,7 +429,7 @@ static void test_too_large_for_the_server(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/2?4 /a/2=2 ");
 
     use(&plain_config);
-    start(hot); /* glued: first judged one by one */
+    start(hot); /* merged: first evaluated one by one */
     take_outcome(l, outcome_of(l, EW_ERR_TOO_LARGE, 0, 0));
     assert_false(l->ended);
     settle(l);
@@ -433,8 +440,8 @@ static void test_too_large_for_the_server(void **state) {
     assert_ended(l, EW_ERR_TOO_LARGE, "group 1: ");
 }
 
-/* An outcome of a batch that is not out says that something is lost: while one is out, the peers are stopped, so that
- * its outcome comes or never will. */
+/* An outcome of another batch is a breach: a message may be lost. While a batch is undecided the core stops the watcher
+ * and the committer, so that the outcome comes, or never will. */
 static void test_outcomes_of_other_batches(void **state) {
     (void)state;
     ticking_stats stats;
@@ -446,7 +453,7 @@ static void test_outcomes_of_other_batches(void **state) {
     assert_int_equal(ticking_get_state(l->t), TICKING_COMMITTING);
     assert_int_equal(l->peer_stops, 1);
     assert_int_equal(l->resyncs, 0);
-    take_outcome(l, o); /* one end is enough */
+    take_outcome(l, o); /* stopped only once */
     step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body"});
     assert_int_equal(l->peer_stops, 1);
     committed(l, 12);
@@ -463,7 +470,7 @@ static void test_outcomes_of_other_batches(void **state) {
     assert_false(l->ended);
 }
 
-/* A message that cannot be read may have been the outcome. */
+/* A message that cannot be decoded may have been the outcome. */
 static void test_an_outcome_may_be_lost(void **state) {
     (void)state;
     start(three);
@@ -475,7 +482,7 @@ static void test_an_outcome_may_be_lost(void **state) {
     assert_done(&notes[0], EW_OK, 12);
 }
 
-/* One that contradicts itself ends the run, and says that nobody knows. */
+/* An outcome that contradicts itself ends the run; the groups get EW_ERR_UNKNOWN_OUTCOME. */
 static void test_bad_outcomes(void **state) {
     (void)state;
     static const int statuses[] = {EW_OK, EW_ERR_REFUSED, EW_OK, 5, EW_OK};
@@ -498,7 +505,7 @@ static int bad_group(life *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* SEMANTICS 22: a tick that ends with a failed group ends the run; nothing of it is sent. */
+/* SEMANTICS 22: a tick with an invalid group ends the run; none of its groups is sent. */
 static void test_failed_group(void **state) {
     (void)state;
     start(bad_group);
@@ -508,8 +515,9 @@ static void test_failed_group(void **state) {
     assert_done(&notes[0], EW_ERR_CANCELLED, 0);
 }
 
-/* A core that is freed tells those who wait: cancelled, or, of what is in flight, unknown. */
-static void test_free_tells(void **state) {
+/* Freeing the core calls the callbacks of undecided groups: EW_ERR_UNKNOWN_OUTCOME if in flight, otherwise
+ * EW_ERR_CANCELLED. */
+static void test_free_calls_the_callbacks(void **state) {
     (void)state;
     start(three);
     use(&plain_config);
@@ -525,7 +533,7 @@ static void test_free_tells(void **state) {
 static done_note expecting, beside;
 static int expecting_answers;
 
-/* Three groups: one that expects /a/1, between two that do not. */
+/* Makes three groups; the second one expects /a/1. */
 static int expects_one(life *self, ew_tick *t) {
     (void)self;
     memset(&expecting, 0, sizeof expecting);
@@ -547,8 +555,8 @@ static void assert_dropped(uint64_t count) {
     assert_int_equal(stats.groups_dropped, count);
 }
 
-/* SEMANTICS 36: refused, it is not evaluated on what is there then, but dropped; the others go on, and a tick follows.
- */
+/* SEMANTICS 36: a refused group whose expectation does not hold is dropped, not evaluated again. The others go on, and
+ * a tick follows. */
 static void test_stale(void **state) {
     (void)state;
     expecting_answers = EW_OK;
@@ -569,8 +577,8 @@ static void test_stale(void **state) {
     assert_int_equal(l->tick_revision, 12);
 }
 
-/* It was deleted and created again, or absent and created: neither is as it was. */
-static void test_stale_whatever_happened(void **state) {
+/* A key that was deleted and created again, or absent and then created, is not as the tick saw it. */
+static void test_stale_by_a_recreated_key(void **state) {
     (void)state;
     expecting_answers = EW_OK;
     start(expects_one);
@@ -580,7 +588,7 @@ static void test_stale_whatever_happened(void **state) {
     assert_done(&expecting, EW_ERR_STALE, 12);
 }
 
-/* What was refused for another reason is evaluated again while the expectation holds. */
+/* A group that was refused for another reason is evaluated again as long as its expectation holds. */
 static void test_expectation_that_holds_is_kept(void **state) {
     (void)state;
     expecting_answers = EW_OK;
@@ -595,7 +603,7 @@ static void test_expectation_that_holds_is_kept(void **state) {
     assert_dropped(0);
 }
 
-/* SEMANTICS 16, 36: the tick was decided on what is no longer so, and so was that it is the last one. */
+/* SEMANTICS 16, 36: a stale group also cancels the EW_FINISHED of its tick, since the tick saw an old state. */
 static void test_stale_after_finished(void **state) {
     (void)state;
     expecting_answers = EW_FINISHED;
@@ -627,23 +635,23 @@ static int expects_an_own_write(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* An earlier group of the same tick counts like any other writer: never glued, never on top of it. If that one is
- * refused, it is the later group's turn to be as the tick saw it, or not. */
+/* A write of an earlier group of the same tick counts like one of another writer: the later group is not merged with it
+ * and not evaluated on top of it. If the earlier group is refused, the expectation may still hold. */
 static void test_stale_by_an_earlier_group(void **state) {
     (void)state;
     start(expects_an_own_write);
     assert_int_equal(l->patches->n_units, 1);
     assert_string_equal(unit_text(l, 0), "/a/1?3 /a/1=x ");
     committed(l, 10);
-    assert_int_equal(expecting.calls, 0); /* until its mirror shows it */
+    assert_int_equal(expecting.calls, 0); /* not before the cache has that write */
     events(l, {"/a/1", 10, "x"});
     settle(l);
     assert_done(&expecting, EW_ERR_STALE, 10);
     assert_int_equal(l->ticks, 1);
 }
 
-/* With coalesce off the mirror may be ahead of the tick when its groups are evaluated. */
-static void test_stale_before_it_was_sent(void **state) {
+/* With `coalesce` off, the cache may be newer than the tick when the tick's groups are evaluated. */
+static void test_stale_before_the_commit(void **state) {
     (void)state;
     ticking_config config = plain_config;
     config.coalesce = false;
@@ -655,7 +663,7 @@ static void test_stale_before_it_was_sent(void **state) {
     step(l, (ticking_event){.type = TICKING_TIMER});
     l->on_tick = NULL;
     assert_int_equal(l->tick_revision, 9);
-    assert_int_equal(l->patches->n_units, 1); /* the one before it; it may still be refused */
+    assert_int_equal(l->patches->n_units, 1); /* the one before it, which may still be refused */
     committed(l, 12);
     events(l, {"/a/0", 12, "x"});
     settle(l);
@@ -681,7 +689,7 @@ static void assert_reply(uint64_t id, int status, int64_t revision) {
     l->replies = 0;
 }
 
-/* Committed also when no tick is due. */
+/* A submit is committed even if no tick is due. */
 static void test_submit(void **state) {
     (void)state;
     start(NULL);
@@ -697,22 +705,22 @@ static void test_submit(void **state) {
     assert_reply(7, EW_OK, 12);
 }
 
-/* While loading a submit waits. */
+/* A submit that comes during the load waits for it. */
 static void test_submit_before_the_load(void **state) {
     (void)state;
     give_put(1, "/a/x");
     settle(l);
     assert_int_equal(l->replies, 0);
     load_empty(l, 9);
-    settle(l); /* the first tick goes first, the submit is put behind its groups */
+    settle(l); /* the first tick comes first; the submit follows its groups */
     assert_int_equal(l->ticks, 1);
     assert_int_equal(l->commits, 1);
     committed(l, 10);
     assert_reply(1, EW_OK, 10);
 }
 
-/* Behind the groups that are pending; a tick that is due is not kept waiting for ever. */
-static void test_submit_behind_groups(void **state) {
+/* A submit is evaluated after the pending groups, and does not delay a due tick without end. */
+static void test_submit_after_groups(void **state) {
     (void)state;
     start(three);
     give_put(1, "/a/x");
@@ -734,7 +742,8 @@ static void test_submit_behind_groups(void **state) {
     assert_int_equal(l->patches->n_units, 4);
 }
 
-/* Compares are evaluated on the mirror; those that hold guard the commit, one that does not refuses for good. */
+/* Compares of a submit are evaluated on the cache. Those that hold become guards of the commit; one that does not hold
+ * refuses the submit for good. */
 static void test_submit_compares(void **state) {
     (void)state;
     start(NULL);
@@ -775,8 +784,8 @@ static void test_submit_compares(void **state) {
     }
 }
 
-/* A compare that fails on top of what is undecided is judged when that is decided. */
-static void test_submit_compare_behind_a_group(void **state) {
+/* A compare that does not hold only because of an undecided group is evaluated again when that group is decided. */
+static void test_submit_compare_after_a_group(void **state) {
     (void)state;
     start(three);
     submit u;
@@ -784,7 +793,7 @@ static void test_submit_compare_behind_a_group(void **state) {
     refused(l, 0, 0, 10);
     events(l, {"/a/0", 10, "1"});
     settle(l);
-    assert_int_equal(l->patches->n_units, 3); /* the submit waits: on top of the first group it would not hold */
+    assert_int_equal(l->patches->n_units, 3); /* the submit waits: its compare would not hold after the first group */
     assert_int_equal(l->replies, 0);
     committed(l, 11);
     events(l, {"/a/0", 11, "2"}, {"/a/1", 11, "2"}, {"/a/2", 11, "2"});
@@ -792,7 +801,7 @@ static void test_submit_compare_behind_a_group(void **state) {
     assert_reply(1, EW_ERR_REFUSED, 11);
 }
 
-static void test_submits_that_are_wrong(void **state) {
+static void test_invalid_submits(void **state) {
     (void)state;
     start(NULL);
     submit u;
@@ -807,7 +816,7 @@ static void test_submits_that_are_wrong(void **state) {
     assert_reply(4, EW_ERR_OUTSIDE_PREFIX, 0);
     give(5, submit_if(submit_put(submit_init(&u), "/a/x", "1"), "/c", "1"));
     assert_reply(5, EW_ERR_OUTSIDE_PREFIX, 0);
-    give(6, submit_delete(submit_put(submit_init(&u), "/a/x", "1"), "/a/x")); /* the same key twice is fine */
+    give(6, submit_delete(submit_put(submit_init(&u), "/a/x", "1"), "/a/x")); /* the same key twice is allowed */
     settle(l);
     assert_string_equal(unit_text(l, 0), "/a/x?0 -/a/x ");
 }
@@ -840,12 +849,12 @@ static void test_submit_too_large(void **state) {
     assert_false(l->ended);
 }
 
-/* The end answers everybody. */
+/* When the run ends, every submit gets a reply. */
 static void test_submits_at_the_end(void **state) {
     (void)state;
     start(three_and_finish);
     give_put(1, "/a/x");
-    assert_reply(1, EW_ERR_CANCELLED, 0); /* no tick, no group after it */
+    assert_reply(1, EW_ERR_CANCELLED, 0); /* no tick and no group comes any more */
 
     use(&plain_config);
     start(three);
@@ -868,7 +877,7 @@ static void test_submits_at_the_end(void **state) {
     assert_string_equal(l->reply_detail, "lost");
 }
 
-/* Submits that keep coming do not keep the reactor from its ticks. */
+/* A constant stream of submits does not prevent ticks. */
 static void test_submits_do_not_starve_ticks(void **state) {
     (void)state;
     start(NULL);
@@ -877,7 +886,7 @@ static void test_submits_do_not_starve_ticks(void **state) {
         give_put(100, "/a/x");
         settle(l);
         committed(l, revision);
-        give_put(101, "/a/y"); /* already there when the gate opens */
+        give_put(101, "/a/y"); /* waits already when the gate opens */
         events(l, {"/a/x", revision, "submitted"});
         settle(l);
         committed(l, ++revision);
@@ -895,12 +904,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_committed_without_revisions, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_by_deletion, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_by_what_is_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_by_a_change_already_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff_is_capped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_conflict_backoff_has_jitter, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_refused_at_the_edge, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_glue_on_a_retry, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_at_the_highest_revision, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_merge_on_a_retry, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retry_waits_for_the_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resync_while_undecided, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resync_before_refused_by_deletion, setup, teardown),
@@ -916,19 +925,19 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_outcomes_of_other_batches, setup, teardown),
         cmocka_unit_test_setup_teardown(test_an_outcome_may_be_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_group, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_free_tells, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_free_calls_the_callbacks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stale_whatever_happened, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_by_a_recreated_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_expectation_that_holds_is_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_after_finished, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_by_an_earlier_group, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_stale_before_it_was_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stale_before_the_commit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit_before_the_load, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_submit_behind_groups, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_after_groups, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit_compares, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_submit_compare_behind_a_group, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_submits_that_are_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_submit_compare_after_a_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_invalid_submits, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submits_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submit_too_large, setup, teardown),
         cmocka_unit_test_setup_teardown(test_submits_at_the_end, setup, teardown),
