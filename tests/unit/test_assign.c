@@ -16,7 +16,8 @@
 
 enum { MEMBERS = 6, TASKS = 40 };
 
-/* A world of members m0.. and tasks t0.., with what the plan was told about it. -1: absent, -2: nobody can read it. */
+/* A fixture: members m0.., tasks t0.., and a plan that knows them. -1: absent; -2 (a holder): an unreadable
+ * assignment. */
 typedef struct world {
     assign_plan *plan;
     int members, tasks;
@@ -80,7 +81,7 @@ static world new_world(void) {
     return w;
 }
 
-/* Applies one round of changes, checking that each is one; answers how many there were. */
+/* Applies one round of changes, after checking that each changes something. Returns their number. */
 static size_t apply(world *w, size_t max) {
     const assign_change *list;
     size_t count;
@@ -108,7 +109,7 @@ static bool anybody(const world *w, bool with_capacity) {
     return false;
 }
 
-/* The capacity that counts: of a drained member nothing, unless all are drained. */
+/* Returns the capacity in use: 0 for a drained member, unless all are drained. */
 static int64_t share(const world *w, int i) {
     if (anybody(w, true))
         return w->capacity[i] > 0 ? w->capacity[i] : 0;
@@ -131,7 +132,7 @@ static double unevenness(const world *w) {
     return sum;
 }
 
-/* Every task has one live member while there is any; assignments without a task are gone. */
+/* Checks that every task has one live member if there is any, and that assignments without a task are deleted. */
 static void check_right(const world *w) {
     for (int i = 0; i < w->tasks; i++) {
         if (w->weight[i] < 0 || !anybody(w, false))
@@ -141,7 +142,7 @@ static void check_right(const world *w) {
     }
 }
 
-/* No task moved, and no two exchanged, would make it more even. */
+/* Checks that no move of a task, and no exchange of two, would make the loads more even. */
 static void check_even(world *w) {
     double now = unevenness(w);
     for (int a = 0; a < w->tasks; a++) {
@@ -193,7 +194,7 @@ static void churn(world *w, unsigned *seed, bool weights, bool capacities) {
         case 4:
             set_task(w, i, weights ? 1 + next_random(seed) % 9 : 1);
             break;
-        default: /* somebody else's hand: any member, a dead one, an unreadable value, nothing */
+        default: /* an external write: any member, an absent one, an unreadable value, or a deletion */
             set_holder(w, i, (int)(next_random(seed) % (MEMBERS + 2)) - 2);
         }
     }
@@ -213,7 +214,7 @@ static void run_churn(bool weights, bool capacities, size_t max) {
     }
 }
 
-static void test_whatever_changes_it_becomes_right_and_even(void **state) {
+static void test_plans_are_valid_and_even_after_any_change(void **state) {
     (void)state;
     run_churn(false, false, 1000);
     run_churn(true, false, 1000);
@@ -221,13 +222,13 @@ static void test_whatever_changes_it_becomes_right_and_even(void **state) {
     run_churn(true, true, 1000);
 }
 
-static void test_a_few_changes_at_a_time_lead_there_too(void **state) {
+static void test_small_plans_have_the_same_end(void **state) {
     (void)state;
     run_churn(true, true, 1);
     run_churn(true, true, 7);
 }
 
-/* With equal weights and capacities the fewest moves are known: what is over the even share, no more. */
+/* With equal weights and capacities the minimum of moves is known: the tasks above the even share. */
 static void test_equal_tasks_move_as_little_as_possible(void **state) {
     (void)state;
     for (unsigned start = 1; start <= 400; start++) {
@@ -243,7 +244,7 @@ static void test_equal_tasks_move_as_little_as_possible(void **state) {
             set_holder(&w, i, m);
             count[m]++;
         }
-        /* The members with the most keep one more than the others, as far as the division leaves a rest. */
+        /* If the division has a remainder, the members with the most tasks keep one more than the others. */
         size_t needed = 0;
         int rest = tasks % members, over = 0;
         for (int i = 0; i < members; i++) {
@@ -273,7 +274,7 @@ static void test_a_member_that_leaves_moves_only_its_own_tasks(void **state) {
     assign_plan_free(w.plan);
 }
 
-static void test_capacity_is_a_share_and_zero_drains(void **state) {
+static void test_load_follows_capacity_and_zero_drains(void **state) {
     (void)state;
     world w = new_world();
     set_member(&w, 0, 3);
@@ -286,13 +287,13 @@ static void test_capacity_is_a_share_and_zero_drains(void **state) {
     set_member(&w, 0, 0);
     assert_int_equal(apply(&w, 1000), 9);
     assert_int_equal(load(&w, 1), 12);
-    set_member(&w, 1, 0); /* all are drained: better so than nobody */
+    set_member(&w, 1, 0); /* if all are drained, all take tasks */
     settle(&w, 1000);
     assert_int_equal(load(&w, 0), 6);
     assign_plan_free(w.plan);
 }
 
-static void test_an_exchange_evens_what_no_move_can(void **state) {
+static void test_an_exchange_where_no_move_helps(void **state) {
     (void)state;
     world w = new_world();
     set_member(&w, 0, 1);
@@ -308,7 +309,7 @@ static void test_an_exchange_evens_what_no_move_can(void **state) {
     assign_plan_free(w.plan);
 }
 
-/* Several daemons on one prefix must plan the same thing, however each came to know what it knows. */
+/* Several daemons on one prefix must make the same plan, in whatever order each got its events. */
 static void test_the_plan_depends_on_the_state_alone(void **state) {
     (void)state;
     for (unsigned start = 1; start <= 100; start++) {
@@ -332,7 +333,7 @@ static void test_the_plan_depends_on_the_state_alone(void **state) {
     }
 }
 
-/* ---- a crowd: how much moves when somebody leaves, with the tolerance ---- */
+/* ---- many members: how many tasks move when a member leaves, with the tolerance ---- */
 
 enum { CROWD_MEMBERS = 1000, CROWD_TASKS = 10000 };
 
@@ -343,7 +344,7 @@ typedef struct crowd {
     int members, tasks;
     int64_t capacity[CROWD_MEMBERS]; /* -1: absent */
     int64_t weight[CROWD_TASKS], load[CROWD_MEMBERS];
-    int holder[CROWD_TASKS]; /* -1: nobody */
+    int holder[CROWD_TASKS]; /* -1: no member */
     int held[CROWD_MEMBERS];
 } crowd;
 
@@ -378,7 +379,7 @@ static void crowd_new(int members, int tasks) {
     c.tasks = tasks;
 }
 
-/* What the reactor would write, and be told of. */
+/* Writes what the reactor would write, and gives the plan the events of it. */
 static void crowd_take(const assign_change *change) {
     char name[12], was[12], is[12];
     int i = atoi((const char *)change->task.data + 1), from = c.holder[i];
@@ -399,13 +400,13 @@ static void crowd_take(const assign_change *change) {
     }
 }
 
-/* The ids of a plan are its own until it is told something. */
+/* A copy of a change: the plan's ids are valid only until the next call that changes the plan. */
 typedef struct copied {
     char task[12], to[12];
     bool deletes;
 } copied;
 
-/* Makes plans until there is nothing to change; how many tasks moved. */
+/* Makes plans until nothing is left to change. Returns how many tasks moved. */
 static size_t crowd_settle(void) {
     static copied copies[1001];
     size_t moves = 0;
@@ -427,11 +428,11 @@ static size_t crowd_settle(void) {
                                         .to = copies[i].deletes ? (ew_slice){NULL, 0} : ew_str(copies[i].to)});
         moves += count;
     }
-    fail_msg("a hundred plans, and still not at rest");
+    fail_msg("the plan still has changes after 100 rounds");
     return moves;
 }
 
-/* The largest load against its fair share, and the smallest, in percent. */
+/* Checks that each load is between `least` and `most` percent of the member's share. */
 static void crowd_check_even(int least, int most) {
     int64_t loads = 0, capacities = 0;
     for (int i = 0; i < c.members; i++) {
@@ -456,8 +457,7 @@ static void crowd_fill(unsigned *seed, int per_member, int64_t most_capacity) {
     crowd_check_even(80, 120);
 }
 
-/* Any member that can be spared leaves: at most half as many tasks again as it had move, and nobody has more than 1.2
- * times its share. */
+/* A random member leaves. At most 1.5 times as many tasks move as it had, and no load is above 1.2 times its share. */
 static void crowd_leave(unsigned *seed) {
     int gone;
     do {
@@ -484,7 +484,7 @@ static void test_what_moves_when_a_member_leaves(void **state) {
     }
 }
 
-/* One that joins is given tasks until it has its share less the tolerance, all of them straight to it. */
+/* A member that joins gets tasks until it has its share less the tolerance, each in one move. */
 static void test_what_moves_when_a_member_joins(void **state) {
     (void)state;
     for (unsigned start = 1; start <= 20; start++) {
@@ -500,8 +500,8 @@ static void test_what_moves_when_a_member_joins(void **state) {
     }
 }
 
-/* Nothing but evenness makes tasks move: `budget` of them a plan. */
-static void test_the_budget_is_a_plans(void **state) {
+/* `budget` limits the moves of one plan that only make loads more even. */
+static void test_budget_limits_one_plan(void **state) {
     (void)state;
     crowd_new(2, 0);
     crowd_member(0, 1);
@@ -518,14 +518,14 @@ static void test_the_budget_is_a_plans(void **state) {
     c.rules.tolerance = 0;
     assert_int_equal(crowd_settle(), 4);
     c.rules.budget = 1;
-    crowd_member(0, -1); /* what must move does */
+    crowd_member(0, -1); /* moves that are necessary are not limited */
     assert_int_equal(assign_plan_changes(c.plan, &c.rules, 0, &list, &count), EW_OK);
     assert_int_equal(count, 20);
 }
 
-/* ---- the time of grace ---- */
+/* ---- the grace period ---- */
 
-static void test_a_member_that_is_back_in_time_keeps_its_tasks(void **state) {
+static void test_a_member_back_within_grace_keeps_its_tasks(void **state) {
     (void)state;
     unsigned seed = 5;
     crowd_new(20, 0);
@@ -537,14 +537,14 @@ static void test_a_member_that_is_back_in_time_keeps_its_tasks(void **state) {
     assert_int_equal(crowd_settle(), 0);
     assert_int_equal(assign_plan_due_ms(c.plan), 105000);
     c.now_ms = 104999;
-    crowd_task(c.tasks = 200, 1); /* a new one goes to somebody who is there */
+    crowd_task(c.tasks = 200, 1); /* a new task goes to a member that is present */
     assert_int_equal(crowd_settle(), 1);
     assert_int_not_equal(c.holder[200], 7);
     crowd_member(7, 1);
     assert_int_equal(crowd_settle(), 0);
     assert_int_equal(c.held[7], held);
     assert_true(assign_plan_due_ms(c.plan) == INT64_MAX);
-    c.now_ms = 200000; /* it was there in between: the time begins again */
+    c.now_ms = 200000; /* it was present in between: the period starts again */
     crowd_member(7, -1);
     assert_int_equal(crowd_settle(), 0);
     assert_int_equal(assign_plan_due_ms(c.plan), 205000);
@@ -554,7 +554,7 @@ static void test_a_member_that_is_back_in_time_keeps_its_tasks(void **state) {
     crowd_check_even(80, 120);
 }
 
-static void test_grace_when_nobody_is_there(void **state) {
+static void test_grace_without_other_members(void **state) {
     (void)state;
     crowd_new(1, 0);
     crowd_member(0, 1);
@@ -576,8 +576,8 @@ static size_t plan_now(const assign_change **list) {
     return count;
 }
 
-/* Index keys that are not as the assignments say are mended, whatever is wrong with them. */
-static void test_a_wrong_index_is_mended(void **state) {
+/* Index keys that contradict the assignments are repaired. */
+static void test_a_wrong_index_is_repaired(void **state) {
     (void)state;
     const assign_change *list;
     ew_slice t0 = EW_STR("t0"), m0 = EW_STR("m0"), m1 = EW_STR("m1");
@@ -594,26 +594,26 @@ static void test_a_wrong_index_is_mended(void **state) {
     assign_plan_delete_index(c.plan, m0, t0); /* the only one */
     assert_int_equal(plan_now(&list), 1);
     assert_null(list[0].index);
-    assert_int_equal(assign_plan_put_index(c.plan, m1, t0), EW_OK); /* another's */
+    assert_int_equal(assign_plan_put_index(c.plan, m1, t0), EW_OK); /* of another member */
     assert_int_equal(plan_now(&list), 1);
     assert_true(list[0].index && !list[0].index->next);
-    assign_plan_delete_assignment(c.plan, t0); /* now it is to be written, and its old index to go */
+    assign_plan_delete_assignment(c.plan, t0); /* to be written again, and the old index key deleted */
     assert_int_equal(plan_now(&list), 1);
     assert_null(list[0].from.data);
     assert_non_null(list[0].to.data);
     assert_non_null(list[0].index);
-    assign_plan_delete_task(c.plan, t0); /* an index key of nothing */
+    assign_plan_delete_task(c.plan, t0); /* an index key without a task */
     assert_int_equal(plan_now(&list), 1);
     assert_null(list[0].from.data);
     assert_null(list[0].to.data);
     assign_plan_delete_index(c.plan, m1, t0);
     assert_int_equal(plan_now(&list), 0);
-    assign_plan_delete_index(c.plan, m1, t0); /* what is not there */
+    assign_plan_delete_index(c.plan, m1, t0); /* an absent key */
     assert_int_equal(plan_now(&list), 0);
     assert_int_equal(assign_plan_tasks(c.plan), 0);
 }
 
-static void test_how_a_key_spells_a_member(void **state) {
+static void test_member_ids_in_index_keys(void **state) {
     (void)state;
     static const char *const ids[][2] = {
         {"host-1", "host-1"}, {"a/b", "a%2Fb"}, {"100%", "100%25"}, {"/%2F", "%2F%252F"}};
@@ -693,20 +693,20 @@ static int free_crowd(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whatever_changes_it_becomes_right_and_even),
-        cmocka_unit_test(test_a_few_changes_at_a_time_lead_there_too),
+        cmocka_unit_test(test_plans_are_valid_and_even_after_any_change),
+        cmocka_unit_test(test_small_plans_have_the_same_end),
         cmocka_unit_test(test_equal_tasks_move_as_little_as_possible),
         cmocka_unit_test(test_a_member_that_leaves_moves_only_its_own_tasks),
-        cmocka_unit_test(test_capacity_is_a_share_and_zero_drains),
-        cmocka_unit_test(test_an_exchange_evens_what_no_move_can),
+        cmocka_unit_test(test_load_follows_capacity_and_zero_drains),
+        cmocka_unit_test(test_an_exchange_where_no_move_helps),
         cmocka_unit_test(test_the_plan_depends_on_the_state_alone),
         cmocka_unit_test(test_what_moves_when_a_member_leaves),
         cmocka_unit_test(test_what_moves_when_a_member_joins),
-        cmocka_unit_test(test_the_budget_is_a_plans),
-        cmocka_unit_test(test_a_member_that_is_back_in_time_keeps_its_tasks),
-        cmocka_unit_test(test_grace_when_nobody_is_there),
-        cmocka_unit_test(test_a_wrong_index_is_mended),
-        cmocka_unit_test(test_how_a_key_spells_a_member),
+        cmocka_unit_test(test_budget_limits_one_plan),
+        cmocka_unit_test(test_a_member_back_within_grace_keeps_its_tasks),
+        cmocka_unit_test(test_grace_without_other_members),
+        cmocka_unit_test(test_a_wrong_index_is_repaired),
+        cmocka_unit_test(test_member_ids_in_index_keys),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_ten_thousand_tasks),
     };

@@ -1,5 +1,5 @@
-/* Unknown outcomes: whatever is lost, late or repeated, a unit is applied exactly once, and what is told of it is true.
- * The cases are those of the comment in src/core/committing_resolve.c. */
+/* Unknown outcomes: if a message is lost, late or duplicated, an atomic unit is still applied exactly once, and its
+ * reported outcome is true. The numbers of the cases are those in src/core/committing_resolve.c. */
 #include "unit/committing_fixture.h"
 #include "unit/nested.h"
 
@@ -24,14 +24,14 @@ static void give_one(const char *key, int64_t mod, const char *value) {
     give(w, b);
 }
 
-/* Case 1: the first attempt never came; the second one is it. */
+/* Case 1: the first attempt never arrived; the second one is applied. */
 static void test_first_attempt_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     sent first = w->last;
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
-    assert_true(w->txn); /* at once */
+    assert_true(w->txn); /* sent again at once */
     assert_memory_equal(w->last.bytes, first.bytes, first.len);
     applied(w);
     assert_outcome(w, EW_OK, 1);
@@ -40,19 +40,19 @@ static void test_first_attempt_lost(void **state) {
     assert_int_equal(w->outcome.barrier_revision, 2);
 }
 
-/* Case 1, and the first attempt arrives after all: it changes nothing. */
+/* Case 1, and the first attempt arrives late: it changes nothing. */
 static void test_first_attempt_late_after_success(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     sent *copy = delayed(w);
     applied(w);
     assert_outcome(w, EW_OK, 1);
-    tiny_delete(&w->etcd, "/a/x"); /* even with its other compares true again */
+    tiny_delete(&w->etcd, "/a/x"); /* its other compare would hold again */
     assert_false(late(w, copy));
     assert_null(tiny_value(&w->etcd, "/a/x"));
 }
 
-/* Case 2: the first attempt was applied; its revision is the barrier. */
+/* Case 2: the first attempt was applied; its revision is the barrier revision. */
 static void test_answer_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -63,12 +63,12 @@ static void test_answer_lost(void **state) {
     assert_int_equal(w->outcome.barrier_revision, 2);
     assert_int_equal(w->revisions[0], 2);
     assert_int_equal(w->outcome.resolved, 1);
-    give_one("/a/y", 0, "1"); /* and the next one goes on from that receipt */
+    give_one("/a/y", 0, "1"); /* the next transaction compares that receipt */
     applied(w);
     assert_outcome(w, EW_OK, 1);
 }
 
-/* Case 2, when others have changed the keys since: still ours, still applied. */
+/* Case 2, and another writer has changed the key since: the transaction was applied. */
 static void test_answer_lost_then_overwritten(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -79,9 +79,10 @@ static void test_answer_lost_then_overwritten(void **state) {
     assert_string_equal(tiny_value(&w->etcd, "/a/x"), "foreign");
 }
 
-/* ETCD P11: with receipts it is asked again before etcd's own limit, and then more and more patiently; an answer, even
- * a refusal to try, makes it impatient again. Without receipts there is only one try, which has all the time. */
-static void test_patience(void **state) {
+/* ETCD P11: with receipts the first time limits are shorter than etcd's own, and grow with each attempt. An answer,
+ * even one that says "not applied", resets them. Without receipts there is one attempt, with the whole
+ * `call_timeout_ms`. */
+static void test_time_limits_of_attempts(void **state) {
     (void)state;
     static const int64_t timeouts[] = {2000, 2000, 4000, 4000, 8000, 8000, 10000, 10000};
     give_one("/a/x", 0, "1");
@@ -102,7 +103,8 @@ static void test_patience(void **state) {
     assert_int_equal(w->timeout_ms, 10000);
 }
 
-/* SEMANTICS 27: what a resolved transaction shows on the watch is told from what it wrote. */
+/* SEMANTICS 27: for a resolved transaction the core computes from its operations whether the watch shows events of
+ * it. */
 static void test_resolved_commit_without_events(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -133,7 +135,7 @@ static void test_resolved_commit_with_counter(void **state) {
     assert_string_equal(tiny_value(&w->etcd, COUNTER), "1");
 }
 
-/* Case 3a: refused, not applied; the fence makes it final before anybody is told. */
+/* Case 3a: the transaction was refused. A receipt bump makes that final before the outcome is reported. */
 static void test_refused_then_fenced(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -142,11 +144,11 @@ static void test_refused_then_fenced(void **state) {
     applied(w);
     assert_false(w->has_outcome);
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_outcome(w, EW_ERR_REFUSED, 0);
     assert_int_equal(w->outcome.conflict_revision, revision);
     assert_string_equal(tiny_value(&w->etcd, RECEIPT), "2");
-    tiny_delete(&w->etcd, "/a/x"); /* the compare is true again */
+    tiny_delete(&w->etcd, "/a/x"); /* the compare would hold again */
     assert_false(late(w, copy));
     assert_null(tiny_value(&w->etcd, "/a/x"));
     give_one("/a/x", 0, "2");
@@ -154,8 +156,8 @@ static void test_refused_then_fenced(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* Case 3a, with units before the one that conflicts: they are sent again, once. */
-static void test_fenced_then_the_good_units(void **state) {
+/* Case 3a, with atomic units before the one that conflicts: they are sent again, once. */
+static void test_fenced_then_units_before_it(void **state) {
     (void)state;
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
@@ -164,7 +166,7 @@ static void test_fenced_then_the_good_units(void **state) {
     give(w, b);
     sent *copy = delayed(w);
     applied(w);
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_int_equal(committing_get_state(w->c), COMMITTING_IN_FLIGHT);
     tiny_delete(&w->etcd, "/a/y");
     assert_false(late(w, copy));
@@ -174,14 +176,14 @@ static void test_fenced_then_the_good_units(void **state) {
     assert_null(tiny_value(&w->etcd, "/a/y"));
 }
 
-/* Case 3b: the fence's own answer is lost. */
+/* Cases 3e, 3b: the receipt bump is applied, and its answer is lost. */
 static void test_fence_answer_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     tiny_put(&w->etcd, "/a/x", "foreign");
     applied(w);
-    applied_lost(w); /* the fence */
+    applied_lost(w); /* the receipt bump */
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
     wait_timer(w);
     applied(w);
@@ -191,7 +193,7 @@ static void test_fence_answer_lost(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* Case 3c: the first attempt is applied between the refusal and the fence. */
+/* Case 3c: the first attempt is applied between the refusal and the receipt bump. */
 static void test_first_attempt_late_before_the_fence(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -201,13 +203,13 @@ static void test_first_attempt_late_before_the_fence(void **state) {
     tiny_delete(&w->etcd, "/a/x");
     assert_true(late(w, copy));
     int64_t revision = w->etcd.revision;
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_outcome(w, EW_OK, 1);
     assert_int_equal(w->outcome.barrier_revision, revision);
     assert_string_equal(tiny_value(&w->etcd, "/a/x"), "1");
 }
 
-/* Case 3d: copies of the fence change nothing once the question is decided. */
+/* Case 3e: a late copy of the receipt bump changes nothing. */
 static void test_fence_late(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -221,7 +223,7 @@ static void test_fence_late(void **state) {
     assert_false(late(w, fence));
 }
 
-/* Case 4b: the receipt is gone, and with it the answer. */
+/* Case 4b: the receipt is missing, so the outcome stays unknown. */
 static void test_receipt_gone_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -236,7 +238,7 @@ static void test_receipt_gone_while_resolving(void **state) {
     assert_non_null(strstr(w->detail, "receipt_ttl_s"));
 }
 
-/* Case 4a: a key that is as it was before proves that the transaction was not applied. */
+/* Case 4a: a written key that still has its old revision proves that the transaction was not applied. */
 static void test_receipt_gone_and_a_key_untouched(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -245,7 +247,7 @@ static void test_receipt_gone_and_a_key_untouched(void **state) {
     give_one("/a/x", x, "2");
     sent *copy = delayed(w);
     tiny_delete(&w->etcd, RECEIPT);
-    applied(w); /* asked again: the receipt is missing, /a/x untouched */
+    applied(w); /* sent again: the receipt is missing, /a/x is unchanged */
     assert_int_equal(committing_get_state(w->c), COMMITTING_CLAIMING);
     applied(w);
     applied(w);
@@ -255,7 +257,7 @@ static void test_receipt_gone_and_a_key_untouched(void **state) {
     assert_string_equal(tiny_value(&w->etcd, "/a/x"), "2");
 }
 
-/* ... but not if it was only read, or has changed. */
+/* Case 4b: no proof if the key was only compared, or has changed. */
 static void test_receipt_gone_and_no_written_key_untouched(void **state) {
     (void)state;
     for (int kind = 0; kind < 2; kind++) {
@@ -286,13 +288,13 @@ static void test_receipt_gone_before_the_fence(void **state) {
     tiny_put(&w->etcd, "/a/y", "foreign");
     applied(w);
     tiny_delete(&w->etcd, RECEIPT);
-    applied(w); /* the fence */
-    applied(w); /* the transaction again, whose refusal reads its keys too */
+    applied(w); /* the receipt bump */
+    applied(w); /* the transaction again, whose refusal reads its keys */
     assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
     assert_true(w->outcome.unknown);
 }
 
-/* The lease expired while the first transaction of all was unknown: the second attempt cannot be applied. */
+/* The lease expired while the very first transaction was unknown: the second attempt cannot be applied. */
 static void test_lease_gone_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -303,7 +305,7 @@ static void test_lease_gone_while_resolving(void **state) {
     assert_true(w->outcome.unknown);
 }
 
-/* The receipt is there, so its lease lives: what etcd does not know is the lease of a put. */
+/* The receipt exists, so its lease lives: the lease that etcd does not know is that of a put. */
 static void test_lease_of_a_put_gone_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -314,8 +316,9 @@ static void test_lease_of_a_put_gone_while_resolving(void **state) {
     assert_outcome(w, EW_ERR_SESSION_DONE, 0);
 }
 
-/* Cases 5 and 6: another worker uses our id, which the lease tells; or a late claim of ours has put the receipt. */
-static void test_foreign_receipt_while_resolving(void **state) {
+/* Cases 5 and 4b: another worker uses this worker's id, as the lease shows; or the receipt has a lease of ours with an
+ * unknown sequence number, as a late claim puts it. */
+static void test_external_receipt_while_resolving(void **state) {
     (void)state;
     for (int kind = 0; kind < 2; kind++) {
         world_free(w);
@@ -323,7 +326,7 @@ static void test_foreign_receipt_while_resolving(void **state) {
         give_one("/a/x", 0, "1");
         answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
         if (kind == 0) {
-            tiny_put(&w->etcd, RECEIPT, "1"); /* our sequence, not our lease */
+            tiny_put(&w->etcd, RECEIPT, "1"); /* our sequence number, not our lease */
         } else {
             tiny_set(&w->etcd, 2, RECEIPT, strlen(RECEIPT), "9", 1, LEASE);
             w->etcd.revision = 2;
@@ -334,7 +337,7 @@ static void test_foreign_receipt_while_resolving(void **state) {
     }
 }
 
-/* Case 9: etcd was restored from an older state while the outcome was unknown; also while the fence was being put. */
+/* Case 9: etcd was restored from an older state while the outcome was unknown, also during a receipt bump. */
 static void test_older_receipt_while_resolving(void **state) {
     (void)state;
     for (int fencing = 0; fencing < 2; fencing++) {
@@ -347,7 +350,7 @@ static void test_older_receipt_while_resolving(void **state) {
         if (fencing)
             tiny_put(&w->etcd, "/a/x", "another's");
         answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-        if (fencing) { /* refused, but a copy may be on its way */
+        if (fencing) { /* refused, but a copy may still arrive */
             applied(w);
             assert_true(w->txn);
         }
@@ -359,14 +362,14 @@ static void test_older_receipt_while_resolving(void **state) {
         assert_true(w->outcome.rewritten);
         assert_false(w->outcome.unknown);
         give_one("/a/x", 0, "1");
-        applied(w); /* the receipt, on what was found */
+        applied(w); /* takes over the receipt that was found */
         assert_false(w->has_outcome);
         applied(w);
         assert_outcome(w, EW_OK, 1);
     }
 }
 
-/* Case 7: whatever says nothing is asked again, later and later, for as long as it takes. */
+/* Case 7: after an answer that says nothing about the transaction it is sent again, with growing waits, without end. */
 static void test_resolving_takes_long(void **state) {
     (void)state;
     static const int statuses[] = {EW_ERR_UNKNOWN_OUTCOME, EW_ERR_UNAVAILABLE, EW_ERR_BUSY, EW_ERR_TIMEOUT,
@@ -394,7 +397,7 @@ static void test_resolving_denied(void **state) {
     assert_true(w->outcome.unknown);
 }
 
-/* Our own want of memory passes, and says nothing of what was applied. */
+/* A lack of memory in the worker is temporary, and says nothing about whether the transaction was applied. */
 static void test_resolving_without_memory(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -406,21 +409,21 @@ static void test_resolving_without_memory(void **state) {
     assert_outcome(w, EW_OK, 1);
 }
 
-/* 1 MB of transactions in transactions. */
+/* Answers with 1 MB of nested transactions. */
 static void answer_deep(void) {
     static uint8_t bytes[NESTED_BYTES];
     ew_slice deep = nested_txn(bytes, sizeof bytes, NESTED_RESPONSE, NESTED_LEAST);
     answer_bytes(w, deep.data, deep.len);
 }
 
-/* An answer that makes no sense says nothing about what was applied. */
+/* An invalid answer says nothing about whether the transaction was applied. */
 static void test_malformed_answers(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
     answer_bytes(w, "\xff\xff\xff", 3);
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
-    answer_bytes(w, "", 0); /* refused, without the reads */
+    answer_bytes(w, "", 0); /* refused, without reads */
     wait_timer(w);
     answer_bytes(w, "\x10\x01", 2); /* succeeded, without a header */
     wait_timer(w);
@@ -431,7 +434,7 @@ static void test_malformed_answers(void **state) {
     assert_int_equal(w->outcome.resolved, 1);
 }
 
-/* Etcd says that it has done `count` operations. */
+/* Answers that `count` operations were done at `revision`. */
 static void answer_done(int64_t revision, Pb__ResponseOp **ops, size_t count) {
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
     Pb__TxnResponse answer = PB__TXN_RESPONSE__INIT;
@@ -445,8 +448,8 @@ static void answer_done(int64_t revision, Pb__ResponseOp **ops, size_t count) {
     answer_bytes(w, bytes, pb__txn_response__pack(&answer, bytes));
 }
 
-/* A header at or below our last receipt cannot be that of a later transaction. */
-static void test_success_in_the_past(void **state) {
+/* A success with a revision at or below that of the last receipt is an invalid answer. */
+static void test_success_at_an_old_revision(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     applied(w);
@@ -459,10 +462,9 @@ static void test_success_in_the_past(void **state) {
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
 }
 
-/* What was written shows on the watch, whatever an answer to another question says: who believed it would tick too
- * soon.
- */
-static void test_success_of_something_else(void **state) {
+/* An answer whose operations are not those of the request is invalid. If its revision were taken as the barrier or as
+ * "no event", the gate could open too soon. */
+static void test_success_of_other_operations(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
@@ -471,7 +473,7 @@ static void test_success_of_something_else(void **state) {
     deletion.response_case = PB__RESPONSE_OP__RESPONSE_RESPONSE_DELETE_RANGE;
     deletion.response_delete_range = &deleted;
     for (int kind = 0; kind < 4; kind++) {
-        static const size_t counts[] = {1, 2, 2, 3}; /* two are right */
+        static const size_t counts[] = {1, 2, 2, 3}; /* two is the right number */
         ops[0] = kind == 1 ? &deletion : &none;
         answer_done(1000, ops, counts[kind]);
         assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
@@ -483,7 +485,7 @@ static void test_success_of_something_else(void **state) {
     assert_true(w->outcome.barrier_revision > 0 && w->outcome.barrier_revision < 1000);
 }
 
-/* A malformed answer to the fence is asked for again. */
+/* After an invalid answer the receipt bump is sent again. */
 static void test_malformed_fence_answers(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -496,7 +498,7 @@ static void test_malformed_fence_answers(void **state) {
     wait_timer(w);
     answer_bytes(w, "", 0);
     wait_timer(w);
-    /* Refused, although the only compare holds. */
+    /* Refused, although its only compare holds. */
     Pb__RangeResponse none = PB__RANGE_RESPONSE__INIT;
     Pb__ResponseOp op = PB__RESPONSE_OP__INIT, *ops[] = {&op};
     Pb__TxnResponse refusal = PB__TXN_RESPONSE__INIT;
@@ -523,20 +525,20 @@ static void refuse_without_reason(void) {
     answer_bytes(w, bytes, pb__txn_response__pack(&refusal, bytes));
 }
 
-/* A refusal that nothing explains is no answer; when it stays so, the batch ends, and nothing is on its way any more.
- */
+/* A refusal that no read explains is an invalid answer. If it repeats, a receipt bump excludes late copies, and the
+ * batch ends. */
 static void test_refused_without_a_reason(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     refuse_without_reason();
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
     refuse_without_reason();
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_outcome(w, EW_ERR_BAD_ANSWER, 0);
     assert_false(w->outcome.unknown);
 }
 
-/* "Surely not applied" was not true: the receipt knows. */
+/* EW_ERR_UNAVAILABLE, but the transaction was applied: the receipt shows it. */
 static void test_unavailable_but_applied(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -548,7 +550,7 @@ static void test_unavailable_but_applied(void **state) {
     assert_int_equal(w->outcome.barrier_revision, 2);
 }
 
-/* SEMANTICS 28: without receipts an unknown outcome cannot be resolved, and ends it. */
+/* SEMANTICS 28: without receipts an unknown outcome cannot be resolved, and ends the batch. */
 static void test_without_receipts(void **state) {
     (void)state;
     committing_config config = plain_config;
@@ -568,7 +570,7 @@ static void test_without_receipts(void **state) {
     assert_outcome(w, EW_ERR_UNKNOWN_OUTCOME, 0);
 }
 
-/* SEMANTICS 7: a stop waits for the resolution, */
+/* SEMANTICS 7: a stop waits until the outcome is resolved. */
 static void test_stop_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -582,7 +584,7 @@ static void test_stop_while_resolving(void **state) {
     assert_true(w->ended);
 }
 
-/* SEMANTICS 7: an answer lost during a stop is resolved as well, a refusal is fenced, */
+/* SEMANTICS 7: an answer that is lost during a stop is resolved, too, and a refusal gets its receipt bump. */
 static void test_stop_then_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -590,13 +592,13 @@ static void test_stop_then_lost(void **state) {
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     tiny_put(&w->etcd, "/a/x", "foreign");
     applied(w);
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_outcome(w, EW_ERR_REFUSED, 0);
     assert_false(w->outcome.unknown);
     assert_true(w->ended);
 }
 
-/* ... but not longer than its time. */
+/* SEMANTICS 7: resolving during a stop ends at the stop's time limit. */
 static void test_stop_runs_out_while_resolving(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
@@ -609,9 +611,10 @@ static void test_stop_runs_out_while_resolving(void **state) {
     assert_true(w->ended);
 }
 
-/* ---- damage ---- */
+/* ---- corrupted answers ---- */
 
-/* Brings a fresh core to where it waits for the answer of the given kind, with etcd's true answer at hand. */
+/* Makes a new core that waits for the answer of a kind (1: a refusal, 2: an attempt to resolve, 3: a receipt bump), and
+ * puts etcd's true answer into `w->answer`. */
 static void until_answer(int kind) {
     world_free(w);
     w = world_new(&plain_config);
@@ -626,12 +629,12 @@ static void until_answer(int kind) {
     if (kind >= 2)
         answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
     if (kind >= 3)
-        applied(w); /* the fence is what waits */
+        applied(w); /* waits for the answer of the receipt bump */
     tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
 }
 
-/* Bytes from outside: whatever of an answer is changed or cut off, the core stays in order and can be stopped. */
-static void test_damaged_answers(void **state) {
+/* Whatever bit of an answer is changed, and wherever it is cut off, the core stays consistent and can be stopped. */
+static void test_corrupted_answers(void **state) {
     (void)state;
     static const uint8_t flips[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff};
     for (int kind = 0; kind < 4; kind++) {
@@ -671,8 +674,8 @@ static Pb__ResponseOp *read_of(Pb__ResponseOp *op, Pb__RangeResponse *range, Pb_
     return op;
 }
 
-/* Reads that are well formed, but not of what was asked. */
-static void test_reads_of_something_else(void **state) {
+/* Well-formed reads that do not match the request. */
+static void test_reads_of_other_keys(void **state) {
     (void)state;
     static const char *const asked[] = {"/a/x", COUNTER, RECEIPT};
     for (int wrong = 0; wrong < 3; wrong++) {
@@ -705,7 +708,7 @@ static void test_reads_of_something_else(void **state) {
     }
 }
 
-/* ---- by chance ---- */
+/* ---- random runs ---- */
 
 static uint64_t chance_state;
 
@@ -728,8 +731,8 @@ static void foreign(void) {
 
 #define COPIES 8
 
-/* One batch of a unit for each key, with losses, late copies and foreign writes. Each
- * unit puts a value that nobody else puts; `seen` counts how often it was put. */
+/* Runs one batch with an atomic unit for each key, with lost answers, late copies and external writes. Each atomic unit
+ * puts a value that no other writer puts; `seen` counts how often it was put. */
 static void random_batch(unsigned number) {
     sent *copies[COPIES] = {0};
     unsigned copy_count = 0, seen[KEYS] = {0};
@@ -777,7 +780,7 @@ static void random_batch(unsigned number) {
         done = w->has_outcome;
         outcome = w->outcome;
     }
-    /* Whatever is still on its way arrives now, with all keys free again: nothing of it may count. */
+    /* Copies that have not arrived yet arrive now, when all keys are absent again: none may be applied. */
     assert_true(outcome.status == EW_OK || outcome.status == EW_ERR_REFUSED);
     for (int i = 0; i < KEYS; i++)
         tiny_delete(&w->etcd, key_names[i]);
@@ -787,8 +790,8 @@ static void random_batch(unsigned number) {
         assert_int_equal(seen[i], i < outcome.units ? 1 : 0);
 }
 
-/* Exactly once, over many orders of events. */
-static void test_exactly_once_by_chance(void **state) {
+/* Each atomic unit is applied exactly once, over many random orders of events. */
+static void test_exactly_once_in_random_runs(void **state) {
     (void)state;
     for (unsigned run = 0; run < 300; run++) {
         committing_config config = plain_config;
@@ -807,11 +810,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_first_attempt_late_after_success, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_lost_then_overwritten, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_time_limits_of_attempts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolved_commit_without_events, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolved_commit_with_counter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_then_fenced, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fenced_then_the_good_units, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fenced_then_units_before_it, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_answer_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first_attempt_late_before_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_fence_late, setup, teardown),
@@ -821,13 +824,13 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_receipt_gone_before_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_of_a_put_gone_while_resolving, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_foreign_receipt_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_external_receipt_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_receipt_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_takes_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_answers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_success_in_the_past, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_success_of_something_else, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_success_at_an_old_revision, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_success_of_other_operations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed_fence_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused_without_a_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unavailable_but_applied, setup, teardown),
@@ -836,9 +839,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_stop_then_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stop_runs_out_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_without_memory, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_damaged_answers, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reads_of_something_else, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_exactly_once_by_chance, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_corrupted_answers, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_reads_of_other_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_exactly_once_in_random_runs, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

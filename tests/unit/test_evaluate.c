@@ -1,4 +1,4 @@
-/* What patches do, and the units that come of them: SEMANTICS 19, 20, 22, 23, 25, 26, 27. */
+/* What patches do, and which atomic units result: SEMANTICS 19, 20, 22, 23, 25, 26, 27. */
 #include "unit/ticking_fixture.h"
 
 static life *l;
@@ -24,7 +24,7 @@ static ew_slice s(const char *text) {
     return ew_str(text);
 }
 
-/* The state of most tests: x = "1" at 5, empty = "" at 6. */
+/* Runs a tick on the state of most tests: x = "1" at revision 5, empty = "" at 6. */
 static void run(int (*on_tick)(life *, ew_tick *)) {
     load(l, 9, {"/a/empty", 6, ""}, {"/a/x", 5, "1"});
     l->on_tick = on_tick;
@@ -54,7 +54,8 @@ static int ready_made(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 23: the mirror's mod_revision is compared, 0 if the key is absent; then put or delete. */
+/* SEMANTICS 23: the transaction compares the mod_revision of the cache, 0 if the key is absent; then it puts or
+ * deletes. */
 static void test_ready_made(void **state) {
     (void)state;
     run(ready_made);
@@ -77,7 +78,8 @@ static int final_values(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 19: each changed key's final value; put then delete of a key that never existed is a delete. */
+/* SEMANTICS 19: the final value of each changed key is committed; a put and then a delete of a key that never existed
+ * is a delete. */
 static void test_final_values(void **state) {
     (void)state;
     run(final_values);
@@ -110,13 +112,13 @@ static int modifies(life *self, ew_tick *t) {
     ew_group_modify(g, s("/a/x"), look_at, NULL, NULL);
     ew_group_modify(g, s("/a/empty"), look_at, NULL, NULL);
     ew_group_modify(g, s("/a/none"), look_at, NULL, NULL);
-    ew_group_modify(g, s("/a/x"), look_at, NULL, NULL); /* sees the work of the first */
+    ew_group_modify(g, s("/a/x"), look_at, NULL, NULL); /* sees the change of the first one */
     ew_group_delete(g, s("/a/x"));
     ew_group_modify(g, s("/a/x"), look_at, NULL, NULL);
     return EW_OK;
 }
 
-/* SEMANTICS 19: absent, empty and present are three things. */
+/* SEMANTICS 19: absent, empty and present are different. */
 static void test_modify(void **state) {
     (void)state;
     seen[0] = '\0';
@@ -170,7 +172,7 @@ static void test_modify_answers(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/other?0 /a/other=1 ");
     again(modify_to_nothing);
     assert_string_equal(unit_text(l, 0), "/a/x?5 /a/x= ");
-    again(modify_to_the_same); /* SEMANTICS 19: still written */
+    again(modify_to_the_same); /* SEMANTICS 19: an equal value is written */
     assert_string_equal(unit_text(l, 0), "/a/x?5 /a/x=1 ");
     modify_status = EW_ERR_REACTOR;
     again(modify_with_status);
@@ -230,7 +232,7 @@ static int ignored_patch(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 20: ignore leaves one patch out, and undoes what it had changed. */
+/* SEMANTICS 20: EW_IGNORE leaves one patch out and undoes its changes. */
 static void test_ignore_undoes(void **state) {
     (void)state;
     seen[0] = '\0';
@@ -238,11 +240,11 @@ static void test_ignore_undoes(void **state) {
     run(ignored_patch);
     assert_string_equal(seen, "[1]@5 ");
     assert_string_equal(unit_text(l, 0), "/a/w?0 /a/x?5 /a/w=kept /a/x=-7 ");
-    /* What only a modify may answer. */
+    /* A code that only a modify function may return. */
     patch_status = EW_REMOVE;
     again(ignored_patch);
     assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_REMOVE (2)");
-    /* And what no patch may. */
+    /* Codes that no patch may return. */
     patch_status = EW_FINISHED;
     again(ignored_patch);
     assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_FINISHED (6)");
@@ -274,7 +276,7 @@ static int modify_drops(life *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* SEMANTICS 20: drop gives up the whole group, for good; the others go on. */
+/* SEMANTICS 20: EW_DROP drops the whole group for good; the other groups go on. */
 static void test_drop(void **state) {
     (void)state;
     seen[0] = '\0';
@@ -288,7 +290,7 @@ static void test_drop(void **state) {
     look(l);
     events(l, {"/a/x", 10, "-7"});
     settle(l);
-    assert_int_equal(l->ticks, 1); /* by the event alone: a group that drops itself brings no tick */
+    assert_int_equal(l->ticks, 1); /* because of the event only: a group that drops itself makes no tick */
     again(modify_drops);
     assert_done(&dropped_note, EW_ERR_REFUSED, 9);
     assert_ended(l, EW_OK, "");
@@ -302,11 +304,11 @@ static int expects(life *self, ew_tick *t) {
     ew_group_put(g, s("/a/w"), s("1"));
     ew_group_expect(g, s("/a/x"));
     ew_group_expect(g, s("/a/none"));
-    ew_group_expect(g, s("/a/w")); /* also one that the group itself writes */
+    ew_group_expect(g, s("/a/w")); /* also a key that the group writes */
     return EW_OK;
 }
 
-/* SEMANTICS 36: each is compared, and only what is put is written. */
+/* SEMANTICS 36: each expected key is compared; only keys that are put are written. */
 static void test_expectations(void **state) {
     (void)state;
     run(expects);
@@ -323,7 +325,7 @@ static int expects_only(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 27. */
+/* SEMANTICS 27: a group of only expectations sends nothing. */
 static void test_only_expectations(void **state) {
     (void)state;
     run(expects_only);
@@ -345,7 +347,7 @@ static int expects_many(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 26: what is expected takes the place of keys. */
+/* SEMANTICS 26: expected keys count against the limit of keys. */
 static void test_too_many_expectations(void **state) {
     (void)state;
     run(expects_many);
@@ -353,7 +355,8 @@ static void test_too_many_expectations(void **state) {
     assert_done(&dropped_note, EW_ERR_TOO_LARGE, 0);
 }
 
-/* SEMANTICS 20: again aborts the group; it and all behind it are retried when the state has moved, or in a while. */
+/* SEMANTICS 20: EW_AGAIN gives up the group for now. It and the groups after it are evaluated again after a change, or
+ * after a wait. */
 static int tries, until;
 
 static int not_yet(void *arg, ew_view *v) {
@@ -375,7 +378,7 @@ static void test_again(void **state) {
     tries = 0;
     until = 4;
     run(two_then_again);
-    assert_units(1); /* the one before it goes ahead */
+    assert_units(1); /* the group before it is committed */
     assert_string_equal(unit_text(l, 0), "/a/x?5 /a/x=2 ");
     look(l);
     events(l, {"/a/x", 10, "2"});
@@ -385,11 +388,11 @@ static void test_again(void **state) {
     assert_int_equal(l->commits, 0);
     assert_int_equal(ticking_get_state(l->t), TICKING_AWAITING);
     assert_in_range(ticking_deadline_ms(l->t) - l->now, 1, 4);
-    events(l, {"/b", 11, "elsewhere"}); /* the state has moved */
+    events(l, {"/b", 11, "elsewhere"}); /* a change */
     assert_true(ticking_deadline_ms(l->t) <= l->now);
     settle(l);
     assert_int_equal(tries, 3);
-    wait_timer(l); /* nothing moves: after a while */
+    wait_timer(l); /* no change: after a wait */
     assert_int_equal(tries, 4);
     assert_units(2);
     assert_string_equal(unit_text(l, 1), "/a/y?0 /a/y=2 ");
@@ -401,7 +404,7 @@ static int only_again(life *self, ew_tick *t) {
     return ew_group_patch(ew_tick_group(t), not_yet, NULL, NULL);
 }
 
-/* The waits grow, and never spin. */
+/* The waits grow, and are at least 1 ms. */
 static void test_again_backs_off(void **state) {
     (void)state;
     tries = 0;
@@ -421,14 +424,14 @@ static void test_again_backs_off(void **state) {
     assert_ended(l, EW_ERR_CANCELLED, "");
 }
 
-/* SEMANTICS 22: a key outside, or a reserved one, is refused with an error that names it. */
+/* SEMANTICS 22: a key outside the prefix, or a reserved one, is an error that names the key. */
 static const char *bad_key;
 
 static int view_outside(void *arg, ew_view *v) {
     int status = *(int *)arg ? ew_view_delete(v, s(bad_key)) : ew_view_put(v, s(bad_key), s("1"));
     assert_int_equal(status, EW_ERR_OUTSIDE_PREFIX);
-    assert_int_equal(ew_view_put(v, s("/c"), s("1")), EW_ERR_OUTSIDE_PREFIX); /* the first one is named */
-    return EW_IGNORE; /* does not help: a patch that tries is wrong */
+    assert_int_equal(ew_view_put(v, s("/c"), s("1")), EW_ERR_OUTSIDE_PREFIX); /* the error names the first key */
+    return EW_IGNORE; /* the error stays: a patch must not try */
 }
 
 static int delete_outside;
@@ -458,16 +461,16 @@ static int leases(life *self, ew_tick *t) {
     (void)self;
     ew_group *g = ew_tick_group(t);
     ew_group_put_lease(g, s("/a/x"), s("1"), EW_LEASE_KEEP);
-    ew_group_put_lease(g, s("/a/new"), s("1"), EW_LEASE_KEEP); /* etcd would refuse to keep what is not there */
+    ew_group_put_lease(g, s("/a/new"), s("1"), EW_LEASE_KEEP); /* absent, so without `keep`, which etcd would refuse */
     ew_group_put_lease(g, s("/a/mine"), s("1"), EW_LEASE_SESSION);
-    ew_group_put_lease(g, s("/a/mine"), s("2"), EW_LEASE_KEEP); /* keeps what the put before it decided */
+    ew_group_put_lease(g, s("/a/mine"), s("2"), EW_LEASE_KEEP); /* keeps the lease that the put before it chose */
     ew_group_delete(g, s("/a/empty"));
-    ew_group_put_lease(g, s("/a/empty"), s("1"), EW_LEASE_KEEP); /* absent by then */
+    ew_group_put_lease(g, s("/a/empty"), s("1"), EW_LEASE_KEEP); /* absent after the delete */
     ew_group_put_lease(g, s("/a/none"), s("1"), EW_LEASE_NONE);
     return EW_OK;
 }
 
-/* SEMANTICS 29: a put can keep the key's lease or carry the worker's. */
+/* SEMANTICS 29: a put can keep the key's lease, or get the session's. */
 static void test_leases(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -486,7 +489,7 @@ static int guarded(life *self, ew_tick *t) {
     ew_group_guard(g, s("/a/x"));
     ew_group_guard(g, s("/a/none"));
     ew_group_put(g, s("/a/y"), s("1"));
-    ew_group_guard(g, s("/a/y")); /* compared once */
+    ew_group_guard(g, s("/a/y")); /* compared only once */
     return EW_OK;
 }
 
@@ -501,7 +504,7 @@ static void test_guards(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/x?5 /a/none?0 /a/y?0 /a/y=1 ");
     assert_int_equal(l->patches->units[0]->compares, 3);
     assert_int_equal(l->patches->units[0]->ops, 1);
-    again(only_guards); /* SEMANTICS 27: writes nothing, sends nothing */
+    again(only_guards); /* SEMANTICS 27: nothing to write, nothing is sent */
     assert_int_equal(l->commits, 0);
     assert_int_equal(ticking_get_state(l->t), TICKING_READY);
 }
@@ -546,8 +549,8 @@ static int ignored_read(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* isolation = serializable compares what was read as well, also what was read as absent, also by a patch that was left
- * out because of it. */
+/* isolation = serializable also compares the keys that were read: absent keys too, and keys that a patch read before it
+ * returned EW_IGNORE. */
 static void test_serializable(void **state) {
     (void)state;
     run(reads);
@@ -561,7 +564,7 @@ static void test_serializable(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/x?5 /a/y?0 /a/y=1 ");
 }
 
-/* ---- units ---- */
+/* ---- atomic units ---- */
 
 static int three_groups(life *self, ew_tick *t) {
     (void)self;
@@ -571,8 +574,8 @@ static int three_groups(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 25: groups that touch different keys are units of their own. */
-static void test_units_are_apart(void **state) {
+/* SEMANTICS 25: groups with different keys are separate atomic units. */
+static void test_units_are_separate(void **state) {
     (void)state;
     run(three_groups);
     assert_units(3);
@@ -592,8 +595,9 @@ static int glued(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* A group that writes what an earlier one wrote goes together with it and all between them, each key written once. */
-static void test_glue(void **state) {
+/* A group that writes a key of an earlier group is merged with it and all groups between them. Each key is written
+ * once. */
+static void test_merge(void **state) {
     (void)state;
     seen[0] = '\0';
     run(glued);
@@ -622,8 +626,9 @@ static int guard_before_write(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* A compare of what an earlier group writes would not hold behind it; the other way round it does. */
-static void test_guard_glues(void **state) {
+/* A group that guards a key which an earlier group writes is merged with it, since its compare would not hold
+ * afterwards. A guard before the write needs no merge. */
+static void test_guard_merges(void **state) {
     (void)state;
     run(guard_of_written);
     assert_units(1);
@@ -640,7 +645,7 @@ static int read_of_written(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-static void test_read_glues_if_it_counts(void **state) {
+static void test_read_merges_if_serializable(void **state) {
     (void)state;
     run(read_of_written);
     assert_units(2);
@@ -669,15 +674,15 @@ static int with_unchanged(life *self, ew_tick *t) {
         g = ew_tick_group(t);
         ew_group_put(g, s("/a/y"), s("1"));
         ew_group_on_done(g, note_done, &notes[2]);
-        g = ew_tick_group(t); /* saw the one before it, which may be refused: decided with it */
+        g = ew_tick_group(t); /* evaluated on the group before it, so decided with it */
         ew_group_modify(g, s("/a/y"), unchanged, NULL, NULL);
         ew_group_on_done(g, note_done, &notes[3]);
     }
-    assert_int_equal(done_count, 0); /* never inside the tick */
+    assert_int_equal(done_count, 0); /* not during the tick */
     return EW_OK;
 }
 
-/* SEMANTICS 27: nothing is sent, no barrier is set, and the group is done. */
+/* SEMANTICS 27: a group that changes nothing sends nothing and sets no barrier; its callback gets EW_OK. */
 static void test_unchanged(void **state) {
     (void)state;
     run(with_unchanged);
@@ -722,7 +727,8 @@ static int many_keys(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 26: 126 keys fit, 127 do not; the callback is told and the run goes on, or the run ends with the size. */
+/* SEMANTICS 26: 126 keys fit, 127 do not. The callback gets the error and the run goes on; without a callback the run
+ * ends with an error that names the number of keys. */
 static void test_too_many_keys(void **state) {
     (void)state;
     keys_wanted = 126;
@@ -748,7 +754,7 @@ static int one_value(life *self, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), s("/a/x"), (ew_slice){value, value_len});
 }
 
-/* SEMANTICS 26: exact at the boundary, the committer's own bytes included. */
+/* SEMANTICS 26: the limit of bytes is exact, and includes the bytes that the committer adds. */
 static void test_too_many_bytes(void **state) {
     (void)state;
     value_len = 1000;
@@ -773,8 +779,8 @@ static int behind_a_good_one(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* An error is final only when nothing that it was evaluated on can still be refused: what is before it goes first. */
-static void test_failure_behind_a_good_group(void **state) {
+/* An error is final only if no group before it can still be refused: the groups before it are committed first. */
+static void test_failure_after_a_good_group(void **state) {
     (void)state;
     keys_wanted = 127;
     with_done = false;
@@ -801,8 +807,8 @@ static int glue_over_the_limit(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* Where gluing would break the limits the batch ends, and the group is evaluated again behind it. */
-static void test_glue_over_the_limit(void **state) {
+/* If a merge would exceed a limit, the batch ends, and the group is evaluated again after it. */
+static void test_merge_over_the_limit(void **state) {
     (void)state;
     run(glue_over_the_limit);
     assert_units(1);
@@ -825,7 +831,7 @@ static int very_many(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* A batch is bounded; the rest follows. */
+/* A batch is bounded; the other groups follow in the next one. */
 static void test_batches_are_bounded(void **state) {
     (void)state;
     run(very_many);
@@ -860,15 +866,15 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_leases, setup, teardown),
         cmocka_unit_test_setup_teardown(test_guards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_serializable, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_units_are_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_glue, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_guard_glues, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_read_glues_if_it_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_units_are_separate, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guard_merges, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_read_merges_if_serializable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unchanged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many_bytes, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_failure_behind_a_good_group, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_glue_over_the_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_failure_after_a_good_group, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_merge_over_the_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_batches_are_bounded, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,11 @@
-/* The watching core: whether etcd's history is still the one that was seen. */
+/* The watching core: is etcd's history still the one that was seen? */
 #include "unit/watching_fixture.h"
 
 #include <etcdworker/log.h>
 
 #include <string.h>
 
-/* Watches, and has seen two keys at revision 20; etcd has told that nothing happened up to `seen`. */
+/* Watches until two events at revision 20 were seen, and a progress notification up to `seen`. */
 static void has_seen(fixture *f, int64_t seen) {
     watches(f, 10);
     response_comes(f, (response){.header = {20},
@@ -16,7 +16,8 @@ static void has_seen(fixture *f, int64_t seen) {
     assert_int_equal(f->witness.revision, seen);
 }
 
-/* The log says that the history was rewritten, the prefix is loaded at `revision`, and the snapshot says so too. */
+/* Checks that the log and the snapshot say that the history was rewritten, and that the prefix is loaded at
+ * `revision`. */
 static void loads_rewritten(fixture *f, const char *why, int64_t revision) {
     bool said = false;
     for (size_t i = 0; i < f->out.count; i++)
@@ -36,7 +37,7 @@ static void loads_rewritten(fixture *f, const char *why, int64_t revision) {
     assert_true(e->rewritten && e->first && e->epoch > epoch);
     assert_int_equal(e->revision, revision);
     completes(f);
-    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->unsure); /* it has just been read */
+    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->unsure); /* the prefix was just read */
     response_comes(f, (response){.header = {revision + 1}, .watch_id = 7, .events = {{"/a/1", revision + 1}}});
     assert_int_equal(wants(f, WATCHING_DO_SEND_EVENTS)->revision, revision + 1);
     told(f, WATCHING_RESYNC);
@@ -44,7 +45,7 @@ static void loads_rewritten(fixture *f, const char *why, int64_t revision) {
     while (!f->witness.range_out)
         deadline_passes(f, 1000);
     page_comes(f, (page){.header = {revision + 1}});
-    assert_false(wants(f, WATCHING_DO_SEND_SNAPSHOT)->rewritten); /* that was the one before */
+    assert_false(wants(f, WATCHING_DO_SEND_SNAPSHOT)->rewritten); /* only the snapshot before was */
 }
 
 static void resumes(fixture *f, int64_t etcd_revision) {
@@ -52,9 +53,9 @@ static void resumes(fixture *f, int64_t etcd_revision) {
     is_created(f, etcd_revision);
 }
 
-/* ---- the same again ---- */
+/* ---- the same events again ---- */
 
-static void what_was_seen_comes_again(void **state) {
+static void the_last_events_come_again(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     resumes(f, 41);
@@ -67,7 +68,7 @@ static void what_was_seen_comes_again(void **state) {
     assert_int_equal(wants(f, WATCHING_DO_SEND_EVENTS)->revision, 41);
 }
 
-static void what_is_new_comes_with_it(void **state) {
+static void new_events_come_with_the_last_ones(void **state) {
     fixture *f = *state;
     has_seen(f, 20);
     resumes(f, 41);
@@ -76,10 +77,10 @@ static void what_is_new_comes_with_it(void **state) {
                                  .events = {{"/a/2", 20, 1}, {"/a/1", 20, .value = "v"}, {"/a/3", 41}}});
     assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
     assert_int_equal(wants(f, WATCHING_DO_SEND_EVENTS)->revision, 41);
-    reopens_at(f, 41); /* the newest one counts from now on */
+    reopens_at(f, 41); /* the newest event is the one to resume at */
 }
 
-static void it_may_come_in_fragments(void **state) {
+static void the_last_events_come_in_fragments(void **state) {
     fixture *f = *state;
     has_seen(f, 20);
     resumes(f, 21);
@@ -115,8 +116,8 @@ static void a_put_in_place_of_a_deletion(void **state) {
     comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}}, "as they were seen");
 }
 
-/* A key that is put with the same value again and again. */
-static void another_number(void **state) {
+/* The key was put with the same value by another number of writes. */
+static void another_version_or_lease(void **state) {
     const change others[] = {{"/a/1", 20, .value = "v", .create_revision = 3},
                              {"/a/1", 20, .value = "v", .version = 2},
                              {"/a/1", 20, .value = "v", .lease = 5}};
@@ -137,26 +138,27 @@ static void one_event_more(void **state) {
                       "as they were seen");
 }
 
-/* Restored behind the last event: what others wrote then lies below what a progress notification said. */
-static void something_where_nothing_was(void **state) {
+/* etcd was restored to a state after the last event. The writes of others since then are below the revision of the
+ * progress notification. */
+static void an_event_below_the_progress_notification(void **state) {
     comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20, 1}, {"/a/3", 29}}},
                       "revisions 20 to 30");
 }
 
-static void nothing_of_it_but_newer_ones(void **state) {
+static void only_newer_events_come(void **state) {
     comes_differently(state, (response){.events = {{"/a/1", 31}}}, "revision 20, the last one that was seen");
 }
 
-static void a_progress_notification_in_its_place(void **state) {
+static void a_progress_notification_comes_instead(void **state) {
     comes_differently(state, (response){0}, "revision 20, the last one that was seen");
 }
 
-/* A quiet prefix: etcd answers, so it has nothing to show. */
-static void silence_in_its_place(void **state) {
+/* In a quiet prefix etcd's answer to a progress request shows that there are no events. */
+static void silence_and_an_answer_to_a_progress_request(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     resumes(f, 60);
-    response_comes(f, (response){.header = {60}, .watch_id = -1}); /* not asked for: may have overtaken it (ETCD P2) */
+    response_comes(f, (response){.header = {60}, .watch_id = -1}); /* may have overtaken events (ETCD P2) */
     assert_int_equal(effects(f), 0);
     deadline_passes(f, 5000);
     assert_non_null(wants(f, WATCHING_DO_REQUEST));
@@ -164,8 +166,8 @@ static void silence_in_its_place(void **state) {
     loads_rewritten(f, "revision 20, the last one that was seen", 60);
 }
 
-/* ETCD P2: where no progress report is answered, three silent streams say the same. */
-static void silence_without_an_answer(void **state) {
+/* ETCD P2: if etcd does not answer progress requests, three silent streams in a row have the same meaning. */
+static void silence_without_an_answer_to_progress_requests(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     resumes(f, 60);
@@ -183,8 +185,7 @@ static void silence_without_an_answer(void **state) {
     loads_rewritten(f, "revision 20, the last one that was seen", 60);
 }
 
-/* The history was found to be another one, but the member that answers has not all of it: no older snapshot is taken at
- * once. */
+/* The history was rewritten, but the member that answers lags: an older snapshot is not taken at once. */
 static void a_rewritten_history_may_be_read_from_a_stale_member(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
@@ -198,9 +199,9 @@ static void a_rewritten_history_may_be_read_from_a_stale_member(void **state) {
     assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->rewritten);
 }
 
-/* ---- nothing that could come again ---- */
+/* ---- no event that could come again ---- */
 
-/* Another history may well have the same deletion at the same revision: the keys themselves must tell. */
+/* Another history may have the same deletion at the same revision, so the keys must be compared. */
 static void only_deletions_come_again(void **state) {
     fixture *f = *state;
     has_seen(f, 20);
@@ -215,11 +216,11 @@ static void only_deletions_come_again(void **state) {
     reopens_at(f, 41);
     is_created(f, 41);
     response_comes(f, (response){.header = {41}, .watch_id = 7, .events = {{"/a/3", 41}}});
-    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->unsure); /* a put is as good as the keys */
+    assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->unsure); /* a put identifies the history */
 }
 
-/* Compacted meanwhile, though nothing that is new is: the keys themselves must tell. */
-static void what_was_seen_is_compacted(void **state) {
+/* The last events were compacted, but nothing newer was, so the keys must be compared. */
+static void the_last_events_are_compacted(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     resumes(f, 41);
@@ -235,8 +236,9 @@ static void what_was_seen_is_compacted(void **state) {
     reopens_at(f, 41);
 }
 
-/* ETCD P4, P6: what is new may be compacted, too, or a watch from there loses events. */
-static void what_is_new_is_compacted(void **state) {
+/* ETCD P4, P6: newer events may have been compacted, too. A watch from there would lose them, so the prefix is
+ * loaded. */
+static void newer_events_are_compacted(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     resumes(f, 41);
@@ -254,11 +256,11 @@ static void no_events_since_the_snapshot(void **state) {
     reopens_at(f, 31);
     response_comes(f, (response){.header = {41}, .watch_id = 7, .created = true});
     assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->unsure);
-    response_comes(f, (response){.header = {41}, .watch_id = 7}); /* it goes on as any other */
+    response_comes(f, (response){.header = {41}, .watch_id = 7}); /* the watch goes on as usual */
     assert_int_equal(wants(f, WATCHING_DO_SEND_PROGRESS)->revision, 41);
 }
 
-static void the_first_stream_of_a_snapshot_is_sure_if_it_is_prompt(void **state) {
+static void a_prompt_first_stream_is_sure(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
@@ -274,10 +276,10 @@ static void the_first_stream_of_a_snapshot_is_sure_if_it_is_prompt(void **state)
 }
 
 /* etcd may have been restored between two pages. */
-static void a_snapshot_that_was_interrupted_is_not_sure(void **state) {
+static void an_interrupted_snapshot_is_unsure(void **state) {
     fixture *f = *state;
     starts(f);
-    failed(f, WATCHING_PAGE_FAILED, EW_ERR_UNAVAILABLE); /* before it began */
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_UNAVAILABLE); /* before the first page */
     deadline_passes(f, 1000);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
     page_comes(f, (page){.header = {10}});
@@ -318,7 +320,7 @@ static void answers_all(fixture *f, int64_t revision) {
     page_comes(f, (page){.header = {revision}});
 }
 
-static void a_fall_is_found_by_created(void **state) {
+static void created_shows_a_fall(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     reopens_at(f, 20);
@@ -327,7 +329,7 @@ static void a_fall_is_found_by_created(void **state) {
     loads_rewritten(f, "etcd is at revision 12, and revision 30 was seen", 12);
 }
 
-static void a_fall_is_found_by_a_notification(void **state) {
+static void a_notification_shows_a_fall(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     response_comes(f, (response){.header = {12}, .watch_id = 7});
@@ -335,7 +337,7 @@ static void a_fall_is_found_by_a_notification(void **state) {
     loads_rewritten(f, "revision 30 was seen", 12);
 }
 
-static void a_fall_is_found_by_a_requested_reply(void **state) {
+static void an_answer_to_a_progress_request_shows_a_fall(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     response_comes(f, (response){.header = {12}, .watch_id = -1});
@@ -343,8 +345,8 @@ static void a_fall_is_found_by_a_requested_reply(void **state) {
     loads_rewritten(f, "revision 30 was seen", 12);
 }
 
-/* A notification of a revision that never was, changed on the way: the next event shows it. */
-static void a_revision_that_never_was(void **state) {
+/* A corrupted progress notification had a revision that never existed. The next event shows it. */
+static void a_notification_of_a_wrong_revision(void **state) {
     fixture *f = *state;
     has_seen(f, INT64_C(1) << 40);
     response_comes(f, (response){.header = {31}, .watch_id = 7, .events = {{"/a/1", 31}}});
@@ -352,7 +354,7 @@ static void a_revision_that_never_was(void **state) {
     loads_rewritten(f, "etcd is at revision 31, and revision 1099511627776 was seen", 31);
 }
 
-static void only_the_member_was_behind(void **state) {
+static void a_member_that_lags(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     for (int i = 0; i < 20; i++) {
@@ -366,12 +368,12 @@ static void only_the_member_was_behind(void **state) {
             f, (response){.header = {30}, .watch_id = 7, .events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20, 1}}});
         assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
     }
-    response_comes(f, (response){.header = {0}, .watch_id = -1}); /* says nothing */
+    response_comes(f, (response){.header = {0}, .watch_id = -1}); /* without a revision: ignored */
     assert_int_equal(effects(f), 0);
     assert_int_equal(f->witness.epoch, 1);
 }
 
-static void asking_outlasts_an_etcd_that_is_away(void **state) {
+static void asking_outlasts_an_outage(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     response_comes(f, (response){.header = {12}, .watch_id = 7});
@@ -386,7 +388,7 @@ static void asking_outlasts_an_etcd_that_is_away(void **state) {
     ends_with(f, EW_ERR_DENIED);
 }
 
-static void a_resync_while_asking(void **state) {
+static void a_load_request_while_asking(void **state) {
     fixture *f = *state;
     for (int answered = 0; answered < 2; answered++) {
         if (answered) {
@@ -400,7 +402,7 @@ static void a_resync_while_asking(void **state) {
         told(f, WATCHING_RESYNC);
         is_in(f, WATCHING_SYNCING);
         if (answered)
-            page_comes(f, (page){.header = {40}}); /* of the question, and no page */
+            page_comes(f, (page){.header = {40}}); /* the answer to the question, not a page */
         else
             failed(f, WATCHING_PAGE_FAILED, EW_ERR_DENIED);
         assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
@@ -411,17 +413,17 @@ static void a_resync_while_asking(void **state) {
     }
 }
 
-/* ---- what the reactor finds ---- */
+/* ---- requests of the reactor ---- */
 
-static void the_reactor_may_have_found_it(void **state) {
+static void the_reactor_reports_another_history(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 25, .rewritten = true});
     loads_rewritten(f, "the reactor has found out", 30);
 }
 
-/* The barrier of a commit that etcd does not have any more, or that never was. */
-static void the_reactor_may_have_seen_more(void **state) {
+/* A commit's barrier that etcd does not have any more, or that was corrupted. */
+static void the_reactor_has_a_higher_revision(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 77});
@@ -435,14 +437,14 @@ static void the_reactor_may_have_seen_more(void **state) {
     loads_rewritten(f, "etcd is at revision 31, and revision 77 was seen", 31);
 }
 
-/* It asks while the prefix is being loaded: what was read before does not count. */
-static void the_reactor_has_seen_more_than_is_being_loaded(void **state) {
+/* The request comes during a load: pages that were read before do not count. */
+static void the_reactor_has_a_higher_revision_than_the_load(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     told(f, WATCHING_RESYNC);
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
     page_comes(f, (page){.header = {31}, .keys = {"/a/1"}, .more = true});
-    happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 31}); /* it is no newer */
+    happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 31}); /* not newer than the load */
     assert_int_equal(effects(f), 0);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 32});
     page_comes(f, (page){.header = {31}, .keys = {"/a/2"}}); /* of the load before */
@@ -455,10 +457,11 @@ static void the_reactor_has_seen_more_than_is_being_loaded(void **state) {
     completes(f);
 }
 
-/* ---- changed on the way ---- */
+/* ---- corrupted responses ---- */
 
-/* Between the pieces of one revision etcd says nothing else: a flag was changed, and the piece was the last. */
-static void a_reply_in_the_middle_of_a_revision(void **state) {
+/* etcd sends nothing else between the fragments of one revision, so the fragment flag was corrupted, and the stream is
+ * replaced. */
+static void a_response_between_fragments_of_a_revision(void **state) {
     fixture *f = *state;
     has_seen(f, 20);
     response_comes(f, (response){.header = {21}, .watch_id = 7, .fragment = true, .events = {{"/a/1", 21}}});
@@ -467,7 +470,7 @@ static void a_reply_in_the_middle_of_a_revision(void **state) {
     reopens_at(f, 20);
 }
 
-static void pieces_whose_revisions_fall(void **state) {
+static void fragments_whose_revisions_fall(void **state) {
     fixture *f = *state;
     has_seen(f, 20);
     response_comes(f, (response){.header = {22}, .watch_id = 7, .fragment = true, .events = {{"/a/1", 22}}});
@@ -481,39 +484,39 @@ static void pieces_whose_revisions_fall(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_seen_comes_again),
-        TEST(what_is_new_comes_with_it),
-        TEST(it_may_come_in_fragments),
+        TEST(the_last_events_come_again),
+        TEST(new_events_come_with_the_last_ones),
+        TEST(the_last_events_come_in_fragments),
         TEST(another_value),
-        TEST(another_number),
+        TEST(another_version_or_lease),
         TEST(only_deletions_come_again),
         TEST(another_key),
         TEST(a_put_in_place_of_a_deletion),
         TEST(one_event_less),
         TEST(one_event_more),
-        TEST(something_where_nothing_was),
-        TEST(nothing_of_it_but_newer_ones),
-        TEST(a_progress_notification_in_its_place),
-        TEST(silence_in_its_place),
-        TEST(silence_without_an_answer),
+        TEST(an_event_below_the_progress_notification),
+        TEST(only_newer_events_come),
+        TEST(a_progress_notification_comes_instead),
+        TEST(silence_and_an_answer_to_a_progress_request),
+        TEST(silence_without_an_answer_to_progress_requests),
         TEST(a_rewritten_history_may_be_read_from_a_stale_member),
-        TEST(what_was_seen_is_compacted),
-        TEST(what_is_new_is_compacted),
+        TEST(the_last_events_are_compacted),
+        TEST(newer_events_are_compacted),
         TEST(no_events_since_the_snapshot),
-        TEST(the_first_stream_of_a_snapshot_is_sure_if_it_is_prompt),
-        TEST(a_snapshot_that_was_interrupted_is_not_sure),
-        TEST(a_fall_is_found_by_created),
-        TEST(a_fall_is_found_by_a_notification),
-        TEST(a_fall_is_found_by_a_requested_reply),
-        TEST(a_revision_that_never_was),
-        TEST(only_the_member_was_behind),
-        TEST(asking_outlasts_an_etcd_that_is_away),
-        TEST(a_resync_while_asking),
-        TEST(the_reactor_may_have_found_it),
-        TEST(the_reactor_may_have_seen_more),
-        TEST(the_reactor_has_seen_more_than_is_being_loaded),
-        TEST(a_reply_in_the_middle_of_a_revision),
-        TEST(pieces_whose_revisions_fall),
+        TEST(a_prompt_first_stream_is_sure),
+        TEST(an_interrupted_snapshot_is_unsure),
+        TEST(created_shows_a_fall),
+        TEST(a_notification_shows_a_fall),
+        TEST(an_answer_to_a_progress_request_shows_a_fall),
+        TEST(a_notification_of_a_wrong_revision),
+        TEST(a_member_that_lags),
+        TEST(asking_outlasts_an_outage),
+        TEST(a_load_request_while_asking),
+        TEST(the_reactor_reports_another_history),
+        TEST(the_reactor_has_a_higher_revision),
+        TEST(the_reactor_has_a_higher_revision_than_the_load),
+        TEST(a_response_between_fragments_of_a_revision),
+        TEST(fragments_whose_revisions_fall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
