@@ -1,4 +1,4 @@
-/* The ticking core: audits (ETCD P6). */
+/* The ticking core: consistency checks (ETCD P6). */
 #include "unit/ticking_fixture.h"
 
 static life *l;
@@ -35,7 +35,7 @@ static ticking_stats stats(void) {
         send_audited(l, (number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                \
     } while (0)
 
-/* Waits for the audit that is due, which must be at `revision`: its number. */
+/* Waits for the check that is due, which must be at `revision`. Returns its number. */
 static uint64_t audit_begins(int64_t revision) {
     int before = l->audits;
     wait_timer(l);
@@ -61,7 +61,7 @@ static void assert_found(uint64_t audits, uint64_t repairs) {
     assert_int_equal(l->resyncs, repairs > 0);
 }
 
-/* Without an interval there is none. */
+/* Without an interval there is no check. */
 static void test_off(void **state) {
     (void)state;
     ticking_config config = audit_config();
@@ -72,13 +72,13 @@ static void test_off(void **state) {
     assert_true(ticking_deadline_ms(l->t) > l->now + 86000000);
 }
 
-/* The interval counts from the load, and from the end of the audit before. */
+/* The interval counts from the load, and from the end of the check before. */
 static void test_nothing_differs(void **state) {
     (void)state;
     loaded();
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);
     uint64_t number = audit_begins(9);
-    assert_true(ticking_deadline_ms(l->t) > l->now + 60000); /* none beside it */
+    assert_true(ticking_deadline_ms(l->t) > l->now + 60000); /* no second check at the same time */
     page_of(number, false, {"/a/b", 2, ""}, {"/a/d", 3, ""});
     send_audited(l, number, false, EW_OK, NULL, 0);
     page_of(number, true, {COUNTER, 8, ""}, {"/a/x", 5, ""}, {"/ab", 4, ""});
@@ -88,8 +88,8 @@ static void test_nothing_differs(void **state) {
     assert_true(audit_begins(9) > number);
 }
 
-/* What the watch has shown meanwhile is newer than the audit, and no difference. */
-static void test_what_is_newer_is_no_difference(void **state) {
+/* Changes that the watch has shown since the check began are newer than its revision, and no difference. */
+static void test_newer_changes_are_no_difference(void **state) {
     (void)state;
     loaded();
     uint64_t number = audit_begins(9);
@@ -100,8 +100,9 @@ static void test_what_is_newer_is_no_difference(void **state) {
     assert_found(1, 0);
 }
 
-/* While the watch is lost it says nothing, and what comes of an audit would be late: a load may have begun. */
-static void test_none_without_the_watch(void **state) {
+/* While the watch is disconnected no check begins, and the result of one under way is ignored: a load may have
+ * begun. */
+static void test_no_check_without_the_watch(void **state) {
     (void)state;
     loaded();
     health(l, true, true);
@@ -114,7 +115,7 @@ static void test_none_without_the_watch(void **state) {
     audit_begins(9);
 }
 
-/* A history that was rewritten has keys at the same revisions that are not the same. */
+/* Another history may have other versions of the keys at the same revisions. */
 static void test_the_same_revision_of_another_history(void **state) {
     const kv others[] = {
         {"/a/b", 2, "", .create_revision = 1}, {"/a/b", 2, "", .version = 1}, {"/a/b", 2, "", .lease = 1}};
@@ -128,7 +129,7 @@ static void test_the_same_revision_of_another_history(void **state) {
     }
 }
 
-/* A put was lost: of a new key, of one that is there, and of the counter. */
+/* Lost puts: of a new key, of existing keys, and of the counter. */
 static void test_lost_puts(void **state) {
     (void)state;
     loaded();
@@ -140,7 +141,7 @@ static void test_lost_puts(void **state) {
     assert_found(1, 3);
 }
 
-/* A deletion was lost: of the first key, of one in the middle, of the counter, of the last. */
+/* Lost deletions: of the first key, of one in the middle, of the counter, and of the last key. */
 static void test_lost_deletions(void **state) {
     (void)state;
     load(l, 9, {"/a/b", 2, "1"}, {"/a/d", 3, "1"}, {"/a/f", 4, "1"}, {COUNTER, 8, "4"}, {"/a/x", 5, "1"});
@@ -152,7 +153,7 @@ static void test_lost_deletions(void **state) {
     assert_found(1, 4);
 }
 
-/* Everything was lost, with no page that holds a key. */
+/* All deletions were lost, and no page has a key. */
 static void test_an_empty_etcd(void **state) {
     (void)state;
     loaded();
@@ -160,7 +161,7 @@ static void test_an_empty_etcd(void **state) {
     assert_found(1, 4);
 }
 
-/* A key was deleted and made again, and only the deletion was seen. */
+/* A key was deleted and created again, and only the deletion was seen. */
 static void test_lost_recreation(void **state) {
     (void)state;
     loaded();
@@ -171,7 +172,7 @@ static void test_lost_recreation(void **state) {
     assert_found(1, 2);
 }
 
-/* The repair is a re-sync: what was lost arrives as puts and deletions. */
+/* The repair is a load: lost changes arrive as puts and deletions. */
 static void test_repair(void **state) {
     (void)state;
     loaded();
@@ -190,7 +191,7 @@ static void test_repair(void **state) {
     assert_int_equal(stats().audit_repairs, 3);
 }
 
-/* A revision that is compacted waits until something newer is observed, */
+/* If the revision was compacted, the next check begins as soon as a newer revision is observed. */
 static void test_compacted(void **state) {
     (void)state;
     loaded();
@@ -204,7 +205,7 @@ static void test_compacted(void **state) {
     assert_found(1, 0);
 }
 
-/* and if nothing is, the prefix is loaded again. */
+/* If no newer revision comes, the prefix is loaded again. */
 static void test_compacted_and_nothing_new(void **state) {
     (void)state;
     loaded();
@@ -228,12 +229,12 @@ static void test_failed(void **state) {
     assert_non_null(strstr(l->logs, "permission denied"));
     progress(l, 30);
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);
-    page_of(number, true, {"/a/b", 2, ""}); /* late: of one that is over */
+    page_of(number, true, {"/a/b", 2, ""}); /* late: its check is over */
     assert_found(0, 0);
     assert_true(audit_begins(30) > number);
 }
 
-/* A load on the way puts an end to it, and is as good. */
+/* A load ends a check, and serves as one. */
 static void test_a_load_comes_first(void **state) {
     (void)state;
     loaded();
@@ -250,13 +251,13 @@ static void test_a_load_comes_first(void **state) {
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 60000);
 }
 
-/* Pages that cannot be are dropped, with the audit. */
+/* An invalid page is dropped and ends its check. */
 static void test_malformed_pages(void **state) {
     (void)state;
     loaded();
     const kv wrong[][2] = {{{"/a/d", 3, ""}, {"/a/b", 2, ""}},  /* out of order */
                            {{"/a/b", 2, ""}, {"/a/b", 2, ""}},  /* twice */
-                           {{"/a/b", 2, ""}, {"/a/d", 99, ""}}, /* of another revision */
+                           {{"/a/b", 2, ""}, {"/a/d", 99, ""}}, /* above the check's revision */
                            {{"/a/b", 2, ""}, {"/a/d", 0, ""}}};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         uint64_t bad = stats().bad_messages;
@@ -275,7 +276,7 @@ static void test_malformed_pages(void **state) {
     assert_found(0, 0);
 }
 
-/* More deletions than may be remembered put an end to it. */
+/* A check ends if there are more deletions meanwhile than may be kept. */
 static void test_too_many_deletions(void **state) {
     (void)state;
     ticking_config config = audit_config();
@@ -292,7 +293,7 @@ static void test_too_many_deletions(void **state) {
     assert_found(0, 0);
 }
 
-/* With `coalesce` off the mirror may be behind what was received: an audit is of where the mirror is. */
+/* With `coalesce` off the cache may be older than what was received: the check uses the revision of the cache. */
 static void test_changes_that_wait(void **state) {
     (void)state;
     ticking_config config = audit_config();
@@ -303,7 +304,7 @@ static void test_changes_that_wait(void **state) {
     loaded();
     l->now += 59999;
     events(l, {"/a/b", 10, "2"});
-    settle(l); /* uses the allowance of this second */
+    settle(l); /* uses up the tick of this second */
     events(l, {"/a/b", 11, NULL}, {"/a/d", 12, "2"});
     l->now += 1;
     uint64_t number = audit_begins(10);
@@ -320,8 +321,8 @@ static int put_y(life *self, ew_tick *t) {
     return ew_group_put(ew_tick_group(t), EW_STR("/a/y"), EW_STR("mine"));
 }
 
-/* It begins also while a batch is out, which may take as long as it will. */
-static void test_while_a_batch_is_out(void **state) {
+/* A check may begin while a batch is undecided, however long that takes. */
+static void test_while_a_batch_is_undecided(void **state) {
     (void)state;
     l->on_tick = put_y;
     load(l, 9, {"/a/b", 2, "1"});
@@ -339,14 +340,14 @@ static int put_and_finish(life *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-/* After EW_FINISHED no tick looks at the mirror any more, but the groups that are undecided still do: on one that lacks
- * a key they would be refused for ever. */
+/* Checks go on after EW_FINISHED, as long as groups are undecided: if the cache lacked a key, these would be refused
+ * without end. */
 static void test_after_finished(void **state) {
     (void)state;
     l->on_tick = put_and_finish;
     load(l, 9, {"/a/b", 2, "1"});
     settle(l);
-    refused(l, 0, 0, 8); /* by a key that was lost before the load: all there is to observe is observed */
+    refused(l, 0, 0, 8); /* by a key that was lost before the load; no newer revision will come */
     assert_int_equal(l->resyncs, 1);
     look(l);
     settle(l);
@@ -363,8 +364,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         test(test_off),
         test(test_nothing_differs),
-        test(test_what_is_newer_is_no_difference),
-        test(test_none_without_the_watch),
+        test(test_newer_changes_are_no_difference),
+        test(test_no_check_without_the_watch),
         test(test_the_same_revision_of_another_history),
         test(test_lost_puts),
         test(test_lost_deletions),
@@ -378,7 +379,7 @@ int main(void) {
         test(test_malformed_pages),
         test(test_too_many_deletions),
         test(test_changes_that_wait),
-        test(test_while_a_batch_is_out),
+        test(test_while_a_batch_is_undecided),
         test(test_after_finished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

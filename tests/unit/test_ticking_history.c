@@ -1,4 +1,4 @@
-/* The ticking core: another history, and signs that the mirror is wrong. */
+/* The ticking core: a rewritten history, and signs that the cache is wrong. */
 #include "unit/ticking_fixture.h"
 
 static life *l;
@@ -45,9 +45,9 @@ static void loaded(void) {
 
 /* ---- a snapshot of another history ---- */
 
-/* Revisions fall, keys of the lost future are deletions, and a key of the same revision with another value is a change.
- */
-static void test_the_future_is_forgotten(void **state) {
+/* Revisions fall, keys of the lost history arrive as deletions, and a key of the same revision with another value as a
+ * change. */
+static void test_an_older_state(void **state) {
     (void)state;
     loaded();
     events(l, {"/a/future", 60, "phantom"}, {"/a/d", 70, "phantom"});
@@ -64,7 +64,7 @@ static void test_the_future_is_forgotten(void **state) {
     assert_int_equal(stats().revision, 40);
     look(l);
     l->rewritten = false;
-    events(l, {"/a/b", 41, "3"}); /* what is new there is new, though 70 was seen */
+    events(l, {"/a/b", 41, "3"}); /* new in this history, although revision 70 was seen before */
     settle(l);
     assert_string_equal(l->shown, "+/a/b=3@41 ");
     load(l, 41, {"/a/b", 41, "3"}, {"/a/d", 30, "1"}, {"/a/n", 40, "1"});
@@ -73,8 +73,8 @@ static void test_the_future_is_forgotten(void **state) {
     assert_int_equal(stats().snapshots, 3);
 }
 
-/* Above the old revision it is another history all the same. */
-static void test_a_rewritten_history_that_has_grown(void **state) {
+/* A rewritten history may already be above the old revision. */
+static void test_a_rewritten_history_above_the_old_revision(void **state) {
     (void)state;
     loaded();
     l->rewritten = true;
@@ -84,7 +84,7 @@ static void test_a_rewritten_history_that_has_grown(void **state) {
     assert_int_equal(stats().rewritten, 1);
 }
 
-/* The own last commit is lost: nothing waits for it. */
+/* If the worker's last commit is lost with the old history, nothing waits for it. */
 static void test_the_barrier_falls(void **state) {
     (void)state;
     l->on_tick = put_y;
@@ -98,7 +98,7 @@ static void test_the_barrier_falls(void **state) {
     look(l);
     load(l, 55, {"/a/b", 20, "1"});
     settle(l);
-    assert_int_equal(l->ticks, 0); /* it may also be newer than this load */
+    assert_int_equal(l->ticks, 0); /* the commit may also be newer than this load */
     assert_int_equal(l->resyncs, 1);
     assert_int_equal(l->resync_revision, 60);
     load(l, 56, {"/a/b", 20, "1"});
@@ -108,7 +108,7 @@ static void test_the_barrier_falls(void **state) {
     assert_int_equal(l->tick_revision, 56);
 }
 
-/* The own commit is of the new history, and was made after the load was read. */
+/* The worker's last commit belongs to the new history, and is newer than the load. */
 static void test_the_barrier_is_newer_than_the_load(void **state) {
     (void)state;
     l->on_tick = put_y;
@@ -126,8 +126,8 @@ static void test_the_barrier_is_newer_than_the_load(void **state) {
     assert_int_equal(l->tick_revision, 43);
 }
 
-/* A batch is out: its groups are refused, and evaluated on what there is. */
-static void test_a_batch_is_out(void **state) {
+/* The groups of an undecided batch are refused, and evaluated on the new state. */
+static void test_an_undecided_batch(void **state) {
     (void)state;
     l->on_tick = put_y;
     loaded();
@@ -138,7 +138,7 @@ static void test_a_batch_is_out(void **state) {
     look(l);
     l->rewritten = false;
     refused(l, 0, 0, 35);
-    assert_int_equal(l->resyncs, 0); /* it was evaluated on the other history */
+    assert_int_equal(l->resyncs, 0); /* the batch was evaluated on the old history */
     settle(l);
     assert_int_equal(l->commits, 1);
     assert_string_equal(unit_text(l, 0), "/a/y?35 /a/y=1 ");
@@ -146,7 +146,7 @@ static void test_a_batch_is_out(void **state) {
     assert_done(&note, EW_OK, 41);
 }
 
-/* The committer has found the receipt to be older. */
+/* The committer has found that its receipt is older than it was. */
 static void test_the_receipt_is_older(void **state) {
     (void)state;
     l->on_tick = put_y;
@@ -164,20 +164,20 @@ static void test_the_receipt_is_older(void **state) {
     settle(l);
     assert_int_equal(l->commits, 1);
     assert_int_equal(l->patches->base_revision, 40);
-    l->epoch++; /* found by the watcher, too, while the batch was out: it is loaded only once */
+    l->epoch++; /* the watcher found it, too, during the batch: there is only one load */
     page(l, 41, true, true, NULL, 0);
     look(l);
     o = outcome_of(l, EW_ERR_REFUSED, 0, 0);
     o.rewritten = true;
     take_outcome(l, o);
     assert_int_equal(l->resyncs, 0);
-    wait_ms(l, 100); /* nor is anything new waited for */
+    wait_ms(l, 100); /* the retry does not wait for a newer revision */
     assert_int_equal(l->commits, 1);
 }
 
-/* ---- a commit that is never shown ---- */
+/* ---- a commit that the watch never shows ---- */
 
-static void test_a_barrier_that_is_not_reached(void **state) {
+static void test_a_commit_that_is_not_shown(void **state) {
     (void)state;
     l->on_tick = put_y;
     loaded();
@@ -185,7 +185,7 @@ static void test_a_barrier_that_is_not_reached(void **state) {
     settle(l);
     assert_int_equal(ticking_deadline_ms(l->t), l->now + 5000);
     wait_ms(l, 2000);
-    events(l, {"/a/y", 51, "1"}); /* what others write goes on, and does not come to it */
+    events(l, {"/a/y", 51, "1"}); /* a change of another writer, below the barrier */
     wait_ms(l, 2999);
     assert_int_equal(l->resyncs, 0);
     wait_ms(l, 1);
@@ -193,12 +193,12 @@ static void test_a_barrier_that_is_not_reached(void **state) {
     assert_int_equal(l->resync_revision, 9000000000);
     assert_false(l->resync_rewritten);
     assert_non_null(strstr(l->logs, "9000000000"));
-    wait_ms(l, 5000); /* again, as long as nothing comes of it */
+    wait_ms(l, 5000); /* again, as long as no load comes */
     assert_int_equal(l->resyncs, 2);
 }
 
-/* A watch that is not connected shows nothing, and a load shows nothing before its end. */
-static void test_patience_is_for_a_connected_watch(void **state) {
+/* The time counts only while the watch is connected and no load is under way. */
+static void test_no_timeout_without_a_connected_watch(void **state) {
     (void)state;
     l->on_tick = put_y;
     loaded();
@@ -207,7 +207,7 @@ static void test_patience_is_for_a_connected_watch(void **state) {
     wait_ms(l, 20000);
     health(l, true, false);
     wait_ms(l, 4999);
-    health(l, true, false); /* no news */
+    health(l, true, false); /* unchanged */
     assert_int_equal(l->resyncs, 0);
     l->epoch++;
     page(l, 55, true, false, NULL, 0);
@@ -221,22 +221,22 @@ static void test_patience_is_for_a_connected_watch(void **state) {
     assert_int_equal(l->resyncs, 0);
 }
 
-/* ---- refusals that contradict the mirror ---- */
+/* ---- refusals that contradict the cache ---- */
 
-static void test_a_refusal_by_what_the_mirror_should_have(void **state) {
+static void test_a_refusal_by_a_change_in_the_cache(void **state) {
     (void)state;
     l->on_tick = put_y;
     loaded();
-    refused(l, 0, 0, 51); /* newer than what it was evaluated on */
+    refused(l, 0, 0, 51); /* newer than the state of the evaluation */
     assert_int_equal(l->resyncs, 0);
     events(l, {"/a/y", 51, "another's"});
     settle(l);
-    refused(l, 0, 0, 51); /* it was evaluated on that */
+    refused(l, 0, 0, 51); /* the evaluation had that change */
     assert_int_equal(l->resyncs, 1);
     assert_false(l->resync_rewritten);
 }
 
-static void test_refusals_by_what_is_absent(void **state) {
+static void test_refusals_by_absent_keys(void **state) {
     (void)state;
     l->on_tick = put_y;
     loaded();
@@ -247,12 +247,12 @@ static void test_refusals_by_what_is_absent(void **state) {
         events(l, {"/a/b", 50 + i, "2"});
         wait_ms(l, 100);
     }
-    assert_int_equal(l->audits, 1); /* five of them: the mirror may have what etcd has not */
+    assert_int_equal(l->audits, 1); /* after five: the cache may have keys that etcd does not have */
     assert_int_equal(l->audit_revision, 55);
     assert_int_equal(l->resyncs, 0);
 }
 
-/* ---- unsure ---- */
+/* ---- unsure of the history ---- */
 
 #define page_of(number, last, ...)                                                                                     \
     do {                                                                                                               \
@@ -277,10 +277,10 @@ static void test_the_keys_are_the_same(void **state) {
     assert_false(stats().unsure);
     assert_int_equal(stats().audits, 1);
     assert_int_equal(l->resyncs, 0);
-    assert_true(ticking_deadline_ms(l->t) > l->now + 80000000); /* and there is no other one */
+    assert_true(ticking_deadline_ms(l->t) > l->now + 80000000); /* no other check follows */
 }
 
-static void test_the_keys_are_others(void **state) {
+static void test_the_keys_differ(void **state) {
     (void)state;
     is_unsure();
     page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/n", 45, ""});
@@ -295,8 +295,8 @@ static void test_the_keys_are_others(void **state) {
     assert_string_equal(l->shown, "+/a/n=1@45 -/a/x@60 ");
 }
 
-/* One that had begun before says nothing of what came later. */
-static void test_an_audit_under_way(void **state) {
+/* A check that began before the watcher became unsure proves nothing. */
+static void test_a_check_that_began_before(void **state) {
     (void)state;
     is_unsure();
     uint64_t first = l->audit_number;
@@ -329,17 +329,17 @@ static void test_the_revision_is_compacted(void **state) {
     }
 }
 
-/* The revision that was observed is not there: a member that is behind, or one that was lost. */
+/* etcd does not have the observed revision: the member lags, or data was lost. */
 static void test_the_revision_is_in_the_future(void **state) {
     (void)state;
     is_unsure();
     send_audited(l, l->audit_number, true, EW_ERR_FUTURE_REVISION, NULL, 0);
     assert_int_equal(l->resyncs, 1);
     assert_int_equal(l->resync_revision, 50);
-    assert_false(l->resync_rewritten); /* the load tells */
+    assert_false(l->resync_rewritten); /* the load will show which it is */
 }
 
-static void test_an_audit_that_fails(void **state) {
+static void test_a_check_that_fails(void **state) {
     (void)state;
     is_unsure();
     send_audited(l, l->audit_number, true, EW_ERR_BAD_ANSWER, NULL, 0);
@@ -351,7 +351,8 @@ static void test_an_audit_that_fails(void **state) {
     assert_int_equal(l->audits, 3);
 }
 
-/* With `coalesce` off the mirror may be behind what was received, and only that can be compared. */
+/* With `coalesce` off the cache may be older than what was received. The check waits, since only the newest state can
+ * be compared. */
 static void test_changes_that_wait(void **state) {
     (void)state;
     ticking_config config = plain_config;
@@ -374,7 +375,7 @@ static void test_changes_that_wait(void **state) {
     assert_int_equal(l->audit_revision, 52);
 }
 
-static void test_health_of_before(void **state) {
+static void test_health_of_an_earlier_epoch(void **state) {
     (void)state;
     health(l, true, true); /* before the first snapshot */
     assert_false(stats().unsure);
@@ -391,24 +392,24 @@ static void test_health_of_before(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        test(test_the_future_is_forgotten),
-        test(test_a_rewritten_history_that_has_grown),
+        test(test_an_older_state),
+        test(test_a_rewritten_history_above_the_old_revision),
         test(test_the_barrier_falls),
         test(test_the_barrier_is_newer_than_the_load),
-        test(test_a_batch_is_out),
+        test(test_an_undecided_batch),
         test(test_the_receipt_is_older),
-        test(test_a_barrier_that_is_not_reached),
-        test(test_patience_is_for_a_connected_watch),
-        test(test_a_refusal_by_what_the_mirror_should_have),
-        test(test_refusals_by_what_is_absent),
+        test(test_a_commit_that_is_not_shown),
+        test(test_no_timeout_without_a_connected_watch),
+        test(test_a_refusal_by_a_change_in_the_cache),
+        test(test_refusals_by_absent_keys),
         test(test_the_keys_are_the_same),
-        test(test_the_keys_are_others),
-        test(test_an_audit_under_way),
+        test(test_the_keys_differ),
+        test(test_a_check_that_began_before),
         test(test_the_revision_is_compacted),
         test(test_the_revision_is_in_the_future),
-        test(test_an_audit_that_fails),
+        test(test_a_check_that_fails),
         test(test_changes_that_wait),
-        test(test_health_of_before),
+        test(test_health_of_an_earlier_epoch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Submits with an identity: decided once, whatever is sent again (SEMANTICS 34). */
+/* Submits with an identity: each is decided once, however often it is sent (SEMANTICS 34). */
 #include "core/submit_clients.h"
 #include "unit/submit_fixture.h"
 
@@ -30,7 +30,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Request `id`: the client puts `value` to /a/x. */
+/* Sends request `id`: the client puts `value` to /a/x. */
 static void give_value(uint64_t id, const char *client, uint64_t sequence, const char *value) {
     submit u;
     submit_by(submit_put(submit_init(&u), "/a/x", value), client, sequence);
@@ -57,12 +57,12 @@ static void assert_reply(uint64_t id, int status, int64_t revision, const char *
     look(l);
 }
 
-/* What a refused transaction has read of a record. */
+/* A record that a refused transaction has read. */
 typedef struct found {
     uint32_t unit;
     int64_t mod_revision; /* 0: absent */
     uint64_t sequence;
-    const char *value; /* put to /a/x by the submit of that record */
+    const char *value; /* what the submit of that record put to /a/x */
     int status;
     int64_t revision;
 } found;
@@ -99,7 +99,7 @@ static void refuse(found f) {
     refuse_with(&f, 1, 0);
 }
 
-/* The record is compared, and put with the worker's lease, in the unit of what the submit writes. */
+/* A submit's atomic unit also compares the client's record and puts it, with the worker's lease. */
 static void test_record(void **state) {
     (void)state;
     give(1, "c", 5);
@@ -114,7 +114,7 @@ static void test_record(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/x?12 " RECORD "?12 /a/x=1 " RECORD "=#6!lease ");
 }
 
-/* A repeat of what was decided is answered at once, with the first revision, also while the worker ends. */
+/* A submit that was decided is answered at once with its first revision, also while the run is ending. */
 static void test_repeat(void **state) {
     (void)state;
     give(1, "c", 5);
@@ -138,7 +138,8 @@ static void test_repeat(void **state) {
     assert_int_equal(l->commits, 0);
 }
 
-/* A repeat of what is pending gets the same reply; one that is older, or another, is told so. */
+/* A repeat of a pending submit gets the same reply. One with an older sequence, or with other content, gets an
+ * error. */
 static void test_repeat_while_pending(void **state) {
     (void)state;
     give(1, "c", 5);
@@ -147,7 +148,7 @@ static void test_repeat_while_pending(void **state) {
     look(l);
     give(3, "c", 5);
     assert_int_equal(l->replies, 0);
-    give(4, "c", 5); /* three wait, and no more may */
+    give(4, "c", 5); /* three are pending, the maximum */
     assert_reply(4, EW_ERR_BUSY, 0, "too many");
     give(5, "c", 4);
     assert_reply(5, EW_ERR_TOO_OLD, 0, "older than 5");
@@ -161,14 +162,14 @@ static void test_repeat_while_pending(void **state) {
     assert_int_equal(l->reply_revision, 12);
 }
 
-/* The worker does not know the client, and etcd does: a predecessor has committed the same submit, an older one or a
- * later one. */
+/* The worker does not know the client, but etcd has its record: a previous worker committed the same submit, an older
+ * one or a later one. */
 static void test_predecessor(void **state) {
     (void)state;
     give(1, "c", 5);
     settle(l);
     refuse((found){.mod_revision = 8, .sequence = 5, .value = "1"});
-    assert_int_equal(ticking_deadline_ms(l->t), 0); /* it waits for nothing */
+    assert_int_equal(ticking_deadline_ms(l->t), 0); /* waits for nothing */
     settle(l);
     assert_reply(1, EW_OK, 8, "");
     assert_int_equal(l->commits, 0);
@@ -204,8 +205,8 @@ static void test_predecessor(void **state) {
     assert_reply(5, EW_ERR_REFUSED, 6, "a compare does not hold");
 }
 
-/* Of many clients at once, after one refusal. */
-static void test_many_of_a_predecessor(void **state) {
+/* One refusal returns the records of many clients. */
+static void test_many_records_of_a_predecessor(void **state) {
     (void)state;
     const found list[] = {{.unit = 0, .mod_revision = 8, .sequence = 5, .value = "1"},
                           {.unit = 1, .mod_revision = 7, .sequence = 5, .value = "1"}};
@@ -222,7 +223,7 @@ static void test_many_of_a_predecessor(void **state) {
     assert_string_equal(unit_text(l, 1), "/a/y?0 /a/receipts/submit/64?7 /a/y=1 /a/receipts/submit/64=#9!lease ");
 }
 
-/* What else conflicted is still waited for. */
+/* If a key conflicted as well, the core waits for its change. */
 static void test_record_and_key(void **state) {
     (void)state;
     const found f = {.mod_revision = 8, .sequence = 4, .value = "1"};
@@ -235,7 +236,7 @@ static void test_record_and_key(void **state) {
     assert_string_equal(unit_text(l, 0), "/a/x?11 " RECORD "?8 /a/x=1 " RECORD "=#5!lease ");
 }
 
-/* The record has expired: nobody else has put it since, or it would be there. */
+/* The record has expired: no other worker has put it since, or it would exist. */
 static void test_record_expired(void **state) {
     (void)state;
     give(1, "c", 5);
@@ -249,11 +250,12 @@ static void test_record_expired(void **state) {
     settle(l);
     assert_string_equal(unit_text(l, 0), "/a/x?12 " RECORD "?0 /a/x=1 " RECORD "=#6!lease ");
     look(l);
-    give(3, "c", 5); /* which is remembered all the same */
+    give(3, "c", 5); /* the worker still remembers it */
     assert_reply(3, EW_OK, 12, "");
 }
 
-/* A refusal is decided as a commit is: by the record, alone; and by what the record says, if a copy was faster. */
+/* A refusal is decided like a commit, by a transaction of the record alone. If a copy of the submit was committed
+ * first, its record decides. */
 static void test_refusal_is_recorded(void **state) {
     (void)state;
     give_if(1, "c", 5);
@@ -261,7 +263,7 @@ static void test_refusal_is_recorded(void **state) {
     assert_string_equal(unit_text(l, 0), RECORD "?0 " RECORD "=#5 EW_ERR_REFUSED!lease ");
     assert_int_equal(l->replies, 0);
     Msg__Outcome o = outcome_of(l, EW_OK, 1, 12);
-    o.barrier_revision = 0; /* nothing below the prefix has changed */
+    o.barrier_revision = 0; /* no change below the prefix */
     take_outcome(l, o);
     assert_reply(1, EW_ERR_REFUSED, 9, "the compare of /a/0 does not hold: the key exists");
     ticking_stats stats;
@@ -290,7 +292,7 @@ static void test_refusal_is_recorded(void **state) {
     assert_reply(3, EW_OK, 14, "");
 }
 
-/* Nobody knows what a malformed record was; a later submit replaces it. */
+/* A malformed record: the outcome of its submit is unknown. A later submit replaces the record. */
 static void test_malformed_record(void **state) {
     (void)state;
     give(1, "c", 5);
@@ -316,8 +318,8 @@ static void test_malformed_record(void **state) {
     assert_reply(3, EW_ERR_UNKNOWN_OUTCOME, 0, "malformed");
 }
 
-/* Records of no unit, or of no revision, are counted and left alone. */
-static void test_records_of_nothing(void **state) {
+/* Records with an invalid atomic unit or revision are counted and ignored. */
+static void test_invalid_records(void **state) {
     (void)state;
     give(1, "c", 5);
     settle(l);
@@ -327,13 +329,13 @@ static void test_records_of_nothing(void **state) {
     ticking_get_stats(l->t, &stats);
     assert_int_equal(stats.bad_messages, 2);
     assert_int_equal(l->replies, 0);
-    events(l, {"/a/0", 10, "2"}); /* as after any refusal of which nothing is known */
+    events(l, {"/a/0", 10, "2"}); /* as after any refusal without a known reason */
     look(l);
     settle(l);
     assert_int_equal(l->commits, 1);
 }
 
-static void test_identities_that_are_wrong(void **state) {
+static void test_invalid_identities(void **state) {
     (void)state;
     char longest[66] = "";
     memset(longest, 'x', 64);
@@ -350,12 +352,12 @@ static void test_identities_that_are_wrong(void **state) {
     submit_by(submit_put(submit_init(&u), "/elsewhere", "1"), "c", 1);
     step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &u.message, .submit_id = 5});
     assert_reply(5, EW_ERR_OUTSIDE_PREFIX, 0, "/elsewhere");
-    give(6, "c", 1); /* which was not used up */
+    give(6, "c", 1); /* the identity was not used up */
     assert_int_equal(l->replies, 0);
 }
 
-/* The record takes one key's place, and the error says so. */
-static void test_record_counts(void **state) {
+/* The record counts against the limit of keys, and the error says so. */
+static void test_record_counts_as_a_key(void **state) {
     (void)state;
     ticking_config config = plain_config;
     config.max_txn_keys = 1;
@@ -368,9 +370,9 @@ static void test_record_counts(void **state) {
     assert_int_equal(l->commits, 1);
 }
 
-/* Of a submit that ends with the run nobody knows whether another worker has committed it. Without an identity there is
- * but this copy. */
-static void test_the_end(void **state) {
+/* A submit with an identity that is not decided when the run ends gets EW_ERR_UNKNOWN_OUTCOME, since another worker may
+ * have committed it. Without an identity there is only this copy, so it gets EW_ERR_CANCELLED. */
+static void test_replies_at_the_end(void **state) {
     (void)state;
     give(1, "c", 5);
     settle(l);
@@ -397,7 +399,7 @@ static void test_the_end(void **state) {
     assert_ended(l, EW_ERR_SESSION_DONE, "");
 }
 
-/* Without a lease nothing is kept in etcd, and what this worker knows still is. */
+/* Without a lease no record is put into etcd; the worker's own table still answers repeats. */
 static void test_without_a_lease(void **state) {
     (void)state;
     use(&plain_config, 0);
@@ -419,8 +421,9 @@ static void test_without_a_lease(void **state) {
     assert_reply(4, EW_ERR_REFUSED, 12, "");
 }
 
-/* Two of one client, against the advice: in order, the record is that of the second. */
-static void test_two_of_a_client(void **state) {
+/* Two pending submits of one client, against the advice of the header: they stay in order, and the record is that of
+ * the second one. */
+static void test_two_submits_of_a_client(void **state) {
     (void)state;
     give(1, "c", 5);
     give_value(2, "c", 6, "2");
@@ -434,7 +437,7 @@ static void test_two_of_a_client(void **state) {
     assert_reply(3, EW_ERR_TOO_OLD, 0, "older than 6");
 }
 
-/* The first of two refused and recorded, the second in the same unit. */
+/* The first of two submits is refused and recorded, the second one is committed in the same atomic unit. */
 static void test_refused_and_committed_together(void **state) {
     (void)state;
     give_if(1, "c", 5);
@@ -457,17 +460,17 @@ int main(void) {
         TEST(test_repeat),
         TEST(test_repeat_while_pending),
         TEST(test_predecessor),
-        TEST(test_many_of_a_predecessor),
+        TEST(test_many_records_of_a_predecessor),
         TEST(test_record_and_key),
         TEST(test_record_expired),
         TEST(test_refusal_is_recorded),
         TEST(test_malformed_record),
-        TEST(test_records_of_nothing),
-        TEST(test_identities_that_are_wrong),
-        TEST(test_record_counts),
-        TEST(test_the_end),
+        TEST(test_invalid_records),
+        TEST(test_invalid_identities),
+        TEST(test_record_counts_as_a_key),
+        TEST(test_replies_at_the_end),
         TEST(test_without_a_lease),
-        TEST(test_two_of_a_client),
+        TEST(test_two_submits_of_a_client),
         TEST(test_refused_and_committed_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,9 @@
-/* The watching core's life: its moves, retries and ends. */
+/* The watching core: its moves, retries and ends. */
 #include "unit/watching_fixture.h"
 
 #include <etcdworker/log.h>
 
-/* SEMANTICS 1: making it does nothing. */
+/* SEMANTICS 1: creating the core has no effect. */
 static void nothing_happens_before_the_start(void **state) {
     fixture *f = *state;
     is_in(f, WATCHING_IDLE);
@@ -18,8 +18,8 @@ static void nothing_happens_before_the_start(void **state) {
     assert_int_equal(watching_reconnects(f->core), 0);
 }
 
-/* SEMANTICS 3: the snapshot comes first, the watch starts one revision behind it. */
-static void the_plain_path(void **state) {
+/* SEMANTICS 3: the snapshot comes first; the watch starts one revision after it. */
+static void a_load_and_then_the_watch(void **state) {
     fixture *f = *state;
     starts(f);
     is_in(f, WATCHING_SYNCING);
@@ -35,7 +35,7 @@ static void the_plain_path(void **state) {
     assert_int_equal(e->epoch, 1);
     assert_int_equal(e->revision, 10);
     assert_true(e->first && !e->last);
-    assert_ptr_equal(e->bytes.data, f->bytes); /* etcd's bytes go on as they came */
+    assert_ptr_equal(e->bytes.data, f->bytes); /* etcd's bytes are passed on unchanged */
     Pb__WatchCreateRequest *create = f->watch->create_request;
     assert_memory_equal(create->key.data, "/a", 2);
     assert_memory_equal(create->range_end.data, "/a0", 3);
@@ -43,7 +43,7 @@ static void the_plain_path(void **state) {
     assert_true(create->progress_notify && create->fragment); /* ETCD P2, P3 */
     assert_null(wants(f, WATCHING_DO_SEND_HEALTH));
 
-    completes(f); /* who writes now is seen by a watch that stands */
+    completes(f); /* the snapshot ends when the watch is created, so that no write after it is missed */
     assert_int_equal(effects(f), 2);
     e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
     assert_int_equal(e->epoch, 1);
@@ -70,7 +70,7 @@ static void every_move_is_logged(void **state) {
     assert_int_equal(e->revision, 10);
 }
 
-/* SEMANTICS 14, DESIGN: from the last whole revision, with backoff and jitter, for ever. */
+/* SEMANTICS 14: a broken stream is resumed at the last whole revision, with backoff and jitter, without end. */
 static void a_broken_stream_is_opened_again_without_end(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -82,13 +82,13 @@ static void a_broken_stream_is_opened_again_without_end(void **state) {
         if (i == 0)
             assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
         int64_t waited = deadline_passes(f, 1000);
-        int64_t whole = i < 5 ? 50ll << i : 1000; /* it doubles up to the maximum; jitter takes up to a half off */
+        int64_t whole = i < 5 ? 50ll << i : 1000; /* it doubles up to the maximum; jitter takes up to half of it off */
         assert_true(waited >= whole / 2 && waited <= whole);
         if (i >= 5 && waited < least)
             least = waited;
         if (i >= 5 && waited > most)
             most = waited;
-        assert_int_equal(f->watch->create_request->start_revision, 14); /* which must come again */
+        assert_int_equal(f->watch->create_request->start_revision, 14); /* its events must come again */
         assert_int_equal(watching_reconnects(f->core), i + 1);
     }
     assert_true(most - least > 300);
@@ -97,7 +97,7 @@ static void a_broken_stream_is_opened_again_without_end(void **state) {
     assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
 }
 
-static void a_watch_that_stood_long_starts_the_backoff_anew(void **state) {
+static void a_long_watch_resets_the_backoff(void **state) {
     fixture *f = *state;
     watches(f, 10);
     for (unsigned i = 0; i < 8; i++)
@@ -108,7 +108,7 @@ static void a_watch_that_stood_long_starts_the_backoff_anew(void **state) {
     assert_true(deadline_passes(f, 50) <= 50);
 }
 
-static void a_timer_that_comes_early_changes_nothing(void **state) {
+static void an_early_timer_changes_nothing(void **state) {
     fixture *f = *state;
     watches(f, 10);
     told(f, WATCHING_TIMER);
@@ -121,8 +121,8 @@ static void a_timer_that_comes_early_changes_nothing(void **state) {
 
 /* ---- silence ---- */
 
-/* ETCD P2, P9: a silent stream is asked for a sign of life, and left if there is none. */
-static void a_silent_stream_is_asked_and_then_left(void **state) {
+/* ETCD P2, P9: a silent stream gets a progress request as a liveness probe, and is closed if no answer comes. */
+static void a_silent_stream_is_probed_and_then_closed(void **state) {
     fixture *f = *state;
     watches(f, 10);
     assert_int_equal(deadline_passes(f, 5000), 5000);
@@ -132,18 +132,18 @@ static void a_silent_stream_is_asked_and_then_left(void **state) {
     assert_int_equal(deadline_passes(f, 5000), 5000);
     is_in(f, WATCHING_BROKEN);
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
-    assert_null(wants(f, WATCHING_DO_SEND_HEALTH)); /* some releases never answer */
-    never_due(f);                                   /* the old stream must have ended before there is another */
+    assert_null(wants(f, WATCHING_DO_SEND_HEALTH)); /* some releases of etcd never answer */
+    never_due(f);                                   /* the old stream must end before the next one is opened */
     response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 11}}});
-    assert_int_equal(f->out.count, 0); /* it was left: whatever it still says is late */
+    assert_int_equal(f->out.count, 0); /* the stream was closed: a late message is ignored */
     f->now_ms += 60000;
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
     is_in(f, WATCHING_WATCHING);
     assert_int_equal(f->watch->create_request->start_revision, 11);
 }
 
-/* What is not read is silent for no fault of its own. */
-static void silence_counts_from_where_reading_goes_on(void **state) {
+/* The time of silence begins when reading goes on: while the watcher does not read, no message can arrive. */
+static void silence_begins_when_reading_goes_on(void **state) {
     fixture *f = *state;
     watches(f, 10);
     deadline_passes(f, 5000);
@@ -158,7 +158,7 @@ static void silence_counts_from_where_reading_goes_on(void **state) {
     f->now_ms += 60000;
     told(f, WATCHING_READ_ON);
     assert_int_equal(f->out.count, 0);
-    assert_int_equal(deadline_passes(f, 5000), 5000); /* it may yet be confirmed */
+    assert_int_equal(deadline_passes(f, 5000), 5000); /* the new stream may still be confirmed */
     is_in(f, WATCHING_BROKEN);
     assert_false(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
@@ -166,10 +166,10 @@ static void silence_counts_from_where_reading_goes_on(void **state) {
     assert_non_null(wants(f, WATCHING_DO_OPEN));
     f->now_ms += 60000;
     told(f, WATCHING_READ_ON);
-    assert_int_equal(deadline_passes(f, 10000), 10000); /* a connection is made first */
+    assert_int_equal(deadline_passes(f, 10000), 10000); /* there is time to connect first */
 }
 
-static void any_answer_is_a_sign_of_life(void **state) {
+static void any_answer_resets_the_silence(void **state) {
     fixture *f = *state;
     watches(f, 10);
     for (int i = 0; i < 20; i++) {
@@ -183,8 +183,7 @@ static void any_answer_is_a_sign_of_life(void **state) {
     is_in(f, WATCHING_WATCHING);
 }
 
-/* Goes on with a silent stream until the one in its place is open: it is asked after so long, and left after as long
- * again. */
+/* Checks that a silent stream is replaced: a progress request after `ms`, and the next stream after `ms` more. */
 static void is_renewed(fixture *f, int64_t ms) {
     assert_int_equal(deadline_passes(f, ms), ms);
     assert_non_null(wants(f, WATCHING_DO_REQUEST));
@@ -196,9 +195,9 @@ static void is_renewed(fixture *f, int64_t ms) {
     assert_null(wants(f, WATCHING_DO_SEND_HEALTH));
 }
 
-/* ETCD P2: on releases that never answer a quiet worker stays ready. What is silent for a large message on a slow wire
- * gets more time with each try. */
-static void silence_alone_is_no_lost_connection(void **state) {
+/* ETCD P2: with releases of etcd that never answer, a quiet worker stays connected. A stream may also be silent because
+ * a large message is on a slow connection, so the interval doubles each time. */
+static void silence_alone_does_not_disconnect(void **state) {
     fixture *f = *state;
     watches(f, 10);
     for (int i = 0; i < 6; i++) {
@@ -214,12 +213,12 @@ static void silence_alone_is_no_lost_connection(void **state) {
     is_renewed(f, 10000);
     is_created(f, 12);
     response_comes(f, (response){.header = {12}, .watch_id = 7, .events = {{"/a/1", 11}}});
-    assert_int_equal(effects(f), 0); /* as it was */
+    assert_int_equal(effects(f), 0); /* already connected */
     response_comes(f, (response){.header = {12}, .watch_id = -1});
     is_renewed(f, 5000);
 }
 
-static void a_silent_stream_that_is_not_replaced_is_a_lost_connection(void **state) {
+static void a_silent_stream_without_replacement_disconnects(void **state) {
     fixture *f = *state;
     watches(f, 10);
     is_renewed(f, 5000);
@@ -240,11 +239,11 @@ static void a_silent_stream_that_is_not_replaced_is_a_lost_connection(void **sta
     assert_false(health->connected);
 }
 
-static void a_stream_that_is_never_confirmed_is_left_too(void **state) {
+static void a_stream_that_is_never_confirmed_is_closed(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
-    assert_int_equal(deadline_passes(f, 10000), 10000); /* a connection and a token may have to be made for it */
+    assert_int_equal(deadline_passes(f, 10000), 10000); /* there is time for a connection and a token */
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
     assert_null(wants(f, WATCHING_DO_SEND_HEALTH)); /* it was not connected */
     f->now_ms += 1000;
@@ -252,10 +251,10 @@ static void a_stream_that_is_never_confirmed_is_left_too(void **state) {
     assert_non_null(wants(f, WATCHING_DO_OPEN));
 }
 
-/* ---- what cannot heal ---- */
+/* ---- permanent errors ---- */
 
-/* SEMANTICS 14: the run ends on what cannot heal, and on nothing else. */
-static void what_cannot_heal_ends_it(void **state) {
+/* SEMANTICS 14: only permanent errors end the run. */
+static void permanent_errors_end_the_run(void **state) {
     static const int fatal[] = {EW_ERR_DENIED, EW_ERR_INVALID, EW_ERR_NO_MEMORY, EW_ERR_UNSUPPORTED,
                                 EW_ERR_WRONG_CLUSTER};
     tear_down(state);
@@ -277,7 +276,7 @@ static void what_cannot_heal_ends_it(void **state) {
     assert_int_equal(set_up(state), 0);
 }
 
-static void what_can_heal_does_not_end_it(void **state) {
+static void temporary_errors_do_not_end_the_run(void **state) {
     static const int heals[] = {EW_ERR_UNAVAILABLE, EW_ERR_TIMEOUT, EW_ERR_BUSY,      EW_ERR_NO_SPACE,
                                 EW_ERR_CANCELLED,   EW_ERR_SYSTEM,  EW_ERR_BAD_ANSWER};
     fixture *f = *state;
@@ -296,7 +295,7 @@ static void what_can_heal_does_not_end_it(void **state) {
     }
 }
 
-/* Tokens expire: a few refusals in a row are the client's chance to get another. */
+/* Tokens expire, so a few refusals in a row are allowed: the client gets another token meanwhile. */
 static void authentication_is_tried_a_few_times(void **state) {
     fixture *f = *state;
     starts(f);
@@ -305,7 +304,7 @@ static void authentication_is_tried_a_few_times(void **state) {
         is_in(f, WATCHING_SYNCING);
         deadline_passes(f, 1000);
     }
-    loads(f, 10); /* a success in between: the count starts anew */
+    loads(f, 10); /* a success resets the count */
     connects(f);
     for (int i = 0; i < 3; i++) {
         failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAUTHENTICATED);
@@ -315,14 +314,14 @@ static void authentication_is_tried_a_few_times(void **state) {
     ends_with(f, EW_ERR_UNAUTHENTICATED);
 }
 
-static void another_cluster_ends_it(void **state) {
+static void another_cluster_ends_the_run(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {11, .cluster = 0xc2}, .watch_id = 7, .events = {{"/a/1", 11}}});
     assert_null(wants(f, WATCHING_DO_SEND_EVENTS));
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
     assert_null(wants(f, WATCHING_DO_END)); /* not before the stream has ended */
-    told(f, WATCHING_STOP);                 /* too late to be a stop */
+    told(f, WATCHING_STOP);                 /* too late: the run ends with the error */
     ends_with(f, EW_ERR_WRONG_CLUSTER);
 }
 
@@ -344,7 +343,7 @@ static void a_stop_while_loading_waits_for_the_call(void **state) {
     never_due(f);
     told(f, WATCHING_STOP);
     assert_int_equal(f->out.count, 0);
-    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}}); /* the answer was faster than the cancel */
+    page_comes(f, (page){.header = {10}, .keys = {"/a/1"}}); /* the answer came before the cancellation */
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
     ends_with(f, EW_OK);
 }
@@ -370,7 +369,7 @@ static void a_stop_while_broken_ends_at_once(void **state) {
     ends_with(f, EW_OK);
 }
 
-static void a_stop_while_a_left_stream_ends_closes_it_once(void **state) {
+static void a_stop_does_not_close_a_stream_twice(void **state) {
     fixture *f = *state;
     watches(f, 10);
     deadline_passes(f, 5000);
@@ -381,7 +380,7 @@ static void a_stop_while_a_left_stream_ends_closes_it_once(void **state) {
     ends_with(f, EW_OK);
 }
 
-/* After a compaction the old stream may still be ending while the snapshot loads: both must be over first. */
+/* After a compaction the old stream may still be open while the snapshot loads: a stop waits for both. */
 static void a_stop_waits_for_call_and_stream(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -393,7 +392,7 @@ static void a_stop_waits_for_call_and_stream(void **state) {
     ends_with(f, EW_OK);
 }
 
-static void times_at_the_end_of_the_clock_do_not_overflow(void **state) {
+static void deadlines_do_not_overflow(void **state) {
     fixture *f = *state;
     f->now_ms = INT64_MAX - 10;
     watches(f, 10);
@@ -403,7 +402,7 @@ static void times_at_the_end_of_the_clock_do_not_overflow(void **state) {
     watching_free(NULL);
 }
 
-static void no_backoff_is_a_backoff_too(void **state) {
+static void a_backoff_of_0_retries_at_once(void **state) {
     fixture *f = *state;
     watching_config config = fixture_config;
     config.backoff_min_ms = config.backoff_max_ms = 0;
@@ -420,29 +419,29 @@ static void no_backoff_is_a_backoff_too(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(nothing_happens_before_the_start),
-        TEST(the_plain_path),
+        TEST(a_load_and_then_the_watch),
         TEST(every_move_is_logged),
         TEST(a_broken_stream_is_opened_again_without_end),
-        TEST(a_watch_that_stood_long_starts_the_backoff_anew),
-        TEST(a_timer_that_comes_early_changes_nothing),
-        TEST(a_silent_stream_is_asked_and_then_left),
-        TEST(silence_counts_from_where_reading_goes_on),
-        TEST(any_answer_is_a_sign_of_life),
-        TEST(silence_alone_is_no_lost_connection),
-        TEST(a_silent_stream_that_is_not_replaced_is_a_lost_connection),
-        TEST(a_stream_that_is_never_confirmed_is_left_too),
-        TEST(what_cannot_heal_ends_it),
-        TEST(what_can_heal_does_not_end_it),
+        TEST(a_long_watch_resets_the_backoff),
+        TEST(an_early_timer_changes_nothing),
+        TEST(a_silent_stream_is_probed_and_then_closed),
+        TEST(silence_begins_when_reading_goes_on),
+        TEST(any_answer_resets_the_silence),
+        TEST(silence_alone_does_not_disconnect),
+        TEST(a_silent_stream_without_replacement_disconnects),
+        TEST(a_stream_that_is_never_confirmed_is_closed),
+        TEST(permanent_errors_end_the_run),
+        TEST(temporary_errors_do_not_end_the_run),
         TEST(authentication_is_tried_a_few_times),
-        TEST(another_cluster_ends_it),
+        TEST(another_cluster_ends_the_run),
         TEST(a_stop_before_the_start_ends_at_once),
         TEST(a_stop_while_loading_waits_for_the_call),
         TEST(a_stop_while_watching_waits_for_the_stream),
         TEST(a_stop_while_broken_ends_at_once),
-        TEST(a_stop_while_a_left_stream_ends_closes_it_once),
+        TEST(a_stop_does_not_close_a_stream_twice),
         TEST(a_stop_waits_for_call_and_stream),
-        TEST(times_at_the_end_of_the_clock_do_not_overflow),
-        TEST(no_backoff_is_a_backoff_too),
+        TEST(deadlines_do_not_overflow),
+        TEST(a_backoff_of_0_retries_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

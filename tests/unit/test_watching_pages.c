@@ -1,7 +1,7 @@
-/* The snapshot: paging at one revision, page sizes, answers that cannot be true. */
+/* The snapshot: pages at one revision, page sizes, invalid answers. */
 #include "unit/watching_fixture.h"
 
-/* SEMANTICS 3: paged at one pinned revision, in order. */
+/* SEMANTICS 3: the snapshot is read in pages at one pinned revision, in order. */
 static void all_pages_are_at_the_revision_of_the_first(void **state) {
     fixture *f = *state;
     starts(f);
@@ -20,7 +20,7 @@ static void all_pages_are_at_the_revision_of_the_first(void **state) {
     e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
     assert_true(!e->first && !e->last);
     assert_int_equal(e->revision, 10);
-    page_comes(f, (page){.header = {15}}); /* nothing was left after all */
+    page_comes(f, (page){.header = {15}}); /* no key was left */
     e = wants(f, WATCHING_DO_SEND_SNAPSHOT);
     assert_true(!e->first && !e->last);
     assert_int_equal(e->revision, 10);
@@ -29,8 +29,8 @@ static void all_pages_are_at_the_revision_of_the_first(void **state) {
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->revision, 10);
 }
 
-/* The end is told once, by whichever stream the watch is made on. */
-static void a_stream_that_breaks_before_the_watch_is_made(void **state) {
+/* The end of the snapshot is sent once, when a stream's watch is created. */
+static void a_stream_that_breaks_before_the_watch_is_created(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
@@ -42,7 +42,7 @@ static void a_stream_that_breaks_before_the_watch_is_made(void **state) {
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
 }
 
-static void a_watch_that_is_compacted_before_it_is_made(void **state) {
+static void a_watch_that_is_compacted_before_it_is_created(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
@@ -66,7 +66,7 @@ static void an_empty_prefix_is_one_page(void **state) {
     completes(f);
 }
 
-static void a_failed_page_is_asked_for_again(void **state) {
+static void a_failed_page_is_requested_again(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
@@ -82,18 +82,18 @@ static void a_failed_page_is_asked_for_again(void **state) {
 
 /* ---- page sizes ---- */
 
-/* Etcd counts the whole rest of the range for each page: few large pages, as large as page_bytes. */
+/* etcd counts the whole rest of the range for each page, so pages are few and as large as `page_bytes`. */
 static void the_limit_follows_the_bytes(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
     int64_t small = f->range->limit;
-    assert_true(small > 50 && small < 500); /* 4000 bytes of entries of about 20 */
+    assert_true(small > 50 && small < 500); /* 4000 bytes with entries of about 20 bytes */
     page_comes(f, (page){.header = {10}, .keys = {"/a/2"}, .value_bytes = 1000, .more = true});
     assert_int_equal(f->range->limit, 50); /* not below the minimum */
 }
 
-static void the_limit_grows_four_times_a_page_at_most(void **state) {
+static void the_limit_grows_at_most_fourfold(void **state) {
     fixture *f = *state;
     watching_config config = fixture_config;
     config.page_bytes = 64 << 20;
@@ -115,25 +115,25 @@ static void a_page_that_is_too_large_is_halved(void **state) {
     static const int64_t limits[] = {250, 125, 62, 31, 15, 7, 3, 1};
     for (size_t i = 0; i < 8; i++) {
         failed(f, WATCHING_PAGE_FAILED, EW_ERR_TOO_LARGE);
-        assert_non_null(wants(f, WATCHING_DO_RANGE)); /* at once: nothing is the matter with etcd */
+        assert_non_null(wants(f, WATCHING_DO_RANGE)); /* at once: etcd itself works */
         assert_int_equal(f->range->limit, limits[i]);
     }
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .value_bytes = 5000, .more = true});
-    assert_int_equal(f->range->limit, 1); /* as far as the bytes allow, whatever the minimum says */
+    assert_int_equal(f->range->limit, 1); /* by the size of the entries, even below the minimum */
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_TOO_LARGE);
     ends_with(f, EW_ERR_TOO_LARGE);
 }
 
 /* ---- compaction ---- */
 
-/* SEMANTICS 13: compaction is no error. */
-static void a_compaction_starts_over_under_a_new_epoch(void **state) {
+/* SEMANTICS 13: compaction is not an error. */
+static void a_compaction_starts_a_new_epoch(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
     is_in(f, WATCHING_SYNCING);
-    assert_non_null(wants(f, WATCHING_DO_RANGE)); /* the first time at once */
+    assert_non_null(wants(f, WATCHING_DO_RANGE)); /* at once, the first time */
     assert_int_equal(f->range->revision, 0);
     assert_int_equal(f->range->key.len, 2);
     page_comes(f, (page){.header = {20}, .keys = {"/a/1"}, .more = true});
@@ -142,13 +142,13 @@ static void a_compaction_starts_over_under_a_new_epoch(void **state) {
     assert_int_equal(e->revision, 20);
     assert_true(e->first);
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
-    assert_null(wants(f, WATCHING_DO_RANGE)); /* again so soon: etcd is given time */
+    assert_null(wants(f, WATCHING_DO_RANGE)); /* the second time after a wait */
     assert_true(deadline_passes(f, 50) > 0);
     page_comes(f, (page){.header = {30}});
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 3);
 }
 
-/* A new core that accepts answers of so many bytes. */
+/* Makes a new core that accepts answers of `receive_bytes`, and starts it. */
 static void accepts(fixture *f, int64_t receive_bytes) {
     watching_config config = fixture_config;
     config.receive_bytes = receive_bytes;
@@ -158,8 +158,8 @@ static void accepts(fixture *f, int64_t receive_bytes) {
     starts(f);
 }
 
-/* A compaction that comes again and again before the load is done: pages grow fourfold, at once, up to what an answer
- * may hold; then the watch is opened first. */
+/* If compactions interrupt load after load, the next load starts at once with pages up to four times as large, until a
+ * page is as large as an answer may be. Then the watch is opened first. */
 static void pages_grow_while_compactions_interrupt(void **state) {
     fixture *f = *state;
     accepts(f, 1 << 20);
@@ -177,14 +177,14 @@ static void pages_grow_while_compactions_interrupt(void **state) {
             assert_true(f->range->limit > limit && f->range->limit <= 4 * limit);
         } else {
             assert_non_null(wants(f, WATCHING_DO_OPEN));
-            assert_true(limit > 10000 && limit < (1 << 20) / 13); /* of entries of about 14 bytes */
+            assert_true(limit > 10000 && limit < (1 << 20) / 13); /* with entries of about 14 bytes */
         }
     }
     assert_false(grows);
     response_comes(f, (response){.header = {revision}, .watch_id = 7, .created = true});
     page_comes(f, (page){.header = {revision + 10}, .keys = {"/a/1"}});
     assert_true(f->witness.connected && !f->witness.loading);
-    /* What comes after a watch that has shown something begins with pages as configured. */
+    /* After a watch that has shown events, pages have their configured size again. */
     response_comes(f, (response){.header = {revision + 20}, .watch_id = 7, .events = {{"/a/1", revision + 20}}});
     response_comes(f, (response){.header = {0}, .watch_id = 7, .canceled = true, .compact_revision = revision + 50});
     assert_int_equal(wants(f, WATCHING_DO_SEND_HEALTH)->interruptions, 0);
@@ -193,7 +193,7 @@ static void pages_grow_while_compactions_interrupt(void **state) {
     assert_true(f->range->limit < 500);
 }
 
-/* The watch behind the snapshot may be overtaken as well: then the load was not done. */
+/* If the watch after the snapshot starts below a compaction, the load was interrupted, too. */
 static void a_watch_that_is_compacted_at_once_makes_pages_grow(void **state) {
     fixture *f = *state;
     accepts(f, 1 << 20);
@@ -204,7 +204,8 @@ static void a_watch_that_is_compacted_at_once_makes_pages_grow(void **state) {
     assert_int_equal(f->range->limit, 2000);
 }
 
-/* etcd confirms a watch, and finds only then that its revision is gone: one that stood for a while is another thing. */
+/* etcd may create a watch and find only then that its revision is compacted: an interrupted load. After
+ * `backoff_max_ms` it is a normal end of the watch. */
 static void a_watch_that_is_confirmed_and_compacted(void **state) {
     fixture *f = *state;
     for (int i = 0; i < 2; i++) {
@@ -221,7 +222,7 @@ static void a_watch_that_is_confirmed_and_compacted(void **state) {
     }
 }
 
-/* An answer that proves too large makes them smaller again. */
+/* A grown page that is too large is halved. */
 static void a_page_that_grew_too_large_is_halved(void **state) {
     fixture *f = *state;
     accepts(f, 1 << 20);
@@ -231,8 +232,8 @@ static void a_page_that_grew_too_large_is_halved(void **state) {
     assert_int_equal(f->range->limit, 1000);
 }
 
-/* ETCD P4. */
-static void a_compacted_watch_loads_anew(void **state) {
+/* ETCD P4: a compacted watch is cancelled, and the prefix is loaded again. */
+static void a_compacted_watch_loads_again(void **state) {
     fixture *f = *state;
     starts(f);
     loads(f, 10);
@@ -243,7 +244,7 @@ static void a_compacted_watch_loads_anew(void **state) {
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
     assert_non_null(wants(f, WATCHING_DO_RANGE));
     assert_int_equal(f->range->revision, 0);
-    /* The snapshot may be faster than the end of the old stream: the new one waits for it. */
+    /* The snapshot may be complete before the old stream has ended: the new stream waits for that. */
     page_comes(f, (page){.header = {30}});
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->epoch, 2);
     is_in(f, WATCHING_WATCHING);
@@ -256,7 +257,7 @@ static void a_compacted_watch_loads_anew(void **state) {
     connects(f);
 }
 
-static void a_stream_that_ends_as_compacted_loads_anew(void **state) {
+static void a_stream_that_ends_as_compacted_loads_again(void **state) {
     fixture *f = *state;
     watches(f, 10);
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_COMPACTED);
@@ -267,7 +268,7 @@ static void a_stream_that_ends_as_compacted_loads_anew(void **state) {
 
 /* ---- the revision falls ---- */
 
-/* ETCD P7: a snapshot below what was seen is refused; a member may be stale, but not for ever. */
+/* ETCD P7: a snapshot below what was seen is refused, since the member may lag; after several tries it is accepted. */
 static void a_snapshot_below_what_was_seen_is_refused(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -282,7 +283,7 @@ static void a_snapshot_below_what_was_seen_is_refused(void **state) {
     }
     page_comes(f, (page){.header = {24}});
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
-    assert_non_null(wants(f, WATCHING_DO_RANGE)); /* what etcd has lost is believed now */
+    assert_non_null(wants(f, WATCHING_DO_RANGE)); /* etcd's loss of data is accepted now */
     page_comes(f, (page){.header = {24}});
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->revision, 24);
     assert_true(wants(f, WATCHING_DO_SEND_SNAPSHOT)->rewritten);
@@ -302,18 +303,18 @@ static void a_stale_member_is_outlasted(void **state) {
     completes(f);
 }
 
-static void a_pinned_revision_in_the_future_loads_anew(void **state) {
+static void a_pinned_revision_in_the_future_loads_again(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_FUTURE_REVISION);
     assert_non_null(wants(f, WATCHING_DO_RANGE));
-    page_comes(f, (page){.header = {9}}); /* what an earlier page showed counts too */
+    page_comes(f, (page){.header = {9}}); /* revisions of earlier pages count, too */
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
     is_in(f, WATCHING_SYNCING);
 }
 
-/* ---- answers that make no sense ---- */
+/* ---- invalid answers ---- */
 
 static void is_refused(fixture *f, page p) {
     page_comes(f, p);
@@ -323,7 +324,7 @@ static void is_refused(fixture *f, page p) {
     assert_non_null(wants(f, WATCHING_DO_RANGE));
 }
 
-static void a_page_that_cannot_be_true_is_asked_for_again(void **state) {
+static void an_invalid_page_is_requested_again(void **state) {
     fixture *f = *state;
     starts(f);
     is_refused(f, (page){.header = {10, .absent = true}});
@@ -331,13 +332,13 @@ static void a_page_that_cannot_be_true_is_asked_for_again(void **state) {
     is_refused(f, (page){.header = {-1}});
     is_refused(f, (page){.header = {0}});
     is_refused(f, (page){.header = {INT64_MAX}});
-    is_refused(f, (page){.header = {10}, .more = true}); /* more, but nothing to go on from */
+    is_refused(f, (page){.header = {10}, .more = true}); /* "more", but no key to continue from */
     is_refused(f, (page){.header = {10}, .keys = {"/a/2", "/a/1"}});
     is_refused(f, (page){.header = {10}, .keys = {"/a/1", "/a/1"}});
     is_refused(f, (page){.header = {10}, .keys = {"/a"}, .mod_revision = 11});
     page_comes(f, (page){.header = {10}, .keys = {"/a", "/a/1"}, .more = true});
     assert_non_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
-    is_refused(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true}); /* not behind the last page */
+    is_refused(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true}); /* not after the last page */
     is_refused(f, (page){.header = {9}, .keys = {"/a/3"}, .mod_revision = 5});
     is_refused(f, (page){.header = {10}, .keys = {"/a/3"}, .mod_revision = -5});
     page_comes(f, (page){.header = {10}, .keys = {"/a/2"}});
@@ -358,17 +359,17 @@ static void truncated_pages_are_refused_at_every_length(void **state) {
         assert_int_equal(set_up(state), 0);
         f = *state;
         starts(f);
-        uint8_t *exact = malloc(len); /* so that a read behind it is seen */
+        uint8_t *exact = malloc(len); /* so that the sanitizer finds a read beyond it */
         assert_non_null(exact);
         memcpy(exact, whole, len);
         happens(f, (watching_event){.type = WATCHING_PAGE, .bytes = {exact, len}});
         free(exact);
-        /* A cut between two fields leaves a shorter message, which may be a whole one. */
+        /* A cut between two fields leaves a shorter message, which may be valid. */
         assert_true(watching_get_state(f->core) == WATCHING_SYNCING || wants(f, WATCHING_DO_SEND_SNAPSHOT));
     }
 }
 
-static void senseless_answers_without_end_end_it(void **state) {
+static void invalid_answers_without_end_end_the_run(void **state) {
     fixture *f = *state;
     starts(f);
     for (int i = 0; i < 10; i++)
@@ -377,7 +378,7 @@ static void senseless_answers_without_end_end_it(void **state) {
     ends_with(f, EW_ERR_BAD_ANSWER);
 }
 
-static void a_page_of_another_cluster_ends_it(void **state) {
+static void a_page_of_another_cluster_ends_the_run(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
@@ -392,27 +393,27 @@ static void a_page_of_another_cluster_ends_it(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(all_pages_are_at_the_revision_of_the_first),
-        TEST(a_stream_that_breaks_before_the_watch_is_made),
-        TEST(a_watch_that_is_compacted_before_it_is_made),
+        TEST(a_stream_that_breaks_before_the_watch_is_created),
+        TEST(a_watch_that_is_compacted_before_it_is_created),
         TEST(an_empty_prefix_is_one_page),
-        TEST(a_failed_page_is_asked_for_again),
+        TEST(a_failed_page_is_requested_again),
         TEST(the_limit_follows_the_bytes),
-        TEST(the_limit_grows_four_times_a_page_at_most),
+        TEST(the_limit_grows_at_most_fourfold),
         TEST(a_page_that_is_too_large_is_halved),
-        TEST(a_compaction_starts_over_under_a_new_epoch),
+        TEST(a_compaction_starts_a_new_epoch),
         TEST(pages_grow_while_compactions_interrupt),
         TEST(a_watch_that_is_compacted_at_once_makes_pages_grow),
         TEST(a_watch_that_is_confirmed_and_compacted),
         TEST(a_page_that_grew_too_large_is_halved),
-        TEST(a_compacted_watch_loads_anew),
-        TEST(a_stream_that_ends_as_compacted_loads_anew),
+        TEST(a_compacted_watch_loads_again),
+        TEST(a_stream_that_ends_as_compacted_loads_again),
         TEST(a_snapshot_below_what_was_seen_is_refused),
         TEST(a_stale_member_is_outlasted),
-        TEST(a_pinned_revision_in_the_future_loads_anew),
-        TEST(a_page_that_cannot_be_true_is_asked_for_again),
+        TEST(a_pinned_revision_in_the_future_loads_again),
+        TEST(an_invalid_page_is_requested_again),
         TEST(truncated_pages_are_refused_at_every_length),
-        TEST(senseless_answers_without_end_end_it),
-        TEST(a_page_of_another_cluster_ends_it),
+        TEST(invalid_answers_without_end_end_the_run),
+        TEST(a_page_of_another_cluster_ends_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

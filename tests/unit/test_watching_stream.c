@@ -1,4 +1,4 @@
-/* The watch: what its responses do, the ones that etcd should not send included (ETCD P1 to P10). */
+/* The watch: the effects of its responses, including those that etcd should not send (ETCD P1 to P10). */
 #include "unit/watching_fixture.h"
 
 static void sends_up_to(const fixture *f, int64_t revision) {
@@ -7,15 +7,15 @@ static void sends_up_to(const fixture *f, int64_t revision) {
     assert_int_equal(e->revision, revision);
 }
 
-/* ETCD P1, SEMANTICS 11: three responses of a backlog, all with the header of the newest revision. */
-static void a_backlog_is_measured_by_its_events(void **state) {
+/* ETCD P1, SEMANTICS 11: all responses of a backlog have the newest revision in their header. */
+static void a_backlog_counts_by_its_events(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {2502}, .watch_id = 7, .events = {{"/a/1", 11}, {"/a/1", 1010}}});
     sends_up_to(f, 1010);
     response_comes(f, (response){.header = {2502}, .watch_id = 7, .events = {{"/a/1", 1011}, {"/a/1", 2010}}});
     sends_up_to(f, 2010);
-    reopens_at(f, 2010); /* not behind 2502 */
+    reopens_at(f, 2010); /* not after 2502 */
     is_created(f, 2502);
     response_comes(
         f, (response){.header = {2502}, .watch_id = 7, .events = {{"/a/1", 2010}, {"/a/1", 2011}, {"/a/1", 2502}}});
@@ -24,8 +24,8 @@ static void a_backlog_is_measured_by_its_events(void **state) {
 
 /* ---- progress ---- */
 
-/* ETCD P2, SEMANTICS 12: a requested reply overtakes events. */
-static void a_requested_progress_reply_raises_nothing(void **state) {
+/* ETCD P2, SEMANTICS 12: the answer to a progress request may overtake events. */
+static void an_answer_to_a_progress_request_raises_nothing(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {500}, .watch_id = -1});
@@ -33,14 +33,14 @@ static void a_requested_progress_reply_raises_nothing(void **state) {
     reopens_behind(f, 10);
 }
 
-static void the_watchs_own_notification_raises_the_revision(void **state) {
+static void a_notification_of_the_watch_raises_the_revision(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {40}, .watch_id = 7});
     const watching_effect *e = wants(f, WATCHING_DO_SEND_PROGRESS);
     assert_int_equal(e->revision, 40);
     assert_int_equal(e->epoch, 1);
-    response_comes(f, (response){.header = {40}, .watch_id = 7}); /* no news */
+    response_comes(f, (response){.header = {40}, .watch_id = 7}); /* the same revision */
     assert_int_equal(f->out.count, 0);
     reopens_behind(f, 40);
 }
@@ -53,13 +53,13 @@ static void created_raises_nothing(void **state) {
     assert_int_equal(effects(f), 2); /* health, and the end of the snapshot */
     assert_int_equal(wants(f, WATCHING_DO_SEND_SNAPSHOT)->revision, 10);
     response_comes(f, (response){.header = {99}, .watch_id = 0, .created = true});
-    assert_int_equal(effects(f), 0); /* and a second one is nothing new */
+    assert_int_equal(effects(f), 0); /* a second one changes nothing */
     reopens_behind(f, 10);
 }
 
 /* ---- fragments ---- */
 
-/* ETCD P3: whole revisions only. */
+/* ETCD P3: the core passes on whole revisions only. */
 static void fragments_are_joined(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -84,10 +84,10 @@ static void fragments_are_joined(void **state) {
     pb__watch_response__free_unpacked(r, NULL);
     response_comes(f, (response){.header = {13}, .watch_id = 7, .events = {{"/a/5", 13}}});
     sends_up_to(f, 13);
-    assert_ptr_equal(wants(f, WATCHING_DO_SEND_EVENTS)->bytes.data, f->bytes); /* nothing sticks to the next one */
+    assert_ptr_equal(wants(f, WATCHING_DO_SEND_EVENTS)->bytes.data, f->bytes); /* nothing of the fragments is left */
 }
 
-static void fragments_of_a_broken_stream_are_forgotten(void **state) {
+static void fragments_of_a_broken_stream_are_dropped(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {11}, .watch_id = 7, .fragment = true, .events = {{"/a/1", 11}}});
@@ -98,7 +98,7 @@ static void fragments_of_a_broken_stream_are_forgotten(void **state) {
     assert_ptr_equal(wants(f, WATCHING_DO_SEND_EVENTS)->bytes.data, f->bytes);
 }
 
-static void a_last_fragment_without_events_completes_too(void **state) {
+static void a_last_fragment_may_have_no_events(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {90}, .watch_id = 7, .fragment = true, .events = {{"/a/1", 11}}});
@@ -124,7 +124,7 @@ static void joined_replays_are_dropped(void **state) {
     pb__watch_response__free_unpacked(r, NULL);
 }
 
-static void fragments_without_end_load_anew(void **state) {
+static void fragments_without_end_load_again(void **state) {
     fixture *f = *state;
     watches(f, 10);
     char key[4001] = "/a/";
@@ -134,12 +134,12 @@ static void fragments_without_end_load_anew(void **state) {
         response_comes(f, (response){.header = {11}, .watch_id = 7, .fragment = true, .events = {{key, 11}}});
         sent++;
     }
-    assert_int_equal(sent, 32); /* 32 times page_bytes, and each is a little more than page_bytes */
+    assert_int_equal(sent, 32); /* 32 x page_bytes, and each response is a little larger than page_bytes */
     is_in(f, WATCHING_SYNCING);
     assert_non_null(wants(f, WATCHING_DO_RANGE));
 }
 
-static void what_was_joined_is_given_back(void **state) {
+static void memory_of_joined_fragments_is_freed(void **state) {
     fixture *f = *state;
     watches(f, 10);
     char key[3001] = "/a/";
@@ -152,7 +152,7 @@ static void what_was_joined_is_given_back(void **state) {
     }
 }
 
-static void a_response_that_is_too_large_loads_anew(void **state) {
+static void a_response_that_is_too_large_loads_again(void **state) {
     fixture *f = *state;
     watches(f, 10);
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_TOO_LARGE); /* it would be too large again */
@@ -160,10 +160,11 @@ static void a_response_that_is_too_large_loads_anew(void **state) {
     assert_non_null(wants(f, WATCHING_DO_RANGE));
 }
 
-/* ---- the past again ---- */
+/* ---- revisions that are not newer ---- */
 
-/* ETCD P5: told by a stream that goes on; or a revision was changed on its way, and what came with it is lost. */
-static void the_past_is_left_for_another_stream(void **state) {
+/* ETCD P5: an old event in a stream that goes on. Or a revision was corrupted, and the event that belongs to it is
+ * lost. So the stream is replaced. */
+static void events_that_are_not_newer_replace_the_stream(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 8}, {"/a/1", 10}}});
@@ -176,21 +177,20 @@ static void the_past_is_left_for_another_stream(void **state) {
     connects(f);
     response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 11}}});
     sends_up_to(f, 11);
-    for (int i = 0; i < 20; i++) { /* it ends nothing, however often */
+    for (int i = 0; i < 20; i++) { /* the run goes on, however often */
         response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 5}}});
         reopens_at(f, 11);
         is_created(f, 11);
-        response_comes(f,
-                       (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 5}}}); /* a start in the future */
+        response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 5}}}); /* before the start */
         assert_int_equal(effects(f), 0);
         response_comes(f, (response){.header = {11}, .watch_id = 7, .events = {{"/a/1", 11}}});
         assert_true(wants(f, WATCHING_DO_SEND_HEALTH)->connected);
     }
 }
 
-/* ---- somebody else's ---- */
+/* ---- responses for another watch ---- */
 
-/* There is one watch a stream: what is said of another is ours, with its number changed on the way. */
+/* There is one watch for each stream. So a response for another watch id is ours, with a corrupted id. */
 static void a_response_for_another_watch_breaks_the_stream(void **state) {
     static const response others[] = {
         {.header = {11}, .watch_id = 8, .events = {{"/a/1", 11}}},
@@ -229,7 +229,7 @@ static void nothing_counts_before_created(void **state) {
 
 /* ---- cancelled ---- */
 
-static void a_cancelled_watch_is_made_again(void **state) {
+static void a_cancelled_watch_is_created_again(void **state) {
     fixture *f = *state;
     watches(f, 10);
     response_comes(f, (response){.header = {10}, .watch_id = 7, .canceled = true, .reason = "because"});
@@ -237,12 +237,12 @@ static void a_cancelled_watch_is_made_again(void **state) {
     assert_non_null(wants(f, WATCHING_DO_CLOSE));
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
     is_in(f, WATCHING_BROKEN);
-    assert_null(wants(f, WATCHING_DO_OPEN)); /* the backoff is not over */
+    assert_null(wants(f, WATCHING_DO_OPEN)); /* the backoff goes on */
     reopens_behind(f, 10);
 }
 
-/* ETCD P10: created and cancelled, watch -1, a text. etcd 3.4 gives watch 0. Each refusal is checked by a range call,
- * which gets a new token or tells that the permission is gone. */
+/* ETCD P10: created and canceled, with watch id -1 and a reason; etcd 3.4 sends watch id 0. After each refusal the core
+ * makes a range call, which gets a new token or shows that the permission is missing. */
 static void is_denied(fixture *f, int64_t watch_id, const char *reason, int status) {
     starts(f);
     loads(f, 10);
@@ -266,25 +266,25 @@ static void is_denied(fixture *f, int64_t watch_id, const char *reason, int stat
     ends_with(f, status);
 }
 
-static void a_denied_watch_ends_it(void **state) {
+static void a_denied_watch_ends_the_run(void **state) {
     is_denied(*state, -1, "rpc error: code = PermissionDenied desc = etcdserver: permission denied", EW_ERR_DENIED);
 }
 
-static void a_denied_watch_of_etcd_3_4_ends_it(void **state) {
+static void a_denied_watch_of_etcd_3_4_ends_the_run(void **state) {
     is_denied(*state, 0, "rpc error: code = PermissionDenied desc = etcdserver: permission denied", EW_ERR_DENIED);
 }
 
-static void a_watch_with_a_bad_token_ends_it(void **state) {
+static void a_watch_with_a_bad_token_ends_the_run(void **state) {
     is_denied(*state, -1, "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token",
               EW_ERR_UNAUTHENTICATED);
 }
 
-static void a_watch_without_a_user_ends_it(void **state) {
+static void a_watch_without_a_user_ends_the_run(void **state) {
     is_denied(*state, -1, "rpc error: code = InvalidArgument desc = etcdserver: user name is empty",
               EW_ERR_UNAUTHENTICATED);
 }
 
-static void an_expired_token_heals(void **state) {
+static void an_expired_token_is_replaced(void **state) {
     fixture *f = *state;
     watches(f, 10);
     for (int round = 0; round < 10; round++) {
@@ -303,7 +303,7 @@ static void an_expired_token_heals(void **state) {
     }
 }
 
-/* ---- answers that make no sense ---- */
+/* ---- invalid responses ---- */
 
 static void is_refused(fixture *f, response r) {
     int64_t revision = f->witness.revision;
@@ -316,7 +316,7 @@ static void is_refused(fixture *f, response r) {
     connects(f);
 }
 
-static void a_response_that_cannot_be_true_breaks_the_stream(void **state) {
+static void an_invalid_response_breaks_the_stream(void **state) {
     fixture *f = *state;
     watches(f, 10);
     is_refused(f, (response){.header = {11, .absent = true}, .watch_id = 7, .events = {{"/a/1", 11}}});
@@ -332,7 +332,7 @@ static void a_response_that_cannot_be_true_breaks_the_stream(void **state) {
     sends_up_to(f, 11);
 }
 
-/* Each looks as one of etcd's, and was changed on its way. */
+/* Each looks like a response of etcd that was corrupted. */
 static void events_that_contradict_their_response_break_the_stream(void **state) {
     fixture *f = *state;
     watches(f, 10);
@@ -358,17 +358,17 @@ static void truncated_responses_never_crash(void **state) {
         assert_int_equal(set_up(state), 0);
         f = *state;
         watches(f, 10);
-        uint8_t *exact = malloc(len + 1); /* so that a read behind it is seen */
+        uint8_t *exact = malloc(len + 1); /* so that the sanitizer finds a read beyond it */
         assert_non_null(exact);
         memcpy(exact, whole, len);
         happens(f, (watching_event){.type = WATCHING_RESPONSE, .bytes = {exact, len}});
         free(exact);
-        /* A cut between two fields leaves a shorter message that may be a whole one: a notification, or one event. */
+        /* A cut between two fields leaves a shorter message that may be valid: a notification, or one event. */
         assert_true(f->witness.revision == 10 || f->witness.revision == 11);
     }
 }
 
-static void senseless_responses_without_end_end_it(void **state) {
+static void invalid_responses_without_end_end_the_run(void **state) {
     fixture *f = *state;
     watches(f, 10);
     for (int i = 0; i < 10; i++)
@@ -381,30 +381,30 @@ static void senseless_responses_without_end_end_it(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(a_backlog_is_measured_by_its_events),
-        TEST(a_requested_progress_reply_raises_nothing),
-        TEST(the_watchs_own_notification_raises_the_revision),
+        TEST(a_backlog_counts_by_its_events),
+        TEST(an_answer_to_a_progress_request_raises_nothing),
+        TEST(a_notification_of_the_watch_raises_the_revision),
         TEST(created_raises_nothing),
         TEST(fragments_are_joined),
-        TEST(fragments_of_a_broken_stream_are_forgotten),
-        TEST(a_last_fragment_without_events_completes_too),
+        TEST(fragments_of_a_broken_stream_are_dropped),
+        TEST(a_last_fragment_may_have_no_events),
         TEST(joined_replays_are_dropped),
-        TEST(fragments_without_end_load_anew),
-        TEST(what_was_joined_is_given_back),
-        TEST(a_response_that_is_too_large_loads_anew),
-        TEST(the_past_is_left_for_another_stream),
+        TEST(fragments_without_end_load_again),
+        TEST(memory_of_joined_fragments_is_freed),
+        TEST(a_response_that_is_too_large_loads_again),
+        TEST(events_that_are_not_newer_replace_the_stream),
         TEST(a_response_for_another_watch_breaks_the_stream),
         TEST(nothing_counts_before_created),
-        TEST(a_cancelled_watch_is_made_again),
-        TEST(a_denied_watch_ends_it),
-        TEST(a_denied_watch_of_etcd_3_4_ends_it),
-        TEST(a_watch_with_a_bad_token_ends_it),
-        TEST(a_watch_without_a_user_ends_it),
-        TEST(an_expired_token_heals),
-        TEST(a_response_that_cannot_be_true_breaks_the_stream),
+        TEST(a_cancelled_watch_is_created_again),
+        TEST(a_denied_watch_ends_the_run),
+        TEST(a_denied_watch_of_etcd_3_4_ends_the_run),
+        TEST(a_watch_with_a_bad_token_ends_the_run),
+        TEST(a_watch_without_a_user_ends_the_run),
+        TEST(an_expired_token_is_replaced),
+        TEST(an_invalid_response_breaks_the_stream),
         TEST(events_that_contradict_their_response_break_the_stream),
         TEST(truncated_responses_never_crash),
-        TEST(senseless_responses_without_end_end_it),
+        TEST(invalid_responses_without_end_end_the_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
