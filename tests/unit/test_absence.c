@@ -1,4 +1,4 @@
-/* An etcd that is missing is mentioned once, then every 30 s, and once when it is back; by the clock. */
+/* An outage of etcd is logged once, then every 30 s of the clock, and once when etcd is back. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Retries every 100 ms. */
+/* Notes a failure every 100 ms. */
 static void miss(absence *a, int64_t from_ms, int64_t to_ms) {
     for (int64_t ms = from_ms; ms <= to_ms; ms += 100)
         absence_note(a, "w", true, ms, "refused");
@@ -57,8 +57,8 @@ static void test_once_then_every_30_s(void **state) {
                         "etcd is missing 1; etcd is still missing 31; etcd is still missing 61; etcd is back 70; ");
 }
 
-/* A connection that is made again at once is not worth a line; the next absence counts anew. */
-static void test_a_blip(void **state) {
+/* A connection that is back at once is not logged, and the next outage starts from zero. */
+static void test_a_short_outage(void **state) {
     (void)state;
     absence a = {0};
     for (int i = 0; i < 50; i++) {
@@ -73,7 +73,7 @@ static void test_a_blip(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_once_then_every_30_s, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_blip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_short_outage, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* A NULL where a pointer must be given: EW_ERR_INVALID that names the function and the argument, never a crash. What
- * only answers something answers nothing. */
+/* NULL for a required pointer: EW_ERR_INVALID with the names of the function and of the argument, never a crash. A
+ * function that only returns a value returns 0 or NULL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +12,7 @@
 
 static ew_error err;
 
-/* The call is refused, and the text names the argument. */
+/* Checks that the call fails and that the error names the argument. */
 #define NAMES(argument, call)                                                                                          \
     do {                                                                                                               \
         err = (ew_error){0};                                                                                           \
@@ -22,7 +22,7 @@ static ew_error err;
             fail_msg("%s answers: %s", #call, err.detail);                                                             \
     } while (0)
 
-/* The call has no place for a text. */
+/* Checks that a call without an ew_error fails. */
 #define REFUSES(call) assert_int_equal((call), EW_ERR_INVALID)
 
 static int tick(void *self, ew_tick *t) {
@@ -43,7 +43,7 @@ static void sim_fn(ew_sim *s, void *arg) {
 static void workers(void **state) {
     (void)state;
     ew_options *o = ew_options_new();
-    ew_worker *w = (ew_worker *)&err; /* anything */
+    ew_worker *w = (ew_worker *)&err; /* any pointer */
     NAMES("out", ew_worker_create(NULL, o, &reactor, NULL, &err));
     NAMES("options", ew_worker_create(&w, NULL, &reactor, NULL, &err));
     assert_null(w);
@@ -67,7 +67,7 @@ static void workers(void **state) {
     ew_options_free(o);
 }
 
-/* A program that was compiled with an older header has a shorter struct. */
+/* A program that was compiled with an older header has a smaller struct; a newer one a larger struct. */
 static void shorter_statistics(void **state) {
     (void)state;
     struct {
@@ -129,7 +129,7 @@ static void options(void **state) {
     ew_options *o = ew_options_new();
     NAMES("o", ew_options_set(NULL, "prefix", "/a", &err));
     NAMES("o", ew_options_set_int(NULL, "page_bytes", 1, &err));
-    assert_int_equal(ew_options_set(o, NULL, "/a", &err), EW_ERR_INVALID); /* the text says "there is no option" */
+    assert_int_equal(ew_options_set(o, NULL, "/a", &err), EW_ERR_INVALID); /* the error says "there is no option" */
     assert_int_equal(ew_options_set_int(o, NULL, 1, &err), EW_ERR_INVALID);
     assert_int_equal(ew_options_set(o, "prefix", NULL, &err), EW_ERR_INVALID);
     assert_int_equal(ew_options_int(NULL, "page_bytes"), -1);

@@ -7,10 +7,10 @@ static int propose(life *l, ew_tick *t) {
     return assign_change_propose("/a", t, l->arg);
 }
 
-/* A free task gets a member whose index key for it is there already, left from an earlier assignment. Another daemon
- * that mends the index may delete that key at the same moment, and finds the assignment as absent as this one does: so
- * the key is compared, though it is not written, or the assignment would be left without it. */
-static void test_an_index_key_that_is_there_is_compared(void **state) {
+/* A task without a member gets one whose index key exists already, left from an earlier assignment. Another daemon that
+ * repairs the index may delete that key at the same time, since it sees no assignment either. So the transaction
+ * compares the key, although it does not write it; otherwise the assignment could be left without its index key. */
+static void test_an_existing_index_key_is_compared(void **state) {
     (void)state;
     const assign_change change = {.task = EW_STR("1"), .to = EW_STR("m")};
     ticking_config config = plain_config;
@@ -30,7 +30,7 @@ static void test_an_index_key_that_is_there_is_compared(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_an_index_key_that_is_there_is_compared),
+        cmocka_unit_test(test_an_existing_index_key_is_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

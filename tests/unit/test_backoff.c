@@ -1,4 +1,4 @@
-/* Waits double, with jitter, up to a cap, and begin again after a success. */
+/* Waits double, with jitter, up to a maximum, and start again after a success. */
 #include "etcd/backoff.h"
 
 #include <setjmp.h>
@@ -22,7 +22,7 @@ static void test_waits_double_up_to_the_cap(void **state) {
     assert_in_range(backoff_next_ms(&b), 25, 50);
 }
 
-/* Clients that lose their server together do not come back together. */
+/* Clients that lose their server at the same time do not all reconnect at the same time. */
 static void test_jitter(void **state) {
     (void)state;
     enum { CLIENTS = 50 };
@@ -38,7 +38,7 @@ static void test_jitter(void **state) {
     assert_true(different > CLIENTS / 2);
 }
 
-static void test_ends(void **state) {
+static void test_extreme_limits(void **state) {
     (void)state;
     backoff b;
     backoff_init(&b, 1, 1);
@@ -53,7 +53,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_waits_double_up_to_the_cap),
         cmocka_unit_test(test_jitter),
-        cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_extreme_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

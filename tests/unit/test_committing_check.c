@@ -1,4 +1,4 @@
-/* Batches that a committer must not believe: keys outside the prefix, operations that no reactor sends, numbers. */
+/* Batches that a committer must refuse: keys outside the prefix, operations that no reactor sends, invalid numbers. */
 #include "unit/committing_fixture.h"
 #include "unit/nested.h"
 
@@ -22,7 +22,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* The unit of this key is refused, naming it, and nothing is sent. */
+/* Checks that the atomic unit of this key is refused with an error that names the key, and that nothing is sent. */
 static void refused(const char *key, const char *value, const char *why) {
     batch *b = batch_new(1, 0);
     batch_put(b, key, 0, value);
@@ -69,7 +69,7 @@ static void test_the_whole_keyspace(void **state) {
     accepted("/other", "1");
 }
 
-/* SEMANTICS 25: the units before it are committed, in order. */
+/* SEMANTICS 25: the atomic units before it are committed, in order. */
 static void test_units_before_it_are_committed(void **state) {
     (void)state;
     use("/a", "");
@@ -86,7 +86,7 @@ static void test_units_before_it_are_committed(void **state) {
     assert_int_equal(tiny_mod(&w->etcd, "/a/y"), 0);
 }
 
-/* ---- units that no reactor packs ---- */
+/* ---- atomic units that no reactor packs ---- */
 
 static void give_txn(Pb__TxnRequest *txn) {
     batch *b = batch_new(1, 0);

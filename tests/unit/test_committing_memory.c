@@ -1,9 +1,9 @@
-/* No allocation failure is ignored: each allocation of the committing core fails in turn; every batch still gets an
- * outcome, and it is true. The sources are compiled into this program with an allocator that fails on demand. */
+/* Each allocation of the committing core fails in turn. Every batch still gets an outcome, and the outcome is true. The
+ * sources are compiled into this program with an allocator that fails on demand. */
 #include <stdlib.h>
 #include <string.h>
 
-/* Fails the allocation that makes it zero, once; negative: never. */
+/* The allocation that decrements it below 0 fails; a negative value: none fails. */
 static long fail_in = -1;
 
 static int fails_now(void) {
@@ -41,7 +41,7 @@ static void play(world *w) {
     static const char *const keys[] = {"/a/x", "/a/y", "/a/z"};
     static char value[20000];
     for (uint64_t number = 1; number <= 3; number++) {
-        /* The units that are refused are too large to be looked at without asking for memory. */
+        /* The atomic units that are refused are so large that reading them needs an allocation. */
         memset(value, 'v', sizeof value);
         value[number == 2 ? sizeof value - 1 : 90] = '\0';
         batch *b = batch_new(number, 0);
@@ -63,7 +63,7 @@ static void play(world *w) {
             else
                 wait_timer(w);
         }
-        /* The first two units are committed when their transaction is; with no memory they are not sent. */
+        /* The first two atomic units are committed together. Without memory they are not sent. */
         if (w->outcome.status == EW_ERR_NO_MEMORY)
             assert_int_equal(w->outcome.units, 0);
         else
@@ -75,7 +75,7 @@ static bool play_failing(long n) {
     world *w = calloc(1, sizeof *w);
     w->config = plain_config;
     w->etcd.revision = 1;
-    /* With a fence that always holds: nobody has that name. It is too long for the first buffers. */
+    /* A fence condition that always holds: the key is absent. It is too long for the first buffers. */
     static uint8_t bytes[3100], name[3000] = "/none";
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;

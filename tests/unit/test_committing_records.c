@@ -1,5 +1,5 @@
-/* Clients' records in a batch (SEMANTICS 34): read whole when a transaction is refused, told with the outcome, and not
- * taken for a change below the prefix. */
+/* Clients' records in a batch (SEMANTICS 34): they are read with their values when a transaction is refused, reported
+ * with the outcome, and do not count as changes below the prefix. */
 #include "unit/committing_fixture.h"
 
 static world *w;
@@ -16,7 +16,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* A submit's unit: a key, and a record. */
+/* Adds a submit's atomic unit: a key and a record. */
 static void add_submit(batch *b, const char *key, const char *record, int64_t mod, const char *value) {
     batch_unit(b);
     batch_key(b, key, tiny_mod(&w->etcd, key), "1");
@@ -35,8 +35,8 @@ static void test_committed(void **state) {
     assert_string_equal(w->records, "");
 }
 
-/* The outcome brings the records of all units that are not as they were expected, also of those behind the one that
- * conflicts first; and no revision to wait for, since the watch shows none of them. */
+/* The outcome has the records of all atomic units that differ from the expected ones, also those after the first
+ * conflict. It has no revision to wait for, since the watch does not show records. */
 static void test_refused(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/r/c", "theirs");
@@ -44,17 +44,17 @@ static void test_refused(void **state) {
     batch *b = batch_new(1, 0);
     add_submit(b, "/a/w", "/r/b", 0, "mine");
     add_submit(b, "/a/x", "/r/c", 0, "mine");
-    add_submit(b, "/a/y", "/r/d", 77, "mine"); /* has expired */
+    add_submit(b, "/a/y", "/r/d", 77, "mine"); /* expired */
     add_submit(b, "/a/z", "/r/e", 3, "mine");
     batch_key(b, "/a/zz", 0, "1");
-    b->list[3]->records = 0; /* so that it is no record, but a plain key */
+    b->list[3]->records = 0; /* so it is not a record, but a plain key */
     give(w, b);
     applied(w); /* refused */
-    applied(w); /* the first alone */
+    applied(w); /* the first atomic unit alone */
     assert_outcome(w, EW_ERR_REFUSED, 1);
     assert_int_equal(w->outcome.conflict_revision, 0);
     assert_string_equal(w->records, "1.0@2=theirs 2.0@0= ");
-    batch *next = batch_new(2, 0); /* and they are told once */
+    batch *next = batch_new(2, 0); /* each record is reported once */
     batch_put(next, "/a/q", 9, "1");
     give(w, next);
     applied(w);
@@ -62,7 +62,7 @@ static void test_refused(void **state) {
     assert_string_equal(w->records, "");
 }
 
-/* A key below the prefix that conflicts in the same unit is waited for. */
+/* If a key below the prefix conflicts in the same atomic unit, the outcome has the key's revision to wait for. */
 static void test_refused_with_a_key(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/r/c", "theirs");
@@ -78,7 +78,7 @@ static void test_refused_with_a_key(void **state) {
     assert_string_equal(w->records, "0.0@2=theirs ");
 }
 
-/* What is too long for a record is told without its value. */
+/* A value that is too long for a record is left out of the outcome. */
 static void test_too_long(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/r/c", "forty-nine bytes are longer than a record can be.");
@@ -90,7 +90,7 @@ static void test_too_long(void **state) {
     assert_string_equal(w->records, "0.0@2= ");
 }
 
-/* As many as there is room for; the others are found when they are refused again. */
+/* An outcome has at most 16 records. The others are found when they are refused again. */
 static void test_many(void **state) {
     (void)state;
     enum { MANY = 20, MOST = 16 };
@@ -108,7 +108,7 @@ static void test_many(void **state) {
     assert_int_equal(w->outcome.n_records, MOST);
 }
 
-/* A record alone is no change that the watch shows: neither when it is answered, nor when it is found out. */
+/* A commit of a record alone sets no barrier, whether its answer arrives or is resolved. */
 static void test_sets_no_barrier(void **state) {
     (void)state;
     for (int lost = 0; lost < 2; lost++) {
@@ -128,7 +128,7 @@ static void test_sets_no_barrier(void **state) {
     }
 }
 
-/* A refusal whose answer was lost is fenced, and tells the record then. */
+/* A refusal with a lost answer gets a receipt bump. Then the outcome has the record. */
 static void test_refused_then_fenced(void **state) {
     (void)state;
     tiny_put(&w->etcd, "/r/c", "theirs");
@@ -137,7 +137,7 @@ static void test_refused_then_fenced(void **state) {
     give(w, b);
     applied_lost(w);
     applied(w); /* refused again */
-    applied(w); /* the fence */
+    applied(w); /* the receipt bump */
     assert_outcome(w, EW_ERR_REFUSED, 0);
     assert_string_equal(w->records, "0.0@2=theirs ");
 }

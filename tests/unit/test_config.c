@@ -1,4 +1,5 @@
-/* Flags over environment over file over defaults; every mistake is named with the place where it was made. */
+/* Flags come before the environment, the environment before the file, the file before the defaults. Every mistake is
+ * reported with its place. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +54,7 @@ static int load_file(settings *s, const char *text) {
     return load(s, LIST("--config", path), NULL);
 }
 
-/* Loads what is wrong, and expects a text among the problems. */
+/* Loads an invalid configuration and expects a status, and a text in the problems. */
 static void expect(int wanted, char **arguments, char **environment, const char *problem) {
     settings s;
     int status = load(&s, arguments, environment);
@@ -72,7 +73,7 @@ static void expect_in_file(const char *text, const char *problem) {
         fail_msg("status %d; wanted '%s' among: %s", status, wanted, problems);
 }
 
-static void test_the_nearer_source_wins(void **state) {
+static void test_precedence_of_the_sources(void **state) {
     (void)state;
     settings s;
     write_file("tick_interval_ms = 1\nslow_tick_ms = 2\nmax_txn_keys = 3\n", 55);
@@ -91,7 +92,7 @@ static void test_the_nearer_source_wins(void **state) {
     settings_fini(&s);
 }
 
-static void test_every_option_is_a_flag_a_variable_and_a_line(void **state) {
+static void test_every_option_in_every_source(void **state) {
     (void)state;
     const ew_option_info *row;
     for (size_t i = 0; (row = ew_option_at(i)); i++) {
@@ -111,7 +112,7 @@ static void test_every_option_is_a_flag_a_variable_and_a_line(void **state) {
             *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 32) : *c;
         snprintf(line, sizeof line, "%s = %s\n", row->name, value);
         settings s;
-        bool secret = strcmp(row->name, "password") == 0; /* in no command line */
+        bool secret = strcmp(row->name, "password") == 0; /* not allowed on the command line */
         assert_int_equal(load(&s, LIST(flag), NULL), secret ? EXIT_USAGE : EXIT_DONE);
         assert_int_equal(settings_source_of(&s, row->name), secret ? SOURCE_DEFAULT : SOURCE_FLAG);
         settings_fini(&s);
@@ -136,7 +137,7 @@ static void test_switches(void **state) {
     settings_fini(&s);
 }
 
-static void test_the_command_line_is_wrong(void **state) {
+static void test_invalid_command_lines(void **state) {
     (void)state;
     expect(EXIT_USAGE, LIST("--bogus"), NULL, "'--bogus'");
     expect(EXIT_USAGE, LIST("--bogus=1"), NULL, "'--bogus=...'");
@@ -149,15 +150,15 @@ static void test_the_command_line_is_wrong(void **state) {
     expect(EXIT_USAGE, LIST("--version=1"), NULL, "'--version=...'");
 }
 
-static void test_the_environment_is_wrong(void **state) {
+static void test_invalid_environments(void **state) {
     (void)state;
     expect(EXIT_CONFIG, NULL, LIST("ETCDWORKER_PAGE_BYTES=1"), "ETCDWORKER_PAGE_BYTES: ");
     expect(EXIT_CONFIG, NULL, LIST("ETCDWORKER_CONFIG=/nowhere/at/all"), "/nowhere/at/all: No such file");
-    /* Platforms set such names by themselves: a warning, and on we go. */
+    /* Some platforms set such variables by themselves, so an unknown one is only a warning. */
     expect(EXIT_DONE, NULL, LIST("ETCDWORKER_SERVICE_HOST=10.0.0.1"), "warning: ETCDWORKER_SERVICE_HOST");
 }
 
-static void test_the_file_is_wrong(void **state) {
+static void test_invalid_files(void **state) {
     (void)state;
     expect_in_file("prefix = /a\nnonsense\n", ":2: expected");
     expect_in_file("nonsense", ":1: expected");
@@ -171,7 +172,7 @@ static void test_the_file_is_wrong(void **state) {
     expect_in_file("prefix = /a\n  prefix_match = tree\n", ":2: option prefix_match: 'tree'");
 }
 
-static void test_every_wrong_line_is_named(void **state) {
+static void test_every_invalid_line_is_reported(void **state) {
     (void)state;
     settings s;
     assert_int_equal(load_file(&s, "a\nb = 1\nc\nname = x\n[d]\n"), EXIT_CONFIG);
@@ -183,10 +184,10 @@ static void test_every_wrong_line_is_named(void **state) {
     settings_fini(&s);
 }
 
-static void test_bytes_that_are_no_text(void **state) {
+static void test_nul_bytes(void **state) {
     (void)state;
     settings s;
-    write_file("name = a\0b\n\nprefix = /a\0\r\n\0", 27); /* inside, at the end, and alone */
+    write_file("name = a\0b\n\nprefix = /a\0\r\n\0", 27); /* in the middle, at the end, and alone */
     assert_int_equal(load(&s, LIST("--config", path), NULL), EXIT_CONFIG);
     assert_non_null(strstr(problems, ":1: the line contains a NUL byte"));
     assert_non_null(strstr(problems, ":3: the line contains a NUL byte"));
@@ -210,7 +211,7 @@ static void test_lines_of_any_length(void **state) {
     settings_fini(&s);
 }
 
-static void test_what_a_file_may_hold(void **state) {
+static void test_what_a_file_may_contain(void **state) {
     (void)state;
     settings s;
     assert_int_equal(load_file(&s, "\xEF\xBB\xBF# a comment\r\n; another\r\n\r\n\tprefix\t=\t/a b  ; why\r\nname=x"),
@@ -231,7 +232,7 @@ static char *print(void (*fn)(FILE *, const settings *), const settings *s) {
     return text;
 }
 
-static void test_what_check_config_prints_is_a_config_file(void **state) {
+static void test_check_config_prints_a_config_file(void **state) {
     (void)state;
     settings s, again;
     assert_int_equal(load(&s, LIST("--prefix=;a b;", "--no-coalesce", "--isolation=serializable", "--page-bytes=70000"),
@@ -253,7 +254,7 @@ static void test_what_check_config_prints_is_a_config_file(void **state) {
     settings_fini(&again);
 }
 
-static void test_what_no_line_can_say_is_printed_as_a_comment(void **state) {
+static void test_values_that_no_line_can_have_are_comments(void **state) {
     (void)state;
     static char *const values[] = {"/a\nname = b", " /a", "/a\t", "/a ;b", "; ;", "\r"};
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
@@ -325,7 +326,7 @@ static void test_help_names_every_option_and_fits_a_terminal(void **state) {
     free(text);
 }
 
-/* The manual is written by hand; what it says of each option is what the table says. */
+/* The manual page is written by hand; its ranges and defaults must be those of the options table. */
 static void test_the_manual_names_every_option(void **state) {
     (void)state;
     static char manual[1 << 16];
@@ -355,7 +356,7 @@ static void test_the_manual_names_every_option(void **state) {
     }
 }
 
-static void test_what_is_asked_for(void **state) {
+static void test_actions(void **state) {
     (void)state;
     static const struct {
         char *flag;
@@ -371,7 +372,7 @@ static void test_what_is_asked_for(void **state) {
     }
 }
 
-/* Quotes would be part of the key, or of the file's name: wherever they come from. */
+/* Quotes would become part of the key or of the file's name, so they are refused from every source. */
 static void test_quotes_are_refused(void **state) {
     (void)state;
     settings s;
@@ -390,22 +391,22 @@ static void test_quotes_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quotes_are_refused),
-        cmocka_unit_test(test_the_nearer_source_wins),
-        cmocka_unit_test(test_every_option_is_a_flag_a_variable_and_a_line),
+        cmocka_unit_test(test_precedence_of_the_sources),
+        cmocka_unit_test(test_every_option_in_every_source),
         cmocka_unit_test(test_switches),
-        cmocka_unit_test(test_the_command_line_is_wrong),
-        cmocka_unit_test(test_the_environment_is_wrong),
-        cmocka_unit_test(test_the_file_is_wrong),
-        cmocka_unit_test(test_every_wrong_line_is_named),
-        cmocka_unit_test(test_bytes_that_are_no_text),
+        cmocka_unit_test(test_invalid_command_lines),
+        cmocka_unit_test(test_invalid_environments),
+        cmocka_unit_test(test_invalid_files),
+        cmocka_unit_test(test_every_invalid_line_is_reported),
+        cmocka_unit_test(test_nul_bytes),
         cmocka_unit_test(test_lines_of_any_length),
-        cmocka_unit_test(test_what_a_file_may_hold),
-        cmocka_unit_test(test_what_check_config_prints_is_a_config_file),
-        cmocka_unit_test(test_what_no_line_can_say_is_printed_as_a_comment),
+        cmocka_unit_test(test_what_a_file_may_contain),
+        cmocka_unit_test(test_check_config_prints_a_config_file),
+        cmocka_unit_test(test_values_that_no_line_can_have_are_comments),
         cmocka_unit_test(test_a_password_stays_a_secret),
         cmocka_unit_test(test_help_names_every_option_and_fits_a_terminal),
         cmocka_unit_test(test_the_manual_names_every_option),
-        cmocka_unit_test(test_what_is_asked_for),
+        cmocka_unit_test(test_actions),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -1,11 +1,10 @@
-/* No allocation failure is ignored: each of this core's allocations fails in turn, and what follows is an error, never
- * a crash, a leak or a lost revision. The sources are compiled into this program with an allocator that fails on
- * demand.
- */
+/* Each allocation of the watching core, the options, the prefix and the cache fails in turn. Then there is an error,
+ * never a crash, a leak or a lost revision. The sources are compiled into this program with an allocator that fails on
+ * demand. */
 #include <stdlib.h>
 #include <string.h>
 
-/* Fails the allocation that makes it zero, once; negative: never. */
+/* The allocation that decrements it below 0 fails; a negative value: none fails. */
 static long fail_in = -1;
 
 static int fails_now(void) {
@@ -49,7 +48,7 @@ static char *failing_strdup(const char *text) {
 
 #include "unit/watching_fixture.h"
 
-/* The second page of a snapshot, as it would be asked for if the prefix were large: with a bound. */
+/* Answers the second page of a snapshot, which is requested with a bound, as for a large prefix. */
 static void bounded_page(fixture *f) {
     page_comes(f, (page){.header = {10}, .keys = {"/a/1", "/a/2"}, .more = true});
     if (watching_get_state(f->core) != WATCHING_SYNCING)
@@ -58,20 +57,20 @@ static void bounded_page(fixture *f) {
     f->core->level = 4;
     f->core->left = 1000000;
     deadline_passes(f, 1000);
-    f->core->left = 0; /* and the third without */
+    f->core->left = 0; /* the third page without a bound */
     if (f->witness.range_out)
         page_comes(f, (page){.header = {10}, .keys = {"/a/22"}});
 }
 
-/* Too long for the stack. */
+/* Returns a key that is too long for the stack buffer of an arena. */
 static const char *long_key(void) {
     static char key[4000] = "/a/4";
     memset(key + 4, '4', sizeof key - 5);
     return key;
 }
 
-/* A life with a snapshot of one page or three, events, fragments, a request and a reconnect, in which allocation number
- * `n` fails. Answers whether it was reached. */
+/* Runs a scenario with a snapshot of one page or three, events, fragments, a progress request and a reconnect, in which
+ * allocation number `n` fails. Returns whether that allocation was reached. */
 static bool life(long n, bool bounded) {
     fixture *f = NULL;
     fail_in = n;
@@ -112,7 +111,7 @@ static bool life(long n, bool bounded) {
     return reached;
 }
 
-/* A load that begins with the watch, and changes meanwhile. */
+/* The same for a load in which the watch is opened first, with changes meanwhile. */
 static bool life_with_the_watch_first(long n) {
     fixture *f = NULL;
     fail_in = n;
@@ -158,7 +157,7 @@ static void each_allocation_of_the_watching_core_may_fail(void **state) {
     }
 }
 
-/* Answers that do not fit the stack: want of memory is told apart from a malformed one. */
+/* Messages that do not fit the arena's stack buffer: a failed allocation is distinguished from a malformed message. */
 static void the_arena_may_fail(void **state) {
     (void)state;
     static uint8_t value[5000], bytes[sizeof value + 16];
@@ -209,7 +208,7 @@ static void each_allocation_of_the_options_may_fail(void **state) {
     ew_options_free(copy);
 }
 
-static void each_allocation_of_prefix_and_mirror_may_fail(void **state) {
+static void each_allocation_of_prefix_and_cache_may_fail(void **state) {
     (void)state;
     ew_slice key, range_end;
     fail_in = 0;
@@ -231,7 +230,7 @@ int main(void) {
         cmocka_unit_test(each_allocation_of_a_load_with_the_watch_first_may_fail),
         cmocka_unit_test(the_arena_may_fail),
         cmocka_unit_test(each_allocation_of_the_options_may_fail),
-        cmocka_unit_test(each_allocation_of_prefix_and_mirror_may_fail),
+        cmocka_unit_test(each_allocation_of_prefix_and_cache_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The demo's picture fits every terminal, and what matters most stays. */
+/* The demo's picture fits every terminal, and its most important lines stay. */
 #include "lib/screen.h"
 #include "service/demo_canvas.h"
 
@@ -50,7 +50,7 @@ static void test_every_size(void **state) {
     }
 }
 
-/* What stands there of an earlier picture is erased. */
+/* The rest of an earlier picture is erased. */
 static void test_it_erases(void **state) {
     (void)state;
     canvas c;
@@ -68,7 +68,7 @@ static void test_it_erases(void **state) {
     assert_string_equal(shown.cells[2], "          ");
 }
 
-/* More than it has capacity for is left out, and nothing is written beyond the buffer. */
+/* Lines above the capacity are left out, and nothing is written beyond the buffer. */
 static void test_too_much(void **state) {
     (void)state;
     static canvas c;

@@ -1,4 +1,4 @@
-/* Errors and log records: what every other room reports with. */
+/* Errors and log records, which every module uses. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,8 +25,8 @@ static void every_code_has_a_name_and_a_text(void **state) {
     assert_string_equal(ew_strerror(EW_OK), "no error");
 }
 
-/* One that is given in the wrong place can only be noticed if it is nothing there. */
-static void answers_are_apart(void **state) {
+/* A return code in the wrong place is noticed only if no other code has the same number. */
+static void return_codes_are_distinct(void **state) {
     (void)state;
     static const int answers[] = {
 #define LIST(name, value) name,
@@ -46,15 +46,15 @@ static void answers_are_apart(void **state) {
 #undef CHECK
 }
 
-static void a_number_that_is_no_code_is_named_as_such(void **state) {
+static void unknown_codes_have_a_name(void **state) {
     (void)state;
     assert_string_equal(ew_errname(9999), "EW_ERR_?");
     assert_string_equal(ew_errname(-9999), "EW_ERR_?");
     assert_string_equal(ew_strerror(7), "unknown error");
 }
 
-/* ETCD P11: a write whose outcome is unknown must never be repeated blindly. */
-static void only_what_surely_did_nothing_is_retryable(void **state) {
+/* ETCD P11: a write with an unknown outcome must never be repeated blindly. */
+static void only_errors_that_changed_nothing_are_retryable(void **state) {
     (void)state;
     int retryable = 0;
     for (int code = 0; code > -100; code--)
@@ -67,7 +67,7 @@ static void only_what_surely_did_nothing_is_retryable(void **state) {
     assert_false(ew_is_retryable(EW_ERR_UNKNOWN_OUTCOME));
 }
 
-static void fail_fills_and_answers_the_code(void **state) {
+static void fail_fills_and_returns_the_code(void **state) {
     (void)state;
     ew_error err = {0};
     assert_int_equal(ew_fail(&err, EW_ERR_TIMEOUT, "key %s, %d ms", "/a", 5), EW_ERR_TIMEOUT);
@@ -134,7 +134,7 @@ static void records_up_to_the_level_arrive_whole(void **state) {
     ew_log_set(NULL, NULL, EW_LOG_ERROR);
 }
 
-static void the_library_tells_its_version(void **state) {
+static void the_library_has_a_version(void **state) {
     (void)state;
     char text[32];
     snprintf(text, sizeof text, "%d.%d.%d", EW_VERSION_MAJOR, EW_VERSION_MINOR, EW_VERSION_PATCH);
@@ -144,15 +144,15 @@ static void the_library_tells_its_version(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_has_a_name_and_a_text),
-        cmocka_unit_test(answers_are_apart),
-        cmocka_unit_test(a_number_that_is_no_code_is_named_as_such),
-        cmocka_unit_test(only_what_surely_did_nothing_is_retryable),
-        cmocka_unit_test(fail_fills_and_answers_the_code),
+        cmocka_unit_test(return_codes_are_distinct),
+        cmocka_unit_test(unknown_codes_have_a_name),
+        cmocka_unit_test(only_errors_that_changed_nothing_are_retryable),
+        cmocka_unit_test(fail_fills_and_returns_the_code),
         cmocka_unit_test(fail_cuts_a_long_detail),
         cmocka_unit_test(fail_can_add_words_to_its_own_detail),
         cmocka_unit_test(records_go_nowhere_until_a_callback_is_set),
         cmocka_unit_test(records_up_to_the_level_arrive_whole),
-        cmocka_unit_test(the_library_tells_its_version),
+        cmocka_unit_test(the_library_has_a_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Groups, as they are made: what sticks, what is copied, what is dropped. */
+/* How groups are made: which errors stay, what is copied, which arguments are dropped. */
 #include "core/group.h"
 
 #include <setjmp.h>
@@ -34,7 +34,7 @@ static int patch(void *arg, ew_view *view) {
     return EW_OK;
 }
 
-/* All functions accept a NULL group, and still drop the argument that they were given. */
+/* All functions accept a NULL group, and still drop their argument. */
 static void test_null_group(void **state) {
     (void)state;
     drops = 0;
@@ -50,7 +50,7 @@ static void test_null_group(void **state) {
     group_free(NULL);
 }
 
-/* Each argument is dropped exactly once, whether its patch was taken or not. */
+/* Each argument is dropped exactly once, whether its patch was accepted or not. */
 static void test_drops(void **state) {
     (void)state;
     ew_group *g = group_new(&scope, 1);
@@ -68,7 +68,7 @@ static void test_drops(void **state) {
     assert_int_equal(drops, 5);
 }
 
-/* SEMANTICS 22: outside the prefix, or reserved; the first error sticks and names the key. */
+/* SEMANTICS 22: a key outside the prefix, or a reserved one; the first error stays and names the key. */
 static void test_keys(void **state) {
     (void)state;
     static const char *const bad[] = {
@@ -92,7 +92,7 @@ static void test_keys(void **state) {
     group_free(g);
 }
 
-/* A group expects what a tick saw, so one that no tick makes cannot. */
+/* A group expects what a tick saw, so a group that no tick made cannot expect. */
 static void test_expectations(void **state) {
     (void)state;
     mirror *m = mirror_new();
@@ -160,7 +160,7 @@ static void test_titles(void **state) {
     group_free(g);
 }
 
-/* A key in an error is text, whatever is in it. */
+/* Keys in error texts are printable, and are cut to the size of the buffer. */
 static void test_key_text(void **state) {
     (void)state;
     char out[8];

@@ -1,4 +1,4 @@
-/* What a supervisor is told, from a worker's statistics. */
+/* What a supervisor gets to know from a worker's statistics. */
 #include "service/health.h"
 
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static void test_ready(void **state) {
     expect(true, true, "", STATS(.ready = true, .txn_waiting_ms = 1000), NULL);
 }
 
-/* None of this is mended by a restart. */
+/* None of these is repaired by a restart. */
 static void test_alive_and_not_ready(void **state) {
     (void)state;
     expect(true, false, "not connected to etcd", STATS(.progress_age_ms = 10), NULL);
@@ -38,7 +38,7 @@ static void test_alive_and_not_ready(void **state) {
            STATS(.txn_waiting_ms = 90000, .no_space = true), NULL);
 }
 
-static void test_stuck(void **state) {
+static void test_not_alive(void **state) {
     (void)state;
     expect(false, false, "tick 12 has been running for 34 s",
            STATS(.ready = true, .ticks = 11, .tick_running_ms = 34500, .progress_age_ms = 34500,
@@ -48,7 +48,7 @@ static void test_stuck(void **state) {
            STATS(.ready = true, .progress_age_ms = 36000, .slowest_thread = "committer"), NULL);
 }
 
-/* A thread may sleep for 5 s before it is late. */
+/* A thread may sleep for 5 s before it counts as late. */
 static void test_bounds(void **state) {
     (void)state;
     expect(true, true, "", STATS(.ready = true, .tick_running_ms = LIVENESS_MS), NULL);
@@ -61,7 +61,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ready),
         cmocka_unit_test(test_alive_and_not_ready),
-        cmocka_unit_test(test_stuck),
+        cmocka_unit_test(test_not_alive),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* bench/histogram.c: percentiles within 3%, sums, and the way through JSON. */
+/* bench/histogram.c: percentiles within 3%, sums, and JSON. */
 #include "bench/histogram.h"
 
 #include <setjmp.h>
@@ -21,13 +21,13 @@ static void assert_near(uint64_t is, uint64_t should) {
     assert_true(off <= 0.03 * (double)should && -off <= 0.03 * (double)should);
 }
 
-static void an_empty_one_has_no_percentiles(void **state) {
+static void an_empty_histogram_has_no_percentiles(void **state) {
     (void)state;
     assert_int_equal(histogram_percentile(&h, 50), 0);
     assert_int_equal(histogram_percentile(&h, 100), 0);
 }
 
-/* One value is all percentiles, whatever its size; the largest number falls into the last bucket. */
+/* With one value all percentiles are that value, within 3%. The largest number is in the last bucket. */
 static void every_size_is_within_three_percent(void **state) {
     (void)state;
     for (int bit = 0; bit < 63; bit++) {
@@ -54,7 +54,7 @@ static void percentiles_are_of_all_values(void **state) {
     assert_near(histogram_percentile(&h, 0), 1000);
 }
 
-static void a_sum_has_both(void **state) {
+static void a_sum_has_the_values_of_both(void **state) {
     (void)state;
     for (int i = 0; i < 99; i++)
         histogram_add(&h, 1000);
@@ -66,7 +66,7 @@ static void a_sum_has_both(void **state) {
     assert_near(histogram_percentile(&h, 99.5), 5000000);
 }
 
-static void json_brings_back_the_same(void **state) {
+static void json_keeps_everything(void **state) {
     (void)state;
     for (uint64_t value = 1; value < 1ull << 40; value *= 3)
         histogram_add(&h, value);
@@ -76,7 +76,7 @@ static void json_brings_back_the_same(void **state) {
     assert_memory_equal(&h, &other, sizeof h);
 }
 
-static void what_is_no_histogram_is_refused(void **state) {
+static void invalid_json_is_refused(void **state) {
     (void)state;
     static const char *const bad[] = {"{}", "[1]", "[[0]]", "[[-1, 1]]", "[[1920, 1]]", "[[0, -1]]", "[[\"0\", 1]]"};
     assert_false(histogram_from_json(&h, NULL, 0));
@@ -90,12 +90,12 @@ static void what_is_no_histogram_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(an_empty_one_has_no_percentiles, begin),
+        cmocka_unit_test_setup(an_empty_histogram_has_no_percentiles, begin),
         cmocka_unit_test_setup(every_size_is_within_three_percent, begin),
         cmocka_unit_test_setup(percentiles_are_of_all_values, begin),
-        cmocka_unit_test_setup(a_sum_has_both, begin),
-        cmocka_unit_test_setup(json_brings_back_the_same, begin),
-        cmocka_unit_test_setup(what_is_no_histogram_is_refused, begin),
+        cmocka_unit_test_setup(a_sum_has_the_values_of_both, begin),
+        cmocka_unit_test_setup(json_keeps_everything, begin),
+        cmocka_unit_test_setup(invalid_json_is_refused, begin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

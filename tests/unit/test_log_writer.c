@@ -1,4 +1,4 @@
-/* The log's queue and thread: order, gaps, and a descriptor that takes nothing. */
+/* The log's queue and thread: order, gaps, and a descriptor that accepts no bytes. */
 #include "service/log_writer.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static size_t make_note(char out[LOG_LINE_BYTES], uint64_t count) {
 
 static int ends[2];
 
-/* Into a pipe of so many bytes. One of a page takes nothing more once there is a line in it. */
+/* Starts the writer on a pipe of `bytes` bytes. A pipe of one page accepts nothing more after its first line. */
 static void start(int bytes) {
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
     assert_true(fcntl(ends[1], F_SETPIPE_SZ, bytes) >= bytes);
@@ -40,7 +40,7 @@ static void put(const char *text) {
     log_writer_put(text, strlen(text));
 }
 
-/* A line of 1,000 bytes that begins with its number. */
+/* Writes a line of 1,000 bytes that begins with its number. */
 static void put_numbered(int number) {
     char line[1000];
     memset(line, '.', sizeof line);
@@ -58,11 +58,11 @@ static void test_lines_come_out_in_order(void **state) {
     log_writer_flush(FAR_MS);
     assert_int_equal(read(ends[0], out, sizeof out), 8);
     assert_string_equal(out, "one\ntwo\n");
-    assert_int_equal(log_writer_start(ends[1], make_note, NULL), EW_ERR_SYSTEM); /* there is one already */
+    assert_int_equal(log_writer_start(ends[1], make_note, NULL), EW_ERR_SYSTEM); /* already started */
     stop_writer();
 }
 
-/* Nobody reads: nothing waits, what does not fit is counted, and the note stands in the gap. */
+/* If the pipe is not read, callers do not wait. Lines that do not fit are counted, and a note replaces them. */
 static void test_a_gap(void **state) {
     (void)state;
     enum { LINES = 1000 };
@@ -76,7 +76,7 @@ static void test_a_gap(void **state) {
     FILE *f = fdopen(dup(ends[0]), "r");
     int next = 0;
     while (fgets(line, sizeof line, f) && strncmp(line, "dropped ", 8) != 0)
-        assert_int_equal(atoi(line), next++); /* what comes before the gap is complete */
+        assert_int_equal(atoi(line), next++); /* no line is missing before the gap */
     assert_int_equal(strtoull(line + 8, NULL, 10), dropped);
     assert_int_equal(next, LINES - dropped);
     put("after\n");
@@ -87,8 +87,8 @@ static void test_a_gap(void **state) {
     stop_writer();
 }
 
-/* A thread that is stuck in its write does not hold up the end, and leaves nothing for the next. */
-static void test_the_end_of_a_stuck_thread(void **state) {
+/* A thread that is blocked in write() does not delay the stop, and leaves nothing for the next writer. */
+static void test_stop_of_a_blocked_thread(void **state) {
     (void)state;
     for (int round = 0; round < 3; round++) {
         start(4096);
@@ -115,12 +115,12 @@ static void test_nothing_can_be_written(void **state) {
     assert_int_equal(log_writer_dropped() - before, 11);
 }
 
-/* A disk that is full for a while: the torn line is ended before the next one begins. */
-static void test_room_again(void **state) {
+/* If the descriptor is full for a while, a partly written line is completed before the next one. */
+static void test_a_descriptor_that_was_full(void **state) {
     (void)state;
     char line[2000];
     start(4096);
-    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0); /* as another process may have done */
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0); /* as another process may set it */
     for (int i = 0; i < 20; i++)
         put_numbered(i);
     FILE *f = fdopen(dup(ends[0]), "r");
@@ -135,11 +135,9 @@ static void test_room_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_come_out_in_order),
-        cmocka_unit_test(test_a_gap),
-        cmocka_unit_test(test_the_end_of_a_stuck_thread),
-        cmocka_unit_test(test_nothing_can_be_written),
-        cmocka_unit_test(test_room_again),
+        cmocka_unit_test(test_lines_come_out_in_order),  cmocka_unit_test(test_a_gap),
+        cmocka_unit_test(test_stop_of_a_blocked_thread), cmocka_unit_test(test_nothing_can_be_written),
+        cmocka_unit_test(test_a_descriptor_that_was_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

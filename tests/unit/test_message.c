@@ -1,4 +1,4 @@
-/* The bodies of mailbox messages: which of them wake a waiting actor, and what other applications send and receive. */
+/* Message bodies: which of them wake a waiting actor at once, and what other applications send and receive. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,14 +15,14 @@
 
 #include <etcdworker/nng.h>
 
-/* Valid until the next call. */
+/* Returns the packed message; valid until the next call. */
 static ew_slice packed(const Msg__Message *m) {
     static uint8_t body[256];
     assert_true(msg__message__get_packed_size(m) <= sizeof body);
     return (ew_slice){body, msg__message__pack(m, body)};
 }
 
-static void only_what_moves_the_reactor_on_is_urgent(void **state) {
+static void events_and_pages_are_not_urgent(void **state) {
     (void)state;
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Events events = MSG__EVENTS__INIT;
@@ -31,19 +31,19 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     m.epoch = 3;
     m.events = &events;
     events.revision = 77;
-    events.response = slice_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like an outcome's tag */
+    events.response = slice_bytes(EW_STR("\x32\x32\x32")); /* bytes that look like the tag of an outcome */
     assert_false(message_is_urgent(packed(&m)));
     m.snapshot = &snapshot;
     assert_false(message_is_urgent(packed(&m)));
     Msg__Audited audited = MSG__AUDITED__INIT;
     m.audited = &audited;
     assert_false(message_is_urgent(packed(&m)));
-    m.health = &health; /* readiness must not wait for an outcome that etcd's end has taken along (SEMANTICS 14) */
+    m.health = &health; /* `ready` must not wait for an outcome that an outage of etcd delays (SEMANTICS 14) */
     assert_true(message_is_urgent(packed(&m)));
     m.health = NULL;
 
     Msg__Outcome outcome = MSG__OUTCOME__INIT;
-    m.outcome = &outcome; /* joined with the events */
+    m.outcome = &outcome; /* piggyback: with the events */
     assert_true(message_is_urgent(packed(&m)));
     Msg__Message stop = MSG__MESSAGE__INIT;
     Msg__Stop s = MSG__STOP__INIT;
@@ -51,7 +51,7 @@ static void only_what_moves_the_reactor_on_is_urgent(void **state) {
     assert_true(message_is_urgent(packed(&stop)));
 }
 
-static void what_is_no_message_is_urgent_so_that_it_is_dropped_soon(void **state) {
+static void invalid_messages_are_urgent(void **state) {
     (void)state;
     assert_true(message_is_urgent(EW_STR("\x1a\xff\xff\xff\xff\x0f")));                     /* longer than the body */
     assert_true(message_is_urgent(EW_STR("\x1a")));                                         /* ends in the tag */
@@ -61,17 +61,17 @@ static void what_is_no_message_is_urgent_so_that_it_is_dropped_soon(void **state
     assert_false(message_is_urgent(EW_STR("")));
 }
 
-static void an_actors_end_is_seen_without_unpacking(void **state) {
+static void down_is_found_without_unpacking(void **state) {
     (void)state;
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Events events = MSG__EVENTS__INIT;
     m.epoch = 3;
     m.events = &events;
-    events.response = slice_bytes(EW_STR("\x52\x00")); /* bytes that look like an actor's end */
+    events.response = slice_bytes(EW_STR("\x52\x00")); /* bytes that look like DOWN */
     assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__NONE);
     Msg__Down down = MSG__DOWN__INIT;
     down.status = -3;
-    m.down = &down; /* behind the events */
+    m.down = &down; /* after the events */
     assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__NONE);
     down.actor = MSG__ACTOR__COMMITTER;
     assert_int_equal(message_down_actor(packed(&m)), MSG__ACTOR__COMMITTER);
@@ -82,11 +82,11 @@ static void an_actors_end_is_seen_without_unpacking(void **state) {
     assert_int_equal(message_down_actor(EW_STR("")), MSG__ACTOR__NONE);
     assert_int_equal(message_down_actor(EW_STR("\x1a\xff\x52\x00")),
                      MSG__ACTOR__NONE); /* events longer than the body */
-    assert_int_equal(message_down_actor(EW_STR("\x52\x02\x10\x01")), MSG__ACTOR__NONE); /* a status alone */
-    assert_int_equal(message_down_actor(EW_STR("\x52\x05")), MSG__ACTOR__NONE); /* an end longer than the body */
+    assert_int_equal(message_down_actor(EW_STR("\x52\x02\x10\x01")), MSG__ACTOR__NONE); /* only a status */
+    assert_int_equal(message_down_actor(EW_STR("\x52\x05")), MSG__ACTOR__NONE);         /* DOWN longer than the body */
 }
 
-static void a_submit_carries_all_that_was_put_into_it(void **state) {
+static void a_submit_has_all_its_content(void **state) {
     (void)state;
     ew_submit *s = ew_submit_new();
     assert_non_null(s);
@@ -112,12 +112,12 @@ static void a_submit_carries_all_that_was_put_into_it(void **state) {
     assert_true(m->compares[0]->absent);
     assert_false(m->compares[1]->absent);
     assert_true(ew_slice_equal(slice_of(m->compares[1]->value), EW_STR("v")));
-    assert_int_equal(m->client.len, 17); /* of its own */
+    assert_int_equal(m->client.len, 17); /* generated */
     assert_int_equal(m->sequence, 1);
     msg__submit__free_unpacked(m, NULL);
 }
 
-static void a_reply_or_a_note_that_is_none_is_refused(void **state) {
+static void invalid_replies_and_notes_are_refused(void **state) {
     (void)state;
     ew_submit_reply reply;
     ew_tick_note note;
@@ -137,7 +137,7 @@ static Msg__Submit *submit_of(ew_submit *s) {
     return m;
 }
 
-/* Also a new ew_submit has one of its own; the same one packs to the same. */
+/* A new ew_submit has an identity of its own; the same ew_submit always packs with the same one. */
 static void a_submit_keeps_its_identity(void **state) {
     (void)state;
     ew_submit *s = ew_submit_new(), *other = ew_submit_new();
@@ -152,8 +152,9 @@ static void a_submit_keeps_its_identity(void **state) {
     ew_submit_free(other);
 }
 
-/* 64 of a thread stand side by side; then each of these clients goes on with its next sequence. */
-static void sequences_rise(void **state) {
+/* 64 submits of one thread in parallel have 64 clients. Later submits reuse these clients with the next sequence
+ * numbers. */
+static void sequences_of_parallel_submits(void **state) {
     (void)state;
     enum { CLIENTS = 64 };
     uint8_t clients[CLIENTS][17];
@@ -186,7 +187,7 @@ static void *one_identity(void *out) {
     return NULL;
 }
 
-/* Two threads, and a process and its child, are different clients. */
+/* Two threads are different clients, and so are a process and its child. */
 static void identities_are_not_shared(void **state) {
     (void)state;
     uint8_t ours[17], theirs[17], childs[17] = {0};
@@ -233,7 +234,7 @@ static void an_identity_can_be_given(void **state) {
         size_t size;
         s = ew_submit_new();
         assert_int_equal(ew_submit_identity(s, wrong[i].client, wrong[i].sequence), EW_ERR_INVALID);
-        assert_int_equal(ew_submit_pack(s, &body, &size), EW_ERR_INVALID); /* it sticks */
+        assert_int_equal(ew_submit_pack(s, &body, &size), EW_ERR_INVALID); /* the error stays */
         ew_submit_free(s);
     }
     assert_int_equal(ew_submit_identity(NULL, EW_STR("c"), 1), EW_ERR_NO_MEMORY);
@@ -241,15 +242,15 @@ static void an_identity_can_be_given(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(only_what_moves_the_reactor_on_is_urgent),
-        cmocka_unit_test(what_is_no_message_is_urgent_so_that_it_is_dropped_soon),
-        cmocka_unit_test(an_actors_end_is_seen_without_unpacking),
-        cmocka_unit_test(a_submit_carries_all_that_was_put_into_it),
+        cmocka_unit_test(events_and_pages_are_not_urgent),
+        cmocka_unit_test(invalid_messages_are_urgent),
+        cmocka_unit_test(down_is_found_without_unpacking),
+        cmocka_unit_test(a_submit_has_all_its_content),
         cmocka_unit_test(a_submit_keeps_its_identity),
-        cmocka_unit_test(sequences_rise),
+        cmocka_unit_test(sequences_of_parallel_submits),
         cmocka_unit_test(identities_are_not_shared),
         cmocka_unit_test(an_identity_can_be_given),
-        cmocka_unit_test(a_reply_or_a_note_that_is_none_is_refused),
+        cmocka_unit_test(invalid_replies_and_notes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* The mirror: an exact ordered map, shared entries, and a bounded cost in memory. */
+/* The cache: an exact ordered map, shared entries, and a bounded use of memory. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -41,7 +41,7 @@ static void holds(const mirror *m, ew_slice key, ew_slice value, int64_t mod_rev
     assert_int_equal(view.mod_revision, mod_revision);
 }
 
-static void an_empty_mirror_holds_nothing(void **state) {
+static void an_empty_cache(void **state) {
     mirror *m = *state;
     assert_int_equal(mirror_count(m), 0);
     assert_null(mirror_get(m, EW_STR("a")));
@@ -62,11 +62,11 @@ static void a_put_replaces_and_a_delete_removes(void **state) {
     assert_int_equal(mirror_count(m), 0);
 }
 
-static void an_entry_has_all_that_etcd_keeps_of_a_key(void **state) {
+static void an_entry_has_all_fields_of_etcd(void **state) {
     mirror *m = *state;
     const ew_entry first = {EW_STR("/a"), EW_STR("1"), 5, 4, 2, 77}, second = {EW_STR("/a"), EW_STR("2"), 9, 8, 1, 0};
     mirror_entry *e = mirror_replace(m, NULL, &first);
-    for (int i = 0; i < 2; i++) { /* made new, and written over */
+    for (int i = 0; i < 2; i++) { /* made new, then overwritten */
         const ew_entry *want = i == 0 ? &first : &second, view = mirror_entry_view(e);
         assert_int_equal(view.mod_revision, want->mod_revision);
         assert_int_equal(view.create_revision, want->create_revision);
@@ -80,8 +80,8 @@ static mirror_entry *replace(mirror *m, mirror_entry *old, ew_slice value, int64
     return mirror_replace(m, old, &(ew_entry){.key = EW_STR("/a"), .value = value, .mod_revision = mod_revision});
 }
 
-/* All sizes of a value before and after, with somebody who keeps the old entry and without. */
-static void a_value_is_written_over_where_nobody_looks(void **state) {
+/* All pairs of sizes of the old and the new value, with and without another reference to the old entry. */
+static void a_value_is_overwritten_without_other_references(void **state) {
     enum { SIZES = 40 };
     static const char text[SIZES + 1] = "0123456789012345678901234567890123456789";
     mirror *m = *state;
@@ -124,7 +124,7 @@ static void keys_and_values_are_bytes_of_any_length(void **state) {
     assert_null(mirror_get(m, EW_STR("a\0b\0")));
 }
 
-/* etcd's order: bytes are unsigned, and the shorter of two keys that start alike is first. */
+/* etcd's order: bytes are unsigned, and a prefix of a key comes before the key. */
 static void a_scan_is_in_etcds_order(void **state) {
     mirror *m = *state;
     static const ew_slice keys[] = {{"", 0},   {"\0", 1}, {"a", 1}, {"a\0", 2},
@@ -140,7 +140,7 @@ static void a_scan_is_in_etcds_order(void **state) {
     assert_null(mirror_seek(m, EW_STR("\xff\0")));
 }
 
-static void an_entry_outlives_its_place_in_the_mirror(void **state) {
+static void a_reference_outlives_the_put_and_delete(void **state) {
     mirror *m = *state;
     put(m, EW_STR("/a"), EW_STR("old"), 1);
     mirror_entry *e = mirror_entry_ref(mirror_get(m, EW_STR("/a")));
@@ -153,7 +153,7 @@ static void an_entry_outlives_its_place_in_the_mirror(void **state) {
     mirror_entry_unref(e);
 }
 
-static void an_entry_that_is_put_again_stays(void **state) {
+static void a_put_of_the_same_entry_changes_nothing(void **state) {
     mirror *m = *state;
     put(m, EW_STR("/a"), EW_STR("1"), 1);
     size_t bytes = mirror_bytes(m);
@@ -163,13 +163,13 @@ static void an_entry_that_is_put_again_stays(void **state) {
     assert_int_equal(mirror_bytes(m), bytes);
 }
 
-static void lengths_that_cannot_be_kept_are_refused(void **state) {
+static void lengths_above_32_bits_are_refused(void **state) {
     (void)state;
     assert_null(entry((ew_slice){"", (size_t)UINT32_MAX + 1}, EW_STR(""), 1));
     assert_null(entry(EW_STR(""), (ew_slice){"", (size_t)UINT32_MAX + 1}, 1));
 }
 
-static void bytes_are_counted_in_and_out(void **state) {
+static void bytes_are_counted(void **state) {
     mirror *m = *state;
     size_t empty = mirror_bytes(m);
     char value[1000] = {0};
@@ -186,13 +186,13 @@ static void bytes_are_counted_in_and_out(void **state) {
     assert_int_equal(mirror_bytes(m), empty);
 }
 
-/* What is counted must be what malloc really takes, or the bound that is set on it means nothing. */
+/* The counted bytes must be those that malloc uses, since a limit is set on them. */
 static void bytes_are_those_of_malloc(void **state) {
     (void)state;
-    if (getenv("EW_VALGRIND")) /* its malloc is another one */
+    if (getenv("EW_VALGRIND")) /* valgrind has its own malloc */
         return;
 #ifdef EW_SANITIZED
-    skip(); /* their malloc is another one */
+    skip(); /* sanitizers have their own malloc */
 #endif
     char value[600] = {0};
     for (size_t len = 0; len < sizeof value; len++) {
@@ -212,9 +212,9 @@ static long resident_bytes(void) {
     return pages * 4096;
 }
 
-/* A million keys with values of 256 bytes cost at most 1.5 times their bytes, in resident memory. */
-static void a_million_keys_stay_within_their_memory(void **state) {
-    if (getenv("EW_VALGRIND")) /* whose own memory is counted too */
+/* A million keys with values of 256 bytes use at most 1.5 times their size in resident memory. */
+static void memory_of_a_million_keys(void **state) {
+    if (getenv("EW_VALGRIND")) /* would count valgrind's memory, too */
         return;
     mirror *m = *state;
 #ifdef EW_SANITIZED
@@ -251,7 +251,7 @@ static int order(const void *a, size_t a_len, const void *b, size_t b_len) {
     return bytes != 0 ? bytes : (a_len > b_len) - (a_len < b_len);
 }
 
-/* The first row at or after the key. */
+/* Returns the index of the first row at or after the key. */
 static size_t naive_seek(const naive *n, ew_slice key) {
     size_t i = 0;
     while (i < n->count && order(n->row[i].key, n->row[i].len, key.data, key.len) < 0)
@@ -297,7 +297,7 @@ static void same(const mirror *m, const naive *n, ew_slice from) {
     assert_int_equal(mirror_count(m), n->count);
 }
 
-static void the_mirror_equals_a_naive_array(void **state) {
+static void the_cache_equals_a_naive_array(void **state) {
     mirror *m = *state;
     static naive n;
     n.count = 0;
@@ -329,19 +329,19 @@ static void the_mirror_equals_a_naive_array(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_empty_mirror_holds_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_empty_cache, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_put_replaces_and_a_delete_removes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_entry_has_all_that_etcd_keeps_of_a_key, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_value_is_written_over_where_nobody_looks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_entry_has_all_fields_of_etcd, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_value_is_overwritten_without_other_references, set_up, tear_down),
         cmocka_unit_test_setup_teardown(keys_and_values_are_bytes_of_any_length, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_scan_is_in_etcds_order, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_entry_outlives_its_place_in_the_mirror, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(an_entry_that_is_put_again_stays, set_up, tear_down),
-        cmocka_unit_test(lengths_that_cannot_be_kept_are_refused),
-        cmocka_unit_test_setup_teardown(bytes_are_counted_in_and_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_reference_outlives_the_put_and_delete, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_put_of_the_same_entry_changes_nothing, set_up, tear_down),
+        cmocka_unit_test(lengths_above_32_bits_are_refused),
+        cmocka_unit_test_setup_teardown(bytes_are_counted, set_up, tear_down),
         cmocka_unit_test(bytes_are_those_of_malloc),
-        cmocka_unit_test_setup_teardown(a_million_keys_stay_within_their_memory, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_mirror_equals_a_naive_array, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_of_a_million_keys, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_cache_equals_a_naive_array, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

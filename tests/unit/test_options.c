@@ -1,4 +1,4 @@
-/* Options: one table, and errors that say what is allowed. */
+/* Options: one table, and errors that say which values are allowed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -36,7 +36,7 @@ static void number_becomes(ew_options *o, const char *name, const char *value, i
     assert_int_equal(ew_options_int(o, name), expected);
 }
 
-static void every_row_of_the_table_makes_sense(void **state) {
+static void every_row_of_the_table_is_valid(void **state) {
     ew_options *o = *state;
     size_t rows = 0;
     for (const ew_option_info *i; (i = ew_option_at(rows)) != NULL; rows++) {
@@ -50,7 +50,7 @@ static void every_row_of_the_table_makes_sense(void **state) {
         }
         assert_int_equal(ew_options_int(o, i->name), i->default_number);
         assert_null(ew_options_text(o, i->name));
-        /* The default itself must be allowed, however it is said. */
+        /* The default must be allowed, in text and as a number. */
         if (i->kind != EW_OPTION_CHOICE)
             assert_int_equal(ew_options_set_int(o, i->name, i->default_number, NULL), EW_OK);
         else
@@ -113,7 +113,7 @@ static void texts_are_copied(void **state) {
     assert_string_equal(ew_options_text(o, "prefix"), "");
 }
 
-static void what_does_not_exist_is_named(void **state) {
+static void unknown_options_are_named(void **state) {
     ew_options *o = *state;
     refused(o, "tick_interval", "5", "there is no option 'tick_interval'");
     refused(o, NULL, "5", "there is no option ''");
@@ -143,7 +143,7 @@ static void set_int_takes_numbers_and_switches_only(void **state) {
     assert_int_equal(o->isolation, OPTIONS_ISOLATION_SNAPSHOT);
 }
 
-static void a_copy_lives_on_its_own(void **state) {
+static void a_copy_is_independent(void **state) {
     ew_options *o = *state;
     assert_int_equal(ew_options_set(o, "name", "first", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "max_submits", "3", NULL), EW_OK);
@@ -160,14 +160,14 @@ static void a_copy_lives_on_its_own(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_row_of_the_table_makes_sense, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_row_of_the_table_is_valid, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_are_decimal_and_in_range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(switches_take_the_usual_words, set_up, tear_down),
         cmocka_unit_test_setup_teardown(choices_take_their_words_and_read_as_positions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(texts_are_copied, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_does_not_exist_is_named, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(unknown_options_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(set_int_takes_numbers_and_switches_only, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_copy_lives_on_its_own, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_copy_is_independent, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

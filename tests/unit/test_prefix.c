@@ -1,4 +1,4 @@
-/* SEMANTICS 2: the prefix's normal form, its etcd range, and what belongs to it. */
+/* SEMANTICS 2: the normal form of a prefix, its range in etcd, and which keys belong to it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +17,7 @@ static void normal_form_is(const char *text, const char *expected) {
     free(normal);
 }
 
-/* SEMANTICS 2, its own examples. */
+/* The examples of SEMANTICS 2. */
 static void a_prefix_starts_with_a_slash_and_loses_one_at_its_end(void **state) {
     (void)state;
     normal_form_is("aaa", "/aaa");
@@ -40,7 +40,7 @@ static void range_is(ew_slice prefix, bool textual, ew_slice first, ew_slice las
     free((void *)range_end.data);
 }
 
-static void the_range_of_a_path_ends_behind_its_slash(void **state) {
+static void the_range_of_a_path_ends_after_its_slash(void **state) {
     (void)state;
     range_is(EW_STR("/a"), false, EW_STR("/a"), EW_STR("/a0"));
     range_is(EW_STR("/"), false, EW_STR("/"), EW_STR("/0"));
@@ -60,14 +60,14 @@ static void an_empty_prefix_is_the_whole_keyspace(void **state) {
     assert_true(prefix_owns(EW_STR(""), false, EW_STR("anything")));
 }
 
-/* SEMANTICS 2: never a sibling. */
+/* SEMANTICS 2: a path never owns a sibling. */
 static void a_path_owns_itself_and_what_is_below_it(void **state) {
     (void)state;
     assert_true(prefix_owns(EW_STR("/a"), false, EW_STR("/a")));
     assert_true(prefix_owns(EW_STR("/a"), false, EW_STR("/a/")));
     assert_true(prefix_owns(EW_STR("/a"), false, EW_STR("/a/b\0c")));
     assert_false(prefix_owns(EW_STR("/a"), false, EW_STR("/ab")));
-    assert_false(prefix_owns(EW_STR("/a"), false, EW_STR("/a-b"))); /* inside the range all the same */
+    assert_false(prefix_owns(EW_STR("/a"), false, EW_STR("/a-b"))); /* although it is inside the range */
     assert_false(prefix_owns(EW_STR("/a"), false, EW_STR("/")));
     assert_false(prefix_owns(EW_STR("/a"), false, EW_STR("/b/a")));
 }
@@ -85,7 +85,7 @@ static int order(ew_slice a, ew_slice b) {
     return bytes != 0 ? bytes : (int)a.len - (int)b.len;
 }
 
-/* Whatever a prefix owns must lie in the range that is read and watched, or it would never be seen. */
+/* Every key that a prefix owns must be in the range that is read and watched. */
 static void all_that_is_owned_is_inside_the_range(void **state) {
     (void)state;
     static const char alphabet[] = {'/', 'a', '-', '0', (char)0xff, '\0'};
@@ -130,7 +130,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_key_below_a_prefix),
         cmocka_unit_test(a_prefix_starts_with_a_slash_and_loses_one_at_its_end),
-        cmocka_unit_test(the_range_of_a_path_ends_behind_its_slash),
+        cmocka_unit_test(the_range_of_a_path_ends_after_its_slash),
         cmocka_unit_test(the_textual_range_is_etcds_with_prefix),
         cmocka_unit_test(an_empty_prefix_is_the_whole_keyspace),
         cmocka_unit_test(a_path_owns_itself_and_what_is_below_it),

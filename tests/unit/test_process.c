@@ -1,4 +1,4 @@
-/* What ew_process_prepare does to a process: each time to one of its own. */
+/* What ew_process_prepare does to a process. Each test runs in a process of its own. */
 #include <etcdworker/process.h>
 
 #include <limits.h>
@@ -71,7 +71,7 @@ static void test_one_cpu(void **state) {
 
 /* ---- memory ---- */
 
-/* Whether a message of 2 MiB that is freed leaves its memory to the next one. */
+/* Returns whether the next message reuses the memory of a freed message of 2 MiB. */
 static bool keeps_memory(void) {
     void *volatile message = malloc(2 << 20);
     size_t mapped = mallinfo2().hblks, heap = mallinfo2().arena;
@@ -89,10 +89,10 @@ static bool keeps_some(void) {
 
 static void test_freed_memory_is_kept(void **state) {
     (void)state;
-    if (getenv("EW_VALGRIND")) /* its malloc is another one */
+    if (getenv("EW_VALGRIND")) /* valgrind has its own malloc */
         skip();
 #ifdef EW_SANITIZED
-    skip(); /* their malloc is another one */
+    skip(); /* sanitizers have their own malloc */
 #endif
     assert_in_a_process(keeps_none);
     assert_in_a_process(keeps_some);

@@ -27,7 +27,7 @@ static void use(const ticking_config *config) {
     l = life_new(config);
 }
 
-/* One group that stands on what `reader` reads, before and after it was made. */
+/* Makes one group that expects everything that `reader` reads after the group was made. */
 static int stand(life *self, ew_tick *t) {
     (void)self;
     memset(&note, 0, sizeof note);
@@ -48,7 +48,7 @@ static void run(int (*read)(ew_tick *t)) {
 
 #define UNIT(text) assert_string_equal(unit_text(l, 0), text)
 
-/* ---- what is noted ---- */
+/* ---- what is recorded ---- */
 
 static int read_keys(ew_tick *t) {
     ew_entry e;
@@ -57,7 +57,7 @@ static int read_keys(ew_tick *t) {
     ew_tick_get(t, ew_str(key), &e);
     memset(key, '?', sizeof key);
     ew_tick_get(t, EW_STR("/a/c"), NULL);   /* again */
-    ew_tick_get(t, EW_STR("/outside"), &e); /* never the reactor's */
+    ew_tick_get(t, EW_STR("/outside"), &e); /* not visible to the reactor */
     ew_tick_get(t, EW_STR(COUNTER), &e);
     return EW_OK;
 }
@@ -75,7 +75,7 @@ static int read_all_of_b(ew_tick *t) {
     return EW_OK;
 }
 
-/* The keys that were seen, and nothing newer between them. */
+/* The group compares the keys that the scan returned, and that the range has nothing newer. */
 static void test_scan(void **state) {
     (void)state;
     run(read_all_of_b);
@@ -88,7 +88,7 @@ static int read_first_of_b(ew_tick *t) {
     return EW_OK;
 }
 
-/* A scan that is broken off counts up to the last key that it gave: the end is the next possible key. */
+/* A scan that stops early counts up to the last key that it returned; the range ends at the next possible key. */
 static void test_scan_broken_off(void **state) {
     (void)state;
     run(read_first_of_b);
@@ -117,7 +117,7 @@ static int read_side_by_side(ew_tick *t) {
         more |= ew_tick_scan(t, EW_STR("/a/c"), &b);
     }
     ew_tick_scan(t, EW_STR("/a/b/"), &from);
-    ew_tick_scan(t, EW_STR("/a/c"), &before); /* goes on before the prefix begins: there is something else next */
+    ew_tick_scan(t, EW_STR("/a/c"), &before); /* resumes before its prefix: reads the gap before the next key */
     return EW_OK;
 }
 
@@ -132,7 +132,7 @@ static int count(ew_tick *t) {
     return EW_OK;
 }
 
-/* The whole prefix: the bare key, and what is below it, without the delete counter and the receipts. */
+/* A count reads the whole prefix: the bare key and all keys below it, except the delete counter and the receipts. */
 static void test_count(void **state) {
     (void)state;
     run(count);
@@ -163,7 +163,7 @@ static int read_again_and_again(ew_tick *t) {
     return EW_OK;
 }
 
-/* What is read again takes no more room. */
+/* Repeated reads of the same keys need no more memory. */
 static void test_read_again_and_again(void **state) {
     (void)state;
     run(read_again_and_again);
@@ -191,7 +191,7 @@ static int scan_many(ew_tick *t) {
     return EW_OK;
 }
 
-/* SEMANTICS 26: exactly at the boundary, and far beyond it. */
+/* SEMANTICS 26: exactly at the limit, and far above it. */
 static void test_too_many(void **state) {
     (void)state;
     static const int times[] = {125, 126, 127, 5000};
@@ -209,7 +209,7 @@ static void test_too_many(void **state) {
     assert_done(&note, EW_ERR_TOO_LARGE, 0);
 }
 
-/* ---- what comes of it ---- */
+/* ---- which changes make a group stale ---- */
 
 static int scan_and_count(ew_tick *t) {
     read_all_of_b(t);
@@ -217,7 +217,7 @@ static int scan_and_count(ew_tick *t) {
     return EW_OK;
 }
 
-/* Added, changed, deleted, or there at last: stale. Elsewhere: nobody cares. */
+/* A key that is added, changed or deleted in what was read makes the group stale; a change elsewhere does not. */
 static void test_stale(void **state) {
     (void)state;
     static const struct {
@@ -249,7 +249,8 @@ static int two_that_stand(life *self, ew_tick *t) {
     return stand(self, t);
 }
 
-/* What an earlier group of the tick adds to a range counts as well, whether it is committed or only on its way. */
+/* A key that an earlier group of the tick adds to a range also makes the group stale, whether it is committed or still
+ * pending. */
 static void test_stale_by_an_earlier_group(void **state) {
     (void)state;
     reader = read_all_of_b;
@@ -270,8 +271,8 @@ static int stands_and_is_overwritten(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* Glued to a group that expects nothing, it takes its ranges along. */
-static void test_glued(void **state) {
+/* If the group is merged with a group without expectations, the atomic unit keeps its ranges. */
+static void test_merged(void **state) {
     (void)state;
     reader = read_all_of_b;
     load(l, 9, {"/a/b/1", 2, "1"});
@@ -297,7 +298,7 @@ static void test_not_tracked(void **state) {
     assert_int_equal(ew_group_expect_reads(NULL), EW_ERR_NO_MEMORY);
 }
 
-/* A mirror that has lost a key and found it again: no revision tells, but the key was not there. */
+/* The cache missed a key, and a load brought it back. Its revision is old, but the tick did not see it: stale. */
 static void test_a_key_that_was_missed(void **state) {
     (void)state;
     run(read_all_of_b);
@@ -319,7 +320,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale_by_an_earlier_group, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_glued, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_merged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_tracked, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_key_that_was_missed, setup, teardown),
     };

@@ -1,4 +1,4 @@
-/* Texts about endpoints that cannot be used. */
+/* Texts that say why an endpoint cannot be used. */
 #include "etcd/reason.h"
 
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-static void test_what_grpc_puts_around_a_reason(void **state) {
+static void test_reasons_of_grpc_are_shortened(void **state) {
     (void)state;
     static const char *const table[][2] = {
         {"failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:2379: Failed to connect to remote "
@@ -36,7 +36,7 @@ static void test_what_grpc_puts_around_a_reason(void **state) {
         assert_string_equal(reason_shorten(table[i][0]), table[i][1]);
 }
 
-static void test_which_reasons_stay(void **state) {
+static void test_which_reasons_are_final(void **state) {
     (void)state;
     assert_true(reason_is_final("TLS: the server speaks plain text"));
     assert_true(reason_is_final("x: Ssl handshake failed: y"));
@@ -60,11 +60,11 @@ static void test_a_list(void **state) {
     assert_string_equal(text, "no: a:1: refused; b: unknown");
     reason_add(&l, "c:1", "a reason that is a little longer");
     assert_string_equal(text, "no: a:1: refused; b: unknown; and 1 more");
-    reason_add(&l, "d", "e"); /* in order, or the count would be of others */
+    reason_add(&l, "d", "e"); /* left out, although it would fit: the list keeps its order */
     assert_string_equal(text, "no: a:1: refused; b: unknown; and 2 more");
 }
 
-/* Whatever the length, there is an end, and nothing behind it is written. */
+/* For any size of the buffer the text has a NUL, and nothing is written after it. */
 static void test_every_size(void **state) {
     (void)state;
     for (size_t size = 1; size < 80; size++) {
@@ -81,8 +81,8 @@ static void test_every_size(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_grpc_puts_around_a_reason),
-        cmocka_unit_test(test_which_reasons_stay),
+        cmocka_unit_test(test_reasons_of_grpc_are_shortened),
+        cmocka_unit_test(test_which_reasons_are_final),
         cmocka_unit_test(test_a_list),
         cmocka_unit_test(test_every_size),
     };

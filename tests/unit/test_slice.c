@@ -26,8 +26,8 @@ static void numbers(void **state) {
     }
 }
 
-/* The whole text must be the number, and nothing is written if it is not. */
-static void no_numbers(void **state) {
+/* The whole text must be a number; otherwise nothing is written. */
+static void invalid_numbers(void **state) {
     (void)state;
     static const char *const bad[] = {"",
                                       " 7",
@@ -52,6 +52,6 @@ static void no_numbers(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers), cmocka_unit_test(no_numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(numbers), cmocka_unit_test(invalid_numbers)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

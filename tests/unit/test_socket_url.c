@@ -1,4 +1,4 @@
-/* Which URLs a socket may have, and what the refusals say. */
+/* Which URLs a socket may have, and how others are refused. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ static void good(const char *url, unsigned allowed, socket_scheme expected) {
     assert_int_equal(scheme, expected);
 }
 
-/* The refusal names the option, the URL and `reason`. */
+/* Checks that the error names the option, the URL and `reason`. */
 static void bad(const char *url, unsigned allowed, const char *reason) {
     socket_scheme scheme;
     ew_error err = {0};
@@ -26,7 +26,7 @@ static void bad(const char *url, unsigned allowed, const char *reason) {
     assert_memory_equal(err.detail, "submit_url = \"", 14);
     if (strstr(err.detail, reason) == NULL || strstr(err.detail, url) == NULL)
         fail_msg("%s: \"%s\" does not say \"%s\"", url, err.detail, reason);
-    assert_true(strlen(err.detail) < sizeof err.detail - 1); /* not cut */
+    assert_true(strlen(err.detail) < sizeof err.detail - 1); /* not cut off */
 }
 
 static void allowed_transports(void **state) {

@@ -1,4 +1,4 @@
-/* The table of clients: bounded, and without those that are quiet for longest. */
+/* The table of clients: bounded; it forgets the clients that were quiet for longest. */
 #include "core/submit_clients.h"
 
 #include <setjmp.h>
@@ -36,9 +36,9 @@ static void test_bound(void **state) {
     get(&clients, 0)->pending = 1;
     for (unsigned i = 1; i < SUBMIT_CLIENTS_MAX; i++)
         assert_non_null(get(&clients, i));
-    assert_non_null(get(&clients, 1)); /* heard again */
+    assert_non_null(get(&clients, 1)); /* seen again */
     assert_non_null(get(&clients, SUBMIT_CLIENTS_MAX));
-    assert_true(is_known(&clients, 0)); /* it has something pending */
+    assert_true(is_known(&clients, 0)); /* has a pending submit */
     assert_true(is_known(&clients, 1));
     assert_false(is_known(&clients, 2)); /* quiet for longest */
     assert_true(is_known(&clients, 3));
@@ -57,12 +57,12 @@ static void test_learn(void **state) {
     ew_slice five = {bytes, msg__submit_record__pack(&r, bytes)};
     assert_int_equal(submit_client_learn(c, 30, five, 6), EW_OK);
     assert_true(c->sequence == 5 && c->digest == 77 && c->status == EW_OK && c->revision == 30);
-    c->sequence = 6; /* what is known here is newer */
+    c->sequence = 6; /* newer than the record */
     assert_int_equal(submit_client_learn(c, 31, five, 6), EW_OK);
     assert_true(c->sequence == 6 && c->record_revision == 31);
     assert_int_equal(submit_client_learn(c, 0, (ew_slice){NULL, 0}, 7), EW_OK);
     assert_true(c->sequence == 6 && c->record_revision == 0);
-    r.status = EW_ERR_BUSY; /* which no record has */
+    r.status = EW_ERR_BUSY; /* no record has this status */
     r.sequence = 8;
     assert_int_equal(submit_client_learn(c, 32, (ew_slice){bytes, msg__submit_record__pack(&r, bytes)}, 7),
                      EW_ERR_BAD_MESSAGE);
@@ -94,7 +94,7 @@ static void test_digest(void **state) {
     seen[n++] = submit_digest(&a);
     compare.absent = true;
     seen[n++] = submit_digest(&a);
-    a.sequence = 9; /* no content */
+    a.sequence = 9; /* not part of the digest */
     assert_int_equal(submit_digest(&a), seen[n - 1]);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < i; k++)

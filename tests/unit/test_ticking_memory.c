@@ -1,10 +1,11 @@
-/* No allocation failure is ignored: each allocation of the ticking core fails in turn; what follows is the end of the
- * run with EW_ERR_NO_MEMORY, or nothing at all, but never a crash, a leak, a wrong commit or a waiting caller. The
- * sources are compiled into this program with an allocator that fails on demand. */
+/* Each allocation of the ticking core fails in turn. Then the run ends with EW_ERR_NO_MEMORY, or nothing happens at
+ * all; there is never a crash, a leak, a wrong commit or a caller without an answer. The sources are compiled into this
+ * program with an allocator that fails on demand. */
 #include <stdlib.h>
 #include <string.h>
 
-/* Fails the allocation that makes it zero, and `fail_count` - 1 behind it; negative: never. */
+/* The allocation that decrements `fail_in` below 0 fails, and `fail_count` - 1 after it; a negative value: none
+ * fails. */
 static long fail_in = -1, fail_count = 1, left;
 
 static int fails_now(void) {
@@ -78,7 +79,7 @@ static int write_all(void *arg, ew_view *v) {
     ew_view_get(v, EW_STR("/a/fresh"), &e);
     ew_view_put(v, EW_STR("/a/patched"), EW_STR("value"));
     ew_view_delete(v, EW_STR("/a/y"));
-    return EW_OK; /* whatever the view answered: its error sticks */
+    return EW_OK; /* whatever the view returned: its error stays */
 }
 
 static int count_up(void *arg, const ew_entry *current, ew_value *next) {
@@ -86,13 +87,13 @@ static int count_up(void *arg, const ew_entry *current, ew_value *next) {
     (void)current;
     static char large[5000];
     ew_value_set(next, (ew_slice){large, sizeof large});
-    return EW_OK; /* whatever the value answered */
+    return EW_OK; /* whatever the value returned */
 }
 
 static done_note note;
 
 static int work(life *self, ew_tick *t) {
-    ticking_effects_fini(&self->effects); /* as an actor that brings a new list to each step */
+    ticking_effects_fini(&self->effects); /* as an actor with a new list for each step */
     made += 2;
     ew_group *g = ew_tick_group(t);
     ew_group_on_done(g, note_done, &note);
@@ -115,7 +116,7 @@ static int work(life *self, ew_tick *t) {
     return EW_OK;
 }
 
-/* The actor's memory fails, too: the list of effects grows, and is new now and then. */
+/* The list of effects is freed now and then, so that it grows again and its allocations fail, too. */
 static void fresh_effects(life *l) {
     ticking_effects_fini(&l->effects);
 }
@@ -141,7 +142,7 @@ static void submit_one(life *l) {
     }
 }
 
-/* The last unit is refused, and brings the record of its client. */
+/* The last atomic unit is refused, and the outcome has the record of its client. */
 static void refused_with_record(life *l) {
     uint32_t unit = (uint32_t)l->patches->n_units - 1;
     Msg__SubmitRecord r = MSG__SUBMIT_RECORD__INIT;
@@ -194,14 +195,14 @@ static void play(life *l) {
     settle(l);
 }
 
-/* Too long for the stack of an arena. */
+/* Returns a key that is too long for the stack buffer of an arena. */
 static const char *long_key(void) {
     static char key[4000] = "/a/long";
     memset(key + 7, 'g', sizeof key - 8);
     return key;
 }
 
-/* Progress that waits behind events, each of whose revisions is to have a tick of its own. */
+/* Progress that waits after events, while each revision gets a tick of its own. */
 static void play_waiting(life *l) {
     const kv one[] = {{"/a/b", 2, "1"}, {long_key(), 3, "1"}};
     l->epoch = 1;
@@ -215,7 +216,7 @@ static void play_waiting(life *l) {
     settle(l);
 }
 
-/* An audit, with deletions meanwhile. */
+/* A consistency check, with deletions meanwhile. */
 static void play_audit(life *l) {
     const kv one[] = {{"/a/b", 2, "1"}, {"/a/c", 3, "1"}, {long_key(), 4, "1"}, {"/a/x", 5, "1"}};
     l->epoch = 1;
@@ -232,7 +233,7 @@ static void play_audit(life *l) {
     settle(l);
 }
 
-/* One life in which allocation `n` fails. Answers whether it was reached. */
+/* Runs one scenario in which allocation `n` fails. Returns whether that allocation was reached. */
 static bool play_failing(void (*part)(life *), const ticking_config *config, long n) {
     life *l = calloc(1, sizeof *l);
     l->config = *config;
@@ -244,7 +245,7 @@ static bool play_failing(void (*part)(life *), const ticking_config *config, lon
     l->t = ticking_new(config);
     if (l->t)
         part(l);
-    /* When memory is back, whoever waits is told. */
+    /* When there is memory again, every caller that waits gets its answer. */
     bool reached = fail_in < 0;
     fail_in = -1;
     left = 0;

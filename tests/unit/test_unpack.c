@@ -1,4 +1,4 @@
-/* Unpacking tells apart what is malformed and what there is no memory for. */
+/* Unpacking distinguishes a malformed message from a lack of memory. */
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -25,7 +25,7 @@ static void *failing_malloc(size_t size) {
 
 #include <cmocka.h>
 
-static void test_each_way(void **state) {
+static void test_each_result(void **state) {
     (void)state;
     const uint8_t bytes[] = {0x08, 0x07}; /* number 7 */
     int status = EW_ERR_STATE;
@@ -53,7 +53,8 @@ static int unpacks(unsigned operation, size_t depth) {
     return status;
 }
 
-/* What a client may send, and be answered, is unpacked; what would overflow the stack is malformed. */
+/* Messages with the depth that clients and etcd use are unpacked. Messages that would overflow the stack are
+ * malformed. */
 static void test_nested(void **state) {
     (void)state;
     out_of_memory = false;
@@ -67,8 +68,8 @@ static void test_nested(void **state) {
     }
 }
 
-/* Only messages count: a value may have any bytes, also those of a nested message. */
-static void test_bytes_are_no_messages(void **state) {
+/* Only submessages count: a value may have any bytes, also those of a nested message. */
+static void test_bytes_are_not_messages(void **state) {
     (void)state;
     out_of_memory = false;
     ew_slice deep = nested_txn(bytes_, sizeof bytes_, NESTED_RESPONSE, UNPACK_DEPTH_MAX);
@@ -83,9 +84,9 @@ static void test_bytes_are_no_messages(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_way),
+        cmocka_unit_test(test_each_result),
         cmocka_unit_test(test_nested),
-        cmocka_unit_test(test_bytes_are_no_messages),
+        cmocka_unit_test(test_bytes_are_not_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Events read where they stand: the same as protobuf-c reads, of whatever bytes. */
+/* watch_events reads events in place, with the same result as protobuf-c, from any bytes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,14 +17,14 @@ static bool same(ew_slice a, ProtobufCBinaryData b) {
     return ew_slice_equal(a, (ew_slice){b.len > 0 ? b.data : (const uint8_t *)"", b.len});
 }
 
-/* Whether both take the bytes, and then they must agree on all. */
+/* Returns whether both accept the bytes; if so, they must agree on everything. */
 static bool compare(ew_slice bytes) {
     watch_event e;
     watch_events s = watch_events_of(bytes);
     Pb__WatchResponse *whole = pb__watch_response__unpack(NULL, bytes.len, bytes.data);
     size_t count = 0;
     while (watch_events_next(&s, &e)) {
-        if (!whole) /* it looks further than we do: into prev_kv, and at what is no event */
+        if (!whole) /* protobuf-c also checks prev_kv and fields outside events */
             continue;
         assert_true(count < whole->n_events);
         const Pb__Event *wanted = whole->events[count++];
@@ -42,7 +42,7 @@ static bool compare(ew_slice bytes) {
     assert_true(!whole || !s.malformed);
     if (!s.malformed) {
         assert_true(!whole || count == whole->n_events);
-        uint8_t *rest = malloc(s.rest + 1); /* where the sanitizer watches */
+        uint8_t *rest = malloc(s.rest + 1); /* exact, for the sanitizer */
         watch_events_rest(bytes, rest);
         Pb__WatchResponse *head = pb__watch_response__unpack(NULL, s.rest, rest);
         if (head && whole) {
@@ -62,7 +62,7 @@ static bool compare(ew_slice bytes) {
     return whole && !s.malformed;
 }
 
-/* A response with an event of each kind, between fields of other kinds. */
+/* Packs a response with an event of each kind, between fields of other kinds. */
 static size_t sample(uint8_t out[SAMPLE_MAX]) {
     static uint8_t large[200];
     Pb__ResponseHeader header = PB__RESPONSE_HEADER__INIT;
@@ -104,11 +104,11 @@ static void reads_what_protobuf_reads(void **state) {
     assert_true(compare((ew_slice){bytes, len}));
     assert_true(compare((ew_slice){bytes, 0}));
     assert_true(compare((ew_slice){NULL, 0}));
-    memcpy(bytes + len, bytes, len); /* fragments are joined by appending */
+    memcpy(bytes + len, bytes, len); /* as fragments are joined */
     assert_true(compare((ew_slice){bytes, 2 * len}));
 }
 
-/* A message that stands twice is merged. */
+/* A submessage that occurs twice is merged. */
 static void merges_as_protobuf_does(void **state) {
     (void)state;
     static const uint8_t twice[] = {0x5a, 14, 0x12, 4, 0x0a, 2, 'a', 'b', 0x12, 6, 0x18, 9, 0x0a, 2, 'c', 'd'};
@@ -120,19 +120,19 @@ static void merges_as_protobuf_does(void **state) {
     assert_true(ew_slice_equal(e.key, EW_STR("cd")));
 }
 
-static void no_byte_behind_the_end_is_read(void **state) {
+static void no_byte_after_the_end_is_read(void **state) {
     (void)state;
     uint8_t bytes[SAMPLE_MAX];
     size_t len = sample(bytes);
     for (size_t cut = 0; cut < len; cut++) {
-        uint8_t *part = malloc(cut + 1); /* where the sanitizer watches */
+        uint8_t *part = malloc(cut + 1); /* exact, for the sanitizer */
         memcpy(part, bytes, cut);
         compare((ew_slice){part, cut});
         free(part);
     }
 }
 
-static void any_byte_may_be_wrong(void **state) {
+static void any_byte_may_be_corrupted(void **state) {
     (void)state;
     uint8_t bytes[SAMPLE_MAX];
     size_t len = sample(bytes), good = 0;
@@ -151,8 +151,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_protobuf_reads),
         cmocka_unit_test(merges_as_protobuf_does),
-        cmocka_unit_test(no_byte_behind_the_end_is_read),
-        cmocka_unit_test(any_byte_may_be_wrong),
+        cmocka_unit_test(no_byte_after_the_end_is_read),
+        cmocka_unit_test(any_byte_may_be_corrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,11 @@
-/* The watching core: the load that begins with the watch, where compactions interrupt every other one. */
+/* The watching core: loads in which the watch is opened first, because compactions interrupt every other load. */
 #include "unit/watching_fixture.h"
 
 #include <string.h>
 
 enum { RECEIVE_BYTES = 1 << 20, MOST_TRIES = 20 };
 
-/* Loads in pages are interrupted until they cannot be larger; then the watch is opened, from now on. */
+/* Interrupts loads in pages until pages cannot grow. Then the watch is opened first, from the present revision. */
 static void goes_ahead(fixture *f) {
     watching_config config = fixture_config;
     config.receive_bytes = RECEIVE_BYTES;
@@ -19,12 +19,12 @@ static void goes_ahead(fixture *f) {
     assert_int_equal(f->watch->create_request->start_revision, 0);
 }
 
-/* The watch stands at `revision`: the whole range is asked for, at no revision. */
+/* etcd creates the watch at `revision`. Then the core requests the whole range, without a revision. */
 static void stands(fixture *f, int64_t revision) {
     response_comes(f, (response){.header = {revision}, .watch_id = 7, .created = true});
     assert_int_equal(effects(f), 1);
     assert_non_null(wants(f, WATCHING_DO_RANGE));
-    assert_true(wants(f, WATCHING_DO_RANGE)->whole); /* it gets more time */
+    assert_true(wants(f, WATCHING_DO_RANGE)->whole); /* this call has a longer time limit */
     assert_int_equal(f->range->limit, 0);
     assert_int_equal(f->range->revision, 0);
     assert_false(f->range->serializable);
@@ -35,7 +35,7 @@ static void changes(fixture *f, int64_t revision) {
     response_comes(f, (response){.header = {revision}, .watch_id = 7, .events = {{"/a/1", revision}}});
 }
 
-/* The snapshot at `revision` comes, and after it what the watch has shown, up to `highest`; 0: nothing newer. */
+/* The snapshot at `revision` arrives. After it come the events that were kept, up to `highest`; 0: none is newer. */
 static void arrives(fixture *f, int64_t revision, int64_t highest) {
     page_comes(f, (page){.header = {revision}, .keys = {"/a/1", "/a/2"}});
     assert_int_equal(effects(f), highest > 0 ? 4 : 3);
@@ -58,7 +58,7 @@ static void goes_on(fixture *f, int64_t revision) {
     reopens_at(f, revision);
 }
 
-static void what_changes_meanwhile_comes_after_it(void **state) {
+static void changes_meanwhile_follow_the_snapshot(void **state) {
     fixture *f = *state;
     goes_ahead(f);
     stands(f, 100);
@@ -66,19 +66,19 @@ static void what_changes_meanwhile_comes_after_it(void **state) {
     assert_int_equal(effects(f), 0);
     response_comes(f, (response){.header = {105}, .watch_id = 7, .fragment = true, .events = {{"/a/3", 104}}});
     response_comes(f, (response){.header = {105}, .watch_id = 7, .events = {{"/a/4", 104}, {"/a/5", 105, 1}}});
-    response_comes(f, (response){.header = {105}, .watch_id = 7}); /* a notification says nothing of the snapshot */
+    response_comes(f, (response){.header = {105}, .watch_id = 7}); /* a notification: not about the snapshot */
     assert_int_equal(effects(f), 0);
     arrives(f, 103, 105);
     const watching_effect *events = wants(f, WATCHING_DO_SEND_EVENTS);
     Pb__WatchResponse *r = pb__watch_response__unpack(NULL, events->bytes.len, events->bytes.data);
     assert_non_null(r);
-    assert_int_equal(r->n_events, 4); /* the reactor drops the first by its revision */
+    assert_int_equal(r->n_events, 4); /* the reactor drops the first one by its revision */
     assert_int_equal(r->events[3]->kv->mod_revision, 105);
     pb__watch_response__free_unpacked(r, NULL);
     goes_on(f, 106);
 }
 
-static void nothing_newer_changes(void **state) {
+static void changes_that_the_snapshot_has(void **state) {
     fixture *f = *state;
     goes_ahead(f);
     stands(f, 100);
@@ -87,7 +87,7 @@ static void nothing_newer_changes(void **state) {
     goes_on(f, 102);
 }
 
-/* Both are started again: a snapshot is good only with the watch before it. */
+/* Both are started again: the snapshot must be read after the watch was created. */
 static void the_stream_breaks(void **state) {
     fixture *f = *state;
     goes_ahead(f);
@@ -97,7 +97,7 @@ static void the_stream_breaks(void **state) {
     deadline_passes(f, 1000);
     assert_int_equal(f->watch->create_request->start_revision, 0);
     response_comes(f, (response){.header = {120}, .watch_id = 8, .created = true});
-    assert_int_equal(effects(f), 0); /* the call before it is still out */
+    assert_int_equal(effects(f), 0); /* the first call has not ended yet */
     page_comes(f, (page){.header = {102}, .keys = {"/a/1"}});
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
     assert_non_null(wants(f, WATCHING_DO_RANGE));
@@ -116,8 +116,8 @@ static void the_call_fails(void **state) {
     arrives(f, 110, 0);
 }
 
-/* ETCD P7: a read that is older than the watch lacks what came between. */
-static void the_answer_is_wrong(void **state) {
+/* ETCD P7: a read that is older than the watch lacks the events between them. */
+static void an_answer_that_is_old_or_incomplete(void **state) {
     fixture *f = *state;
     const page pages[] = {{.header = {99}, .keys = {"/a/1"}}, {.header = {100}, .keys = {"/a/1"}, .more = true}};
     goes_ahead(f);
@@ -132,7 +132,7 @@ static void the_answer_is_wrong(void **state) {
     arrives(f, 100, 0);
 }
 
-/* A watch that etcd could not serve in time. */
+/* The watch was compacted before etcd could serve it. */
 static void the_watch_is_compacted(void **state) {
     fixture *f = *state;
     goes_ahead(f);
@@ -142,7 +142,7 @@ static void the_watch_is_compacted(void **state) {
     response_comes(f, (response){.header = {0}, .watch_id = 7, .canceled = true, .compact_revision = 110});
     assert_int_equal(f->witness.interruptions, before + 1);
     is_in(f, WATCHING_SYNCING);
-    never_due(f); /* before the stream and the call are over */
+    never_due(f); /* not before the stream and the call have ended */
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_UNAVAILABLE);
     if (!f->witness.stream_out)
@@ -151,7 +151,7 @@ static void the_watch_is_compacted(void **state) {
     arrives(f, 121, 0);
 }
 
-/* Loads in pages again, also when these are interrupted. */
+/* Checks that the core loads in pages again, even if these loads are interrupted. */
 static void loads_in_pages(fixture *f) {
     is_in(f, WATCHING_SYNCING);
     if (f->witness.stream_out)
@@ -179,8 +179,8 @@ static void the_prefix_is_too_large_for_one_answer(void **state) {
     loads_in_pages(f);
 }
 
-/* A slow wire: pages get through where the whole prefix does not, and may grow again. */
-static void it_does_not_come_in_time(void **state) {
+/* On a slow connection pages arrive in time where the whole prefix does not; the pages may grow again. */
+static void the_answer_is_late(void **state) {
     fixture *f = *state;
     goes_ahead(f);
     for (int tries = 0; tries < 3; tries++) {
@@ -191,7 +191,7 @@ static void it_does_not_come_in_time(void **state) {
         if (!f->witness.range_out)
             deadline_passes(f, 1000);
         assert_true(f->range->limit > 0 && f->range->limit <= 50000);
-        failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED); /* so they grow, and time out, and are small again */
+        failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED); /* they grow, time out, and are small again */
         int64_t limit = f->range->limit;
         if (!f->witness.range_out)
             deadline_passes(f, 1000);
@@ -221,7 +221,7 @@ static void too_much_changes_meanwhile(void **state) {
     loads_in_pages(f);
 }
 
-static void it_is_stopped(void **state) {
+static void a_stop(void **state) {
     fixture *f = *state;
     goes_ahead(f);
     stands(f, 100);
@@ -237,7 +237,7 @@ static void the_reactor_asks_for_a_load(void **state) {
     fixture *f = *state;
     goes_ahead(f);
     stands(f, 100);
-    told(f, WATCHING_RESYNC); /* it is being loaded */
+    told(f, WATCHING_RESYNC); /* the load is already under way */
     assert_int_equal(effects(f), 0);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 150});
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
@@ -253,16 +253,16 @@ static void the_reactor_asks_for_a_load(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(what_changes_meanwhile_comes_after_it),
-        TEST(nothing_newer_changes),
+        TEST(changes_meanwhile_follow_the_snapshot),
+        TEST(changes_that_the_snapshot_has),
         TEST(the_stream_breaks),
         TEST(the_call_fails),
-        TEST(the_answer_is_wrong),
+        TEST(an_answer_that_is_old_or_incomplete),
         TEST(the_watch_is_compacted),
         TEST(the_prefix_is_too_large_for_one_answer),
-        TEST(it_does_not_come_in_time),
+        TEST(the_answer_is_late),
         TEST(too_much_changes_meanwhile),
-        TEST(it_is_stopped),
+        TEST(a_stop),
         TEST(the_reactor_asks_for_a_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

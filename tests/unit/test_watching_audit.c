@@ -1,4 +1,4 @@
-/* The watching core: loading again when it is asked to, and reading for an audit (ETCD P6). */
+/* The watching core: loads that the reactor requests, and reads for a consistency check (ETCD P6). */
 #include "unit/watching_fixture.h"
 
 static int set_up_audit(void **state) {
@@ -12,8 +12,8 @@ static int set_up_audit(void **state) {
     return f->core ? 0 : -1;
 }
 
-/* The keys of one revision, page by page, without their values; then it is over. */
-static void it_reads_the_keys_of_its_revision(void **state) {
+/* A check reads the keys of one revision, page by page, without values; then the core ends. */
+static void a_check_reads_the_keys_of_its_revision(void **state) {
     fixture *f = *state;
     starts(f);
     assert_int_equal(f->range->revision, 10);
@@ -31,7 +31,7 @@ static void it_reads_the_keys_of_its_revision(void **state) {
     ends_with(f, EW_OK);
 }
 
-static void it_does_not_believe_another_revision(void **state) {
+static void a_check_refuses_another_revision(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {17}, .keys = {"/a/1"}, .mod_revision = 11});
@@ -45,7 +45,7 @@ static void it_does_not_believe_another_revision(void **state) {
     ends_with(f, EW_OK);
 }
 
-static void it_outlasts_an_etcd_that_is_away(void **state) {
+static void a_check_outlasts_an_outage(void **state) {
     fixture *f = *state;
     starts(f);
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_UNAVAILABLE);
@@ -55,8 +55,8 @@ static void it_outlasts_an_etcd_that_is_away(void **state) {
     ends_with(f, EW_OK);
 }
 
-/* No other revision will do, so there is no loading anew. */
-static void it_fails_without_its_revision(void **state) {
+/* A check needs exactly its revision, so it does not start again at another one. */
+static void a_check_fails_if_its_revision_is_compacted(void **state) {
     fixture *f = *state;
     starts(f);
     page_comes(f, (page){.header = {17}, .keys = {"/a/1"}, .mod_revision = 9, .more = true});
@@ -64,14 +64,14 @@ static void it_fails_without_its_revision(void **state) {
     ends_with(f, EW_ERR_COMPACTED);
 }
 
-static void it_fails_where_its_member_is_behind(void **state) {
+static void a_check_fails_if_its_member_lags(void **state) {
     fixture *f = *state;
     starts(f);
     failed(f, WATCHING_PAGE_FAILED, EW_ERR_FUTURE_REVISION);
     ends_with(f, EW_ERR_FUTURE_REVISION);
 }
 
-static void it_is_stopped(void **state) {
+static void a_check_is_stopped(void **state) {
     fixture *f = *state;
     starts(f);
     told(f, WATCHING_STOP);
@@ -81,7 +81,7 @@ static void it_is_stopped(void **state) {
 
 /* ---- loading again ---- */
 
-static void a_watch_is_left(void **state) {
+static void a_load_request_closes_the_watch(void **state) {
     fixture *f = *state;
     watches(f, 10);
     told(f, WATCHING_RESYNC);
@@ -97,7 +97,7 @@ static void a_watch_is_left(void **state) {
     completes(f);
 }
 
-static void a_broken_watch_need_not_come_back(void **state) {
+static void a_load_request_while_the_stream_is_broken(void **state) {
     fixture *f = *state;
     watches(f, 10);
     failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
@@ -110,9 +110,9 @@ static void a_broken_watch_need_not_come_back(void **state) {
     is_in(f, WATCHING_WATCHING);
 }
 
-static void what_is_being_loaded_goes_on(void **state) {
+static void a_load_request_during_a_load(void **state) {
     fixture *f = *state;
-    told(f, WATCHING_RESYNC); /* before the start, too */
+    told(f, WATCHING_RESYNC); /* also before the start */
     is_in(f, WATCHING_IDLE);
     starts(f);
     told(f, WATCHING_RESYNC);
@@ -129,15 +129,15 @@ static void what_is_being_loaded_goes_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        audit(it_reads_the_keys_of_its_revision),
-        audit(it_does_not_believe_another_revision),
-        audit(it_outlasts_an_etcd_that_is_away),
-        audit(it_fails_without_its_revision),
-        audit(it_fails_where_its_member_is_behind),
-        audit(it_is_stopped),
-        test(a_watch_is_left),
-        test(a_broken_watch_need_not_come_back),
-        test(what_is_being_loaded_goes_on),
+        audit(a_check_reads_the_keys_of_its_revision),
+        audit(a_check_refuses_another_revision),
+        audit(a_check_outlasts_an_outage),
+        audit(a_check_fails_if_its_revision_is_compacted),
+        audit(a_check_fails_if_its_member_lags),
+        audit(a_check_is_stopped),
+        test(a_load_request_closes_the_watch),
+        test(a_load_request_while_the_stream_is_broken),
+        test(a_load_request_during_a_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

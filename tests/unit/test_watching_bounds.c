@@ -1,5 +1,5 @@
-/* The snapshot of large prefixes, against a server that answers range requests as etcd does: however the pages are
- * bounded, each key comes once and in order, and etcd counts little. */
+/* The snapshot of large prefixes, against a server that answers range requests like etcd: however the core bounds the
+ * pages, each key comes once and in order, and etcd counts few keys. */
 #include "unit/watching_fixture.h"
 
 #include <stdio.h>
@@ -7,7 +7,7 @@
 typedef struct server {
     char **keys; /* sorted */
     size_t count;
-    size_t counted; /* the keys that etcd 3.4 would have walked over */
+    size_t counted; /* the keys that etcd 3.4 would have counted */
     size_t pages;
 } server;
 
@@ -28,7 +28,7 @@ static size_t first_at(const server *s, ProtobufCBinaryData key) {
     return low;
 }
 
-/* Answers the request that is out. `sent` counts the keys of the snapshot so far. */
+/* Answers the request in flight. `sent` counts the keys of the snapshot so far. */
 static void answers(fixture *f, server *s, size_t value_bytes, size_t *sent) {
     static uint8_t value[512];
     size_t first = first_at(s, f->range->key), end = first_at(s, f->range->range_end);
@@ -53,7 +53,7 @@ static void answers(fixture *f, server *s, size_t value_bytes, size_t *sent) {
     uint8_t *bytes = malloc(size);
     assert_non_null(bytes);
     pb__range_response__pack(&r, bytes);
-    assert_int_equal(first, *sent); /* nothing left out, nothing twice */
+    assert_int_equal(first, *sent); /* no key is missing, none comes twice */
     *sent += n;
     s->counted += end - first;
     s->pages++;
@@ -142,7 +142,7 @@ static void every_key_comes_once_and_in_order(void **state) {
     }
 }
 
-/* Without bounds 200,000 keys in pages of about 5,000 are counted 20 times over. */
+/* Without bounds, 200,000 keys in pages of about 5,000 are counted 20 times. */
 static void etcd_counts_little(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof namings / sizeof namings[0]; i++) {
@@ -153,7 +153,7 @@ static void etcd_counts_little(void **state) {
     }
 }
 
-/* A few pages are not worth a guess. */
+/* A prefix of a few pages is read without bounds. */
 static void a_small_prefix_is_not_bounded(void **state) {
     (void)state;
     server s = keys_of(1500, counting);
@@ -161,8 +161,8 @@ static void a_small_prefix_is_not_bounded(void **state) {
     assert_int_equal(s.pages, 2);
 }
 
-/* A key behind the bound would come again with the next page. */
-static void a_key_behind_the_bound_is_refused(void **state) {
+/* A key after the bound would come again with the next page. */
+static void a_key_after_the_bound_is_refused(void **state) {
     fixture *f = *state;
     watching_config config = fixture_config;
     config.page_bytes = 1000;
@@ -190,7 +190,7 @@ int main(void) {
         cmocka_unit_test(every_key_comes_once_and_in_order),
         cmocka_unit_test(etcd_counts_little),
         cmocka_unit_test(a_small_prefix_is_not_bounded),
-        cmocka_unit_test_setup_teardown(a_key_behind_the_bound_is_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_key_after_the_bound_is_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
