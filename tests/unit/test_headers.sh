@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The public headers and their macros in C11, C17, C++17 and C++20, with each compiler that is there, without extensions
-# and without a warning: one source for all of them, which also checks at run time what the macros filled in.
+# Compiles the public headers and their macros as C11, C17, C++17 and C++20, with each installed compiler, without
+# extensions and without a warning. All compile one source, which also checks at run time what the macros filled in.
 set -euo pipefail
 : "${EW_SOURCE_DIR:?}"
 include=$EW_SOURCE_DIR/include
@@ -85,18 +85,18 @@ int main(void) {
 }
 END
 
-# try LANGUAGE STANDARD COMPILER
+# try LANGUAGE STANDARD COMPILER: compiles each header alone, then compiles and runs the source
 try() {
     local header name
     for header in "$include"/etcdworker/*.h; do
         name=${header##*/}
         echo "#include <etcdworker/$name>" >"$dir/one.c"
         "$3" -x "$1" -std="$2" "${warnings[@]}" -I"$include" -fsyntax-only "$dir/one.c" ||
-            fail "$name does not stand by itself in $2, with $3"
+            fail "$name does not compile alone in $2, with $3"
     done
     "$3" -x "$1" -std="$2" "${warnings[@]}" -I"$include" -fvisibility=hidden -rdynamic -o "$dir/macros" "$dir/macros.c" ||
-        fail "the macros in $2, with $3"
-    "$dir/macros" || fail "the macros fill in something else in $2, with $3"
+        fail "the macros do not compile in $2, with $3"
+    "$dir/macros" || fail "the macros fill in other values in $2, with $3"
     nm -D --defined-only "$dir/macros" | grep -q ' etcdworker_plugin$' ||
         fail "EW_PLUGIN exports no etcdworker_plugin in $2, with $3"
     tried=$((tried + 1))
