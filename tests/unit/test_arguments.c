@@ -1,5 +1,5 @@
 /* NULL for a required pointer: EW_ERR_INVALID with the names of the function and of the argument, never a crash. A
- * function that only returns a value returns 0 or NULL. */
+ * function that only returns a value returns "none" (NULL, 0, false or -1). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

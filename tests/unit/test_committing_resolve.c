@@ -613,8 +613,8 @@ static void test_stop_runs_out_while_resolving(void **state) {
 
 /* ---- corrupted answers ---- */
 
-/* Makes a new core that waits for the answer of a kind (1: a refusal, 2: an attempt to resolve, 3: a receipt bump), and
- * puts etcd's true answer into `w->answer`. */
+/* Makes a new core that waits for an answer, and puts etcd's true answer into `w->answer`. `kind` of the answer: 0 a
+ * success, 1 a refusal, 2 a refusal while resolving, 3 the success of a receipt bump. */
 static void until_answer(int kind) {
     world_free(w);
     w = world_new(&plain_config);

@@ -115,7 +115,7 @@ static void test_nothing_can_be_written(void **state) {
     assert_int_equal(log_writer_dropped() - before, 11);
 }
 
-/* If the descriptor is full for a while, a partly written line is completed before the next one. */
+/* If the descriptor accepts nothing for a while (a full disk), a partly written line is ended before the next one. */
 static void test_a_descriptor_that_was_full(void **state) {
     (void)state;
     char line[2000];
@@ -135,8 +135,8 @@ static void test_a_descriptor_that_was_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lines_come_out_in_order),  cmocka_unit_test(test_a_gap),
-        cmocka_unit_test(test_stop_of_a_blocked_thread), cmocka_unit_test(test_nothing_can_be_written),
+        cmocka_unit_test(test_lines_come_out_in_order),    cmocka_unit_test(test_a_gap),
+        cmocka_unit_test(test_stop_of_a_blocked_thread),   cmocka_unit_test(test_nothing_can_be_written),
         cmocka_unit_test(test_a_descriptor_that_was_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

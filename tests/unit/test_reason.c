@@ -60,7 +60,7 @@ static void test_a_list(void **state) {
     assert_string_equal(text, "no: a:1: refused; b: unknown");
     reason_add(&l, "c:1", "a reason that is a little longer");
     assert_string_equal(text, "no: a:1: refused; b: unknown; and 1 more");
-    reason_add(&l, "d", "e"); /* left out, although it would fit: the list keeps its order */
+    reason_add(&l, "d", "e"); /* left out, too: only the first ones are listed */
     assert_string_equal(text, "no: a:1: refused; b: unknown; and 2 more");
 }
 
