@@ -42,7 +42,7 @@ static bool compare(ew_slice bytes) {
     assert_true(!whole || !s.malformed);
     if (!s.malformed) {
         assert_true(!whole || count == whole->n_events);
-        uint8_t *rest = malloc(s.rest + 1); /* exact, for the sanitizer */
+        uint8_t *rest = malloc(s.rest + 1); /* on the heap, for the sanitizer */
         watch_events_rest(bytes, rest);
         Pb__WatchResponse *head = pb__watch_response__unpack(NULL, s.rest, rest);
         if (head && whole) {
@@ -125,7 +125,7 @@ static void no_byte_after_the_end_is_read(void **state) {
     uint8_t bytes[SAMPLE_MAX];
     size_t len = sample(bytes);
     for (size_t cut = 0; cut < len; cut++) {
-        uint8_t *part = malloc(cut + 1); /* exact, for the sanitizer */
+        uint8_t *part = malloc(cut + 1); /* on the heap, for the sanitizer */
         memcpy(part, bytes, cut);
         compare((ew_slice){part, cut});
         free(part);
