@@ -450,7 +450,7 @@ static void test_outcomes_of_other_batches(void **state) {
     step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body"});
     assert_int_equal(l->peer_stops, 1);
     committed(l, 12);
-    assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: of batch 9, but another one is out: why");
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: batch 9, but another one is undecided: why");
     assert_done(&notes[0], EW_OK, 12);
 
     use(&plain_config);
@@ -487,7 +487,7 @@ static void test_bad_outcomes(void **state) {
         o.n_revisions -= i == 4;
         take_outcome(l, o);
         assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: ");
-        assert_ended(l, EW_ERR_BAD_MESSAGE, "contradicts itself");
+        assert_ended(l, EW_ERR_BAD_MESSAGE, "is contradictory");
         assert_done(&notes[0], EW_ERR_UNKNOWN_OUTCOME, 0);
     }
 }

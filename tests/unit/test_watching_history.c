@@ -104,15 +104,18 @@ static void comes_differently(void **state, response r, const char *why) {
 }
 
 static void another_value(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "V"}, {"/a/2", 20, 1}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "V"}, {"/a/2", 20, 1}}},
+                      "as they were seen before");
 }
 
 static void another_key(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/3", 20, 1}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/3", 20, 1}}},
+                      "as they were seen before");
 }
 
 static void a_put_in_place_of_a_deletion(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}},
+                      "as they were seen before");
 }
 
 /* A key that is put with the same value again and again. */
@@ -121,20 +124,20 @@ static void another_number(void **state) {
                              {"/a/1", 20, .value = "v", .version = 2},
                              {"/a/1", 20, .value = "v", .lease = 5}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        comes_differently(state, (response){.events = {others[i], {"/a/2", 20, 1}}}, "as they were seen");
+        comes_differently(state, (response){.events = {others[i], {"/a/2", 20, 1}}}, "as they were seen before");
         tear_down(state);
         assert_int_equal(set_up(state), 0);
     }
 }
 
 static void one_event_less(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}}}, "as they were seen before");
 }
 
 static void one_event_more(void **state) {
     comes_differently(state,
                       (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20, 1}, {"/a/3", 20, .value = "v"}}},
-                      "as they were seen");
+                      "as they were seen before");
 }
 
 /* Restored behind the last event: what others wrote then lies below what a progress notification said. */
@@ -417,7 +420,7 @@ static void the_reactor_may_have_found_it(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 25, .rewritten = true});
-    loads_rewritten(f, "the reactor has found out", 30);
+    loads_rewritten(f, "detected by the reactor", 30);
 }
 
 /* The barrier of a commit that etcd does not have any more, or that never was. */
