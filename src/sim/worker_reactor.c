@@ -221,7 +221,7 @@ void sim_reactor_round(void *actor) {
         stop_peers(w);
     if (w->peers_down == PEERS) {
         if (!w->over)
-            sim_worker_over(w, EW_ERR_UNKNOWN_OUTCOME, "the committer ended with a batch undecided");
+            sim_worker_over(w, EW_ERR_UNKNOWN_OUTCOME, "the committer ended before it decided the batch");
         else
             sim_worker_over(w, w->status, w->detail);
         return;

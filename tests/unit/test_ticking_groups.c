@@ -467,11 +467,11 @@ static void test_outcomes_of_other_batches(void **state) {
 static void test_an_outcome_may_be_lost(void **state) {
     (void)state;
     start(three);
-    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is no Message"});
+    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is not a Message"});
     assert_int_equal(l->peer_stops, 1);
     assert_false(l->ended);
     committed(l, 12);
-    assert_ended(l, EW_ERR_BAD_MESSAGE, "a body of 2 bytes is no Message");
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "a body of 2 bytes is not a Message");
     assert_done(&notes[0], EW_OK, 12);
 }
 
