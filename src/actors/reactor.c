@@ -335,8 +335,7 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     int status;
     Msg__Message *m = unpack_message(&msg__message__descriptor, raw->body, &status);
     if (status == EW_ERR_NO_MEMORY) {
-        out_of_memory(
-            r, "handling a message"); /* its content is lost, except the DOWN of a peer, which reactor_run waits for */
+        out_of_memory(r, "handling a message"); /* its content is lost, except a DOWN, which reactor_run waits for */
         r->peers &= ~bit_of(message_down_actor(raw->body));
         return;
     }

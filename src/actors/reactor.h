@@ -1,5 +1,4 @@
-/* The reactor actor: the ticking core, the user's reactor, and their messages. Its thread calls the user's functions.
- */
+/* The reactor actor: the ticking core, the user's reactor, and their messages. It calls the user's functions. */
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
@@ -57,7 +56,7 @@ typedef struct reactor_actor {
     _Atomic bool stop_wanted; /* set by ew_worker_stop, which then sends STOP */
     uint64_t bad_messages;
     int64_t started_ms;
-    log_limit submit_limit, message_limit; /* of the log records about messages of other programs */
+    log_limit submit_limit, message_limit; /* of the log records about refused and dropped messages */
     bool over;
     int status;
     char detail[256];

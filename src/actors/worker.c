@@ -183,8 +183,7 @@ static mailbox_place place_of(const ew_worker *w, const char *url) {
                            .ca_file = o->listen_ca_file};
 }
 
-/* Replaces `*url` by the URL that the socket listens at, which may have another port. Returns false if out of memory.
- */
+/* Replaces `*url` by the URL that the socket listens at, which may have another port. False if out of memory. */
 static bool take_url(char **url, const listening *l) {
     if (strcmp(*url, listening_url(l)) == 0)
         return true;
@@ -384,8 +383,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .connections_refused = read_counter(&c->connections_refused),
         .connections_silent = read_counter(&c->connections_silent),
     };
-    memcpy(out, &all,
-           all.size < sizeof all ? all.size : sizeof all); /* the caller's struct may be of an older, shorter version */
+    memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* an older version of the struct is shorter */
     return EW_OK;
 }
 

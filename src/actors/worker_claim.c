@@ -210,8 +210,7 @@ static int take_id(ew_worker *w, int64_t *deadline_ms, ew_error *err) {
  * existing receipt is from an earlier run with this id; late copies of that run's transactions are refused from now
  * on. */
 static int claim_receipt(ew_worker *w, ew_error *err) {
-    const int64_t lowest =
-        INT64_C(1000000000000000000); /* all sequences have 19 digits, so the size of a transaction is constant */
+    const int64_t lowest = INT64_C(1000000000000000000); /* always 19 digits, so that transactions have one size */
     uint64_t random;
     char value[24];
     put_result r = {0};
