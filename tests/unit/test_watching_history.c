@@ -147,11 +147,11 @@ static void something_where_nothing_was(void **state) {
 }
 
 static void nothing_of_it_but_newer_ones(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 31}}}, "revision 20, the last one that was seen");
+    comes_differently(state, (response){.events = {{"/a/1", 31}}}, "revision 20, the last one seen");
 }
 
 static void a_progress_notification_in_its_place(void **state) {
-    comes_differently(state, (response){0}, "revision 20, the last one that was seen");
+    comes_differently(state, (response){0}, "revision 20, the last one seen");
 }
 
 /* A quiet prefix: etcd answers, so it has nothing to show. */
@@ -164,7 +164,7 @@ static void silence_in_its_place(void **state) {
     deadline_passes(f, 5000);
     assert_non_null(wants(f, WATCHING_DO_REQUEST));
     response_comes(f, (response){.header = {60}, .watch_id = -1});
-    loads_rewritten(f, "revision 20, the last one that was seen", 60);
+    loads_rewritten(f, "revision 20, the last one seen", 60);
 }
 
 /* ETCD P2: where no progress report is answered, three silent streams say the same. */
@@ -183,7 +183,7 @@ static void silence_without_an_answer(void **state) {
     }
     deadline_passes(f, 20000);
     deadline_passes(f, 20000);
-    loads_rewritten(f, "revision 20, the last one that was seen", 60);
+    loads_rewritten(f, "revision 20, the last one seen", 60);
 }
 
 /* The history was found to be another one, but the member that answers has not all of it: no older snapshot is taken at
@@ -327,7 +327,7 @@ static void a_fall_is_found_by_created(void **state) {
     reopens_at(f, 20);
     response_comes(f, (response){.header = {12}, .watch_id = 7, .created = true});
     answers_all(f, 12);
-    loads_rewritten(f, "etcd is at revision 12, and revision 30 was seen", 12);
+    loads_rewritten(f, "etcd is at revision 12, but revision 30 was seen before", 12);
 }
 
 static void a_fall_is_found_by_a_notification(void **state) {
@@ -352,7 +352,7 @@ static void a_revision_that_never_was(void **state) {
     has_seen(f, INT64_C(1) << 40);
     response_comes(f, (response){.header = {31}, .watch_id = 7, .events = {{"/a/1", 31}}});
     answers_all(f, 31);
-    loads_rewritten(f, "etcd is at revision 31, and revision 1099511627776 was seen", 31);
+    loads_rewritten(f, "etcd is at revision 31, but revision 1099511627776 was seen before", 31);
 }
 
 static void only_the_member_was_behind(void **state) {
@@ -435,7 +435,7 @@ static void the_reactor_may_have_seen_more(void **state) {
         deadline_passes(f, 1000);
     }
     page_comes(f, (page){.header = {31}});
-    loads_rewritten(f, "etcd is at revision 31, and revision 77 was seen", 31);
+    loads_rewritten(f, "etcd is at revision 31, but revision 77 was seen before", 31);
 }
 
 /* It asks while the prefix is being loaded: what was read before does not count. */
