@@ -1,6 +1,6 @@
 #include "actors/message.h"
 
-/* Reads a base-128 number at `*at`: false if it does not end inside the body. */
+/* Reads a varint at `*at` and moves `*at` after it. Returns false if it does not end inside the body. */
 static bool varint(ew_slice body, size_t *at, uint64_t *out) {
     const uint8_t *p = body.data;
     *out = 0;
@@ -13,7 +13,7 @@ static bool varint(ew_slice body, size_t *at, uint64_t *out) {
     return false;
 }
 
-/* The number of the field at `*at`, which becomes the place of the next one; 0 if no message has such a field. */
+/* Returns the number of the field at `*at` and moves `*at` to the next field; 0 if no message can have this field. */
 static uint64_t next_field(ew_slice body, size_t *at) {
     enum { VARINT = 0, LENGTH = 2 };
     uint64_t tag, number;
@@ -46,7 +46,7 @@ bool message_is_urgent(ew_slice body) {
     return false;
 }
 
-/* The number of a varint field of a message without others of that number; 0 if it is absent. */
+/* Returns the value of the varint field with the number `wanted`; 0 if it is absent. */
 static uint64_t number_in(ew_slice body, uint64_t wanted) {
     size_t at = 0;
     for (uint64_t field = 1; at < body.len && field != 0;) {

@@ -1,4 +1,4 @@
-/* What the bodies of mailbox messages say. Pure; see proto/actors.proto. */
+/* Reads packed mailbox messages (proto/actors.proto). These functions have no side effects. */
 #ifndef ACTORS_MESSAGE_H
 #define ACTORS_MESSAGE_H
 
@@ -6,13 +6,14 @@
 
 #include <etcdworker/error.h>
 
-/* Whether a packed Message holds something that a waiting actor must see at once: anything but snapshot, events and
- * progress. (Health, too: a server that is gone takes the outcome with it, and just then readiness must say so.) Looks
- * at the top level only. A body that is no message is urgent too, so that it is dropped soon. */
+/* Returns whether a packed Message has a field that an actor must see at once while it waits for an outcome: any field
+ * except epoch, snapshot, events, progress and audited. Health is urgent, because a lost connection may take the
+ * outcome with it, and readiness must show that. Reads the top level only. An invalid body is urgent, so that it is
+ * handled soon. */
 bool message_is_urgent(ew_slice body);
 
-/* The actor whose end a packed Message reports (DOWN), 0 if it reports none. Needs no memory, for a receiver that waits
- * for it and has none. */
+/* Returns the actor whose end a packed Message reports (DOWN), or 0 if it reports no end. Allocates no memory, so that
+ * a receiver that is out of memory still learns of the end. */
 Msg__Actor message_down_actor(ew_slice body);
 
 #endif

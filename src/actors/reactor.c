@@ -25,8 +25,8 @@ static void publish_tick(reactor_actor *r, uint64_t number, int64_t revision, ui
     publisher_send(r->ticks, (ew_slice){body, msg__tick_note__pack(&note, body)});
 }
 
-/* Shows the reactor what has changed and ticks it: the status of the first function that did not answer EW_OK. `detail`
- * says which, if it failed. */
+/* Calls the reactor's reset and update functions for the changes, then its tick function. Returns the status of the
+ * first function that did not return EW_OK. If it failed, `detail` names it. */
 static int call_reactor(reactor_actor *r, const ticking_effect *e, char *detail, size_t size) {
     int status = EW_OK;
     const char *what = "reset";
@@ -38,7 +38,7 @@ static int call_reactor(reactor_actor *r, const ticking_effect *e, char *detail,
     while (status == EW_OK && ticking_take_update(r->core, &event))
         status = r->table.update(r->self, &event);
     if (status > 0) {
-        snprintf(detail, size, "the reactor's %s answered %s (%d), and it may only answer EW_OK or an error", what,
+        snprintf(detail, size, "the reactor's %s returned %s (%d), but only EW_OK or an error is valid", what,
                  ew_errname(status), status);
         return EW_ERR_REACTOR;
     }
@@ -89,7 +89,7 @@ static void commit(reactor_actor *r, const Msg__Patches *patches) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = (Msg__Patches *)(uintptr_t)patches; /* only read */
     if (outbox_send(r->to_committer, &m) != EW_OK) {
-        /* The batch never left: nobody will answer it, so the run cannot wait for an outcome. */
+        /* The batch was not sent, so no outcome will come: the run must not wait for one. */
         out_of_memory(r, "sending a batch");
         return;
     }
@@ -117,7 +117,7 @@ void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revis
     reply(r, request, status, revision, detail);
 }
 
-/* What cannot be read is answered, counted and, now and then, logged: others may send it as often as they like. */
+/* Replies to an invalid request, counts it, and logs it at a limited rate: other programs may send any number. */
 static void refuse_request(reactor_actor *r, uint64_t request, _Atomic uint64_t *counter, int status, const char *why) {
     uint64_t left_out;
     count(counter);
@@ -136,7 +136,7 @@ static void ask_watcher(reactor_actor *r, const ticking_effect *e) {
     audit.rewritten = e->rewritten;
     m.audit = &audit;
     if (outbox_send(r->to_watcher, &m) != EW_OK)
-        out_of_memory(r, "asking for an audit");
+        out_of_memory(r, "requesting a consistency check or a load");
 }
 
 static void carry_out(reactor_actor *r, const ticking_effect *e) {
@@ -198,21 +198,22 @@ static void end_session(reactor_actor *r) {
     fail(r, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
 }
 
-/* SEMANTICS 30: nothing is sent after its end, also while the message that tells it still waits in the mailbox. */
+/* SEMANTICS 30: nothing is sent after the session's end, even if the message about it is still in the mailbox. */
 static void check_session(reactor_actor *r) {
     if (!r->stopping && r->session_is_lost(r->session_arg))
         end_session(r);
 }
 
-/* The record of who may write, and with which lease. */
+/* Handles a SESSION message: the id was taken, the session ended, or a lease was replaced. */
 static void take_session(reactor_actor *r, const Msg__Message *m) {
     const Msg__Session *session = m->session;
     if (session->taken && !r->stopping) {
         stop_peers(r);
         fail(r, EW_ERR_FENCED,
-             "another worker has taken this worker_id while this one was away from etcd for longer than session_ttl_s");
+             "another worker has taken this worker_id while this one was disconnected from etcd for longer than "
+             "session_ttl_s");
     } else if (session->done || ((session->lost || session->session_lease != 0) && ticking_uses_session(r->core))) {
-        check_session(r); /* the session itself says whether it is so */
+        check_session(r); /* the message is only a wake-up: the session's state decides */
     } else {
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
         if (session->lease != 0 && !r->stopping)
@@ -220,7 +221,7 @@ static void take_session(reactor_actor *r, const Msg__Message *m) {
     }
 }
 
-/* A message that breaks the protocol: the core decides whether the run goes on. */
+/* Handles a breach: the core decides whether the run goes on. */
 static void broken(reactor_actor *r, const char *why) {
     if (r->over)
         r->bad_messages++;
@@ -228,7 +229,7 @@ static void broken(reactor_actor *r, const char *why) {
         step(r, (ticking_event){.type = TICKING_BROKEN, .detail = why});
 }
 
-/* A message that is not for a reactor, or that asks for something without effect: it can be dropped. */
+/* Drops a message that is not for a reactor or that has no effect; counts it and logs it at a limited rate. */
 static void drop(reactor_actor *r, const char *why) {
     uint64_t left_out;
     r->bad_messages++;
@@ -245,7 +246,7 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
     char text[128];
     const unsigned bit = bit_of(down->actor);
     if ((r->peers & bit) == 0) {
-        snprintf(text, sizeof text, "DOWN: actor %d is %s", (int)down->actor, bit == 0 ? "no peer" : "down already");
+        snprintf(text, sizeof text, "DOWN: actor %d is %s", (int)down->actor, bit == 0 ? "not a peer" : "already down");
         broken(r, text);
         return;
     }
@@ -258,7 +259,7 @@ static void take_down(reactor_actor *r, const Msg__Down *down) {
     fail(r, down->status < 0 ? down->status : EW_ERR_STATE, down->status < 0 ? down->detail : text);
 }
 
-/* ew_worker_stop says it twice, so that a message alone stops nobody. */
+/* ew_worker_stop also sets `stop_wanted`, so that a STOP message alone does not stop the worker. */
 static void take_stop(reactor_actor *r) {
     if (!atomic_load(&r->stop_wanted)) {
         drop(r, "STOP: ew_worker_stop was not called");
@@ -314,7 +315,7 @@ static void take_request(reactor_actor *r, const mailbox_message *raw) {
     if (submit == NULL && status == EW_ERR_NO_MEMORY)
         reactor_reply(r, raw->request, status, 0, "out of memory");
     else if (submit == NULL)
-        refuse_request(r, raw->request, &r->counters.submits_malformed, status, "the request is no Submit message");
+        refuse_request(r, raw->request, &r->counters.submits_malformed, status, "the request is not a Submit message");
     else if (r->over)
         reactor_reply(r, raw->request,
                       submit->client.len > 0 || submit->sequence > 0 ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED, 0,
@@ -334,13 +335,13 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     int status;
     Msg__Message *m = unpack_message(&msg__message__descriptor, raw->body, &status);
     if (status == EW_ERR_NO_MEMORY) {
-        out_of_memory(r, "taking a message"); /* whatever it told is lost, except for the end that is waited for */
+        out_of_memory(r, "handling a message"); /* its content is lost, except a DOWN, which reactor_run waits for */
         r->peers &= ~bit_of(message_down_actor(raw->body));
         return;
     }
     if (m == NULL) {
         char why[64];
-        snprintf(why, sizeof why, "a body of %zu bytes is no Message", raw->body.len);
+        snprintf(why, sizeof why, "a body of %zu bytes is not a Message", raw->body.len);
         broken(r, why);
         return;
     }
@@ -400,7 +401,7 @@ void reactor_count_connections(reactor_actor *r) {
     atomic_store_explicit(&r->counters.connections_silent, sum.silent, memory_order_relaxed);
 }
 
-/* Answers when to look again. */
+/* Does the upkeep of the sockets. Returns the time of the next upkeep. */
 static int64_t look_at_sockets(reactor_actor *r, int64_t now_ms) {
     int64_t submit_ms = listening_look(served(r), now_ms);
     int64_t ticks_ms = listening_look(publisher_served(r->ticks), now_ms);
@@ -417,7 +418,8 @@ static int64_t next_deadline_ms(const reactor_actor *r) {
     return least(least(ticking_deadline_ms(r->core), start_deadline_ms(r)), absence_deadline_ms(&r->absence));
 }
 
-/* Sleeps until there is a message or until the deadline, and not for so long that the thread seems to hang. */
+/* Sleeps until there is a message or until the deadline, but at most REACTOR_TURN_MS, so that a liveness probe does not
+ * take the thread for hanging. */
 static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms, bool outcome_only) {
     int64_t turn_ms = now_ms + REACTOR_TURN_MS;
     set_time(&r->counters.turned_ms, now_ms);
@@ -437,15 +439,15 @@ static void fail_to_start(reactor_actor *r) {
         fail(r, EW_ERR_UNAVAILABLE, "the prefix could not be loaded within start_timeout_ms");
 }
 
-/* A compaction that interrupts the load is etcd's answer: for a while after it the load takes long, and etcd is there.
- */
+/* After a compaction interrupted the load, the worker is not connected until the next load has finished, although etcd
+ * is available: this does not count as missing for ABSENCE_EVERY_MS. */
 static bool etcd_is_missing(const reactor_actor *r, int64_t now_ms) {
     bool interrupted = r->interruptions > 0 && now_ms - r->interrupted_ms < ABSENCE_EVERY_MS;
     return r->told_health && !r->connected && !interrupted;
 }
 
 static void round_once(reactor_actor *r) {
-    enum { MOST = 1024 }; /* messages before the clock is looked at again */
+    enum { MOST = 1024 }; /* messages before the clock is read again */
     take_all(r, MOST);
     check_session(r);
     int64_t now_ms = etcd_now_ms();
@@ -458,7 +460,7 @@ static void round_once(reactor_actor *r) {
     absence_note(&r->absence, r->name, etcd_is_missing(r, now_ms), now_ms, NULL);
     publish_counters(r);
     int64_t look_ms = look_at_sockets(r, now_ms);
-    if (r->over || r->peers == 0) /* nobody is left who could send what it would wait for */
+    if (r->over || r->peers == 0) /* no peer is left that could send a message */
         return;
     sleep_until(r, now_ms, least(look_ms, next_deadline_ms(r)), ticking_wants_outcome_only(r->core));
 }
@@ -468,10 +470,10 @@ void reactor_run(reactor_actor *r) {
     r->started_ms = etcd_now_ms();
     while (!r->over && r->peers > 0)
         round_once(r);
-    if (!r->over) { /* both peers are gone, and with them an outcome that the core still waits for */
+    if (!r->over) { /* both peers are down, and the core still waits for an outcome */
         r->over = true;
         r->status = EW_ERR_UNKNOWN_OUTCOME;
-        snprintf(r->detail, sizeof r->detail, "the committer ended with a batch undecided");
+        snprintf(r->detail, sizeof r->detail, "the committer ended before it decided the batch");
     }
     stop_peers(r);
     int64_t deadline_ms = etcd_now_ms() + r->stop_timeout_ms + DOWN_MARGIN_MS;

@@ -1,4 +1,4 @@
-/* The reactor actor: the ticking core, the user's reactor, and their messages. Its thread is the one that ticks. */
+/* The reactor actor: the ticking core, the user's reactor, and their messages. It calls the user's functions. */
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
@@ -11,7 +11,7 @@
 
 #include <stdatomic.h>
 
-/* What the worker tells about itself: written by the reactor's thread, read by any. */
+/* The worker's statistics: written by the reactor's thread, read by any thread. */
 typedef struct reactor_counters {
     _Atomic bool ready;
     _Atomic int64_t revision, barrier_revision;
@@ -22,16 +22,16 @@ typedef struct reactor_counters {
     _Atomic uint64_t submits_refused, submits_malformed, submits_too_large;
     _Atomic uint64_t connections, connections_refused, connections_silent;
 
-    /* Times of etcd_now_ms; 0: it does not run, no tick runs, nothing is out. */
-    _Atomic int64_t turned_ms;     /* when the thread last came round: every REACTOR_TURN_MS at least */
-    _Atomic int64_t tick_began_ms; /* of the tick, or of the updates before it, that runs now */
-    _Atomic int64_t batch_sent_ms; /* of the batch whose outcome is waited for */
+    /* Times of etcd_now_ms. 0: the reactor does not run, no tick runs, no batch is undecided. */
+    _Atomic int64_t turned_ms;     /* the start of the last round; there is one every REACTOR_TURN_MS at least */
+    _Atomic int64_t tick_began_ms; /* start of the running tick, including the updates before it */
+    _Atomic int64_t batch_sent_ms; /* of the undecided batch */
 } reactor_counters;
 
 enum { REACTOR_TURN_MS = 5000 };
 
 typedef struct reactor_actor {
-    /* Given by the worker, before reactor_run. */
+    /* Set by the worker before reactor_run. */
     const char *name;
     ew_reactor table;
     void *self;
@@ -39,36 +39,37 @@ typedef struct reactor_actor {
     mailbox *mailbox;
     outbox *to_watcher, *to_committer;
     publisher *ticks;                   /* NULL unless publish_ticks */
-    bool (*session_is_lost)(void *arg); /* of the session that the run must not outlive */
+    bool (*session_is_lost)(void *arg); /* the session whose end ends the run */
     void *session_arg;
     absence absence; /* how long etcd has been missing */
     int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms, max_submit_bytes;
 
     reactor_counters counters;
 
-    /* The reactor's own. */
+    /* Set by the reactor. */
     bool connected, loaded;
-    uint32_t interruptions;   /* of the load, by compactions */
+    uint32_t interruptions;   /* of the load, by compactions; in a row */
     int64_t interrupted_ms;   /* when the last one was reported */
     bool told_health;         /* the watcher has reported whether it is connected */
     bool stopping;            /* STOP has been sent to the peers */
-    unsigned peers;           /* that are not down: one bit each */
-    _Atomic bool stop_wanted; /* by ew_worker_stop, which then sends STOP */
+    unsigned peers;           /* that have not sent DOWN: one bit each */
+    _Atomic bool stop_wanted; /* set by ew_worker_stop, which then sends STOP */
     uint64_t bad_messages;
     int64_t started_ms;
-    log_limit submit_limit, message_limit; /* of logs about what others sent */
+    log_limit submit_limit, message_limit; /* of the log records about refused and dropped messages */
     bool over;
     int status;
     char detail[256];
 } reactor_actor;
 
-/* Runs until the run is over and both peers are down; `status` and `detail` say how it ended. */
+/* Runs until the run has ended and both peers are down, which is waited for at most `stop_timeout_ms` and 2 s.
+ * Sets `status` and `detail` to the result of the run. */
 void reactor_run(reactor_actor *r);
 
-/* Brings the counters of connections up to date. On the reactor's thread, or when that is over. */
+/* Updates the counters of connections. Call on the reactor's thread, or after it has ended. */
 void reactor_count_connections(reactor_actor *r);
 
-/* Answers a SUBMIT request. */
+/* Replies to a SUBMIT request. */
 void reactor_reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail);
 
 #endif

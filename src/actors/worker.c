@@ -15,12 +15,13 @@ static int check_transactions(const ew_options *o, ew_error *err) {
     if (o->max_txn_keys > o->max_txn_ops - own)
         return ew_fail(err, EW_ERR_INVALID,
                        "max_txn_keys = %" PRId64 ": max_txn_ops = %" PRId64 " leaves %" PRId64
-                       " keys; set it to what etcd's --max-txn-ops says",
+                       " keys; set max_txn_ops to the value of etcd's --max-txn-ops",
                        o->max_txn_keys, o->max_txn_ops, o->max_txn_ops - own);
     if (!prefix_is_below(o->delete_counter_key))
-        return ew_fail(err, EW_ERR_INVALID,
-                       "delete_counter_key = \"%.100s\": a key below the prefix, without '/' at its start or end",
-                       o->delete_counter_key);
+        return ew_fail(
+            err, EW_ERR_INVALID,
+            "delete_counter_key = \"%.100s\": must be a key below the prefix, without '/' at its start or end",
+            o->delete_counter_key);
     return EW_OK;
 }
 
@@ -28,10 +29,10 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
     if (reactor->size < offsetof(ew_reactor, update) || reactor->tick == NULL)
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
     if (o->name[0] == '\0' || strchr(o->name, '/') != NULL)
-        return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": a name, without '/'", o->name);
+        return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": must be a name without '/'", o->name);
     if (strchr(o->worker_id, '/') != NULL)
         return ew_fail(err, EW_ERR_INVALID,
-                       "worker_id = \"%.100s\": an id without '/', since keys below receipt_prefix are made of it",
+                       "worker_id = \"%.100s\": must not contain '/', because it is part of keys below receipt_prefix",
                        o->worker_id);
     if (o->backoff_min_ms > o->backoff_max_ms)
         return ew_fail(err, EW_ERR_INVALID, "backoff_min_ms is larger than backoff_max_ms");
@@ -41,7 +42,7 @@ static int check_options(const ew_options *o, const ew_reactor *reactor, ew_erro
     return status == EW_OK ? sockets_check(o, err) : status;
 }
 
-/* A receipt inside the prefix would be seen by other workers of the prefix as a key of their application. */
+/* Other workers of the prefix would see a receipt inside the prefix as a key of their application. */
 static int check_receipts(const ew_worker *w, ew_error *err) {
     const ew_options *o = w->options;
     if (!o->exactly_once && !o->fence_session && !o->submit)
@@ -151,7 +152,7 @@ int ew_worker_set_election(ew_worker *w, ew_election *election) {
 
 /* ---- start, stop, join ---- */
 
-/* A worker that was started belongs to its process, as its client does. */
+/* A started worker works only in the process that opened its client, not in a child after fork(). */
 static int check_process(const ew_worker *w, ew_error *err) {
     return w->client != NULL ? etcd_check_process(w->client, err) : EW_OK;
 }
@@ -163,7 +164,7 @@ static void send_stop(outbox *control) {
     outbox_send(control, &m);
 }
 
-/* From here on a stop finds its way; one that came before is sent now. */
+/* Lets ew_worker_stop send STOP. Sends it now if ew_worker_stop was called before. */
 static void take_control(ew_worker *w, outbox *control) {
     pthread_mutex_lock(&w->lock);
     w->control = control;
@@ -182,7 +183,7 @@ static mailbox_place place_of(const ew_worker *w, const char *url) {
                            .ca_file = o->listen_ca_file};
 }
 
-/* The URL that is really listened at, if it is another one than was asked for. */
+/* Replaces `*url` by the URL that the socket listens at, which may have another port. False if out of memory. */
 static bool take_url(char **url, const listening *l) {
     if (strcmp(*url, listening_url(l)) == 0)
         return true;
@@ -194,11 +195,11 @@ static bool take_url(char **url, const listening *l) {
     return true;
 }
 
-/* The sockets for other programs. */
+/* Opens the sockets for other programs. */
 static int open_outward(ew_worker *w, ew_error *err) {
     reactor_actor *r = &w->reactor;
     bool named = true;
-    int status = sockets_check(w->options, err); /* directories and files may have changed since the worker was made */
+    int status = sockets_check(w->options, err); /* directories and files may have changed since ew_worker_create */
     if (status == EW_OK && w->submit_url != NULL) {
         const mailbox_place place = place_of(w, w->submit_url);
         status = mailbox_serve(r->mailbox, &place, (size_t)w->options->max_submits, err);
@@ -250,7 +251,7 @@ int ew_worker_start(ew_worker *w, ew_error *err) {
         return ew_fail(err, EW_ERR_STATE, "the worker has been started before");
     w->leader_revision = w->election != NULL ? ew_election_revision(w->election) : 0;
     if (w->election != NULL && w->leader_revision == 0)
-        return ew_fail(err, EW_ERR_STATE, "the worker's election is not won, or lost again");
+        return ew_fail(err, EW_ERR_STATE, "the worker's election is not won, or was lost");
     int status = EW_OK;
     if (w->client == NULL) {
         status = ew_client_open(&w->client, w->options, err);
@@ -325,7 +326,7 @@ void ew_worker_destroy(ew_worker *w) {
     free(w);
 }
 
-/* ---- what it tells ---- */
+/* ---- statistics ---- */
 
 static uint64_t read_counter(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
@@ -339,7 +340,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     if (check_process(w, NULL) != EW_OK)
         return EW_ERR_STATE;
     const reactor_counters *c = &w->reactor.counters;
-    ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* the lock is no part of what a const worker promises */
+    ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* locking does not change the worker's state */
     pthread_mutex_lock(&unlocked->lock);
     uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
     uint64_t bad = worker_bad_messages(w);
@@ -382,7 +383,7 @@ int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .connections_refused = read_counter(&c->connections_refused),
         .connections_silent = read_counter(&c->connections_silent),
     };
-    memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* the caller's may be older, and shorter */
+    memcpy(out, &all, all.size < sizeof all ? all.size : sizeof all); /* an older version of the struct is shorter */
     return EW_OK;
 }
 

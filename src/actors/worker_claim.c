@@ -1,5 +1,5 @@
-/* What must be in etcd before a run: the hold on worker_id, the receipt, the session's marker. All of it may be put any
- * number of times, and is waited for as patiently as the first snapshot. */
+/* Puts the keys that must exist in etcd before a run: owner key, receipt, session key. Each put may be repeated any
+ * number of times, and is retried until start_timeout_ms, as the first load is. */
 #include "actors/message.h"
 #include "actors/reach.h"
 #include "actors/worker_private.h"
@@ -15,10 +15,11 @@
 
 typedef int (*attempt_fn)(ew_worker *w, ew_error *err);
 
-/* ---- patience ---- */
+/* ---- waiting for etcd ---- */
 
-/* Before the peers run, requests are answered that it is too early, and messages only wake this thread: a stop is in
- * `stop_wanted`, and what a lease has to say is asked for again when the run begins. */
+/* Returns whether ew_worker_stop was called. Replies EW_ERR_UNAVAILABLE to waiting requests, because the peers do not
+ * run yet. Drops all other messages, which only wake this thread: `stop_wanted` shows a stop, and worker_tell_leases
+ * reads the leases when the run begins. */
 static bool stop_was_asked(ew_worker *w) {
     mailbox_message m;
     while (mailbox_take(w->reactor.mailbox, &m)) {
@@ -29,7 +30,7 @@ static bool stop_was_asked(ew_worker *w) {
     return atomic_load(&w->reactor.stop_wanted);
 }
 
-/* Waits so long, unless a stop is asked for. */
+/* Waits for `ms`. Returns EW_ERR_CANCELLED at once after ew_worker_stop. */
 static int pause_for(ew_worker *w, int64_t ms, ew_error *err) {
     int64_t until_ms = etcd_now_ms() + ms;
     do {
@@ -44,7 +45,8 @@ static void note_absence(ew_worker *w, const char *why) {
     absence_note(&w->reactor.absence, w->options->name, why != NULL, etcd_now_ms(), why);
 }
 
-/* Waits for etcd in short attempts, between which a stop is heard; longer ones each time, since etcd may be slow. */
+/* Waits for etcd in short attempts, because a stop is only noticed between two attempts. Each attempt is longer than
+ * the one before, up to LONGEST_MS, because etcd may be slow. */
 static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
     enum { SHORTEST_MS = 250, LONGEST_MS = 4000 };
     for (int64_t attempt_ms = SHORTEST_MS;; attempt_ms = 2 * attempt_ms < LONGEST_MS ? 2 * attempt_ms : LONGEST_MS) {
@@ -84,15 +86,15 @@ static int patiently(ew_worker *w, attempt_fn attempt, int64_t deadline_ms, ew_e
 
 /* ---- putting a key with a lease ---- */
 
-/* What a put found. */
+/* The result of a put_if. */
 typedef struct put_result {
     bool done;
-    bool same;        /* not done: the key has the value that was to be put */
-    int64_t revision; /* done: its own; otherwise the key's mod_revision, 0 if it is absent */
-    int64_t lease;    /* not done: the key's */
+    bool same;        /* not done: the key already has this value */
+    int64_t revision; /* done: the put's revision; otherwise the key's mod_revision, 0 if it is absent */
+    int64_t lease;    /* not done: the key's lease */
 } put_result;
 
-/* Puts the key if its mod_revision is `expected` (0: absent). */
+/* Puts the key if its mod_revision is `expected` (0: absent). Otherwise reads it. */
 static int put_if(ew_worker *w, const char *key, const char *value, int64_t lease, int64_t expected, put_result *out,
                   ew_error *err) {
     const ew_keys keys = ew_keys_one(ew_str(key));
@@ -121,7 +123,8 @@ static int put_if(ew_worker *w, const char *key, const char *value, int64_t leas
     return EW_OK;
 }
 
-/* A lease of the worker's own that was lost meanwhile is replaced: tried again then. */
+/* Sets `*lease` to the current lease. Fails with EW_ERR_UNAVAILABLE, which is retried, while a lost lease is being
+ * replaced. */
 static int present_lease(lasting *l, int64_t *lease, ew_error *err) {
     *lease = lasting_lease(l);
     return *lease != 0 ? EW_OK : ew_fail(err, EW_ERR_UNAVAILABLE, "the worker's lease was lost, and is being replaced");
@@ -136,7 +139,7 @@ static int lease_status(lasting *l, int status, ew_error *err) {
 
 /* ---- worker_id ---- */
 
-/* Puts the key that says who works under worker_id. `w->rival` is the lease of another worker that does. */
+/* Puts the owner key of worker_id. If another worker holds the id, sets `w->rival` to that worker's lease. */
 static int hold_id(ew_worker *w, ew_error *err) {
     put_result r = {0};
     int64_t lease;
@@ -155,10 +158,11 @@ static int hold_id(ew_worker *w, ew_error *err) {
         if (r.done || rival)
             return EW_OK;
     }
-    return status != EW_OK ? status : ew_fail(err, EW_ERR_UNAVAILABLE, "%s changes all the time", w->owner_key);
+    return status != EW_OK ? status : ew_fail(err, EW_ERR_UNAVAILABLE, "%s keeps changing", w->owner_key);
 }
 
-/* How long the rival may go on without being alive: its lease's TTL, and what etcd may take to notice. */
+/* Returns how long the owner key of a dead rival can still exist: the TTL of its lease, and a margin for etcd to expire
+ * it. */
 static int64_t rival_patience_ms(ew_worker *w) {
     enum { MARGIN_MS = 5000 };
     int64_t left_s = 0, granted_s = 0;
@@ -174,8 +178,8 @@ static int refuse(ew_worker *w, ew_error *err) {
                    w->worker_id, w->owner_key, (unsigned long long)w->rival);
 }
 
-/* SEMANTICS 33: who runs is never ended by a newcomer. One that has died holds its id until its lease expires. This
- * wait does not count towards start_timeout_ms. */
+/* SEMANTICS 33: a worker that starts never ends a running one. A worker that died holds its id until its lease expires;
+ * the wait for this does not count towards start_timeout_ms. */
 static int take_id(ew_worker *w, int64_t *deadline_ms, ew_error *err) {
     enum { POLL_MS = 500 };
     int64_t until_ms = 0;
@@ -200,17 +204,18 @@ static int take_id(ew_worker *w, int64_t *deadline_ms, ew_error *err) {
     }
 }
 
-/* ---- receipt and marker ---- */
+/* ---- receipt and session key ---- */
 
-/* Puts the receipt before the first transaction, which then can tell, as every later one, whether it is still there.
- * One that is there was left by an earlier run with this id, whose late copies are refused from now on. */
+/* Puts the receipt before the first transaction, so that every transaction can find out whether it still exists. An
+ * existing receipt is from an earlier run with this id; late copies of that run's transactions are refused from now
+ * on. */
 static int claim_receipt(ew_worker *w, ew_error *err) {
-    const int64_t lowest = INT64_C(1000000000000000000); /* all have 19 digits: transactions of one size */
+    const int64_t lowest = INT64_C(1000000000000000000); /* always 19 digits, so that transactions have one size */
     uint64_t random;
     char value[24];
     put_result r = {0};
     if (getrandom(&random, sizeof random, 0) != sizeof random)
-        return ew_fail(err, EW_ERR_SYSTEM, "no random numbers: %s", strerror(errno));
+        return ew_fail(err, EW_ERR_SYSTEM, "getrandom failed: %s", strerror(errno));
     w->sequence = lowest + (int64_t)(random % (uint64_t)lowest);
     snprintf(value, sizeof value, "%lld", (long long)w->sequence);
     int status = present_lease(w->records, &w->receipt_lease, err);
@@ -220,11 +225,11 @@ static int claim_receipt(ew_worker *w, ew_error *err) {
         if (status != EW_OK || r.done)
             return lease_status(w->records, status, err);
     }
-    return status != EW_OK ? status
-                           : ew_fail(err, EW_ERR_UNAVAILABLE, "the receipt %s changes all the time", w->receipt_key);
+    return status != EW_OK ? status : ew_fail(err, EW_ERR_UNAVAILABLE, "the receipt %s keeps changing", w->receipt_key);
 }
 
-/* SEMANTICS 30. A session of the user's that is lost ends the run; the worker's own has not been used yet. */
+/* SEMANTICS 30: puts the session key. The loss of a session of the user ends the run; the worker's own session has not
+ * been used yet, so a lost one is replaced. */
 static int put_marker(ew_worker *w, ew_error *err) {
     int64_t lease = w->session != NULL ? ew_session_lease(w->session) : 0;
     int status = lease != 0 ? EW_OK : present_lease(w->presence, &lease, err);
@@ -236,7 +241,8 @@ static int put_marker(ew_worker *w, ew_error *err) {
         w->presence_lease = lease;
         return lease_status(w->presence, status, err);
     }
-    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease is gone") : status;
+    return status == EW_ERR_NOT_FOUND ? ew_fail(err, EW_ERR_SESSION_DONE, "the session's lease does not exist")
+                                      : status;
 }
 
 int worker_prepare(ew_worker *w, ew_error *err) {
@@ -266,7 +272,7 @@ static void on_deleted(void *arg, int status, const char *detail, ew_slice bytes
     *(int *)arg = status;
 }
 
-/* Deletes the receipt, if it is still this worker's. Whether etcd answered. */
+/* Deletes the receipt if it still has this lease. Returns whether etcd answered without an error. */
 static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
     enum { OPEN = 1 };
     Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
@@ -296,8 +302,9 @@ static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
     return answer == EW_OK;
 }
 
-/* Records of submits outlive the worker, on the receipt's lease; without them the lease goes with the receipt. An etcd
- * that does not answer is asked once, and for a moment only where that is to be expected. */
+/* Gives up the receipt and the owner key. With `submit`, only the receipt is deleted, because the records of submits
+ * have the receipt's lease and outlive the worker; otherwise the lease is revoked. If etcd does not answer the first
+ * request, there is no second one. The timeout is MOMENT_MS if the session ended or etcd is disconnected. */
 void worker_release(ew_worker *w) {
     enum { MOMENT_MS = 200 };
     bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !w->reactor.connected;

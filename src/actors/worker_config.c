@@ -15,7 +15,8 @@ static Pb__Compare *add_compare(Pb__Compare *list, Pb__Compare **pointers, Pb__T
     return c;
 }
 
-/* SEMANTICS 30, 31: the session's marker still has its lease, the leader's key is still the one that was elected. */
+/* SEMANTICS 30, 31: makes the fence conditions: the session key still has its lease, the leader's key is still the
+ * elected one. */
 static bool make_fence(ew_worker *w) {
     Pb__Compare list[2], *pointers[2];
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
@@ -43,7 +44,7 @@ static bool make_fence(ew_worker *w) {
     return true;
 }
 
-/* The one configuration of the committing core: the ticking core is told from it how much fits a transaction. */
+/* Configures the committing core. worker_ticking_config derives from it how much fits in a transaction. */
 bool worker_configure_committing(ew_worker *w) {
     w->committing = committer_options(w->options);
     w->committing.counter_key = ew_str(w->counter_key);

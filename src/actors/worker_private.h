@@ -1,10 +1,10 @@
-/* What the files of the worker share. The rooms:
- *   worker.c          its making, its control, what it tells: on the user's threads
- *   worker_run.c      a run, from its begin to its end: on the worker's own thread, the reactor's
- *   worker_session.c  the leases of a worker: its session, its receipt's
- *   worker_claim.c    what must be in etcd before a run, and is taken away after it: id, receipt, marker
- *   worker_progress.c whether its threads come round: for a liveness probe
- *   worker_config.c   what reactor and committer must agree on */
+/* Declarations that the files of the worker share. The files:
+ *   worker.c          create, start, stop, join, statistics: on the user's threads
+ *   worker_run.c      a run from begin to end: on the worker's own thread, which is the reactor's
+ *   worker_session.c  the leases of a worker: its session's and its receipt's
+ *   worker_claim.c    the keys that must exist in etcd during a run: owner key, receipt, session key
+ *   worker_progress.c whether the threads make progress, for a liveness probe
+ *   worker_config.c   the configuration on which reactor and committer must agree */
 #ifndef ACTORS_WORKER_PRIVATE_H
 #define ACTORS_WORKER_PRIVATE_H
 
@@ -23,48 +23,48 @@ struct ew_worker {
     ew_client *client;
     ew_session *session;
     ew_election *election;
-    int64_t leader_revision; /* of its key, when the worker was started */
+    int64_t leader_revision; /* create_revision of the leader's key when the worker was started */
     bool own_client;
     char *prefix, *counter_key, *worker_id, *receipt_key;
-    lasting *presence;      /* the worker's own session, and its hold on worker_id */
+    lasting *presence;      /* the lease of the worker's own session and of the owner key */
     lasting *records;       /* the lease of the receipt */
-    int64_t presence_lease; /* which the run starts with; and the next three */
+    int64_t presence_lease; /* this and the next three: as the run starts with them */
     int64_t receipt_lease, receipt_revision, sequence;
-    bool holds_id;            /* worker_id is this worker's */
-    int64_t rival;            /* the lease of the worker whose it is; 0: none */
-    atomic_bool id_taken;     /* by another worker, while this one was away from etcd */
-    char *owner_key, *holder; /* with worker_id: the key that is held, and what it holds: no other worker's */
-    char *marker_key;         /* bound to the session's lease, for fence_session */
-    uint8_t *fence;           /* the compares that every transaction carries */
+    bool holds_id;            /* this worker holds worker_id */
+    int64_t rival;            /* the lease of another worker that holds worker_id; 0: none */
+    atomic_bool id_taken;     /* by another worker, while this one was disconnected from etcd */
+    char *owner_key, *holder; /* the owner key of worker_id, and its value, which no other worker has */
+    char *marker_key;         /* the session key, bound to the session's lease, for fence_session */
+    uint8_t *fence;           /* the fence conditions, which every transaction carries */
     committing_config committing;
     char *url; /* <url_prefix>/<name> */
     char *submit_url, *ticks_url;
 
     pthread_mutex_t lock;
-    outbox *control;   /* to the reactor's mailbox: stop, session */
-    bool stop_waiting; /* a stop came before there was a mailbox for it */
+    outbox *control;   /* to the reactor's mailbox, for STOP and SESSION */
+    bool stop_waiting; /* ew_worker_stop was called before `control` existed */
     bool started, joined;
     pthread_t thread;
     ew_actor *watcher, *committer;
     piggyback piggyback;
-    uint64_t reconnects, bad_messages; /* of watcher and committer, when they have ended */
+    uint64_t reconnects, bad_messages; /* of watcher and committer, set when they have ended */
 };
 
 static inline int worker_out_of_memory(ew_error *err) {
-    return ew_fail(err, EW_ERR_NO_MEMORY, "making the worker");
+    return ew_fail(err, EW_ERR_NO_MEMORY, "creating the worker");
 }
 
 /* worker_run.c */
-void *worker_main(void *worker);                         /* the thread */
-char *worker_url(const ew_worker *w, const char *actor); /* to be freed; NULL when out of memory */
-uint64_t worker_bad_messages(const ew_worker *w);        /* under the lock */
+void *worker_main(void *worker);                         /* the function of the worker's thread */
+char *worker_url(const ew_worker *w, const char *actor); /* the caller frees it; NULL if out of memory */
+uint64_t worker_bad_messages(const ew_worker *w);        /* call it with `lock` held */
 
 /* worker_session.c */
-void worker_session_done(void *worker);           /* a listener of the session's */
-bool worker_session_is_lost(void *worker);        /* of the one that the run must not outlive. The worker's thread */
-int64_t worker_session_lease(const ew_worker *w); /* that the run starts with; 0: none */
+void worker_session_done(void *worker);           /* a callback of the session */
+bool worker_session_is_lost(void *worker);        /* the session whose end ends the run. Worker's thread */
+int64_t worker_session_lease(const ew_worker *w); /* of the session at the start of the run; 0: no session */
 void worker_check_receipt_lease(void *worker);
-void worker_tell_leases(ew_worker *w); /* that were replaced before the reactor could be told */
+void worker_tell_leases(ew_worker *w); /* sends the leases that were replaced before the reactor existed */
 int worker_open_presence(ew_worker *w, ew_error *err);
 int worker_open_records(ew_worker *w, ew_error *err);
 
@@ -73,10 +73,10 @@ int worker_prepare(ew_worker *w, ew_error *err);
 void worker_release(ew_worker *w);
 
 /* worker_progress.c */
-void worker_read_progress(const ew_worker *w, ew_worker_stats *out); /* under the lock */
+void worker_read_progress(const ew_worker *w, ew_worker_stats *out); /* call it with `lock` held */
 
 /* worker_config.c */
-bool worker_configure_committing(ew_worker *w); /* fills w->committing; false when out of memory */
+bool worker_configure_committing(ew_worker *w); /* fills w->committing; false if out of memory */
 ticking_config worker_ticking_config(const ew_worker *w);
 
 #endif

@@ -1,6 +1,6 @@
 #include "actors/worker_private.h"
 
-/* How long ago; 0 if it has not begun. */
+/* Returns the time since `since_ms`; 0 if it has not begun. */
 static int64_t age_ms(int64_t now_ms, int64_t since_ms) {
     return since_ms == 0 || since_ms > now_ms ? 0 : now_ms - since_ms;
 }
@@ -21,7 +21,7 @@ void worker_read_progress(const ew_worker *w, ew_worker_stats *out) {
     int64_t now_ms = etcd_now_ms();
     out->tick_running_ms = since(&c->tick_began_ms, now_ms);
     out->txn_waiting_ms = since(&c->batch_sent_ms, now_ms);
-    if (w->watcher == NULL || w->committer == NULL) /* not begun, or at its end */
+    if (w->watcher == NULL || w->committer == NULL) /* the run has not begun, or is ending */
         return;
     consider(out, "reactor", since(&c->turned_ms, now_ms));
     consider(out, "watcher", age_ms(now_ms, etcd_loop_turned_ms(w->watcher->task.loop)));

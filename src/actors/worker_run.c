@@ -9,7 +9,7 @@ char *worker_url(const ew_worker *w, const char *actor) {
     return asprintf(&url, "%s/%s", w->url, actor) < 0 ? NULL : url;
 }
 
-/* Watcher, committer and the ways to them. */
+/* Starts watcher and committer, and opens the outboxes to them. */
 static int start_peers(ew_worker *w, ew_error *err) {
     char *to_reactor = worker_url(w, "reactor"), *to_watcher = worker_url(w, "watcher"),
          *to_committer = worker_url(w, "committer");
@@ -48,19 +48,19 @@ static int begin(ew_worker *w, ew_error *err) {
     worker_tell_leases(w);
     if (w->session != NULL)
         status = ew_session_on_done(w->session, worker_session_done, w);
-    return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "watching over the session");
+    return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "registering the session's callback");
 }
 
-/* Under the lock. */
+/* Call it with the lock held. */
 uint64_t worker_bad_messages(const ew_worker *w) {
     return w->bad_messages + (w->watcher != NULL ? ew_actor_bad_messages(w->watcher) : 0) +
            (w->committer != NULL ? ew_actor_bad_messages(w->committer) : 0);
 }
 
-/* In the order in which nothing is used any more: actors, session, core, sockets. */
+/* Ends the parts in an order in which no part uses an ended one: actors, session, core, sockets. */
 static void finish(ew_worker *w) {
     ew_actor *a = w->watcher, *b = w->committer;
-    pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats leaves them alone: they are freed below */
+    pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats does not use them: they are freed below */
     if (a != NULL)
         w->reconnects = watcher_reconnects(a);
     w->bad_messages = worker_bad_messages(w);
@@ -69,7 +69,7 @@ static void finish(ew_worker *w) {
     if (b != NULL)
         ew_actor_stop(b, NULL);
     if (a != NULL) {
-        watcher_release(a); /* its thread has run the committer's answers until now */
+        watcher_release(a); /* until now its thread has handled the committer's responses */
         ew_actor_stop(a, NULL);
     }
     if (w->session != NULL)

@@ -1,5 +1,6 @@
-/* The leases of a worker. Only a session that the user asked for ends a run (SEMANTICS 30): one that was given, the
- * election's, the worker's own with fence_session, or with a key bound to it. Any other lease is replaced quietly. */
+/* The leases of a worker. Only the end of a session that the user asked for ends a run (SEMANTICS 30): a given
+ * session, the election's, and the worker's own with fence_session or with a key bound to it. Any other lost lease is
+ * replaced. */
 #include "actors/worker_private.h"
 
 static void tell_reactor(ew_worker *w, const Msg__Session *session) {
@@ -81,8 +82,9 @@ int worker_open_presence(ew_worker *w, ew_error *err) {
     return status;
 }
 
-/* Clients' records are put with the newest lease: each lives for receipt_ttl_s at least and about twice that at most
- * (SEMANTICS 34), since the lease, kept alive at every third of its TTL, is replaced while the worker lives. */
+/* Opens the lease of the receipt and of clients' records. Records are put with the newest lease. The lease is kept
+ * alive at every third of its TTL and replaced while the worker lives, so a record lives for receipt_ttl_s at least
+ * and about twice that at most (SEMANTICS 34). */
 int worker_open_records(ew_worker *w, ew_error *err) {
     int64_t ttl_s = w->options->receipt_ttl_s, renew_s = (ttl_s + 1) / 2;
     if (!w->options->submit)

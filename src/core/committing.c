@@ -163,7 +163,7 @@ static void in_flight_understood(committing *c, const committing_answer *a) {
     if (a->verdict == COMMITTING_SUCCEEDED)
         committing_committed(c, a->revision, a->visible);
     else if (a->verdict == COMMITTING_MALFORMED)
-        in_flight_unknown(c, "etcd's answer to a transaction makes no sense");
+        in_flight_unknown(c, "invalid response to a transaction");
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_TXN)
         committing_committed(c, a->receipt_revision, committing_is_visible(c)); /* an earlier attempt was applied */
     else if (c->config.exactly_once && a->receipt == COMMITTING_RECEIPT_OLDER)
@@ -217,7 +217,7 @@ static void note_space(committing *c, int status) {
     committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
     log->status = none ? EW_LOG_WARN : EW_LOG_INFO;
     log->detail =
-        none ? "etcd is out of space: transactions wait until its NOSPACE alarm is taken back" : "etcd has space again";
+        none ? "etcd is out of space: transactions wait until the NOSPACE alarm is disarmed" : "etcd has space again";
 }
 
 static void take_answer(committing *c, const committing_event *event) {

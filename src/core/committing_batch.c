@@ -70,7 +70,7 @@ void committing_take(committing *c, const Msg__Patches *patches) {
     if (c->state != COMMITTING_IDLE || c->stopping) {
         committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
         log->status = EW_LOG_WARN;
-        log->detail = "a batch came while another one is undecided; dropped";
+        log->detail = "batch dropped: another one is undecided";
         return;
     }
     if (refuse_number(c, patches))
@@ -95,7 +95,7 @@ void committing_take(committing *c, const Msg__Patches *patches) {
 
 void committing_advance(committing *c) {
     if (c->next == c->limit) {
-        const char *why = c->limit_detail[0] != '\0' ? c->limit_detail : "a unit is malformed";
+        const char *why = c->limit_detail[0] != '\0' ? c->limit_detail : "malformed atomic unit";
         committing_finish(c, c->limit_status, false, c->limit_status == EW_ERR_BAD_MESSAGE ? why : NULL);
         return;
     }
@@ -144,11 +144,11 @@ static const char *why_ended(int status) {
     case EW_ERR_BAD_ANSWER:
         return "etcd refused a transaction although all of its compares hold";
     case EW_ERR_NO_MEMORY:
-        return "finding the unit that was refused";
+        return "finding the refused atomic unit";
     case EW_ERR_FENCED:
-        return "the session's marker is another worker's, which uses the same worker_id";
+        return "another worker with the same worker_id has put the session key";
     default:
-        return "the transaction's fence does not hold";
+        return "a fence condition of the transaction does not hold";
     }
 }
 

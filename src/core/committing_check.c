@@ -44,7 +44,7 @@ static const char *check_txn(const committing_config *config, const Pb__TxnReque
         why = check_op(config, txn->success[i], key);
     for (size_t i = 0; i < txn->n_failure && !why; i++) {
         if (txn->failure[i]->request_case != PB__REQUEST_OP__REQUEST_REQUEST_RANGE)
-            why = "does more than read in its else branch";
+            why = "has an operation other than a read in its else branch";
     }
     return why;
 }
@@ -57,7 +57,7 @@ int committing_check_unit(const committing_config *config, ew_slice unit, size_t
     const Pb__TxnRequest *txn = unpack_is_bounded(&pb__txn_request__descriptor, unit)
                                     ? pb__txn_request__unpack(&memory.allocator, unit.len, unit.data)
                                     : NULL;
-    const char *why = txn ? check_txn(config, txn, &key) : "is no TxnRequest";
+    const char *why = txn ? check_txn(config, txn, &key) : "is not a TxnRequest";
     if (why)
         snprintf(detail, size, "PATCHES: unit %zu %s%s%s", number, why, key.len > 0 ? ": " : "",
                  group_key_text(key, text, sizeof text));

@@ -95,7 +95,8 @@
 void committing_resolve(committing *c, const char *why) {
     CHECK(c->config.exactly_once);
     committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
-    snprintf(c->detail, sizeof c->detail, "the outcome of a transaction is unknown, asking again: %s", why ? why : "");
+    snprintf(c->detail, sizeof c->detail, "the outcome of a transaction is unknown, sending it again: %s",
+             why ? why : "");
     log->status = EW_LOG_WARN;
     log->detail = c->detail;
     c->fencing = false;
@@ -129,7 +130,7 @@ static void lost_receipt(committing *c, const committing_answer *a) {
         committing_claim_on(c, 0);
     } else {
         snprintf(detail, sizeof detail,
-                 "the receipt %.*s vanished while the outcome of a transaction was unknown: its lease was lost "
+                 "the receipt %.*s was lost while the outcome of a transaction was unknown: its lease ended "
                  "(receipt_ttl_s), the key was deleted, or etcd was restored from an older state",
                  key_len(c), (const char *)c->config.receipt_key.data);
         committing_finish(c, EW_ERR_UNKNOWN_OUTCOME, true, detail);
@@ -141,7 +142,7 @@ void committing_older_receipt(committing *c, const committing_answer *a) {
     committing_answer refusal = *a;
     committing_effect *log = committing_emit(c, COMMITTING_DO_LOG);
     log->status = EW_LOG_ERROR;
-    log->detail = "the receipt is older than it was: etcd was restored from an older state";
+    log->detail = "the receipt is older than the last one written: etcd was restored from an older state";
     if (a->status == EW_OK || a->status == EW_ERR_BAD_ANSWER)
         refusal.status = EW_ERR_REFUSED;
     refusal.conflict = c->next;

@@ -35,9 +35,9 @@ static int patch_error(ew_view *view, const ew_group *g, const group_patch *p, s
                        inner.detail);
     }
     if (status > 0)
-        return ew_fail(&view->error, EW_ERR_INVALID, "%s, patch %zu (%s) answered %s (%d), which is not its to answer",
-                       group_title(g, title, sizeof title), number, at(p->key, key, sizeof key), ew_errname(status),
-                       status);
+        return ew_fail(
+            &view->error, EW_ERR_INVALID, "%s, patch %zu (%s) returned %s (%d), which is not valid for a patch",
+            group_title(g, title, sizeof title), number, at(p->key, key, sizeof key), ew_errname(status), status);
     return ew_fail(&view->error, status, "%s, patch %zu (%s): %s", group_title(g, title, sizeof title), number,
                    at(p->key, key, sizeof key), ew_strerror(status));
 }
@@ -114,7 +114,7 @@ static evaluate_result expect(ew_view *view, ew_slice key, int64_t mod_revision)
 static evaluate_result read_too_much(ew_view *view, const ew_group *g) {
     char title[96];
     ew_fail(&view->error, EW_ERR_TOO_LARGE,
-            "%s: its tick has read more than the %zu keys and ranges that fit a transaction",
+            "%s: its tick read more keys and ranges than the %zu that fit in a transaction",
             group_title(g, title, sizeof title), g->reads->max);
     return EVALUATE_FAILED;
 }

@@ -272,8 +272,8 @@ static evaluate_result too_large(const evaluate_batch *b, const ew_group *g, ew_
     char title[96];
     const evaluate_unit *u = &b->scratch;
     ew_fail(err, EW_ERR_TOO_LARGE,
-            "%s: %zu keys%s and %zu bytes (with %" PRId64 " of the worker's own); at most %" PRIu32 " keys and %" PRId64
-            " bytes fit a transaction (options max_txn_ops, max_txn_keys, max_txn_bytes)",
+            "%s: %zu keys%s and %zu bytes (including %" PRId64 " of the worker's own); at most %" PRIu32
+            " keys and %" PRId64 " bytes fit in a transaction (options max_txn_ops, max_txn_keys, max_txn_bytes)",
             group_title(g, title, sizeof title), compares_of(u),
             g->submit && g->submit->record.key.len > 0 ? " (one is its client's record)" : "",
             u->bytes + (size_t)b->limits.overhead_bytes, b->limits.overhead_bytes, b->limits.max_keys,

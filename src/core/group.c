@@ -93,9 +93,9 @@ int ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease l
     if (!g)
         return EW_ERR_NO_MEMORY;
     if (lease != EW_LEASE_NONE && lease != EW_LEASE_KEEP && lease != EW_LEASE_SESSION)
-        return fail(g, EW_ERR_INVALID, "no such way to treat a lease, at", key);
+        return fail(g, EW_ERR_INVALID, "invalid ew_put_lease for", key);
     if (lease == EW_LEASE_SESSION && g->scope->session_lease == 0)
-        return fail(g, EW_ERR_STATE, "the worker has no session to bind to", key);
+        return fail(g, EW_ERR_STATE, "the worker has no session for the lease of", key);
     int status = add_key(g, GROUP_PUT, key, value);
     if (status == EW_OK)
         g->last->lease = lease;
@@ -118,7 +118,7 @@ int ew_group_expect(ew_group *g, ew_slice key) {
     if (!group_scope_owns(g->scope, key))
         return fail(g, EW_ERR_OUTSIDE_PREFIX, "outside the prefix, or reserved:", key);
     if (!g->seen)
-        return fail(g, EW_ERR_STATE, "no tick has seen", key);
+        return fail(g, EW_ERR_STATE, "the group was not made in a tick, so it cannot expect", key);
     group_expectation *e = malloc(sizeof *e + key.len);
     if (!e)
         return fail(g, EW_ERR_NO_MEMORY, "out of memory at", key);
@@ -134,7 +134,7 @@ int ew_group_expect_reads(ew_group *g) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     if (!g->tracked)
-        return fail(g, EW_ERR_STATE, "its reactor does not set track_reads", nothing);
+        return fail(g, EW_ERR_STATE, "the reactor does not set track_reads", nothing);
     g->expects_reads = true;
     return EW_OK;
 }
@@ -172,7 +172,7 @@ int ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop) {
     if (!g)
         return refuse(g, EW_ERR_NO_MEMORY, "", nothing, arg, drop);
     if (!fn)
-        return refuse(g, EW_ERR_INVALID, "a patch without a function", nothing, arg, drop);
+        return refuse(g, EW_ERR_INVALID, "the patch has no function", nothing, arg, drop);
     group_patch *p = add(g, GROUP_PATCH, nothing, nothing, arg, drop);
     if (!p)
         return EW_ERR_NO_MEMORY;

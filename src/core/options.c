@@ -110,7 +110,7 @@ static int refuse(const row *r, const char *value, ew_error *err) {
     case EW_OPTION_SWITCH:
         return ew_fail(err, EW_ERR_INVALID, "option %s: '%.100s' is neither on nor off", info->name, value);
     case EW_OPTION_CHOICE:
-        return ew_fail(err, EW_ERR_INVALID, "option %s: '%.100s' is none of %s", info->name, value, info->choices);
+        return ew_fail(err, EW_ERR_INVALID, "option %s: '%.100s' is not one of %s", info->name, value, info->choices);
     default:
         return ew_fail(err, EW_ERR_INVALID, "option %s: '%.100s' is not a text", info->name, value);
     }

@@ -41,13 +41,14 @@ static int refuse_scheme(const char *option, const char *url, unsigned allowed, 
                       err);
     if (allowed == SOCKET_INPROC)
         return refuse(option, url,
-                      "must begin with inproc://, because whoever reaches the actors can write to etcd; "
+                      "must begin with inproc://, because any program that reaches the actors can write to etcd; "
                       "submit_url and ticks_url are for other programs",
                       err);
     if (allowed == SOCKET_MAILBOX)
         return refuse(
             option, url,
-            "an actor's mailbox can only be inproc:// or ipc://, because whoever reaches it can write to etcd", err);
+            "an actor's mailbox can only be inproc:// or ipc://, because any program that reaches it can write to etcd",
+            err);
     return refuse(option, url,
                   "unknown transport; inproc://, ipc:// and tls+tcp:// can be used, tcp:// and ws:// on loopback", err);
 }
@@ -91,13 +92,13 @@ static int check_address(const char *option, const char *url, const char *rest, 
     if (path == NULL || (path[0] != '\0' && path[0] != '/'))
         return refuse(option, url, "a host and a port from 0 to 65535 are needed, such as 127.0.0.1:5555", err);
     if (scheme != SOCKET_WS && path[0] != '\0')
-        return refuse(option, url, "nothing can follow the port", err);
+        return refuse(option, url, "no text is allowed after the port", err);
     if (scheme == SOCKET_TLS)
-        return host[0] != '\0' ? EW_OK : refuse(option, url, "a host is needed; * is every address", err);
+        return host[0] != '\0' ? EW_OK : refuse(option, url, "a host is needed; * means all addresses", err);
     if (!is_loopback(rest, host))
         return refuse(option, url,
                       "without TLS only a loopback address, 127.0.0.0/8 or [::1], can be used (not a name), because "
-                      "whoever reaches the port is served; use tls+tcp://",
+                      "every program that reaches the port is served; use tls+tcp://",
                       err);
     return EW_OK;
 }
@@ -107,7 +108,7 @@ int socket_url_check(const char *option, const char *url, unsigned allowed, sock
     if (rest == NULL || (*scheme & allowed) == 0)
         return refuse_scheme(option, url, allowed, err);
     if (rest[0] == '\0')
-        return refuse(option, url, "nothing follows the transport", err);
+        return refuse(option, url, "the address after the transport is missing", err);
     switch (*scheme) {
     case SOCKET_IPC:
         return check_path(option, url, rest, err);

@@ -77,7 +77,7 @@ static void log_text(ticking *t, const char *format, ...) {
 
 void ticking_take_audit_time(ticking *t) {
     if (t->audit_newer_than > 0 && t->audit_newer_than >= t->observed) {
-        ticking_log(t, EW_LOG_WARN, "nothing new was observed for an audit; loading the prefix again");
+        ticking_log(t, EW_LOG_WARN, "no newer revision was observed for a consistency check; loading the prefix again");
         ticking_load_again(t, 0, false);
         return;
     }
@@ -108,7 +108,7 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
     mirror_put(t->audit_deleted, e);
     if ((int64_t)mirror_bytes(t->audit_deleted) > t->config.max_pending_update_bytes) {
         give_up(t);
-        ticking_log(t, EW_LOG_WARN, "an audit is given up: deletions outgrew max_pending_update_bytes");
+        ticking_log(t, EW_LOG_WARN, "consistency check cancelled: its deletions exceed max_pending_update_bytes");
     }
 }
 
@@ -185,7 +185,8 @@ static void complete(ticking *t) {
     t->stats.audits++;
     t->stats.audit_repairs += t->audit_found;
     if (t->audit_found > 0) {
-        log_text(t, "the audit found %" PRIu64 " keys that differ; loading the prefix again", t->audit_found);
+        log_text(t, "the consistency check found %" PRIu64 " keys that differ; loading the prefix again",
+                 t->audit_found);
         ticking_load_again(t, t->observed, t->unsure);
         return;
     }
@@ -200,14 +201,14 @@ static void failed(ticking *t, const Msg__Audited *a) {
     if (a->status == EW_ERR_COMPACTED)
         t->audit_newer_than = revision;
     else
-        log_text(t, "an audit failed: %s", ew_strerror(a->status));
+        log_text(t, "a consistency check failed: %s", ew_strerror(a->status));
     if (a->status == EW_ERR_FUTURE_REVISION)
         ticking_load_again(t, t->observed, false); /* one member is behind, or etcd's revision fell: the load decides */
 }
 
 void ticking_take_audited(ticking *t, const Msg__Audited *a) {
     if (a->number > t->audit)
-        ticking_breach(t, "AUDITED: of audit %" PRIu64 ", but the last one is %" PRIu64, a->number, t->audit);
+        ticking_breach(t, "AUDITED: check %" PRIu64 ", but the last one is %" PRIu64, a->number, t->audit);
     if (!t->auditing || a->number != t->audit)
         return; /* of a cancelled check */
     if (a->status != EW_OK) {

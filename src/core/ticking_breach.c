@@ -56,7 +56,7 @@ void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch) {
     enum { STALE_MS = 60000 };
     t->stats.bad_messages++;
     if (!t->loaded && epoch > 0 && t->now_ms - t->page_ms > STALE_MS)
-        ticking_end(t, EW_ERR_BAD_MESSAGE, "%s: of epoch %" PRIu64 ", while epoch %" PRIu64 " is never loaded", message,
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "%s: epoch %" PRIu64 ", but epoch %" PRIu64 " was never loaded", message,
                     epoch, t->epoch);
 }
 

@@ -32,7 +32,7 @@ void ticking_set_counter(ticking *t, ew_slice value) {
     char key[160], text[32];
     if (!t->config.counter || parse_counter(value, &t->counter))
         return;
-    ticking_end(t, EW_ERR_BAD_COUNTER, "%s holds \"%s\", which is no counter",
+    ticking_end(t, EW_ERR_BAD_COUNTER, "%s has the value \"%s\", which is not a valid counter",
                 group_key_text(t->scope.counter_key, key, sizeof key), group_key_text(value, text, sizeof text));
 }
 
@@ -192,7 +192,7 @@ static bool epoch_holds(ticking *t, uint64_t epoch, const char *message) {
     if (epoch < t->epoch)
         ticking_breach_stale(t, message, epoch);
     else
-        ticking_breach(t, "%s: of epoch %" PRIu64 ", whose snapshot is not complete", message, epoch);
+        ticking_breach(t, "%s: epoch %" PRIu64 ", whose snapshot is not complete", message, epoch);
     return false;
 }
 
@@ -219,7 +219,7 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
         /* The watcher has checked the events, but the message may not be the watcher's. To continue would omit what it
          * contains; what was taken of it has not been shown to the reactor. */
         t->stats.bad_messages++;
-        ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be read", e->revision);
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be decoded", e->revision);
     } else if (highest != e->revision) {
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE,

@@ -49,7 +49,7 @@ static void abandon_first(ticking *t, ticking_list *list, int status, const char
 void ticking_give_up(ticking *t, ticking_list *list) {
     while (list->first)
         abandon_first(t, list, list->first->error.code != EW_OK ? list->first->error.code : EW_ERR_CANCELLED,
-                      "the worker ended first");
+                      "the worker ended before the group was decided");
 }
 
 /* ---- when ---- */
@@ -267,7 +267,7 @@ static void unit_failed(ticking *t, const Msg__Outcome *o, uint32_t from) {
 static void contradicts(ticking *t, const Msg__Outcome *o) {
     char detail[128];
     snprintf(detail, sizeof detail,
-             "OUTCOME: %" PRIu32 " of %zu units with status %" PRId32 " and %zu revisions contradicts itself", o->units,
+             "OUTCOME: %" PRIu32 " of %zu units with status %" PRId32 " and %zu revisions is contradictory", o->units,
              t->patches.message.n_units, o->status, o->n_revisions);
     Msg__Outcome answer = MSG__OUTCOME__INIT;
     answer.status = EW_ERR_BAD_MESSAGE;
@@ -279,8 +279,8 @@ static void contradicts(ticking *t, const Msg__Outcome *o) {
 
 void ticking_take_outcome(ticking *t, const Msg__Outcome *o) {
     if (!ticking_batch_is_out(t) || o->batch != t->batch) {
-        ticking_breach_outcome(t, "OUTCOME: of batch %" PRIu64 ", but %s: %s", o->batch,
-                               ticking_batch_is_out(t) ? "another one is out" : "none is out",
+        ticking_breach_outcome(t, "OUTCOME: batch %" PRIu64 ", but %s: %s", o->batch,
+                               ticking_batch_is_out(t) ? "another one is undecided" : "no batch is undecided",
                                o->detail ? o->detail : "");
         return;
     }

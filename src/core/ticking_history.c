@@ -41,7 +41,7 @@ int64_t ticking_barrier_due_ms(const ticking *t) {
 void ticking_take_barrier_time(ticking *t) {
     char text[160];
     snprintf(text, sizeof text,
-             "the watch is at revision %" PRId64 " and does not show the own commit at %" PRId64
+             "the watch is at revision %" PRId64 " and does not show the worker's own commit at %" PRId64
              ": loading the prefix again",
              t->observed, t->barrier);
     ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));

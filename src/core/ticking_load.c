@@ -111,7 +111,7 @@ static void forget_history(ticking *t) {
     char text[160];
     t->load_rewritten = t->committed_here = false;
     t->stats.rewritten++;
-    snprintf(text, sizeof text, "etcd's history was rewritten: the prefix is as of revision %" PRId64 " now",
+    snprintf(text, sizeof text, "etcd's history was rewritten: the prefix is now at revision %" PRId64,
              t->load_revision);
     ticking_log(t, EW_LOG_ERROR, ticking_keep_text(t, text));
     if (t->barrier <= t->load_revision)
@@ -180,7 +180,7 @@ void ticking_take_snapshot(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
         ticking_no_memory(t);
     } else if (!sound) {
         t->stats.bad_messages++;
-        ticking_end(t, EW_ERR_BAD_MESSAGE, "a page of the snapshot at revision %" PRId64 " cannot be read",
+        ticking_end(t, EW_ERR_BAD_MESSAGE, "a page of the snapshot at revision %" PRId64 " cannot be decoded",
                     s->revision);
     } else if (s->last && !t->ending) {
         complete(t);

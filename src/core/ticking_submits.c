@@ -54,7 +54,7 @@ static int too_old(uint64_t sequence, uint64_t newest, char *detail, size_t size
 }
 
 static int another(uint64_t sequence, char *detail, size_t size) {
-    snprintf(detail, size, "sequence %" PRIu64 " was used before, by a submit of other content", sequence);
+    snprintf(detail, size, "sequence %" PRIu64 " was used before, by a submit with other content", sequence);
     return EW_ERR_BAD_MESSAGE;
 }
 
@@ -143,9 +143,9 @@ static bool identity_is_sound(ticking *t, uint64_t id, const Msg__Submit *s) {
         snprintf(detail, sizeof detail, "the client's id has %zu bytes, at most %d are allowed", s->client.len,
                  SUBMIT_CLIENT_ID_MAX);
     else if (s->client.len == 0)
-        snprintf(detail, sizeof detail, "a sequence without a client");
+        snprintf(detail, sizeof detail, "a sequence needs a client");
     else if (s->sequence == 0)
-        snprintf(detail, sizeof detail, "a client without a sequence, which is 1 or more");
+        snprintf(detail, sizeof detail, "a client needs a sequence of 1 or more");
     if (detail[0])
         reply(t, id, EW_ERR_BAD_MESSAGE, 0, detail);
     return !detail[0];
@@ -292,7 +292,7 @@ static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *un
     if (status == EW_ERR_NO_MEMORY)
         ticking_no_memory(t);
     else if (status != EW_OK)
-        ticking_log(t, EW_LOG_WARN, "the record of a client that submits is malformed");
+        ticking_log(t, EW_LOG_WARN, "malformed record of a submitting client");
     pb__txn_request__free_unpacked(txn, NULL);
 }
 

@@ -130,7 +130,7 @@ void ticking_take_ticked(ticking *t, const ticking_event *event) {
     else if (event->status < 0)
         ticking_end(t, event->status, "%s", event->detail && event->detail[0] ? event->detail : "the reactor failed");
     else if (event->status > 0 && event->status != EW_FINISHED)
-        ticking_end(t, EW_ERR_REACTOR, "the reactor's tick answered %s (%d), which is not an answer of a tick",
+        ticking_end(t, EW_ERR_REACTOR, "the reactor's tick returned %s (%d), which is not valid for a tick",
                     ew_errname(event->status), event->status);
     else if (bad)
         ticking_end(t, bad->error.code, "%s", bad->error.detail);

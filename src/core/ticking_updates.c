@@ -21,7 +21,7 @@ void ticking_drop_updates(ticking *t) {
 static void overflow(ticking *t) {
     ticking_drop_updates(t);
     t->reset = t->overflowed = true;
-    ticking_log(t, EW_LOG_WARN, "updates outgrew max_pending_update_bytes; the reactor will be reset");
+    ticking_log(t, EW_LOG_WARN, "pending updates exceed max_pending_update_bytes; the reactor will be reset");
 }
 
 void ticking_queue_update(ticking *t, mirror_entry *e, bool deleted, bool initial) {

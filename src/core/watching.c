@@ -95,9 +95,9 @@ void *watching_unpack(watching *w, watching_effects *out, arena *memory, const P
                       ew_slice bytes) {
     void *message = protobuf_c_message_unpack(type, &memory->allocator, bytes.len, bytes.data);
     if (memory->failed)
-        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking a response");
     else if (!message)
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "malformed response");
     return message;
 }
 
@@ -107,19 +107,19 @@ bool watching_revision_ok(int64_t revision) {
 
 bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header) {
     if (!header || header->cluster_id == 0) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an answer that does not name its cluster");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response without a cluster id");
         return false;
     }
     if (!watching_revision_ok(header->revision)) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an answer with an impossible revision");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response with an invalid revision");
         return false;
     }
     if (w->cluster_id == 0)
         w->cluster_id = header->cluster_id;
     if (w->cluster_id != header->cluster_id) {
         char detail[96];
-        snprintf(detail, sizeof detail, "cluster %llx answered in place of %llx",
-                 (unsigned long long)header->cluster_id, (unsigned long long)w->cluster_id);
+        snprintf(detail, sizeof detail, "cluster %llx answered instead of %llx", (unsigned long long)header->cluster_id,
+                 (unsigned long long)w->cluster_id);
         watching_fail(w, out, EW_ERR_WRONG_CLUSTER, detail);
         return false;
     }
@@ -197,9 +197,9 @@ static void retry(watching *w, watching_effects *out, int status, const char *de
     bool fell = status == EW_ERR_REVISION_FELL;
     int64_t wait_ms = watching_backoff_ms(w, fell ? 0 : w->failures);
     w->failures += !fell;
-    watching_say(w, out, level, "%s, again in %lld ms: %s: %s",
-                 w->state == WATCHING_SYNCING  ? "loading the prefix"
-                 : w->state == WATCHING_ASKING ? "asking for the revision"
+    watching_say(w, out, level, "%s, retrying in %lld ms: %s: %s",
+                 w->state == WATCHING_SYNCING  ? "cannot load the prefix"
+                 : w->state == WATCHING_ASKING ? "cannot read the revision"
                                                : "the watch broke",
                  (long long)wait_ms, ew_strerror(status), detail ? detail : "");
     if (w->state != WATCHING_SYNCING || w->pinned > 0)
@@ -223,11 +223,11 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
         return;
     case EW_ERR_TOO_LARGE:
         if (w->ahead)
-            watching_not_ahead(w, out, "the prefix is larger than an answer may be (max_receive_bytes)");
+            watching_not_ahead(w, out, "the prefix does not fit in one response (max_receive_bytes)");
         else if (w->state == WATCHING_WATCHING)
-            watching_resync(w, out, "an answer of the watch was too large"); /* it would be again */
+            watching_resync(w, out, "a response of the watch was too large"); /* it would be again */
         else if (!watching_shrink_page(w, out))
-            watching_fail(w, out, status, "a single key's answer is over max_receive_bytes");
+            watching_fail(w, out, status, "the response for a single key exceeds max_receive_bytes");
         return;
     case EW_ERR_INVALID:
     case EW_ERR_NO_MEMORY:
@@ -314,9 +314,9 @@ static void take_resync(watching *w, const watching_event *event, watching_effec
     if (w->highest < event->revision)
         w->highest = event->revision;
     if (event->rewritten)
-        watching_find_rewritten(w, out, "the reactor has found out");
+        watching_find_rewritten(w, out, "detected by the reactor");
     else
-        watching_resync(w, out, "asked to");
+        watching_resync(w, out, "requested by the reactor");
 }
 
 static void handle(watching *w, const watching_event *event, watching_effects *out) {

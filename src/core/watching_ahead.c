@@ -29,7 +29,7 @@ void watching_not_ahead(watching *w, watching_effects *out, const char *why) {
 void watching_keep(watching *w, ew_slice events, watching_effects *out) {
     size_t need = w->kept_len + events.len;
     if ((int64_t)need > w->config.page_bytes * KEPT_PAGES) {
-        watching_not_ahead(w, out, "too much changes while the prefix is read in one answer");
+        watching_not_ahead(w, out, "too many changes while the prefix is read in one response");
         return;
     }
     if (need > w->kept_capacity) {
@@ -54,9 +54,9 @@ void watching_drop_kept(watching *w) {
 
 const char *watching_ahead_is_wrong(const watching *w, const Pb__RangeResponse *page) {
     if (page->more)
-        return "a page that promises more, though all was asked for";
+        return "page that announces more keys, although all were requested";
     if (page->header->revision < w->ahead_from)
-        return "a page that is older than the watch"; /* ETCD P7 */
+        return "page that is older than the watch"; /* ETCD P7 */
     return NULL;
 }
 

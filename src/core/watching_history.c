@@ -70,8 +70,8 @@ bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out) {
         w->confirmed = true;
         return true;
     case DIFFERENT:
-        snprintf(why, sizeof why, "revisions %lld to %lld do not come again as they were seen", (long long)w->last,
-                 (long long)w->seen);
+        snprintf(why, sizeof why, "etcd did not send revisions %lld to %lld again as they were seen before",
+                 (long long)w->last, (long long)w->seen);
         watching_find_rewritten(w, out, why);
         return false;
     case MISSING:
@@ -85,15 +85,14 @@ bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out) {
 
 void watching_miss_last(watching *w, watching_effects *out) {
     char why[128];
-    snprintf(why, sizeof why, "revision %lld, the last one that was seen below the prefix, does not come again",
+    snprintf(why, sizeof why, "etcd did not send revision %lld, the last one seen below the prefix, again",
              (long long)w->last);
     watching_find_rewritten(w, out, why);
 }
 
 void watching_find_rewritten(watching *w, watching_effects *out, const char *why) {
     char text[256];
-    snprintf(text, sizeof text,
-             "etcd's history is not the one that was seen, as after a restore from an older state: %s", why);
+    snprintf(text, sizeof text, "etcd's history was rewritten, as by a restore from an older state: %s", why);
     watching_say(w, out, EW_LOG_ERROR, "%s", text);
     w->rewritten = true;
     watching_resync(w, out, "etcd's history was rewritten");
@@ -103,13 +102,13 @@ void watching_find_rewritten(watching *w, watching_effects *out, const char *why
 
 void watching_fall(watching *w, watching_effects *out, int64_t revision) {
     char why[128];
-    snprintf(why, sizeof why, "etcd is at revision %lld, and revision %lld was seen", (long long)revision,
+    snprintf(why, sizeof why, "etcd is at revision %lld, but revision %lld was seen before", (long long)revision,
              (long long)w->highest);
     watching_trouble(w, out, EW_ERR_REVISION_FELL, why);
 }
 
 void watching_doubt(watching *w, watching_effects *out, int64_t revision) {
-    watching_say(w, out, EW_LOG_WARN, "the member that is watched is at revision %lld, below %lld: asking etcd",
+    watching_say(w, out, EW_LOG_WARN, "the watched member is at revision %lld, below %lld: reading etcd's revision",
                  (long long)revision, (long long)w->seen);
     watching_drop(w, out);
     w->retry_at_ms = w->now_ms;
@@ -138,7 +137,7 @@ void watching_take_revision(watching *w, const watching_event *event, watching_e
         if (r->header->revision < w->seen) {
             watching_fall(w, out, r->header->revision);
         } else {
-            watching_say(w, out, EW_LOG_INFO, "etcd is at revision %lld: only the member was behind",
+            watching_say(w, out, EW_LOG_INFO, "etcd is at revision %lld: only the member lagged",
                          (long long)r->header->revision);
             w->falls = 0;
             w->retry_at_ms = watching_after(w->now_ms, watching_backoff_ms(w, w->failures++));

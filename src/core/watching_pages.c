@@ -69,7 +69,8 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
         watching_go_ahead(w);
     if (w->ahead)
         snprintf(text, sizeof text,
-                 "a compaction interrupted the load, %u times in a row; watching first and reading all at once now",
+                 "a compaction interrupted the load, %u times in a row; now opening the watch first and reading all "
+                 "keys at once",
                  w->interrupted);
     else
         snprintf(text, sizeof text,
@@ -86,7 +87,7 @@ void watching_compacted(watching *w, watching_effects *out, const char *why) {
 bool watching_page_is_late(watching *w, watching_effects *out) {
     if (!w->ahead && w->page_bytes <= w->config.page_bytes)
         return false;
-    watching_resync(w, out, "an answer so large does not come within call_timeout_ms; pages are small again");
+    watching_resync(w, out, "a response of this size does not arrive within call_timeout_ms; pages are small again");
     w->ahead = false;
     w->page_bytes = w->config.page_bytes;
     w->limit_max = WATCHING_LIMIT_MAX;
@@ -139,21 +140,21 @@ static void adapt_limit(watching *w, size_t keys, size_t bytes) {
 /* Returns the reason why a page is invalid, or NULL. With keys that do not rise, the paging might never end. */
 static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page, int64_t pinned) {
     if (page->header->revision < pinned || pinned == 0)
-        return "a page without its revision";
+        return "page with an invalid revision";
     if (page->more && page->n_kvs == 0)
-        return "a page without keys that promises more";
+        return "page without keys that announces more keys";
     ew_slice before = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
     for (size_t i = 0; i < page->n_kvs; i++) {
         const Pb__KeyValue *kv = page->kvs[i];
         int order = slice_compare(before, (ew_slice){kv->key.data, kv->key.len});
         if (order > 0 || (order == 0 && i > 0))
-            return "a page whose keys are out of order";
+            return "page with keys out of order";
         if (kv->mod_revision <= 0 || kv->mod_revision > pinned)
-            return "a page with a key from another revision";
+            return "page with an invalid mod_revision";
         before = (ew_slice){kv->key.data, kv->key.len};
     }
     if (w->bound_len > 0 && slice_compare(before, (ew_slice){w->bound, w->bound_len}) >= 0)
-        return "a page with a key behind its end";
+        return "page with a key after its end";
     return NULL;
 }
 

@@ -77,7 +77,7 @@ static void expect_sign(watching *w) {
 /* Some releases of etcd never answer a progress request on a quiet watch (ETCD P2), so silence alone does not mean that
  * the connection is lost. It is lost if the next stream is not confirmed either. */
 static void renew(watching *w, watching_effects *out) {
-    watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it anew");
+    watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it again");
     drop_stream(w, out);
     if (w->renewals < WATCHING_RENEWALS_MAX)
         w->renewals++;
@@ -91,7 +91,7 @@ void watching_check_silence(watching *w, watching_effects *out) {
     if (w->state != WATCHING_WATCHING || w->closing || w->now_ms < w->silence_at_ms)
         return;
     if (!w->created) {
-        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch is not confirmed");
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "etcd does not confirm the watch");
         return;
     }
     if (w->asked) {
@@ -131,7 +131,8 @@ static bool says(const char *reason, const char *words) {
 static void take_cancel(watching *w, const Pb__WatchResponse *r, watching_effects *out) {
     if (!w->confirmed && r->compact_revision > 0 && r->compact_revision <= w->seen) {
         /* Only what was seen has been compacted: nothing is lost, but the events do not confirm the history. */
-        watching_say(w, out, EW_LOG_INFO, "revision %lld has been compacted and cannot come again", (long long)w->last);
+        watching_say(w, out, EW_LOG_INFO, "revision %lld has been compacted and cannot be sent again",
+                     (long long)w->last);
         w->last = 0;
         watching_drop(w, out);
         w->retry_at_ms = w->now_ms;
@@ -225,7 +226,7 @@ static void send_events(watching *w, ew_slice bytes, const events_seen *e, watch
 void watching_send_kept(watching *w, ew_slice events, watching_effects *out) {
     events_seen e;
     if (!look_at_events(w, events, &e) || e.highest < 0)
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a watch whose revisions fall");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "watch events whose revisions are out of order");
     else
         send_events(w, events, &e, out);
 }
@@ -243,7 +244,7 @@ static void take_whole(watching *w, ew_slice bytes, const events_seen *e, watchi
     if (!sure)
         watching_tell_connected(w, out, !w->last_proves);
     if (sure && e->lowest <= w->seen && !EW_BUG(replay_believed))
-        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch shows again what was seen");
+        watching_trouble(w, out, EW_ERR_UNAVAILABLE, "the watch repeats events");
     else
         send_events(w, bytes, e, out);
 }
@@ -289,7 +290,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
     if (w->joined_revision < revision)
         w->joined_revision = revision;
     if ((int64_t)(w->joined_len + bytes.len) > w->config.page_bytes * WATCHING_JOINED_PAGES) {
-        watching_resync(w, out, "the fragments of a watch response are too many");
+        watching_resync(w, out, "the fragments of a watch response are too large");
         return;
     }
     if (!join(w, bytes) || (!r->fragment && !join(w, (ew_slice){whole, sizeof whole}))) {
@@ -301,7 +302,7 @@ static void take_piece(watching *w, const Pb__WatchResponse *r, ew_slice bytes, 
     w->joined_sent = true; /* unchanged until the next step */
     const ew_slice joined = {w->joined, w->joined_len};
     if (!look_at_events(w, joined, &e) || e.highest < 0)
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "fragments whose revisions fall");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "fragments whose revisions are out of order");
     else if (e.count > 0)
         take_whole(w, joined, &e, out);
 }
@@ -330,9 +331,9 @@ static void take_own(watching *w, const Pb__WatchResponse *r, const events_seen 
     if (EW_BUG(header_revision) && e->count > 0)
         seen.highest = r->header->revision;
     if (e->highest < 0)
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event without its key or revision");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "event with an invalid type, key or revision");
     else if (e->highest > r->header->revision)
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "an event that is newer than etcd");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "event with a revision above its response's");
     else if (r->fragment || w->joined_len > 0)
         take_piece(w, r, bytes, seen.highest, out);
     else if (e->count > 0)
@@ -356,7 +357,7 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, const e
     if (r->canceled && (own || !w->created)) {
         take_cancel(w, r, out);
     } else if (!own && (r->watch_id != -1 || e->count > 0)) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a response that is not of this watch");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response of another watch");
     } else if (r->header->revision > 0 && r->header->revision < w->seen) {
         watching_doubt(w, out, r->header->revision);
     } else if (own || EW_BUG(progress_overtakes)) {
@@ -365,7 +366,7 @@ static void take_watch_response(watching *w, const Pb__WatchResponse *r, const e
         if (w->state == WATCHING_WATCHING)
             take_own(w, r, e, bytes, out);
     } else if (w->joined_len > 0) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a response in the middle of a revision");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response between the fragments of another one");
     } else if (was_asked && w->created && !w->confirmed) {
         /* ETCD P2: a requested progress reply may have overtaken events, so it is only a liveness probe. But the events
          * that must come again have had enough time. */
@@ -378,7 +379,7 @@ static const Pb__WatchResponse *unpack_rest(watching *w, ew_slice bytes, size_t 
                                             watching_effects *out) {
     uint8_t *rest = memory->allocator.alloc(memory, len + 1);
     if (!rest) {
-        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking an answer");
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "unpacking a response");
         return NULL;
     }
     watch_events_rest(bytes, rest);
@@ -390,7 +391,7 @@ void watching_take_response(watching *w, const watching_event *event, watching_e
         return; /* from a stream that was cancelled */
     events_seen e;
     if (!look_at_events(w, event->bytes, &e)) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "a malformed answer");
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "malformed response");
         return;
     }
     arena memory;

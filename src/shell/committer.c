@@ -134,7 +134,7 @@ void committer_take_malformed(committer *c) {
 }
 
 void committer_fail(committer *c) {
-    end(c, EW_ERR_NO_MEMORY, "taking a message");
+    end(c, EW_ERR_NO_MEMORY, "handling a message");
 }
 
 void committer_stop(committer *c, int64_t timeout_ms) {

@@ -49,8 +49,8 @@ static int64_t counter_before(const ew_sim *s, const sim_worker *w, int64_t revi
     return strtoll(text, NULL, 10);
 }
 
-/* Anything of the prefix deleted: the counter rises by one, once. It also rises when there was nothing to delete, since
- * the transaction could not know: check_txn looks at what was asked for. */
+/* Checks that the counter rises by one in a revision that deletes a key of the prefix. It also rises if there was
+ * nothing to delete, which the transaction cannot know: check_txn checks the request. */
 static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool deletes,
                           const etcd_model_record *counter) {
     if (w->options->delete_counter != OPTIONS_COUNTER_COMPAT) {
@@ -72,14 +72,14 @@ static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool
                     (long long)revision, PRINT(counter->value), want);
 }
 
-/* Whoever has lost its session or leadership writes no more (SEMANTICS 30, 31), in no life of its; its receipt it may.
- */
+/* Checks that a worker writes nothing below the prefix after it has lost its session or leadership (SEMANTICS 30, 31),
+ * in any of its lives. It may still write its receipt. */
 static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, int64_t revision) {
     size_t i = 0;
     while (i < w->standing_count && w->standings[i].life != author.life)
         i++;
     if (i == w->standing_count) {
-        ew_sim_fail(s, "worker %u wrote at %lld in a life that never began", w->number, (long long)revision);
+        ew_sim_fail(s, "worker %u wrote at %lld in a life that does not exist", w->number, (long long)revision);
         return;
     }
     const sim_standing *standing = &w->standings[i];
@@ -87,12 +87,13 @@ static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, in
     if (standing->marker_key) {
         r = etcd_model_get(s->etcd, ew_str(standing->marker_key), revision - 1);
         if (!r || r->lease != standing->lease)
-            ew_sim_fail(s, "worker %u wrote at %lld, though its session was over", w->number, (long long)revision);
+            ew_sim_fail(s, "worker %u wrote at %lld, although its session had ended", w->number, (long long)revision);
     }
     if (standing->leader_key) {
         r = etcd_model_get(s->etcd, ew_str(standing->leader_key), revision - 1);
         if (!r || r->create_revision != standing->leader_revision)
-            ew_sim_fail(s, "worker %u wrote at %lld, though it led no more", w->number, (long long)revision);
+            ew_sim_fail(s, "worker %u wrote at %lld, although it was no longer the leader", w->number,
+                        (long long)revision);
     }
 }
 
@@ -126,13 +127,13 @@ void check_revision(ew_sim *s, int64_t revision) {
         w->seen.own_revision = revision;
 }
 
-/* ---- what passes between the actors ---- */
+/* ---- messages between the actors ---- */
 
 static void check_unit(sim_worker *w, const Msg__Unit *u) {
     sim_arena *a = &w->sim->arena;
     const Pb__TxnRequest *t = pb__txn_request__unpack(&a->allocator, u->txn.len, u->txn.data);
     if (!t) {
-        ew_sim_fail(w->sim, "worker %u: a unit that is no transaction", w->number);
+        ew_sim_fail(w->sim, "worker %u: an atomic unit is not a transaction", w->number);
         return;
     }
     bool deletes = false;
@@ -140,8 +141,10 @@ static void check_unit(sim_worker *w, const Msg__Unit *u) {
         deletes |= t->success[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
     if (u->groups == 0 || t->n_compare != u->compares || t->n_success != u->ops || t->n_failure != t->n_compare ||
         deletes != !!u->has_delete)
-        ew_sim_fail(w->sim, "worker %u: a unit of %u groups says %u compares, %u ops, deletion %d; it has %zu, %zu, %d",
-                    w->number, u->groups, u->compares, u->ops, u->has_delete, t->n_compare, t->n_success, deletes);
+        ew_sim_fail(
+            w->sim,
+            "worker %u: an atomic unit of %u groups states %u compares, %u ops, deletion %d; it has %zu, %zu, %d",
+            w->number, u->groups, u->compares, u->ops, u->has_delete, t->n_compare, t->n_success, deletes);
 }
 
 void check_patches(sim_worker *w, const Msg__Patches *patches) {
@@ -170,7 +173,7 @@ void check_message(sim_worker *w, const Msg__Message *m) {
     if (!m->outcome)
         return;
     if (!w->seen.batch_out || m->outcome->batch != w->seen.batch)
-        ew_sim_fail(w->sim, "worker %u: an outcome of batch %llu, which is not out", w->number,
+        ew_sim_fail(w->sim, "worker %u: an outcome of batch %llu, which is not undecided", w->number,
                     (unsigned long long)m->outcome->batch);
     w->seen.batch_out = false;
 }
@@ -179,10 +182,10 @@ void check_stepped(sim_worker *w) {
     ticking_stats stats;
     ticking_get_stats(w->ticking, &stats);
     if ((int64_t)stats.update_bytes > w->ticking_config.max_pending_update_bytes)
-        ew_sim_fail(w->sim, "worker %u: %llu bytes of updates wait, at most %lld may", w->number,
+        ew_sim_fail(w->sim, "worker %u: %llu bytes of updates are pending, at most %lld are allowed", w->number,
                     (unsigned long long)stats.update_bytes, (long long)w->ticking_config.max_pending_update_bytes);
     if (stats.breaches > 0)
-        ew_sim_fail(w->sim, "worker %u: a message of its own actors broke their protocol", w->number);
+        ew_sim_fail(w->sim, "worker %u: a message between its actors is a breach of the protocol", w->number);
 }
 
 void check_txn(sim_worker *w, ew_slice request) {
@@ -191,7 +194,7 @@ void check_txn(sim_worker *w, ew_slice request) {
     const Pb__TxnRequest *t = pb__txn_request__unpack(&s->arena.allocator, request.len, request.data);
     sim_note(s, "txn", (int64_t)request.len, w->number);
     if (!t) {
-        ew_sim_fail(s, "worker %u sends a transaction that is none", w->number);
+        ew_sim_fail(s, "worker %u sends a malformed transaction", w->number);
         return;
     }
     size_t most = s->etcd_config.max_txn_ops;
@@ -217,7 +220,7 @@ void check_txn(sim_worker *w, ew_slice request) {
             (long long)(t->compare[i]->target == PB__COMPARE__COMPARE_TARGET__MOD ? t->compare[i]->mod_revision : 0));
 }
 
-/* ---- a life's end ---- */
+/* ---- the end of a life ---- */
 
 void check_stop_asked(sim_worker *w) {
     enum { MARGIN_MS = 3000 }; /* the shutdown handshake, and a tick that has just begun */
@@ -226,14 +229,16 @@ void check_stop_asked(sim_worker *w) {
         w->seen.stop_by_ms = by;
 }
 
-/* Only the end of a session that was asked for ends a run: given, fenced, or with a key bound to it. By etcd's clock or
- * by ours, or taken for done: another worker of this id put its own marker, and took it away. */
+/* Returns whether a session that the user asked for has ended: given, with fence_session, or with a key bound to it. It
+ * ends by etcd's clock or by ours. It also seems to have ended if another worker of this id put its own session key and
+ * deleted it. */
 static bool session_is_done(const sim_worker *w) {
     bool asked = w->given.worker || w->options->fence_session || (w->ticking && ticking_uses_session(w->ticking));
     return asked && (w->session_lost || w->marker_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
 }
 
-/* Another worker has this one's id; or a late copy of what an earlier life put found the receipt missing. */
+/* Returns whether another worker has this worker's id, or a late copy from an earlier life may have put the receipt
+ * while it was absent. */
 static bool is_fenced(const sim_worker *w) {
     bool twin = false;
     for (size_t i = 0; i < w->sim->worker_count; i++)
@@ -241,7 +246,7 @@ static bool is_fenced(const sim_worker *w) {
     return w->options->worker_id[0] != '\0' && (twin || !w->ticking || w->receipt_deleted || w->records_lost);
 }
 
-/* What may end a run here, beside the reactor's own will. */
+/* Returns whether the status of the run has a known cause, in the reactor or in the faults. */
 static bool has_reason(const sim_worker *w) {
     const sim_faults *f = &w->sim->drawn;
     switch (w->status) {
@@ -258,7 +263,7 @@ static bool has_reason(const sim_worker *w) {
         return w->stop_wanted;
     case EW_ERR_UNKNOWN_OUTCOME:
         return !w->options->exactly_once || w->cut_short || w->receipt_deleted || w->records_lost || w->user_refused ||
-               w->sim->restores > 0; /* to before there was a receipt */
+               w->sim->restores > 0; /* to a state before the receipt */
     case EW_ERR_BAD_ANSWER:
         return f->bad_answer > 0;
     case EW_ERR_WRONG_CLUSTER:
@@ -273,11 +278,11 @@ static bool has_reason(const sim_worker *w) {
     }
 }
 
-/* Long after the last fault nothing ends by itself. */
+/* Returns whether the run ended long after the last fault although neither the user nor the reactor ended it. */
 static bool is_late(const sim_worker *w) {
     enum { ECHO_MS = 40000 }; /* late requests, stalled streams, leases and their consequences */
     const ew_sim *s = w->sim;
-    bool refused = w->status == EW_ERR_FENCED && !w->ticking; /* it has waited for its worker_id */
+    bool refused = w->status == EW_ERR_FENCED && !w->ticking; /* its worker_id was held by another worker */
     bool by_will = w->status == EW_OK || w->status == EW_ERR_CANCELLED || w->status == EW_ERR_REACTOR || refused;
     return !s->faulty && !by_will && sim_now(s) > s->calm_since_ms + ECHO_MS;
 }
@@ -288,17 +293,17 @@ void check_end(sim_worker *w) {
         ew_sim_fail(s, "worker %u ended long after the last fault: %s (%s)", w->number, ew_strerror(w->status),
                     w->detail);
     if (!has_reason(w))
-        ew_sim_fail(s, "worker %u ended without a reason: %s (%s)", w->number, ew_strerror(w->status), w->detail);
+        ew_sim_fail(s, "worker %u ended without a known cause: %s (%s)", w->number, ew_strerror(w->status), w->detail);
     ticking_stats stats = {0};
     if (w->ticking)
         ticking_get_stats(w->ticking, &stats);
     if (stats.audit_repairs > 0 && s->drawn.lose_events == 0 && s->restores == 0)
-        ew_sim_fail(s, "worker %u: an audit found %llu differences where nothing was lost", w->number,
+        ew_sim_fail(s, "worker %u: a consistency check found %llu differences although no event was lost", w->number,
                     (unsigned long long)stats.audit_repairs);
     if (stats.rewritten > 0 && s->drawn.lose_events == 0 && s->drawn.bad_answer == 0 && s->restores == 0)
-        ew_sim_fail(s, "worker %u found another history, though nothing was restored", w->number);
+        ew_sim_fail(s, "worker %u found a rewritten history, although etcd was not restored", w->number);
     if (w->watcher_io.calls > 0 || w->committer_io.calls > 0 || w->watcher_io.stream_is_open)
-        ew_sim_fail(s, "worker %u ended with %s under way", w->number,
+        ew_sim_fail(s, "worker %u ended with %s in flight", w->number,
                     w->watcher_io.calls > 0     ? "a read"
                     : w->committer_io.calls > 0 ? "a transaction"
                                                 : "a stream");
@@ -306,8 +311,8 @@ void check_end(sim_worker *w) {
         ew_sim_fail(s, "worker %u ended (%s) with a batch undecided", w->number, ew_strerror(w->status));
     if (sim_fifo_count(&w->reactor.box) || sim_fifo_count(&w->watcher_to_reactor.passing) ||
         sim_fifo_count(&w->committer_to_reactor.passing))
-        ew_sim_fail(s, "worker %u ended with messages for its reactor under way", w->number);
+        ew_sim_fail(s, "worker %u ended with messages for its reactor in flight", w->number);
     if (sim_now(s) > w->seen.stop_by_ms)
-        ew_sim_fail(s, "worker %u needed %lld ms too long to stop", w->number,
+        ew_sim_fail(s, "worker %u exceeded the time for a stop by %lld ms", w->number,
                     (long long)(sim_now(s) - w->seen.stop_by_ms));
 }

@@ -1,4 +1,4 @@
-/* What a reactor is shown, against etcd's history. */
+/* Compares what a reactor sees with etcd's history. */
 #include "sim/check.h"
 
 #include "core/slice.h"
@@ -7,7 +7,7 @@
 
 #define PRINT(slice) (int)(slice).len, (const char *)(slice).data
 
-/* ---- the model that a reactor would build from its updates ---- */
+/* ---- the state according to the updates ---- */
 
 static size_t find(const sim_seen *seen, ew_slice key, bool *found) {
     size_t low = 0, high = seen->key_count;
@@ -64,7 +64,7 @@ void check_forget(sim_worker *w) {
 void check_reset(sim_worker *w) {
     while (w->seen.key_count)
         drop_key(&w->seen, w->seen.key_count - 1);
-    w->seen.wrote = true; /* too much had waited: what is shown now is not step by step */
+    w->seen.wrote = true; /* too many updates were pending: the next ones are not single steps */
 }
 
 void check_restored(sim_worker *w) {
@@ -75,7 +75,7 @@ void check_restored(sim_worker *w) {
 
 /* ---- one event ---- */
 
-/* The record of history that an event tells of; NULL for a deletion that a re-sync found out by itself. */
+/* Returns the record of the event's change; NULL for a deletion that a load found by comparing snapshots. */
 static const etcd_model_record *record_of(const sim_worker *w, const ew_event *e) {
     size_t count;
     if (e->entry.mod_revision < 1 || e->entry.mod_revision > etcd_model_revision(w->sim->etcd))
@@ -87,7 +87,7 @@ static const etcd_model_record *record_of(const sim_worker *w, const ew_event *e
     return NULL;
 }
 
-/* Between two snapshots an event is the key's very next change: none is left out, doubled or merged. */
+/* Between two snapshots, an event must be the next change of its key: no change is missing, duplicated or merged. */
 static void check_order(sim_worker *w, const ew_event *e, const etcd_model_record *r) {
     bool found;
     size_t i = find(&w->seen, e->entry.key, &found);
@@ -100,13 +100,13 @@ static void check_order(sim_worker *w, const ew_event *e, const etcd_model_recor
     if (e->initial || w->seen.resynced || !r || w->sim->drawn.lose_events > 0)
         return;
     if (e->entry.mod_revision < w->seen.next_revision)
-        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld, when only %lld or later is new", w->number,
+        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld, but only %lld or later is new", w->number,
                     PRINT(e->entry.key), (long long)e->entry.mod_revision, (long long)w->seen.next_revision);
     w->seen.next_revision = e->entry.mod_revision;
     const etcd_model_record *before = etcd_model_before(w->sim->etcd, r);
     int64_t want = before && !before->deleted ? before->mod_revision : 0;
     if (want != last)
-        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld, but its change before that was at %lld",
+        ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld, but its previous change was at %lld",
                     w->number, PRINT(e->entry.key), (long long)e->entry.mod_revision, (long long)last, (long long)want);
 }
 
@@ -116,14 +116,15 @@ void check_update(sim_worker *w, const ew_event *e) {
     sim_trace(s, "worker %u update: %s %.*s at %lld", w->number, e->kind == EW_EVENT_PUT ? "put" : "delete",
               PRINT(e->entry.key), (long long)e->entry.mod_revision);
     if (!check_visible(w, e->entry.key))
-        ew_sim_fail(s, "worker %u is shown %.*s, which is not its own", w->number, PRINT(e->entry.key));
+        ew_sim_fail(s, "worker %u is shown %.*s, which is outside its prefix or reserved", w->number,
+                    PRINT(e->entry.key));
     const etcd_model_record *r = record_of(w, e);
     bool deleted = e->kind == EW_EVENT_DELETE;
     if (w->seen.adrift)
-        sim_trace(s, "  of another history, perhaps");
+        sim_trace(s, "  possibly of the lost history");
     else if (!r ? !(deleted && w->seen.resynced)
                 : r->deleted != deleted || (!deleted && !ew_slice_equal(r->value, e->entry.value)))
-        ew_sim_fail(s, "worker %u is shown %.*s (%s) at %lld, which history does not know", w->number,
+        ew_sim_fail(s, "worker %u is shown %.*s (%s) at %lld, which is not in etcd's history", w->number,
                     PRINT(e->entry.key), deleted ? "deleted" : "put", (long long)e->entry.mod_revision);
     check_order(w, e, r);
     store(&w->seen, e);
@@ -131,7 +132,7 @@ void check_update(sim_worker *w, const ew_event *e) {
 
 /* ---- the tick ---- */
 
-/* A difference; not a breach where events are lost by etcd itself, as long as it passes. */
+/* Handles a difference. It is allowed while etcd itself loses events, and until a restore is detected. */
 static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r, const ew_entry *e, const char *where) {
     w->seen.wrong = true;
     if (w->sim->drawn.lose_events > 0 || w->seen.adrift)
@@ -141,7 +142,7 @@ static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r,
                     (long long)revision, where, PRINT(e->key), (long long)e->mod_revision, (long long)r->mod_revision);
     else
         ew_sim_fail(w->sim, "worker %u, tick at %lld: %s %s %.*s", w->number, (long long)revision, where,
-                    e && (!r || slice_compare(e->key, r->key) < 0) ? "has too much:" : "lacks",
+                    e && (!r || slice_compare(e->key, r->key) < 0) ? "has an extra key:" : "lacks",
                     PRINT(e && (!r || slice_compare(e->key, r->key) < 0) ? e->key : r->key));
 }
 
@@ -150,7 +151,7 @@ static bool same(const etcd_model_record *r, const ew_entry *e) {
            r->create_revision == e->create_revision && r->version == e->version && r->lease == e->lease;
 }
 
-/* What there is to be seen at the revision, in byte order, and NULL behind it. */
+/* Lists the keys that are visible at the revision, in byte order, with NULL after the last. */
 static const etcd_model_record *const *list_visible(const sim_worker *w, int64_t revision) {
     ew_sim *s = w->sim;
     size_t position = 0, count = 0;
@@ -181,12 +182,13 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const et
         bytes += e.key.len + e.value.len;
     }
     if (count != ticking_peek_count(tick))
-        ew_sim_fail(w->sim, "worker %u: %zu keys, but the tick counts %zu", w->number, count, ticking_peek_count(tick));
-    /* Memory follows what exists: keys, values and a fixed overhead for each. */
+        ew_sim_fail(w->sim, "worker %u: %zu keys, but ew_tick_count returns %zu", w->number, count,
+                    ticking_peek_count(tick));
+    /* Memory is bounded by the keys and values, with a fixed overhead for each key. */
     ticking_stats stats;
     ticking_get_stats(w->ticking, &stats);
     if (stats.mirror_bytes > 4096 + 256 * count + 2 * bytes)
-        ew_sim_fail(w->sim, "worker %u: the mirror takes %llu bytes for %zu keys of %zu bytes", w->number,
+        ew_sim_fail(w->sim, "worker %u: the cache uses %llu bytes for %zu keys of %zu bytes", w->number,
                     (unsigned long long)stats.mirror_bytes, count, bytes);
 }
 
@@ -198,19 +200,19 @@ static void check_updates_state(sim_worker *w, int64_t revision, const etcd_mode
             return;
         const ew_entry e = more ? w->seen.keys[i] : (ew_entry){0};
         if (!r || !more || !same(r, &e)) {
-            differs(w, revision, r, more ? &e : NULL, "what update was told");
+            differs(w, revision, r, more ? &e : NULL, "the state according to update");
             return;
         }
     }
 }
 
-/* coalesce = off: one tick for each revision, unless something of ours was undecided in between (SEMANTICS 5). */
+/* coalesce = off: one tick for each revision, unless a group of the worker was undecided (SEMANTICS 5). */
 static void check_single_steps(sim_worker *w, int64_t revision) {
     unsigned revisions = 0;
     for (int64_t r = w->seen.tick_revision + 1; r <= revision; r++)
         revisions += check_revision_visible(w, r);
     if (revisions > 1)
-        ew_sim_fail(w->sim, "worker %u: one tick for %u revisions up to %lld, though coalesce is off", w->number,
+        ew_sim_fail(w->sim, "worker %u: one tick for %u revisions up to %lld, although coalesce is off", w->number,
                     revisions, (long long)revision);
 }
 
@@ -233,9 +235,9 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     if (w->seen.batch_out)
         ew_sim_fail(s, "worker %u: a tick while a batch is undecided", w->number);
     if (ew_tick_now_ms(tick) != sim_now(s))
-        ew_sim_fail(s, "worker %u: a tick at %lld ms that says %lld ms", w->number, (long long)sim_now(s),
+        ew_sim_fail(s, "worker %u: a tick at %lld ms whose ew_tick_now_ms is %lld ms", w->number, (long long)sim_now(s),
                     (long long)ew_tick_now_ms(tick));
-    /* SEMANTICS 6. The clock knows whole milliseconds. */
+    /* SEMANTICS 6. The clock counts whole milliseconds. */
     int64_t most = w->options->max_ticks_per_second;
     if (most > 0 && w->seen.ticks > 0 && sim_now(s) - w->seen.tick_ms < 1000 / most - 1)
         ew_sim_fail(s, "worker %u: two ticks within %lld ms, at most %lld a second are allowed", w->number,

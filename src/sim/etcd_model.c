@@ -21,7 +21,7 @@ etcd_model *etcd_model_new(const etcd_model_config *config) {
     etcd_model *m = sim_alloc(sizeof *m);
     m->config = *config;
     sim_arena_init(&m->arena);
-    m->revision = 1; /* an empty etcd stands at revision 1 */
+    m->revision = 1; /* an empty etcd has revision 1 */
     m->next_lease = 0x7000;
     sim_reserve(m->firsts, m->first_capacity, 3);
     m->firsts[0] = m->firsts[1] = m->firsts[2] = 0;
@@ -231,7 +231,7 @@ void model_commit(etcd_model *m) {
     model_notify(m);
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 Pb__ResponseHeader *model_header(etcd_model *m, int64_t revision) {
     Pb__ResponseHeader *h = sim_arena_alloc(&m->arena, sizeof *h);

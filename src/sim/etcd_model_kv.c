@@ -1,4 +1,4 @@
-/* Range, Put, DeleteRange and Compact, as etcd 3.4 answers them. */
+/* Range, Put, DeleteRange and Compact, with the responses of etcd 3.4. */
 #include "sim/etcd_model_internal.h"
 
 #include "core/slice.h"
@@ -77,7 +77,7 @@ Pb__RangeResponse *model_do_range(etcd_model *m, const Pb__RangeRequest *r, int6
         const etcd_model_record *kv = model_at(m, &m->keys[i], r->revision > 0 ? r->revision : as_of);
         if (!kv)
             continue;
-        response->count++; /* of the whole range, whatever is filtered or cut off */
+        response->count++; /* of the whole range, regardless of filters and limit */
         if (!r->count_only && passes(r, kv))
             list[count++] = kv;
     }
@@ -113,7 +113,7 @@ etcd_model_answer model_check_put(const Pb__PutRequest *r) {
     return model_fail(EW_OK, "");
 }
 
-/* What etcd finds out only when it applies the put. */
+/* Checks what etcd checks only when it applies the put. */
 etcd_model_answer model_check_put_state(const etcd_model *m, const Pb__PutRequest *r) {
     if ((r->ignore_value || r->ignore_lease) && !etcd_model_get(m, slice_of(r->key), INT64_MAX))
         return model_fail(EW_ERR_NOT_FOUND, "etcdserver: key not found");

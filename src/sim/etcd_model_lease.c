@@ -16,7 +16,7 @@ bool etcd_model_lease_alive(const etcd_model *m, int64_t lease) {
     return model_lease_find(m, lease) != NULL;
 }
 
-/* A lease's keys go in one transaction, in key order. */
+/* Deletes a lease's keys in one transaction, in key order. */
 static void end_lease(etcd_model *m, model_lease *lease) {
     int64_t id = lease->id;
     sim_reserve(m->past_leases, m->past_lease_capacity, m->past_lease_count + 1);
@@ -49,7 +49,7 @@ int64_t etcd_model_next_expiry_ms(const etcd_model *m) {
     return next;
 }
 
-/* Those that were granted later have never been, those that have ended since are back. */
+/* Removes leases that were granted after the restored revision, and brings back those that ended after it. */
 void model_restore_leases(etcd_model *m) {
     size_t kept = 0;
     for (size_t i = 0; i < m->lease_count; i++)
@@ -112,7 +112,7 @@ static etcd_model_answer revoke(etcd_model *m, const Pb__LeaseRevokeRequest *r) 
     return model_answer(m, &response.base);
 }
 
-/* An unknown lease is no error here: its TTL is 0. */
+/* An unknown lease is not an error here: its TTL is 0. */
 static etcd_model_answer keep_alive(etcd_model *m, const Pb__LeaseKeepAliveRequest *r) {
     model_lease *lease = model_lease_find(m, r->id);
     Pb__LeaseKeepAliveResponse response = PB__LEASE_KEEP_ALIVE_RESPONSE__INIT;

@@ -1,4 +1,4 @@
-/* Txn: what etcd refuses before it looks, how it compares, and how it applies (ETCD P13). */
+/* Txn: what etcd refuses before it compares, how it compares, and how it applies (ETCD P13). */
 #include "sim/etcd_model_internal.h"
 
 #include "core/slice.h"
@@ -6,7 +6,7 @@
 static const char no_key[] = "etcdserver: key is not provided";
 static const char duplicate[] = "etcdserver: duplicate key given in txn request";
 
-/* ---- what is refused before anything is looked at ---- */
+/* ---- refused before the compares ---- */
 
 static bool op_covers(const Pb__RequestOp *op, ew_slice key) {
     if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
@@ -16,11 +16,11 @@ static bool op_covers(const Pb__RequestOp *op, ew_slice key) {
     ew_slice from = slice_of(op->request_delete_range->key), end = slice_of(op->request_delete_range->range_end);
     if (end.len == 0)
         return ew_slice_equal(from, key);
-    /* Etcd takes an open end ("\0") for an interval that ends before it begins, and so covers nothing here. */
+    /* etcd treats an open end ("\0") as an interval that ends before it begins, so it covers no key here. */
     return slice_compare(key, from) >= 0 && slice_compare(key, end) < 0;
 }
 
-/* A key that is put may be neither put again nor deleted by the same list; two deletions may overlap. */
+/* A key that is put must not be put again or deleted in the same list; two deletions may overlap. */
 static bool has_duplicates(Pb__RequestOp **ops, size_t count) {
     for (size_t i = 0; i < count; i++) {
         if (ops[i]->request_case != PB__REQUEST_OP__REQUEST_REQUEST_PUT)
@@ -43,7 +43,7 @@ static etcd_model_answer check_op(const Pb__RequestOp *op) {
     case PB__REQUEST_OP__REQUEST_REQUEST_TXN:
         return model_fail(EW_ERR_UNSUPPORTED, "a transaction inside a transaction is not modelled");
     default:
-        return model_fail(EW_ERR_INVALID, "etcdserver: key not found"); /* an operation that is none */
+        return model_fail(EW_ERR_INVALID, "etcdserver: key not found"); /* an operation without a request */
     }
 }
 
@@ -56,7 +56,7 @@ static etcd_model_answer check_ops(Pb__RequestOp **ops, size_t count) {
     return has_duplicates(ops, count) ? model_fail(EW_ERR_INVALID, duplicate) : model_fail(EW_OK, "");
 }
 
-/* In whichever list it stands: etcd looks before it compares. */
+/* Checks both lists, because etcd checks before it compares. */
 static bool puts_any(Pb__RequestOp **ops, size_t count) {
     for (size_t i = 0; i < count; i++)
         if (ops[i]->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT)
@@ -101,7 +101,7 @@ static bool holds(Pb__Compare__CompareResult result, int order) {
 static int64_t expected(const Pb__Compare *c, Pb__Compare__TargetUnionCase wanted) {
     if (c->target_union_case != wanted)
         return 0;
-    return c->version; /* the members of the union that are numbers share their place */
+    return c->version; /* the numeric members of the union have the same place */
 }
 
 static bool compare_one(const Pb__Compare *c, const etcd_model_record *kv) {
@@ -143,14 +143,14 @@ static bool compare_range(const etcd_model *m, const Pb__Compare *c) {
     }
     if (any)
         return true;
-    /* A VALUE compare on a missing key never holds; the others see zeros there (P13). */
+    /* A VALUE compare on an absent key never holds; the other compares use 0 (P13). */
     const etcd_model_record missing = {0};
     return c->target != PB__COMPARE__COMPARE_TARGET__VALUE && compare_one(c, &missing);
 }
 
 /* ---- applying ---- */
 
-/* Etcd checks the chosen list before it applies any of it: first the puts' leases and keys, then the reads' revisions.
+/* etcd checks the chosen list before it applies any of it: first the puts' leases and keys, then the reads' revisions.
  */
 static etcd_model_answer check_state(const etcd_model *m, Pb__RequestOp **ops, size_t count) {
     etcd_model_answer checked = model_fail(EW_OK, "");
@@ -180,7 +180,7 @@ static Pb__ResponseOp *apply_op(etcd_model *m, const Pb__RequestOp *op) {
         done->response_delete_range = model_do_delete(m, op->request_delete_range);
         header = done->response_delete_range->header;
     }
-    header->cluster_id = header->member_id = header->raft_term = 0; /* inner headers carry the revision alone */
+    header->cluster_id = header->member_id = header->raft_term = 0; /* inner headers only have the revision */
     return done;
 }
 

@@ -1,4 +1,4 @@
-/* Watches: synced ones are told of each revision as it is committed, the others catch up in batches. */
+/* Watches: synced ones get each revision when it is committed, the others catch up in batches. */
 #include "sim/etcd_model_internal.h"
 
 #include "core/slice.h"
@@ -8,14 +8,14 @@
 typedef struct watch {
     int64_t id;
     ew_slice key, range_end;
-    int64_t next; /* the first revision that it has not been given */
-    int64_t lost; /* how many of the next revisions it will not be given (P6) */
+    int64_t next; /* the first revision that it has not got yet */
+    int64_t lost; /* how many of the next revisions it skips (P6) */
     bool synced, progress_notify, fragment, prev_kv, no_put, no_delete;
 } watch;
 
 typedef struct queued {
     ew_slice bytes;
-    bool control; /* created, cancelled and requested progress go through a queue of their own, which is served first */
+    bool control; /* created, cancelled and requested progress have their own queue, which is served first */
 } queued;
 
 struct etcd_model_stream {
@@ -64,7 +64,7 @@ static bool is_full(const etcd_model_stream *s) {
     return s->queue_tail - s->queue_head >= s->model->config.queue_responses;
 }
 
-/* What one more event adds to a response: a tag, the length, and the event. */
+/* Returns the bytes that one more event adds to a response: a tag, the length, and the event. */
 static size_t event_bytes(const Pb__Event *e) {
     size_t size = pb__event__get_packed_size(e), length = 1;
     for (size_t rest = size; rest >= 0x80; rest >>= 7)
@@ -72,8 +72,8 @@ static size_t event_bytes(const Pb__Event *e) {
     return 1 + length + size;
 }
 
-/* As etcd's sendFragments: the pieces share the header, and all but the last say that more follows (P3). A piece takes
- * events as long as it stays below the limit, and one in any case. */
+/* Splits a response as etcd's sendFragments: the fragments share the header, and all but the last have `fragment` set
+ * (P3). A fragment takes events as long as it stays below the limit, and at least one. */
 static void enqueue_events(etcd_model_stream *s, const watch *w, Pb__WatchResponse *whole) {
     size_t limit = s->model->config.fragment_bytes, size = pb__watch_response__get_packed_size(whole);
     if (!w->fragment || whole->n_events < 2 || size < limit) {
@@ -122,7 +122,7 @@ static Pb__Event *make_event(etcd_model *m, const watch *w, const etcd_model_rec
     Pb__Event *e = sim_arena_alloc(&m->arena, sizeof *e);
     pb__event__init(e);
     e->type = r->deleted ? PB__EVENT__EVENT_TYPE__DELETE : PB__EVENT__EVENT_TYPE__PUT;
-    e->kv = model_kv(m, r, false); /* a deletion's record has nothing but its key and revision, as in etcd */
+    e->kv = model_kv(m, r, false); /* a deletion's record only has its key and revision, as in etcd */
     if (w->prev_kv && r->mod_revision > m->compacted) {
         const etcd_model_record *before = etcd_model_get(m, r->key, r->mod_revision - 1);
         if (before)
@@ -131,7 +131,7 @@ static Pb__Event *make_event(etcd_model *m, const watch *w, const etcd_model_rec
     return e;
 }
 
-/* Gives the watch the events of [from, to] in one response, if there are any. */
+/* Queues the events of [from, to] for the watch in one response, if there are any. */
 static void give(etcd_model_stream *s, watch *w, int64_t from, int64_t to, int64_t header_revision) {
     etcd_model *m = s->model;
     Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
@@ -147,7 +147,7 @@ static void give(etcd_model_stream *s, watch *w, int64_t from, int64_t to, int64
     enqueue_events(s, w, &response);
 }
 
-/* The watch that was told of the newest revision last, and in how many responses: they are the last of its stream. */
+/* The watch that got the newest revision last, and in how many responses: they are the last ones of its stream. */
 typedef struct told {
     const watch *watch; /* NULL: none yet */
     const etcd_model_stream *stream;
@@ -159,7 +159,7 @@ static bool asks_the_same(const watch *a, const watch *b) {
            a->no_delete == b->no_delete && ew_slice_equal(a->key, b->key) && ew_slice_equal(a->range_end, b->range_end);
 }
 
-/* Many watches ask for the same, and what they are told is packed only once. */
+/* Watches with the same request get the same bytes, which are packed only once. */
 static void give_newest(etcd_model_stream *s, watch *w, told *last) {
     if (last->watch && last->stream != s && asks_the_same(last->watch, w)) {
         for (size_t i = last->stream->queue_tail - last->count; i < last->stream->queue_tail; i++)
@@ -237,7 +237,7 @@ static void create_watch(etcd_model_stream *s, const Pb__WatchCreateRequest *r) 
     watch *w = &s->watches[s->watch_count++];
     *w = (watch){
         .id = r->watch_id ? r->watch_id : s->next_id++,
-        .key = sim_copy(r->key.len ? slice_of(r->key) : (ew_slice){"", 1}), /* no key: from the first one on */
+        .key = sim_copy(r->key.len ? slice_of(r->key) : (ew_slice){"", 1}), /* no key: from the first key on */
         .range_end = sim_copy(slice_of(r->range_end)),
         .next = r->start_revision ? r->start_revision : m->revision + 1,
         .synced = r->start_revision == 0 || r->start_revision > m->revision,
@@ -308,7 +308,7 @@ int etcd_model_stream_request(etcd_model_stream *s, ew_slice request) {
 
 /* ---- catching up ---- */
 
-/* The watch wants revisions that are gone: cancelled, with a header whose revision 0 is no rollback (P4). */
+/* Cancels a watch whose revisions are compacted. The header has revision 0, which does not mean a rollback (P4). */
 static void cancel_compacted(etcd_model_stream *s, size_t i) {
     Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
     response.header = model_header(s->model, 0);
@@ -321,8 +321,8 @@ static void cancel_compacted(etcd_model_stream *s, size_t i) {
     remove_watch(s, i);
 }
 
-/* One batch: at most `batch_revisions` revisions that concern the watch, all under the newest revision's header (P1).
- */
+/* Sends one batch: at most `batch_revisions` revisions of the watch's range, with the newest revision in the header
+ * (P1). */
 static void catch_up(etcd_model_stream *s, watch *w) {
     etcd_model *m = s->model;
     int64_t last = w->next - 1, more = 0;
@@ -371,7 +371,7 @@ void etcd_model_stream_progress(etcd_model_stream *s) {
     }
 }
 
-/* What is already queued stays: only what comes from now on waits for etcd's loop. */
+/* Queued responses stay; only later revisions wait for etcd's loop. */
 void etcd_model_stream_lag(etcd_model_stream *s) {
     for (size_t i = 0; i < s->watch_count; i++)
         s->watches[i].synced = s->watches[i].synced && s->watches[i].next > s->model->revision + 1;

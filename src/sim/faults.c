@@ -1,10 +1,10 @@
-/* The drawn probabilities, and the faults that come by themselves. */
+/* The sampled probabilities of faults, and the faults that need no message. */
 #include "sim/worker.h"
 
 enum { ROUND_MS = 100 };
 
-/* Half of the faults are left out of a run altogether, so that each is also met without the others; the rest are more
- * often rare than frequent. */
+/* Samples a probability: 0 for half of the faults, so that each fault also occurs without the others; small values are
+ * more likely than large ones. */
 static int64_t draw(sim_random *r, int64_t most) {
     if (sim_chance(r, 500))
         return 0;
@@ -17,12 +17,12 @@ void sim_faults_draw(ew_sim *s) {
 #define DRAW(name, most, help) s->drawn.name = draw(r, most);
     SIM_FAULTS(DRAW)
 #undef DRAW
-    /* Against this one only audits help, so that little can be promised while it lasts: the scenario switches it on. */
+    /* Only consistency checks find lost events, so few promises hold with this fault: the scenario switches it on. */
     s->may_lose = s->drawn.lose_events;
     s->drawn.lose_events = 0;
     etcd_model_config *c = &s->etcd_config;
     *c = etcd_model_defaults;
-    c->batch_revisions = (uint32_t)sim_between(r, 1, 20); /* small, so that small worlds have batches and fragments */
+    c->batch_revisions = (uint32_t)sim_between(r, 1, 20); /* small, so that small runs have batches and fragments */
     c->fragment_bytes = (size_t)sim_between(r, 100, 1500);
     c->queue_responses = (size_t)sim_between(r, 1, 32);
     c->progress_overtakes = sim_chance(r, 500);
@@ -76,7 +76,7 @@ static void befall_etcd(ew_sim *s) {
     }
 }
 
-/* That of all workers who share it. */
+/* Deletes a receipt. All workers with the same worker_id have the same receipt. */
 static void delete_receipt(ew_sim *s, const char *key) {
     for (size_t i = 0; i < s->worker_count; i++) {
         sim_worker *w = s->workers[i];

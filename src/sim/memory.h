@@ -1,5 +1,5 @@
-/* Memory of the simulator. A simulation that runs out of memory has nothing left to show, so these never answer NULL:
- * they end the process with a message. The cores under test get their memory elsewhere and answer for it themselves. */
+/* Memory of the simulator. If there is no memory, these functions end the process with a message, so they never return
+ * NULL. The cores under test allocate elsewhere and handle a lack of memory themselves. */
 #ifndef SIM_MEMORY_H
 #define SIM_MEMORY_H
 
@@ -14,14 +14,14 @@ static inline void *sim_unconst(const void *p) {
     return (void *)(uintptr_t)p;
 }
 
-/* Room for `needed` elements in a list that grows by doubling. */
+/* Ensures capacity for `needed` elements in a list, which grows by doubling. */
 #define sim_reserve(list, capacity, needed) ((list) = sim_grow((list), &(capacity), (needed), sizeof *(list)))
 
-/* An arena: what one request needs, given back all at once. */
+/* An arena: memory for one request, freed all at once. */
 typedef struct sim_arena {
     struct sim_block *first, *current;
     size_t used;
-    ProtobufCAllocator allocator; /* for protobuf-c: what it unpacks is never freed one by one */
+    ProtobufCAllocator allocator; /* for protobuf-c; unpacked messages are not freed one by one */
 } sim_arena;
 
 void sim_arena_init(sim_arena *a);

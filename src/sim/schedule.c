@@ -48,7 +48,7 @@ void sim_schedule_drop(sim_schedule *s, const void *owner) {
         if (s->heap[i].owner != owner)
             s->heap[kept++] = s->heap[i];
     if (kept == s->count)
-        return; /* still a heap */
+        return; /* it is a heap again */
     s->count = kept;
     for (size_t i = kept / 2; i-- > 0;)
         sift_down(s, i);

@@ -1,4 +1,4 @@
-/* The scheduler: what is to happen when, in simulated milliseconds. Things of one millisecond happen in a drawn order.
+/* The scheduler: tasks with their time in simulated milliseconds. Tasks of the same millisecond run in a random order.
  */
 #ifndef SIM_SCHEDULE_H
 #define SIM_SCHEDULE_H
@@ -11,7 +11,7 @@ typedef void (*sim_task_fn)(void *arg);
 
 typedef struct sim_task {
     int64_t at_ms;
-    uint64_t order; /* drawn */
+    uint64_t order; /* sampled; the order within a millisecond */
     sim_task_fn fn;
     void *arg;
     const void *owner; /* for sim_schedule_drop */
@@ -27,10 +27,10 @@ typedef struct sim_schedule {
 void sim_schedule_fini(sim_schedule *s);
 void sim_schedule_add(sim_schedule *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *owner);
 
-/* Forgets what `owner` has scheduled. */
+/* Removes the tasks of `owner`. */
 void sim_schedule_drop(sim_schedule *s, const void *owner);
 
-/* Does the next thing, if it is due by `until_ms`; otherwise moves the clock there and answers false. */
+/* Runs the next task if it is due by `until_ms`. Otherwise sets the clock to `until_ms` and returns false. */
 bool sim_schedule_step(sim_schedule *s, int64_t until_ms);
 
 #endif

@@ -54,7 +54,7 @@ int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reactor *re
     sim_reserve(s->workers, s->worker_capacity, s->worker_count + 1);
     sim_worker *w = sim_worker_new(s, (uint32_t)s->worker_count, options, reactor, self);
     if (!w)
-        return ew_fail(err, EW_ERR_NO_MEMORY, "making a simulated worker");
+        return ew_fail(err, EW_ERR_NO_MEMORY, "creating a simulated worker");
     s->workers[s->worker_count] = w;
     w->starting = true;
     sim_at(s, sim_now(s), sim_worker_start_task, w, w);
@@ -104,7 +104,7 @@ int ew_sim_run(ew_sim *s, int64_t ms) {
         s->steps_at_once = sim_now(s) == before_ms ? s->steps_at_once + 1 : 0;
         before_ms = sim_now(s);
         if (s->steps_at_once > STEPS_MAX)
-            ew_sim_fail(s, "something goes round in circles: time stands still");
+            ew_sim_fail(s, "endless loop: the simulated time does not advance");
     }
     return s->failed ? EW_ERR_STATE : EW_OK;
 }
@@ -137,7 +137,7 @@ int ew_sim_settle(ew_sim *s, int64_t limit_ms) {
     for (size_t i = 0; i < s->worker_count && !s->failed; i++) {
         const sim_worker *w = s->workers[i];
         if (!sim_worker_settled(w))
-            ew_sim_fail(s, "worker %u has not come to rest within %lld ms (%s)", w->number, (long long)limit_ms,
+            ew_sim_fail(s, "worker %u is not idle after %lld ms (%s)", w->number, (long long)limit_ms,
                         sim_worker_describe(w));
     }
     return s->failed ? EW_ERR_STATE : EW_OK;
@@ -231,7 +231,7 @@ uint64_t ew_sim_digest(const ew_sim *s) {
     return s->digest;
 }
 
-/* ---- writing as somebody else ---- */
+/* ---- writes of external clients ---- */
 
 static int64_t call(ew_sim *s, etcd_model_method method, const ProtobufCMessage *request) {
     etcd_model_advance(s->etcd, sim_now(s));

@@ -1,4 +1,4 @@
-/* What calls and streams have in common: an etcd that both see change. */
+/* Common to calls and streams: new revisions of etcd. */
 #include "sim/check.h"
 #include "sim/wire_internal.h"
 

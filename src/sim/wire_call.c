@@ -1,4 +1,4 @@
-/* Calls: what a worker asks reaches etcd late, twice or never, and so does the answer. */
+/* Calls: a request may reach etcd late, twice or never, and its response may be late or lost. */
 #include "sim/wire_internal.h"
 
 #include <stdlib.h>
@@ -13,12 +13,12 @@ struct sim_call {
     io_answer_fn fn;
     void *arg;
     bool answered;
-    unsigned tasks; /* scheduled ones that know the call */
+    unsigned tasks; /* scheduled tasks that refer to the call */
     bool timed;     /* its deadline is one of them */
     bool swallow, corrupt, applied;
-    bool lost;   /* with the etcd that it was for */
-    bool coming; /* the first copy is on its way */
-    bool heard;  /* etcd's answer to it was */
+    bool lost;   /* by sim_calls_lose: the request or the response does not arrive */
+    bool coming; /* the first copy of the request is in flight */
+    bool heard;  /* the response to the first copy was delivered */
     int status;
     const char *detail;
     ew_slice bytes;
@@ -44,7 +44,7 @@ static void call_after(sim_call *c, int64_t at_ms, sim_task_fn fn) {
     sim_at(c->sim, at_ms, fn, c, NULL);
 }
 
-/* To be called last by every task. */
+/* Every task calls this last. */
 static void call_left(sim_call *c) {
     if (--c->tasks == 0 && (c->answered || !c->worker))
         call_free(c);
@@ -92,7 +92,7 @@ static void call_answered(void *arg) {
     call_left(c);
 }
 
-/* One member may be behind; that many reads in a row are not answered by it (ETCD P7). */
+/* Returns whether a lagging member answers this read (ETCD P7): at most STALE_MAX reads of a worker in a row. */
 static bool is_stale(sim_call *c) {
     enum { STALE_MAX = 4 };
     ew_sim *s = c->sim;
@@ -102,7 +102,7 @@ static bool is_stale(sim_call *c) {
     return stale;
 }
 
-/* `wrote`: the call itself did, not a lease that ran out before it. */
+/* Sets `*wrote` if the call itself made a revision, not a lease that expired before it. */
 static etcd_model_answer apply(sim_call *c, bool *wrote) {
     ew_sim *s = c->sim;
     etcd_model_advance(s->etcd, sim_now(s));
@@ -118,14 +118,14 @@ static etcd_model_answer apply(sim_call *c, bool *wrote) {
     etcd_model_set_full(s->etcd, sim_now(s) < s->full_until_ms);
     etcd_model_answer a = etcd_model_call(s->etcd, c->method, c->request);
     *wrote = etcd_model_revision(s->etcd) > before;
-    etcd_model_set_full(s->etcd, false); /* for others: what they write goes on to be in our way */
+    etcd_model_set_full(s->etcd, false); /* external clients can still write */
     return a;
 }
 
 static void call_repeated(void *arg) {
     sim_call *c = arg;
-    /* What was answered as refused does not come again, also while that answer is on its way, nor does it come before
-     * that: one attempt is one copy, gRPC's own retries are off. */
+    /* A refused request is not repeated, neither before nor after the response arrives: one attempt is one copy,
+     * because gRPC's own retries are off. */
     bool told = c->answered ? c->heard : !c->swallow;
     bool refused = told && !c->applied && (c->status != EW_OK || c->bytes.data);
     if (!sim_away(c->sim) && !c->lost && !refused && !c->coming) {
@@ -177,7 +177,7 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     *c = (sim_call){.next = s->calls,
                     .sim = s,
                     .worker = w,
-                    /* what a lease takes with it, nobody has written */
+                    /* keys that a lease's end deletes have no author */
                     .author = method == ETCD_MODEL_TXN ? (sim_author){w->number + 1, w->life} : (sim_author){0},
                     .method = method,
                     .request = sim_copy(request),
@@ -189,7 +189,7 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
     c->corrupt = sim_happens(s, s->drawn.bad_answer);
     c->timed = true;
     c->tasks++;
-    /* A longer timeout is for an etcd that still works on the answer; a lost request is noticed by then. */
+    /* A longer timeout is for a response that takes etcd long; a lost request is noticed by this time. */
     int64_t patience_ms = w->options->call_timeout_ms;
     sim_at(s, now + (timeout_ms < patience_ms ? timeout_ms : patience_ms), call_timed_out, c, c);
     bool busy = sim_happens(s, s->drawn.busy);
@@ -201,7 +201,7 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
         return c;
     }
     if (sim_happens(s, s->drawn.lose_request)) {
-        if (sim_chance(&s->random, 500)) /* otherwise only the deadline tells */
+        if (sim_chance(&s->random, 500)) /* otherwise only the deadline ends the call */
             call_after(c, arrives, call_lost);
     } else if (sim_happens(s, s->drawn.late_request)) {
         c->coming = true;

@@ -1,10 +1,10 @@
-/* Answers that no etcd sends. Only such as can be told from true ones: a false value in the place of a true one, or a
- * list that lost its end, TLS and TCP keep away, and nobody else could. */
+/* Invalid responses. Only responses that a client can recognise as invalid: a wrong but valid value, or a list that
+ * lost its end, cannot be noticed by a client; TCP and TLS exclude them. */
 #include "sim/wire_internal.h"
 
 #include <stdlib.h>
 
-/* Cut short, empty, or no message at all. */
+/* Makes the bytes too short, empty, or malformed. */
 static void damage(ew_sim *s, ew_slice *bytes) {
     int64_t how = sim_between(&s->random, 0, 2);
     if (how == 0)
@@ -24,7 +24,7 @@ static void spoil_header(ew_sim *s, Pb__ResponseHeader **header) {
         (*header)->revision = -1;
 }
 
-/* Fewer answers than operations, an answer of another kind, or about another key. */
+/* Gives fewer responses than operations, a response of another type, or one of another key. */
 static void spoil_txn(ew_sim *s, Pb__TxnResponse *r) {
     int64_t how = sim_between(&s->random, 0, 3);
     Pb__ResponseOp *op = r->n_responses ? r->responses[sim_between(&s->random, 0, (int64_t)r->n_responses - 1)] : NULL;
@@ -42,7 +42,7 @@ static void spoil_txn(ew_sim *s, Pb__TxnResponse *r) {
         range->kvs[0]->mod_revision = 0;
 }
 
-/* Keys that do not rise, or of no revision, or none of them where more are promised. */
+/* Gives keys out of order, keys without a revision, or no keys although `more` is set. */
 static void spoil_range(ew_sim *s, Pb__RangeResponse *r) {
     int64_t how = sim_between(&s->random, 0, 3);
     if (r->n_kvs < 2 || how == 0) {
@@ -59,7 +59,7 @@ static void spoil_range(ew_sim *s, Pb__RangeResponse *r) {
     }
 }
 
-/* Events of no revision, of no key, of no kind. */
+/* Gives events without a revision, without a key, or of an unknown type. */
 static void spoil_watch(ew_sim *s, Pb__WatchResponse *r) {
     int64_t how = sim_between(&s->random, 0, 3);
     Pb__Event *e = r->n_events ? r->events[sim_between(&s->random, 0, (int64_t)r->n_events - 1)] : NULL;

@@ -1,14 +1,14 @@
-/* Watch streams: in order, but late; they break, stall and fall behind. */
+/* Watch streams: responses come in order, but late; streams break, stall and lag. */
 #include "sim/wire_internal.h"
 
 #include <stdlib.h>
 
-enum { WINDOW = 4 }; /* responses between etcd and the worker at once: flow control holds the rest back */
+enum { WINDOW = 4 }; /* maximum responses in flight; flow control holds the rest back */
 
 struct sim_stream {
     sim_stream *next;
     ew_sim *sim;
-    sim_worker *worker; /* NULL once it is over */
+    sim_worker *worker; /* NULL after the stream has ended for it */
     etcd_model_stream *server;
     io_stream_callbacks callbacks;
     void *arg;
@@ -39,7 +39,7 @@ static void stream_left(sim_stream *st) {
         stream_free(st);
 }
 
-/* The connection is gone: nothing that is under way arrives any more. */
+/* Loses the connection: nothing that is in flight arrives any more. */
 static void stream_cut(sim_stream *st) {
     etcd_model_stream_close(st->server);
     st->server = NULL;
@@ -62,7 +62,7 @@ static void stream_over(sim_stream *st, int status, const char *detail) {
 
 static void response_arrives(void *arg);
 
-/* The one behind the last. */
+/* The place after the last response. */
 static void send_response(sim_stream *st) {
     st->response_count++;
     int64_t at = sim_now(st->sim) + sim_delay(st->sim);
@@ -103,7 +103,7 @@ static void response_arrives(void *arg) {
 
 static void look_after(sim_stream *st);
 
-/* Etcd's loop for watches that are behind. */
+/* etcd's loop for unsynced watches. */
 static void sync_round(void *arg) {
     sim_stream *st = arg;
     st->syncing = false;
@@ -133,7 +133,7 @@ static void look_after(sim_stream *st) {
     stream_after(st, sim_now(s) + (s->faulty ? sim_between(&s->random, 1, 150) : 5), sync_round);
 }
 
-/* A watch that may not be has no error of its own (ETCD P10). */
+/* A refused watch has no gRPC status, only a text (ETCD P10). */
 static bool refuse_user(sim_stream *st, ew_slice request) {
     ew_sim *s = st->sim;
     if (st->response_count == WINDOW || !sim_happens(s, 4 * s->drawn.refuse_user))
@@ -220,13 +220,13 @@ static void stream_cancelled(void *arg) {
     stream_left(st);
 }
 
-/* What has arrived already may still be told before the end is. */
+/* Responses that have arrived may still be delivered before the end. */
 void sim_stream_cancel(sim_stream *st) {
     stream_after(st, sim_now(st->sim) + (st->sim->faulty ? sim_between(&st->sim->random, 0, 5) : 0), stream_cancelled);
 }
 
 static void stream_breaks(sim_stream *st) {
-    st->tasks++; /* the callback may look at it */
+    st->tasks++; /* the callback may use it */
     stream_over(st, EW_ERR_UNAVAILABLE, "simulated: the stream broke");
     stream_left(st);
 }

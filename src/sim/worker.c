@@ -94,11 +94,11 @@ void sim_worker_begin(sim_worker *w) {
     sim_worker_configure(w);
     note_standing(w);
     w->ticking = ticking_new(&w->ticking_config);
-    /* Watcher and committer of a worker piggyback; where they do not, their messages may come in any order. */
+    /* Watcher and committer of a worker piggyback; without that, their messages may come in any order. */
     bool together = sim_chance(&w->sim->random, 700);
     sim_note(w->sim, together ? "outcomes joined" : "outcomes apart", w->number, w->life);
     if (!sim_peers_start(w, together) || !w->ticking) {
-        ew_sim_fail(w->sim, "a core could not be made");
+        ew_sim_fail(w->sim, "cannot create a core: out of memory");
         return;
     }
     watcher_start(w->watcher_of);
@@ -107,7 +107,7 @@ void sim_worker_begin(sim_worker *w) {
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
 
-/* Takes the life apart; what it has sent still arrives at etcd. */
+/* Ends the life and frees its parts; its requests in flight still reach etcd. */
 static void bury(sim_worker *w) {
     ew_sim *s = w->sim;
     sim_wire_forget(w);

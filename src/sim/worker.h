@@ -1,7 +1,7 @@
-/* A simulated worker: what src/actors is for a real one, without threads and sockets.
+/* A simulated worker: replaces src/actors, without threads and sockets.
  *
- * Three actors, each with a mailbox of packed messages; the shell and the cores are the library's own. A worker has lives: it can be
- * killed at any moment and started again. */
+ * It has three actors, each with a mailbox of packed messages; the shell and the cores are the library's own. A worker
+ * has lives: it can be killed at any moment and started again. */
 #ifndef SIM_WORKER_H
 #define SIM_WORKER_H
 
@@ -16,11 +16,11 @@
 
 typedef struct sim_message {
     ew_slice bytes;
-    bool urgent; /* wakes an actor that waits for an outcome only */
-    bool bulk;   /* from the watcher: what the mailbox's bound is about */
+    bool urgent; /* also wakes an actor that only waits for an outcome */
+    bool bulk;   /* from the watcher: counts for the mailbox's bound */
 } sim_message;
 
-/* Messages in order: on their way to a mailbox, or in it. */
+/* A queue of messages in flight to a mailbox, or in it. */
 typedef struct sim_fifo {
     sim_message *list;
     size_t head, tail, capacity;
@@ -35,21 +35,21 @@ typedef struct sim_actor {
     sim_worker *worker;
     sim_task_fn round;
     sim_fifo box;
-    int64_t wake_ms; /* when its next round is scheduled; INT64_MAX: not */
+    int64_t wake_ms; /* the time of the next scheduled round; INT64_MAX: none is scheduled */
 } sim_actor;
 
-/* The way from one actor to another: first in, first out, each message with a delay of its own. */
+/* The connection from one actor to another: first in, first out; each message has its own delay. */
 typedef struct sim_channel {
     sim_actor *to;
     sim_fifo passing;
     int64_t last_ms;
-    ew_slice kept; /* a message of an earlier epoch, to be said again */
+    ew_slice kept; /* a message of an earlier epoch, to be sent again (echo) */
     uint64_t kept_epoch;
 } sim_channel;
 
 /* The shell's I/O of a watcher or a committer. */
 typedef struct sim_pending {
-    struct sim_io *io; /* NULL: this one is free */
+    struct sim_io *io; /* NULL: unused */
     io_answer_fn fn;
     void *arg;
 } sim_pending;
@@ -63,51 +63,51 @@ typedef struct sim_io {
     io_stream_callbacks callbacks;
     void *stream_arg;
     bool stream_is_open;
-    ew_slice held; /* what waits for another message, since */
+    ew_slice held; /* a message held for piggybacking, since `held_ms` */
     int64_t held_ms;
     size_t held_capacity;
     bool holds_outcome, holds_events;
 } sim_io;
 
-/* What the checks know of a life. */
+/* What the checks know about a life. */
 typedef struct sim_seen {
     uint64_t epoch;        /* of the newest snapshot */
     int64_t tick_revision; /* of the last tick */
     int64_t tick_ms;       /* when that was */
-    int64_t next_revision; /* what is shown one by one is not older */
+    int64_t next_revision; /* updates that are shown one by one are not older */
     int64_t own_revision;  /* of its newest transaction that changed something below the prefix */
-    bool resynced;         /* since the last tick: events may be made from two snapshots */
-    bool wrong;            /* the last tick was not what etcd had, which may be where events are lost (ETCD P6) */
-    bool adrift;           /* etcd was restored, and no tick has shown its state since the worker found out */
-    uint64_t adrift_epoch; /* of the snapshot that it had then */
+    bool resynced;         /* a load since the last tick: events may be differences of two snapshots */
+    bool wrong;            /* the last tick differed from etcd, which is allowed while events are lost (ETCD P6) */
+    bool adrift;           /* etcd was restored, and no tick has shown the restored state yet */
+    uint64_t adrift_epoch; /* the epoch at the restore */
     bool wrote;            /* groups were made in the last tick, or decided since */
-    ew_entry *keys;        /* what update has built, in byte order; it owns the bytes */
+    ew_entry *keys;        /* the state according to the updates, in byte order; owns the bytes */
     size_t key_count, key_capacity;
     bool batch_out;
     uint64_t batch;
-    int64_t stop_by_ms; /* a stop has to be done by then; INT64_MAX: none was asked for */
+    int64_t stop_by_ms; /* the deadline of a stop; INT64_MAX: no stop was requested */
     size_t ticks;
 } sim_seen;
 
-/* What a life's transactions stand on, also those that arrive when it is over. */
+/* The fence conditions of a life's transactions, also of those that arrive after its end. */
 typedef struct sim_standing {
     uint32_t life;
     char *marker_key, *leader_key; /* NULL: not compared */
-    int64_t lease;                 /* the marker's */
+    int64_t lease;                 /* of the session key */
     int64_t leader_revision;
 } sim_standing;
 
 typedef enum sim_lease_kind {
-    SIM_LEASE_OWN,     /* the worker's own session, and its hold on worker_id */
-    SIM_LEASE_GIVEN,   /* another worker's session */
-    SIM_LEASE_RECORDS, /* the receipt's */
+    SIM_LEASE_OWN,     /* of the worker's own session and its owner key */
+    SIM_LEASE_GIVEN,   /* of another worker's session */
+    SIM_LEASE_RECORDS, /* of the receipt */
 } sim_lease_kind;
 
 typedef struct sim_lease {
-    sim_worker *worker; /* NULL: there is none */
+    sim_worker *worker; /* NULL: no lease */
     sim_lease_kind kind;
     int64_t id, until_ms, sent_ms;
-    int64_t key_mod; /* of the key that is held, as it was read: ours, or 0 for absent */
+    int64_t key_mod; /* mod_revision of the owner key as it was read, if it is ours; 0: absent */
     bool known;      /* granted once in this life */
     bool alive, keeping;
 } sim_lease;
@@ -122,55 +122,55 @@ struct sim_worker {
     char *prefix, *counter_key;
     struct {
         ew_slice prefix, counter, receipts;
-    } names; /* that the checks ask every key about */
+    } names; /* the checks compare every key with these */
     ew_slice range_key, range_end;
 
     /* A life. */
     bool leads;              /* set before the first life */
-    sim_worker *lender;      /* so is this: whose session it uses; NULL: its own */
+    sim_worker *lender;      /* set before the first life: the worker whose session this one uses; NULL: its own */
     sim_standing *standings; /* of all lives */
     size_t standing_count, standing_capacity;
     bool running;
     bool starting; /* will run again soon */
-    bool killed;   /* being killed: callbacks that come now are not the library's promise */
+    bool killed;   /* being killed: callbacks that are called now are not promised by the library */
     bool stop_wanted;
     char *worker_id, *receipt_key;
-    char *marker_key;        /* bound to the session's lease (fence_session) */
+    char *marker_key;        /* the session key, bound to the session's lease (fence_session) */
     char *leader_key;        /* `leads`: every transaction compares it */
-    int64_t leader_revision; /* that it was created at */
+    int64_t leader_revision; /* the leader key's create_revision */
     ew_slice fence;
     sim_lease own, given, records;
     int64_t lease;        /* the session's, as the reactor knows it; 0: none */
     unsigned stale_reads; /* in a row */
-    bool session_lost;    /* that one was */
-    bool records_lost;    /* a lease of the receipt was */
+    bool session_lost;    /* the session was lost */
+    bool records_lost;    /* a lease of the receipt was lost */
     bool lender_gone;
-    char *owner_key, *holder; /* worker_id: the key that is held, and what it holds */
+    char *owner_key, *holder; /* the owner key of worker_id, and its value */
     bool holds_id;
     int64_t claim_lease, rival_until_ms;
     int64_t receipt_lease, receipt_revision, sequence; /* of the claim */
     int64_t receipt_expected;
     int claims_left;
-    bool receipt_deleted; /* by hand */
-    bool marker_taken;    /* by another worker of this id, in a session of its own */
-    bool user_refused;    /* a call or a watch was */
+    bool receipt_deleted; /* by the fault delete_receipt */
+    bool marker_taken;    /* the session key was put by another worker of this id, with its own session */
+    bool user_refused;    /* a call or a watch was refused for its token */
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
     ticking *ticking;
-    ticking_effects spare; /* room for the next step's */
+    ticking_effects spare; /* capacity for the effects of the next step */
     piggyback piggyback;
     watcher *watcher_of;
     committer *committer_of;
     sim_io watcher_io, committer_io;
-    bool watcher_waits; /* for the reactor to take its messages */
+    bool watcher_waits; /* the watcher waits until the reactor takes its messages */
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
     bool busy; /* inside a tick */
     int tick_status;
     const char *tick_detail;
     bool stopping, over;
-    bool cut_short;      /* the peers were stopped before the run was over: what was in flight had only so much time */
+    bool cut_short;      /* the peers were stopped before the run ended, so a transaction in flight had limited time */
     unsigned peers_down; /* DOWN messages taken */
     int status;
     char detail[256];
@@ -182,25 +182,26 @@ void sim_worker_free(sim_worker *w);
 void sim_worker_start(sim_worker *w);
 void sim_worker_start_task(void *worker);
 void sim_worker_stop(sim_worker *w);
-const char *sim_worker_describe(const sim_worker *w); /* for a message */
+const char *sim_worker_describe(const sim_worker *w); /* text for a failure */
 void sim_worker_kill(sim_worker *w);
 bool sim_worker_settled(const sim_worker *w);
 
-/* ---- among the files of the worker ---- */
+/* ---- shared by the files of the worker ---- */
 
 void sim_actor_wake(sim_actor *a, int64_t at_ms);
 void sim_send(sim_channel *c, const Msg__Message *m, bool urgent, bool bulk);
-void sim_pass(sim_channel *c, ew_slice bytes, bool urgent, bool bulk); /* a packed message, which it takes over */
-/* Hands a request of another application to the reactor actor, whose answer goes to ew_sim.replied. */
+/* Sends a packed message. Takes ownership of its bytes. */
+void sim_pass(sim_channel *c, ew_slice bytes, bool urgent, bool bulk);
 bool sim_worker_takes_submits(const sim_worker *w);
+/* Sends a submit of another application to the reactor actor; ew_sim.replied gets the reply. */
 void sim_worker_submit(sim_worker *w, const Msg__Submit *submit, uint64_t id);
 void sim_worker_replied(sim_worker *w, uint64_t submit, int status, int64_t revision);
 void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run has ended */
 
 void sim_io_init(sim_io *m, sim_actor *actor, sim_channel *channel); /* worker_io.c */
 void sim_io_fini(sim_io *m);
-size_t sim_watcher_backlog(const sim_worker *w);    /* its messages that the reactor has not taken */
-bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: watcher and committer, of `*_config` */
+size_t sim_watcher_backlog(const sim_worker *w);    /* messages of the watcher that the reactor has not taken */
+bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: starts watcher and committer with `*_config` */
 void sim_peers_free(sim_worker *w);
 void sim_watcher_round(void *actor);
 void sim_watcher_room(sim_worker *w); /* the reactor has taken its messages */
@@ -209,7 +210,7 @@ void sim_reactor_round(void *actor);                                   /* worker
 void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
 void sim_lease_check(sim_lease *l);
 void sim_session_borrow(sim_worker *w);
-void sim_session_tell(sim_worker *w); /* of leases that were replaced during the start */
+void sim_session_tell(sim_worker *w); /* sends the leases that were replaced during the start */
 void sim_session_close(sim_worker *w);
 typedef enum sim_claim_verdict {
     SIM_CLAIM_UNKNOWN,

@@ -1,4 +1,4 @@
-/* How messages get from one actor to another, and when an actor looks at them. */
+/* Moves messages from one actor to another, and schedules the rounds of the actors. */
 #include "sim/worker.h"
 
 #include <stdlib.h>
@@ -59,7 +59,7 @@ static void pass_on(sim_channel *c, sim_message m) {
     sim_at(s, c->last_ms, arrive, c, c);
 }
 
-/* A page or events of an epoch that is over, told again: only the epoch says that they are old. */
+/* Sends a page or events of an earlier epoch again: only the epoch shows that they are old. */
 static void echo(sim_channel *c, const Msg__Message *m, ew_slice bytes) {
     ew_sim *s = c->to->worker->sim;
     if (c->kept.data && m->epoch > c->kept_epoch) {

@@ -1,5 +1,5 @@
-/* What a worker puts before its first transaction (src/actors/worker_claim.c), step by step: the hold on its worker_id,
- * and the receipt, so that every transaction can tell whether it is still there. */
+/* Puts the keys that must exist before the first transaction (src/actors/worker_claim.c), step by step: the owner key
+ * and the receipt, so that every transaction can find out whether the receipt still exists. */
 #include "sim/worker.h"
 
 #include "core/slice.h"
@@ -15,7 +15,7 @@ static void later(sim_worker *w, int64_t ms, sim_task_fn fn) {
     sim_at(w->sim, sim_now(w->sim) + ms, fn, w, w);
 }
 
-/* What the client looks for in every answer. */
+/* Checks what the client checks in every response. */
 static bool makes_sense(const Pb__TxnResponse *r) {
     return r && r->header && r->header->cluster_id != 0 && r->header->cluster_id != 0xbad && r->header->revision > 0 &&
            r->n_responses == 1;
@@ -28,7 +28,7 @@ static bool ends(sim_worker *w, int status, const char *detail) {
     return true;
 }
 
-/* ---- the hold on worker_id ---- */
+/* ---- the owner key ---- */
 
 /* Puts `key` with a lease if its mod_revision is `expected` (0: absent), and otherwise reads it. */
 static void put_if(sim_worker *w, const char *key_text, const char *value, int64_t lease, int64_t expected,
@@ -60,7 +60,7 @@ static void put_if(sim_worker *w, const char *key_text, const char *value, int64
     sim_call_start(w, ETCD_MODEL_TXN, sim_pack(&w->sim->scratch, &t.base), w->options->call_timeout_ms, fn, arg);
 }
 
-/* What a refused put_if has read: false for an answer that does not fit, `*kv` NULL for an absent key. */
+/* Gets the key that a refused put_if has read: `*kv` is NULL if it is absent. Returns false for an invalid response. */
 static bool read_key(const Pb__TxnResponse *r, const char *key, const Pb__KeyValue **kv) {
     const Pb__ResponseOp *op = r->responses[0];
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
@@ -69,7 +69,7 @@ static bool read_key(const Pb__TxnResponse *r, const char *key, const Pb__KeyVal
     return !*kv || (ew_slice_equal(slice_of((*kv)->key), ew_str(key)) && (*kv)->mod_revision > 0);
 }
 
-/* Puts the key if it is absent, or ours as it was read. */
+/* Puts the key if it is absent, or ours and unchanged since it was read. */
 void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn) {
     put_if(w, w->owner_key, w->holder, l->id, l->key_mod, fn, l);
 }
@@ -110,7 +110,7 @@ static void held(void *arg, int status, const char *detail, ew_slice bytes) {
     if (r)
         pb__txn_response__free_unpacked(r, NULL);
     if (verdict == SIM_CLAIM_RIVAL) {
-        l->key_mod = 0; /* it is waited for until it is gone */
+        l->key_mod = 0; /* wait until it does not exist */
         rival(w);
     } else if (verdict == SIM_CLAIM_HELD && w->claim_lease == w->own.id && w->own.alive) {
         w->holds_id = true;
@@ -187,7 +187,7 @@ static void claim(void *arg) {
 
 /* ---- step by step ---- */
 
-/* Called at the start, and after each step that is done. */
+/* Called at the start, and after each finished step. */
 void sim_worker_step_start(sim_worker *w) {
     const ew_options *o = w->options;
     bool guarded = o->exactly_once || o->fence_session, named = guarded && o->worker_id[0] != '\0';

@@ -1,4 +1,4 @@
-/* What the cores are told: the options, as src/actors reads them, and what only a life knows. */
+/* Configures the cores from the options, as src/actors does, and from the state of the life. */
 #include "sim/worker.h"
 
 #include "core/slice.h"
@@ -7,11 +7,11 @@ static Pb__Compare *fence_compare(Pb__Compare *c, ew_slice key, Pb__Compare__Com
     pb__compare__init(c);
     c->key = slice_bytes(key);
     c->target = target;
-    c->target_union_case = (Pb__Compare__TargetUnionCase)(target + 4); /* etcd numbers both alike */
+    c->target_union_case = (Pb__Compare__TargetUnionCase)(target + 4); /* etcd numbers both enums in the same order */
     return c;
 }
 
-/* Another of this id that is at work finds that its marker has not its lease. */
+/* A running worker with the same id finds that its session key has another lease. */
 static void put_marker(sim_worker *w) {
     ew_sim *s = w->sim;
     for (size_t i = 0; i < s->worker_count; i++) {
@@ -19,12 +19,12 @@ static void put_marker(sim_worker *w) {
         other->marker_taken |= other->running && other->options->fence_session && other->lease != w->lease &&
                                strcmp(other->marker_key, w->marker_key) == 0;
     }
-    w->marker_taken = false; /* what was put before counts no more */
+    w->marker_taken = false; /* this put replaces earlier ones */
     sim_put(s, ew_str(w->marker_key), EW_STR(""), w->lease);
 }
 
-/* What holds for every transaction of this life: the session's marker has its lease, the leader's key is the one that
- * was made (SEMANTICS 30, 31). */
+/* Makes the fence conditions of this life: the session key has its lease, the leader's key is the elected one
+ * (SEMANTICS 30, 31). */
 static void make_fence(sim_worker *w) {
     Pb__Compare list[2], *pointers[2];
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
@@ -49,7 +49,7 @@ static void make_fence(sim_worker *w) {
     w->committing_config.fence_compares = (uint32_t)t.n_compare;
 }
 
-/* One run of so many loads with the watch opened first. */
+/* One of this many runs loads with the watch opened first. */
 enum { WATCH_FIRST_OF = 8 };
 
 void sim_worker_configure(sim_worker *w) {

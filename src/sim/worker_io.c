@@ -31,7 +31,7 @@ static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t t
     sim_worker *w = worker_of(io);
     sim_pending *p = &mine(io)->pending[mine(io)->pending[0].io != NULL];
     if (p->io != NULL) {
-        ew_sim_fail(w->sim, "worker %u: more calls at once than an actor makes", w->number);
+        ew_sim_fail(w->sim, "worker %u: more calls at once than an actor may make", w->number);
         return NULL;
     }
     if (method == IO_TXN)
@@ -102,8 +102,8 @@ static bool busy(shell_io *io) {
 }
 
 static void check_bound(sim_worker *w) {
-    /* The response that fills the mailbox may say two things, and events that were held go before them. Then the
-     * stream may break, and a page of a consistency check come that was asked for before. */
+    /* Messages that may come after the mailbox is full: two for one response, the events held before them, and, after a
+     * break of the stream, a page of a consistency check that was requested before. */
     enum { SPARE = 4 };
     size_t bound = (size_t)w->options->mailbox_messages, count = sim_watcher_backlog(w);
     if (count > bound + SPARE)
@@ -167,7 +167,7 @@ static int send_message(shell_io *io, const Msg__Message *message, io_way way) {
 
 /* ---- the rest ---- */
 
-/* What else comes in this millisecond and the next one may be one message with what is there. */
+/* Messages of this millisecond and the next one may be merged into one message. */
 static void due(shell_io *io) {
     sim_worker *w = worker_of(io);
     sim_actor_wake(mine(io)->actor, sim_now(w->sim) + sim_between(&w->sim->random, 0, 1));

@@ -1,9 +1,10 @@
-/* The watcher and the committer of a worker: the shell's, with mailboxes. */
+/* The watcher and the committer of a worker: those of src/shell, with mailboxes. */
 #include "sim/worker.h"
 
 #include <stdlib.h>
 
-/* Takes the next message; NULL when the mailbox is empty. To be freed with msg__message__free_unpacked(m, NULL). */
+/* Takes the next message. Returns NULL if the mailbox is empty. The caller frees it with
+ * msg__message__free_unpacked(m, NULL). */
 static Msg__Message *take(sim_actor *a) {
     sim_message raw;
     if (!sim_fifo_take(&a->box, &raw))

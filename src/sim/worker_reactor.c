@@ -45,7 +45,7 @@ static int call_reactor(sim_worker *w, const ticking_effect *e, const char **wha
     return status;
 }
 
-/* The tick's end, which the rest of the core has waited for. */
+/* Ends the tick. The core handles nothing else during a tick. */
 static void ticked(void *arg) {
     sim_worker *w = arg;
     w->busy = false;
@@ -115,7 +115,7 @@ static void carry_out(sim_worker *w, const ticking_effect *e) {
 static void step(sim_worker *w, ticking_event event) {
     if (w->over)
         return;
-    /* A step inside of a step has room of its own. */
+    /* A step inside a step has its own list of effects. */
     ticking_effects effects = w->spare;
     w->spare = (ticking_effects){0};
     event.now_ms = sim_now(w->sim);
@@ -134,7 +134,7 @@ static void fail(sim_worker *w, int status, const char *detail) {
 
 /* ---- submits ---- */
 
-/* Between two ticks, as the actor takes its mailbox then. */
+/* Runs between two ticks, as the actor takes its messages then. */
 bool sim_worker_takes_submits(const sim_worker *w) {
     return w->running && w->ticking && !w->busy && !w->over;
 }
@@ -210,7 +210,7 @@ void sim_reactor_round(void *actor) {
     sim_worker *w = a->worker;
     a->wake_ms = INT64_MAX;
     if (w->busy)
-        return; /* a tick is running: its end wakes the actor */
+        return; /* a tick is running; its end wakes the actor */
     take_all(w);
     sim_watcher_room(w);
     if (!w->over && ticking_deadline_ms(w->ticking) <= sim_now(w->sim))
@@ -221,7 +221,7 @@ void sim_reactor_round(void *actor) {
         stop_peers(w);
     if (w->peers_down == PEERS) {
         if (!w->over)
-            sim_worker_over(w, EW_ERR_UNKNOWN_OUTCOME, "the committer ended with a batch undecided");
+            sim_worker_over(w, EW_ERR_UNKNOWN_OUTCOME, "the committer ended before it decided the batch");
         else
             sim_worker_over(w, w->status, w->detail);
         return;

@@ -1,6 +1,6 @@
-/* A worker's leases (src/etcd/lasting.c, src/actors/worker_session.c): its own session, which is also its hold on
- * worker_id, and the receipt's. They are granted before the run, kept alive every third of their life, and replaced
- * when they are lost. Or the session is another worker's, and its loss ends the run. */
+/* A worker's leases (src/etcd/lasting.c, src/actors/worker_session.c): the lease of its own session and its owner key,
+ * and the lease of the receipt. They are granted before the run, kept alive every third of their TTL, and replaced
+ * when they are lost. A worker may use another worker's session instead; its loss ends the run. */
 #include "sim/worker.h"
 
 #include "core/slice.h"
@@ -28,7 +28,7 @@ static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage 
     sim_call_start(w, method, sim_pack(&w->sim->scratch, request), w->options->call_timeout_ms, fn, l);
 }
 
-/* ---- what the reactor is told ---- */
+/* ---- messages to the reactor ---- */
 
 static void tell(sim_worker *w, const Msg__Session *session) {
     Msg__Message m = MSG__MESSAGE__INIT;
@@ -44,7 +44,7 @@ static void tell_lost(sim_lease *l, int64_t id) {
     session.lease = session.done ? id : 0;
     session.lost = true;
     if (l->kind == SIM_LEASE_RECORDS || (l->kind == SIM_LEASE_OWN && w->given.worker))
-        return; /* a session that nobody was given */
+        return; /* this worker's session is not bound to this lease */
     if (id == w->lease)
         w->session_lost = true;
     if (w->ticking)
@@ -80,7 +80,7 @@ static void alive(sim_lease *l) {
     sim_at(w->sim, l->sent_ms + ttl_ms(l) / 3, keep, l, w);
 }
 
-/* The first lease of a life leads on to the next step of its start; a later one is told. */
+/* The first lease of a life continues its start; a later one is sent to the reactor. */
 static void ready(sim_lease *l) {
     sim_worker *w = l->worker;
     bool first = !l->known;
@@ -207,7 +207,7 @@ static void ask(sim_lease *l) {
     call(l, ETCD_MODEL_LEASE_KEEP_ALIVE, &r.base, kept);
 }
 
-/* The clock of this side ends a lease too (SEMANTICS 30). */
+/* The worker's own clock also ends a lease (SEMANTICS 30). */
 static void keep(void *arg) {
     sim_lease *l = arg;
     sim_worker *w = l->worker;
@@ -237,7 +237,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     (void)bytes;
 }
 
-/* Records of submits outlive the worker, on the receipt's lease. */
+/* The records of submits have the receipt's lease and outlive the worker. */
 static void delete_receipt(sim_worker *w) {
     Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
     Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
@@ -255,7 +255,7 @@ static void delete_receipt(sim_worker *w) {
     call(&w->records, ETCD_MODEL_TXN, &txn.base, answered);
 }
 
-/* The answers are nobody's: what is lost is left to the TTL. */
+/* The responses are ignored: a lease whose revocation is lost ends at its TTL. */
 void sim_session_close(sim_worker *w) {
     if (w->records.alive)
         delete_receipt(w);

@@ -244,7 +244,8 @@ static void test_invalid_identities(void **state) {
         size_t len;
         uint64_t sequence;
         const char *says;
-    } cases[] = {{65, 1, "65 bytes, at most 64"}, {1, 0, "without a sequence"}, {0, 1, "without a client"}};
+    } cases[] = {
+        {65, 1, "65 bytes, at most 64"}, {1, 0, "a client needs a sequence"}, {0, 1, "a sequence needs a client"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Msg__Submit m = MSG__SUBMIT__INIT;
         Msg__Submit__Put put = MSG__SUBMIT__PUT__INIT, *puts[] = {&put};

@@ -303,7 +303,7 @@ static void test_options_that_contradict(void **state) {
         {"delete_counter_key", "meta/", NULL, NULL, "without '/' at its start or end"},
         {"delete_counter_key", "etcdworker/receipts/x", "prefix", "", "lies below receipt_prefix"},
         {"delete_counter_key", "x", "prefix", "", NULL},
-        {"worker_id", "submit/63", NULL, NULL, "worker_id = \"submit/63\": an id without '/'"},
+        {"worker_id", "submit/63", NULL, NULL, "worker_id = \"submit/63\": must not contain '/'"},
         {"worker_id", "/", NULL, NULL, "worker_id = \"/\""},
         {"worker_id", "submit", NULL, NULL, NULL},
     };

@@ -903,7 +903,7 @@ static void check_unknown(ending *e) {
     int status = worker_fixture_await_end(&e->fixture);
     print_message("%s: %s\n", ew_errname(status), e->fixture.err.detail);
     assert_int_equal(status, EW_ERR_UNKNOWN_OUTCOME);
-    assert_non_null(strstr(e->fixture.err.detail, "the receipt /etcdworker/receipts/ending vanished"));
+    assert_non_null(strstr(e->fixture.err.detail, "the receipt /etcdworker/receipts/ending was lost"));
     unsigned earlier = e->first ? 0 : 1;
     assert_int_equal(e->v.calls, earlier + 1);
     assert_int_equal(e->v.status[earlier], EW_ERR_UNKNOWN_OUTCOME);

@@ -129,11 +129,11 @@ static void test_operations_that_no_reactor_sends(void **state) {
     txn.failure = ops;
     txn.n_failure = 1;
     removal.range_end.len = 0;
-    refused_txn(&txn, "more than read in its else branch");
+    refused_txn(&txn, "operation other than a read in its else branch");
     op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
     op.request_put = &put;
     put.key = removal.key;
-    refused_txn(&txn, "more than read in its else branch");
+    refused_txn(&txn, "operation other than a read in its else branch");
     static uint8_t deep[NESTED_BYTES];
     batch *b = batch_new(1, 0);
     batch_unit(b);
@@ -141,14 +141,14 @@ static void test_operations_that_no_reactor_sends(void **state) {
     b->units[0].txn = (ProtobufCBinaryData){txn_bytes.len, (uint8_t *)(uintptr_t)txn_bytes.data};
     give(w, b);
     assert_outcome(w, EW_ERR_BAD_MESSAGE, 0);
-    assert_non_null(strstr(w->detail, "is no TxnRequest"));
+    assert_non_null(strstr(w->detail, "is not a TxnRequest"));
     b = batch_new(1, 0);
     batch_unit(b);
     b->bytes[0] = 0xff;
     b->units[0].txn.len = 1;
     give(w, b);
     assert_outcome(w, EW_ERR_BAD_MESSAGE, 0);
-    assert_non_null(strstr(w->detail, "is no TxnRequest"));
+    assert_non_null(strstr(w->detail, "is not a TxnRequest"));
 }
 
 /* ---- numbers ---- */

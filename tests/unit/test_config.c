@@ -145,7 +145,7 @@ static void test_invalid_command_lines(void **state) {
     expect(EXIT_USAGE, LIST("left over"), NULL, "'left over'");
     expect(EXIT_USAGE, LIST("--prefix"), NULL, "value is missing after '--prefix'");
     expect(EXIT_USAGE, LIST("--tick-interval-ms=0"), NULL, "--tick-interval-ms: ");
-    expect(EXIT_USAGE, LIST("--isolation=none"), NULL, "none of snapshot|serializable");
+    expect(EXIT_USAGE, LIST("--isolation=none"), NULL, "not one of snapshot|serializable");
     expect(EXIT_USAGE, LIST("--submit=maybe"), NULL, "neither on nor off");
     expect(EXIT_USAGE, LIST("--version=1"), NULL, "'--version=...'");
 }

@@ -180,7 +180,7 @@ static void test_modify_answers(void **state) {
     assert_int_equal(l->commits, 0);
     modify_status = 99;
     again(modify_with_status);
-    assert_ended(l, EW_ERR_INVALID, "group 1, patch 2 (/a/x) answered EW_ERR_? (99)");
+    assert_ended(l, EW_ERR_INVALID, "group 1, patch 2 (/a/x) returned EW_ERR_? (99)");
 }
 
 /* ---- patches over a view ---- */
@@ -243,14 +243,14 @@ static void test_ignore_undoes(void **state) {
     /* A code that only a modify function may return. */
     patch_status = EW_REMOVE;
     again(ignored_patch);
-    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_REMOVE (2)");
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) returned EW_REMOVE (2)");
     /* Codes that no patch may return. */
     patch_status = EW_FINISHED;
     again(ignored_patch);
-    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_FINISHED (6)");
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) returned EW_FINISHED (6)");
     patch_status = 99;
     again(ignored_patch);
-    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) answered EW_ERR_? (99)");
+    assert_ended(l, EW_ERR_INVALID, "patch 2 (any key) returned EW_ERR_? (99)");
 }
 
 static done_note dropped_note;

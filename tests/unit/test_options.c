@@ -97,10 +97,10 @@ static void choices_take_their_words_and_read_as_positions(void **state) {
     number_becomes(o, "isolation", "snapshot", OPTIONS_ISOLATION_SNAPSHOT);
     number_becomes(o, "delete_counter", "off", OPTIONS_COUNTER_OFF);
     number_becomes(o, "delete_counter", "compat", OPTIONS_COUNTER_COMPAT);
-    refused(o, "delete_counter", "on", "'on' is none of off|compat");
-    refused(o, "delete_counter", "off|compat", "none of");
-    refused(o, "delete_counter", "comp", "none of");
-    refused(o, "delete_counter", "", "none of");
+    refused(o, "delete_counter", "on", "'on' is not one of off|compat");
+    refused(o, "delete_counter", "off|compat", "not one of");
+    refused(o, "delete_counter", "comp", "not one of");
+    refused(o, "delete_counter", "", "not one of");
 }
 
 static void texts_are_copied(void **state) {

@@ -89,10 +89,10 @@ static void malformed_urls(void **state) {
                                             "tls+tcp://host",        "ws://127.0.0.1/path",  "ws://127.0.0.1:1?q"};
     for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++)
         bad(addresses[i], SOCKET_OUTWARD, "a host and a port");
-    bad("inproc://", SOCKET_OUTWARD, "nothing follows");
-    bad("tcp://", SOCKET_OUTWARD, "nothing follows");
-    bad("tcp://127.0.0.1:1/", SOCKET_OUTWARD, "nothing can follow the port");
-    bad("tls+tcp://h:1/x", SOCKET_OUTWARD, "nothing can follow the port");
+    bad("inproc://", SOCKET_OUTWARD, "after the transport is missing");
+    bad("tcp://", SOCKET_OUTWARD, "after the transport is missing");
+    bad("tcp://127.0.0.1:1/", SOCKET_OUTWARD, "no text is allowed after the port");
+    bad("tls+tcp://h:1/x", SOCKET_OUTWARD, "no text is allowed after the port");
     bad("tls+tcp://:1", SOCKET_OUTWARD, "a host is needed");
     bad("ipc://run/x", SOCKET_OUTWARD, "absolute path");
     bad("ipc:///run/", SOCKET_OUTWARD, "absolute path");

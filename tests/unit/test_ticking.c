@@ -196,22 +196,22 @@ static void test_breaches(void **state) {
     expect_breach("SNAPSHOT: ");
     l->epoch = 3;
     events(l, {"/a/x", 10, "2"}); /* of a snapshot that did not come */
-    expect_breach("EVENTS: of epoch 3");
+    expect_breach("EVENTS: epoch 3");
     l->epoch = 3;
     progress(l, 10);
-    expect_breach("PROGRESS: of epoch 3");
+    expect_breach("PROGRESS: epoch 3");
     progress(l, 8); /* below the observed revision */
     expect_breach("PROGRESS: revision 8 is below 9");
     events(l, {"/a/x", 9, "2"});
     expect_breach("EVENTS: revision 9 is not above 9");
     send_audited(l, 7, true, EW_OK, NULL, 0);
-    expect_breach("AUDITED: of audit 7, but the last one is 0");
-    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is no Message"});
-    expect_breach("a body of 2 bytes is no Message");
+    expect_breach("AUDITED: check 7, but the last one is 0");
+    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is not a Message"});
+    expect_breach("a body of 2 bytes is not a Message");
     Msg__Outcome o = MSG__OUTCOME__INIT;
     o.batch = 7;
     take_outcome(l, o);
-    expect_breach("OUTCOME: of batch 7, but none is out");
+    expect_breach("OUTCOME: batch 7, but no batch is undecided");
 }
 
 /* After a breach the core forgets the revision that it received: a load below it is not reported as a fall of etcd's
@@ -274,7 +274,7 @@ static void test_an_epoch_that_is_never_loaded(void **state) {
     assert_false(l->ended);
     l->epoch = 1;
     progress(l, 2000);
-    assert_ended(l, EW_ERR_BAD_MESSAGE, "PROGRESS: of epoch 1, while epoch 1000 is never loaded");
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "PROGRESS: epoch 1, but epoch 1000 was never loaded");
 }
 
 /* Events that were read before the contradiction was found are not shown to the reactor. */
@@ -775,7 +775,7 @@ static void test_updates_overflow(void **state) {
     look(l);
     for (int i = 0; i < 50; i++)
         events(l, {"/a/y", 10 + i, "value"});
-    assert_non_null(strstr(l->logs, "outgrew"));
+    assert_non_null(strstr(l->logs, "updates exceed"));
     events(l, {"/a/z", 70, "z"});
     committed(l, 71);
     events(l, {"/a/x", 71, "mine"});

@@ -179,7 +179,7 @@ static void test_repair(void **state) {
     uint64_t number = audit_begins(9);
     page_of(number, true, {"/a/c", 7, ""}, {"/a/d", 3, ""}, {COUNTER, 8, ""}, {"/a/x", 6, ""});
     assert_found(1, 3);
-    assert_non_null(strstr(l->logs, "the audit found 3 keys that differ"));
+    assert_non_null(strstr(l->logs, "the consistency check found 3 keys that differ"));
     look(l);
     load(l, 10, {"/a/c", 7, "lost"}, {"/a/d", 3, "1"}, {COUNTER, 8, "4"}, {"/a/x", 6, "2"});
     settle(l);
@@ -288,7 +288,7 @@ static void test_too_many_deletions(void **state) {
     uint64_t number = audit_begins(9);
     events(l, {"/a/b", 10, NULL}, {"/a/d", 11, NULL}, {"/a/x", 12, NULL}, {"/a/1", 13, "1"}, {"/a/2", 14, "1"});
     events(l, {"/a/1", 15, NULL}, {"/a/2", 16, NULL});
-    assert_non_null(strstr(l->logs, "an audit is given up"));
+    assert_non_null(strstr(l->logs, "consistency check cancelled"));
     page_of(number, true, {"/a/q", 2, ""});
     assert_found(0, 0);
 }

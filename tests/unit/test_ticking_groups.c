@@ -457,7 +457,7 @@ static void test_outcomes_of_other_batches(void **state) {
     step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body"});
     assert_int_equal(l->peer_stops, 1);
     committed(l, 12);
-    assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: of batch 9, but another one is out: why");
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: batch 9, but another one is undecided: why");
     assert_done(&notes[0], EW_OK, 12);
 
     use(&plain_config);
@@ -474,11 +474,11 @@ static void test_outcomes_of_other_batches(void **state) {
 static void test_an_outcome_may_be_lost(void **state) {
     (void)state;
     start(three);
-    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is no Message"});
+    step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is not a Message"});
     assert_int_equal(l->peer_stops, 1);
     assert_false(l->ended);
     committed(l, 12);
-    assert_ended(l, EW_ERR_BAD_MESSAGE, "a body of 2 bytes is no Message");
+    assert_ended(l, EW_ERR_BAD_MESSAGE, "a body of 2 bytes is not a Message");
     assert_done(&notes[0], EW_OK, 12);
 }
 
@@ -494,7 +494,7 @@ static void test_bad_outcomes(void **state) {
         o.n_revisions -= i == 4;
         take_outcome(l, o);
         assert_ended(l, EW_ERR_BAD_MESSAGE, "OUTCOME: ");
-        assert_ended(l, EW_ERR_BAD_MESSAGE, "contradicts itself");
+        assert_ended(l, EW_ERR_BAD_MESSAGE, "is contradictory");
         assert_done(&notes[0], EW_ERR_UNKNOWN_OUTCOME, 0);
     }
 }

@@ -153,7 +153,7 @@ static void test_repeat_while_pending(void **state) {
     give(5, "c", 4);
     assert_reply(5, EW_ERR_TOO_OLD, 0, "older than 5");
     give_value(6, "c", 5, "another value");
-    assert_reply(6, EW_ERR_BAD_MESSAGE, 0, "of other content");
+    assert_reply(6, EW_ERR_BAD_MESSAGE, 0, "with other content");
     assert_int_equal(l->patches->n_units, 1);
     committed(l, 12);
     assert_int_equal(l->replies, 3);
@@ -345,9 +345,9 @@ static void test_invalid_identities(void **state) {
     give(2, longest, 1);
     assert_reply(2, EW_ERR_BAD_MESSAGE, 0, "the client's id has 65 bytes, at most 64 are allowed");
     give(3, "c", 0);
-    assert_reply(3, EW_ERR_BAD_MESSAGE, 0, "a client without a sequence");
+    assert_reply(3, EW_ERR_BAD_MESSAGE, 0, "a client needs a sequence");
     give(4, "", 1);
-    assert_reply(4, EW_ERR_BAD_MESSAGE, 0, "a sequence without a client");
+    assert_reply(4, EW_ERR_BAD_MESSAGE, 0, "a sequence needs a client");
     submit u;
     submit_by(submit_put(submit_init(&u), "/elsewhere", "1"), "c", 1);
     step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &u.message, .submit_id = 5});

@@ -105,15 +105,18 @@ static void comes_differently(void **state, response r, const char *why) {
 }
 
 static void another_value(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "V"}, {"/a/2", 20, 1}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "V"}, {"/a/2", 20, 1}}},
+                      "as they were seen before");
 }
 
 static void another_key(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/3", 20, 1}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/3", 20, 1}}},
+                      "as they were seen before");
 }
 
 static void a_put_in_place_of_a_deletion(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20}}},
+                      "as they were seen before");
 }
 
 /* The key was put with the same value by another number of writes. */
@@ -122,20 +125,20 @@ static void another_version_or_lease(void **state) {
                              {"/a/1", 20, .value = "v", .version = 2},
                              {"/a/1", 20, .value = "v", .lease = 5}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        comes_differently(state, (response){.events = {others[i], {"/a/2", 20, 1}}}, "as they were seen");
+        comes_differently(state, (response){.events = {others[i], {"/a/2", 20, 1}}}, "as they were seen before");
         tear_down(state);
         assert_int_equal(set_up(state), 0);
     }
 }
 
 static void one_event_less(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}}}, "as they were seen");
+    comes_differently(state, (response){.events = {{"/a/1", 20, .value = "v"}}}, "as they were seen before");
 }
 
 static void one_event_more(void **state) {
     comes_differently(state,
                       (response){.events = {{"/a/1", 20, .value = "v"}, {"/a/2", 20, 1}, {"/a/3", 20, .value = "v"}}},
-                      "as they were seen");
+                      "as they were seen before");
 }
 
 /* etcd was restored to a state after the last event. The writes of others since then are below the revision of the
@@ -146,11 +149,11 @@ static void an_event_below_the_progress_notification(void **state) {
 }
 
 static void only_newer_events_come(void **state) {
-    comes_differently(state, (response){.events = {{"/a/1", 31}}}, "revision 20, the last one that was seen");
+    comes_differently(state, (response){.events = {{"/a/1", 31}}}, "revision 20, the last one seen");
 }
 
 static void a_progress_notification_comes_instead(void **state) {
-    comes_differently(state, (response){0}, "revision 20, the last one that was seen");
+    comes_differently(state, (response){0}, "revision 20, the last one seen");
 }
 
 /* In a quiet prefix etcd's answer to a progress request shows that there are no events. */
@@ -163,7 +166,7 @@ static void silence_and_an_answer_to_a_progress_request(void **state) {
     deadline_passes(f, 5000);
     assert_non_null(wants(f, WATCHING_DO_REQUEST));
     response_comes(f, (response){.header = {60}, .watch_id = -1});
-    loads_rewritten(f, "revision 20, the last one that was seen", 60);
+    loads_rewritten(f, "revision 20, the last one seen", 60);
 }
 
 /* ETCD P2: if etcd does not answer progress requests, three silent streams in a row have the same meaning. */
@@ -182,7 +185,7 @@ static void silence_without_an_answer_to_progress_requests(void **state) {
     }
     deadline_passes(f, 20000);
     deadline_passes(f, 20000);
-    loads_rewritten(f, "revision 20, the last one that was seen", 60);
+    loads_rewritten(f, "revision 20, the last one seen", 60);
 }
 
 /* The history was rewritten, but the member that answers lags: an older snapshot is not taken at once. */
@@ -326,7 +329,7 @@ static void created_shows_a_fall(void **state) {
     reopens_at(f, 20);
     response_comes(f, (response){.header = {12}, .watch_id = 7, .created = true});
     answers_all(f, 12);
-    loads_rewritten(f, "etcd is at revision 12, and revision 30 was seen", 12);
+    loads_rewritten(f, "etcd is at revision 12, but revision 30 was seen before", 12);
 }
 
 static void a_notification_shows_a_fall(void **state) {
@@ -351,7 +354,7 @@ static void a_notification_of_a_wrong_revision(void **state) {
     has_seen(f, INT64_C(1) << 40);
     response_comes(f, (response){.header = {31}, .watch_id = 7, .events = {{"/a/1", 31}}});
     answers_all(f, 31);
-    loads_rewritten(f, "etcd is at revision 31, and revision 1099511627776 was seen", 31);
+    loads_rewritten(f, "etcd is at revision 31, but revision 1099511627776 was seen before", 31);
 }
 
 static void a_member_that_lags(void **state) {
@@ -419,7 +422,7 @@ static void the_reactor_reports_another_history(void **state) {
     fixture *f = *state;
     has_seen(f, 30);
     happens(f, (watching_event){.type = WATCHING_RESYNC, .revision = 25, .rewritten = true});
-    loads_rewritten(f, "the reactor has found out", 30);
+    loads_rewritten(f, "detected by the reactor", 30);
 }
 
 /* A commit's barrier that etcd does not have any more, or that was corrupted. */
@@ -434,7 +437,7 @@ static void the_reactor_has_a_higher_revision(void **state) {
         deadline_passes(f, 1000);
     }
     page_comes(f, (page){.header = {31}});
-    loads_rewritten(f, "etcd is at revision 31, and revision 77 was seen", 31);
+    loads_rewritten(f, "etcd is at revision 31, but revision 77 was seen before", 31);
 }
 
 /* The request comes during a load: pages that were read before do not count. */

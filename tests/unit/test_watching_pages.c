@@ -384,7 +384,7 @@ static void a_page_of_another_cluster_ends_the_run(void **state) {
     page_comes(f, (page){.header = {10}, .keys = {"/a/1"}, .more = true});
     page_comes(f, (page){.header = {10, .cluster = 0xbad}, .keys = {"/a/2"}});
     assert_null(wants(f, WATCHING_DO_SEND_SNAPSHOT));
-    assert_string_equal(wants(f, WATCHING_DO_END)->detail, "cluster bad answered in place of c1");
+    assert_string_equal(wants(f, WATCHING_DO_END)->detail, "cluster bad answered instead of c1");
     ends_with(f, EW_ERR_WRONG_CLUSTER);
 }
 
