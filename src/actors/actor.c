@@ -212,8 +212,8 @@ void actor_free(ew_actor *a) {
 }
 
 int ew_actor_stop(ew_actor *a, ew_error *err) {
-    int status;
-    const char *detail;
+    int status = EW_OK;
+    const char *detail = NULL;
     if (ARGUMENT_MISSING(a, err))
         return EW_ERR_INVALID;
     if (etcd_check_process(a->client, err) != EW_OK)

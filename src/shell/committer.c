@@ -174,9 +174,11 @@ int64_t committer_next_ms(const committer *c) {
 }
 
 bool committer_ended(const committer *c, int *status, const char **detail) {
+    if (!c->down)
+        return false;
     *status = c->status;
     *detail = c->detail;
-    return c->down;
+    return true;
 }
 
 bool committer_has_no_space(const committer *c) {

@@ -39,7 +39,7 @@ int64_t committer_round(committer *c, int64_t now_ms);
 /* Returns when committer_round must be called at the latest, which each function above may change. 0: now. */
 int64_t committer_next_ms(const committer *c);
 
-/* As watcher_ended. */
+/* As watcher_ended. Needs no lock on the thread of the rounds, which alone ends it. */
 bool committer_ended(const committer *c, int *status, const char **detail);
 
 /* Whether etcd's quota is used up. */

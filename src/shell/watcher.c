@@ -282,9 +282,11 @@ int64_t watcher_round(watcher *w, int64_t now_ms) {
 }
 
 bool watcher_ended(const watcher *w, int *status, const char **detail) {
+    if (!w->down)
+        return false;
     *status = w->status;
     *detail = w->detail;
-    return w->down;
+    return true;
 }
 
 uint64_t watcher_interruptions(const watcher *w) {

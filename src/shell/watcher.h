@@ -44,8 +44,8 @@ void watcher_resume(watcher *w);
 /* Does what is due. Returns when to call it again at the latest; INT64_MAX: after the next call of a function above. */
 int64_t watcher_round(watcher *w, int64_t now_ms);
 
-/* Whether the watcher has ended: no call and no stream is open, and DOWN was sent. Sets `*status` and `*detail`, which the
- * watcher owns. */
+/* Whether the watcher has ended: no call and no stream is open, and DOWN was sent. If so, sets `*status` and
+ * `*detail`, which the watcher owns. */
 bool watcher_ended(const watcher *w, int *status, const char **detail);
 
 /* Returns how often the watch was interrupted. Any thread. */

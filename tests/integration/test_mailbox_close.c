@@ -26,7 +26,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* protects the next fo
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static enum { QUICK, SLOW, HELD } reaper;
 static int closing;        /* calls of nng_close that have not ended */
-static bool waited_itself; /* the main thread called nng_close while the reaper was held */
+static bool waited_itself; /* the main thread's: it called nng_close while the reaper was held */
 
 static void set_reaper(int how) {
     pthread_mutex_lock(&lock);
@@ -42,9 +42,10 @@ int nng_close(nng_socket s) {
     pthread_mutex_lock(&lock);
     closing++;
     bool waits = reaper == HELD && pthread_equal(pthread_self(), main_thread);
-    if (waits)
+    if (waits) {
+        waited_itself = true;
         reaper = QUICK; /* so that the test fails and ends */
-    waited_itself |= waits;
+    }
     pthread_cond_broadcast(&changed);
     while (reaper == HELD)
         pthread_cond_wait(&changed, &lock);
