@@ -57,9 +57,9 @@ static void stream_cancel(shell_io *io, io_stream *stream) {
     etcd_stream_cancel((etcd_stream *)stream);
 }
 
-static int send_message(shell_io *io, const Msg__Message *message, io_way way) {
+static int send_message(shell_io *io, const Msg__Message *message, io_mode mode) {
     outbox *ob = actor_of(io)->outbox;
-    switch (way) {
+    switch (mode) {
     case IO_HOLD:
         return outbox_hold(ob, message);
     case IO_JOIN:

@@ -1,6 +1,6 @@
 /* What the actors around the shell's watcher and committer have in common: a task of one of the client's loops, whose
  * thread sleeps in a completion queue; a mailbox; and the shell's I/O over gRPC and nng. The watchers of a client share
- * one loop, and so do its committers: with one worker that is a thread for each of its actors, with many it stays two. */
+ * one loop, and so do its committers: one worker has a thread for each of its actors, and many share the same two. */
 #ifndef ACTORS_ACTOR_H
 #define ACTORS_ACTOR_H
 

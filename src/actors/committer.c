@@ -1,7 +1,7 @@
 /* The committer as an actor. It starts a transaction where the batch arrives, on nng's thread, so that no wake-up lies
- * between the two; the answer comes on a loop's thread, which sleeps in the completion queue. The shell's committer is
- * locked, but the lock is hardly ever contended: with at most one batch between reactor and committer, only one of the
- * two threads has something to do at a time. */
+ * between the two; the answer of a worker's transaction comes on the watch loop's thread, which sleeps in the
+ * completion queue; timers and the end are the commit loop's. The shell's committer is locked, but the lock is rarely
+ * contended: at most one batch is between reactor and committer, so one of the three threads has work at a time. */
 #include "shell/committer.h"
 
 #include "actors/actor.h"

@@ -75,7 +75,7 @@ static void fini(ew_actor *a) {
 }
 
 uint64_t watcher_reconnects(const ew_actor *a) {
-    return watcher_interruptions(((const watcher_actor *)a)->watcher);
+    return watcher_get_reconnects(((const watcher_actor *)a)->watcher);
 }
 
 static bool configure(watcher_actor *w, const ew_options *o, piggyback *p) {

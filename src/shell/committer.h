@@ -1,4 +1,5 @@
-/* The committer: a committing core with its transaction and its way to the reactor. Not locked: one thread at a time. */
+/* The committer: a committing core with its transaction and its way to the reactor. It has no lock: one thread at a
+ * time may use it. */
 #ifndef SHELL_COMMITTER_H
 #define SHELL_COMMITTER_H
 

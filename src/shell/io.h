@@ -29,11 +29,11 @@ typedef struct io_stream_callbacks {
 } io_stream_callbacks;
 
 /* How a message leaves. Messages that are packed into one body arrive together. */
-typedef enum io_way {
+typedef enum io_mode {
     IO_SEND, /* now, after the held message */
     IO_HOLD, /* not yet: it becomes the held message, and the one that was held before is sent */
     IO_JOIN, /* now, in one body with the held message; if both have events, after it */
-} io_way;
+} io_mode;
 
 typedef struct io_ops {
     int64_t (*now_ms)(shell_io *io);
@@ -49,7 +49,7 @@ typedef struct io_ops {
     void (*stream_cancel)(shell_io *io, io_stream *stream);                /* `ended` follows */
 
     /* Sends a message to the reactor. Never waits. EW_OK, or EW_ERR_NO_MEMORY. */
-    int (*send)(shell_io *io, const Msg__Message *message, io_way way);
+    int (*send)(shell_io *io, const Msg__Message *message, io_mode mode);
     int (*release)(shell_io *io); /* sends the held message, if there is one */
     bool (*busy)(shell_io *io);   /* the receiver has no capacity left: a sender that can wait should */
 

@@ -7,8 +7,9 @@
 
 enum { WHOLE_TIMES = 8 };
 
-void page_read_init(page_read *r, shell_io *io, int64_t timeout_ms, io_answer_fn arrived, void *arg) {
-    *r = (page_read){.io = io, .timeout_ms = timeout_ms, .arrived = arrived, .arg = arg};
+void page_read_init(page_read *r, shell_io *io, int64_t timeout_ms, void (*step)(void *owner, watching_event event),
+                    void *owner) {
+    *r = (page_read){.io = io, .timeout_ms = timeout_ms, .step = step, .owner = owner};
 }
 
 void page_read_fini(page_read *r) {
@@ -19,7 +20,10 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     page_read *r = arg;
     r->io->ops->due(r->io);
     r->call = NULL;
-    r->arrived(r->arg, status, detail, bytes);
+    r->step(r->owner, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
+                                       .bytes = bytes,
+                                       .status = status,
+                                       .detail = detail});
 }
 
 static void report_later(page_read *r) {

@@ -3,8 +3,8 @@
  * millisecond of each other, in either order, and the reactor needs both: so the first waits for the second, for
  * PIGGYBACK_HOLD_MS at most.
  *
- * The watcher's rounds and callbacks and the committer's answers run on one thread. A batch, and an outcome that needs no
- * answer of etcd's, may come on another one: hence the atomics. */
+ * The watcher's rounds and callbacks and the committer's answers run on one thread. A batch, and an outcome that needs
+ * no answer of etcd's, may come on another thread: hence the atomics. */
 #ifndef SHELL_PIGGYBACK_H
 #define SHELL_PIGGYBACK_H
 

@@ -1,10 +1,10 @@
 #include "shell/watcher.h"
 
 #include "core/bug.h"
-#include "core/watching_message.h"
 #include "shell/down.h"
 #include "shell/page_read.h"
 #include "shell/watcher_check.h"
+#include "shell/watching_message.h"
 
 #include <etcdworker/error.h>
 
@@ -30,19 +30,15 @@ struct watcher {
     bool paused;           /* the receiver has no capacity: the stream is not read */
     bool stream_unstarted; /* out of memory: reported to the core in the next round */
     bool out_of_memory;
-    _Atomic uint64_t interruptions;
+    _Atomic uint64_t reconnects;
 };
 
 static void step(watcher *w, watching_event event);
 
 /* ---- the core's events ---- */
 
-static void page_arrived(void *arg, int status, const char *detail, ew_slice bytes) {
-    watcher *w = arg;
-    step(w, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
-                             .bytes = bytes,
-                             .status = status,
-                             .detail = detail});
+static void step_page(void *owner, watching_event event) {
+    step(owner, event);
 }
 
 static void stream_message(void *arg, ew_slice bytes) {
@@ -186,7 +182,7 @@ static void step(watcher *w, watching_event event) {
     watching_step(w->core, &event, &effects);
     for (size_t i = 0; i < effects.count; i++)
         carry_out(w, &effects.list[i]);
-    atomic_store_explicit(&w->interruptions, watching_reconnects(w->core), memory_order_relaxed);
+    atomic_store_explicit(&w->reconnects, watching_reconnects(w->core), memory_order_relaxed);
 }
 
 /* ---- what comes from outside ---- */
@@ -289,8 +285,8 @@ bool watcher_ended(const watcher *w, int *status, const char **detail) {
     return true;
 }
 
-uint64_t watcher_interruptions(const watcher *w) {
-    return atomic_load_explicit(&w->interruptions, memory_order_relaxed);
+uint64_t watcher_get_reconnects(const watcher *w) {
+    return atomic_load_explicit(&w->reconnects, memory_order_relaxed);
 }
 
 const watching *watcher_core(const watcher *w) {
@@ -310,7 +306,7 @@ watcher *watcher_new(const watcher_config *config) {
         w->piggyback->send_awaited = send_awaited;
         w->piggyback->watcher = w;
     }
-    page_read_init(&w->read, w->io, config->call_timeout_ms, page_arrived, w);
+    page_read_init(&w->read, w->io, config->call_timeout_ms, step_page, w);
     watcher_check_init(&w->check, w->io, config->core, config->call_timeout_ms, &w->out_of_memory);
     w->core = watching_new(config->core);
     if (w->core == NULL) {

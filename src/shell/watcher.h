@@ -28,8 +28,8 @@ void watcher_start(watcher *w);
 /* Takes a message from the mailbox. */
 void watcher_take(watcher *w, const Msg__Message *message);
 
-/* A body was dropped because it is no Message. It may have asked for a load or a consistency check: the watcher of a worker
- * loads the prefix. */
+/* A body was dropped because it is no Message. It may have asked for a load or a consistency check, so the watcher of a
+ * worker loads the prefix. */
 void watcher_take_malformed(watcher *w);
 
 /* A message was lost for want of memory: the watcher ends. */
@@ -49,7 +49,7 @@ int64_t watcher_round(watcher *w, int64_t now_ms);
 bool watcher_ended(const watcher *w, int *status, const char **detail);
 
 /* Returns how often the watch was interrupted. Any thread. */
-uint64_t watcher_interruptions(const watcher *w);
+uint64_t watcher_get_reconnects(const watcher *w);
 
 const watching *watcher_core(const watcher *w); /* for descriptions */
 

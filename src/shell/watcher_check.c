@@ -6,11 +6,8 @@
 
 static void step(watcher_check *c, watching_event event);
 
-static void page_arrived(void *arg, int status, const char *detail, ew_slice bytes) {
-    step(arg, (watching_event){.type = status == EW_OK ? WATCHING_PAGE : WATCHING_PAGE_FAILED,
-                               .bytes = bytes,
-                               .status = status,
-                               .detail = detail});
+static void step_page(void *owner, watching_event event) {
+    step(owner, event);
 }
 
 static void send_message(watcher_check *c, Msg__Audited *audited) {
@@ -78,7 +75,7 @@ static void step(watcher_check *c, watching_event event) {
 void watcher_check_init(watcher_check *c, shell_io *io, const watching_config *config, int64_t call_timeout_ms,
                         bool *out_of_memory) {
     *c = (watcher_check){.io = io, .config = *config, .out_of_memory = out_of_memory};
-    page_read_init(&c->read, io, call_timeout_ms, page_arrived, c);
+    page_read_init(&c->read, io, call_timeout_ms, step_page, c);
 }
 
 void watcher_check_fini(watcher_check *c) {

@@ -1,5 +1,5 @@
-/* The watcher's consistency checks (ETCD P6): a second watching core, which only reads the prefix, for the reactor to compare
- * with its cache. */
+/* The watcher's consistency checks (ETCD P6): a second watching core, which only reads the prefix. The reactor compares
+ * its pages with the cache. */
 #ifndef SHELL_WATCHER_CHECK_H
 #define SHELL_WATCHER_CHECK_H
 

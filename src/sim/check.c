@@ -302,11 +302,11 @@ void check_end(sim_worker *w) {
                     (unsigned long long)stats.audit_repairs);
     if (stats.rewritten > 0 && s->drawn.lose_events == 0 && s->drawn.bad_answer == 0 && s->restores == 0)
         ew_sim_fail(s, "worker %u found a rewritten history, although etcd was not restored", w->number);
-    if (w->watcher_io.calls > 0 || w->committer_io.calls > 0 || w->watcher_io.stream_is_open)
+    if (sim_io_calls(&w->watcher_io) || sim_io_calls(&w->committer_io) || w->watcher_io.stream_is_open)
         ew_sim_fail(s, "worker %u ended with %s in flight", w->number,
-                    w->watcher_io.calls > 0     ? "a read"
-                    : w->committer_io.calls > 0 ? "a transaction"
-                                                : "a stream");
+                    sim_io_calls(&w->watcher_io)     ? "a read"
+                    : sim_io_calls(&w->committer_io) ? "a transaction"
+                                                     : "a stream");
     if (w->seen.batch_out && w->status != EW_ERR_UNKNOWN_OUTCOME)
         ew_sim_fail(s, "worker %u ended (%s) with a batch undecided", w->number, ew_strerror(w->status));
     if (sim_fifo_count(&w->reactor.box) || sim_fifo_count(&w->watcher_to_reactor.passing) ||

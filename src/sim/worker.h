@@ -59,7 +59,6 @@ typedef struct sim_io {
     sim_actor *actor;
     sim_channel *channel;   /* to the reactor */
     sim_pending pending[2]; /* of a load and of a consistency check */
-    unsigned calls;
     io_stream_callbacks callbacks;
     void *stream_arg;
     bool stream_is_open;
@@ -200,6 +199,7 @@ void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run 
 
 void sim_io_init(sim_io *m, sim_actor *actor, sim_channel *channel); /* worker_io.c */
 void sim_io_fini(sim_io *m);
+bool sim_io_calls(const sim_io *m);                 /* whether an answer is still to come */
 size_t sim_watcher_backlog(const sim_worker *w);    /* messages of the watcher that the reactor has not taken */
 bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: starts watcher and committer with `*_config` */
 void sim_peers_free(sim_worker *w);

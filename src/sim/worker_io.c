@@ -18,11 +18,14 @@ static int64_t now_ms(shell_io *io) {
 
 /* ---- calls and streams ---- */
 
+bool sim_io_calls(const sim_io *m) {
+    return m->pending[0].io || m->pending[1].io;
+}
+
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
     sim_pending *p = arg;
     sim_pending was = *p;
     p->io = NULL;
-    was.io->calls--;
     was.fn(was.arg, status, detail, bytes);
     sim_actor_wake(was.io->actor, now_ms(&was.io->io));
 }
@@ -37,7 +40,6 @@ static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t t
     if (method == IO_TXN)
         check_txn(w, request);
     *p = (sim_pending){mine(io), fn, arg};
-    mine(io)->calls++;
     return (io_call *)sim_call_start(w, method == IO_TXN ? ETCD_MODEL_TXN : ETCD_MODEL_RANGE, request, timeout_ms,
                                      answered, p);
 }
@@ -145,20 +147,20 @@ static void note(sim_worker *w, const Msg__Message *m) {
               (unsigned long long)o->batch, o->units, (long long)o->barrier_revision, o->status, o->detail);
 }
 
-static int send_message(shell_io *io, const Msg__Message *message, io_way way) {
+static int send_message(shell_io *io, const Msg__Message *message, io_mode mode) {
     sim_io *m = mine(io);
     sim_worker *w = worker_of(io);
     bool urgent = message->outcome || message->down;
     note(w, message);
-    if (way != IO_JOIN || (m->holds_events && message->events))
+    if (mode != IO_JOIN || (m->holds_events && message->events))
         release(io);
-    if (way == IO_SEND) {
+    if (mode == IO_SEND) {
         sim_send(m->channel, message, urgent, !urgent);
     } else {
         if (m->held.data == NULL)
             m->held_ms = sim_now(w->sim);
         append(m, message);
-        if (way == IO_JOIN)
+        if (mode == IO_JOIN)
             release(io);
     }
     check_bound(w);

@@ -1,6 +1,6 @@
-/* The message that carries an effect of the watching core. Pure: the actor and the simulator both use it. */
-#ifndef CORE_WATCHING_MESSAGE_H
-#define CORE_WATCHING_MESSAGE_H
+/* The message that carries an effect of the watching core. */
+#ifndef SHELL_WATCHING_MESSAGE_H
+#define SHELL_WATCHING_MESSAGE_H
 
 #include "actors.pb-c.h"
 #include "core/watching.h"

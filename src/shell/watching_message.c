@@ -1,4 +1,4 @@
-#include "core/watching_message.h"
+#include "shell/watching_message.h"
 #include "core/slice.h"
 
 void watching_message_write(watching_message *out, const watching_effect *effect) {
