@@ -3,11 +3,27 @@
 
 #include <stdio.h>
 
-enum { LOST_MS = 700, OUTCOMES_MS = 300, PASS_LIMIT_MS = 20000 };
+enum { LOST_MS = 700, OUTCOMES_MS = 300, IDLE_US = 200000, PASS_LIMIT_MS = 20000 };
 
 static void cut(fault_proxy *proxy, int unused) {
     (void)unused;
     fault_proxy_cut(proxy);
+}
+
+static bool is_idle(world *w, void *arg) {
+    const worker_process *c = arg;
+    (void)w;
+    return c->undecided == 0 && journal_now_us() - c->last_made_us > IDLE_US;
+}
+
+/* Makes one worker idle, and waits until it is. No commit of its own will be lost, so only the events that it has seen
+ * can tell it that etcd was restored. */
+static worker_process *make_one_idle(injection *i) {
+    worker_process *c = &i->w->workers[world_roll(i->w, WORKERS)];
+    c->control->idle = true;
+    if (!world_until(i->w, is_idle, c, EFFECT_LIMIT_MS))
+        fault_missed(i, "worker %u did not become idle", c->id.worker);
+    return c;
 }
 
 /* Cuts all workers off, and waits until all answers that arrived have been reported. */
@@ -61,8 +77,9 @@ static bool has_passed(world *w, void *arg) {
 }
 
 /* Reconnects one worker before the others. What it writes is what the others have missed. */
-static void pass_by_worker(injection *i, int64_t revision) {
-    const worker_process *c = &i->w->workers[world_roll(i->w, WORKERS)];
+static void pass_by_worker(injection *i, const worker_process *idle, int64_t revision) {
+    unsigned after_idle = idle->id.worker + 1 + (unsigned)world_roll(i->w, WORKERS - 1);
+    const worker_process *c = &i->w->workers[after_idle % WORKERS];
     for (int k = 0; k < i->w->nodes; k++)
         fault_proxy_mend(c->proxies[k]);
     if (!world_until(i->w, has_passed, &revision, PASS_LIMIT_MS))
@@ -83,7 +100,7 @@ static findings look(const world *w) {
     return f;
 }
 
-/* Every worker must detect the restore, since every worker has committed something that is lost. */
+/* Every worker must detect the restore. The idle one has seen what is lost, each of the others has committed it. */
 static bool all_found_out(world *w, void *arg) {
     const findings *before = arg;
     findings now = look(w);
@@ -94,8 +111,8 @@ static bool all_found_out(world *w, void *arg) {
 }
 
 /* Starts etcd again, tells the ledger, and lets a client or one worker pass the old revision before the others
- * reconnect. */
-static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_pass) {
+ * reconnect. Then the idle worker works again. */
+static void come_back(injection *i, worker_process *idle, int64_t revision, int64_t away_us, bool may_pass) {
     world *w = i->w;
     findings before = look(w);
     start_all(w);
@@ -107,11 +124,12 @@ static void come_back(injection *i, int64_t revision, int64_t away_us, bool may_
     if (how == 0)
         pass_with_own_client(w, revision);
     else if (how == 1)
-        pass_by_worker(i, revision);
+        pass_by_worker(i, idle, revision);
     fault_mend_proxies(w);
     fault_healed(i);
     if (!world_until(w, all_found_out, &before, EFFECT_LIMIT_MS))
         world_problem(w, "a worker did not detect that etcd was restored");
+    idle->control->idle = false;
 }
 
 /* ---- the faults ---- */
@@ -121,6 +139,7 @@ static void restored(injection *i) {
     char path[224];
     int64_t revision;
     i->targets = ALL_WORKERS;
+    worker_process *idle = make_one_idle(i);
     snprintf(path, sizeof path, "%s/saved-%u", w->directory, i->times);
     etcd_server_save(w->node[0], path);
     world_linger(w, i->brief ? LOST_MS : world_between(w, LOST_MS, 4000));
@@ -128,7 +147,7 @@ static void restored(injection *i) {
     int64_t away_us = take_away(i, &revision);
     for (int k = 0; k < w->nodes; k++)
         etcd_server_restore(w->node[k], path);
-    come_back(i, revision, away_us, true);
+    come_back(i, idle, revision, away_us, true);
 }
 
 static void data_aged(injection *i) {
@@ -136,29 +155,32 @@ static void data_aged(injection *i) {
     char path[224];
     int64_t revision;
     i->targets = ALL_WORKERS;
+    worker_process *idle = make_one_idle(i);
+    unsigned others = ALL_WORKERS & ~(1u << idle->id.worker);
     snprintf(path, sizeof path, "%s/data-%u", w->directory, i->times);
     etcd_server_kill(w->node[0]);
     etcd_server_keep_data(w->node[0], path);
     etcd_server_restart(w->node[0]);
-    workers_await(w, ALL_WORKERS, journal_now_us());
-    if (!world_until_back(w, ALL_WORKERS, EFFECT_LIMIT_MS))
+    workers_await(w, others, journal_now_us());
+    if (!world_until_back(w, others, EFFECT_LIMIT_MS))
         fault_missed(i, "no commit could be lost");
     world_linger(w, i->brief ? LOST_MS : world_between(w, LOST_MS, 4000));
     cut_off(i);
     int64_t away_us = take_away(i, &revision);
     etcd_server_age(w->node[0], path);
-    come_back(i, revision, away_us, true);
+    come_back(i, idle, revision, away_us, true);
 }
 
 /* An empty data directory. If others passed the old revision, an unknown outcome would stay unknown. */
 static void data_wiped(injection *i) {
     int64_t revision;
     i->targets = ALL_WORKERS;
+    worker_process *idle = make_one_idle(i);
     cut_off(i);
     int64_t away_us = take_away(i, &revision);
     for (int k = 0; k < i->w->nodes; k++)
         etcd_server_wipe(i->w->node[k]);
-    come_back(i, revision, away_us, false);
+    come_back(i, idle, revision, away_us, false);
 }
 
 const fault faults_of_history[] = {

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Checks that chaos finds a known mistake: a line of the table must fail for the expected reason. Whether a fault meets
-# the mistake is chance, so there are 60 rounds. The hardest mistake to find, resume_late, was found in 1 of 40 rounds
-# on an idle machine, so 60 rounds can miss it. If MISTAKE is empty, the fault itself must be rejected, in the first
+# the mistake is chance, so there are 60 rounds. If MISTAKE is empty, the fault itself must be rejected, in the first
 # round.
 # Usage: finds.sh PROGRAM MISTAKE FAULT NODES COMPLAINT, where COMPLAINT is a regular expression.
 set -u

@@ -141,6 +141,8 @@ static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to,
 }
 
 void teller_make_groups(teller *b, ew_tick *t) {
+    if (b->control->idle)
+        return;
     if (b->control->seats_only) {
         make_group(b, t, GROUP_SEAT, 0, (int)teller_roll(b, SEATS), 0);
         return;

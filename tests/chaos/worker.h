@@ -24,6 +24,7 @@ typedef struct control {
     _Atomic int slow_ms;     /* duration of each tick */
     _Atomic bool seats_only; /* make one group in each tick, which takes a seat */
     _Atomic bool clearing;   /* clear seats in each tick */
+    _Atomic bool idle;       /* make no groups */
     /* number of restores of etcd from an older state; after each, a tick may be older than the one before */
     _Atomic unsigned restores;
 

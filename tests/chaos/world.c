@@ -25,12 +25,15 @@ int world_between(world *w, int low, int high) {
 }
 
 void world_problem(world *w, const char *format, ...) {
-    if (w->problem[0] != '\0')
-        return;
+    char text[sizeof w->problem];
     va_list args;
     va_start(args, format);
-    vsnprintf(w->problem, sizeof w->problem, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    if (w->problem[0] == '\0')
+        memcpy(w->problem, text, sizeof text);
+    else
+        fprintf(stderr, "chaos: also: %s\n", text);
 }
 
 /* ---- etcd ---- */

@@ -90,6 +90,7 @@ typedef bool (*world_condition)(world *w, void *arg);
 bool world_until(world *w, world_condition holds, void *arg, int limit_ms);
 void world_linger(world *w, int ms); /* waits while a fault lasts */
 
+/* Keeps the first problem, which the round reports, and prints the others. */
 void world_problem(world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 uint64_t world_roll(world *w, uint64_t sides);
 int world_between(world *w, int low, int high); /* both limits included */
