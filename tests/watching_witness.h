@@ -69,9 +69,10 @@ static inline void witness_effect(witness *w, const watching_effect *e) {
         w->revision = e->revision;
         break;
     case WATCHING_DO_SEND_HEALTH:
-        /* Each report has something new: connected or not, unsure, or one more interrupted load. */
+        /* Each report has something new: connected or not, unsure, one more interrupted load, or no longer any. */
         CHECK(w->connected != e->connected || (e->connected && e->unsure) ||
-              (!e->connected && e->interruptions == w->interruptions + 1));
+              (!e->connected && e->interruptions == w->interruptions + 1) ||
+              (!e->connected && e->interruptions == 0 && w->interruptions > 0));
         w->connected = e->connected;
         w->interruptions = e->interruptions;
         break;

@@ -58,7 +58,10 @@ static bool is_loading(const watching *w) {
 /* If a watch existed before, compacted history does not mean that loads are too slow. */
 void watching_compacted(watching *w, watching_effects *out, const char *why) {
     if (!is_loading(w)) {
+        bool reported = w->interrupted > 0 && !w->connected;
         watching_reset_pages(w);
+        if (reported)
+            watching_send_health(w, out, false);
         watching_resync(w, out, why);
         return;
     }

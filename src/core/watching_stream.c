@@ -313,6 +313,10 @@ static void take_progress(watching *w, int64_t revision, watching_effects *out) 
         watching_miss_last(w, out);
         return;
     }
+    if (revision < w->seen) { /* 0: a member that is behind was detected before */
+        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "progress notification without a revision");
+        return;
+    }
     if (revision == w->seen || w->ahead)
         return;
     w->seen = revision;

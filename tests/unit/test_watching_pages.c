@@ -223,6 +223,28 @@ static void a_watch_that_is_confirmed_and_compacted(void **state) {
 }
 
 /* A grown page that is too large is halved. */
+/* If history is compacted after a lost watch, no load was interrupted, and the number starts again. It must be reported,
+ * because the next interrupted load has the number 1 again. */
+static void interruptions_start_again_after_a_watch(void **state) {
+    fixture *f = *state;
+    accepts(f, 1 << 20);
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+    assert_int_equal(f->witness.interruptions, 1);
+    loads(f, 10);
+    completes(f);
+    assert_int_equal(f->witness.interruptions, 1);
+    f->now_ms += 1000; /* backoff_max_ms: the watch is not new */
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_UNAVAILABLE);
+    deadline_passes(f, 1000);
+    is_in(f, WATCHING_WATCHING);
+    response_comes(f, (response){.header = {0}, .created = true, .canceled = true, .compact_revision = 20});
+    is_in(f, WATCHING_SYNCING);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_HEALTH)->interruptions, 0);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    failed(f, WATCHING_PAGE_FAILED, EW_ERR_COMPACTED);
+    assert_int_equal(wants(f, WATCHING_DO_SEND_HEALTH)->interruptions, 1);
+}
+
 static void a_page_that_grew_too_large_is_halved(void **state) {
     fixture *f = *state;
     accepts(f, 1 << 20);
@@ -404,6 +426,7 @@ int main(void) {
         TEST(pages_grow_while_compactions_interrupt),
         TEST(a_watch_that_is_compacted_at_once_makes_pages_grow),
         TEST(a_watch_that_is_confirmed_and_compacted),
+        TEST(interruptions_start_again_after_a_watch),
         TEST(a_page_that_grew_too_large_is_halved),
         TEST(a_compacted_watch_loads_again),
         TEST(a_stream_that_ends_as_compacted_loads_again),

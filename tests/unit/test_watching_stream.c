@@ -24,6 +24,16 @@ static void a_backlog_counts_by_its_events(void **state) {
 
 /* ---- progress ---- */
 
+static void a_progress_notification_without_a_revision_breaks_the_stream(void **state) {
+    fixture *f = *state;
+    watches(f, 10);
+    response_comes(f, (response){.header = {0}, .watch_id = 7});
+    assert_null(wants(f, WATCHING_DO_SEND_PROGRESS));
+    assert_non_null(wants(f, WATCHING_DO_CLOSE));
+    is_in(f, WATCHING_BROKEN);
+    reopens_behind(f, 10);
+}
+
 /* ETCD P2, SEMANTICS 12: the answer to a progress request may overtake events. */
 static void an_answer_to_a_progress_request_raises_nothing(void **state) {
     fixture *f = *state;
@@ -382,6 +392,7 @@ static void invalid_responses_without_end_end_the_run(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(a_backlog_counts_by_its_events),
+        TEST(a_progress_notification_without_a_revision_breaks_the_stream),
         TEST(an_answer_to_a_progress_request_raises_nothing),
         TEST(a_notification_of_the_watch_raises_the_revision),
         TEST(created_raises_nothing),
