@@ -114,8 +114,10 @@ static void on_events(void *arg, const Pb__WatchResponse *response) {
         if (kv->key.len <= skip)
             continue;
         int64_t number = strtoll((const char *)kv->key.data + skip, NULL, 10); /* ends at the next '/' */
+        if (number < 0 || number >= f->lane_count)
+            continue;
         lane *l = &f->lanes[number];
-        if (number < 0 || number >= f->lane_count || kv->mod_revision <= l->seen)
+        if (kv->mod_revision <= l->seen)
             continue;
         l->seen = kv->mod_revision;
         /* The revision's other events follow in the same response. */

@@ -66,7 +66,7 @@ static void report(const assign *a, ew_slice key, const assign_problem *problem)
 }
 
 static int put_member(assign *a, const ew_entry *e, ew_slice id) {
-    assign_problem problem = {"the id is not UTF-8 text without NUL; the member gets no tasks"};
+    assign_problem problem = {"the id must be UTF-8 text without NUL; the member gets no tasks"};
     int64_t capacity = 1;
     int status = assign_json_can_name(id);
     if (status == EW_ERR_INVALID) {

@@ -119,8 +119,8 @@ static void last_words(const dev_etcd *d, char *out, size_t size) {
     while (len > 0 && text[len - 1] == '\n')
         len--;
     text[len] = '\0';
-    const char *line = strrchr(text, '\n');
-    snprintf(out, size, "%.160s", line ? line + 1 : text);
+    const char *newline = strrchr(text, '\n'), *line = newline ? newline + 1 : text;
+    snprintf(out, size, "%.160s", line[0] ? line : "none");
 }
 
 /* ---- the process ---- */
@@ -197,7 +197,7 @@ bool dev_etcd_has_ended(dev_etcd *d, ew_error *err) {
     d->guard = 0;
     char words[200];
     last_words(d, words, sizeof words);
-    ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd exited; its last log line: %s", words[0] ? words : "none");
+    ew_fail(err, EW_ERR_UNAVAILABLE, "the private etcd exited; its last log line: %s", words);
     return true;
 }
 

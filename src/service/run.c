@@ -234,13 +234,16 @@ static bool on_campaign(run *r) {
 
 static void reload(run *r) {
     ew_error err = {0};
+    const char *failed = "reload failed";
     int status = ew_client_reload(r->client, &err);
-    if (status == EW_OK && r->campaign)
+    if (status == EW_OK && r->campaign) {
+        failed = "reload failed for the election; the worker's connections are reloaded";
         status = campaign_reload(r->campaign, &err);
+    }
     if (status == EW_OK)
         log_write(EW_LOG_INFO, r->name, "service", "certificates, keys and password reloaded", NULL, 0);
     else
-        log_fields(EW_LOG_ERROR, r->name, "service", "reload failed", {"error", ew_strerror(status), 0},
+        log_fields(EW_LOG_ERROR, r->name, "service", failed, {"error", ew_strerror(status), 0},
                    {"detail", err.detail, 0});
 }
 

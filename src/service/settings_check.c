@@ -67,10 +67,11 @@ static bool is_in_folder(const char *path, const char *folder) {
 }
 
 static int refuse_name(const char *name, const char *what, const char *keys, ew_error *err) {
-    return ew_fail(err, EW_ERR_INVALID,
-                   "option elect: '%.80s' cannot be an election's name: candidates would mix with %s '%.80s'; choose a "
-                   "name outside the prefix, such as /elections/app",
-                   name, what, keys);
+    return ew_fail(
+        err, EW_ERR_INVALID,
+        "option elect: candidates of '%.60s' would mix with %s '%.60s'; choose a name outside the prefix, such as "
+        "/elections/app",
+        name, what, keys);
 }
 
 /* Each key below the name counts as a candidate, and a candidate waits for all older ones, so no other keys may be

@@ -118,12 +118,13 @@ static void test_options_that_exclude_each_other(void **state) {
     static char *const wrong[][4] = {
         {"--dev", "--endpoints=127.0.0.1:2379", NULL, "option endpoints: 127.0.0.1:2379 conflicts with option dev"},
         {"--dev-data=/nowhere", "--name=x", NULL, "option dev_data: requires option dev"},
-        {"--elect=/app", "--prefix=/app", NULL, "option elect: '/app' cannot be an election's name"},
-        {"--elect=/app", "--prefix=app/below/", NULL, "option elect: '/app' cannot be an election's name"},
-        {"--elect=/app/members", "--prefix=/app", NULL, "option elect: '/app/members' cannot"},
-        {"--elect=/app/by-member", "--prefix=/app", NULL, "option elect: '/app/by-member' cannot"},
-        {"--elect=/tasks/x", "--prefix=", NULL, "option elect: '/tasks/x' cannot"},
-        {"--elect=/etcdworker", "--prefix=/app", NULL, "option elect: '/etcdworker' cannot"},
+        {"--elect=/app", "--prefix=/app", NULL, "option elect: candidates of '/app' would mix with"},
+        {"--elect=/app", "--prefix=app/below/", NULL, "option elect: candidates of '/app' would mix with"},
+        {"--elect=/app/members", "--prefix=/app", NULL, "option elect: candidates of '/app/members' would mix with"},
+        {"--elect=/app/by-member", "--prefix=/app", NULL,
+         "option elect: candidates of '/app/by-member' would mix with"},
+        {"--elect=/tasks/x", "--prefix=", NULL, "option elect: candidates of '/tasks/x' would mix with"},
+        {"--elect=/etcdworker", "--prefix=/app", NULL, "option elect: candidates of '/etcdworker' would mix with"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         expect(78, wrong[i][3], ARGS(wrong[i][0], wrong[i][1]));
