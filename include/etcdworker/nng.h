@@ -19,6 +19,10 @@ extern "C" {
  * also by a restarted worker, by another worker of the prefix, and after a worker has died before the decision. If the
  * outcome of a submit is unknown, send the same submit again; a new ew_submit is a different submit.
  *
+ * In nng before 1.6 (Debian 12), a dialer whose connection is closed during nng's handshake, as by a worker that is
+ * killed at that moment, never dials again. A program that waits too long for a reply should close its socket, open
+ * another one, and send the same submit there.
+ *
  * etcd keeps the last submit of each client below `receipt_prefix`, for `receipt_ttl_s` at least after it was decided,
  * and for about twice that time at most. */
 typedef struct ew_submit ew_submit;

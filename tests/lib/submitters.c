@@ -16,6 +16,7 @@
 
 enum {
     REPLY_LIMIT_MS = 90000, /* far longer than any fault */
+    SILENCE_MS = 5000,      /* then the submit is sent once more, on a new socket if this one has no connection */
     RECONNECT_MS = 20,
     AGAIN_MS = 20, /* the wait before a submit that was not decided is sent again */
 };
@@ -39,6 +40,7 @@ typedef struct requester {
     unsigned number;
     pthread_t thread;
     nng_socket req;
+    atomic_int pipes; /* connections of `req` */
     operation *operations;
     size_t count, capacity;
     _Atomic uint64_t replies;
@@ -83,9 +85,51 @@ static void *pack(const requester *c, size_t number, operation_kind kind, size_t
     return body;
 }
 
+static void count_pipes(nng_pipe pipe, nng_pipe_ev event, void *arg) {
+    (void)pipe;
+    requester *c = arg;
+    c->pipes += event == NNG_PIPE_EV_ADD_POST ? 1 : -1;
+}
+
+static void dial(requester *c) {
+    if (nng_req0_open(&c->req) != 0)
+        process_die("cannot open a REQ socket");
+    nng_socket_set_ms(c->req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECVTIMEO, SILENCE_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_SENDTIMEO, SILENCE_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECONNMINT, RECONNECT_MS);
+    nng_socket_set_ms(c->req, NNG_OPT_RECONNMAXT, RECONNECT_MS);
+    nng_pipe_notify(c->req, NNG_PIPE_EV_ADD_POST, count_pipes, c);
+    nng_pipe_notify(c->req, NNG_PIPE_EV_REM_POST, count_pipes, c);
+    const char(*urls)[160] = c->all->urls;
+    for (int i = 0; i < SUBMITTERS_URLS_MAX && urls[i][0] != '\0'; i++)
+        if (nng_dial(c->req, urls[i], NULL, NNG_FLAG_NONBLOCK) != 0)
+            process_die("cannot dial %s", urls[i]);
+}
+
+/* A dialer of nng 1.5 never dials again if its connection was closed during nng's handshake, as by a worker that was
+ * killed (<etcdworker/nng.h>). */
+static void dial_again(requester *c) {
+    if (c->pipes > 0)
+        return;
+    nng_close(c->req);
+    dial(c);
+}
+
+/* Returns the error of nng. */
+static int ask_nng(requester *c, const void *body, size_t len, nng_msg **out) {
+    int rv = nng_send(c->req, (void *)(uintptr_t)body, len, 0);
+    return rv == 0 ? nng_recvmsg(c->req, out, 0) : rv;
+}
+
 static bool ask(requester *c, const void *body, size_t len, ew_submit_reply *out) {
     nng_msg *m;
-    if (nng_send(c->req, (void *)(uintptr_t)body, len, 0) != 0 || nng_recvmsg(c->req, &m, 0) != 0)
+    int rv = ask_nng(c, body, len, &m);
+    for (int silent_ms = SILENCE_MS; rv == NNG_ETIMEDOUT && silent_ms < REPLY_LIMIT_MS; silent_ms += SILENCE_MS) {
+        dial_again(c);
+        rv = ask_nng(c, body, len, &m);
+    }
+    if (rv != 0)
         return false;
     int status = ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), out);
     nng_msg_free(m);
@@ -138,16 +182,7 @@ static void start(submitters *s, unsigned number) {
     requester *c = &s->clients[number];
     c->all = s;
     c->number = number;
-    if (nng_req0_open(&c->req) != 0)
-        process_die("cannot open a REQ socket");
-    nng_socket_set_ms(c->req, NNG_OPT_REQ_RESENDTIME, SUBMITTERS_RESEND_MS);
-    nng_socket_set_ms(c->req, NNG_OPT_RECVTIMEO, REPLY_LIMIT_MS);
-    nng_socket_set_ms(c->req, NNG_OPT_SENDTIMEO, REPLY_LIMIT_MS);
-    nng_socket_set_ms(c->req, NNG_OPT_RECONNMINT, RECONNECT_MS);
-    nng_socket_set_ms(c->req, NNG_OPT_RECONNMAXT, RECONNECT_MS);
-    for (int i = 0; i < SUBMITTERS_URLS_MAX && s->urls[i][0] != '\0'; i++)
-        if (nng_dial(c->req, s->urls[i], NULL, NNG_FLAG_NONBLOCK) != 0)
-            process_die("cannot dial %s", s->urls[i]);
+    dial(c);
     if (pthread_create(&c->thread, NULL, live, c) != 0)
         process_die("cannot create a thread");
 }
