@@ -18,7 +18,7 @@ typedef struct follower {
     histogram delay; /* from the write to the tick that sees it */
 } follower;
 
-static int follow_update(void *self, const ew_event *event) {
+static ew_status follow_update(void *self, const ew_event *event) {
     follower *f = self;
     int64_t at_ns, number;
     if (event->initial)

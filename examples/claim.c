@@ -30,7 +30,7 @@ static ew_slice join(char *out, size_t size, const char *folder, ew_slice name) 
     return (ew_slice){out, len < (int)size ? (size_t)len : size - 1};
 }
 
-static void decided(void *arg, int status, int64_t revision) {
+static void decided(void *arg, ew_status status, int64_t revision) {
     const claimer *c = arg;
     if (status == EW_OK)
         printf("%s took %s at revision %lld\n", c->member, c->job, (long long)revision);
@@ -84,7 +84,7 @@ int main(int argc, char **argv) {
     ew_worker *w = NULL;
 
     ew_options *o = ew_options_new();
-    int status = ew_options_set(o, "prefix", "/claims", &err);
+    ew_status status = ew_options_set(o, "prefix", "/claims", &err);
     if (status == EW_OK && argc > 1)
         status = ew_options_set(o, "endpoints", argv[1], &err);
     if (status == EW_OK)

@@ -5,7 +5,7 @@
 
 static ew_error err;
 
-static void must(int status) {
+static void must(ew_status status) {
     if (status == EW_OK)
         return;
     fprintf(stderr, "%s: %s\n", ew_strerror(status), err.detail);

@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
     ew_worker *w = NULL;
 
     ew_options *o = ew_options_new();
-    int status = ew_options_set(o, "prefix", "/counter", &err);
+    ew_status status = ew_options_set(o, "prefix", "/counter", &err);
     if (status == EW_OK && argc > 1)
         status = ew_options_set(o, "endpoints", argv[1], &err);
     if (status == EW_OK)

@@ -33,7 +33,7 @@ static candidate **find(view *v, ew_slice key) {
     return at;
 }
 
-static int reset(void *self) {
+static ew_status reset(void *self) {
     view *v = self;
     while (v->candidates != NULL) {
         candidate *c = v->candidates;
@@ -43,7 +43,7 @@ static int reset(void *self) {
     return EW_OK;
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     candidate **at = find(self, event->entry.key), *c = *at;
     if (event->kind == EW_EVENT_DELETE && c != NULL) {
         *at = c->next;
@@ -96,7 +96,7 @@ int main(int argc, char **argv) {
         sigprocmask(SIG_BLOCK, &stop, NULL);
 
     ew_options *o = ew_options_new();
-    int status = ew_options_set(o, "prefix", argv[1], &err);
+    ew_status status = ew_options_set(o, "prefix", argv[1], &err);
     if (status == EW_OK)
         status = ew_options_set(o, "prefix_match", "textual", &err); /* etcdctl accepts names without a leading slash */
     if (status == EW_OK && argc > 2)

@@ -36,27 +36,27 @@ static int bill(void *self, ew_tick *t) {
 
 /* Sends the request and waits for its reply. The socket sends it again by itself, after a while and when its connection
  * breaks. That is the same submit, and it is applied once. */
-static int request(nng_socket req, const void *body, size_t size, ew_submit_reply *reply) {
+static ew_status request(nng_socket req, const void *body, size_t size, ew_submit_reply *reply) {
     nng_msg *answer;
     int rv = nng_send(req, (void *)(uintptr_t)body, size, 0);
     if (rv != 0 || (rv = nng_recvmsg(req, &answer, 0)) != 0) {
         fprintf(stderr, "nng_app: %s\n", nng_strerror(rv));
         return EW_ERR_SYSTEM;
     }
-    int status = ew_submit_reply_unpack(nng_msg_body(answer), nng_msg_len(answer), reply);
+    ew_status status = ew_submit_reply_unpack(nng_msg_body(answer), nng_msg_len(answer), reply);
     nng_msg_free(answer);
     return status;
 }
 
 /* Returns whether the submit is decided: committed, or refused permanently. Otherwise send the same submit again. */
-static bool is_decided(int status) {
+static bool is_decided(ew_status status) {
     return status != EW_ERR_UNAVAILABLE && status != EW_ERR_BUSY && status != EW_ERR_NO_MEMORY &&
            status != EW_ERR_UNKNOWN_OUTCOME;
 }
 
 /* Puts an order, and waits until it is in etcd. If this program ends before that, the order may or may not be in etcd.
  * A program that must know stores an identity of its own on disk (ew_submit_identity). */
-static int order(nng_socket req, int number, ew_submit_reply *reply) {
+static ew_status order(nng_socket req, int number, ew_submit_reply *reply) {
     char key[64], value[64];
     snprintf(key, sizeof key, "/shop/orders/%d", number);
     snprintf(value, sizeof value, "%d apples", number);
@@ -65,7 +65,7 @@ static int order(nng_socket req, int number, ew_submit_reply *reply) {
     ew_submit_if_absent(s, ew_str(key));
     void *body;
     size_t size;
-    int status = ew_submit_pack(s, &body, &size);
+    ew_status status = ew_submit_pack(s, &body, &size);
     ew_submit_free(s);
     for (int tries = 0; status == EW_OK && tries < TRIES; tries++) {
         status = request(req, body, size, reply);
@@ -78,24 +78,24 @@ static int order(nng_socket req, int number, ew_submit_reply *reply) {
 }
 
 /* Receives tick notes until a tick has seen `revision`. */
-static int await_tick(nng_socket sub, int64_t revision) {
+static ew_status await_tick(nng_socket sub, int64_t revision) {
     for (;;) {
         nng_msg *m;
         ew_tick_note note;
         int rv = nng_recvmsg(sub, &m, 0);
         if (rv != 0)
             return EW_ERR_TIMEOUT;
-        int status = ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note);
+        ew_status status = ew_tick_note_unpack(nng_msg_body(m), nng_msg_len(m), &note);
         nng_msg_free(m);
         if (status != EW_OK || note.revision >= revision)
             return status;
     }
 }
 
-static int shop(const char *submit_url, const char *ticks_url) {
+static ew_status shop(const char *submit_url, const char *ticks_url) {
     nng_socket req, sub;
     ew_submit_reply reply = {0};
-    int status = EW_ERR_SYSTEM;
+    ew_status status = EW_ERR_SYSTEM;
     if (nng_req0_open(&req) != 0)
         return status;
     if (nng_sub0_open(&sub) != 0) {
@@ -130,10 +130,10 @@ static urls urls_in(const char *directory) {
 }
 
 /* Makes the worker with the URLs of `u`; NULL: with its default URLs. */
-static int make_worker(ew_worker **w, const char *endpoints, const urls *u, ew_error *err) {
+static ew_status make_worker(ew_worker **w, const char *endpoints, const urls *u, ew_error *err) {
     static const ew_reactor reactor = EW_REACTOR(.tick = bill);
     ew_options *o = ew_options_new();
-    int status = ew_options_set(o, "prefix", "/shop", err);
+    ew_status status = ew_options_set(o, "prefix", "/shop", err);
     if (status == EW_OK && endpoints != NULL)
         status = ew_options_set(o, "endpoints", endpoints, err);
     if (status == EW_OK)
@@ -150,7 +150,7 @@ static int make_worker(ew_worker **w, const char *endpoints, const urls *u, ew_e
     return status;
 }
 
-static int await_signal(const sigset_t *signals) {
+static ew_status await_signal(const sigset_t *signals) {
     int number;
     printf("serving\n");
     fflush(stdout);
@@ -158,13 +158,13 @@ static int await_signal(const sigset_t *signals) {
 }
 
 /* Runs the worker while this program orders, or, with `signals`, while others order. */
-static int run(ew_worker *w, const sigset_t *signals, ew_error *err) {
-    int status = ew_worker_start(w, err);
+static ew_status run(ew_worker *w, const sigset_t *signals, ew_error *err) {
+    ew_status status = ew_worker_start(w, err);
     if (status != EW_OK)
         return status;
     status = signals != NULL ? await_signal(signals) : shop(ew_worker_submit_url(w), ew_worker_ticks_url(w));
     ew_worker_stop(w);
-    int ended = ew_worker_join(w, err);
+    ew_status ended = ew_worker_join(w, err);
     return status == EW_OK && ended != EW_ERR_CANCELLED ? ended : status;
 }
 
@@ -180,7 +180,7 @@ int main(int argc, char **argv) {
     sigaddset(&signals, SIGTERM);
     if (serve)
         pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before the first thread starts */
-    int status;
+    ew_status status;
     if (order_only)
         status = shop(u.submit, u.ticks);
     else

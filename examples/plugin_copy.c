@@ -43,7 +43,7 @@ static int tick(void *self, ew_tick *t) {
     return EW_OK; /* groups keep their first error, and the worker checks it */
 }
 
-static int create(void **self, const ew_plugin_env *env, ew_error *err) {
+static ew_status create(void **self, const ew_plugin_env *env, ew_error *err) {
     copy *c = calloc(1, sizeof *c);
     if (!c)
         return ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");

@@ -16,7 +16,7 @@ static void ask(ew_sim *s, void *key) {
 }
 
 /* Restarts a worker that has ended, for any reason. */
-static bool start_again(void *self, int status, const char *detail, bool killed) {
+static bool start_again(void *self, ew_status status, const char *detail, bool killed) {
     return (void)self, (void)status, (void)detail, (void)killed, true;
 }
 

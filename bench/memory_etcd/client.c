@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
+ew_status ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     (void)options;
     (void)err;
     *out = sim_alloc(sizeof **out);
@@ -69,8 +69,8 @@ bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms) {
     return true; /* the process is about to end, and the etcd with it */
 }
 
-int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
-                         ew_error *err) {
+ew_status ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
+                               ew_error *err) {
     (void)client;
     (void)lease;
     (void)left_s;
@@ -123,7 +123,7 @@ struct ew_session {
     int64_t lease;
 };
 
-int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
+ew_status ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
     int64_t lease;
     *out = NULL;
     int status = grant(client, ttl_s, &lease, err);
@@ -143,7 +143,7 @@ bool ew_session_is_done(const ew_session *s) {
     return false;
 }
 
-int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
+ew_status ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     (void)s;
     (void)arg;
     return fn != NULL ? EW_OK : EW_ERR_INVALID; /* a session never ends, so `fn` is never called */

@@ -5,7 +5,7 @@
  *     ew_client *client;
  *     ew_options *options = ew_options_new();
  *     ew_options_set(options, "endpoints", "10.0.0.1:2379,10.0.0.2:2379", &err);
- *     int status = ew_client_open(&client, options, &err);
+ *     ew_status status = ew_client_open(&client, options, &err);
  *     ew_options_free(options);
  *     if (status == EW_OK) {
  *         status = ew_client_put(client, EW_STR("/app/name"), EW_STR("value"), NULL, NULL, &err);
@@ -97,7 +97,7 @@ typedef struct ew_client ew_client;
  * that is not found is not an error either. On success the caller closes `*out` with ew_client_close.
  * EW_ERR_INVALID: an endpoint is malformed; or a file contains no certificate, an expired certificate, no key, or
  * the key of another certificate. EW_ERR_SYSTEM: a file cannot be read. The detail names the endpoint or the file. */
-EW_API int ew_client_open(ew_client **out, const ew_options *options, ew_error *err);
+EW_API ew_status ew_client_open(ew_client **out, const ew_options *options, ew_error *err);
 
 /* Closes the connections and frees the client. No call may be running, and all objects made from the client must
  * have been freed. `client` may be NULL. */
@@ -109,7 +109,7 @@ EW_API void ew_client_close(ew_client *client);
  * calls finish on the old connections, which are closed afterwards; watches and sessions move to the new connections
  * without losing anything. Otherwise nothing changes. Does nothing if neither TLS nor a user is configured. A worker
  * that uses this client (ew_worker_set_client) moves with it. Any thread. */
-EW_API int ew_client_reload(ew_client *client, ew_error *err);
+EW_API ew_status ew_client_reload(ew_client *client, ew_error *err);
 
 /* Cancels what other threads are waiting for on this client: their calls and ew_watch_next return EW_ERR_CANCELLED,
  * or EW_ERR_UNKNOWN_OUTCOME for a write that had been sent. Does not affect later calls. Any thread. */
@@ -204,8 +204,8 @@ typedef struct ew_get_options {
 
 /* Reads keys. `out` must not be NULL. If no key is found, returns EW_OK with a count of 0. EW_ERR_COMPACTED or
  * EW_ERR_FUTURE_REVISION: etcd does not have `revision`. */
-EW_API int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out,
-                         ew_error *err);
+EW_API ew_status ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out,
+                               ew_error *err);
 
 typedef struct ew_put_options {
     size_t size;
@@ -216,14 +216,14 @@ typedef struct ew_put_options {
 } ew_put_options;
 
 /* Writes one key. `out` may be NULL, here and in the functions below. */
-EW_API int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options,
-                         ew_result **out, ew_error *err);
+EW_API ew_status ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options,
+                               ew_result **out, ew_error *err);
 
 /* Deletes the keys; `previous` returns them. If no key exists, returns EW_OK and the revision does not rise. */
-EW_API int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err);
+EW_API ew_status ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err);
 
 /* Compacts: discards the history before `revision`. With `physical`, returns only after the space has been freed. */
-EW_API int ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err);
+EW_API ew_status ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err);
 
 /* ---- transactions ---- */
 
@@ -248,23 +248,23 @@ typedef enum ew_branch { EW_THEN, EW_ELSE } ew_branch;
 
 /* Add a compare, which must hold for every key of `keys`. For a missing key each of the numbers is 0, and a compare
  * of its value is false for every relation. */
-EW_API int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number);
-EW_API int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value);
+EW_API ew_status ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number);
+EW_API ew_status ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value);
 
 /* Add an operation to a branch. A branch may put a key only once (EW_ERR_INVALID). */
-EW_API int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
-EW_API int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
-EW_API int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
+EW_API ew_status ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
+EW_API ew_status ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
+EW_API ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
 
 /* Adds a copy of `inner` as one operation. `inner` may contain nested transactions, up to EW_TXN_DEPTH_MAX levels
  * below `t`. One level more is EW_ERR_TOO_LARGE; the detail names the depth. 64 is a limit of this library, not of
  * etcd. */
 #define EW_TXN_DEPTH_MAX 64
-EW_API int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner);
+EW_API ew_status ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner);
 
 /* Sends a transaction. The same transaction may be sent any number of times. Returns EW_OK also if the compares did
  * not hold: see ew_result_succeeded. */
-EW_API int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err);
+EW_API ew_status ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err);
 
 /* ---- scans: any number of keys at one revision, page by page ---- */
 
@@ -279,7 +279,8 @@ typedef struct ew_scan_options {
 } ew_scan_options;
 
 /* Makes a scan. Sends nothing yet. Copies `keys`. */
-EW_API int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err);
+EW_API ew_status ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options,
+                              ew_error *err);
 
 /* Gets the next key in byte order.
  *   EW_OK                 `*kv` is set, and valid until the next call
@@ -324,8 +325,8 @@ typedef struct ew_watch_batch {
 
 /* Opens a watch and waits until etcd has created it, so that no later write is missed. On success the caller closes
  * `*out` with ew_watch_close. */
-EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options,
-                         ew_error *err);
+EW_API ew_status ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options,
+                               ew_error *err);
 
 /* Waits for the next batch for at most `timeout_ms` (-1: without a limit). The batch is valid until the next call.
  *   EW_OK                  `*batch` is set
@@ -349,7 +350,7 @@ EW_API int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const 
  * this function. Each further replacement in a row takes twice as long, up to 16 times that, because a large message on
  * a slow link is silent too. Calls that follow each other within a quarter of watch_silence_ms count as waiting, also
  * with a timeout of 0. */
-EW_API int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
+EW_API ew_status ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err);
 
 /* Receives one batch, which is valid until the function returns. EW_OK continues; any other value ends ew_watch_run. */
 typedef int (*ew_watch_fn)(void *arg, const ew_watch_batch *batch);
@@ -370,19 +371,20 @@ EW_API void ew_watch_close(ew_watch *w); /* `w` may be NULL */
 /* Grants a lease of `ttl_s` seconds with the id `*lease`, or with an id that etcd chooses if that is 0; sets
  * `*lease` to the id. etcd may raise the TTL: `*granted_s` (may be NULL) is set to the granted one. For a lease that
  * is kept alive see <etcdworker/session.h>. */
-EW_API int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err);
+EW_API ew_status ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s,
+                                       ew_error *err);
 
 /* Revokes a lease, which deletes its keys. This function and the next two return EW_ERR_NOT_FOUND if there is no
  * such lease. */
-EW_API int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err);
+EW_API ew_status ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err);
 
 /* Renews the lease once; sets `*ttl_s` (may be NULL) to its TTL. */
-EW_API int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err);
+EW_API ew_status ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err);
 
 /* Gets the remaining and the granted time in seconds (both may be NULL), and, if `keys` is not NULL, the lease's
  * keys without values; free `*keys` with ew_result_free. */
-EW_API int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
-                                ew_error *err);
+EW_API ew_status ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s,
+                                      ew_result **keys, ew_error *err);
 
 /* ---- the cluster ---- */
 
@@ -400,7 +402,7 @@ typedef struct ew_member_status {
 } ew_member_status;
 
 /* Asks one member for its status. EW_ERR_INVALID: `size` is not set. */
-EW_API int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err);
+EW_API ew_status ew_client_status(ew_client *client, ew_member_status *out, ew_error *err);
 
 typedef struct ew_member {
     uint64_t id;
@@ -413,7 +415,7 @@ typedef struct ew_member {
 typedef struct ew_members ew_members;
 
 /* Gets the members of the cluster. On success the caller frees `*out` with ew_members_free. */
-EW_API int ew_client_members(ew_client *client, ew_members **out, ew_error *err);
+EW_API ew_status ew_client_members(ew_client *client, ew_members **out, ew_error *err);
 EW_API const ew_member *ew_members_at(const ew_members *m, size_t i); /* NULL if there is no i-th member */
 EW_API void ew_members_free(ew_members *m);                           /* `m` may be NULL */
 

@@ -39,7 +39,8 @@ typedef struct ew_election ew_election;
  * session's, but must be of the same cluster. On success the caller frees `*out` with ew_election_close; on failure
  * `*out` is NULL. EW_ERR_INVALID: the name is empty or contains a NUL. EW_ERR_STATE: the session has its maximum of 8
  * callbacks. */
-EW_API int ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name, ew_error *err);
+EW_API ew_status ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name,
+                                  ew_error *err);
 
 /* Frees the candidate. Does not resign: the key stays until the session's lease ends. No other call may be running. `e`
  * may be NULL. */
@@ -54,7 +55,7 @@ EW_API void ew_election_close(ew_election *e);
  *   EW_ERR_DENIED and other errors that waiting does not resolve
  * After any error the candidacy is withdrawn: the key is deleted, or, if etcd cannot be reached, deleted when its lease
  * ends. The functions of an election may be used by one thread at a time, except those marked "Any thread". */
-EW_API int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err);
+EW_API ew_status ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err);
 
 /* Makes a waiting ew_election_campaign or ew_election_await_loss, and every later one, return EW_ERR_CANCELLED. A
  * running call to etcd is completed first. Any thread. */
@@ -62,11 +63,11 @@ EW_API void ew_election_cancel(ew_election *e);
 
 /* Changes the leader's value. EW_ERR_STATE: this candidate is not the leader. EW_ERR_LEADERSHIP_LOST: it was the leader
  * but has lost the leadership. After EW_ERR_UNKNOWN_OUTCOME it may be called again with the same value. */
-EW_API int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err);
+EW_API ew_status ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err);
 
 /* Gives up the leadership by deleting the key. Returns EW_OK also if this candidate is not the leader. On failure the
  * key may still exist: call the function again, or close the session. */
-EW_API int ew_election_resign(ew_election *e, ew_error *err);
+EW_API ew_status ew_election_resign(ew_election *e, ew_error *err);
 
 /* Waits until the leadership is lost, for at most `timeout_ms` (-1: without a limit). Keeps trying while etcd is
  * unavailable, until the session ends.
@@ -75,7 +76,7 @@ EW_API int ew_election_resign(ew_election *e, ew_error *err);
  *   EW_ERR_CANCELLED      ew_election_cancel was called
  *   EW_ERR_TIMEOUT        this candidate is still the leader
  *   EW_ERR_STATE          this candidate was not the leader */
-EW_API int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err);
+EW_API ew_status ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err);
 
 /* Returns the candidate's key, which is valid until ew_election_close. Any thread. */
 EW_API ew_slice ew_election_key(const ew_election *e);
@@ -90,14 +91,14 @@ EW_API ew_session *ew_election_session(const ew_election *e);
 
 /* Gets the leader: its key and value are ew_result_at(*out, 0); free `*out` with ew_result_free. EW_ERR_NOT_FOUND:
  * there is no leader. Any thread. */
-EW_API int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_error *err);
+EW_API ew_status ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_error *err);
 
 /* Observes leadership changes. Used by one thread at a time. */
 typedef struct ew_observer ew_observer;
 
 /* Makes an observer. Sends nothing yet. The client must outlive it. On success the caller frees `*out` with
  * ew_observer_close. */
-EW_API int ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_error *err);
+EW_API ew_status ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_error *err);
 EW_API void ew_observer_close(ew_observer *o); /* `o` may be NULL */
 
 /* The first call returns the current leader; every later call waits for a change of the leader or its value. Waits for
@@ -107,7 +108,7 @@ EW_API void ew_observer_close(ew_observer *o); /* `o` may be NULL */
  *   EW_ERR_CANCELLED      ew_observer_cancel or ew_client_cancel was called
  *   any other error of ew_client_get or ew_watch_open
  * After an error the function may be called again and continues where it was. */
-EW_API int ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err);
+EW_API ew_status ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err);
 
 /* Makes a waiting ew_observer_next, and every later one, return EW_ERR_CANCELLED. Any thread. */
 EW_API void ew_observer_cancel(ew_observer *o);

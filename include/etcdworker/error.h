@@ -1,8 +1,10 @@
 /* Errors: one enum for the whole library, and a struct with the detail of one error.
  *
- * Every function that can fail returns an int: EW_OK (0) or one of the negative codes below. A function that can
- * describe its failure also takes an `ew_error *`, which may be NULL. A failure fills it; a success leaves it
- * unchanged. */
+ * Every function that can fail returns an ew_status: EW_OK (0) or one of the negative codes below. Later versions may
+ * add codes, so treat an unknown one as an error. The few functions that return an `int` may also return another number,
+ * and say which: ew_scan_next, ew_watch_run, ew_sim_add_worker, and of the caller's functions ew_watch_fn, ew_modify_fn,
+ * ew_patch_fn and the reactor's tick. A function that can describe its failure also takes an `ew_error *`, which may be
+ * NULL. A failure fills it; a success leaves it unchanged. */
 #ifndef ETCDWORKER_ERROR_H
 #define ETCDWORKER_ERROR_H
 
@@ -73,11 +75,13 @@ typedef enum ew_answer {
 
 /* One error. The detail names the key, endpoint, option or file, and has etcd's own text if there is one. */
 typedef struct ew_error {
-    int code; /* an ew_status */
+    ew_status code;
     char detail[256];
 } ew_error;
 
-/* Returns the fixed English text of a code; "unknown error" for any other number. Never NULL. Any thread. */
+/* The next three functions take any number, for example what ew_scan_next returned.
+ *
+ * Returns the fixed English text of a code; "unknown error" for any other number. Never NULL. Any thread. */
 EW_API const char *ew_strerror(int code);
 
 /* Returns the name of a code or of a result, such as "EW_ERR_TIMEOUT" or "EW_FINISHED"; "EW_ERR_?" for any other
@@ -90,7 +94,7 @@ EW_API bool ew_is_retryable(int code);
 
 /* Fills `err` (which may be NULL) and returns `code`, so that a caller can write `return ew_fail(err, code, ...)`.
  * The text is truncated to the size of `detail`. */
-EW_API int ew_fail(ew_error *err, int code, const char *format, ...)
+EW_API ew_status ew_fail(ew_error *err, ew_status code, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))
 #endif

@@ -47,8 +47,8 @@ typedef void (*ew_drop_fn)(void *arg);
 typedef int (*ew_modify_fn)(void *arg, const ew_entry *current, ew_value *next);
 
 /* Stores the new value; the bytes are copied. EW_ERR_NO_MEMORY makes the group fail even if the caller ignores it. */
-EW_API int ew_value_set(ew_value *next, ew_slice value);
-EW_API int ew_value_set_int(ew_value *next, int64_t number); /* as decimal text */
+EW_API ew_status ew_value_set(ew_value *next, ew_slice value);
+EW_API ew_status ew_value_set_int(ew_value *next, int64_t number); /* as decimal text */
 
 /* Reads and changes any keys of the prefix. */
 typedef int (*ew_patch_fn)(void *arg, ew_view *view);
@@ -57,9 +57,9 @@ typedef int (*ew_patch_fn)(void *arg, ew_view *view);
  * returns EW_OK with `*out` filled, or EW_ERR_NOT_FOUND; the slices are valid until the patch returns or changes that
  * key. A put or delete of a key that is outside the prefix or reserved returns EW_ERR_OUTSIDE_PREFIX and makes the
  * group fail. */
-EW_API int ew_view_get(ew_view *view, ew_slice key, ew_entry *out); /* `out` may be NULL */
-EW_API int ew_view_put(ew_view *view, ew_slice key, ew_slice value);
-EW_API int ew_view_delete(ew_view *view, ew_slice key);
+EW_API ew_status ew_view_get(ew_view *view, ew_slice key, ew_entry *out); /* `out` may be NULL */
+EW_API ew_status ew_view_put(ew_view *view, ew_slice key, ew_slice value);
+EW_API ew_status ew_view_delete(ew_view *view, ew_slice key);
 
 /* What a put does with the key's lease. */
 typedef enum ew_put_lease {
@@ -72,24 +72,24 @@ typedef enum ew_put_lease {
 } ew_put_lease;
 
 /* The predefined patches. Keys and values are copied. `drop` may be NULL. */
-EW_API int ew_group_put(ew_group *g, ew_slice key, ew_slice value);
-EW_API int ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease lease);
-EW_API int ew_group_delete(ew_group *g, ew_slice key);
-EW_API int ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_drop_fn drop);
-EW_API int ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop);
+EW_API ew_status ew_group_put(ew_group *g, ew_slice key, ew_slice value);
+EW_API ew_status ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease lease);
+EW_API ew_status ew_group_delete(ew_group *g, ew_slice key);
+EW_API ew_status ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_drop_fn drop);
+EW_API ew_status ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop);
 
 /* Commit only if `key`, which the group need not write, is unchanged since the state that the group was *evaluated* on.
  * This protects what the group's own patches read. It does not protect what the tick read: a refused group is evaluated
  * again on newer state, in which `key` may have another value or be absent, and the guard accepts that. See
  * ew_group_expect. */
-EW_API int ew_group_guard(ew_group *g, ew_slice key);
+EW_API ew_status ew_group_guard(ew_group *g, ew_slice key);
 
 /* Commit only if `key` is unchanged since this *tick*: it has the same mod_revision, or is still absent, when the group
  * commits. Otherwise the group is dropped: none of it is written, its patches do not run on newer state, its callback
  * gets EW_ERR_STALE, the tick's other groups continue, and the reactor is ticked again. A change by an earlier group of
  * the same tick counts too, so put changes that belong together into one group. The group need not write `key`. It
  * takes the place of one key in a transaction. */
-EW_API int ew_group_expect(ew_group *g, ew_slice key);
+EW_API ew_status ew_group_expect(ew_group *g, ew_slice key);
 
 /* Commit only if everything that the group's tick reads, before or after this call, is unchanged since the tick: each
  * key that ew_tick_get found or did not find, and each range that ew_tick_scan walked, in which no key may have been
@@ -101,7 +101,7 @@ EW_API int ew_group_expect(ew_group *g, ew_slice key);
  * Each key read and each range scanned takes the place of one key in a transaction. If a tick reads more than
  * `max_txn_keys` of them, the group fails with EW_ERR_TOO_LARGE: name the relevant keys with ew_group_expect instead. A
  * change by an earlier group of the same tick counts too, so one group should contain all decisions of a tick. */
-EW_API int ew_group_expect_reads(ew_group *g);
+EW_API ew_status ew_group_expect_reads(ew_group *g);
 
 /* Calls `fn` once with the result of the group, on the reactor's thread, never inside the tick that made the group:
  *   EW_OK, revision R        committed at R (a group that changed nothing: the revision it was evaluated on)
@@ -113,11 +113,11 @@ EW_API int ew_group_expect_reads(ew_group *g);
  *   any other error          the error that ended the run
  * Without a callback, a group over the limits ends the run with EW_ERR_TOO_LARGE; the detail names the group and its
  * size. */
-typedef void (*ew_done_fn)(void *arg, int status, int64_t revision);
-EW_API int ew_group_on_done(ew_group *g, ew_done_fn fn, void *arg);
+typedef void (*ew_done_fn)(void *arg, ew_status status, int64_t revision);
+EW_API ew_status ew_group_on_done(ew_group *g, ew_done_fn fn, void *arg);
 
 /* Sets a name for logs and errors (default: "group 3"). Copied, truncated to 63 bytes. */
-EW_API int ew_group_name(ew_group *g, const char *name);
+EW_API ew_status ew_group_name(ew_group *g, const char *name);
 
 #ifdef __cplusplus
 }

@@ -34,20 +34,20 @@ EW_API ew_submit *ew_submit_new(void);
 EW_API void ew_submit_free(ew_submit *s);
 
 /* Add an operation. Keys and values are copied. The submit keeps its first error, and ew_submit_pack returns it. */
-EW_API int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value);
-EW_API int ew_submit_delete(ew_submit *s, ew_slice key);
+EW_API ew_status ew_submit_put(ew_submit *s, ew_slice key, ew_slice value);
+EW_API ew_status ew_submit_delete(ew_submit *s, ew_slice key);
 /* Add a condition: the group is refused permanently unless the key has this value, or is absent. */
-EW_API int ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value);
-EW_API int ew_submit_if_absent(ew_submit *s, ew_slice key);
+EW_API ew_status ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value);
+EW_API ew_status ew_submit_if_absent(ew_submit *s, ew_slice key);
 
 /* Sets the caller's own identity, for a program that keeps it across restarts. `client` has 1 to 64 bytes and
  * `sequence` is at least 1, otherwise EW_ERR_INVALID. A client must have only one submit outstanding at a time, and
  * each submit must have a higher sequence than the previous one. An empty client with sequence 0 removes the identity:
  * then every copy that is sent may be applied. */
-EW_API int ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence);
+EW_API ew_status ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence);
 
 /* Packs the message body, the same bytes each time; the caller frees `*body` with free(3). */
-EW_API int ew_submit_pack(const ew_submit *s, void **body, size_t *size);
+EW_API ew_status ew_submit_pack(const ew_submit *s, void **body, size_t *size);
 
 /* The worker's reply.
  *
@@ -70,13 +70,13 @@ EW_API int ew_submit_pack(const ew_submit *s, void **body, size_t *size);
  *   EW_ERR_CANCELLED, or the error that ended the run
  *                           only for a submit without an identity: nothing of this copy was written */
 typedef struct ew_submit_reply {
-    int status;
+    ew_status status;
     int64_t revision;
     char detail[256];
 } ew_submit_reply;
 
 /* Unpacks a reply. EW_ERR_BAD_MESSAGE: the body is not a reply. EW_ERR_NO_MEMORY. Any thread. */
-EW_API int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out);
+EW_API ew_status ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out);
 
 /* Published after each tick, on a PUB socket. As with every PUB socket, a slow subscriber loses messages. */
 typedef struct ew_tick_note {
@@ -86,7 +86,7 @@ typedef struct ew_tick_note {
 } ew_tick_note;
 
 /* Unpacks a tick note. EW_ERR_BAD_MESSAGE: the body is not a tick note. EW_ERR_NO_MEMORY. Any thread. */
-EW_API int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out);
+EW_API ew_status ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out);
 
 #ifdef __cplusplus
 }

@@ -25,10 +25,10 @@ EW_API void ew_options_free(ew_options *o);
 /* Sets one option from text, in the format of the config file: decimal numbers, on/off for switches, one of the words
  * for choices. The text is copied. EW_ERR_INVALID: the name is unknown, or the value is malformed or out of range; the
  * detail names the option, the value and the allowed values. EW_ERR_NO_MEMORY. After an error the set is unchanged. */
-EW_API int ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err);
+EW_API ew_status ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err);
 
 /* Sets a number or a switch (0 or 1). Errors as for ew_options_set. */
-EW_API int ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err);
+EW_API ew_status ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err);
 
 /* Return the value of one option. ew_options_int also returns switches (0 or 1) and choices (their position, from 0).
  * For an unknown name or an option of another kind they return -1 or NULL. The text is valid until the option is set

@@ -16,7 +16,7 @@ extern "C" {
  * with nng 1.5 and gRPC 1.51, and include a reserve. If the address space or the data segment is limited (RLIMIT_AS,
  * RLIMIT_DATA), malloc is restricted to two arenas from then on. Call it before the first client is opened. Once it has
  * succeeded, further calls do nothing. */
-EW_API int ew_process_check_limits(ew_error *err);
+EW_API ew_status ew_process_check_limits(ew_error *err);
 
 /* Prepares the calling process. Call it first in main, before a second thread exists, because threads inherit the
  * settings:
@@ -34,7 +34,7 @@ EW_API int ew_process_check_limits(ew_error *err);
  *    the same CPU is the cheapest. Not suitable for many workers in one process. EW_ERR_INVALID: the process may not
  *    run there.
  * The effect of each setting is measured in docs/performance.md. */
-EW_API int ew_process_prepare(int cpu, ew_error *err);
+EW_API ew_status ew_process_prepare(int cpu, ew_error *err);
 
 #ifdef __cplusplus
 }

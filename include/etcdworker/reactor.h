@@ -29,12 +29,12 @@ typedef struct ew_reactor {
      * it. The first snapshot arrives as puts in key order with `initial` set. The event is valid for the duration of
      * the call. Optional: if it is NULL, the reactor reads the state in the tick only, which costs nothing per event.
      * Any result but EW_OK ends the run. */
-    int (*update)(void *self, const ew_event *event);
+    ew_status (*update)(void *self, const ew_event *event);
 
     /* Discards the model that `update` built; the whole prefix follows as initial puts. Called before the first
      * snapshot, and when undelivered events exceed `max_pending_update_bytes`. Optional. Any result but EW_OK ends the
      * run. */
-    int (*reset)(void *self);
+    ew_status (*reset)(void *self);
 
     /* Record what each tick reads, for ew_group_expect_reads. Costs some nanoseconds per read, and memory for at most
      * twice `max_txn_keys` reads. */
@@ -68,7 +68,7 @@ EW_API ew_slice ew_tick_prefix(const ew_tick *t);
 /* Sets the error with which the tick fails and returns `status`, so that a reactor can write `return ew_tick_fail(t,
  * EW_ERR_REACTOR, "no member has capacity %d", n);`. The run ends with `status` and this text, whatever the tick
  * returns. Only the first call counts. A `status` that is not negative is replaced by EW_ERR_INVALID. */
-EW_API int ew_tick_fail(ew_tick *t, int status, const char *format, ...)
+EW_API ew_status ew_tick_fail(ew_tick *t, ew_status status, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 3, 4)))
 #endif
@@ -76,7 +76,7 @@ EW_API int ew_tick_fail(ew_tick *t, int status, const char *format, ...)
 
 /* Reads one key. Returns EW_OK and sets `*out` (which may be NULL), or returns EW_ERR_NOT_FOUND. The entry's slices are
  * valid until the tick returns. */
-EW_API int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
+EW_API ew_status ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out);
 
 /* Iterates over the keys that start with `prefix`, in byte order:
  *     ew_entry e = {0};
@@ -117,7 +117,7 @@ typedef struct ew_plugin {
     const ew_reactor *reactor;
 
     /* Makes the reactor's `self`. On failure returns an error and fills `err`. Optional: without it `self` is NULL. */
-    int (*create)(void **self, const ew_plugin_env *env, ew_error *err);
+    ew_status (*create)(void **self, const ew_plugin_env *env, ew_error *err);
     void (*destroy)(void *self); /* frees `self`; optional */
 } ew_plugin;
 

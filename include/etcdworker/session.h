@@ -15,7 +15,7 @@ typedef struct ew_session ew_session;
  * range; etcd may raise it to its minimum, about 1.5 election timeouts. Blocks for at most the client's
  * call_timeout_ms. The client must outlive the session. On success the caller frees `*out` with ew_session_close; on
  * failure `*out` is NULL. */
-EW_API int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err);
+EW_API ew_status ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err);
 
 /* Returns the lease's id. Any thread. */
 EW_API int64_t ew_session_lease(const ew_session *s);
@@ -30,7 +30,7 @@ EW_API bool ew_session_is_done(const ew_session *s);
  * client's other sessions wait for it. A session takes at most 8 callbacks (EW_ERR_STATE). `ew_session_forget` removes
  * the callback; when it returns, `fn` is not running and will not be called. */
 typedef void (*ew_session_fn)(void *arg);
-EW_API int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg);
+EW_API ew_status ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg);
 EW_API void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg);
 
 /* Ends the session: stops the keepalive, revokes the lease, which deletes its keys, unless `keep_lease` is set, and

@@ -53,7 +53,7 @@ EW_API int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reac
  * of undecided groups will never be reported. Return whether to start the worker again as a new process; if so, clear
  * in `self` what a new process would not know. Without this function, a worker that was killed or failed is started
  * again, and one that finished or was stopped is not. */
-typedef bool (*ew_sim_ended_fn)(void *self, int status, const char *detail, bool killed);
+typedef bool (*ew_sim_ended_fn)(void *self, ew_status status, const char *detail, bool killed);
 EW_API void ew_sim_on_end(ew_sim *s, int worker, ew_sim_ended_fn fn);
 
 /* Asks a worker's run to end, as ew_worker_stop does. */
@@ -63,13 +63,13 @@ EW_API void ew_sim_stop_worker(ew_sim *s, int worker);
 EW_API bool ew_sim_is_running(const ew_sim *s, int worker);
 
 /* Runs the simulation for `ms` of simulated time. EW_OK, or EW_ERR_STATE if a check failed, now or before. */
-EW_API int ew_sim_run(ew_sim *s, int64_t ms);
+EW_API ew_status ew_sim_run(ew_sim *s, int64_t ms);
 
 /* ew_sim_settle switches the faults off and runs until every running worker has seen the newest revision and has
  * nothing pending, for at most `limit_ms` of simulated time; if that is not reached, it is a failure. Timer ticks
  * continue, so a reactor that writes in every tick must stop writing first. ew_sim_set_faults switches the faults on or
  * off. */
-EW_API int ew_sim_settle(ew_sim *s, int64_t limit_ms);
+EW_API ew_status ew_sim_settle(ew_sim *s, int64_t limit_ms);
 EW_API void ew_sim_set_faults(ew_sim *s, bool on);
 
 /* Returns the first failure, or NULL. The text is valid until ew_sim_free. */
@@ -88,7 +88,7 @@ EW_API int64_t ew_sim_delete(ew_sim *s, ew_slice key);
 
 /* ew_sim_get reads a key of the simulated etcd: EW_OK or EW_ERR_NOT_FOUND. The entry is valid until simulated time
  * passes or something is written. ew_sim_revision returns the current revision. */
-EW_API int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out);
+EW_API ew_status ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out);
 EW_API int64_t ew_sim_revision(const ew_sim *s);
 
 /* Calls `fn` after `delay_ms` of simulated time: for other clients, or for the test's own script. */

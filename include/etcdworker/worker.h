@@ -41,17 +41,17 @@ typedef struct ew_worker ew_worker;
  * `submit_url` and `ticks_url` need. `options` and `reactor` are copied; `self` is passed to each reactor function and
  * stays the caller's. On success the caller frees `*out` with ew_worker_destroy; on failure `*out` is NULL.
  * EW_ERR_INVALID: an option conflicts with another one. */
-EW_API int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
-                            ew_error *err);
+EW_API ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
+                                  ew_error *err);
 
 /* Makes the worker use `client` instead of a client of its own; `client` must outlive the worker. Call it before
  * ew_worker_start. */
-EW_API int ew_worker_set_client(ew_worker *w, ew_client *client);
+EW_API ew_status ew_worker_set_client(ew_worker *w, ew_client *client);
 
 /* Binds the run to a session: when the session ends, the run ends with EW_ERR_SESSION_DONE. The session stays the
  * caller's and must outlive the worker. Several workers may share it, each with its own `worker_id`. Call it before
  * ew_worker_start. */
-EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
+EW_API ew_status ew_worker_set_session(ew_worker *w, ew_session *session);
 
 /* Binds the run to an election that the caller has won (otherwise ew_worker_start returns EW_ERR_STATE). Every
  * transaction compares that the elected key still exists, so a former leader cannot write; the run then ends with
@@ -60,11 +60,11 @@ EW_API int ew_worker_set_session(ew_worker *w, ew_session *session);
  * ew_worker_set_session sets another one. The compare takes the place of one key in a transaction, as `fence_session`
  * does. The reactor sees the election's keys if the election's name is below the prefix. The election stays the
  * caller's and must outlive the worker. Call it before ew_worker_start. */
-EW_API int ew_worker_set_election(ew_worker *w, ew_election *election);
+EW_API ew_status ew_worker_set_election(ew_worker *w, ew_election *election);
 
 /* Starts the threads and returns. EW_ERR_STATE: the worker was started before. ew_worker_join returns the errors that
  * occur when etcd is used. */
-EW_API int ew_worker_start(ew_worker *w, ew_error *err);
+EW_API ew_status ew_worker_start(ew_worker *w, ew_error *err);
 
 /* Asks the run to end. A commit in flight is decided first; groups that are not in flight are given up, and their
  * callbacks get EW_ERR_CANCELLED. Returns at once. Any thread, any number of times, in any state. */
@@ -75,10 +75,10 @@ EW_API void ew_worker_stop(ew_worker *w);
  * connection of a socket for other programs (`submit_url`, `ticks_url`, unless they are inproc), the stop takes up to
  * 5 s more, and 0.2 s for each further socket; then the sockets stay open, and the log says so. Call it once, from one
  * thread. */
-EW_API int ew_worker_join(ew_worker *w, ew_error *err);
+EW_API ew_status ew_worker_join(ew_worker *w, ew_error *err);
 
 /* Calls ew_worker_start and ew_worker_join. */
-EW_API int ew_worker_run(ew_worker *w, ew_error *err);
+EW_API ew_status ew_worker_run(ew_worker *w, ew_error *err);
 
 /* Stops and joins the worker if that has not been done, then frees it. `w` may be NULL. */
 EW_API void ew_worker_destroy(ew_worker *w);
@@ -135,7 +135,7 @@ typedef struct ew_worker_stats {
 /* Gets the statistics. May be called from any thread, at any time between create and destroy. Fills the first `size`
  * bytes, so a program compiled with an older, shorter struct gets the members that it knows. EW_ERR_INVALID: `size` is
  * not set. */
-EW_API int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
+EW_API ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
 
 /* Return the URL at which the worker accepts SUBMIT requests (option `submit = on`) or publishes ticks (`publish_ticks
  * = on`), or NULL if that is off. An nng application dials it with a REQ or SUB socket and uses the messages of

@@ -13,7 +13,7 @@ static void keep_freed_memory(void) {
     free(block);
 }
 
-int ew_process_prepare(int cpu, ew_error *err) {
+ew_status ew_process_prepare(int cpu, ew_error *err) {
     int status = ew_process_check_limits(err);
     if (status != EW_OK)
         return status;

@@ -155,7 +155,7 @@ static int check_threads(ew_error *err) {
                    needed, there, strerror(problem));
 }
 
-int ew_process_check_limits(ew_error *err) {
+ew_status ew_process_check_limits(ew_error *err) {
     static atomic_bool passed; /* check only once: later, threads that were started since would count as missing */
     if (atomic_load(&passed))
         return EW_OK;

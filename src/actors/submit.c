@@ -107,7 +107,7 @@ static int status_of(const ew_submit *s) {
     return s != NULL ? s->status : EW_ERR_NO_MEMORY;
 }
 
-int ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
+ew_status ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
     int status = status_of(s);
     if (status != EW_OK)
         return status;
@@ -118,7 +118,7 @@ int ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
     return EW_OK;
 }
 
-int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
+ew_status ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
     int status = status_of(s);
     if (status != EW_OK)
         return status;
@@ -136,7 +136,7 @@ int ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
     return EW_OK;
 }
 
-int ew_submit_delete(ew_submit *s, ew_slice key) {
+ew_status ew_submit_delete(ew_submit *s, ew_slice key) {
     int status = status_of(s);
     if (status != EW_OK)
         return status;
@@ -168,15 +168,15 @@ static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
     return EW_OK;
 }
 
-int ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value) {
+ew_status ew_submit_if_value(ew_submit *s, ew_slice key, ew_slice value) {
     return compare(s, key, false, value);
 }
 
-int ew_submit_if_absent(ew_submit *s, ew_slice key) {
+ew_status ew_submit_if_absent(ew_submit *s, ew_slice key) {
     return compare(s, key, true, (ew_slice){0});
 }
 
-int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
+ew_status ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
     if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(size, NULL))
         return EW_ERR_INVALID;
     *body = NULL;
@@ -192,7 +192,7 @@ int ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
     return EW_OK;
 }
 
-int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
+ew_status ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
     if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
         return EW_ERR_INVALID;
     int status;
@@ -205,7 +205,7 @@ int ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) 
     return EW_OK;
 }
 
-int ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
+ew_status ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
     if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
         return EW_ERR_INVALID;
     int status;

@@ -88,7 +88,8 @@ static bool make_names(ew_worker *w) {
            (!o->publish_ticks || name_socket(&w->ticks_url, o->ticks_url, w->url, "ticks"));
 }
 
-int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self, ew_error *err) {
+ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
+                           ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -123,7 +124,7 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     return EW_OK;
 }
 
-int ew_worker_set_client(ew_worker *w, ew_client *client) {
+ew_status ew_worker_set_client(ew_worker *w, ew_client *client) {
     if (ARGUMENT_MISSING(w, NULL))
         return EW_ERR_INVALID;
     if (w->started)
@@ -132,7 +133,7 @@ int ew_worker_set_client(ew_worker *w, ew_client *client) {
     return EW_OK;
 }
 
-int ew_worker_set_session(ew_worker *w, ew_session *session) {
+ew_status ew_worker_set_session(ew_worker *w, ew_session *session) {
     if (ARGUMENT_MISSING(w, NULL))
         return EW_ERR_INVALID;
     if (w->started)
@@ -141,7 +142,7 @@ int ew_worker_set_session(ew_worker *w, ew_session *session) {
     return EW_OK;
 }
 
-int ew_worker_set_election(ew_worker *w, ew_election *election) {
+ew_status ew_worker_set_election(ew_worker *w, ew_election *election) {
     if (ARGUMENT_MISSING(w, NULL))
         return EW_ERR_INVALID;
     if (w->started)
@@ -242,7 +243,7 @@ static void close_sockets(ew_worker *w) {
     w->reactor.mailbox = NULL;
 }
 
-int ew_worker_start(ew_worker *w, ew_error *err) {
+ew_status ew_worker_start(ew_worker *w, ew_error *err) {
     if (ARGUMENT_MISSING(w, err))
         return EW_ERR_INVALID;
     if (check_process(w, err) != EW_OK)
@@ -280,7 +281,7 @@ void ew_worker_stop(ew_worker *w) {
     pthread_mutex_unlock(&w->lock);
 }
 
-int ew_worker_join(ew_worker *w, ew_error *err) {
+ew_status ew_worker_join(ew_worker *w, ew_error *err) {
     if (ARGUMENT_MISSING(w, err))
         return EW_ERR_INVALID;
     if (check_process(w, err) != EW_OK)
@@ -294,7 +295,7 @@ int ew_worker_join(ew_worker *w, ew_error *err) {
     return w->reactor.status == EW_OK ? EW_OK : ew_fail(err, w->reactor.status, "%s", w->reactor.detail);
 }
 
-int ew_worker_run(ew_worker *w, ew_error *err) {
+ew_status ew_worker_run(ew_worker *w, ew_error *err) {
     if (ARGUMENT_MISSING(w, err))
         return EW_ERR_INVALID;
     int status = ew_worker_start(w, err);
@@ -332,7 +333,7 @@ static uint64_t read_counter(const _Atomic uint64_t *counter) {
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-int ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
+ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     if (ARGUMENT_MISSING(w, NULL) || ARGUMENT_MISSING(out, NULL))
         return EW_ERR_INVALID;
     if (out->size < sizeof out->size)

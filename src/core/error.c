@@ -40,7 +40,7 @@ bool ew_is_retryable(int code) {
     return code == EW_ERR_TIMEOUT || code == EW_ERR_UNAVAILABLE || code == EW_ERR_BUSY || code == EW_ERR_NO_SPACE;
 }
 
-int ew_fail(ew_error *err, int code, const char *format, ...) {
+ew_status ew_fail(ew_error *err, ew_status code, const char *format, ...) {
     if (err) {
         /* Not directly into `detail`, because the arguments may contain the text that is there now. */
         char text[sizeof err->detail];

@@ -83,7 +83,7 @@ static int outside(ew_view *view, ew_slice key) {
                    group_key_text(key, text, sizeof text));
 }
 
-int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
+ew_status ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(view, NULL))
         return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
@@ -98,7 +98,7 @@ int ew_view_get(ew_view *view, ew_slice key, ew_entry *out) {
     return EW_OK;
 }
 
-int ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
+ew_status ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
     if (ARGUMENT_MISSING(view, NULL))
         return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
@@ -110,7 +110,7 @@ int ew_view_put(ew_view *view, ew_slice key, ew_slice value) {
     return copy.data ? evaluate_put(view, cell, copy, EW_LEASE_NONE) : no_memory(view);
 }
 
-int ew_view_delete(ew_view *view, ew_slice key) {
+ew_status ew_view_delete(ew_view *view, ew_slice key) {
     if (ARGUMENT_MISSING(view, NULL))
         return EW_ERR_INVALID;
     if (!group_scope_owns(view->batch->scope, key))
@@ -119,7 +119,7 @@ int ew_view_delete(ew_view *view, ew_slice key) {
     return cell ? evaluate_delete(view, cell) : EW_ERR_NO_MEMORY;
 }
 
-int ew_value_set(ew_value *next, ew_slice value) {
+ew_status ew_value_set(ew_value *next, ew_slice value) {
     if (ARGUMENT_MISSING(next, NULL))
         return EW_ERR_INVALID;
     next->bytes = overlay_copy(next->overlay, value);
@@ -127,7 +127,7 @@ int ew_value_set(ew_value *next, ew_slice value) {
     return next->no_memory ? EW_ERR_NO_MEMORY : EW_OK;
 }
 
-int ew_value_set_int(ew_value *next, int64_t number) {
+ew_status ew_value_set_int(ew_value *next, int64_t number) {
     if (ARGUMENT_MISSING(next, NULL))
         return EW_ERR_INVALID;
     char text[24];

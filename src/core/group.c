@@ -85,11 +85,11 @@ static int add_key(ew_group *g, group_patch_kind kind, ew_slice key, ew_slice va
 
 static const ew_slice nothing = {NULL, 0};
 
-int ew_group_put(ew_group *g, ew_slice key, ew_slice value) {
+ew_status ew_group_put(ew_group *g, ew_slice key, ew_slice value) {
     return ew_group_put_lease(g, key, value, EW_LEASE_NONE);
 }
 
-int ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease lease) {
+ew_status ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease lease) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     if (lease != EW_LEASE_NONE && lease != EW_LEASE_KEEP && lease != EW_LEASE_SESSION)
@@ -104,15 +104,15 @@ int ew_group_put_lease(ew_group *g, ew_slice key, ew_slice value, ew_put_lease l
     return status;
 }
 
-int ew_group_delete(ew_group *g, ew_slice key) {
+ew_status ew_group_delete(ew_group *g, ew_slice key) {
     return g ? add_key(g, GROUP_DELETE, key, nothing) : EW_ERR_NO_MEMORY;
 }
 
-int ew_group_guard(ew_group *g, ew_slice key) {
+ew_status ew_group_guard(ew_group *g, ew_slice key) {
     return g ? add_key(g, GROUP_GUARD, key, nothing) : EW_ERR_NO_MEMORY;
 }
 
-int ew_group_expect(ew_group *g, ew_slice key) {
+ew_status ew_group_expect(ew_group *g, ew_slice key) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     if (!group_scope_owns(g->scope, key))
@@ -130,7 +130,7 @@ int ew_group_expect(ew_group *g, ew_slice key) {
     return EW_OK;
 }
 
-int ew_group_expect_reads(ew_group *g) {
+ew_status ew_group_expect_reads(ew_group *g) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     if (!g->tracked)
@@ -154,7 +154,7 @@ static int refuse(ew_group *g, int status, const char *what, ew_slice key, void 
     return g ? fail(g, status, what, key) : status;
 }
 
-int ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_drop_fn drop) {
+ew_status ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_drop_fn drop) {
     if (!g)
         return refuse(g, EW_ERR_NO_MEMORY, "", key, arg, drop);
     if (!fn)
@@ -168,7 +168,7 @@ int ew_group_modify(ew_group *g, ew_slice key, ew_modify_fn fn, void *arg, ew_dr
     return EW_OK;
 }
 
-int ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop) {
+ew_status ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop) {
     if (!g)
         return refuse(g, EW_ERR_NO_MEMORY, "", nothing, arg, drop);
     if (!fn)
@@ -180,7 +180,7 @@ int ew_group_patch(ew_group *g, ew_patch_fn fn, void *arg, ew_drop_fn drop) {
     return EW_OK;
 }
 
-int ew_group_on_done(ew_group *g, ew_done_fn fn, void *arg) {
+ew_status ew_group_on_done(ew_group *g, ew_done_fn fn, void *arg) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     g->done = fn;
@@ -188,7 +188,7 @@ int ew_group_on_done(ew_group *g, ew_done_fn fn, void *arg) {
     return EW_OK;
 }
 
-int ew_group_name(ew_group *g, const char *name) {
+ew_status ew_group_name(ew_group *g, const char *name) {
     if (!g)
         return EW_ERR_NO_MEMORY;
     snprintf(g->name, sizeof g->name, "%s", name ? name : "");

@@ -166,7 +166,7 @@ static bool parse(const row *r, const char *value, int64_t *out) {
     }
 }
 
-int ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err) {
+ew_status ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err) {
     if (ARGUMENT_MISSING(o, err))
         return EW_ERR_INVALID;
     const row *r = find(name);
@@ -189,7 +189,7 @@ int ew_options_set(ew_options *o, const char *name, const char *value, ew_error 
     return EW_OK;
 }
 
-int ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err) {
+ew_status ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err) {
     if (ARGUMENT_MISSING(o, err))
         return EW_ERR_INVALID;
     const row *r = find(name);

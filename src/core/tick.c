@@ -30,7 +30,7 @@ ew_slice ew_tick_prefix(const ew_tick *t) {
     return t->core->config.prefix;
 }
 
-int ew_tick_fail(ew_tick *t, int status, const char *format, ...) {
+ew_status ew_tick_fail(ew_tick *t, ew_status status, const char *format, ...) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
     char text[sizeof t->error.detail];
@@ -52,7 +52,7 @@ static int entry_of(const mirror_entry *e, ew_entry *out) {
     return e ? EW_OK : EW_ERR_NOT_FOUND;
 }
 
-int ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
+ew_status ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
     const mirror_entry *e = mirror_get(t->core->mirror, key);

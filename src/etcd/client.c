@@ -31,7 +31,7 @@ static void redirect_log(void) {
 static void redirect_log(void) {}
 #endif
 
-int ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
+ew_status ew_client_open(ew_client **out, const ew_options *options, ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
+ew_status ew_client_status(ew_client *client, ew_member_status *out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     if (out->size == 0)
@@ -77,7 +77,7 @@ static ew_members *make_members(Pb__MemberListResponse *a) {
     return m;
 }
 
-int ew_client_members(ew_client *client, ew_members **out, ew_error *err) {
+ew_status ew_client_members(ew_client *client, ew_members **out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     Pb__MemberListRequest request = PB__MEMBER_LIST_REQUEST__INIT;

@@ -57,7 +57,7 @@ int election_check_name(ew_slice name, ew_error *err) {
     return EW_OK;
 }
 
-int ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name, ew_error *err) {
+ew_status ew_election_open(ew_election **out, ew_client *client, ew_session *session, ew_slice name, ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -300,7 +300,7 @@ static void give_up(ew_election *e) {
     e->stood = status != EW_OK;
 }
 
-int ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err) {
+ew_status ew_election_campaign(ew_election *e, ew_slice value, int64_t timeout_ms, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
     int status = etcd_check_process(e->client, err);
@@ -332,7 +332,7 @@ static int lost(ew_election *e, ew_error *err) {
     return ew_fail(err, EW_ERR_LEADERSHIP_LOST, "election %s: the elected key was deleted or replaced", e->prefix);
 }
 
-int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
+ew_status ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
     bool held;
@@ -342,7 +342,7 @@ int ew_election_proclaim(ew_election *e, ew_slice value, ew_error *err) {
     return status == EW_OK && !held ? lost(e, err) : status;
 }
 
-int ew_election_resign(ew_election *e, ew_error *err) {
+ew_status ew_election_resign(ew_election *e, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
     bool held;
@@ -369,7 +369,7 @@ static int await_loss_once(ew_election *e, ew_error *err) {
     return status;
 }
 
-int ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
+ew_status ew_election_await_loss(ew_election *e, int64_t timeout_ms, ew_error *err) {
     if (ARGUMENT_MISSING(e, err))
         return EW_ERR_INVALID;
     int status = etcd_check_process(e->client, err);

@@ -22,7 +22,7 @@ static int read_leader(ew_client *client, const char *prefix, ew_result **out, e
     return ew_client_get(client, ew_keys_prefix(ew_str(prefix)), &first, out, err);
 }
 
-int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_error *err) {
+ew_status ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -42,7 +42,7 @@ int ew_election_leader(ew_client *client, ew_slice name, ew_result **out, ew_err
     return status;
 }
 
-int ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_error *err) {
+ew_status ew_observer_open(ew_observer **out, ew_client *client, ew_slice name, ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -155,7 +155,7 @@ static int next_step(ew_observer *o, int64_t timeout_ms, ew_kv *leader, bool *ne
     return status;
 }
 
-int ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err) {
+ew_status ew_observer_next(ew_observer *o, int64_t timeout_ms, ew_kv *leader, ew_error *err) {
     if (ARGUMENT_MISSING(o, err) || ARGUMENT_MISSING(leader, err))
         return EW_ERR_INVALID;
     bool news = false;

@@ -4,7 +4,8 @@
 
 #include "core/argument.h"
 
-int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out, ew_error *err) {
+ew_status ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options, ew_result **out,
+                        ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     range r;
@@ -23,8 +24,8 @@ int ew_client_get(ew_client *client, ew_keys keys, const ew_get_options *options
     return status == EW_OK ? result_take(out, answer, err) : status;
 }
 
-int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options, ew_result **out,
-                  ew_error *err) {
+ew_status ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options, ew_result **out,
+                        ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     Pb__PutRequest request;
@@ -37,7 +38,7 @@ int ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_
     return status == EW_OK ? result_take(out, answer, err) : status;
 }
 
-int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err) {
+ew_status ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     range r;
@@ -55,7 +56,7 @@ int ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result *
     return status == EW_OK ? result_take(out, answer, err) : status;
 }
 
-int ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err) {
+ew_status ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     Pb__CompactionRequest request = PB__COMPACTION_REQUEST__INIT;

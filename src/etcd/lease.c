@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err) {
+ew_status ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int64_t *granted_s, ew_error *err) {
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(lease, err))
         return EW_ERR_INVALID;
     Pb__LeaseGrantRequest request = PB__LEASE_GRANT_REQUEST__INIT;
@@ -39,7 +39,7 @@ int ew_client_lease_grant(ew_client *client, int64_t ttl_s, int64_t *lease, int6
     return status;
 }
 
-int ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
+ew_status ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
@@ -80,8 +80,8 @@ bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms) {
     return answer == EW_OK || answer == EW_ERR_NOT_FOUND;
 }
 
-int ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
-                         ew_error *err) {
+ew_status ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,
+                               ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     Pb__LeaseTimeToLiveRequest request = PB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
@@ -192,7 +192,7 @@ static bool is_worth_another(const once *o, int *refusals) {
     return o->status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(o->detail) && (*refusals)++ < AUTH_REFUSALS_MAX;
 }
 
-int ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
+ew_status ew_client_lease_keepalive(ew_client *client, int64_t lease, int64_t *ttl_s, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     once o = {.client = client, .lease = lease};

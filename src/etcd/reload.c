@@ -59,7 +59,7 @@ static void set_trial(ew_client *c, ew_client *next) {
     pthread_mutex_unlock(&c->lock);
 }
 
-int ew_client_reload(ew_client *c, ew_error *err) {
+ew_status ew_client_reload(ew_client *c, ew_error *err) {
     if (argument_missing(c, "client", __func__, err))
         return EW_ERR_INVALID;
     int status = etcd_check_process(c, err);

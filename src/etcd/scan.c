@@ -37,7 +37,7 @@ static bool copy_range(ew_scan *s, const range *r) {
     return true;
 }
 
-int ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err) {
+ew_status ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_scan_options *options, ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;

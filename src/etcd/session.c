@@ -57,7 +57,7 @@ static void call_listeners(ew_session *s) {
     pthread_mutex_unlock(&s->lock);
 }
 
-int ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
+ew_status ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     if (ARGUMENT_MISSING(s, NULL) || ARGUMENT_MISSING(fn, NULL))
         return EW_ERR_INVALID;
     if (!fn)
@@ -124,7 +124,7 @@ static void free_session(ew_session *s) {
     free(s);
 }
 
-int ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
+ew_status ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;

@@ -61,7 +61,7 @@ static int append_compare(ew_txn *t, ew_keys keys, ew_relation relation, Pb__Com
     return status;
 }
 
-int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number) {
+ew_status ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, int64_t number) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     Pb__Compare c = PB__COMPARE__INIT;
@@ -93,7 +93,7 @@ int ew_txn_if(ew_txn *t, ew_keys keys, ew_target target, ew_relation relation, i
     return append_compare(t, keys, relation, &c);
 }
 
-int ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value) {
+ew_status ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, ew_slice value) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     Pb__Compare c = PB__COMPARE__INIT;
@@ -117,7 +117,7 @@ static int append_op(ew_txn *t, ew_branch branch, Pb__RequestOp *op) {
     return append(t, &piece);
 }
 
-int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options) {
+ew_status ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
@@ -130,7 +130,7 @@ int ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const 
     return status == EW_OK ? append_op(t, branch, &op) : status;
 }
 
-int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options) {
+ew_status ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
@@ -149,7 +149,7 @@ int ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *
     return status;
 }
 
-int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
+ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
@@ -168,7 +168,7 @@ int ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
     return status;
 }
 
-int ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
+ew_status ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
@@ -228,7 +228,7 @@ static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error
                           "transaction: invalid response: the responses do not match the operations");
 }
 
-int ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {
+ew_status ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     if (out)

@@ -265,7 +265,8 @@ static int wait_until_created(ew_watch *w, ew_error *err) {
     return ew_fail(err, EW_ERR_UNAVAILABLE, "watch: %s", why);
 }
 
-int ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options, ew_error *err) {
+ew_status ew_watch_open(ew_watch **out, ew_client *client, ew_keys keys, const ew_watch_options *options,
+                        ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -312,7 +313,7 @@ static void take_back(ew_watch *w) {
         etcd_stream_resume(w->stream);
 }
 
-int ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err) {
+ew_status ew_watch_next(ew_watch *w, int64_t timeout_ms, ew_watch_batch *batch, ew_error *err) {
     if (ARGUMENT_MISSING(w, err) || ARGUMENT_MISSING(batch, err))
         return EW_ERR_INVALID;
     const bool never = false;

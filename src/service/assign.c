@@ -134,7 +134,7 @@ static const struct {
     {ASSIGN_BY_MEMBER, put_index, delete_index},
 };
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     assign *a = self;
     ew_slice id;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
@@ -148,7 +148,7 @@ static int update(void *self, const ew_event *event) {
     return EW_OK;
 }
 
-static int reset(void *self) {
+static ew_status reset(void *self) {
     assign *a = self;
     assign_plan *fresh = assign_plan_new();
     if (!fresh)

@@ -18,14 +18,14 @@ struct demo {
 
 /* ---- the reactor that wraps the chosen one ---- */
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     demo *d = self;
     if (!demo_board_update(d->board, event))
         return EW_ERR_NO_MEMORY;
     return d->inner->update ? d->inner->update(d->inner_self, event) : EW_OK;
 }
 
-static int reset(void *self) {
+static ew_status reset(void *self) {
     demo *d = self;
     return d->inner->reset ? d->inner->reset(d->inner_self) : EW_OK;
 }

@@ -95,7 +95,7 @@ void sim_at(ew_sim *s, int64_t at_ms, sim_task_fn fn, void *arg, const void *own
     sim_schedule_add(&s->schedule, at_ms, fn, arg, owner);
 }
 
-int ew_sim_run(ew_sim *s, int64_t ms) {
+ew_status ew_sim_run(ew_sim *s, int64_t ms) {
     if (ARGUMENT_MISSING(s, NULL))
         return EW_ERR_INVALID;
     enum { STEPS_MAX = 20000 };
@@ -126,7 +126,7 @@ static bool settled(const ew_sim *s) {
     return true;
 }
 
-int ew_sim_settle(ew_sim *s, int64_t limit_ms) {
+ew_status ew_sim_settle(ew_sim *s, int64_t limit_ms) {
     if (ARGUMENT_MISSING(s, NULL))
         return EW_ERR_INVALID;
     enum { LOOK_MS = 50 };
@@ -301,7 +301,7 @@ void sim_restore(ew_sim *s, int64_t revision, int64_t away_ms) {
     sim_wire_changed(s, (sim_author){0});
 }
 
-int ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {
+ew_status ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(s, NULL) || ARGUMENT_MISSING(out, NULL))
         return EW_ERR_INVALID;
     const etcd_model_record *r = etcd_model_get(s->etcd, key, etcd_model_revision(s->etcd));

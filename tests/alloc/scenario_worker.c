@@ -67,7 +67,7 @@ static int mirror_contended(void *arg, ew_view *view) {
     return status;
 }
 
-static void done(void *arg, int status, int64_t revision) {
+static void done(void *arg, ew_status status, int64_t revision) {
     worker_state *c = arg;
     (void)revision;
     settle(&c->made, status);

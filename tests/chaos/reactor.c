@@ -106,7 +106,7 @@ static int run_errand(void *arg, ew_view *view) {
     return status == EW_OK ? put_id(e, view) : status;
 }
 
-static void done(void *arg, int status, int64_t revision) {
+static void done(void *arg, ew_status status, int64_t revision) {
     group_work *e = arg;
     teller *b = e->teller;
     if (b->undecided == 0)

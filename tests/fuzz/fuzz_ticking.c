@@ -53,7 +53,7 @@ static const char *value_of(int key, int64_t revision) {
 
 /* ---- the reactor ---- */
 
-static void count_done(void *arg, int status, int64_t revision) {
+static void count_done(void *arg, ew_status status, int64_t revision) {
     (void)arg;
     CHECK(status <= 0 && revision >= 0 && !now->inside);
     now->groups_done++;

@@ -245,7 +245,7 @@ static void test_under_load(void **state) {
 
 static atomic_int ticks, decided;
 
-static void on_decided(void *arg, int status, int64_t revision) {
+static void on_decided(void *arg, ew_status status, int64_t revision) {
     (void)arg, (void)revision;
     assert_true(status == EW_OK);
     atomic_fetch_add(&decided, 1);

@@ -44,7 +44,7 @@ static int64_t *number(int64_t n) {
     return out;
 }
 
-static void decided(void *arg, int status, int64_t revision) {
+static void decided(void *arg, ew_status status, int64_t revision) {
     teller *b = arg;
     (void)revision;
     b->committed += status == EW_OK;

@@ -29,7 +29,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     (void)self;
     vanished += event->kind == EW_EVENT_DELETE;
     return EW_OK;

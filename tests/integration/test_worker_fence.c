@@ -216,7 +216,7 @@ typedef struct load {
     int status;
 } load;
 
-static void judged(void *arg, int status, int64_t revision) {
+static void judged(void *arg, ew_status status, int64_t revision) {
     load *l = arg; /* the reactor's thread writes, the test reads after a later tick has begun */
     (void)revision;
     l->status = status;

@@ -239,7 +239,7 @@ typedef struct counting {
     _Atomic bool wrong;
 } counting;
 
-static void counted(void *arg, int status, int64_t revision) {
+static void counted(void *arg, ew_status status, int64_t revision) {
     counting *c = arg;
     if (status == EW_OK)
         c->committed = revision;
@@ -319,7 +319,7 @@ typedef struct flipping {
     int ended, stuck;
 } flipping;
 
-static void flip_counted(void *arg, int status, int64_t revision) {
+static void flip_counted(void *arg, ew_status status, int64_t revision) {
     (void)revision;
     ((flipping *)arg)->commits += status == EW_OK;
 }

@@ -359,12 +359,12 @@ static void test_two_workers_of_one_name(void **state) {
 
 /* ---- other tests ---- */
 
-static int fail_update(void *self, const ew_event *event) {
+static ew_status fail_update(void *self, const ew_event *event) {
     (void)self, (void)event;
     return EW_ERR_REACTOR;
 }
 
-static int fail_reset(void *self) {
+static ew_status fail_reset(void *self) {
     (void)self;
     return EW_ERR_REACTOR;
 }

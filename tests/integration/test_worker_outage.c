@@ -23,7 +23,7 @@ static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set(next, ew_str(text));
 }
 
-static void judged(void *arg, int status, int64_t revision) {
+static void judged(void *arg, ew_status status, int64_t revision) {
     count *c = arg;
     (void)revision;
     if (status == EW_OK)

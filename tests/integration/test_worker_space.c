@@ -47,7 +47,7 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, number + 1);
 }
 
-static void on_done(void *arg, int status, int64_t revision) {
+static void on_done(void *arg, ew_status status, int64_t revision) {
     (void)arg;
     (void)revision;
     committed += status == EW_OK;

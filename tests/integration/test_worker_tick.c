@@ -15,7 +15,7 @@ typedef struct memory {
     int64_t pair;
 } memory;
 
-static void remember(void *arg, int status, int64_t revision) {
+static void remember(void *arg, ew_status status, int64_t revision) {
     memory *m = arg;
     if (status == EW_OK)
         m->committed = revision;
@@ -296,7 +296,7 @@ typedef struct done_arg {
     size_t i;
 } done_arg;
 
-static void note(void *arg, int status, int64_t revision) {
+static void note(void *arg, ew_status status, int64_t revision) {
     done_arg *a = arg;
     a->d->revisions[a->i] = status == EW_OK ? revision : -1;
     a->d->places[a->i] = a->d->calls++;

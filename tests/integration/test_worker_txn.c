@@ -14,7 +14,7 @@ typedef struct verdicts {
     int64_t revision[4];
 } verdicts;
 
-static void judged(void *arg, int status, int64_t revision) {
+static void judged(void *arg, ew_status status, int64_t revision) {
     verdicts *v = arg; /* the reactor's thread writes, the test reads after a later tick has begun */
     if (v->calls < 4) {
         v->status[v->calls] = status;

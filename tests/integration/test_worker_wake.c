@@ -153,7 +153,7 @@ typedef struct verdict {
     _Atomic int64_t revision;
 } verdict;
 
-static void judged(void *arg, int status, int64_t revision) {
+static void judged(void *arg, ew_status status, int64_t revision) {
     verdict *v = arg;
     v->status = status;
     v->revision = revision;
@@ -259,7 +259,7 @@ typedef struct order {
     _Atomic uint64_t ticks_at_decision;
 } order;
 
-static void note_decision(void *arg, int status, int64_t revision) {
+static void note_decision(void *arg, ew_status status, int64_t revision) {
     order *o = arg;
     (void)revision;
     EXPECT(o->fixture, status == EW_OK);

@@ -165,7 +165,7 @@ void worker_fixture_problem(worker_fixture *f, const char *file, int line, const
     pthread_mutex_unlock(&f->lock);
 }
 
-static int worker_fixture_reset(void *self) {
+static ew_status worker_fixture_reset(void *self) {
     worker_fixture *f = self;
     client_order();
     pthread_mutex_lock(&f->lock);
@@ -179,7 +179,7 @@ static void copy(char *out, size_t size, ew_slice text) {
     snprintf(out, size, "%.*s", (int)text.len, text.len > 0 ? (const char *)text.data : "");
 }
 
-static int worker_fixture_update(void *self, const ew_event *event) {
+static ew_status worker_fixture_update(void *self, const ew_event *event) {
     worker_fixture *f = self;
     int status = EW_OK;
     client_order();

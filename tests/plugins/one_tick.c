@@ -19,7 +19,7 @@ static int tick(void *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-static int create(void **self, const ew_plugin_env *env, ew_error *err) {
+static ew_status create(void **self, const ew_plugin_env *env, ew_error *err) {
     ew_log(EW_LOG_INFO, "created for %s below %s", env->worker, env->prefix);
     *self = strdup(env->args);
     return *self != NULL ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");

@@ -15,7 +15,7 @@ static int tick(void *self, ew_tick *t) {
     return EW_FINISHED;
 }
 
-static int create(void **self, const ew_plugin_env *env, ew_error *err) {
+static ew_status create(void **self, const ew_plugin_env *env, ew_error *err) {
     *self = NULL;
     finish = strcmp(env->args, "finish") == 0;
     if (strcmp(env->args, "fail") == 0)

@@ -318,7 +318,7 @@ static int tick(void *self, ew_tick *t) {
     return a->finished ? EW_FINISHED : EW_OK;
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     actor *a = self;
     (void)event;
     if (a->pending)
@@ -328,7 +328,7 @@ static int update(void *self, const ew_event *event) {
     return EW_OK;
 }
 
-static int reset(void *self) {
+static ew_status reset(void *self) {
     (void)self;
     return EW_OK;
 }
@@ -339,7 +339,7 @@ const ew_reactor scenario_reactor_with_updates =
 
 /* ---- the end of a run ---- */
 
-bool scenario_ended(void *self, int status, const char *detail, bool killed) {
+bool scenario_ended(void *self, ew_status status, const char *detail, bool killed) {
     actor *a = self;
     (void)detail;
     if (killed)

@@ -217,7 +217,7 @@ static record_state state_of(const record *r, int status) {
     return status == EW_ERR_UNKNOWN_OUTCOME ? RECORD_UNKNOWN : RECORD_REFUSED;
 }
 
-void record_decided(void *arg, int status, int64_t revision) {
+void record_decided(void *arg, ew_status status, int64_t revision) {
     record *r = arg;
     scenario *sc = r->actor->scenario;
     sim_worker *w = sc->sim->workers[r->actor->worker];

@@ -33,7 +33,7 @@ typedef struct made {
 
 /* ---- the workers ---- */
 
-static void decided(void *arg, int status, int64_t revision) {
+static void decided(void *arg, ew_status status, int64_t revision) {
     made *m = arg;
     restored *r = m->w->world;
     if (status == EW_OK && sim_now(r->sim) > r->calm_ms) {
@@ -72,7 +72,7 @@ static int tick(void *self, ew_tick *t) {
     return !w->watches && sim_chance(&w->world->random, w->world->quiet ? 300 : 500) ? write_some(w, t) : EW_OK;
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     (void)self, (void)event; /* the simulator checks the events itself */
     return EW_OK;
 }

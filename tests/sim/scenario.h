@@ -154,11 +154,11 @@ bool scenario_run(scenario *sc);
 
 /* reactor.c */
 extern const ew_reactor scenario_reactor, scenario_reactor_with_updates;
-bool scenario_ended(void *self, int status, const char *detail, bool killed);
+bool scenario_ended(void *self, ew_status status, const char *detail, bool killed);
 
 /* records.c */
 record *record_new(actor *a, record_kind kind);
-void record_decided(void *arg, int status, int64_t revision);
+void record_decided(void *arg, ew_status status, int64_t revision);
 void record_forget(actor *a); /* of a killed worker: nothing will report its groups */
 touched *record_touch(record *r, const char *key);
 void record_audit(scenario *sc); /* at the end: every group was applied once, or never */

@@ -38,7 +38,7 @@ static int tick(void *self, ew_tick *t) {
     return ew_group_modify(ew_tick_group(t), EW_STR("/c/value"), increment, NULL, NULL);
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     counter *c = self;
     (void)event;
     c->updates++;
@@ -47,7 +47,7 @@ static int update(void *self, const ew_event *event) {
 
 static const ew_reactor reactor = EW_REACTOR(.tick = tick, .update = update);
 
-static bool ended(void *self, int status, const char *detail, bool killed) {
+static bool ended(void *self, ew_status status, const char *detail, bool killed) {
     counter *c = self;
     (void)detail;
     c->ends++;

@@ -110,7 +110,7 @@ static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, value + 1);
 }
 
-static void done(void *arg, int status, int64_t revision) {
+static void done(void *arg, ew_status status, int64_t revision) {
     (void)arg, (void)revision;
     if (status == EW_OK)
         atomic_fetch_add(&committed, 1);

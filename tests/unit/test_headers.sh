@@ -22,12 +22,12 @@ static int tick(void *self, ew_tick *t) {
     return ew_group_expect(ew_tick_group(t), EW_STR("/app/job"));
 }
 
-static int update(void *self, const ew_event *event) {
+static ew_status update(void *self, const ew_event *event) {
     (void)self, (void)event;
     return EW_OK;
 }
 
-static int create(void **self, const ew_plugin_env *env, ew_error *err) {
+static ew_status create(void **self, const ew_plugin_env *env, ew_error *err) {
     *self = NULL;
     return env->args[0] == '\0' ? EW_OK : ew_fail(err, EW_ERR_INVALID, "it takes no argument");
 }
@@ -40,7 +40,7 @@ static const ew_reactor reactor = EW_REACTOR(.tick = tick, .update = update);
 EW_PLUGIN(.name = "macros", .reactor = &reactor, .create = create, .destroy = destroy);
 
 /* What the program is linked with in place of the library. */
-int ew_group_expect(ew_group *g, ew_slice key) {
+ew_status ew_group_expect(ew_group *g, ew_slice key) {
     return g == NULL && key.len == 8 ? EW_OK : EW_ERR_STATE;
 }
 
@@ -49,7 +49,7 @@ ew_group *ew_tick_group(ew_tick *t) {
     return NULL;
 }
 
-int ew_fail(ew_error *err, int code, const char *format, ...) {
+ew_status ew_fail(ew_error *err, ew_status code, const char *format, ...) {
     (void)err, (void)format;
     return code;
 }

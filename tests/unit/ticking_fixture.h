@@ -489,7 +489,7 @@ typedef struct done_note {
 
 static int done_count;
 
-static inline void note_done(void *arg, int status, int64_t revision) {
+static inline void note_done(void *arg, ew_status status, int64_t revision) {
     done_note *n = arg;
     n->calls++;
     n->status = status;
