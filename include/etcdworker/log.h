@@ -1,4 +1,5 @@
-/* Where the library's log records go. By default they are discarded. */
+/* Where the library's log records go: to the process's function (ew_log_set), or to that of the client or worker that
+ * they are about (ew_options_set_log in <etcdworker/options.h>). By default they are discarded. */
 #ifndef ETCDWORKER_LOG_H
 #define ETCDWORKER_LOG_H
 
@@ -37,13 +38,13 @@ typedef struct ew_log_record {
  * the record into a bounded queue and write it on a separate thread, as etcdworkerd does. */
 typedef void (*ew_log_fn)(void *arg, const ew_log_record *record);
 
-/* Sends all records of the process up to `level` to `fn`; NULL turns logging off. Call it before any other function of
- * the library, from one thread. */
+/* Sends the records of the process up to `level` to `fn`, except those of clients and workers with a function of their
+ * own; NULL turns this off. Call it before any other function of the library, from one thread. */
 EW_API void ew_log_set(ew_log_fn fn, void *arg, ew_log_level level);
 
 /* Writes a record of the application, in area "app". The record has the name of the worker whose reactor function,
  * patch or completion callback is running, or whose plugin is being created; otherwise no name. The text is truncated
- * to 511 bytes. A record above the level that was set costs one comparison. Any thread. */
+ * to 511 bytes. It goes to that worker's log function. A record above the level that was set costs one comparison. Any thread. */
 EW_API void ew_log(ew_log_level level, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))

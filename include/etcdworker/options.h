@@ -10,6 +10,7 @@
 #define ETCDWORKER_OPTIONS_H
 
 #include <etcdworker/error.h>
+#include <etcdworker/log.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -29,6 +30,19 @@ EW_API ew_status ew_options_set(ew_options *o, const char *name, const char *val
 
 /* Sets a number or a switch (0 or 1). Errors as for ew_options_set. */
 EW_API ew_status ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err);
+
+/* Gives whatever is made from the set (a client, a worker, a single actor) a log function of its own: `fn` gets the
+ * records about it up to `level`, and ew_log_set's function gets none of them. NULL, the default: ew_log_set's function
+ * gets them.
+ *  - About a client: its connections, and the calls, watches, sessions, elections and leases made from it. A worker's
+ *    leases belong to its client. A client that a worker opens by itself has the worker's log function.
+ *  - About a worker: what its threads and sockets do, and ew_log in its reactor.
+ *  - About the process, so always for ew_log_set's function: gRPC's messages, a socket that nng does not close, and
+ *    ew_log elsewhere.
+ * The rules of ew_log_fn apply: `fn` is called on any thread, on several at once, and must not call the library. It is
+ * not called any more when ew_client_close, ew_worker_destroy or ew_actor_stop has returned. The simulator writes no
+ * records. EW_ERR_INVALID: `o` is NULL. */
+EW_API ew_status ew_options_set_log(ew_options *o, ew_log_fn fn, void *arg, ew_log_level level);
 
 /* Return the value of one option. ew_options_int also returns switches (0 or 1) and choices (their position, from 0).
  * For an unknown name or an option of another kind they return -1 or NULL. The text is valid until the option is set

@@ -1,7 +1,6 @@
 #include "actors/actor.h"
 
 #include "core/argument.h"
-#include "core/log.h"
 #include "core/options_internal.h"
 #include "core/unpack.h"
 
@@ -87,20 +86,20 @@ static void bad_message(shell_io *io, const char *why) {
     atomic_fetch_add_explicit(&a->bad_messages, 1, memory_order_relaxed);
     uint64_t left_out;
     if (log_limit_passes(&a->bad_limit, etcd_now_ms(), &left_out))
-        log_fields(EW_LOG_WARN, a->worker, a->ops->name, "message dropped", {"why", why, 0},
+        log_fields(EW_LOG_WARN, &a->log, a->ops->name, "message dropped", {"why", why, 0},
                    {"not_logged", NULL, (int64_t)left_out});
 }
 
-void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision) {
+void actor_log(const log_source *from, const char *area, int level, const char *message, int64_t revision) {
     ew_log_level l = level < EW_LOG_ERROR || level > EW_LOG_DEBUG ? EW_LOG_DEBUG : (ew_log_level)level;
     if (revision != 0)
-        log_fields(l, worker, area, message, {"revision", NULL, revision});
+        log_fields(l, from, area, message, {"revision", NULL, revision});
     else
-        log_write(l, worker, area, message, NULL, 0);
+        log_write(l, from, area, message, NULL, 0);
 }
 
 static void write_log(shell_io *io, const char *area, int level, const char *message, int64_t revision) {
-    actor_log(actor_of(io)->worker, area, level, message, revision);
+    actor_log(&actor_of(io)->log, area, level, message, revision);
 }
 
 const io_ops actor_io_ops = {
@@ -178,8 +177,8 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
     a->ops = ops;
     a->client = client;
     a->task.round = actor_round;
-    a->worker = strdup(options->name);
-    status = a->worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
+    a->log = (log_source){strdup(options->name), options->log};
+    status = a->log.worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
     if (status == EW_OK) {
         a->queue = etcd_loop_queue(a->task.loop);
         status = outbox_open(&a->outbox, peer_url, 2, ops->capacity != NULL ? ops->capacity : wake, a, err);
@@ -188,10 +187,12 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
     }
     if (status == EW_OK)
         status = mailbox_open(&a->mailbox, mailbox_url, (size_t)options->mailbox_messages, ops->arrived, a, err);
+    if (status == EW_OK)
+        listening_set_log(mailbox_listened(a->mailbox), &a->log);
     if (status != EW_OK) {
         outbox_close(a->outbox);
         etcd_loop_give(a->task.loop);
-        free((char *)(uintptr_t)a->worker);
+        free((char *)(uintptr_t)a->log.worker);
     }
     return status;
 }
@@ -207,7 +208,7 @@ void actor_free(ew_actor *a) {
     outbox_close(a->outbox);
     a->ops->fini(a);
     etcd_loop_give(a->task.loop);
-    free((char *)(uintptr_t)a->worker);
+    free((char *)(uintptr_t)a->log.worker);
     free(a);
 }
 

@@ -5,13 +5,13 @@
 #define ACTORS_ACTOR_H
 
 #include "actors/mailbox.h"
+#include "core/log.h"
 #include "core/log_limit.h"
 #include "etcd/loop.h"
 #include "shell/committer.h"
 #include "shell/watcher.h"
 
 #include <etcdworker/actor.h>
-#include <etcdworker/log.h>
 
 #include <stdatomic.h>
 
@@ -32,7 +32,7 @@ struct ew_actor {
     etcd_task task; /* first: a task is its actor */
     shell_io io;    /* the shell's; actor_io_ops unless the actor has others */
     const actor_ops *ops;
-    const char *worker; /* the worker's name, for logs; owned */
+    log_source log; /* owns the name */
     ew_client *client;
     etcd_queue *queue;
     mailbox *mailbox;
@@ -72,7 +72,7 @@ typedef enum actor_taken {
 actor_taken actor_take(ew_actor *a, Msg__Message **out);
 
 /* Writes a log record of a core. */
-void actor_log(const char *worker, const char *area, int level, const char *message, int64_t revision);
+void actor_log(const log_source *from, const char *area, int level, const char *message, int64_t revision);
 
 /* ---- the actors of a worker ---- */
 

@@ -304,8 +304,10 @@ static bool stop_serving(mailbox *mb) {
         nng_aio_free(mb->responders[i].aio);
         nng_ctx_close(mb->responders[i].ctx);
     }
-    if (!mailbox_close_socket(mb->rep, mb))
+    if (!mailbox_close_socket(mb->rep, mb)) {
+        listening_set_log(mb->served, NULL);
         return false;
+    }
     listening_free(mb->served);
     return true;
 }
@@ -331,8 +333,10 @@ void mailbox_close(mailbox *mb) {
     mb->receiving = true; /* the socket is closed: mailbox_take must not receive more */
     while (mailbox_take(mb, &m))
         mailbox_message_free(&m);
-    if (!closed)
+    if (!closed) {
+        listening_set_log(mb->listening, NULL);
         return;
+    }
     listening_free(mb->listening);
     pthread_cond_destroy(&mb->filled);
     pthread_mutex_destroy(&mb->lock);

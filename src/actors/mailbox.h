@@ -11,6 +11,8 @@
 
 #include "actors.pb-c.h"
 
+#include "core/log.h"
+
 #include <etcdworker/error.h>
 
 typedef struct mailbox mailbox;
@@ -26,7 +28,7 @@ typedef struct mailbox_message {
 /* Where a socket for other programs listens. A socket file gets mode 0660. */
 typedef struct mailbox_place {
     const char *url;
-    const char *worker;                         /* the worker's name, for logs; NULL: none */
+    const log_source *log;                      /* of its records; NULL: the process's */
     size_t max_bytes;                           /* limit of a request */
     const char *cert_file, *key_file, *ca_file; /* only for tls+tcp, which requires client certificates */
 } mailbox_place;
@@ -100,6 +102,10 @@ typedef struct listening listening;
 listening *mailbox_listened(const mailbox *mb); /* for messages */
 listening *mailbox_served(const mailbox *mb);   /* for requests */
 listening *publisher_served(const publisher *p);
+
+/* Sets the source of the socket's records; NULL: none, for a socket that stays open after its owner was closed. `l` may
+ * be NULL. */
+void listening_set_log(listening *l, const log_source *from);
 
 /* Returns the URL of the socket. For port 0 it has the port that the kernel chose. */
 const char *listening_url(const listening *l);

@@ -94,7 +94,7 @@ static bool await(closing *c) {
         give_up(c);
     pthread_mutex_unlock(&lock);
     if (first)
-        log_write(EW_LOG_ERROR, "", "sockets", "nng does not close a connection; its socket stays open", NULL, 0);
+        log_write(EW_LOG_ERROR, NULL, "sockets", "nng does not close a connection; its socket stays open", NULL, 0);
     return done;
 }
 

@@ -28,9 +28,11 @@ void listening_log_dropped(listening *l, const char *why) {
     pthread_mutex_lock(&l->lock);
     bool write = log_limit_passes(&l->limit, etcd_now_ms(), &left_out);
     pthread_mutex_unlock(&l->lock);
+    pthread_mutex_lock(&l->logging);
     if (write)
-        log_fields(EW_LOG_WARN, l->worker, "sockets", "connection dropped", {"url", l->url, 0}, {"why", why, 0},
+        log_fields(EW_LOG_WARN, &l->log, "sockets", "connection dropped", {"url", l->url, 0}, {"why", why, 0},
                    {"not_logged", NULL, (int64_t)left_out});
+    pthread_mutex_unlock(&l->logging);
 }
 
 /* Returns whether a web page opened the connection: a browser sends Origin with each WebSocket of a page. Any page
@@ -251,14 +253,13 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
                    ew_error *err) {
     *out = NULL;
     listening *l = calloc(1, sizeof *l);
-    if (l != NULL)
-        l->worker = strdup(place->worker != NULL ? place->worker : "");
-    if (l == NULL || l->worker == NULL) {
-        free(l);
+    if (l == NULL)
         return ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
-    }
+    if (place->log != NULL)
+        l->log = *place->log;
     pthread_mutex_init(&l->lock, NULL); /* does not fail on Linux */
     pthread_mutex_init(&l->dropping, NULL);
+    pthread_mutex_init(&l->logging, NULL);
     l->socket = s;
     l->probe = -1;
     l->requests = requests;
@@ -270,6 +271,14 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
     return listen_at(l, place, err);
 }
 
+void listening_set_log(listening *l, const log_source *from) {
+    if (l == NULL)
+        return;
+    pthread_mutex_lock(&l->logging);
+    l->log = from != NULL ? *from : (log_source){0};
+    pthread_mutex_unlock(&l->logging);
+}
+
 void listening_free(listening *l) {
     if (l == NULL)
         return;
@@ -277,10 +286,10 @@ void listening_free(listening *l) {
         close(l->probe);
     pthread_mutex_destroy(&l->lock);
     pthread_mutex_destroy(&l->dropping);
+    pthread_mutex_destroy(&l->logging);
     free(l->open);
     if (l->tls != NULL)
         nng_tls_config_free(l->tls);
-    free(l->worker);
     free(l->url);
     free(l);
 }

@@ -16,13 +16,15 @@ typedef struct connection {
 } connection;
 
 struct listening {
-    char *worker, *url; /* the worker's name, and the URL with its real port; both owned */
+    char *url;      /* with its real port; owned */
+    log_source log; /* see `logging` */
     nng_socket socket;
     nng_listener listener;
     nng_tls_config *tls; /* of tls+tcp; otherwise NULL */
     bool requests;
     size_t most_bytes;
 
+    pthread_mutex_t logging;  /* held while a thread of nng writes a record, and while `log` changes */
     pthread_mutex_t dropping; /* held while listening_drop closes a connection */
     pthread_mutex_t lock;     /* protects the fields up to `seen` */
     connection *open;

@@ -44,8 +44,10 @@ void publisher_send(publisher *p, ew_slice body) {
 void publisher_close(publisher *p) {
     if (p == NULL)
         return;
-    if (!mailbox_close_socket(p->pub, p))
+    if (!mailbox_close_socket(p->pub, p)) {
+        listening_set_log(p->served, NULL);
         return;
+    }
     listening_free(p->served);
     free(p);
 }

@@ -116,11 +116,11 @@ static void open_listener(listening *l, int64_t now_ms, const char *why) {
     ew_error err = {0};
     l->closed = listening_start(l, l->url, &err) != EW_OK;
     if (!l->closed) {
-        log_fields(EW_LOG_WARN, l->worker, "sockets", "listener replaced", {"url", l->url, 0}, {"why", why, 0});
+        log_fields(EW_LOG_WARN, &l->log, "sockets", "listener replaced", {"url", l->url, 0}, {"why", why, 0});
         return;
     }
     l->replaced_ms = now_ms;
-    log_fields(EW_LOG_ERROR, l->worker, "sockets", "cannot replace the listener", {"url", l->url, 0},
+    log_fields(EW_LOG_ERROR, &l->log, "sockets", "cannot replace the listener", {"url", l->url, 0},
                {"detail", err.detail, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 
@@ -170,7 +170,7 @@ static bool descriptors_run_out(void) {
 
 static void give_descriptors_back(listening *l, int64_t now_ms) {
     close_listener(l, now_ms);
-    log_fields(EW_LOG_ERROR, l->worker, "sockets", "listener closed: the process runs out of descriptors",
+    log_fields(EW_LOG_ERROR, &l->log, "sockets", "listener closed: the process runs out of descriptors",
                {"url", l->url, 0}, {"again_in_s", NULL, (l->wait_ms + 999) / 1000});
 }
 

@@ -64,7 +64,7 @@ static void tick(reactor_actor *r, const ticking_effect *e) {
     int64_t took_ms = etcd_now_ms() - before_ms;
     if (took_ms > r->slow_tick_ms) {
         atomic_fetch_add_explicit(&r->counters.slow_ticks, 1, memory_order_relaxed);
-        log_fields(EW_LOG_WARN, r->name, "reactor", "slow tick", {"ms", NULL, took_ms}, {"revision", NULL, revision});
+        log_fields(EW_LOG_WARN, &r->log, "reactor", "slow tick", {"ms", NULL, took_ms}, {"revision", NULL, revision});
     }
     uint32_t groups = ticking_tick_groups(e->tick);
     check_session(r);
@@ -123,7 +123,7 @@ static void refuse_request(reactor_actor *r, uint64_t request, _Atomic uint64_t 
     count(counter);
     reply(r, request, status, 0, why);
     if (log_limit_passes(&r->submit_limit, etcd_now_ms(), &left_out))
-        log_fields(EW_LOG_WARN, r->name, "sockets", "submit refused", {"why", why, 0},
+        log_fields(EW_LOG_WARN, &r->log, "sockets", "submit refused", {"why", why, 0},
                    {"not_logged", NULL, (int64_t)left_out});
 }
 
@@ -163,7 +163,7 @@ static void carry_out(reactor_actor *r, const ticking_effect *e) {
         snprintf(r->detail, sizeof r->detail, "%s", e->detail != NULL ? e->detail : "");
         break;
     case TICKING_DO_LOG:
-        actor_log(r->name, "reactor", e->status, e->detail, e->revision);
+        actor_log(&r->log, "reactor", e->status, e->detail, e->revision);
         break;
     }
 }
@@ -234,7 +234,7 @@ static void drop(reactor_actor *r, const char *why) {
     uint64_t left_out;
     r->bad_messages++;
     if (log_limit_passes(&r->message_limit, etcd_now_ms(), &left_out))
-        log_fields(EW_LOG_WARN, r->name, "reactor", "message dropped", {"why", why, 0},
+        log_fields(EW_LOG_WARN, &r->log, "reactor", "message dropped", {"why", why, 0},
                    {"not_logged", NULL, (int64_t)left_out});
 }
 
@@ -457,7 +457,7 @@ static void round_once(reactor_actor *r) {
         stop_peers(r);
         fail_to_start(r);
     }
-    absence_note(&r->absence, r->name, etcd_is_missing(r, now_ms), now_ms, NULL);
+    absence_note(&r->absence, &r->log, etcd_is_missing(r, now_ms), now_ms, NULL);
     publish_counters(r);
     int64_t look_ms = look_at_sockets(r, now_ms);
     if (r->over || r->peers == 0) /* no peer is left that could send a message */

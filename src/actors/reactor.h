@@ -4,6 +4,7 @@
 
 #include "actors/mailbox.h"
 #include "core/absence.h"
+#include "core/log.h"
 #include "core/log_limit.h"
 #include "core/ticking.h"
 
@@ -32,7 +33,7 @@ enum { REACTOR_TURN_MS = 5000 };
 
 typedef struct reactor_actor {
     /* Set by the worker before reactor_run. */
-    const char *name;
+    log_source log;
     ew_reactor table;
     void *self;
     ticking *core;

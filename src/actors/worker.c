@@ -111,7 +111,7 @@ ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_
     }
     memcpy(&w->reactor.table, reactor, reactor->size < sizeof *reactor ? reactor->size : sizeof *reactor);
     w->reactor.self = self;
-    w->reactor.name = w->options->name;
+    w->reactor.log = (log_source){w->options->name, w->options->log};
     w->reactor.slow_tick_ms = w->options->slow_tick_ms;
     w->reactor.stop_timeout_ms = w->options->stop_timeout_ms;
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
@@ -177,7 +177,7 @@ static void take_control(ew_worker *w, outbox *control) {
 static mailbox_place place_of(const ew_worker *w, const char *url) {
     const ew_options *o = w->options;
     return (mailbox_place){.url = url,
-                           .worker = o->name,
+                           .log = &w->reactor.log,
                            .max_bytes = (size_t)o->max_submit_bytes,
                            .cert_file = o->listen_cert_file,
                            .key_file = o->listen_key_file,

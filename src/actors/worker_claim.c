@@ -42,7 +42,7 @@ static int pause_for(ew_worker *w, int64_t ms, ew_error *err) {
 }
 
 static void note_absence(ew_worker *w, const char *why) {
-    absence_note(&w->reactor.absence, w->options->name, why != NULL, etcd_now_ms(), why);
+    absence_note(&w->reactor.absence, &w->reactor.log, why != NULL, etcd_now_ms(), why);
 }
 
 /* Waits for etcd in short attempts, because a stop is only noticed between two attempts. Each attempt is longer than
@@ -190,7 +190,7 @@ static int take_id(ew_worker *w, int64_t *deadline_ms, ew_error *err) {
         int64_t now_ms = etcd_now_ms();
         if (until_ms == 0) {
             until_ms = now_ms + rival_patience_ms(w);
-            log_fields(EW_LOG_WARN, w->options->name, "worker",
+            log_fields(EW_LOG_WARN, &w->reactor.log, "worker",
                        "worker_id is held by another worker: waiting for its lease to expire",
                        {"worker_id", w->worker_id, 0}, {"lease", NULL, w->rival}, {"ms", NULL, until_ms - now_ms});
         }

@@ -84,10 +84,10 @@ static void finish(ew_worker *w) {
 void *worker_main(void *arg) {
     ew_worker *w = arg;
     ew_error err = {0};
-    log_set_worker(w->options->name);
+    log_set_source(&w->reactor.log);
     int status = begin(w, &err);
     if (status == EW_OK) {
-        log_write(EW_LOG_INFO, w->options->name, "worker", "started", NULL, 0);
+        log_write(EW_LOG_INFO, &w->reactor.log, "worker", "started", NULL, 0);
         reactor_run(&w->reactor);
     } else {
         w->reactor.status = status;
@@ -95,7 +95,7 @@ void *worker_main(void *arg) {
     }
     finish(w);
     log_fields(w->reactor.status == EW_OK || w->reactor.status == EW_ERR_CANCELLED ? EW_LOG_INFO : EW_LOG_ERROR,
-               w->options->name, "worker", "ended", {"status", ew_strerror(w->reactor.status), 0},
+               &w->reactor.log, "worker", "ended", {"status", ew_strerror(w->reactor.status), 0},
                {"detail", w->reactor.detail, 0});
     return NULL;
 }

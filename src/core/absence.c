@@ -1,7 +1,5 @@
 #include "core/absence.h"
 
-#include "core/log.h"
-
 #include <stddef.h>
 
 static void begin(absence *a, int64_t now_ms) {
@@ -10,23 +8,23 @@ static void begin(absence *a, int64_t now_ms) {
     a->said = false;
 }
 
-static void say(absence *a, const char *worker, int64_t now_ms, const char *detail) {
+static void say(absence *a, const log_source *from, int64_t now_ms, const char *detail) {
     const ew_log_field fields[] = {{"for_s", NULL, (now_ms - a->since_ms) / 1000}, {"detail", detail, 0}};
-    log_write(EW_LOG_WARN, worker, "worker", a->said ? "etcd is still missing" : "etcd is missing", fields,
+    log_write(EW_LOG_WARN, from, "worker", a->said ? "etcd is still missing" : "etcd is missing", fields,
               detail != NULL ? 2 : 1);
     a->said = true;
     a->next_ms = now_ms + ABSENCE_EVERY_MS;
 }
 
-void absence_note(absence *a, const char *worker, bool missing, int64_t now_ms, const char *detail) {
+void absence_note(absence *a, const log_source *from, bool missing, int64_t now_ms, const char *detail) {
     if (missing && a->since_ms == 0)
         begin(a, now_ms);
     if (missing && now_ms >= a->next_ms)
-        say(a, worker, now_ms, detail);
+        say(a, from, now_ms, detail);
     if (missing || a->since_ms == 0)
         return;
     if (a->said)
-        log_fields(EW_LOG_INFO, worker, "worker", "etcd is back", {"after_s", NULL, (now_ms - a->since_ms) / 1000});
+        log_fields(EW_LOG_INFO, from, "worker", "etcd is back", {"after_s", NULL, (now_ms - a->since_ms) / 1000});
     *a = (absence){0};
 }
 

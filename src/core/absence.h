@@ -3,6 +3,8 @@
 #ifndef CORE_ABSENCE_H
 #define CORE_ABSENCE_H
 
+#include "core/log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +18,7 @@ typedef struct absence {
 
 /* Records whether etcd is unavailable now, and logs what is due. `detail` is the reason; NULL: unknown. An outage
  * shorter than ABSENCE_GRACE_MS is not logged. */
-void absence_note(absence *a, const char *worker, bool missing, int64_t now_ms, const char *detail);
+void absence_note(absence *a, const log_source *from, bool missing, int64_t now_ms, const char *detail);
 
 /* Returns when absence_note must be called again; INT64_MAX: only when something changes. */
 int64_t absence_deadline_ms(const absence *a);

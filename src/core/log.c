@@ -4,34 +4,34 @@
 #include <stdio.h>
 
 /* Set once, before any thread of the library exists (<etcdworker/log.h>), so it needs no lock. */
-static struct {
-    ew_log_fn fn;
-    void *arg;
-    ew_log_level level;
-} sink;
+static log_sink process_sink;
 
-static _Thread_local const char *this_worker;
+static _Thread_local const log_source *this_source;
 
-void log_set_worker(const char *name) {
-    this_worker = name;
+void log_set_source(const log_source *from) {
+    this_source = from;
 }
 
 void ew_log_set(ew_log_fn fn, void *arg, ew_log_level level) {
-    sink.fn = fn;
-    sink.arg = arg;
-    sink.level = level;
+    process_sink = (log_sink){fn, arg, level};
 }
 
-bool log_on(ew_log_level level) {
-    return sink.fn && level <= sink.level;
+static const log_sink *sink_of(const log_source *from) {
+    return from && from->sink.fn ? &from->sink : &process_sink;
 }
 
-void log_write(ew_log_level level, const char *worker, const char *area, const char *message,
+bool log_on(const log_source *from, ew_log_level level) {
+    const log_sink *sink = sink_of(from);
+    return sink->fn && level <= sink->level;
+}
+
+void log_write(ew_log_level level, const log_source *from, const char *area, const char *message,
                const ew_log_field *fields, size_t count) {
-    if (!log_on(level))
+    if (!log_on(from, level))
         return;
-    const ew_log_record record = {level, worker, area, message, fields, count};
-    sink.fn(sink.arg, &record);
+    const log_sink *sink = sink_of(from);
+    const ew_log_record record = {level, from ? from->worker : NULL, area, message, fields, count};
+    sink->fn(sink->arg, &record);
 }
 
 void ew_log(ew_log_level level, const char *format, ...) {
@@ -41,11 +41,11 @@ void ew_log(ew_log_level level, const char *format, ...) {
         level = EW_LOG_ERROR;
     if (level > EW_LOG_DEBUG)
         level = EW_LOG_DEBUG;
-    if (!log_on(level))
+    if (!log_on(this_source, level))
         return;
     va_list arguments;
     va_start(arguments, format);
     int length = vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    log_write(level, this_worker, "app", length < 0 ? "" : text, NULL, 0);
+    log_write(level, this_source, "app", length < 0 ? "" : text, NULL, 0);
 }

@@ -67,6 +67,8 @@ static ew_options *make(const ew_options *from) {
         if (table[i].info.kind != EW_OPTION_TEXT)
             *number_of(o, &table[i]) = from ? *number_of(from, &table[i]) : table[i].info.default_number;
     }
+    if (from)
+        o->log = from->log;
     if (!copy_texts(o, from)) {
         ew_options_free(o);
         return NULL;
@@ -201,6 +203,13 @@ ew_status ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_
     if (!takes_number || value < r->info.min || value > r->info.max)
         return refuse(r, text, err);
     *number_of(o, r) = value;
+    return EW_OK;
+}
+
+ew_status ew_options_set_log(ew_options *o, ew_log_fn fn, void *arg, ew_log_level level) {
+    if (ARGUMENT_MISSING(o, NULL))
+        return EW_ERR_INVALID;
+    o->log = (log_sink){fn, arg, level};
     return EW_OK;
 }
 

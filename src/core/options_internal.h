@@ -2,6 +2,8 @@
 #ifndef CORE_OPTIONS_INTERNAL_H
 #define CORE_OPTIONS_INTERNAL_H
 
+#include "core/log.h"
+
 #include <etcdworker/options.h>
 
 struct ew_options {
@@ -10,6 +12,7 @@ struct ew_options {
 #define OPT_CHOICE(group, name, choices, value, help) int64_t name; /* the position of the word */
 #define OPT_TEXT(group, name, value, help)            char *name;   /* never NULL */
 #include "core/options.def"
+    log_sink log; /* of ew_options_set_log */
 };
 
 /* The positions of the words of each choice. */

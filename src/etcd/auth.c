@@ -2,7 +2,7 @@
 #include "etcd/blocking.h"
 #include "etcd/file.h"
 
-#include "core/log.h"
+#include "core/options_internal.h"
 #include "core/unpack.h"
 
 #include <stdlib.h>
@@ -32,7 +32,7 @@ static int take_user(auth *a, const char *user, const char *password, const char
 int auth_init(auth *a, const ew_options *o, ew_error *err) {
     const char *user = ew_options_text(o, "user"), *password = ew_options_text(o, "password");
     const char *path = ew_options_text(o, "password_file");
-    *a = (auth){.token = grpc_empty_slice(), .path = path};
+    *a = (auth){.token = grpc_empty_slice(), .path = path, .log = {.sink = o->log}};
     pthread_mutex_init(&a->lock, NULL);
     a->renew_ms = ew_options_int(o, "auth_token_ttl_s") * 1000 / 3 * 2;
     if (path[0] && password[0])
@@ -180,15 +180,16 @@ auth_verdict auth_refuse_password(auth *a, const char *text) {
     if (!strstr(text, "etcdserver: authentication failed"))
         return AUTH_WRONG;
     if (reread(a)) {
-        log_fields(EW_LOG_INFO, NULL, "etcd", "etcd refused the password; using the new password in password_file",
+        log_fields(EW_LOG_INFO, &a->log, "etcd", "etcd refused the password; using the new password in password_file",
                    {"password_file", a->path});
         return AUTH_CHANGED;
     }
     if (!may_be_renewed(a, &first))
         return AUTH_WRONG;
     if (first)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "etcd refuses the password; waiting for a new password in password_file",
-                   {"password_file", a->path}, {"ms", NULL, AUTH_RENEWAL_MS});
+        log_fields(EW_LOG_WARN, &a->log, "etcd",
+                   "etcd refuses the password; waiting for a new password in password_file", {"password_file", a->path},
+                   {"ms", NULL, AUTH_RENEWAL_MS});
     return AUTH_LATER;
 }
 

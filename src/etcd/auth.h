@@ -3,6 +3,8 @@
 #ifndef ETCD_AUTH_H
 #define ETCD_AUTH_H
 
+#include "core/log.h"
+
 #include "etcd/etcd.h"
 
 #include <grpc/grpc.h>
@@ -21,8 +23,9 @@ typedef struct auth {
     bool known;          /* `token` is valid, as far as this client knows */
     bool fetching;       /* a caller is making a new token */
     int64_t fetching_ms; /* when that caller began */
-    bool ever;           /* etcd has accepted a password of this client */
-    int64_t refused_ms;  /* since when etcd refuses the current password; 0: it does not */
+    log_source log;
+    bool ever;          /* etcd has accepted a password of this client */
+    int64_t refused_ms; /* since when etcd refuses the current password; 0: it does not */
 } auth;
 
 int auth_init(auth *a, const ew_options *options, ew_error *err);

@@ -57,6 +57,7 @@ ew_status ew_client_open(ew_client **out, const ew_options *options, ew_error *e
     pthread_mutex_init(&c->lock, NULL);
     pthread_mutex_init(&c->reloading, NULL);
     c->options = options_copy(options);
+    c->log = (log_source){.sink = options->log};
     c->endpoints = strdup(ew_options_text(options, "endpoints"));
     c->call_timeout_ms = ew_options_int(options, "call_timeout_ms");
     c->backoff_min_ms = ew_options_int(options, "backoff_min_ms");

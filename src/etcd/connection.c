@@ -126,7 +126,7 @@ static bool move(ew_client *client, const char *why) {
     connection_set *next = connection_open(&client->config, client->options);
     if (!next)
         return false;
-    log_fields(EW_LOG_INFO, NULL, "etcd", why, {"endpoints", client->endpoints});
+    log_fields(EW_LOG_INFO, &client->log, "etcd", why, {"endpoints", client->endpoints});
     connection_give(connection_exchange(client, next));
     return true;
 }

@@ -37,6 +37,7 @@ struct etcd_stream;
 
 struct ew_client {
     pid_t owner;                 /* the process that may use it */
+    log_source log;              /* of the records about the client and what is made from it */
     ew_options *options;         /* a copy, to make another set from */
     channel_config config;       /* protected by `reloading` */
     pthread_mutex_t lock;        /* protects the next three fields */

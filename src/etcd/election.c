@@ -3,6 +3,7 @@
  * sent again. */
 #include "etcd/election.h"
 #include "etcd/backoff.h"
+#include "etcd/connection.h"
 #include "etcd/waiter.h"
 
 #include "core/argument.h"
@@ -265,7 +266,8 @@ static bool is_passing(ew_election *e, int status) {
 
 static void pause_before_next(ew_election *e, backoff *again, int status) {
     int64_t ms = backoff_next_ms(again), left = left_ms(e);
-    log_fields(EW_LOG_DEBUG, NULL, "election", "trying again", {"error", ew_errname(status), 0}, {"in_ms", NULL, ms});
+    log_fields(EW_LOG_DEBUG, &e->client->log, "election", "trying again", {"error", ew_errname(status), 0},
+               {"in_ms", NULL, ms});
     interruption_sleep(&e->interruption, left >= 0 && left < ms ? left : ms);
 }
 
@@ -295,8 +297,9 @@ static void give_up(ew_election *e) {
         return;
     int status = ew_client_delete(e->client, own(e), false, NULL, &err);
     if (status != EW_OK)
-        log_fields(EW_LOG_WARN, NULL, "election", "the candidate's key cannot be deleted; it expires with its lease",
-                   {"error", ew_errname(status), 0}, {"detail", err.detail, 0});
+        log_fields(EW_LOG_WARN, &e->client->log, "election",
+                   "the candidate's key cannot be deleted; it expires with its lease", {"error", ew_errname(status), 0},
+                   {"detail", err.detail, 0});
     e->stood = status != EW_OK;
 }
 

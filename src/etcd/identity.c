@@ -100,7 +100,7 @@ static void log_foreign(const inquiry *i, const question *q, uint64_t ours) {
     char theirs[20], expected[20];
     snprintf(theirs, sizeof theirs, "%llx", (unsigned long long)q->cluster);
     snprintf(expected, sizeof expected, "%llx", (unsigned long long)ours);
-    log_fields(EW_LOG_ERROR, NULL, "etcd", "the endpoint belongs to another cluster and is not used",
+    log_fields(EW_LOG_ERROR, &i->client->log, "etcd", "the endpoint belongs to another cluster and is not used",
                {"endpoint", q->target->shown}, {"cluster", theirs}, {"expected", expected},
                {"endpoints", i->client->endpoints});
 }

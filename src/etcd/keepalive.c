@@ -65,7 +65,7 @@ static void on_message(void *arg, ew_slice bytes) {
         /* An unexpected response: such a stream cannot prove that the lease lives. */
         const char *what =
             status == EW_ERR_NO_MEMORY ? "no memory for a keepalive response" : "invalid keepalive response";
-        log_fields(EW_LOG_WARN, NULL, "session", what, {"lease", NULL, k->lease});
+        log_fields(EW_LOG_WARN, &k->client->log, "session", what, {"lease", NULL, k->lease});
         k->cancelled = true;
         etcd_stream_cancel(k->stream);
     } else if (r->ttl <= 0) {
@@ -89,7 +89,7 @@ static void on_ended(void *arg, int status, const char *detail) {
     k->cancelled = false;
     k->next_ms = keepalive_now_ms() + backoff_next_ms(&k->backoff);
     if (!k->stopping)
-        log_fields(EW_LOG_DEBUG, NULL, "session", "keepalive stream ended", {"error", ew_errname(status)},
+        log_fields(EW_LOG_DEBUG, &k->client->log, "session", "keepalive stream ended", {"error", ew_errname(status)},
                    {"detail", detail}, {"lease", NULL, k->lease});
 }
 

@@ -33,15 +33,15 @@ struct lasting {
     int64_t granted, granted_s, sent_ms; /* a new lease, not reported yet: the key is put first */
 };
 
-static void log_lease(const char *what, int64_t lease) {
-    log_fields(EW_LOG_INFO, NULL, "lease", what, {"lease", NULL, lease});
+static void log_lease(const lasting *l, const char *what, int64_t lease) {
+    log_fields(EW_LOG_INFO, &l->client->log, "lease", what, {"lease", NULL, lease});
 }
 
 /* ---- calls ---- */
 
 static void call_failed(lasting *l, int status, const char *detail) {
     l->next_ms = etcd_now_ms() + backoff_next_ms(&l->pause);
-    log_fields(EW_LOG_DEBUG, NULL, "lease", "cannot replace the lease yet", {"error", ew_errname(status)},
+    log_fields(EW_LOG_DEBUG, &l->client->log, "lease", "cannot replace the lease yet", {"error", ew_errname(status)},
                {"detail", detail});
 }
 
@@ -165,7 +165,7 @@ static void report_lease(lasting *l) {
         return;
     }
     backoff_reset(&l->pause);
-    log_lease("a new lease was granted", l->granted);
+    log_lease(l, "a new lease was granted", l->granted);
     atomic_store(&l->lease, l->granted);
     l->granted = 0;
     renew_later(l);
@@ -196,7 +196,7 @@ static int64_t keep(lasting *l, int64_t now_ms) {
         l->ending = true;
         keepalive_stop(l->keepalive);
         if (lost) {
-            log_lease("the lease was lost; a new one is granted as soon as etcd answers",
+            log_lease(l, "the lease was lost; a new one is granted as soon as etcd answers",
                       atomic_exchange(&l->lease, 0));
             l->fn(l->arg, LASTING_LOST);
         }

@@ -52,13 +52,18 @@ ew_status ew_client_lease_revoke(ew_client *client, int64_t lease, ew_error *err
     return status;
 }
 
+typedef struct revocation {
+    const ew_client *client;
+    int answer;
+} revocation;
+
 /* A failure is only logged: the lease expires at its TTL. */
 static void on_revoked(void *arg, int status, const char *detail, ew_slice bytes) {
     (void)bytes;
-    int *answer = arg;
-    *answer = status;
+    revocation *r = arg;
+    r->answer = status;
     if (status != EW_OK && status != EW_ERR_NOT_FOUND) /* not found: it has expired already */
-        log_fields(EW_LOG_WARN, NULL, "session", "cannot revoke the lease", {"error", ew_errname(status)},
+        log_fields(EW_LOG_WARN, &r->client->log, "session", "cannot revoke the lease", {"error", ew_errname(status)},
                    {"detail", detail});
 }
 
@@ -69,15 +74,15 @@ bool lease_revoke_soon(ew_client *client, int64_t lease, int64_t timeout_ms) {
         return false;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
     uint8_t bytes[16]; /* a tag and a varint */
-    int answer = OPEN;
+    revocation r = {client, OPEN};
     request.id = lease;
     ew_slice packed = {bytes, pb__lease_revoke_request__pack(&request, bytes)};
-    if (!etcd_call_start(client, queue, ETCD_LEASE_REVOKE, packed, timeout_ms, on_revoked, &answer))
-        answer = EW_ERR_NO_MEMORY;
-    while (answer == OPEN)
+    if (!etcd_call_start(client, queue, ETCD_LEASE_REVOKE, packed, timeout_ms, on_revoked, &r))
+        r.answer = EW_ERR_NO_MEMORY;
+    while (r.answer == OPEN)
         etcd_queue_run(queue, INT64_MAX);
     etcd_queue_free(queue);
-    return answer == EW_OK || answer == EW_ERR_NOT_FOUND;
+    return r.answer == EW_OK || r.answer == EW_ERR_NOT_FOUND;
 }
 
 ew_status ew_client_lease_info(ew_client *client, int64_t lease, int64_t *left_s, int64_t *granted_s, ew_result **keys,

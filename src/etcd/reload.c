@@ -39,7 +39,7 @@ static int try_new(ew_client *c, ew_client *next, ew_error *err) {
         return ew_fail(err, EW_ERR_WRONG_CLUSTER,
                        "keeping the old connections, since the new ones belong to another cluster");
     if (away)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "cannot try the reloaded certificates; using them",
+        log_fields(EW_LOG_WARN, &c->log, "etcd", "cannot try the reloaded certificates; using them",
                    {"error", ew_errname(status)}, {"detail", why.detail});
     return EW_OK;
 }

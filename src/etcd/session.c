@@ -2,6 +2,7 @@
  *
  * The sessions of a client share that thread. It sleeps in its own completion queue, so neither a slow tick nor a long
  * call delays a keepalive. */
+#include "etcd/connection.h"
 #include "etcd/keepalive.h"
 #include "etcd/loop.h"
 
@@ -96,7 +97,7 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
 /* ---- the thread ---- */
 
 static void end(ew_session *s) {
-    log_fields(EW_LOG_WARN, NULL, "session", "the session has ended", {"lease", NULL, s->lease});
+    log_fields(EW_LOG_WARN, &s->client->log, "session", "the session has ended", {"lease", NULL, s->lease});
     atomic_store(&s->done, true);
     call_listeners(s);
 }

@@ -91,7 +91,7 @@ static void on_message(void *arg, ew_slice bytes) {
             w->news = news;
         break;
     case WATCH_DOUBTED:
-        log_fields(EW_LOG_WARN, NULL, "etcd",
+        log_fields(EW_LOG_WARN, &w->client->log, "etcd",
                    "a member's revision is below the one seen; checking whether etcd was restored",
                    {"revision", NULL, w->reader.revision}, {"seen", NULL, w->reader.seen});
         revision_check_want(&w->check, w->reader.seen);
@@ -116,7 +116,8 @@ static void on_ended(void *arg, int status, const char *detail) {
         }
     }
     if (!w->ended_by_us)
-        log_fields(EW_LOG_WARN, NULL, "etcd", "watch stream ended", {"error", ew_errname(status)}, {"detail", detail});
+        log_fields(EW_LOG_WARN, &w->client->log, "etcd", "watch stream ended", {"error", ew_errname(status)},
+                   {"detail", detail});
 }
 
 static int send_request(ew_watch *w, const Pb__WatchRequest *request) {
@@ -157,7 +158,7 @@ static void check_silence(ew_watch *w) {
     }
     if (w->reader.created && w->reader.unconfirmed && w->renewals >= SILENT_MAX)
         w->news = watch_reader_miss(&w->reader);
-    log_fields(EW_LOG_INFO, NULL, "etcd", "watch stream is silent; opening another one",
+    log_fields(EW_LOG_INFO, &w->client->log, "etcd", "watch stream is silent; opening another one",
                {"ms", NULL, w->client->watch_silence_ms << w->renewals});
     if (w->renewals < RENEWALS_MAX)
         w->renewals++;

@@ -61,7 +61,7 @@ static void report(const assign *a, ew_slice key, const assign_problem *problem)
     char text[256];
     snprintf(text, sizeof text, "%.*s", (int)(key.len < sizeof text ? key.len : sizeof text - 1),
              (const char *)key.data);
-    log_fields(EW_LOG_WARN, a->worker, "assign", "invalid key or value; using the default", {"key", text},
+    log_fields(EW_LOG_WARN, LOG_NAMED(a->worker), "assign", "invalid key or value; using the default", {"key", text},
                {"problem", problem->text});
 }
 
@@ -174,7 +174,7 @@ static int tick(void *self, ew_tick *t) {
     if (status == EW_OK)
         a->changed = count > 0;
     if (count > 0)
-        log_fields(EW_LOG_DEBUG, a->worker, "assign", "planned", {"changes", NULL, (int64_t)count},
+        log_fields(EW_LOG_DEBUG, LOG_NAMED(a->worker), "assign", "planned", {"changes", NULL, (int64_t)count},
                    {"members", NULL, (int64_t)assign_plan_members(a->plan)},
                    {"tasks", NULL, (int64_t)assign_plan_tasks(a->plan)});
     return status;

@@ -102,7 +102,7 @@ static int await_candidate(campaign *c, bool first, ew_error *err) {
         /* If the answer to a lease grant was lost, the lease is unused and expires by itself. */
         bool passing = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
         if (passing || status == EW_OK)
-            absence_note(&c->absence, c->worker, passing, now_ms(), passing ? err->detail : NULL);
+            absence_note(&c->absence, LOG_NAMED(c->worker), passing, now_ms(), passing ? err->detail : NULL);
         if (!passing || now_ms() >= end_ms)
             return status;
         poll(&(struct pollfd){.fd = c->cancelled, .events = POLLIN}, 1, (int)c->backoff_max_ms);
@@ -122,11 +122,12 @@ static int stand(campaign *c, ew_error *err) {
         first = false;
         if (status != EW_OK)
             return status;
-        log_fields(EW_LOG_INFO, c->worker, "election", "campaigning for leadership", {"name", c->name, 0},
+        log_fields(EW_LOG_INFO, LOG_NAMED(c->worker), "election", "campaigning for leadership", {"name", c->name, 0},
                    {"value", c->value, 0});
         status = ew_election_campaign(c->election, ew_str(c->value), -1, err);
         if (status == EW_ERR_SESSION_DONE)
-            log_write(EW_LOG_WARN, c->worker, "election", "session expired during campaign; opening another", NULL, 0);
+            log_write(EW_LOG_WARN, LOG_NAMED(c->worker), "election", "session expired during campaign; opening another",
+                      NULL, 0);
     } while (status == EW_ERR_SESSION_DONE);
     return status;
 }
@@ -136,13 +137,13 @@ static void *run(void *arg) {
     ew_error err = {0};
     int status = stand(c, &err);
     if (status == EW_OK) {
-        log_fields(EW_LOG_INFO, c->worker, "election", "elected", {"name", c->name, 0},
+        log_fields(EW_LOG_INFO, LOG_NAMED(c->worker), "election", "elected", {"name", c->name, 0},
                    {"revision", NULL, ew_election_revision(c->election)});
         enter(c, CAMPAIGN_LEADING, EW_OK, NULL);
         status = ew_election_await_loss(c->election, -1, &err);
         if (status != EW_ERR_CANCELLED)
-            log_fields(EW_LOG_ERROR, c->worker, "election", "leadership lost", {"error", ew_strerror(status), 0},
-                       {"detail", err.detail, 0});
+            log_fields(EW_LOG_ERROR, LOG_NAMED(c->worker), "election", "leadership lost",
+                       {"error", ew_strerror(status), 0}, {"detail", err.detail, 0});
     }
     enter(c, CAMPAIGN_OVER, status, &err);
     return NULL;
@@ -250,9 +251,9 @@ static void resign(campaign *c) {
         return;
     int status = ew_election_resign(c->election, &err);
     if (status == EW_OK)
-        log_fields(EW_LOG_INFO, c->worker, "election", "resigned", {"name", c->name, 0});
+        log_fields(EW_LOG_INFO, LOG_NAMED(c->worker), "election", "resigned", {"name", c->name, 0});
     else
-        log_fields(EW_LOG_WARN, c->worker, "election", "cannot resign", {"error", ew_strerror(status), 0},
+        log_fields(EW_LOG_WARN, LOG_NAMED(c->worker), "election", "cannot resign", {"error", ew_strerror(status), 0},
                    {"detail", err.detail, 0});
 }
 

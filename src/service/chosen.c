@@ -41,10 +41,10 @@ static int make(chosen *c, const ew_options *o, ew_error *err) {
                                .prefix = c->prefix,
                                .worker = ew_options_text(o, "name")};
     int status = EW_OK;
-    log_set_worker(env.worker);
+    log_set_source(LOG_NAMED(env.worker));
     if (c->plugin.table->create)
         status = c->plugin.table->create(&c->self, &env, &why);
-    log_set_worker(NULL);
+    log_set_source(NULL);
     if (status != EW_OK)
         return ew_fail(err, status, "plugin %.60s: %.160s", c->plugin.table->name,
                        why.detail[0] ? why.detail : ew_strerror(status));

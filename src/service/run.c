@@ -70,7 +70,7 @@ static int exit_code(int status) {
 }
 
 static int give_up(const run *r, int status, const ew_error *err) {
-    log_fields(EW_LOG_ERROR, r->name, "service", "run failed", {"error", ew_strerror(status), 0},
+    log_fields(EW_LOG_ERROR, LOG_NAMED(r->name), "service", "run failed", {"error", ew_strerror(status), 0},
                {"detail", err->detail, 0});
     return exit_code(status);
 }
@@ -83,8 +83,8 @@ static int start_dev(run *r, ew_error *err) {
     if (status == EW_OK)
         status = ew_options_set(r->options, "endpoints", dev_etcd_endpoint(r->dev), err);
     if (status == EW_OK)
-        log_fields(EW_LOG_INFO, r->name, "service", "private etcd started", {"endpoint", dev_etcd_endpoint(r->dev), 0},
-                   {"directory", dev_etcd_directory(r->dev), 0});
+        log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "private etcd started",
+                   {"endpoint", dev_etcd_endpoint(r->dev), 0}, {"directory", dev_etcd_directory(r->dev), 0});
     return status;
 }
 
@@ -103,7 +103,7 @@ static int start_http(run *r, ew_error *err) {
     int status = http_start(&r->http, &config, err);
     if (status != EW_OK)
         return status;
-    log_fields(EW_LOG_INFO, r->name, "service", "HTTP server listening", {"url", http_url(r->http), 0});
+    log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "HTTP server listening", {"url", http_url(r->http), 0});
     return EW_OK;
 }
 
@@ -111,9 +111,9 @@ static int start_http(run *r, ew_error *err) {
 static void tell_urls(const run *r) {
     const char *submit = ew_worker_submit_url(r->worker), *ticks = ew_worker_ticks_url(r->worker);
     if (submit)
-        log_fields(EW_LOG_INFO, r->name, "service", "submit socket listening", {"url", submit, 0});
+        log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "submit socket listening", {"url", submit, 0});
     if (ticks)
-        log_fields(EW_LOG_INFO, r->name, "service", "ticks socket listening", {"url", ticks, 0});
+        log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "ticks socket listening", {"url", ticks, 0});
 }
 
 /* Runs on a thread of its own, because ew_worker_join blocks and the first thread waits for signals. */
@@ -181,7 +181,7 @@ static int start(run *r, ew_error *err) {
         status = settings_check_files(r->options, err);
     if (status == EW_OK)
         status = choose_prefix(r, err);
-    log_fields(EW_LOG_INFO, r->name, "service", "etcdworkerd starts", {"version", ew_version(), 0},
+    log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "etcdworkerd starts", {"version", ew_version(), 0},
                {"reactor", ew_options_text(r->options, "reactor"), 0},
                {"prefix", ew_options_text(r->options, "prefix"), 0});
     if (status == EW_OK && ew_options_int(r->options, "dev"))
@@ -201,7 +201,7 @@ static void stop(run *r, const char *why) {
     if (r->stopping)
         return;
     r->stopping = true;
-    log_fields(EW_LOG_INFO, r->name, "service", "stopping", {"why", why, 0});
+    log_fields(EW_LOG_INFO, LOG_NAMED(r->name), "service", "stopping", {"why", why, 0});
     if (r->launched)
         ew_worker_stop(r->worker);
 }
@@ -241,9 +241,9 @@ static void reload(run *r) {
         status = campaign_reload(r->campaign, &err);
     }
     if (status == EW_OK)
-        log_write(EW_LOG_INFO, r->name, "service", "certificates, keys and password reloaded", NULL, 0);
+        log_write(EW_LOG_INFO, LOG_NAMED(r->name), "service", "certificates, keys and password reloaded", NULL, 0);
     else
-        log_fields(EW_LOG_ERROR, r->name, "service", failed, {"error", ew_strerror(status), 0},
+        log_fields(EW_LOG_ERROR, LOG_NAMED(r->name), "service", failed, {"error", ew_strerror(status), 0},
                    {"detail", err.detail, 0});
 }
 
@@ -257,10 +257,10 @@ static void on_signal(run *r, int signal) {
         if (!r->dev || r->dev_lost || !dev_etcd_has_ended(r->dev, &err))
             return;
         r->dev_lost = true;
-        log_fields(EW_LOG_ERROR, r->name, "service", "private etcd exited", {"detail", err.detail, 0});
+        log_fields(EW_LOG_ERROR, LOG_NAMED(r->name), "service", "private etcd exited", {"detail", err.detail, 0});
         stop(r, "private etcd exited");
     } else if (r->stopping) {
-        log_fields(EW_LOG_WARN, r->name, "service", "forced exit", {"signal", strsignal(signal), 0});
+        log_fields(EW_LOG_WARN, LOG_NAMED(r->name), "service", "forced exit", {"signal", strsignal(signal), 0});
         logger_flush_before_forced_end();
         demo_restore_terminal();
         _exit(EXIT_FAILED); /* the guard of the private etcd gets a signal and cleans up */
@@ -355,7 +355,7 @@ int run_service(const settings *s) {
         code = status == EW_ERR_CANCELLED ? EXIT_DONE : give_up(&r, status, &err);
     }
     tear_down(&r);
-    log_fields(EW_LOG_INFO, r.name, "service", "etcdworkerd ends", {"status", NULL, code});
+    log_fields(EW_LOG_INFO, LOG_NAMED(r.name), "service", "etcdworkerd ends", {"status", NULL, code});
     logger_stop();
     return code;
 }

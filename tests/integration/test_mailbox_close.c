@@ -8,7 +8,10 @@
 
 #include <dlfcn.h>
 #include <nng/protocol/reqrep0/req.h>
+#include <nng/supplemental/util/platform.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -137,10 +140,56 @@ static void test_without_a_thread(void **state) {
     set_threads(true);
 }
 
+static void count_dropped(void *arg, const ew_log_record *r) {
+    atomic_fetch_add((atomic_int *)arg, strcmp(r->message, "connection dropped") == 0);
+}
+
+/* Connects to a socket for requests and disconnects without a request, until the log function counts it. */
+static bool is_counted(const char *url, atomic_int *count) {
+    nng_socket s;
+    bool found = false;
+    for (int i = 0; i < 100 * TRIES && !found; i++) {
+        assert_int_equal(nng_req0_open(&s), 0);
+        assert_int_equal(nng_dial(s, url, NULL, 0), 0);
+        int (*real)(nng_socket);
+        *(void **)&real = dlsym(RTLD_NEXT, "nng_close");
+        real(s);
+        nng_msleep(10);
+        found = atomic_load(count) > 0;
+    }
+    return found;
+}
+
+/* The records of a socket that stays open go to the process's function, because the worker's may be gone. */
+static void test_a_socket_that_stays_open_has_no_owner(void **state) {
+    (void)state;
+    static atomic_int owners, process;
+    char url[64];
+    const log_source owner = {"w1", {count_dropped, &owners, EW_LOG_WARN}};
+    mailbox *mb;
+    snprintf(url, sizeof url, "ipc:///tmp/ew_mailbox_close.%d", (int)getpid());
+    const mailbox_place place = {.url = url, .log = &owner, .max_bytes = 1000};
+    ew_log_set(count_dropped, &process, EW_LOG_WARN);
+    assert_int_equal(mailbox_open(&mb, "inproc://mailbox_close", 8, NULL, NULL, NULL), EW_OK);
+    assert_int_equal(mailbox_serve(mb, &place, 1, NULL), EW_OK);
+    assert_true(is_counted(url, &owners));
+    assert_int_equal(atomic_load(&process), 0);
+
+    set_reaper(HELD);
+    mailbox_close(mb);
+    int before = atomic_load(&owners);
+    assert_true(is_counted(url, &process));
+    assert_int_equal(atomic_load(&owners), before);
+    set_reaper(QUICK);
+    await_all_closed();
+    ew_log_set(NULL, NULL, EW_LOG_WARN);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_reaper_is_stuck_and_works_again),
         cmocka_unit_test(test_without_a_thread),
+        cmocka_unit_test(test_a_socket_that_stays_open_has_no_owner),
     };
     main_thread = pthread_self();
     return cmocka_run_group_tests(tests, NULL, NULL);

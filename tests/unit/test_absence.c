@@ -40,19 +40,19 @@ static int teardown(void **state) {
 /* Notes a failure every 100 ms. */
 static void miss(absence *a, int64_t from_ms, int64_t to_ms) {
     for (int64_t ms = from_ms; ms <= to_ms; ms += 100)
-        absence_note(a, "w", true, ms, "refused");
+        absence_note(a, LOG_NAMED("w"), true, ms, "refused");
 }
 
 static void test_once_then_every_30_s(void **state) {
     (void)state;
     absence a = {0};
-    absence_note(&a, "w", false, 500, NULL);
+    absence_note(&a, LOG_NAMED("w"), false, 500, NULL);
     assert_int_equal(absence_deadline_ms(&a), INT64_MAX);
     miss(&a, 1000, 71000);
     assert_int_equal(absence_deadline_ms(&a), 92000);
-    absence_note(&a, "w", false, 71500, NULL);
+    absence_note(&a, LOG_NAMED("w"), false, 71500, NULL);
     assert_int_equal(absence_deadline_ms(&a), INT64_MAX);
-    absence_note(&a, "w", false, 72000, NULL);
+    absence_note(&a, LOG_NAMED("w"), false, 72000, NULL);
     assert_string_equal(said,
                         "etcd is missing 1; etcd is still missing 31; etcd is still missing 61; etcd is back 70; ");
 }
@@ -63,7 +63,7 @@ static void test_a_short_outage(void **state) {
     absence a = {0};
     for (int i = 0; i < 50; i++) {
         miss(&a, 10000 * (i + 1), 10000 * (i + 1) + 900);
-        absence_note(&a, "w", false, 10000 * (i + 1) + 950, NULL);
+        absence_note(&a, LOG_NAMED("w"), false, 10000 * (i + 1) + 950, NULL);
     }
     assert_string_equal(said, "");
     miss(&a, 600000, 602000);

@@ -112,7 +112,7 @@ static void keep(void *arg, const ew_log_record *record) {
 static void records_go_nowhere_until_a_callback_is_set(void **state) {
     (void)state;
     ew_log_set(NULL, NULL, EW_LOG_DEBUG);
-    assert_false(log_on(EW_LOG_ERROR));
+    assert_false(log_on(NULL, EW_LOG_ERROR));
     log_write(EW_LOG_ERROR, NULL, "test", "lost", NULL, 0); /* must not crash */
 }
 
@@ -120,7 +120,7 @@ static void records_up_to_the_level_arrive_whole(void **state) {
     (void)state;
     seen s = {0};
     ew_log_set(keep, &s, EW_LOG_INFO);
-    log_fields(EW_LOG_INFO, "w1", "watcher", "synced", {"key", "/a", 0}, {"revision", NULL, 7});
+    log_fields(EW_LOG_INFO, LOG_NAMED("w1"), "watcher", "synced", {"key", "/a", 0}, {"revision", NULL, 7});
     assert_int_equal(s.records, 1);
     assert_int_equal(s.last.level, EW_LOG_INFO);
     assert_string_equal(s.last.worker, "w1");
@@ -128,10 +128,33 @@ static void records_up_to_the_level_arrive_whole(void **state) {
     assert_string_equal(s.last.message, "synced");
     assert_int_equal(s.last.field_count, 2);
     assert_string_equal(s.first.text, "/a");
-    log_fields(EW_LOG_DEBUG, "w1", "watcher", "too fine", {"ms", NULL, 1});
+    log_fields(EW_LOG_DEBUG, LOG_NAMED("w1"), "watcher", "too fine", {"ms", NULL, 1});
     log_write(EW_LOG_DEBUG, NULL, "watcher", "too fine", NULL, 0);
     assert_int_equal(s.records, 1);
     ew_log_set(NULL, NULL, EW_LOG_ERROR);
+}
+
+static void a_source_with_a_callback_has_its_own_level(void **state) {
+    (void)state;
+    seen process = {0}, own = {0};
+    ew_log_set(keep, &process, EW_LOG_DEBUG);
+    const log_source quiet = {"w1", {keep, &own, EW_LOG_WARN}};
+    log_write(EW_LOG_WARN, &quiet, "watcher", "lost", NULL, 0);
+    log_write(EW_LOG_INFO, &quiet, "watcher", "too fine", NULL, 0);
+    assert_int_equal(own.records, 1);
+    assert_string_equal(own.last.worker, "w1");
+    log_set_source(&quiet);
+    ew_log(EW_LOG_ERROR, "mine");
+    ew_log(EW_LOG_DEBUG, "too fine");
+    log_set_source(NULL);
+    assert_int_equal(own.records, 2);
+    assert_int_equal(process.records, 0);
+    ew_log(EW_LOG_DEBUG, "the process's");
+    assert_int_equal(process.records, 1);
+    assert_null(process.last.worker);
+    ew_log_set(NULL, NULL, EW_LOG_ERROR);
+    log_write(EW_LOG_WARN, &quiet, "watcher", "lost", NULL, 0);
+    assert_int_equal(own.records, 3);
 }
 
 static void the_library_has_a_version(void **state) {
@@ -152,6 +175,7 @@ int main(void) {
         cmocka_unit_test(fail_can_add_words_to_its_own_detail),
         cmocka_unit_test(records_go_nowhere_until_a_callback_is_set),
         cmocka_unit_test(records_up_to_the_level_arrive_whole),
+        cmocka_unit_test(a_source_with_a_callback_has_its_own_level),
         cmocka_unit_test(the_library_has_a_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
