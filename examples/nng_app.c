@@ -81,7 +81,7 @@ static ew_status order(nng_socket req, int number, ew_submit_reply *reply) {
 static ew_status await_tick(nng_socket sub, int64_t revision) {
     for (;;) {
         nng_msg *m;
-        ew_tick_note note;
+        ew_tick_note note = {.size = sizeof note};
         int rv = nng_recvmsg(sub, &m, 0);
         if (rv != 0)
             return EW_ERR_TIMEOUT;
@@ -94,7 +94,7 @@ static ew_status await_tick(nng_socket sub, int64_t revision) {
 
 static ew_status shop(const char *submit_url, const char *ticks_url) {
     nng_socket req, sub;
-    ew_submit_reply reply = {0};
+    ew_submit_reply reply = {.size = sizeof reply};
     ew_status status = EW_ERR_SYSTEM;
     if (nng_req0_open(&req) != 0)
         return status;

@@ -155,14 +155,14 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
     (void)arg;
 }
 
-void ew_session_close(ew_session *s, bool keep_lease) {
+void ew_session_close(ew_session *s, ew_session_end end) {
     if (s == NULL)
         return;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
     Pb__LeaseRevokeResponse *answer;
     request.id = s->lease;
-    if (!keep_lease && blocking_request(s->client, ETCD_LEASE_REVOKE, &request, &pb__lease_revoke_response__descriptor,
-                                        &answer, NULL) == EW_OK)
+    if (end == EW_SESSION_REVOKE && blocking_request(s->client, ETCD_LEASE_REVOKE, &request,
+                                                     &pb__lease_revoke_response__descriptor, &answer, NULL) == EW_OK)
         pb__lease_revoke_response__free_unpacked(answer, NULL);
     free(s);
 }

@@ -70,7 +70,8 @@
  * slices in a returned object point into that object. After a failure `*out` is NULL, so that it may always be
  * freed. `err` may be NULL.
  *
- * OPTION STRUCTS start zeroed, and their macro sets `size`: `&EW_GET_OPTIONS(.limit = 10)`. NULL means all defaults.
+ * OPTION STRUCTS start zeroed, and their macro sets `size`: `&EW_GET_OPTIONS(.limit = 10)`. NULL means all defaults; a
+ * `size` of 0 is EW_ERR_INVALID.
  *
  * NUMBERS. A time or size that names neither an option nor etcd is a constant of this library.
  *
@@ -219,11 +220,23 @@ typedef struct ew_put_options {
 EW_API ew_status ew_client_put(ew_client *client, ew_slice key, ew_slice value, const ew_put_options *options,
                                ew_result **out, ew_error *err);
 
-/* Deletes the keys; `previous` returns them. If no key exists, returns EW_OK and the revision does not rise. */
-EW_API ew_status ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err);
+typedef struct ew_delete_options {
+    size_t size;
+    bool previous; /* return the deleted keys */
+} ew_delete_options;
 
-/* Compacts: discards the history before `revision`. With `physical`, returns only after the space has been freed. */
-EW_API ew_status ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err);
+/* Deletes the keys. If no key exists, returns EW_OK and the revision does not rise. */
+EW_API ew_status ew_client_delete(ew_client *client, ew_keys keys, const ew_delete_options *options, ew_result **out,
+                                  ew_error *err);
+
+typedef struct ew_compact_options {
+    size_t size;
+    bool physical; /* return only after the space has been freed */
+} ew_compact_options;
+
+/* Compacts: discards the history before `revision`. */
+EW_API ew_status ew_client_compact(ew_client *client, int64_t revision, const ew_compact_options *options,
+                                   ew_error *err);
 
 /* ---- transactions ---- */
 
@@ -254,7 +267,7 @@ EW_API ew_status ew_txn_if_value(ew_txn *t, ew_keys keys, ew_relation relation, 
 /* Add an operation to a branch. A branch may put a key only once (EW_ERR_INVALID). */
 EW_API ew_status ew_txn_put(ew_txn *t, ew_branch branch, ew_slice key, ew_slice value, const ew_put_options *options);
 EW_API ew_status ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_options *options);
-EW_API ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous);
+EW_API ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, const ew_delete_options *options);
 
 /* Adds a copy of `inner` as one operation. `inner` may contain nested transactions, up to EW_TXN_DEPTH_MAX levels
  * below `t`. One level more is EW_ERR_TOO_LARGE; the detail names the depth. 64 is a limit of this library, not of
@@ -426,10 +439,12 @@ EW_API void ew_members_free(ew_members *m);                           /* `m` may
 #else
 #define EW_OPTIONS_(type, ...) ((type){.size = sizeof(type), __VA_ARGS__})
 #endif
-#define EW_GET_OPTIONS(...)   EW_OPTIONS_(ew_get_options, __VA_ARGS__)
-#define EW_PUT_OPTIONS(...)   EW_OPTIONS_(ew_put_options, __VA_ARGS__)
-#define EW_SCAN_OPTIONS(...)  EW_OPTIONS_(ew_scan_options, __VA_ARGS__)
-#define EW_WATCH_OPTIONS(...) EW_OPTIONS_(ew_watch_options, __VA_ARGS__)
+#define EW_GET_OPTIONS(...)     EW_OPTIONS_(ew_get_options, __VA_ARGS__)
+#define EW_PUT_OPTIONS(...)     EW_OPTIONS_(ew_put_options, __VA_ARGS__)
+#define EW_DELETE_OPTIONS(...)  EW_OPTIONS_(ew_delete_options, __VA_ARGS__)
+#define EW_COMPACT_OPTIONS(...) EW_OPTIONS_(ew_compact_options, __VA_ARGS__)
+#define EW_SCAN_OPTIONS(...)    EW_OPTIONS_(ew_scan_options, __VA_ARGS__)
+#define EW_WATCH_OPTIONS(...)   EW_OPTIONS_(ew_watch_options, __VA_ARGS__)
 
 #ifdef __cplusplus
 }

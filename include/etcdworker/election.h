@@ -7,7 +7,7 @@
  *     ...
  *     ew_election_resign(election, &err);
  *     ew_election_close(election);
- *     ew_session_close(session, false);
+ *     ew_session_close(session, EW_SESSION_REVOKE);
  *
  * A candidate has a key `<name>/<lease in hexadecimal>` with its value, attached to its session's lease. The candidate
  * whose key was created first is the leader. Go's `concurrency.Election` and `etcdctl elect` use the same keys, so all

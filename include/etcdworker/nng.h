@@ -70,22 +70,26 @@ EW_API ew_status ew_submit_pack(const ew_submit *s, void **body, size_t *size);
  *   EW_ERR_CANCELLED, or the error that ended the run
  *                           only for a submit without an identity: nothing of this copy was written */
 typedef struct ew_submit_reply {
+    size_t size; /* set to sizeof(ew_submit_reply) before the call; not changed */
     ew_status status;
     int64_t revision;
     char detail[256];
 } ew_submit_reply;
 
-/* Unpacks a reply. EW_ERR_BAD_MESSAGE: the body is not a reply. EW_ERR_NO_MEMORY. Any thread. */
+/* Unpacks a reply. EW_ERR_BAD_MESSAGE: the body is not a reply. EW_ERR_INVALID: `out->size` is not set.
+ * EW_ERR_NO_MEMORY. Any thread. */
 EW_API ew_status ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out);
 
 /* Published after each tick, on a PUB socket. As with every PUB socket, a slow subscriber loses messages. */
 typedef struct ew_tick_note {
+    size_t size;      /* set to sizeof(ew_tick_note) before the call; not changed */
     uint64_t number;  /* the tick's number */
     int64_t revision; /* the revision that the tick saw */
     uint32_t groups;  /* the number of groups that the tick made */
 } ew_tick_note;
 
-/* Unpacks a tick note. EW_ERR_BAD_MESSAGE: the body is not a tick note. EW_ERR_NO_MEMORY. Any thread. */
+/* Unpacks a tick note. EW_ERR_BAD_MESSAGE: the body is not a tick note. EW_ERR_INVALID: `out->size` is not set.
+ * EW_ERR_NO_MEMORY. Any thread. */
 EW_API ew_status ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out);
 
 #ifdef __cplusplus

@@ -33,10 +33,15 @@ typedef void (*ew_session_fn)(void *arg);
 EW_API ew_status ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg);
 EW_API void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg);
 
-/* Ends the session: stops the keepalive, revokes the lease, which deletes its keys, unless `keep_lease` is set, and
- * frees the session. Blocks for at most 2 s; if the revocation is not answered in that time, the lease expires at its
- * TTL. `s` may be NULL. */
-EW_API void ew_session_close(ew_session *s, bool keep_lease);
+/* What ew_session_close does with the lease. */
+typedef enum ew_session_end {
+    EW_SESSION_REVOKE = 0,     /* revokes it, which deletes its keys */
+    EW_SESSION_KEEP_LEASE = 1, /* leaves it until its TTL, as a crash would */
+} ew_session_end;
+
+/* Ends the session: stops the keepalive, does with the lease what `end` says, and frees the session. Blocks for at most
+ * 2 s; if the revocation is not answered in that time, the lease expires at its TTL. `s` may be NULL. */
+EW_API void ew_session_close(ew_session *s, ew_session_end end);
 
 #ifdef __cplusplus
 }

@@ -11,6 +11,11 @@
 extern "C" {
 #endif
 
+/* STRUCTS. A struct that may get more members begins with `size`. Whoever makes it sets that to its sizeof, so that a
+ * program and a library of other versions understand each other; a function that is given one whose `size` is not set
+ * returns EW_ERR_INVALID. A struct that the library returns by pointer may get more members at its end. All other
+ * structs keep their members. */
+
 /* Marks the functions that a user may call; all other symbols of the shared library are hidden. */
 #if defined(__GNUC__)
 #define EW_API __attribute__((visibility("default")))

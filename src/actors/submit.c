@@ -192,27 +192,34 @@ ew_status ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
     return EW_OK;
 }
 
+/* Copies as much of a struct as the caller's version of it has. */
+static void give(void *out, size_t out_size, const void *all, size_t size) {
+    memcpy(out, all, out_size < size ? out_size : size);
+}
+
 ew_status ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply *out) {
-    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
+    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL) || out->size < sizeof out->size)
         return EW_ERR_INVALID;
     int status;
     Msg__SubmitReply *m = unpack_message(&msg__submit_reply__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)
         return status;
-    *out = (ew_submit_reply){.status = m->status, .revision = m->revision};
-    snprintf(out->detail, sizeof out->detail, "%s", m->detail);
+    ew_submit_reply all = {.size = out->size, .status = m->status, .revision = m->revision};
+    snprintf(all.detail, sizeof all.detail, "%s", m->detail);
+    give(out, out->size, &all, sizeof all);
     msg__submit_reply__free_unpacked(m, NULL);
     return EW_OK;
 }
 
 ew_status ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) {
-    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL))
+    if (ARGUMENT_MISSING(body, NULL) || ARGUMENT_MISSING(out, NULL) || out->size < sizeof out->size)
         return EW_ERR_INVALID;
     int status;
     Msg__TickNote *m = unpack_message(&msg__tick_note__descriptor, (ew_slice){body, size}, &status);
     if (m == NULL)
         return status;
-    *out = (ew_tick_note){m->number, m->revision, m->groups};
+    const ew_tick_note all = {out->size, m->number, m->revision, m->groups};
+    give(out, out->size, &all, sizeof all);
     msg__tick_note__free_unpacked(m, NULL);
     return EW_OK;
 }

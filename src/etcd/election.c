@@ -159,7 +159,7 @@ static int change_key(ew_election *e, const ew_slice *value, bool *held, ew_erro
     if (value)
         ew_txn_put(t, EW_THEN, ew_str(e->key), *value, &options);
     else
-        ew_txn_delete(t, EW_THEN, own(e), false);
+        ew_txn_delete(t, EW_THEN, own(e), NULL);
     int status = send_txn(e, t, &r, err);
     *held = status == EW_OK && ew_result_succeeded(r);
     ew_result_free(r);
@@ -295,7 +295,7 @@ static void give_up(ew_election *e) {
     leave(e);
     if (!e->stood || ew_session_is_done(e->session))
         return;
-    int status = ew_client_delete(e->client, own(e), false, NULL, &err);
+    int status = ew_client_delete(e->client, own(e), NULL, NULL, &err);
     if (status != EW_OK)
         log_fields(EW_LOG_WARN, &e->client->log, "election",
                    "the candidate's key cannot be deleted; it expires with its lease", {"error", ew_errname(status), 0},

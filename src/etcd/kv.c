@@ -38,7 +38,8 @@ ew_status ew_client_put(ew_client *client, ew_slice key, ew_slice value, const e
     return status == EW_OK ? result_take(out, answer, err) : status;
 }
 
-ew_status ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_result **out, ew_error *err) {
+ew_status ew_client_delete(ew_client *client, ew_keys keys, const ew_delete_options *options, ew_result **out,
+                           ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
     range r;
@@ -47,22 +48,25 @@ ew_status ew_client_delete(ew_client *client, ew_keys keys, bool previous, ew_re
     if (out)
         *out = NULL;
     int status = range_init(&r, keys, err);
-    if (status == EW_OK) {
-        request_delete(&request, &r, previous);
+    if (status == EW_OK)
+        status = request_delete(&request, &r, options, err);
+    if (status == EW_OK)
         status =
             blocking_request(client, ETCD_DELETE_RANGE, &request, &pb__delete_range_response__descriptor, &answer, err);
-    }
     range_fini(&r);
     return status == EW_OK ? result_take(out, answer, err) : status;
 }
 
-ew_status ew_client_compact(ew_client *client, int64_t revision, bool physical, ew_error *err) {
+ew_status ew_client_compact(ew_client *client, int64_t revision, const ew_compact_options *options, ew_error *err) {
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
+    ew_compact_options o;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_compact_options: size is not set");
     Pb__CompactionRequest request = PB__COMPACTION_REQUEST__INIT;
     Pb__CompactionResponse *answer;
     request.revision = revision;
-    request.physical = physical;
+    request.physical = o.physical;
     int status = blocking_request(client, ETCD_COMPACT, &request, &pb__compaction_response__descriptor, &answer, err);
     if (status == EW_OK)
         pb__compaction_response__free_unpacked(answer, NULL);

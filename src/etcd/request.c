@@ -114,9 +114,13 @@ int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_
     return EW_OK;
 }
 
-void request_delete(Pb__DeleteRangeRequest *out, const range *r, bool previous) {
+int request_delete(Pb__DeleteRangeRequest *out, const range *r, const ew_delete_options *options, ew_error *err) {
+    ew_delete_options o;
+    if (!blocking_options(&o, sizeof o, options, options ? options->size : 0))
+        return ew_fail(err, EW_ERR_INVALID, "ew_delete_options: size is not set");
     pb__delete_range_request__init(out);
     out->key = slice_bytes(r->key);
     out->range_end = slice_bytes(r->end);
-    out->prev_kv = previous;
+    out->prev_kv = o.previous;
+    return EW_OK;
 }

@@ -17,6 +17,6 @@ void range_fini(range *r);
 etcd_method request_range_method(const Pb__RangeRequest *request);
 int request_get(Pb__RangeRequest *out, const range *r, const ew_get_options *options, ew_error *err);
 int request_put(Pb__PutRequest *out, ew_slice key, ew_slice value, const ew_put_options *options, ew_error *err);
-void request_delete(Pb__DeleteRangeRequest *out, const range *r, bool previous);
+int request_delete(Pb__DeleteRangeRequest *out, const range *r, const ew_delete_options *options, ew_error *err);
 
 #endif

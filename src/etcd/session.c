@@ -179,13 +179,13 @@ bool ew_session_is_done(const ew_session *s) {
     return atomic_load(&((ew_session *)(uintptr_t)s)->done);
 }
 
-void ew_session_close(ew_session *s, bool keep_lease) {
+void ew_session_close(ew_session *s, ew_session_end end) {
     if (!s || etcd_check_process(s->client, NULL) != EW_OK)
         return;
     atomic_store(&s->closing, true);
     etcd_task_wake(&s->task);
     etcd_task_wait(&s->task);
-    if (!keep_lease)
+    if (end == EW_SESSION_REVOKE)
         lease_revoke_soon(s->client, s->lease, LEASE_REVOKE_MS);
     free_session(s);
 }

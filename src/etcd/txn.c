@@ -149,7 +149,7 @@ ew_status ew_txn_get(ew_txn *t, ew_branch branch, ew_keys keys, const ew_get_opt
     return status;
 }
 
-ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous) {
+ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, const ew_delete_options *options) {
     if (!t)
         return EW_ERR_NO_MEMORY;
     if (t->error.code != EW_OK)
@@ -160,10 +160,10 @@ ew_status ew_txn_delete(ew_txn *t, ew_branch branch, ew_keys keys, bool previous
     op.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
     op.request_delete_range = &delete;
     int status = range_init(&r, keys, &t->error);
-    if (status == EW_OK) {
-        request_delete(&delete, &r, previous);
+    if (status == EW_OK)
+        status = request_delete(&delete, &r, options, &t->error);
+    if (status == EW_OK)
         status = append_op(t, branch, &op);
-    }
     range_fini(&r);
     return status;
 }

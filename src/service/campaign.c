@@ -73,7 +73,7 @@ static void close_candidate(campaign *c) {
     c->session = NULL;
     pthread_mutex_unlock(&c->lock);
     ew_election_close(election);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
 }
 
 static int open_candidate(campaign *c, ew_error *err) {

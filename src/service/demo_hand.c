@@ -65,7 +65,7 @@ static int join(demo_hand *h, int member, ew_error *err) {
 }
 
 static void leave(demo_hand *h, int member, bool crash) {
-    ew_session_close(h->sessions[member], crash);
+    ew_session_close(h->sessions[member], crash ? EW_SESSION_KEEP_LEASE : EW_SESSION_REVOKE);
     h->sessions[member] = NULL;
 }
 
@@ -166,7 +166,7 @@ void demo_hand_stop(demo_hand *h) {
         pthread_join(h->thread, NULL);
     }
     for (int i = 0; i < MEMBERS; i++)
-        ew_session_close(h->sessions[i], false);
+        ew_session_close(h->sessions[i], EW_SESSION_REVOKE);
     ew_client_close(h->client);
     pthread_cond_destroy(&h->changed);
     pthread_mutex_destroy(&h->lock);

@@ -54,7 +54,7 @@ static int transact(ew_client *c, ew_result **out) {
     ew_txn_get(t, EW_THEN, ew_keys_prefix(EW_STR("/client/")), NULL);
     ew_txn_put(t, EW_THEN, EW_STR("/client/t"), EW_STR("outer"), NULL);
     ew_txn_nest(t, EW_THEN, inner);
-    ew_txn_delete(t, EW_ELSE, ew_keys_one(EW_STR("/client/a")), true);
+    ew_txn_delete(t, EW_ELSE, ew_keys_one(EW_STR("/client/a")), &EW_DELETE_OPTIONS(.previous = true));
     int status = ew_client_txn(c, t, out, &err);
     ew_txn_free(inner);
     ew_txn_free(t);
@@ -67,7 +67,8 @@ static void transactions(ew_client *c) {
     if (r == NULL || !ew_result_succeeded(r) || ew_result_op(r, 1) == NULL || ew_result_op(r, 2) == NULL)
         alloc_problem("a transaction returned no result");
     ew_result_free(r);
-    WRITE("/client/a", ew_client_delete(c, ew_keys_one(EW_STR("/client/a")), true, NULL, &err));
+    WRITE("/client/a",
+          ew_client_delete(c, ew_keys_one(EW_STR("/client/a")), &EW_DELETE_OPTIONS(.previous = true), NULL, &err));
 }
 
 /* Scans every key once, in order, although the scan may be interrupted. */
@@ -114,7 +115,7 @@ static void lease(ew_client *c) {
 }
 
 static int compact(ew_client *c, int64_t revision) {
-    int status = ew_client_compact(c, revision, false, &err);
+    int status = ew_client_compact(c, revision, NULL, &err);
     return status == EW_ERR_COMPACTED ? EW_OK : status; /* the first call has compacted */
 }
 
@@ -221,7 +222,7 @@ static void run_session(void) {
     if (ew_session_is_done(s))
         alloc_problem("the session has ended");
     ew_session_forget(s, ignore, NULL);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     ew_client_close(c);
 }
 
@@ -288,7 +289,7 @@ static void run_tokens(void) {
     TRY(ew_session_open(&s, c, 10, &err));
     alloc_forget_tokens();
     TRY(ew_client_put(c, EW_STR("/a"), EW_STR("3"), NULL, NULL, &err));
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     ew_client_close(c);
 }
 

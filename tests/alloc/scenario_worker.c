@@ -155,7 +155,7 @@ static void submit(worker_state *c) {
     size_t size = 0;
     nng_socket req;
     nng_msg *m = NULL;
-    ew_submit_reply reply = {.status = EW_ERR_UNKNOWN_OUTCOME};
+    ew_submit_reply reply = {.size = sizeof reply, .status = EW_ERR_UNKNOWN_OUTCOME};
     TRY(pack(&body, &size));
     if (body == NULL)
         return;
@@ -348,7 +348,7 @@ void alloc_run_leader(void) {
     live_well(&b, TICKS / 2, false, false);
     TRY(ew_election_resign(b.election, &err));
     ew_election_close(b.election);
-    ew_session_close(b.session, false);
+    ew_session_close(b.session, EW_SESSION_REVOKE);
     ew_client_close(b.client);
 }
 

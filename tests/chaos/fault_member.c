@@ -111,7 +111,7 @@ static void outage(injection *i) {
         if (!world_until(w, is_healthy, w->node[k], EFFECT_LIMIT_MS))
             fault_missed(i, "etcd did not recover");
     fault_healed(i);
-    if (ew_client_compact(w->client, revision, false, &err) != EW_OK && err.code != EW_ERR_COMPACTED)
+    if (ew_client_compact(w->client, revision, NULL, &err) != EW_OK && err.code != EW_ERR_COMPACTED)
         fault_missed(i, "cannot compact: %s", err.detail);
 }
 

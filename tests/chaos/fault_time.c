@@ -166,7 +166,7 @@ static void compacted(injection *i) {
     int64_t ahead = recorder_revision(i->w->recorder) + 20;
     if (!world_until(i->w, is_ahead, &ahead, EFFECT_LIMIT_MS))
         fault_missed(i, "the other workers committed nothing");
-    else if (ew_client_compact(i->w->client, ahead, true, &err) != EW_OK)
+    else if (ew_client_compact(i->w->client, ahead, &EW_COMPACT_OPTIONS(.physical = true), &err) != EW_OK)
         fault_missed(i, "cannot compact: %s", err.detail);
     fault_mend_proxies(i->w);
     fault_healed(i);

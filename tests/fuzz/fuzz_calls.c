@@ -123,7 +123,7 @@ static int put(ew_client *c) {
 
 static int delete (ew_client *c) {
     ew_result *r;
-    int status = ew_client_delete(c, ew_keys_prefix(EW_STR("/")), true, &r, &err);
+    int status = ew_client_delete(c, ew_keys_prefix(EW_STR("/")), &EW_DELETE_OPTIONS(.previous = true), &r, &err);
     read_and_free(status, r);
     return status;
 }
@@ -145,7 +145,7 @@ static int txn(ew_client *c) {
 }
 
 static int compact(ew_client *c) {
-    return ew_client_compact(c, 1, false, &err);
+    return ew_client_compact(c, 1, NULL, &err);
 }
 
 /* Checks that keys come in ascending order, within the range, at one revision. */

@@ -107,7 +107,7 @@ static void read_reply(ew_slice body) {
 
 static void read_note(ew_slice body) {
     int why;
-    ew_tick_note note;
+    ew_tick_note note = {.size = sizeof note};
     int status = ew_tick_note_unpack(body.data, body.len, &note);
     Msg__TickNote *m = unpack_message(&msg__tick_note__descriptor, body, &why);
     CHECK(status == why);

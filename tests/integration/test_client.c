@@ -88,7 +88,7 @@ static void test_bytes_and_empty_values(void **state) {
 }
 
 static void fill_ranges(void) {
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r")), NULL, NULL, &err));
     put("/r/a", "3");
     put("/r/b", "1");
     put("/r/c", "2");
@@ -213,7 +213,12 @@ static void test_invalid_arguments(void **state) {
     assert_int_equal(ew_client_put(client, (ew_slice){NULL, 0}, EW_STR("x"), NULL, NULL, &err), EW_ERR_INVALID);
     assert_int_equal(ew_client_put(client, EW_STR("k"), EW_STR("x"), &EW_PUT_OPTIONS(.keep_value = true), NULL, &err),
                      EW_ERR_INVALID);
-    assert_int_equal(ew_client_delete(client, none, false, NULL, NULL), EW_ERR_INVALID);
+    assert_int_equal(ew_client_delete(client, none, NULL, NULL, NULL), EW_ERR_INVALID);
+    assert_int_equal(ew_client_delete(client, key, &(ew_delete_options){.previous = true}, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_client_compact(client, 1, &(ew_compact_options){.physical = true}, &err), EW_ERR_INVALID);
+    ew_txn *t = ew_txn_new();
+    assert_int_equal(ew_txn_delete(t, EW_THEN, key, &(ew_delete_options){.previous = true}), EW_ERR_INVALID);
+    ew_txn_free(t);
 }
 
 /* etcd reads the range end "\0" as "no end". So a range that is empty in byte order must not be sent, in any call. */
@@ -223,14 +228,14 @@ static void check_empty_range(ew_keys keys) {
     ew_scan *s;
     assert_int_equal(ew_client_get(client, keys, NULL, &r, &err), EW_ERR_INVALID);
     assert_non_null(strstr(err.detail, "is empty"));
-    assert_int_equal(ew_client_delete(client, keys, false, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_client_delete(client, keys, NULL, NULL, &err), EW_ERR_INVALID);
     assert_int_equal(ew_watch_open(&w, client, keys, NULL, &err), EW_ERR_INVALID);
     assert_int_equal(ew_scan_open(&s, client, keys, NULL, &err), EW_ERR_INVALID);
     for (int i = 0; i < 4; i++) {
         ew_txn *t = ew_txn_new();
         ew_txn_put(t, EW_THEN, EW_STR("/empty/b"), EW_STR("changed"), NULL);
         int status = i == 0   ? ew_txn_get(t, EW_THEN, keys, NULL)
-                     : i == 1 ? ew_txn_delete(t, EW_THEN, keys, false)
+                     : i == 1 ? ew_txn_delete(t, EW_THEN, keys, NULL)
                      : i == 2 ? ew_txn_if(t, keys, EW_VERSION_OF, EW_EQUAL, 0)
                               : ew_txn_if_value(t, keys, EW_EQUAL, EW_STR("x"));
         assert_int_equal(status, EW_ERR_INVALID);
@@ -258,7 +263,7 @@ static void test_empty_ranges(void **state) {
     assert_text(ew_result_at(r, ew_result_count(r) - 1)->key, "/empty/b");
     assert_text(ew_result_at(r, ew_result_count(r) - 1)->value, "1");
     ew_result_free(r);
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/empty/")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/empty/")), NULL, NULL, &err));
 }
 
 static void test_put_options(void **state) {
@@ -290,13 +295,13 @@ static void test_delete(void **state) {
     (void)state;
     ew_result *r;
     fill_ranges();
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r/")), true, &r, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r/")), &EW_DELETE_OPTIONS(.previous = true), &r, &err));
     assert_int_equal(ew_result_total(r), 3);
     assert_int_equal(ew_result_count(r), 3);
     assert_text(ew_result_at(r, 0)->value, "3");
     int64_t revision = ew_result_revision(r);
     ew_result_free(r);
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r/")), false, &r, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/r/")), NULL, &r, &err));
     assert_int_equal(ew_result_total(r), 0);
     assert_int_equal(ew_result_revision(r), revision); /* deleting nothing does not increment it */
     ew_result_free(r);
@@ -306,10 +311,10 @@ static void test_compact(void **state) {
     (void)state;
     ew_result *r;
     int64_t first = put("/kv/c", "1"), second = put("/kv/c", "2");
-    must(ew_client_compact(client, second, true, &err));
+    must(ew_client_compact(client, second, &EW_COMPACT_OPTIONS(.physical = true), &err));
     assert_int_equal(ew_client_get(client, ew_keys_one(EW_STR("/kv/c")), &EW_GET_OPTIONS(.revision = first), &r, &err),
                      EW_ERR_COMPACTED);
-    assert_int_equal(ew_client_compact(client, first, false, &err), EW_ERR_COMPACTED);
+    assert_int_equal(ew_client_compact(client, first, NULL, &err), EW_ERR_COMPACTED);
     assert_int_equal(
         ew_client_get(client, ew_keys_one(EW_STR("/kv/c")), &EW_GET_OPTIONS(.revision = second + 100), &r, &err),
         EW_ERR_FUTURE_REVISION);
@@ -328,7 +333,7 @@ static void test_txn(void **state) {
     (void)state;
     ew_result *r;
     ew_slice key = EW_STR("/txn/a");
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/txn/")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/txn/")), NULL, NULL, &err));
 
     ew_txn *t = ew_txn_new();
     ew_txn_if(t, ew_keys_one(key), EW_CREATE_REVISION, EW_EQUAL, 0);
@@ -357,7 +362,7 @@ static void test_txn(void **state) {
     ew_txn_if(t, ew_keys_one(key), EW_LEASE_OF, EW_EQUAL, 0);
     ew_txn_if(t, ew_keys_prefix(EW_STR("/txn/")), EW_MOD_REVISION, EW_LESS, revision + 1);
     ew_txn_if_value(t, ew_keys_one(key), EW_EQUAL, EW_STR("1"));
-    ew_txn_delete(t, EW_THEN, ew_keys_prefix(EW_STR("/txn/")), true);
+    ew_txn_delete(t, EW_THEN, ew_keys_prefix(EW_STR("/txn/")), &EW_DELETE_OPTIONS(.previous = true));
     assert_true(run_txn(t, &r));
     assert_int_equal(ew_result_total(ew_result_op(r, 0)), 2);
     assert_int_equal(ew_result_count(ew_result_op(r, 0)), 2);
@@ -657,7 +662,7 @@ static void test_scan_of_large_values(void **state) {
     ew_scan_close(s);
     ew_client_close(small);
     ew_options_free(o);
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/large/")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/large/")), NULL, NULL, &err));
 }
 
 int main(void) {

@@ -68,7 +68,7 @@ static void test_permissions(void **state) {
     assert_non_null(strstr(err.detail, "permission denied: put \"/other\""));
     assert_int_equal(get(c, "/"), EW_ERR_DENIED);
     assert_non_null(strstr(err.detail, "permission denied: get \"/\" to \"0\""));
-    assert_int_equal(ew_client_delete(c, ew_keys_from(EW_STR("/x\n")), false, NULL, &err), EW_ERR_DENIED);
+    assert_int_equal(ew_client_delete(c, ew_keys_from(EW_STR("/x\n")), NULL, NULL, &err), EW_ERR_DENIED);
     assert_non_null(strstr(err.detail, "permission denied: delete \"/x\\x0a\" to the last key"));
     ew_txn *t = ew_txn_new();
     ew_txn_put(t, EW_THEN, EW_STR("/app/b"), EW_STR("x"), NULL);
@@ -87,7 +87,7 @@ static void test_permissions(void **state) {
     assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/other")), NULL, &err), EW_ERR_DENIED);
     assert_non_null(strstr(err.detail, "permission denied: watch \"/other\" to \"/othes\""));
     must(ew_session_open(&s, c, 5, &err));
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     ew_client_close(c);
 }
 
@@ -297,7 +297,7 @@ static void test_a_renewed_password(void **state) {
     expect_next(w, "/app/b");
     expect_next(w, "/app/c");
     assert_false(ew_session_is_done(s));
-    ew_session_close(s, true);
+    ew_session_close(s, EW_SESSION_KEEP_LEASE);
     ew_watch_close(w);
     ew_client_close(c);
 }

@@ -469,7 +469,7 @@ static void test_a_name_moves(void **state) {
     ew_client_close(other);
     expect_event(w, "/e");
     assert_false(ew_session_is_done(session));
-    ew_session_close(session, true);
+    ew_session_close(session, EW_SESSION_KEEP_LEASE);
     ew_watch_close(w);
     ew_client_close(c);
     etcd_server_free(s);

@@ -57,7 +57,7 @@ static int put(ew_error *err) {
     return ew_client_put(client, EW_STR("/a"), EW_STR("x"), NULL, NULL, err);
 }
 static int delete (ew_error *err) {
-    return ew_client_delete(client, ew_keys_one(EW_STR("/a")), false, NULL, err);
+    return ew_client_delete(client, ew_keys_one(EW_STR("/a")), NULL, NULL, err);
 }
 static int txn(ew_error *err) {
     ew_txn *t = ew_txn_new();
@@ -66,7 +66,7 @@ static int txn(ew_error *err) {
     return status;
 }
 static int compact(ew_error *err) {
-    return ew_client_compact(client, 1, false, err);
+    return ew_client_compact(client, 1, NULL, err);
 }
 static int scan_by(const ew_scan_options *o, ew_error *err) {
     ew_scan *s;

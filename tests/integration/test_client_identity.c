@@ -113,7 +113,7 @@ static void test_a_certificate_for_each_member(void **state) {
         etcd_server_restart(cluster->nodes[node]);
     }
     assert_false(ew_session_is_done(s));
-    ew_session_close(s, true);
+    ew_session_close(s, EW_SESSION_KEEP_LEASE);
     ew_watch_close(w);
     ew_client_close(c);
     etcd_cluster_free(cluster);

@@ -89,7 +89,7 @@ static void test_encrypted(void **state) {
     must(ew_watch_next(w, 10000, &b, &err));
     assert_int_equal(b.count, 1);
     must(ew_session_open(&s, c, 5, &err));
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     ew_watch_close(w);
     ew_client_close(c);
 

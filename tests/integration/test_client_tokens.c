@@ -191,7 +191,7 @@ static void test_denied_is_not_tried_again(void **state) {
 static void test_denied_names_the_method(void **state) {
     (void)state;
     fake_server_refuse(server, 1000, GRPC_STATUS_PERMISSION_DENIED, "etcdserver: permission denied");
-    assert_int_equal(ew_client_compact(client, 1, false, &err), EW_ERR_DENIED);
+    assert_int_equal(ew_client_compact(client, 1, NULL, &err), EW_ERR_DENIED);
     assert_string_equal(err.detail, "etcdserver: permission denied: Compact");
     assert_int_equal(ew_client_lease_revoke(client, 7, &err), EW_ERR_DENIED);
     assert_string_equal(err.detail, "etcdserver: permission denied: LeaseRevoke");

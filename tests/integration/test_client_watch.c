@@ -63,7 +63,7 @@ static void test_events(void **state) {
     ew_watch *w = open_watch("/w/", &EW_WATCH_OPTIONS(.previous = true));
     int64_t first = put("/w/a", "1"), second = put("/w/a", "");
     put("/elsewhere", "x");
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/w/a")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/w/a")), NULL, NULL, &err));
     int seen = 0;
     while (seen < 3) {
         ew_watch_batch b = next(w);
@@ -90,7 +90,7 @@ static void test_filters(void **state) {
     ew_watch *puts = open_watch("/f/", &EW_WATCH_OPTIONS(.no_deletes = true));
     ew_watch *deletes = open_watch("/f/", &EW_WATCH_OPTIONS(.no_puts = true));
     put("/f/a", "1");
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/f/a")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/f/a")), NULL, NULL, &err));
     put("/f/a", "2");
     assert_int_equal(next(deletes).events[0].kind, EW_EVENT_DELETE);
     int seen = 0;
@@ -193,7 +193,7 @@ static void test_fragments(void **state) {
         seen += b.count;
     }
     ew_watch_close(w);
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/fragment/")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/fragment/")), NULL, NULL, &err));
 }
 
 /* P4: created, then canceled with compact_revision, header.revision 0 and no reason. */
@@ -202,7 +202,7 @@ static void test_compacted(void **state) {
     int64_t first = put("/compacted", "1");
     put("/compacted", "2");
     int64_t third = put("/compacted", "3");
-    must(ew_client_compact(client, third, true, &err));
+    must(ew_client_compact(client, third, &EW_COMPACT_OPTIONS(.physical = true), &err));
     ew_watch *w = open_watch("/compacted", &EW_WATCH_OPTIONS(.start_revision = first));
     ew_watch_batch b;
     for (int i = 0; i < 2; i++) { /* the error is returned again */
@@ -260,7 +260,7 @@ static void test_callback(void **state) {
     ew_watch_cancel(w);
     assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_ERR_CANCELLED);
     ew_watch_close(w);
-    must(ew_client_compact(client, c.until, true, &err));
+    must(ew_client_compact(client, c.until, &EW_COMPACT_OPTIONS(.physical = true), &err));
     w = open_watch("/callback", &EW_WATCH_OPTIONS(.start_revision = first));
     assert_int_equal(ew_watch_run(w, collect, &c, &err), EW_ERR_COMPACTED);
     ew_watch_batch b;
@@ -375,7 +375,7 @@ static void test_a_backlog_larger_than_memory(void **state) {
     assert_true(batches >= COUNT * VALUE / (2 * LIMIT));
     ew_watch_close(w);
     ew_client_close(small);
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/large")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/large")), NULL, NULL, &err));
     free(value);
 }
 
@@ -440,7 +440,7 @@ static void test_a_large_message_on_a_slow_connection(void **state) {
     ew_watch_close(w);
     ew_client_close(far);
     fault_proxy_close(proxy);
-    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-connection")), false, NULL, &err));
+    must(ew_client_delete(client, ew_keys_one(EW_STR("/slow-connection")), NULL, NULL, &err));
     free(value);
 }
 

@@ -81,7 +81,7 @@ static void candidate_open(candidate *c, const char *name, const char *value, in
 
 static void candidate_close(candidate *c) {
     ew_election_close(c->election);
-    ew_session_close(c->session, false);
+    ew_session_close(c->session, EW_SESSION_REVOKE);
 }
 
 static void *run_campaign(void *arg) {
@@ -145,7 +145,7 @@ static void assert_leader(const char *name, const char *value) {
 
 static void delete_key(candidate *c) {
     ew_error err;
-    must(ew_client_delete(client, ew_keys_one(ew_election_key(c->election)), false, NULL, &err), &err);
+    must(ew_client_delete(client, ew_keys_one(ew_election_key(c->election)), NULL, NULL, &err), &err);
 }
 
 /* ---- candidates of this library ---- */
@@ -252,7 +252,7 @@ static void test_the_leader_is_killed(void **state) {
     candidate_leads(&a);
     candidate_stands(&b);
     ew_election_close(a.election);
-    ew_session_close(a.session, true);
+    ew_session_close(a.session, EW_SESSION_KEEP_LEASE);
     int64_t start_ms = etcd_now_ms();
     assert_int_equal(candidate_join(&b), EW_OK);
     print_message("took over after %d ms\n", (int)(b.over_ms - start_ms));
@@ -319,7 +319,7 @@ static void test_the_leaders_key_is_created_again(void **state) {
     must(ew_election_resign(a.election, &err), &err);
     assert_leader("/again", "external");
     candidate_close(&a);
-    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/again")), false, NULL, &err), &err);
+    must(ew_client_delete(client, ew_keys_prefix(EW_STR("/again")), NULL, NULL, &err), &err);
 }
 
 /* The key of a waiting candidate is deleted: when its turn would have come, it creates a new key at the end of the
@@ -418,7 +418,7 @@ static void test_errors(void **state) {
     assert_int_equal(ew_election_proclaim(e, EW_STR("x"), &err), EW_ERR_STATE);
     ew_election_close(e);
     ew_election_close(NULL);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
 }
 
 /* ---- observers ---- */

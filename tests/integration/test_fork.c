@@ -70,7 +70,7 @@ static void end(family *f) {
     ew_observer_close(f->observer);
     must(ew_election_resign(f->election, &err));
     ew_election_close(f->election);
-    ew_session_close(f->session, false);
+    ew_session_close(f->session, EW_SESSION_REVOKE);
     ew_scan_close(f->scan);
     ew_watch_close(f->watch);
     ew_client_close(f->client);
@@ -129,7 +129,7 @@ static void close_everything(family *f) {
     ew_worker_destroy(f->worker);
     ew_observer_close(f->observer);
     ew_election_close(f->election);
-    ew_session_close(f->session, false);
+    ew_session_close(f->session, EW_SESSION_REVOKE);
     ew_watch_close(f->watch);
     ew_client_close(f->client);
 }

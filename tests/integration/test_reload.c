@@ -158,7 +158,7 @@ static void test_a_client_uses_new_certificates(void **state) {
     expect_event(w);
 
     ew_watch_close(w);
-    ew_session_close(s, true);
+    ew_session_close(s, EW_SESSION_KEEP_LEASE);
     ew_client_close(other);
     ew_client_close(c);
 }

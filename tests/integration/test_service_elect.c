@@ -142,7 +142,7 @@ static void test_a_lost_leadership(void **state) {
     (void)state;
     daemon_process a = start("a");
     daemon_await(&a, "msg=started");
-    assert_int_equal(ew_client_delete(client, ew_keys_prefix(EW_STR(NAME "/")), false, NULL, NULL), EW_OK);
+    assert_int_equal(ew_client_delete(client, ew_keys_prefix(EW_STR(NAME "/")), NULL, NULL, NULL), EW_OK);
     assert_int_equal(daemon_wait(&a), 75);
     assert_non_null(strstr(daemon_log(&a), "leadership lost"));
 }

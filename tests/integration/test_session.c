@@ -66,7 +66,7 @@ static void test_close_revokes(void **state) {
     assert_int_not_equal(lease, 0);
     assert_false(ew_session_is_done(s));
     assert_in_range(ttl_by_etcdctl(lease), 50, 60);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     assert_int_equal(ttl_by_etcdctl(lease), -1);
 }
 
@@ -74,7 +74,7 @@ static void test_close_can_keep_the_lease(void **state) {
     (void)state;
     ew_session *s = open_session(60);
     int64_t lease = ew_session_lease(s);
-    ew_session_close(s, true);
+    ew_session_close(s, EW_SESSION_KEEP_LEASE);
     assert_in_range(ttl_by_etcdctl(lease), 50, 60);
 }
 
@@ -84,7 +84,7 @@ static void test_is_kept_alive(void **state) {
     ew_session *s = open_session(2);
     assert_false(wait_done(s, 7000));
     assert_in_range(ttl_by_etcdctl(ew_session_lease(s)), 0, 2);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
 }
 
 typedef struct listener {
@@ -121,7 +121,7 @@ static void test_revoked_externally(void **state) {
     assert_int_equal(atomic_load(&itself.calls), 1);
     assert_int_equal(atomic_load(&forgotten.calls), 0);
     assert_int_equal(atomic_load(&late.calls), 1);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
 }
 
 static void test_eight_listeners(void **state) {
@@ -133,7 +133,7 @@ static void test_eight_listeners(void **state) {
     assert_int_equal(ew_session_on_done(s, on_done, &list[8]), EW_ERR_STATE);
     ew_session_forget(s, on_done, &list[3]);
     assert_int_equal(ew_session_on_done(s, on_done, &list[8]), EW_OK);
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
     for (int i = 0; i < 9; i++)
         assert_int_equal(atomic_load(&list[i].calls), 0); /* closing a session does not call it */
 }
@@ -153,7 +153,7 @@ static void test_ends_by_its_own_clock(void **state) {
     assert_in_range(took_ms, 1500, 3500);
     sleep_ms(200);
     assert_true(ew_session_is_done(s)); /* it stays ended when etcd is back */
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
 }
 
 static void test_survives_a_restart(void **state) {
@@ -162,7 +162,7 @@ static void test_survives_a_restart(void **state) {
     etcd_server_kill(server);
     etcd_server_restart(server);
     assert_false(wait_done(s, 12000));
-    ew_session_close(s, false);
+    ew_session_close(s, EW_SESSION_REVOKE);
 }
 
 static void test_errors(void **state) {

@@ -23,12 +23,12 @@ static leader leader_open(const char *name) {
 
 static void leader_close(leader *l) {
     ew_election_close(l->election);
-    ew_session_close(l->session, false);
+    ew_session_close(l->session, EW_SESSION_REVOKE);
 }
 
 static void delete_leaders_key(const leader *l) {
     ew_error err = {0};
-    assert_int_equal(ew_client_delete(client_handle(), ew_keys_one(ew_election_key(l->election)), false, NULL, &err),
+    assert_int_equal(ew_client_delete(client_handle(), ew_keys_one(ew_election_key(l->election)), NULL, NULL, &err),
                      EW_OK);
 }
 
@@ -125,7 +125,7 @@ static void test_the_elections_session_is_used(void **state) {
         worker_fixture_do(&f, put_with_lease);
         assert_int_equal(client_get("/fence/leased").lease, ew_session_lease(i == 1 ? other : l.session));
         assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-        ew_session_close(other, false);
+        ew_session_close(other, EW_SESSION_REVOKE);
     }
     assert_true(ew_election_revision(l.election) > 0); /* the caller owns the session; the worker did not close it */
     leader_close(&l);
@@ -171,7 +171,7 @@ static void test_session_revoked_without_receipts(void **state) {
     assert_int_equal(ew_session_open(&f.session, client_handle(), LONG_S, NULL), EW_OK);
     ew_session *session = f.session;
     lose(&f, revoke_session, EW_ERR_SESSION_DONE);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
 }
 
 /* The session key is a key beside the receipt, bound to the lease. The worker's own session removes it. */
@@ -205,7 +205,7 @@ static void test_session_revoked_before_the_start(void **state) {
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_SESSION_DONE);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
 }
 
 /* ---- limits ---- */

@@ -113,7 +113,7 @@ static void test_a_client_gets_its_own_records(void **state) {
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_SESSION_DONE);
     assert_true(env_until(has_session, &mine));
     worker_fixture_close(&f);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
     ew_client_close(client);
     atomic_store(&mine.closed, true);
     atomic_store(&workers.closed, true);

@@ -145,7 +145,7 @@ static void test_next_worker(void **state) {
     end(&f);
     free(committed.data);
     free(refused.data);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
     client_delete_prefix("/again/");
 }
 

@@ -19,7 +19,7 @@ static void open_with_session(worker_fixture *f, int64_t ttl_s) {
 static int close_with_session(worker_fixture *f) {
     ew_session *session = f->session;
     int status = worker_fixture_close(f);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
     return status;
 }
 
@@ -41,7 +41,7 @@ static void test_the_given_session_is_used(void **state) {
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_false(ew_session_is_done(session));
     assert_true(client_get("/session/a").present);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
     assert_false(client_get("/session/a").present);
 }
 

@@ -70,7 +70,7 @@ static void put_at(worker_fixture *f, const char *value) {
 static void expect_tick(worker_fixture *f) {
     nng_socket sub;
     nng_msg *m;
-    ew_tick_note note;
+    ew_tick_note note = {.size = sizeof note};
     assert_int_equal(nng_sub0_open(&sub), 0);
     assert_int_equal(nng_socket_set(sub, NNG_OPT_SUB_SUBSCRIBE, "", 0), 0);
     assert_int_equal(nng_socket_set_ms(sub, NNG_OPT_RECVTIMEO, ENV_WAIT_MS), 0);

@@ -97,7 +97,7 @@ static void fill_up(ew_client *c) {
 static void make_space(ew_client *c) {
     ew_result *r;
     char revision[24], text[512];
-    assert_int_equal(ew_client_delete(c, ew_keys_one(EW_STR("/full")), false, &r, &err), EW_OK);
+    assert_int_equal(ew_client_delete(c, ew_keys_one(EW_STR("/full")), NULL, &r, &err), EW_OK);
     snprintf(revision, sizeof revision, "%lld", (long long)ew_result_revision(r));
     ew_result_free(r);
     assert_int_equal(etcdctl(server, text, sizeof text, "compact", "--physical", revision, NULL), 0);

@@ -170,7 +170,7 @@ static void test_stop_while_requests_wait(void **state) {
     for (int i = 0; i < REQUESTS; i++) {
         nng_socket_set_ms(reqs[i], NNG_OPT_RECVTIMEO, 5000);
         nng_msg *m;
-        ew_submit_reply reply = {0};
+        ew_submit_reply reply = {.size = sizeof reply};
         if (nng_recvmsg(reqs[i], &m, 0) != 0) {
             silent++;
         } else {
@@ -240,7 +240,7 @@ static void test_tick_notes(void **state) {
     assert_int_equal(nng_dial(sub, ew_worker_ticks_url(f.worker), NULL, 0), 0);
     int64_t revision = client_put("/submit/a", "1");
     worker_fixture_begin(&f, make_groups);
-    ew_tick_note last = {0}, note = {0};
+    ew_tick_note last = {.size = sizeof last}, note = last;
     bool seen_groups = false;
     for (int i = 0; i < 1000 && !(seen_groups && note.revision >= revision); i++) {
         nng_msg *m;

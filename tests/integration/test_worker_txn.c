@@ -299,7 +299,7 @@ static void share_session(void) {
 }
 
 static void end_shared_session(void) {
-    ew_session_close(shared, false);
+    ew_session_close(shared, EW_SESSION_REVOKE);
     shared = NULL;
 }
 
@@ -773,7 +773,7 @@ static void test_two_workers_with_one_id_and_session(void **state) {
     assert_int_equal(v.status[3], EW_OK);
     assert_string_equal(client_get("/shared/a").value, "xxxx");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    ew_session_close(session, false);
+    ew_session_close(session, EW_SESSION_REVOKE);
 }
 
 /* The same with only the session key. */

@@ -303,7 +303,7 @@ static void *compact_again(void *arg) {
         snprintf(c->last, sizeof c->last, "%u", c->compactions);
         if (ew_client_put(c->client, EW_STR(CHANGING), ew_str(c->last), NULL, &r, NULL) == EW_OK) {
             c->revision = ew_result_revision(r);
-            c->compactions += ew_client_compact(c->client, c->revision, false, NULL) == EW_OK;
+            c->compactions += ew_client_compact(c->client, c->revision, NULL, NULL) == EW_OK;
         }
         ew_result_free(r);
         next_ms += COMPACT_EVERY_MS;

@@ -55,7 +55,7 @@ static inline void send_body(nng_socket req, body b) {
 
 static inline ew_submit_reply receive(nng_socket req) {
     nng_msg *m;
-    ew_submit_reply reply;
+    ew_submit_reply reply = {.size = sizeof reply};
     assert_int_equal(nng_recvmsg(req, &m, 0), 0);
     assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
     nng_msg_free(m);

@@ -141,7 +141,7 @@ static operation carry_out(requester *c, size_t number, operation_kind kind) {
     size_t len;
     void *body = pack(c, number, kind, &len);
     operation op = {.kind = kind, .status = EW_ERR_TIMEOUT};
-    ew_submit_reply reply;
+    ew_submit_reply reply = {.size = sizeof reply};
     while (ask(c, body, len, &reply)) {
         op.status = reply.status;
         op.revision = reply.revision;

@@ -177,7 +177,7 @@ static void change_something(soak *s) {
     memset(value, 'a' + (int)(s->beat % 26), sizeof value);
     ew_slice v = {.data = value, .len = 1 + s->beat % sizeof value};
     if (s->beat % 3 == 0)
-        must(ew_client_delete(s->client, ew_keys_one(ew_str(key)), false, NULL, &err), &err, "delete");
+        must(ew_client_delete(s->client, ew_keys_one(ew_str(key)), NULL, NULL, &err), &err, "delete");
     else
         must(ew_client_put(s->client, ew_str(key), v, NULL, &r, &err), &err, "put");
     if (r != NULL)
@@ -214,7 +214,7 @@ static void compact(soak *s, int64_t now) {
     ew_error err = {0};
     if (now < s->next_compaction_ms || s->revision <= KEPT_REVISIONS)
         return;
-    must(ew_client_compact(s->client, s->revision - KEPT_REVISIONS, false, &err), &err, "compact");
+    must(ew_client_compact(s->client, s->revision - KEPT_REVISIONS, NULL, &err), &err, "compact");
     s->compactions++;
     s->next_compaction_ms = now + COMPACT_EVERY_S * 1000;
 }

@@ -154,8 +154,8 @@ static void clients(void **state) {
     NAMES("client", ew_client_reload(NULL, &err));
     NAMES("client", ew_client_get(NULL, ew_keys_one(EW_STR("/a")), NULL, &r, &err));
     NAMES("client", ew_client_put(NULL, EW_STR("/a"), EW_STR("1"), NULL, NULL, &err));
-    NAMES("client", ew_client_delete(NULL, ew_keys_one(EW_STR("/a")), false, NULL, &err));
-    NAMES("client", ew_client_compact(NULL, 1, false, &err));
+    NAMES("client", ew_client_delete(NULL, ew_keys_one(EW_STR("/a")), NULL, NULL, &err));
+    NAMES("client", ew_client_compact(NULL, 1, NULL, &err));
     NAMES("client", ew_client_txn(NULL, NULL, NULL, &err));
     NAMES("client", ew_client_lease_grant(NULL, 1, &lease, NULL, &err));
     NAMES("client", ew_client_lease_revoke(NULL, 1, &err));
@@ -232,7 +232,7 @@ static void sessions_and_elections(void **state) {
     assert_null(s);
     REFUSES(ew_session_on_done(NULL, session_fn, NULL));
     ew_session_forget(NULL, session_fn, NULL);
-    ew_session_close(NULL, false);
+    ew_session_close(NULL, EW_SESSION_REVOKE);
     assert_int_equal(ew_session_lease(NULL), 0);
     assert_false(ew_session_is_done(NULL));
     NAMES("out", ew_election_open(NULL, c, s, EW_STR("/e"), &err));

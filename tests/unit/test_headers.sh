@@ -79,6 +79,9 @@ int main(void) {
     right = right && etcdworker_plugin.create(&self, &env, NULL) == EW_OK && self == NULL && tick(NULL, NULL) == EW_OK;
     right = right && limit_of(&EW_GET_OPTIONS(.limit = 10)) == 10 && limit_of(&EW_GET_OPTIONS()) == 0;
     right = right && all.limit == 1 && all.revision == 2 && all.max_create_revision == 6 && all.sort_by == EW_SORT_MOD;
+    const ew_delete_options delete_options = EW_DELETE_OPTIONS(.previous = true);
+    right = right && delete_options.size == sizeof delete_options && delete_options.previous;
+    right = right && EW_COMPACT_OPTIONS(.physical = true).physical && !EW_COMPACT_OPTIONS().physical;
     right = right && put_is_right(&EW_PUT_OPTIONS(.lease = lease, .keep_value = true, .previous = true), lease);
     right = right && scan.size == sizeof scan && EW_WATCH_OPTIONS(.progress = true).progress;
     return right ? 0 : 1;

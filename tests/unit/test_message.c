@@ -119,10 +119,34 @@ static void a_submit_has_all_its_content(void **state) {
 
 static void invalid_replies_and_notes_are_refused(void **state) {
     (void)state;
-    ew_submit_reply reply;
-    ew_tick_note note;
+    ew_submit_reply reply = {.size = sizeof reply};
+    ew_tick_note note = {.size = sizeof note};
     assert_int_equal(ew_submit_reply_unpack("\xff", 1, &reply), EW_ERR_BAD_MESSAGE);
     assert_int_equal(ew_tick_note_unpack("\xff", 1, &note), EW_ERR_BAD_MESSAGE);
+    reply.size = note.size = 0;
+    assert_int_equal(ew_submit_reply_unpack("", 0, &reply), EW_ERR_INVALID);
+    assert_int_equal(ew_tick_note_unpack("", 0, &note), EW_ERR_INVALID);
+}
+
+/* A program that was compiled with a shorter struct gets the members that it knows, and nothing after them changes. */
+static void replies_and_notes_are_as_long_as_the_program_knows(void **state) {
+    (void)state;
+    static const uint8_t body[] = {0x08, 0x09, 0x10, 0x07, 0x18, 0x02}; /* number 9, revision 7, groups 2 */
+    ew_tick_note note = {.size = offsetof(ew_tick_note, groups), .groups = 77};
+    assert_int_equal(ew_tick_note_unpack(body, sizeof body, &note), EW_OK);
+    assert_int_equal(note.size, offsetof(ew_tick_note, groups));
+    assert_int_equal(note.number, 9);
+    assert_int_equal(note.revision, 7);
+    assert_int_equal(note.groups, 77);
+    note.size = sizeof note;
+    assert_int_equal(ew_tick_note_unpack(body, sizeof body, &note), EW_OK);
+    assert_int_equal(note.groups, 2);
+    ew_submit_reply reply = {.size = offsetof(ew_submit_reply, detail), .detail = "untouched"};
+    static const uint8_t stale[] = {0x08, 0x3b, 0x10, 0x05, 0x1a, 0x01, 'x'}; /* status -30, revision 5, detail "x" */
+    assert_int_equal(ew_submit_reply_unpack(stale, sizeof stale, &reply), EW_OK);
+    assert_int_equal(reply.status, EW_ERR_STALE);
+    assert_int_equal(reply.revision, 5);
+    assert_string_equal(reply.detail, "untouched");
 }
 
 /* ---- identities of submits ---- */
@@ -251,6 +275,7 @@ int main(void) {
         cmocka_unit_test(identities_are_not_shared),
         cmocka_unit_test(an_identity_can_be_given),
         cmocka_unit_test(invalid_replies_and_notes_are_refused),
+        cmocka_unit_test(replies_and_notes_are_as_long_as_the_program_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
