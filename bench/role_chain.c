@@ -61,14 +61,14 @@ static void run(const role_args *a, const ew_reactor *reactor, void *self, ew_wo
     ew_options *o = args_options(a);
     ew_worker *w;
     ew_error err = {0};
-    int status = ew_worker_create(&w, o, reactor, self, &err);
+    int status = ew_worker_open(&w, o, reactor, self, &err);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
     if (status != EW_OK)
         role_fail("the worker ended: %s: %s", ew_strerror(status), err.detail);
     stats->size = sizeof *stats;
     ew_worker_get_stats(w, stats);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 

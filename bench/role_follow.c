@@ -84,7 +84,7 @@ void role_follow(const role_args *a) {
     ew_options *o = args_options(a);
     ew_worker *w;
     ew_error err = {0};
-    int status = ew_worker_create(&w, o, &reactor, &f, &err);
+    int status = ew_worker_open(&w, o, &reactor, &f, &err);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
     if (status != EW_OK)
@@ -100,7 +100,7 @@ void role_follow(const role_args *a) {
     json_object_set_new(result, "ticks", json_integer((json_int_t)stats.ticks));
     json_object_set_new(result, "snapshots", json_integer((json_int_t)stats.snapshots));
     json_object_set_new(result, "done_ns", json_integer(f.to.at_ns));
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
     stamp_set_fini(&f.stamps);
     free(f.written_ns);

@@ -134,7 +134,7 @@ static void start(member *m, int64_t number, const role_args *a, const ew_reacto
     if (status == EW_OK)
         status = ew_options_set(o, "tick_interval_ms", "20", &err); /* for ticks until all workers have loaded */
     if (status == EW_OK)
-        status = ew_worker_create(&m->worker, o, reactor, m, &err);
+        status = ew_worker_open(&m->worker, o, reactor, m, &err);
     if (status == EW_OK && client != NULL)
         status = ew_worker_set_client(m->worker, client);
     if (status == EW_OK)
@@ -186,7 +186,7 @@ static void add_latency(json_t *result, const crew *c) {
 
 static void close_crew(crew *c) {
     for (int64_t i = 0; i < c->count; i++)
-        ew_worker_destroy(c->members[i].worker);
+        ew_worker_close(c->members[i].worker);
     free(c->members);
 }
 

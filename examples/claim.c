@@ -88,12 +88,12 @@ int main(int argc, char **argv) {
     if (status == EW_OK && argc > 1)
         status = ew_options_set(o, "endpoints", argv[1], &err);
     if (status == EW_OK)
-        status = ew_worker_create(&w, o, &reactor, &c, &err);
+        status = ew_worker_open(&w, o, &reactor, &c, &err);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
     if (status != EW_OK)
         fprintf(stderr, "claim: %s: %s\n", ew_strerror(status), err.detail);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
     return status == EW_OK ? 0 : 1;
 }

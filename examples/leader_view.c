@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     if (status == EW_OK && argc > 2)
         status = ew_options_set(o, "endpoints", argv[2], &err);
     if (status == EW_OK)
-        status = ew_worker_create(&w, o, &reactor, &v, &err);
+        status = ew_worker_open(&w, o, &reactor, &v, &err);
     if (status == EW_OK)
         status = ew_worker_start(w, &err);
     if (status == EW_OK && v.most == 0) {
@@ -114,7 +114,7 @@ int main(int argc, char **argv) {
         status = ew_worker_join(w, &err);
     if (status != EW_OK && status != EW_ERR_CANCELLED)
         fprintf(stderr, "leader_view: %s: %s\n", ew_strerror(status), err.detail);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     reset(&v);
     ew_options_free(o);
     return status == EW_OK || status == EW_ERR_CANCELLED ? 0 : 1;

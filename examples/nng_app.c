@@ -145,7 +145,7 @@ static ew_status make_worker(ew_worker **w, const char *endpoints, const urls *u
     if (status == EW_OK && u != NULL)
         status = ew_options_set(o, "ticks_url", u->ticks, err);
     if (status == EW_OK)
-        status = ew_worker_create(w, o, &reactor, NULL, err);
+        status = ew_worker_open(w, o, &reactor, NULL, err);
     ew_options_free(o);
     return status;
 }
@@ -189,6 +189,6 @@ int main(int argc, char **argv) {
         status = run(w, serve ? &signals : NULL, &err);
     if (status != EW_OK)
         fprintf(stderr, "nng_app: %s: %s\n", ew_strerror(status), err.detail);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     return status == EW_OK ? 0 : 1;
 }

@@ -35,12 +35,12 @@ typedef struct ew_actor ew_actor;
 
 /* Make an actor: listen at `mailbox_url`, dial `peer_url` (its PULL socket may be opened later), and start the thread.
  * The actor uses the worker's prefix and limits and the client's timeouts and backoffs from `options`. The client must
- * outlive the actor. On success the caller ends the actor with ew_actor_stop; on failure `*out` is NULL.
+ * outlive the actor. On success the caller ends the actor with ew_actor_close; on failure `*out` is NULL.
  * EW_ERR_INVALID: a URL cannot be used; the detail names it and the reason. */
-EW_API ew_status ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
-                                  const char *peer_url, ew_error *err);
-EW_API ew_status ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options,
-                                    const char *mailbox_url, const char *peer_url, ew_error *err);
+EW_API ew_status ew_watcher_open(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                                 const char *peer_url, ew_error *err);
+EW_API ew_status ew_committer_open(ew_actor **out, ew_client *client, const ew_options *options,
+                                   const char *mailbox_url, const char *peer_url, ew_error *err);
 
 /* Returns how many messages were dropped because their type was wrong, they were malformed, or a batch came before the
  * answer to the previous one. Any thread. */
@@ -50,7 +50,7 @@ EW_API uint64_t ew_actor_bad_messages(const ew_actor *a);
  * or the error that ended it. nng discards what a closed socket has not delivered, so messages that `peer_url` has not
  * received by then may be lost, DOWN included. To receive everything, send STOP, receive until DOWN, and then call this
  * function. Call it once, from one thread. */
-EW_API ew_status ew_actor_stop(ew_actor *a, ew_error *err);
+EW_API ew_status ew_actor_close(ew_actor *a, ew_error *err);
 
 #ifdef __cplusplus
 }

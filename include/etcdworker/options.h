@@ -40,7 +40,7 @@ EW_API ew_status ew_options_set_int(ew_options *o, const char *name, int64_t val
  *  - About the process, so always for ew_log_set's function: gRPC's messages, a socket that nng does not close, and
  *    ew_log elsewhere.
  * The rules of ew_log_fn apply: `fn` is called on any thread, on several at once, and must not call the library. It is
- * not called any more when ew_client_close, ew_worker_destroy or ew_actor_stop has returned. The simulator writes no
+ * not called any more when ew_client_close, ew_worker_close or ew_actor_close has returned. The simulator writes no
  * records. EW_ERR_INVALID: `o` is NULL. */
 EW_API ew_status ew_options_set_log(ew_options *o, ew_log_fn fn, void *arg, ew_log_level level);
 

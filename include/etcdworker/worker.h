@@ -1,9 +1,9 @@
 /* The worker: keeps one reactor in step with one prefix.
  *
  *     ew_worker *w;
- *     if (ew_worker_create(&w, options, &reactor, self, &err) == EW_OK) {
+ *     if (ew_worker_open(&w, options, &reactor, self, &err) == EW_OK) {
  *         status = ew_worker_run(w, &err);
- *         ew_worker_destroy(w);
+ *         ew_worker_close(w);
  *     }
  *
  * A worker has three threads (watcher, reactor, committer), which exchange messages over nng sockets named
@@ -14,13 +14,13 @@
  *
  * CAVEATS
  *  - gRPC and nng do not survive fork(): fork and exec children before the first call of this library, or use
- *    posix_spawn. In a child, a worker that the parent started is refused with EW_ERR_STATE, and stopping or destroying
+ *    posix_spawn. In a child, a worker that the parent started is refused with EW_ERR_STATE, and stopping or closing
  *    it does nothing.
  *  - An outage of etcd does not end a run, unless it ends a session that the user requires: a session that was set, the
  *    election's, the fenced one (`fence_session`), or one with a key attached to it (EW_LEASE_SESSION).
  *  - None of these functions may be called from a signal handler. Block the signals and wait for them (sigwait,
  *    signalfd), then call ew_worker_stop.
- *  - Do not call ew_worker_join, ew_worker_run or ew_worker_destroy from inside the reactor. ew_worker_stop is allowed
+ *  - Do not call ew_worker_join, ew_worker_run or ew_worker_close from inside the reactor. ew_worker_stop is allowed
  *    there. */
 #ifndef ETCDWORKER_WORKER_H
 #define ETCDWORKER_WORKER_H
@@ -39,10 +39,10 @@ typedef struct ew_worker ew_worker;
 
 /* Makes a worker. Starts no thread and opens no connection, but reads the directories and certificates that
  * `submit_url` and `ticks_url` need. `options` and `reactor` are copied; `self` is passed to each reactor function and
- * stays the caller's. On success the caller frees `*out` with ew_worker_destroy; on failure `*out` is NULL.
+ * stays the caller's. On success the caller frees `*out` with ew_worker_close; on failure `*out` is NULL.
  * EW_ERR_INVALID: an option conflicts with another one. */
-EW_API ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
-                                  ew_error *err);
+EW_API ew_status ew_worker_open(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
+                                ew_error *err);
 
 /* Makes the worker use `client` instead of a client of its own; `client` must outlive the worker. Call it before
  * ew_worker_start. */
@@ -81,7 +81,7 @@ EW_API ew_status ew_worker_join(ew_worker *w, ew_error *err);
 EW_API ew_status ew_worker_run(ew_worker *w, ew_error *err);
 
 /* Stops and joins the worker if that has not been done, then frees it. `w` may be NULL. */
-EW_API void ew_worker_destroy(ew_worker *w);
+EW_API void ew_worker_close(ew_worker *w);
 
 /* The statistics of a worker. Counters never decrease. Each number is exact, but they are not read at one instant. */
 typedef struct ew_worker_stats {
@@ -132,7 +132,7 @@ typedef struct ew_worker_stats {
     uint64_t connections, connections_silent, connections_refused;
 } ew_worker_stats;
 
-/* Gets the statistics. May be called from any thread, at any time between create and destroy. Fills the first `size`
+/* Gets the statistics. May be called from any thread, at any time between open and close. Fills the first `size`
  * bytes, so a program compiled with an older, shorter struct gets the members that it knows. EW_ERR_INVALID: `size` is
  * not set. */
 EW_API ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
@@ -140,7 +140,7 @@ EW_API ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out);
 /* Return the URL at which the worker accepts SUBMIT requests (option `submit = on`) or publishes ticks (`publish_ticks
  * = on`), or NULL if that is off. An nng application dials it with a REQ or SUB socket and uses the messages of
  * <etcdworker/nng.h>. The options `submit_url` and `ticks_url` set the URLs. ew_worker_start replaces port 0 by the
- * chosen port, which invalidates the text returned before; after that the text is valid until ew_worker_destroy. */
+ * chosen port, which invalidates the text returned before; after that the text is valid until ew_worker_close. */
 EW_API const char *ew_worker_submit_url(const ew_worker *w);
 EW_API const char *ew_worker_ticks_url(const ew_worker *w);
 

@@ -212,7 +212,7 @@ void actor_free(ew_actor *a) {
     free(a);
 }
 
-ew_status ew_actor_stop(ew_actor *a, ew_error *err) {
+ew_status ew_actor_close(ew_actor *a, ew_error *err) {
     int status = EW_OK;
     const char *detail = NULL;
     if (ARGUMENT_MISSING(a, err))

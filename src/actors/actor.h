@@ -38,7 +38,7 @@ struct ew_actor {
     mailbox *mailbox;
     outbox *outbox;
     bool started;                    /* `start` was called */
-    _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_stop */
+    _Atomic int64_t stop_timeout_ms; /* 0: nobody asked for a stop through ew_actor_close */
     _Atomic uint64_t bad_messages;
     log_limit bad_limit; /* of the thread that takes */
 };
@@ -56,7 +56,7 @@ void actor_launch(ew_actor *a);
 /* Takes apart and frees an actor that was not launched, or has had its last round. NULL is fine. */
 void actor_free(ew_actor *a);
 
-/* Of ew_watcher_start and ew_committer_start: whether one that must be given is NULL, named in `err`; `*out` is NULL
+/* Of ew_watcher_open and ew_committer_open: whether one that must be given is NULL, named in `err`; `*out` is NULL
  * then. */
 bool actor_arguments_missing(ew_actor **out, const ew_client *client, const ew_options *options,
                              const char *mailbox_url, const char *peer_url, const char *function, ew_error *err);

@@ -194,8 +194,8 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
     return EW_OK;
 }
 
-ew_status ew_committer_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
-                             const char *peer_url, ew_error *err) {
+ew_status ew_committer_open(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                            const char *peer_url, ew_error *err) {
     if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
         return EW_ERR_INVALID;
     *out = NULL;

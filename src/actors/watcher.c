@@ -132,8 +132,8 @@ int watcher_start_bound(ew_actor **out, ew_client *client, const ew_options *opt
     return EW_OK;
 }
 
-ew_status ew_watcher_start(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
-                           const char *peer_url, ew_error *err) {
+ew_status ew_watcher_open(ew_actor **out, ew_client *client, const ew_options *options, const char *mailbox_url,
+                          const char *peer_url, ew_error *err) {
     if (actor_arguments_missing(out, client, options, mailbox_url, peer_url, __func__, err))
         return EW_ERR_INVALID;
     *out = NULL;

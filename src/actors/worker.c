@@ -88,8 +88,8 @@ static bool make_names(ew_worker *w) {
            (!o->publish_ticks || name_socket(&w->ticks_url, o->ticks_url, w->url, "ticks"));
 }
 
-ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
-                           ew_error *err) {
+ew_status ew_worker_open(ew_worker **out, const ew_options *options, const ew_reactor *reactor, void *self,
+                         ew_error *err) {
     if (ARGUMENT_MISSING(out, err))
         return EW_ERR_INVALID;
     *out = NULL;
@@ -106,7 +106,7 @@ ew_status ew_worker_create(ew_worker **out, const ew_options *options, const ew_
     w->options = options_copy(options);
     status = w->options != NULL && make_names(w) ? check_receipts(w, err) : worker_out_of_memory(err);
     if (status != EW_OK) {
-        ew_worker_destroy(w);
+        ew_worker_close(w);
         return status;
     }
     memcpy(&w->reactor.table, reactor, reactor->size < sizeof *reactor ? reactor->size : sizeof *reactor);
@@ -200,7 +200,7 @@ static bool take_url(char **url, const listening *l) {
 static int open_outward(ew_worker *w, ew_error *err) {
     reactor_actor *r = &w->reactor;
     bool named = true;
-    int status = sockets_check(w->options, err); /* directories and files may have changed since ew_worker_create */
+    int status = sockets_check(w->options, err); /* directories and files may have changed since ew_worker_open */
     if (status == EW_OK && w->submit_url != NULL) {
         const mailbox_place place = place_of(w, w->submit_url);
         status = mailbox_serve(r->mailbox, &place, (size_t)w->options->max_submits, err);
@@ -302,7 +302,7 @@ ew_status ew_worker_run(ew_worker *w, ew_error *err) {
     return status == EW_OK ? ew_worker_join(w, err) : status;
 }
 
-void ew_worker_destroy(ew_worker *w) {
+void ew_worker_close(ew_worker *w) {
     if (w == NULL || check_process(w, NULL) != EW_OK)
         return;
     if (w->started && !w->joined) {

@@ -67,10 +67,10 @@ static void finish(ew_worker *w) {
     w->watcher = w->committer = NULL;
     pthread_mutex_unlock(&w->lock);
     if (b != NULL)
-        ew_actor_stop(b, NULL);
+        ew_actor_close(b, NULL);
     if (a != NULL) {
         watcher_release(a); /* until now its thread has handled the committer's responses */
-        ew_actor_stop(a, NULL);
+        ew_actor_close(a, NULL);
     }
     if (w->session != NULL)
         ew_session_forget(w->session, worker_session_done, w);

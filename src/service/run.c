@@ -153,7 +153,7 @@ static int start_worker(run *r, ew_error *err) {
         reactor = &demo_reactor;
         self = r->demo;
     }
-    int status = ew_worker_create(&r->worker, r->options, reactor, self, err);
+    int status = ew_worker_open(&r->worker, r->options, reactor, self, err);
     if (status == EW_OK)
         status = ew_client_open(&r->client, r->options, err);
     if (status == EW_OK)
@@ -307,7 +307,7 @@ static void run_until_end(run *r) {
 
 static void tear_down(run *r) {
     http_stop(r->http);
-    ew_worker_destroy(r->worker);
+    ew_worker_close(r->worker);
     campaign_end(r->campaign); /* after the worker's end: a former leader must not write after the next is elected */
     ew_client_close(r->client);
     demo_stop(r->demo);
@@ -380,11 +380,11 @@ int run_check(const settings *s, FILE *problems) {
     note(&code, files, &err, problems);
     if (files == EW_OK)
         note(&code, ew_client_open(&client, o, &err), &err, problems);
-    note(&code, ew_worker_create(&worker, o, chosen_none(), NULL, &err), &err, problems);
+    note(&code, ew_worker_open(&worker, o, chosen_none(), NULL, &err), &err, problems);
     note(&code, chosen_check(o, &err), &err, problems);
     note(&code, listen[0] ? http_check(listen, &err) : EW_OK, &err, problems);
     note(&code, settings_check(s, &err), &err, problems);
-    ew_worker_destroy(worker);
+    ew_worker_close(worker);
     ew_client_close(client);
     return code;
 }

@@ -98,7 +98,7 @@ static int live(ew_client *client, const ew_options *o, start_fn start, void (*a
             ask_stop(&p);
         while (!p.down && read_message(&p) != EW_ERR_TIMEOUT)
             ;
-        int end = alloc_failed(ew_actor_stop(actor, &err), "ew_actor_stop", &err);
+        int end = alloc_failed(ew_actor_close(actor, &err), "ew_actor_close", &err);
         status = status == EW_OK ? end : status;
     }
     outbox_close(p.ob);
@@ -120,8 +120,8 @@ static void live_well(ew_client *client, start_fn start, void (*ask)(peer *)) {
 
 void alloc_run_actors(void) {
     ew_client *client = alloc_client(alloc_options());
-    live_well(client, ew_watcher_start, ask_nothing);
-    live_well(client, ew_committer_start, ask_put);
+    live_well(client, ew_watcher_open, ask_nothing);
+    live_well(client, ew_committer_open, ask_put);
     if (!WITHOUT_FAILURE(client_get(KEY)).present)
         alloc_problem("the committer's put is missing");
     ew_client_close(client);

@@ -33,10 +33,10 @@ static bool close_terminal(int terminal) {
 
 static int run_demo_worker(const ew_options *o, demo *d) {
     ew_worker *w = NULL;
-    int status = ew_worker_create(&w, o, &demo_reactor, d, &err);
+    int status = ew_worker_open(&w, o, &demo_reactor, d, &err);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     return status;
 }
 

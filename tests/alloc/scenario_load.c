@@ -25,11 +25,11 @@ static void run_alone(const ew_reactor *r, const char *option, const char *value
         ew_options *o = alloc_options_worker(false);
         TRY(ew_options_set(o, option, value, &err));
         TRY(ew_options_set(o, "mailbox_messages", "2", &err));
-        int status = ew_worker_create(&l.worker, o, r, &l, &l.err);
+        int status = ew_worker_open(&l.worker, o, r, &l, &l.err);
         ew_options_free(o);
         if (status == EW_OK)
             status = ew_worker_run(l.worker, &l.err);
-        ew_worker_destroy(l.worker);
+        ew_worker_close(l.worker);
         if (alloc_failed(status, option, &l.err) == EW_OK)
             return;
     }

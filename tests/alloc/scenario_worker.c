@@ -241,7 +241,7 @@ typedef struct bonds {
 } bonds;
 
 static int start(worker_state *c, const bonds *b, ew_options *o) {
-    int status = ew_worker_create(&c->worker, o, &reactor, c, &c->err);
+    int status = ew_worker_open(&c->worker, o, &reactor, c, &c->err);
     if (status == EW_OK && b->client != NULL)
         status = ew_worker_set_client(c->worker, b->client);
     if (status == EW_OK && b->session != NULL)
@@ -251,7 +251,7 @@ static int start(worker_state *c, const bonds *b, ew_options *o) {
     if (status == EW_OK)
         status = ew_worker_start(c->worker, &c->err);
     if (status != EW_OK) {
-        ew_worker_destroy(c->worker);
+        ew_worker_close(c->worker);
         c->worker = NULL;
     }
     return status;
@@ -300,7 +300,7 @@ static int live(const bonds *b, ew_options *o, unsigned ticks, bool submits, fau
         process_die("cannot create a thread");
     disturb(&c, submits, proxy);
     pthread_join(joiner, NULL);
-    ew_worker_destroy(c.worker);
+    ew_worker_close(c.worker);
     check_account(&c.made, number_at(TOTAL) - total, "groups");
     check_account(&c.submitted, WITHOUT_FAILURE(client_get(SUBMITTED)).version - version, "submits");
     return alloc_failed(c.status, "run", &c.err);

@@ -150,14 +150,14 @@ int chaos_worker(int argc, char **argv) {
     snprintf(b.prefix, sizeof b.prefix, "%s", ew_options_text(o, "prefix"));
     run r = {0};
     journal_write(b.journal, &(record){.type = RECORD_STARTED, .id = b.id});
-    if (ew_worker_create(&r.worker, o, &teller_reactor, &b, &r.err) != EW_OK)
+    if (ew_worker_open(&r.worker, o, &teller_reactor, &b, &r.err) != EW_OK)
         process_die("%s", r.err.detail);
     run_worker(&r, &b);
     if (b.undecided != 0)
         teller_problem(&b, "%u groups were never reported", b.undecided);
     record ended = {.type = RECORD_ENDED, .id = b.id, .status = r.status};
     snprintf(ended.text, sizeof ended.text, "%.95s", r.err.detail);
-    ew_worker_destroy(r.worker);
+    ew_worker_close(r.worker);
     ew_options_free(o);
     journal_write(b.journal, &ended);
     control_close(b.control);

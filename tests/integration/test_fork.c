@@ -57,7 +57,7 @@ static family begin(void) {
     must(ew_election_campaign(f.election, EW_STR("me"), 30000, &err));
     must(ew_observer_open(&f.observer, f.client, EW_STR("/e"), &err));
     must(ew_options_set(f.options, "prefix", "/app", &err));
-    must(ew_worker_create(&f.worker, f.options, &reactor, NULL, &err));
+    must(ew_worker_open(&f.worker, f.options, &reactor, NULL, &err));
     must(ew_worker_set_client(f.worker, f.client));
     must(ew_worker_start(f.worker, &err));
     return f;
@@ -66,7 +66,7 @@ static family begin(void) {
 static void end(family *f) {
     ew_worker_stop(f->worker);
     assert_int_equal(ew_worker_join(f->worker, &err), EW_ERR_CANCELLED);
-    ew_worker_destroy(f->worker);
+    ew_worker_close(f->worker);
     ew_observer_close(f->observer);
     must(ew_election_resign(f->election, &err));
     ew_election_close(f->election);
@@ -126,7 +126,7 @@ static void close_everything(family *f) {
     if (ew_worker_get_stats(f->worker, &stats) != EW_ERR_STATE)
         _exit(20);
     ew_worker_stop(f->worker);
-    ew_worker_destroy(f->worker);
+    ew_worker_close(f->worker);
     ew_observer_close(f->observer);
     ew_election_close(f->election);
     ew_session_close(f->session, EW_SESSION_REVOKE);

@@ -278,7 +278,7 @@ static void test_a_worker_goes_on(void **state) {
     ew_options *o = options();
     must(ew_options_set(o, "prefix", "/worker", &err));
     must(ew_options_set_int(o, "tick_interval_ms", 10, &err));
-    must(ew_worker_create(&w, o, &reactor, NULL, &err));
+    must(ew_worker_open(&w, o, &reactor, NULL, &err));
     must(ew_worker_set_client(w, c));
     must(ew_worker_start(w, &err));
     await_more(5);
@@ -290,7 +290,7 @@ static void test_a_worker_goes_on(void **state) {
     await_more(20);
     ew_worker_stop(w);
     assert_int_equal(ew_worker_join(w, &err), EW_ERR_CANCELLED);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
     ew_client_close(c);
 }

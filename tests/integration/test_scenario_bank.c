@@ -102,14 +102,14 @@ static void run_once(teller *b) {
     ew_options_set(o, "name", name, NULL);
     ew_options_set(o, "prefix", "/bank", NULL);
     ew_options_set(o, "tick_interval_ms", "20", NULL);
-    int status = ew_worker_create(&w, o, &reactor, b, &err);
+    int status = ew_worker_open(&w, o, &reactor, b, &err);
     if (status == EW_OK)
         status = ew_worker_set_client(w, b->client);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
     if (status != EW_OK && status != EW_ERR_REACTOR && b->problem[0] == '\0')
         snprintf(b->problem, sizeof b->problem, "%s: %.80s", ew_errname(status), err.detail);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
     b->runs++;
 }

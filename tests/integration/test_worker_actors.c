@@ -106,7 +106,7 @@ enum { NONSENSE = sizeof nonsense / sizeof *nonsense };
 
 static void start_watcher(peer *p, const char *prefix) {
     ew_options *o = env_options(prefix);
-    assert_int_equal(ew_watcher_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    assert_int_equal(ew_watcher_open(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
@@ -157,7 +157,7 @@ static void test_only_a_watcher(void **state) {
     }
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__WATCHER);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(p.actor, NULL), EW_OK);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -189,7 +189,7 @@ static void test_a_watcher_drops_other_messages(void **state) {
     }
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__WATCHER);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(p.actor, NULL), EW_OK);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -201,12 +201,12 @@ static void test_a_watcher_without_a_receiver(void **state) {
     ew_options *o = env_options("/alone");
     client_put("/alone/a", "1");
     assert_int_equal(
-        ew_watcher_start(&a, client_handle(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
+        ew_watcher_open(&a, client_handle(), o, "inproc://actors-test/lonely", "inproc://actors-test/none", NULL),
         EW_OK);
     ew_options_free(o);
     for (int i = 0; i < 500; i++)
         client_put("/alone/a", "x");
-    assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(a, NULL), EW_OK);
     client_delete_prefix("/alone/");
 }
 
@@ -216,7 +216,7 @@ static void start_committer(peer *p, const char *delete_counter) {
     ew_options *o = env_options("/alone");
     assert_int_equal(ew_options_set(o, "max_txn_bytes", "4096", NULL), EW_OK);
     assert_int_equal(ew_options_set(o, "delete_counter", delete_counter, NULL), EW_OK);
-    assert_int_equal(ew_committer_start(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
+    assert_int_equal(ew_committer_open(&p->actor, client_handle(), o, p->actor_url, p->mailbox_url, NULL), EW_OK);
     ew_options_free(o);
     peer_connect(p);
 }
@@ -283,7 +283,7 @@ static void test_only_a_committer(void **state) {
     assert_int_equal(client_count("/etcdworker/"), 0); /* no receipts: a committer alone has no lease for them */
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(p.actor, NULL), EW_OK);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -321,7 +321,7 @@ static void test_a_committers_limit_is_exact(void **state) {
     assert_int_equal(together.txns, 1);
     assert_int_equal(apart.status, EW_OK);
     assert_int_equal(apart.txns, 2);
-    ew_actor_stop(p.actor, NULL);
+    ew_actor_close(p.actor, NULL);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -347,7 +347,7 @@ static void test_a_committer_drops_other_messages(void **state) {
     assert_false(client_get("/alone/b").present);
     peer_send_stop(&p);
     expect_down(&p, MSG__ACTOR__COMMITTER);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(p.actor, NULL), EW_OK);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -375,7 +375,7 @@ static void test_a_committer_refuses_a_malformed_unit(void **state) {
     assert_int_not_equal(o.status, EW_OK);
     assert_int_equal(o.units, 0);
     assert_int_equal(client_revision(), revision);
-    ew_actor_stop(p.actor, NULL);
+    ew_actor_close(p.actor, NULL);
     peer_close(&p);
 }
 
@@ -392,7 +392,7 @@ static void test_stop_without_an_answer(void **state) {
     assert_int_equal(o.status, EW_ERR_UNKNOWN_OUTCOME);
     assert_true(o.unknown);
     env_resume_etcd();
-    ew_actor_stop(p.actor, NULL);
+    ew_actor_close(p.actor, NULL);
     peer_close(&p);
     client_delete_prefix("/alone/");
 }
@@ -405,13 +405,13 @@ static void test_two_actors_at_one_url(void **state) {
     ew_options *o = env_options("/alone");
     peer_open(&p);
     start_watcher(&p, "/alone");
-    assert_int_not_equal(ew_watcher_start(&second, client_handle(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_watcher_open(&second, client_handle(), o, p.actor_url, p.mailbox_url, &err), EW_OK);
     assert_null(second);
     assert_non_null(strstr(err.detail, p.actor_url));
-    assert_int_not_equal(ew_committer_start(&second, client_handle(), o, "nonsense", p.mailbox_url, &err), EW_OK);
+    assert_int_not_equal(ew_committer_open(&second, client_handle(), o, "nonsense", p.mailbox_url, &err), EW_OK);
     assert_null(second);
     ew_options_free(o);
-    assert_int_equal(ew_actor_stop(p.actor, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(p.actor, NULL), EW_OK);
     peer_close(&p);
 }
 
@@ -607,7 +607,7 @@ static void test_forged_patches_for_a_single_committer(void **state) {
     send_raw(p.push, body, pack_forged_put(body, sizeof body, 1, "/outside/a"));
     assert_int_equal(expect_outcome(&p, 1).status, EW_ERR_BAD_MESSAGE);
     assert_false(client_get("/outside/a").present);
-    ew_actor_stop(p.actor, NULL);
+    ew_actor_close(p.actor, NULL);
     peer_close(&p);
 }
 

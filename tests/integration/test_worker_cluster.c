@@ -54,7 +54,7 @@ static void test_another_cluster(void **state) {
     assert_int_equal(ew_options_set(o, "tick_interval_ms", "10", &err), EW_OK);
     /* otherwise the missing lease would be detected first */
     assert_int_equal(ew_options_set(o, "exactly_once", "off", &err), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_OK);
     for (int i = 0; ticks < 5; i++) {
         assert_true(i < 3000);
@@ -64,7 +64,7 @@ static void test_another_cluster(void **state) {
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_WRONG_CLUSTER");
     /* the key does not exist in the other cluster, but that must not be reported as a delete */
     assert_int_equal(vanished, 0);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 

@@ -52,7 +52,7 @@ static ew_worker *start(const char *prefix) {
     assert_int_equal(ew_options_set(o, "user", "app", &err), EW_OK);
     assert_int_equal(ew_options_set(o, "password_file", certs_write(files, "password", "secret\n"), &err), EW_OK);
     assert_int_equal(ew_options_set(o, "prefix", prefix, &err), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_OK);
     ew_options_free(o);
     return w;
@@ -62,7 +62,7 @@ static void expect_denied(ew_worker *w, const char *what) {
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_DENIED");
     if (strstr(err.detail, what) == NULL)
         fail_msg("%s does not name %s", err.detail, what);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
 }
 
 static void test_read(void **state) {

@@ -147,10 +147,10 @@ static void test_only_a_leader_starts(void **state) {
     f.election = l.election;
     ew_worker *w;
     const ew_reactor reactor = EW_REACTOR(.tick = never);
-    assert_int_equal(ew_worker_create(&w, f.options, &reactor, &f, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, f.options, &reactor, &f, &err), EW_OK);
     assert_int_equal(ew_worker_set_election(w, l.election), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_ERR_STATE);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     assert_int_equal(worker_fixture_close(&f), EW_OK);
     leader_close(&l);
 }

@@ -20,7 +20,7 @@ static const ew_reactor nothing = EW_REACTOR(.tick = tick_nothing);
 static ew_worker *make(const ew_options *o) {
     ew_worker *w;
     ew_error err = {0};
-    if (ew_worker_create(&w, o, &nothing, NULL, &err) != EW_OK)
+    if (ew_worker_open(&w, o, &nothing, NULL, &err) != EW_OK)
         fail_msg("%s", err.detail);
     return w;
 }
@@ -42,10 +42,10 @@ static void test_create_does_no_io(void **state) {
         assert_int_equal(stats.ticks, 0);
         assert_true(env_threads() <= threads); /* a thread of gRPC may get its own name only now */
         assert_int_equal(env_files(), files);
-        ew_worker_destroy(w);
+        ew_worker_close(w);
     }
     ew_options_free(o);
-    ew_worker_destroy(NULL);
+    ew_worker_close(NULL);
 }
 
 static void check_options(const char *name, const char *value, const char *named) {
@@ -53,7 +53,7 @@ static void check_options(const char *name, const char *value, const char *named
     ew_worker *w = (ew_worker *)o;
     ew_error err = {0};
     assert_int_equal(ew_options_set(o, name, value, NULL), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &nothing, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_open(&w, o, &nothing, NULL, &err), EW_ERR_INVALID);
     assert_null(w);
     if (strstr(err.detail, named) == NULL)
         fail_msg("%s = %s: %s", name, value, err.detail);
@@ -71,8 +71,8 @@ static void test_invalid_options(void **state) {
     ew_options *o = env_options("/life");
     ew_worker *w;
     ew_reactor no_tick = EW_REACTOR(.update = NULL);
-    assert_int_equal(ew_worker_create(&w, o, &no_tick, NULL, NULL), EW_ERR_INVALID);
-    assert_int_equal(ew_worker_create(&w, o, NULL, NULL, NULL), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_open(&w, o, &no_tick, NULL, NULL), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_open(&w, o, NULL, NULL, NULL), EW_ERR_INVALID);
     ew_options_free(o);
 }
 
@@ -93,7 +93,7 @@ static void test_functions_out_of_order(void **state) {
     assert_int_equal(ew_worker_join(w, NULL), EW_ERR_STATE);
     assert_int_equal(ew_worker_start(w, NULL), EW_ERR_STATE);
     ew_worker_stop(w);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 
@@ -104,10 +104,10 @@ static void test_stop_before_start(void **state) {
     ew_worker *w = make(o);
     ew_worker_stop(w);
     assert_int_equal(ew_worker_run(w, NULL), EW_ERR_CANCELLED);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     w = make(o);
     ew_worker_stop(w);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 
@@ -205,7 +205,7 @@ static void test_destroy_while_running(void **state) {
     for (int i = 0; i < 20; i++) {
         ew_worker *w = make(o);
         assert_int_equal(ew_worker_start(w, NULL), EW_OK);
-        ew_worker_destroy(w); /* stops and joins */
+        ew_worker_close(w); /* stops and joins */
     }
     ew_options_free(o);
 }
@@ -288,7 +288,7 @@ static void test_malformed_endpoint(void **state) {
     assert_int_equal(ew_worker_start(w, &err), EW_ERR_INVALID);
     if (strstr(err.detail, "no-port-here") == NULL)
         fail_msg("%s", err.detail);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 
@@ -352,8 +352,8 @@ static void test_two_workers_of_one_name(void **state) {
     assert_int_equal(ew_worker_start(first, NULL), EW_OK);
     assert_int_not_equal(ew_worker_start(second, &err), EW_OK);
     assert_non_null(strstr(err.detail, ew_options_text(o, "name")));
-    ew_worker_destroy(second);
-    ew_worker_destroy(first);
+    ew_worker_close(second);
+    ew_worker_close(first);
     ew_options_free(o);
 }
 
@@ -380,11 +380,11 @@ static void test_errors_of_the_reactor(void **state) {
         ew_options *o = env_options("/life");
         ew_worker *w;
         ew_error err = {0};
-        assert_int_equal(ew_worker_create(&w, o, &reactors[i], NULL, NULL), EW_OK);
+        assert_int_equal(ew_worker_open(&w, o, &reactors[i], NULL, NULL), EW_OK);
         assert_int_equal(ew_worker_run(w, &err), EW_ERR_REACTOR);
         if (strstr(err.detail, named[i]) == NULL)
             fail_msg("%s", err.detail);
-        ew_worker_destroy(w);
+        ew_worker_close(w);
         ew_options_free(o);
     }
     client_delete_prefix("/life/");
@@ -398,7 +398,7 @@ static void test_an_older_call_table(void **state) {
     ew_worker *w;
     client_put("/life/a", "1");
     assert_int_equal(ew_options_set(o, "tick_interval_ms", LONG_MS, NULL), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &old, NULL, NULL), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &old, NULL, NULL), EW_OK);
     assert_int_equal(ew_worker_start(w, NULL), EW_OK);
     ew_worker_stats stats = {.size = sizeof stats};
     for (int64_t until_ms = env_now_ms() + ENV_WAIT_MS; stats.ticks == 0 && env_now_ms() < until_ms;)
@@ -406,7 +406,7 @@ static void test_an_older_call_table(void **state) {
     assert_int_equal(stats.ticks, 1);
     ew_worker_stop(w);
     assert_int_equal(ew_worker_join(w, NULL), EW_ERR_CANCELLED);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
     client_delete_prefix("/life/");
 }

@@ -303,7 +303,7 @@ static int run_worker(char **argv) {
         status = ew_options_set(o, "prefix", argv[1], &err);
     submitters_serve(o, argv[2], url, sizeof url);
     if (status == EW_OK)
-        status = ew_worker_create(&w, o, &reactor, NULL, &err);
+        status = ew_worker_open(&w, o, &reactor, NULL, &err);
     if (status == EW_OK)
         status = ew_worker_run(w, &err);
     fprintf(stderr, "the worker ended: %s\n", err.detail);

@@ -109,7 +109,7 @@ static void refused(const ew_options *o, const char *reason) {
     static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
     ew_worker *w;
     ew_error err = {0};
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_ERR_INVALID);
     if (strstr(err.detail, reason) == NULL)
         fail_msg("\"%s\" does not contain \"%s\"", err.detail, reason);
 }
@@ -207,11 +207,11 @@ static void test_ipc_files_that_are_there(void **state) {
     ew_options *o = env_options("/sockets");
     set(o, "submit", "on");
     set(o, "submit_url", d.url);
-    assert_int_equal(ew_worker_create(&second, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&second, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(second, &err), EW_ERR_SYSTEM); /* the first worker listens there */
     assert_non_null(strstr(err.detail, d.url));
     assert_non_null(strstr(err.detail, "another socket listens there"));
-    ew_worker_destroy(second);
+    ew_worker_close(second);
     put_at(&f, "the first one goes on");
     end_fixture(&f);
     fclose(fopen(d.file, "w"));
@@ -506,7 +506,7 @@ static void test_tls_files(void **state) {
     static const ew_reactor reactor = EW_REACTOR(.tick = nothing);
     ew_error err = {0};
     set_files(o, w.server.cert, w.server.key, ca);
-    assert_int_equal(ew_worker_create(&none, o, &reactor, NULL, &err), EW_ERR_SYSTEM);
+    assert_int_equal(ew_worker_open(&none, o, &reactor, NULL, &err), EW_ERR_SYSTEM);
     assert_non_null(strstr(err.detail, "listen_cert_file"));
     ew_options_free(o);
     certs_free(w.theirs);
@@ -607,11 +607,11 @@ static void refused_actor(const char *mailbox_url, const char *peer_url, const c
     ew_actor *a;
     ew_error err = {0};
     ew_options *o = env_options("/sockets");
-    assert_int_equal(ew_watcher_start(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_watcher_open(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
     assert_null(a);
     assert_memory_equal(err.detail, named, strlen(named));
     err = (ew_error){0};
-    assert_int_equal(ew_committer_start(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
+    assert_int_equal(ew_committer_open(&a, client_handle(), o, mailbox_url, peer_url, &err), EW_ERR_INVALID);
     assert_null(a);
     assert_memory_equal(err.detail, named, strlen(named));
     ew_options_free(o);
@@ -627,9 +627,9 @@ static void test_mailboxes_of_single_actors(void **state) {
     refused_actor("inproc://sockets-test/actor", "tcp://127.0.0.1:1", "peer_url");
     folder_make(&d);
     ew_options *o = env_options("/sockets");
-    assert_int_equal(ew_committer_start(&a, client_handle(), o, d.url, "inproc://sockets-test/peer", NULL), EW_OK);
+    assert_int_equal(ew_committer_open(&a, client_handle(), o, d.url, "inproc://sockets-test/peer", NULL), EW_OK);
     expect_socket_file(d.file);
-    assert_int_equal(ew_actor_stop(a, NULL), EW_OK);
+    assert_int_equal(ew_actor_close(a, NULL), EW_OK);
     assert_int_equal(chmod(d.path, 0777), 0);
     refused_actor(d.url, "inproc://sockets-test/peer", "mailbox_url");
     ew_options_free(o);

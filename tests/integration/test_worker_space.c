@@ -114,7 +114,7 @@ static void test_etcd_runs_full(void **state) {
     ew_log_set(on_log, NULL, EW_LOG_INFO);
     assert_int_equal(ew_options_set(o, "prefix", "/app", &err), EW_OK);
     assert_int_equal(ew_options_set(o, "tick_interval_ms", "10", &err), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_OK);
     await_commits(5);
     assert_false(stats_of(w).no_space);
@@ -130,7 +130,7 @@ static void test_etcd_runs_full(void **state) {
     await_commits(5);
     ew_worker_stop(w);
     assert_int_equal(ew_worker_join(w, &err), EW_ERR_CANCELLED);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_log_set(NULL, NULL, EW_LOG_WARN);
     assert_int_equal(said_full, 1); /* once, however often it tried */
     assert_int_equal(said_space, 1);

@@ -315,11 +315,11 @@ static void test_options_that_contradict(void **state) {
         assert_int_equal(ew_options_set(o, cases[i][0], cases[i][1], &err), EW_OK);
         if (cases[i][2] != NULL)
             assert_int_equal(ew_options_set(o, cases[i][2], cases[i][3], &err), EW_OK);
-        int status = ew_worker_create(&w, o, &reactor, NULL, &err);
+        int status = ew_worker_open(&w, o, &reactor, NULL, &err);
         assert_int_equal(status, cases[i][4] != NULL ? EW_ERR_INVALID : EW_OK);
         if (cases[i][4] != NULL && strstr(err.detail, cases[i][4]) == NULL)
             fail_msg("case %zu: %s", i, err.detail);
-        ew_worker_destroy(w);
+        ew_worker_close(w);
         ew_options_free(o);
     }
 }

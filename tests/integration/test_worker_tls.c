@@ -68,7 +68,7 @@ static ew_worker *start(const char *user) {
     ew_worker *w;
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
         assert_int_equal(ew_options_set(o, settings[i][0], settings[i][1], &err), EW_OK);
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     assert_int_equal(ew_worker_start(w, &err), EW_OK);
     ew_options_free(o);
     return w;
@@ -91,7 +91,7 @@ static void test_tokens_are_forgotten(void **state) {
     assert_int_equal(
         etcdctl(server, text, sizeof text, "--user=app:secret", "get", "--print-value-only", "/app/n", NULL), 0);
     assert_int_equal(atoll(text), stats_of(w).groups_committed);
-    ew_worker_destroy(w);
+    ew_worker_close(w);
 }
 
 static void test_another_user(void **state) {
@@ -99,7 +99,7 @@ static void test_another_user(void **state) {
     ew_worker *w = start("nobody");
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_UNAUTHENTICATED");
     assert_non_null(strstr(err.detail, "authentication"));
-    ew_worker_destroy(w);
+    ew_worker_close(w);
 }
 
 int main(void) {

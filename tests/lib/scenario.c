@@ -292,7 +292,7 @@ void worker_fixture_start(worker_fixture *f) {
         reactor.update = worker_fixture_update;
         reactor.reset = worker_fixture_reset;
     }
-    if (ew_worker_create(&f->worker, f->options, &reactor, f, &err) != EW_OK)
+    if (ew_worker_open(&f->worker, f->options, &reactor, f, &err) != EW_OK)
         fail_msg("create: %s", err.detail);
     if (f->client != NULL)
         assert_int_equal(ew_worker_set_client(f->worker, f->client), EW_OK);
@@ -439,7 +439,7 @@ int worker_fixture_close(worker_fixture *f) {
         pthread_join(f->joiner, NULL);
         fixtures--;
     }
-    ew_worker_destroy(f->worker);
+    ew_worker_close(f->worker);
     ew_options_free(f->options);
     pthread_cond_destroy(&f->moved);
     pthread_mutex_destroy(&f->lock);

@@ -150,7 +150,7 @@ static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint
     set(o, "name", name);
     set(o, "max_ticks_per_second", "100");
     set(o, "tick_interval_ms", "10");
-    must(ew_worker_create(&c->worker, o, &reactor, c, &err), &err, name);
+    must(ew_worker_open(&c->worker, o, &reactor, c, &err), &err, name);
     must(ew_worker_start(c->worker, &err), &err, name);
     ew_options_free(o);
 }
@@ -194,7 +194,7 @@ static void live_shortly(soak *s) {
     snprintf(name, sizeof name, "short-%llu", (unsigned long long)s->short_lives++);
     begin(&c, s->etcd, NULL, name);
     must(ew_worker_join(c.worker, &err), &err, name);
-    ew_worker_destroy(c.worker);
+    ew_worker_close(c.worker);
 }
 
 static void break_and_mend(soak *s, int64_t now) {
@@ -307,7 +307,7 @@ static int judge(soak *s) {
             printf("soak: void: worker %d never lost its connection\n", i);
             bad = 1;
         }
-        ew_worker_destroy(s->steady[i].worker);
+        ew_worker_close(s->steady[i].worker);
     }
     uint64_t reported = atomic_load(&committed);
     int64_t there = total(s);

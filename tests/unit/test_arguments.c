@@ -44,11 +44,11 @@ static void workers(void **state) {
     (void)state;
     ew_options *o = ew_options_new();
     ew_worker *w = (ew_worker *)&err; /* any pointer */
-    NAMES("out", ew_worker_create(NULL, o, &reactor, NULL, &err));
-    NAMES("options", ew_worker_create(&w, NULL, &reactor, NULL, &err));
+    NAMES("out", ew_worker_open(NULL, o, &reactor, NULL, &err));
+    NAMES("options", ew_worker_open(&w, NULL, &reactor, NULL, &err));
     assert_null(w);
-    NAMES("reactor", ew_worker_create(&w, o, NULL, NULL, &err));
-    assert_int_equal(ew_worker_create(&w, NULL, &reactor, NULL, NULL), EW_ERR_INVALID);
+    NAMES("reactor", ew_worker_open(&w, o, NULL, NULL, &err));
+    assert_int_equal(ew_worker_open(&w, NULL, &reactor, NULL, NULL), EW_ERR_INVALID);
     NAMES("w", ew_worker_start(NULL, &err));
     NAMES("w", ew_worker_join(NULL, &err));
     NAMES("w", ew_worker_run(NULL, &err));
@@ -56,11 +56,11 @@ static void workers(void **state) {
     REFUSES(ew_worker_set_session(NULL, NULL));
     REFUSES(ew_worker_set_election(NULL, NULL));
     REFUSES(ew_worker_get_stats(NULL, &(ew_worker_stats){.size = sizeof(ew_worker_stats)}));
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     REFUSES(ew_worker_get_stats(w, NULL));
     REFUSES(ew_worker_get_stats(w, &(ew_worker_stats){.size = 0}));
-    ew_worker_destroy(w);
-    ew_worker_destroy(NULL);
+    ew_worker_close(w);
+    ew_worker_close(NULL);
     ew_worker_stop(NULL);
     assert_null(ew_worker_submit_url(NULL));
     assert_null(ew_worker_ticks_url(NULL));
@@ -76,7 +76,7 @@ static void shorter_statistics(void **state) {
     } mine;
     ew_options *o = ew_options_new();
     ew_worker *w;
-    assert_int_equal(ew_worker_create(&w, o, &reactor, NULL, &err), EW_OK);
+    assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
     static const size_t sizes[] = {sizeof(size_t), offsetof(ew_worker_stats, ticks), offsetof(ew_worker_stats, audits),
                                    sizeof(ew_worker_stats), sizeof mine};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -89,7 +89,7 @@ static void shorter_statistics(void **state) {
         for (size_t k = sizes[i]; k < sizeof mine; k++)
             assert_int_equal(((const char *)&mine)[k], 0x5a);
     }
-    ew_worker_destroy(w);
+    ew_worker_close(w);
     ew_options_free(o);
 }
 
@@ -99,13 +99,13 @@ static void actors(void **state) {
     ew_client *c;
     ew_actor *a = (ew_actor *)&err;
     assert_int_equal(ew_client_open(&c, o, &err), EW_OK);
-    NAMES("out", ew_watcher_start(NULL, c, o, "inproc://a", "inproc://b", &err));
-    NAMES("client", ew_watcher_start(&a, NULL, o, "inproc://a", "inproc://b", &err));
+    NAMES("out", ew_watcher_open(NULL, c, o, "inproc://a", "inproc://b", &err));
+    NAMES("client", ew_watcher_open(&a, NULL, o, "inproc://a", "inproc://b", &err));
     assert_null(a);
-    NAMES("options", ew_watcher_start(&a, c, NULL, "inproc://a", "inproc://b", &err));
-    NAMES("mailbox_url", ew_committer_start(&a, c, o, NULL, "inproc://b", &err));
-    NAMES("peer_url", ew_committer_start(&a, c, o, "inproc://a", NULL, &err));
-    NAMES("a", ew_actor_stop(NULL, &err));
+    NAMES("options", ew_watcher_open(&a, c, NULL, "inproc://a", "inproc://b", &err));
+    NAMES("mailbox_url", ew_committer_open(&a, c, o, NULL, "inproc://b", &err));
+    NAMES("peer_url", ew_committer_open(&a, c, o, "inproc://a", NULL, &err));
+    NAMES("a", ew_actor_close(NULL, &err));
     assert_int_equal(ew_actor_bad_messages(NULL), 0);
     ew_client_close(c);
     ew_options_free(o);
