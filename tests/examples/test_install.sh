@@ -107,7 +107,10 @@ done
 
 for file in etcd.proto actors.proto; do
     [ -s "$dir/usr/share/etcdworker/$file" ] || fail "$file is not installed"
+    protoc-c --proto_path="$dir/usr/share/etcdworker" --c_out="$dir" "$file" || fail "$file cannot be used alone"
 done
+grep -q ' etcdworker__v1__submit__pack$' "$dir/actors.pb-c.h" || fail "actors.proto has another package"
+grep -q ' etcdworker__etcd__v1__txn_request__unpack$' "$dir/etcd.pb-c.h" || fail "etcd.proto has another package"
 for program in etcdworkerd etcdworker-bench; do
     [ -x "$dir/usr/bin/$program" ] || fail "$program is not installed"
     "$dir/usr/bin/$program" --version | grep -qF "$(pkg --modversion)" || fail "$program --version"
