@@ -53,6 +53,7 @@ stage "fuzzing" tests/fuzz/run.sh 5
 stage "build with ThreadSanitizer and gcc, warnings are errors" build tsan integration_tests
 stage "tests with ThreadSanitizer" tests tsan
 stage "build the release" build release
+stage "ABI" tests/abi/check.sh
 stage "faults, and known mistakes that must be found" tests faults
 stage "tests with valgrind" tests/valgrind.sh
 stage "the model of the commit protocol" sh tests/model/check.sh "$PWD/build"
