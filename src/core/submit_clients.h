@@ -16,6 +16,7 @@ enum {
 
 typedef struct submit_client {
     uint32_t pending;        /* undecided submits: the client is not forgotten before */
+    struct ew_group *newest; /* the last of these; their order is the order in which they are decided */
     int64_t record_revision; /* the record's mod_revision; 0: absent, or unknown */
 
     /* The last submit that was decided. */
