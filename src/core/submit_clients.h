@@ -10,7 +10,7 @@
 #include <uthash.h>
 
 enum {
-    SUBMIT_CLIENT_ID_MAX = 64,
+    SUBMIT_CLIENT_ID_MAX = 64, /* bytes, as proto/actors.proto says */
     SUBMIT_CLIENTS_MAX = 8192, /* beyond that, the clients that have been idle the longest are forgotten */
 };
 
