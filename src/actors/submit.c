@@ -2,6 +2,7 @@
  */
 #include "actors/message.h"
 #include "core/argument.h"
+#include "core/submit_clients.h"
 #include "core/unpack.h"
 
 #include <etcdworker/nng.h>
@@ -11,11 +12,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-enum { CLIENT_MAX = 64 }; /* SUBMIT_CLIENT_ID_MAX of the worker */
-
 struct ew_submit {
     Msg__Submit message; /* owns its lists and bytes, except the client's id, which is `client` */
-    uint8_t client[CLIENT_MAX];
+    uint8_t client[SUBMIT_CLIENT_ID_MAX];
     int status;
 };
 
@@ -24,6 +23,8 @@ struct ew_submit {
 /* Each thread acts as SLOTS clients in turn, so that up to SLOTS of its submits may be outstanding, and decided in any
  * order. */
 enum { RANDOM_BYTES = 16, SLOTS = 64 };
+_Static_assert(RANDOM_BYTES + 1 <= SUBMIT_CLIENT_ID_MAX, "an id fits the bound of Submit.client");
+_Static_assert(SLOTS <= UINT8_MAX + 1, "a slot is one byte of an id");
 
 static _Thread_local struct {
     pid_t pid; /* a child after fork() is another client */
@@ -112,7 +113,7 @@ ew_status ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
     if (status != EW_OK)
         return status;
     bool none = client.len == 0 && sequence == 0;
-    if (!none && (client.len == 0 || client.len > CLIENT_MAX || sequence == 0))
+    if (!none && (client.len == 0 || client.len > SUBMIT_CLIENT_ID_MAX || sequence == 0))
         return s->status = EW_ERR_INVALID;
     identify(s, client, sequence);
     return EW_OK;

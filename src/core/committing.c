@@ -4,6 +4,7 @@
 #include "core/backoff.h"
 #include "core/bug.h"
 #include "core/check.h"
+#include "core/deadline.h"
 
 #include <stdlib.h>
 
@@ -65,7 +66,7 @@ committing_state committing_get_state(const committing *c) {
 int64_t committing_deadline_ms(const committing *c) {
     if (c->state == COMMITTING_ENDED)
         return INT64_MAX;
-    return c->timer_ms < c->stop_ms ? c->timer_ms : c->stop_ms;
+    return deadline_earlier(c->timer_ms, c->stop_ms);
 }
 
 committing_effect *committing_emit(committing *c, committing_effect_type type) {
@@ -258,7 +259,7 @@ static void take_timer(committing *c, int64_t now_ms) {
 static void take_stop(committing *c, const committing_event *event) {
     int64_t timeout_ms = event->timeout_ms > 0 ? event->timeout_ms : 0;
     int64_t stop_ms = timeout_ms < INT64_MAX - event->now_ms ? event->now_ms + timeout_ms : INT64_MAX;
-    c->stop_ms = stop_ms < c->stop_ms ? stop_ms : c->stop_ms;
+    c->stop_ms = deadline_earlier(stop_ms, c->stop_ms);
     if (c->stopping)
         return;
     c->stopping = true;

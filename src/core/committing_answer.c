@@ -3,37 +3,34 @@
 #include "core/committing_private.h"
 
 #include "core/arena.h"
+#include "core/slice.h"
 #include "core/unpack.h"
 
 #include <inttypes.h>
 
-static bool same_key(ProtobufCBinaryData a, ew_slice b) {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
-}
-
-/* Gets the key-value that the i-th response read; `*kv` is NULL if the key is absent. False if the response does not
- * match. */
-static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const Pb__KeyValue **kv) {
+/* Gets the key-value that the i-th response read; `*kv` is NULL if there is none. False if it is not such a response. */
+static bool read_one(const Pb__TxnResponse *answer, size_t i, const Pb__KeyValue **kv) {
     const Pb__ResponseOp *op = answer->responses[i];
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
         return false;
     *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
-    return !*kv || (same_key((*kv)->key, key) && (*kv)->mod_revision > 0);
+    return true;
+}
+
+/* The same for a read of one key. */
+static bool read_at(const Pb__TxnResponse *answer, size_t i, ew_slice key, const Pb__KeyValue **kv) {
+    return read_one(answer, i, kv) && (!*kv || (ew_slice_equal(slice_of((*kv)->key), key) && (*kv)->mod_revision > 0));
 }
 
 /* The same for a read of the newest key of a range: no key, or one that is newer than the compare allows. */
 static bool read_newest_at(const Pb__TxnResponse *answer, size_t i, const Pb__Compare *c, const Pb__KeyValue **kv) {
-    const Pb__ResponseOp *op = answer->responses[i];
-    if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
-        return false;
-    *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
-    return !*kv || (*kv)->mod_revision >= c->mod_revision;
+    return read_one(answer, i, kv) && (!*kv || (*kv)->mod_revision >= c->mod_revision);
 }
 
 static bool number_is(const Pb__KeyValue *kv, int64_t number) {
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, number);
-    return same_key(kv->value, ew_str(text));
+    return ew_slice_equal(slice_of(kv->value), ew_str(text));
 }
 
 /* ---- a transaction that succeeded ---- */
@@ -165,7 +162,7 @@ static bool judge_compares(const Pb__TxnRequest *txn, const Pb__TxnResponse *ans
         const Pb__KeyValue *kv;
         const bool ranged = compare->range_end.len > 0;
         if (ranged ? !read_newest_at(answer, reads->first + i, compare, &kv)
-                   : !read_at(answer, reads->first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+                   : !read_at(answer, reads->first + i, slice_of(compare->key), &kv))
             return false;
         int64_t expected =
             compare->target_union_case == PB__COMPARE__TARGET_UNION_MOD_REVISION ? compare->mod_revision : 0;
@@ -211,13 +208,13 @@ static bool judge_units(const committing *c, const Pb__TxnResponse *answer, comm
     return true;
 }
 
-static bool is_written(const Pb__TxnRequest *txn, ProtobufCBinaryData key) {
+static bool is_written(const Pb__TxnRequest *txn, ew_slice key) {
     for (size_t i = 0; i < txn->n_success; i++) {
         const Pb__RequestOp *op = txn->success[i];
-        const ew_slice wanted = {key.data, key.len};
-        if ((op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT && same_key(op->request_put->key, wanted)) ||
+        if ((op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT &&
+             ew_slice_equal(slice_of(op->request_put->key), key)) ||
             (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE &&
-             same_key(op->request_delete_range->key, wanted)))
+             ew_slice_equal(slice_of(op->request_delete_range->key), key)))
             return true;
     }
     return false;
@@ -229,9 +226,8 @@ static bool unit_untouched(const Pb__TxnRequest *txn, const Pb__TxnResponse *ans
     for (size_t i = 0; i < txn->n_compare; i++) {
         const Pb__Compare *compare = txn->compare[i];
         const Pb__KeyValue *kv;
-        if (compare->mod_revision > 0 &&
-            read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv) && kv &&
-            kv->mod_revision == compare->mod_revision && is_written(txn, compare->key))
+        if (compare->mod_revision > 0 && read_at(answer, first + i, slice_of(compare->key), &kv) && kv &&
+            kv->mod_revision == compare->mod_revision && is_written(txn, slice_of(compare->key)))
             return true;
     }
     return false;
@@ -271,7 +267,7 @@ static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, s
     for (size_t i = 0; i < c->standing->n_compare; i++) {
         const Pb__Compare *compare = c->standing->compare[i];
         const Pb__KeyValue *kv;
-        if (!read_at(answer, first + i, (ew_slice){compare->key.data, compare->key.len}, &kv))
+        if (!read_at(answer, first + i, slice_of(compare->key), &kv))
             return false;
         if (standing_holds(compare, kv))
             continue;

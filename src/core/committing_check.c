@@ -4,7 +4,7 @@
 
 #include "core/arena.h"
 #include "core/group_scope.h"
-#include "core/prefix.h"
+#include "core/slice.h"
 #include "core/unpack.h"
 
 /* The records of clients that submit. */
@@ -27,12 +27,12 @@ static bool owns(const committing_config *config, ew_slice key) {
 static const char *check_op(const committing_config *config, const Pb__RequestOp *op, ew_slice *key) {
     *key = (ew_slice){"", 0};
     if (op->request_case == PB__REQUEST_OP__REQUEST_REQUEST_PUT) {
-        *key = (ew_slice){op->request_put->key.data, op->request_put->key.len};
+        *key = slice_of(op->request_put->key);
         return owns(config, *key) || is_record(config, *key) ? NULL : "puts a key outside the prefix";
     }
     if (op->request_case != PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE)
         return "has an operation that is neither a put nor a delete";
-    *key = (ew_slice){op->request_delete_range->key.data, op->request_delete_range->key.len};
+    *key = slice_of(op->request_delete_range->key);
     if (op->request_delete_range->range_end.len > 0)
         return "deletes a range";
     return owns(config, *key) ? NULL : "deletes a key outside the prefix";

@@ -28,7 +28,8 @@ static bool is_record(const overlay_cell *cell) {
     return cell->now.lease == OVERLAY_LEASE_RECORD;
 }
 
-static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_cell *cell, ProtobufCBinaryData key) {
+static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_cell *cell) {
+    const ProtobufCBinaryData key = f->compare.key;
     pb__request_op__init(&f->op);
     f->ops[0] = &f->op;
     f->txn.success = f->ops;
@@ -51,66 +52,52 @@ static void fragment_write(fragment *f, const evaluate_batch *b, const overlay_c
     f->op.request_put = &f->put;
 }
 
-/* SEMANTICS 23: compares the mod_revision with the cache's, 0 if the key is absent there. The else branch reads the
- * key's revision, so that a refusal shows which unit conflicts; it reads a client's record with its value, which has
- * the outcome. */
-static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_item *item) {
-    const overlay_cell *cell = item->cell;
-    const ProtobufCBinaryData key = slice_bytes(cell->key);
+/* A compare of the mod_revision, and a read in the else branch, so that a refusal shows which unit conflicts. */
+static void fragment_begin(fragment *f, ew_slice key) {
     pb__txn_request__init(&f->txn);
     pb__compare__init(&f->compare);
     f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
-    f->compare.key = key;
+    f->compare.key = slice_bytes(key);
     f->compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
-    f->compare.mod_revision = cell->base;
-    f->compares[0] = &f->compare;
-    f->txn.compare = f->compares;
-    f->txn.n_compare = 1;
-
-    pb__range_request__init(&f->range);
-    f->range.key = key;
-    f->range.keys_only = !is_record(cell);
-    pb__request_op__init(&f->read);
-    f->read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
-    f->read.request_range = &f->range;
-    f->reads[0] = &f->read;
-    f->txn.failure = f->reads;
-    f->txn.n_failure = 1;
-    if (item->written)
-        fragment_write(f, b, cell, key);
-}
-
-/* SEMANTICS 37: no key of the range has been put since; a deletion is found by the compare of its own key. The else
- * branch reads the newest key. */
-static void fragment_init_range(fragment *f, const evaluate_range *r) {
-    static const ew_slice no_end = {"\0", 1}; /* etcd's notation for no end */
-    const ew_slice start = r->range->start, end = r->range->endless ? no_end : r->range->end;
-    pb__txn_request__init(&f->txn);
-    pb__compare__init(&f->compare);
-    f->compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
-    f->compare.result = PB__COMPARE__COMPARE_RESULT__LESS;
-    f->compare.key = slice_bytes(start);
-    f->compare.range_end = slice_bytes(end);
-    f->compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
-    f->compare.mod_revision = r->revision + 1;
     f->compares[0] = &f->compare;
     f->txn.compare = f->compares;
     f->txn.n_compare = 1;
 
     pb__range_request__init(&f->range);
     f->range.key = f->compare.key;
-    f->range.range_end = f->compare.range_end;
-    f->range.keys_only = true;
-    f->range.limit = 1;
-    f->range.min_mod_revision = r->revision + 1;
-    f->range.sort_order = PB__RANGE_REQUEST__SORT_ORDER__DESCEND;
-    f->range.sort_target = PB__RANGE_REQUEST__SORT_TARGET__MOD;
     pb__request_op__init(&f->read);
     f->read.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
     f->read.request_range = &f->range;
     f->reads[0] = &f->read;
     f->txn.failure = f->reads;
     f->txn.n_failure = 1;
+}
+
+/* SEMANTICS 23: compares with the cache's mod_revision, 0 if the key is absent there. The else branch reads a client's
+ * record with its value, which has the outcome. */
+static void fragment_init(fragment *f, const evaluate_batch *b, const evaluate_item *item) {
+    const overlay_cell *cell = item->cell;
+    fragment_begin(f, cell->key);
+    f->compare.mod_revision = cell->base;
+    f->range.keys_only = !is_record(cell);
+    if (item->written)
+        fragment_write(f, b, cell);
+}
+
+/* SEMANTICS 37: no key of the range has been put since; a deletion is found by the compare of its own key. The else
+ * branch reads the newest key. */
+static void fragment_init_range(fragment *f, const evaluate_range *r) {
+    static const ew_slice no_end = {"\0", 1}; /* etcd's notation for no end */
+    fragment_begin(f, r->range->start);
+    f->compare.result = PB__COMPARE__COMPARE_RESULT__LESS;
+    f->compare.range_end = slice_bytes(r->range->endless ? no_end : r->range->end);
+    f->compare.mod_revision = r->revision + 1;
+    f->range.range_end = f->compare.range_end;
+    f->range.keys_only = true;
+    f->range.limit = 1;
+    f->range.min_mod_revision = r->revision + 1;
+    f->range.sort_order = PB__RANGE_REQUEST__SORT_ORDER__DESCEND;
+    f->range.sort_target = PB__RANGE_REQUEST__SORT_TARGET__MOD;
 }
 
 static size_t compares_of(const evaluate_unit *u) {

@@ -35,6 +35,29 @@ void group_free(ew_group *g) {
     free(g);
 }
 
+void group_list_append(group_list *list, group_list *more) {
+    if (!more->first)
+        return;
+    if (list->last)
+        list->last->next = more->first;
+    else
+        list->first = more->first;
+    list->last = more->last;
+    *more = (group_list){NULL, NULL};
+}
+
+void group_list_add(group_list *list, ew_group *g) {
+    group_list_append(list, &(group_list){g, g});
+}
+
+ew_group *group_list_pop(group_list *list) {
+    ew_group *g = list->first;
+    list->first = g->next;
+    if (!list->first)
+        list->last = NULL;
+    return g;
+}
+
 const char *group_title(const ew_group *g, char *out, size_t size) {
     if (g->submitted)
         snprintf(out, size, "a submitted group");

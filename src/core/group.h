@@ -87,6 +87,15 @@ struct ew_group {
 ew_group *group_new(const group_scope *scope, uint64_t number); /* NULL when out of memory */
 void group_free(ew_group *g);                                   /* also calls the patches' drop functions */
 
+/* Groups in order; zero it before its first use. */
+typedef struct group_list {
+    ew_group *first, *last;
+} group_list;
+
+void group_list_add(group_list *list, ew_group *g);
+void group_list_append(group_list *list, group_list *more); /* leaves `more` empty */
+ew_group *group_list_pop(group_list *list);                 /* the first one; the list must not be empty */
+
 /* Add a submit's compare. */
 int group_if_value(ew_group *g, ew_slice key, ew_slice value);
 int group_if_absent(ew_group *g, ew_slice key);

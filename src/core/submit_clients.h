@@ -10,12 +10,13 @@
 #include <uthash.h>
 
 enum {
-    SUBMIT_CLIENT_ID_MAX = 64,
+    SUBMIT_CLIENT_ID_MAX = 64, /* bytes, as proto/actors.proto says */
     SUBMIT_CLIENTS_MAX = 8192, /* beyond that, the clients that have been idle the longest are forgotten */
 };
 
 typedef struct submit_client {
     uint32_t pending;        /* undecided submits: the client is not forgotten before */
+    struct ew_group *newest; /* the last of these; their order is the order in which they are decided */
     int64_t record_revision; /* the record's mod_revision; 0: absent, or unknown */
 
     /* The last submit that was decided. */

@@ -1,7 +1,8 @@
 /* The functions that a reactor calls in its tick. */
-#include "core/ticking_private.h"
+#include "core/tick.h"
 
 #include "core/argument.h"
+#include "core/ticking.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,7 +28,7 @@ int64_t ew_tick_now_ms(const ew_tick *t) {
 ew_slice ew_tick_prefix(const ew_tick *t) {
     if (!t)
         return (ew_slice){NULL, 0};
-    return t->core->config.prefix;
+    return t->scope->prefix;
 }
 
 ew_status ew_tick_fail(ew_tick *t, ew_status status, const char *format, ...) {
@@ -55,22 +56,22 @@ static int entry_of(const mirror_entry *e, ew_entry *out) {
 ew_status ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
-    const mirror_entry *e = mirror_get(t->core->mirror, key);
-    if (t->reads && group_scope_owns(&t->core->scope, key)) /* a key that is not the reactor's is always absent */
+    const mirror_entry *e = mirror_get(t->mirror, key);
+    if (t->reads && group_scope_owns(t->scope, key)) /* a key that is not the reactor's is always absent */
         reads_note_key(t->reads, key, e);
     return entry_of(e, out);
 }
 
 int ticking_peek(const ew_tick *t, ew_slice key, ew_entry *out) {
-    return entry_of(mirror_get(t->core->mirror, key), out);
+    return entry_of(mirror_get(t->mirror, key), out);
 }
 
 /* Returns the first entry after the key. The cache does not change while a reactor is ticked, so no search is needed if
  * `key` is the last scan's entry itself, in the same memory. Otherwise there is a search: for an interleaved scan, or
  * one that continues after a key in the reactor's own memory. */
-static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
-    const mirror *m = t->core->mirror;
-    const mirror_entry *last = t->scanned;
+static const mirror_entry *entry_after(const ew_tick *t, ew_slice key) {
+    const mirror *m = t->mirror;
+    const mirror_entry *last = *t->scanned;
     if (last) {
         ew_slice its = mirror_entry_view(last).key;
         if (its.data == key.data && its.len == key.len)
@@ -82,11 +83,11 @@ static const mirror_entry *behind(const ew_tick *t, ew_slice key) {
 
 /* Reserved keys are not in the cache, so nothing has to be skipped here. */
 static bool scan(const ew_tick *t, ew_slice prefix, ew_entry *e, reads *noted) {
-    const mirror_entry *at = e->key.data ? behind(t, e->key) : mirror_seek(t->core->mirror, prefix);
+    const mirror_entry *at = e->key.data ? entry_after(t, e->key) : mirror_seek(t->mirror, prefix);
     const ew_entry view = at ? mirror_entry_view(at) : (ew_entry){0};
     const bool shown =
         at && view.key.len >= prefix.len && (prefix.len == 0 || memcmp(view.key.data, prefix.data, prefix.len) == 0);
-    t->core->tick.scanned = at;
+    *t->scanned = at;
     reads_note_step(noted, prefix, e->key, at, shown);
     if (shown)
         *e = view;
@@ -104,33 +105,29 @@ bool ticking_peek_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
 size_t ew_tick_count(const ew_tick *t) {
     if (!t)
         return 0;
-    reads_note_all(t->reads, t->core->mirror);
-    return mirror_count(t->core->mirror);
+    reads_note_all(t->reads, t->mirror);
+    return mirror_count(t->mirror);
 }
 
 size_t ticking_peek_count(const ew_tick *t) {
-    return mirror_count(t->core->mirror);
+    return mirror_count(t->mirror);
 }
 
 ew_group *ew_tick_group(ew_tick *t) {
     if (!t)
         return NULL;
-    ew_group *g = group_new(&t->core->scope, ++t->core->group_number);
+    ew_group *g = group_new(t->scope, t->groups_before + t->groups + 1);
     if (!g) {
         t->no_memory = true;
         return NULL;
     }
-    g->seen = t->core->mirror;
+    g->seen = t->mirror;
     g->tracked = t->reads != NULL;
-    if (t->last)
-        t->last->next = g;
-    else
-        t->first = g;
-    t->last = g;
+    group_list_add(&t->made, g);
     t->groups++;
     return g;
 }
 
 uint32_t ticking_tick_groups(const ew_tick *tick) {
-    return (uint32_t)tick->groups;
+    return tick->groups;
 }

@@ -1,27 +1,12 @@
-/* The ticking core: creation, steps and transitions. */
+/* The ticking core: creation and steps. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
 #include "core/check.h"
+#include "core/deadline.h"
 
-#include <stdarg.h>
+#include <inttypes.h>
 #include <stdlib.h>
-
-/* The allowed transitions, with the text that logs each. */
-static const char *const moves[TICKING_DONE + 1][TICKING_DONE + 1] = {
-    [TICKING_LOADING] = {[TICKING_READY] = "loading -> ready", [TICKING_DONE] = "loading -> done"},
-    [TICKING_READY] = {[TICKING_TICKING] = "ready -> ticking",
-                       [TICKING_COMMITTING] = "ready -> committing",
-                       [TICKING_AWAITING] = "ready -> awaiting",
-                       [TICKING_DONE] = "ready -> done"},
-    [TICKING_TICKING] = {[TICKING_READY] = "ticking -> ready",
-                         [TICKING_COMMITTING] = "ticking -> committing",
-                         [TICKING_AWAITING] = "ticking -> awaiting"},
-    [TICKING_COMMITTING] = {[TICKING_AWAITING] = "committing -> awaiting"},
-    [TICKING_AWAITING] = {[TICKING_COMMITTING] = "awaiting -> committing",
-                          [TICKING_READY] = "awaiting -> ready",
-                          [TICKING_DONE] = "awaiting -> done"},
-};
 
 /* ---- creation ---- */
 
@@ -29,11 +14,6 @@ ticking *ticking_new(const ticking_config *config) {
     ticking *t = calloc(1, sizeof *t);
     if (!t)
         return NULL;
-    t->mirror = mirror_new();
-    if (!t->mirror) {
-        ticking_free(t);
-        return NULL;
-    }
     t->config = *config;
     t->scope = (group_scope){.prefix = config->prefix,
                              .textual = config->textual,
@@ -41,52 +21,30 @@ ticking *ticking_new(const ticking_config *config) {
                              .receipt_prefix = config->receipt_prefix,
                              .session_lease = config->session_lease,
                              .session_used = &t->session_used};
-    t->barrier = -1; /* SEMANTICS 1 */
-    t->committed_here = true;
-    t->random = config->seed;
-    t->tick.core = t;
-    return t;
-}
-
-/* The groups of a batch in flight may have been written. */
-static void drop_groups(ticking *t) {
-    ticking_list of_tick = {t->tick.first, t->tick.last};
-    t->out = NULL;
-    if (ticking_batch_is_out(t)) {
-        for (size_t u = 0; u < t->patches.message.n_units; u++) {
-            for (uint32_t i = 0; i < t->patches.units[u].groups; i++) {
-                ew_group *g = t->pending.first;
-                t->pending.first = g->next;
-                ticking_decide_group(t, g, EW_ERR_UNKNOWN_OUTCOME, 0, NULL);
-            }
-        }
+    ticking_audit_init(t);
+    ticking_history_init(t);
+    ticking_groups_init(t);
+    if (!ticking_cache_init(t)) {
+        ticking_free(t);
+        return NULL;
     }
-    ticking_give_up(t, &t->pending);
-    ticking_give_up(t, &of_tick);
-    reads_unref(t->tick.reads);
-    t->tick.reads = NULL;
-    ticking_give_up(t, &t->submits);
+    return t;
 }
 
 void ticking_free(ticking *t) {
     if (!t)
         return;
-    drop_groups(t);
-    evaluate_patches_fini(&t->patches);
-    submit_clients_fini(&t->clients);
+    ticking_abandon_tick(t);
+    ticking_groups_fini(t);
+    ticking_submits_fini(t);
+    ticking_show_end(t);
     ticking_drop_updates(t);
     ticking_drop_changes(t);
-    ticking_drop_audit(t);
-    free(t->audit_key);
+    ticking_audit_fini(t);
     ticking_drop_texts(t);
-    mirror_entry_unref(t->shown);
-    mirror_free(t->mirror);
-    free(t->load_key);
+    ticking_load_fini(t);
+    ticking_cache_fini(t);
     free(t);
-}
-
-ticking_state ticking_get_state(const ticking *t) {
-    return t->state;
 }
 
 int64_t ticking_session_lease(const ticking *t) {
@@ -97,84 +55,55 @@ bool ticking_uses_session(const ticking *t) {
     return t->session_used;
 }
 
-bool ticking_wants_outcome_only(const ticking *t) {
-    return ticking_batch_is_out(t);
-}
-
 void ticking_get_stats(const ticking *t, ticking_stats *out) {
     *out = t->stats;
-    out->revision = t->observed;
-    out->barrier_revision = t->barrier;
-    out->keys = mirror_count(t->mirror);
-    out->mirror_bytes = mirror_bytes(t->mirror);
-    out->update_bytes = t->updates_bytes;
-    out->unsure = t->unsure;
+    out->revision = ticking_observed(t);
+    out->barrier_revision = ticking_barrier(t);
+    out->keys = mirror_count(ticking_mirror(t));
+    out->mirror_bytes = mirror_bytes(ticking_mirror(t));
+    out->update_bytes = ticking_update_bytes(t);
+    out->unsure = ticking_is_unsure(t);
     out->synced = ticking_is_synced(t);
 }
 
-/* ---- transitions, and the end ---- */
+/* ---- steps ---- */
 
-void ticking_move(ticking *t, ticking_state to) {
-    CHECK(moves[t->state][to]);
-    ticking_log(t, EW_LOG_DEBUG, moves[t->state][to]);
-    t->state = to;
+int64_t ticking_deadline_ms(const ticking *t) {
+    const ticking_state state = ticking_get_state(t);
+    if (t->lost)
+        return 0;
+    if (state == TICKING_DONE || state == TICKING_TICKING)
+        return INT64_MAX;
+    return deadline_earlier(ticking_work_due_ms(t), ticking_doubt_due_ms(t));
 }
 
 /* What must hold between two steps. Otherwise the core would tick on a wrong state, or lose a group. */
 static void check_invariant(const ticking *t) {
-    CHECK(!ticking_batch_is_out(t) || t->pending.first);
-    CHECK(t->state != TICKING_READY || (!t->pending.first && t->observed >= t->barrier));
-    CHECK(t->state != TICKING_TICKING || (!t->pending.first && t->observed >= t->barrier && t->loaded));
-    CHECK(t->state != TICKING_DONE || (!t->pending.first && !t->submits.first));
-    CHECK(t->observed <= t->received);
-    CHECK(!t->auditing || (t->loaded && t->audit_deleted && t->observed >= t->audit_revision));
-    CHECK(t->loaded_once || t->state == TICKING_LOADING || t->state == TICKING_DONE);
+    const ticking_state state = ticking_get_state(t);
+    const bool pending = ticking_groups_pend(t), gate = !pending && ticking_barrier_is_open(t);
+    const int64_t audited = ticking_audit_revision(t);
+    CHECK(state != TICKING_COMMITTING || pending);
+    CHECK(state != TICKING_READY || gate);
+    CHECK(state != TICKING_TICKING || (gate && ticking_is_loaded(t)));
+    CHECK(state != TICKING_DONE || (!pending && !ticking_submits_wait(t)));
+    CHECK(state != TICKING_LOADING || !ticking_is_loaded(t));
+    CHECK(ticking_observed(t) <= ticking_received(t));
+    CHECK(audited == 0 || (ticking_is_loaded(t) && ticking_observed(t) >= audited));
 }
 
-/* The first reason to end is the one that is reported. */
-void ticking_end(ticking *t, int status, const char *format, ...) {
-    if (t->ending)
-        return;
-    t->ending = true;
-    t->end_status = status;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(t->end_detail, sizeof t->end_detail, format, args);
-    va_end(args);
-}
-
-void ticking_no_memory(ticking *t) {
-    ticking_end(t, EW_ERR_NO_MEMORY, "out of memory");
-}
-
-static void finish(ticking *t) {
-    ticking_give_up(t, &t->pending);
-    ticking_give_up(t, &t->submits);
-    ticking_move(t, TICKING_DONE);
-    ticking_effect *end = ticking_emit(t, TICKING_DO_END);
-    end->status = t->end_status;
-    end->detail = t->end_detail;
-    end->revision = t->observed;
-}
-
-/* Transitions that need no event, made at the end of a step. SEMANTICS 16: success only when every group is decided;
- * then it takes precedence over a stop that came meanwhile. */
+/* Transitions that need no event, made at the end of a step. SEMANTICS 16: success only when every group is decided. */
 static void settle(ticking *t) {
-    if (ticking_batch_is_out(t) || t->state == TICKING_TICKING || t->state == TICKING_DONE)
+    const ticking_state state = ticking_get_state(t);
+    if (state == TICKING_COMMITTING || state == TICKING_TICKING || state == TICKING_DONE)
         return;
-    bool failed = t->ending && t->end_status != EW_ERR_CANCELLED;
-    if (t->finished && (EW_BUG(early_success) || (!t->pending.first && !t->submits.first)) && !failed) {
-        t->ending = true;
-        t->end_status = EW_OK;
-        t->end_detail[0] = '\0';
-    }
-    if (t->ending)
-        finish(t);
-    else if (t->state == TICKING_AWAITING && !t->pending.first && t->observed >= t->barrier)
+    const bool decided = EW_BUG(early_success) || (!ticking_groups_pend(t) && !ticking_submits_wait(t));
+    if (ticking_is_ending(t) || (ticking_is_finished(t) && decided)) {
+        ticking_give_up(t);
+        ticking_leave(t, decided);
+    } else if (state == TICKING_AWAITING && !ticking_groups_pend(t) && ticking_barrier_is_open(t)) {
         ticking_move(t, TICKING_READY);
+    }
 }
-
-/* ---- steps ---- */
 
 static void take_leases(ticking *t, const Msg__Session *session) {
     if (session->lease != 0)
@@ -183,22 +112,30 @@ static void take_leases(ticking *t, const Msg__Session *session) {
         t->scope.session_lease = session->session_lease;
 }
 
+static void take_audited(ticking *t, const Msg__Audited *a) {
+    if (a->number > ticking_audit_number(t))
+        ticking_breach(t, false, "AUDITED: check %" PRIu64 ", but the last one is %" PRIu64, a->number,
+                       ticking_audit_number(t));
+    else
+        ticking_take_audited(t, a);
+}
+
 static void take_message(ticking *t, const Msg__Message *m) {
-    CHECK(t->state != TICKING_TICKING); /* the tick holds slices of the cache */
-    if (m->snapshot && !t->ending)
+    CHECK(ticking_get_state(t) != TICKING_TICKING); /* the tick holds slices of the cache */
+    if (m->snapshot && !ticking_is_ending(t))
         ticking_take_snapshot(t, m->epoch, m->snapshot);
-    if (m->events && !t->ending)
+    if (m->events && !ticking_is_ending(t))
         ticking_take_events(t, m->epoch, m->events);
-    if (m->progress && !t->ending)
+    if (m->progress && !ticking_is_ending(t))
         ticking_take_progress(t, m->epoch, m->progress);
-    if (m->health && !t->ending)
+    if (m->health && !ticking_is_ending(t))
         ticking_take_health(t, m->epoch, m->health);
     if (m->outcome)
         ticking_take_outcome(t, m->outcome);
     if (m->session && !m->session->done)
         take_leases(t, m->session);
-    if (m->audited && !t->ending)
-        ticking_take_audited(t, m->audited);
+    if (m->audited && !ticking_is_ending(t))
+        take_audited(t, m->audited);
 }
 
 static void take(ticking *t, const ticking_event *event) {
@@ -207,7 +144,7 @@ static void take(ticking *t, const ticking_event *event) {
         take_message(t, event->message);
         break;
     case TICKING_BROKEN:
-        ticking_breach_outcome(t, "%s", event->detail);
+        ticking_breach(t, true, "%s", event->detail);
         break;
     case TICKING_TICKED:
         ticking_take_ticked(t, event);
@@ -216,7 +153,8 @@ static void take(ticking *t, const ticking_event *event) {
         ticking_take_submit(t, event->submit_id, event->submit);
         break;
     case TICKING_TIMER:
-        ticking_take_time(t);
+        ticking_take_doubt_time(t);
+        ticking_take_work_time(t);
         break;
     case TICKING_STOP:
         ticking_end(t, event->status != EW_OK ? event->status : EW_ERR_CANCELLED, "%s",
@@ -229,18 +167,11 @@ static void take(ticking *t, const ticking_event *event) {
  * flight is unknown. */
 static void take_loss(ticking *t) {
     t->lost = false;
-    if (t->state == TICKING_TICKING) {
-        ticking_list made = {t->tick.first, t->tick.last};
-        t->tick.first = t->tick.last = NULL;
-        reads_unref(t->tick.reads);
-        t->tick.reads = NULL;
-        ticking_append(&t->pending, &made);
+    if (ticking_get_state(t) == TICKING_TICKING) {
+        ticking_abandon_tick(t);
         ticking_move(t, TICKING_AWAITING);
     } else if (ticking_batch_is_out(t)) {
-        Msg__Outcome unknown = MSG__OUTCOME__INIT;
-        unknown.batch = t->batch;
-        unknown.status = EW_ERR_UNKNOWN_OUTCOME;
-        ticking_take_outcome(t, &unknown);
+        ticking_lose_outcome(t);
     }
 }
 
@@ -250,20 +181,19 @@ static void take_loss(ticking *t) {
 void ticking_step(ticking *t, const ticking_event *event, ticking_effects *out) {
     out->count = 0;
     ticking_drop_texts(t);
-    if (t->state == TICKING_DONE)
+    if (ticking_get_state(t) == TICKING_DONE)
         return;
     t->now_ms = event->now_ms;
-    if (!ticking_effects_reserve(out, t->submit_count + EFFECTS_BESIDE_REPLIES)) {
+    if (!ticking_output_open(t, out, ticking_submit_count(t) + EFFECTS_BESIDE_REPLIES)) {
         ticking_no_memory(t);
         t->lost = true; /* nothing can be emitted now; the next step is due at once */
         return;
     }
-    t->out = out;
     if (t->lost)
         take_loss(t);
     else
         take(t, event);
     settle(t);
     check_invariant(t);
-    t->out = NULL;
+    ticking_output_close(t);
 }

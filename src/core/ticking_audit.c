@@ -17,97 +17,122 @@
  * the prefix is loaded again, which does not need R. */
 #include "core/ticking_private.h"
 
-#include "core/arena.h"
 #include "core/slice.h"
 
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-int64_t ticking_audit_due_ms(const ticking *t) {
-    /* Also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
-    if (t->auditing || !t->loaded || t->ending || t->away)
-        return INT64_MAX;
-    if (t->audit_wanted && t->unsure && t->observed < t->unsure_revision)
-        return INT64_MAX; /* with `coalesce` off, waiting revisions are applied first */
-    if (t->audit_wanted)
-        return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_wanted_ms;
-    if (t->config.audit_interval_ms <= 0)
-        return INT64_MAX;
-    return t->audit_newer_than > 0 && t->observed > t->audit_newer_than ? 0 : t->audit_due_ms;
+void ticking_audit_init(ticking *t) {
+    t->audit.wanted_ms = INT64_MAX;
 }
 
-static void end_audit(ticking *t) {
-    t->auditing = false;
-    mirror_free(t->audit_deleted);
-    t->audit_deleted = NULL;
-    t->audit_key_len = 0;
-    t->audit_due_ms = t->now_ms + t->config.audit_interval_ms;
+void ticking_audit_fini(ticking *t) {
+    mirror_free(t->audit.deleted);
+    free(t->audit.last.data);
+}
+
+/* ---- when ---- */
+
+int64_t ticking_audit_due_ms(const ticking *t) {
+    const ticking_audit *a = &t->audit;
+    const int64_t observed = ticking_observed(t);
+    const bool wanted = a->wanted_ms < INT64_MAX;
+    if (a->deleted || (!wanted && t->config.audit_interval_ms <= 0))
+        return INT64_MAX;
+    if (wanted && observed < a->unsure_revision)
+        return INT64_MAX; /* with `coalesce` off, waiting revisions are applied first */
+    if (a->newer_than > 0 && observed > a->newer_than)
+        return 0;
+    return wanted ? a->wanted_ms : a->due_ms;
+}
+
+int64_t ticking_audit_revision(const ticking *t) {
+    return t->audit.deleted ? t->audit.revision : 0;
+}
+
+uint64_t ticking_audit_number(const ticking *t) {
+    return t->audit.number;
 }
 
 void ticking_drop_audit(ticking *t) {
-    end_audit(t);
-    t->audit_newer_than = 0;
-    t->audit_wanted = false;
+    ticking_audit *a = &t->audit;
+    mirror_free(a->deleted);
+    a->deleted = NULL;
+    a->last.len = 0;
+    a->due_ms = t->now_ms + t->config.audit_interval_ms;
+    a->wanted_ms = INT64_MAX;
+    a->newer_than = 0;
 }
 
-void ticking_want_audit(ticking *t, int64_t in_ms) {
-    t->audit_wanted = true;
-    t->audit_wanted_ms = t->now_ms + in_ms;
+void ticking_want_audit(ticking *t) {
+    t->audit.wanted_ms = t->now_ms;
+}
+
+void ticking_set_unsure(ticking *t) {
+    t->audit.unsure_revision = ticking_received(t);
+    ticking_drop_audit(t); /* a running check says nothing about later changes */
+    ticking_want_audit(t);
+}
+
+bool ticking_is_unsure(const ticking *t) {
+    return t->audit.unsure_revision > 0;
+}
+
+void ticking_audit_loaded(ticking *t) {
+    t->audit.unsure_revision = 0;
+    ticking_drop_audit(t);
 }
 
 /* Schedules the next check: after an interval, or soon if one is still needed. */
-static void give_up(ticking *t) {
+static void give_up_check(ticking *t) {
     enum { AGAIN_MS = 1000 };
     ticking_drop_audit(t);
-    if (t->unsure)
-        ticking_want_audit(t, AGAIN_MS);
+    if (ticking_is_unsure(t))
+        t->audit.wanted_ms = t->now_ms + AGAIN_MS;
 }
 
-static void log_text(ticking *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void log_text(ticking *t, const char *format, ...) {
-    char text[128];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
+void ticking_load_again(ticking *t, int64_t revision, bool rewritten) {
+    ticking_drop_audit(t);
+    ticking_effect *e = ticking_emit(t, TICKING_DO_RESYNC);
+    e->revision = revision;
+    e->rewritten = rewritten;
 }
 
 void ticking_take_audit_time(ticking *t) {
-    if (t->audit_newer_than > 0 && t->audit_newer_than >= t->observed) {
+    ticking_audit *a = &t->audit;
+    const int64_t observed = ticking_observed(t);
+    if (a->newer_than > 0 && a->newer_than >= observed) {
         ticking_log(t, EW_LOG_WARN, "no newer revision was observed for a consistency check; loading the prefix again");
         ticking_load_again(t, 0, false);
         return;
     }
-    t->audit_newer_than = 0;
-    t->audit_wanted = false;
-    t->audit_deleted = mirror_new();
-    if (!t->audit_deleted) {
+    a->newer_than = 0;
+    a->wanted_ms = INT64_MAX;
+    a->deleted = mirror_new();
+    if (!a->deleted) {
         ticking_no_memory(t);
         return;
     }
-    t->auditing = true;
-    t->audit_revision = t->observed;
-    t->audit_counter = false;
-    t->audit_found = 0;
+    a->revision = observed;
+    a->counter_found = false;
+    a->differences = 0;
     ticking_effect *e = ticking_emit(t, TICKING_DO_AUDIT);
-    e->audit = ++t->audit;
-    e->revision = t->audit_revision;
+    e->audit = ++a->number;
+    e->revision = a->revision;
 }
 
 void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
-    if (!t->auditing)
+    mirror *deleted = t->audit.deleted;
+    if (!deleted)
         return;
     mirror_entry *e = mirror_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
     if (!e) {
         ticking_no_memory(t);
         return;
     }
-    mirror_put(t->audit_deleted, e);
-    if ((int64_t)mirror_bytes(t->audit_deleted) > t->config.max_pending_update_bytes) {
-        give_up(t);
+    mirror_put(deleted, e);
+    if ((int64_t)mirror_bytes(deleted) > t->config.max_pending_update_bytes) {
+        give_up_check(t);
         ticking_log(t, EW_LOG_WARN, "consistency check cancelled: its deletions exceed max_pending_update_bytes");
     }
 }
@@ -116,17 +141,20 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
 
 /* Checks the keys of the cache between the last compared one and `key`: etcd does not have them. */
 static void find_extra(ticking *t, const ew_slice *key) {
-    const ew_slice last = {t->audit_key_len > 0 ? (const void *)t->audit_key : "", t->audit_key_len};
-    const mirror_entry *e = mirror_seek(t->mirror, last);
-    if (e && t->audit_key_len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
-        e = mirror_next(t->mirror, e);
-    for (; e && (!key || slice_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(t->mirror, e))
-        t->audit_found += mirror_entry_view(e).mod_revision <= t->audit_revision;
+    ticking_audit *a = &t->audit;
+    const mirror *m = ticking_mirror(t);
+    const ew_slice last = {a->last.len > 0 ? (const void *)a->last.data : "", a->last.len};
+    const mirror_entry *e = mirror_seek(m, last);
+    if (e && last.len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
+        e = mirror_next(m, e);
+    for (; e && (!key || slice_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(m, e))
+        a->differences += mirror_entry_view(e).mod_revision <= a->revision;
 }
 
 static void compare_counter(ticking *t, int64_t mod_revision) {
-    t->audit_counter = true;
-    t->audit_found += t->counter_revision <= t->audit_revision && t->counter_revision != mod_revision;
+    const int64_t known = ticking_counter_revision(t);
+    t->audit.counter_found = true;
+    t->audit.differences += known <= t->audit.revision && known != mod_revision;
 }
 
 static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
@@ -134,98 +162,59 @@ static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
            known->version == kv->version && known->lease == kv->lease;
 }
 
-static void compare_key(ticking *t, const Pb__KeyValue *kv) {
-    const ew_slice key = slice_of(kv->key);
+static bool compare_key(ticking *t, ew_slice key, const Pb__KeyValue *kv) {
+    ticking_audit *a = &t->audit;
+    if (kv->mod_revision > a->revision)
+        return false;
+    find_extra(t, &key);
     if (ticking_is_counter(t, key)) {
         compare_counter(t, kv->mod_revision);
-        return;
-    }
-    if (!group_scope_owns(&t->scope, key))
-        return;
-    const mirror_entry *e = mirror_get(t->mirror, key);
-    if (e) {
-        const ew_entry known = mirror_entry_view(e);
-        t->audit_found += known.mod_revision <= t->audit_revision && !is_same(&known, kv);
-    } else {
-        t->audit_found += mirror_get(t->audit_deleted, key) == NULL;
-    }
-}
-
-static bool remember_key(ticking *t, ew_slice key) {
-    uint8_t *grown = realloc(t->audit_key, key.len + 1);
-    if (!grown)
-        return false;
-    memcpy(grown, key.data, key.len);
-    t->audit_key = grown;
-    t->audit_key_len = key.len;
-    return true;
-}
-
-/* Returns false if the page does not continue the ones before it. */
-static bool compare_page(ticking *t, const Pb__RangeResponse *page) {
-    for (size_t i = 0; i < page->n_kvs; i++) {
-        const ew_slice key = slice_of(page->kvs[i]->key);
-        if (key.len == 0 || page->kvs[i]->mod_revision <= 0 || page->kvs[i]->mod_revision > t->audit_revision ||
-            slice_compare(key, (ew_slice){t->audit_key, t->audit_key_len}) <= 0)
-            return false;
-        find_extra(t, &key);
-        compare_key(t, page->kvs[i]);
-        if (!remember_key(t, key)) {
-            ticking_no_memory(t);
-            return true;
-        }
+    } else if (group_scope_owns(&t->scope, key)) {
+        const mirror_entry *e = mirror_get(ticking_mirror(t), key);
+        const ew_entry known = e ? mirror_entry_view(e) : (ew_entry){0};
+        a->differences += e ? known.mod_revision <= a->revision && !is_same(&known, kv) : !mirror_get(a->deleted, key);
     }
     return true;
 }
 
-static void complete(ticking *t) {
+static void complete_check(ticking *t) {
+    ticking_audit *a = &t->audit;
     find_extra(t, NULL);
-    if (!t->audit_counter && t->counter > 0 && t->counter_revision <= t->audit_revision)
-        t->audit_found++;
+    if (!a->counter_found && ticking_counter(t) > 0 && ticking_counter_revision(t) <= a->revision)
+        a->differences++;
     t->stats.audits++;
-    t->stats.audit_repairs += t->audit_found;
-    if (t->audit_found > 0) {
-        log_text(t, "the consistency check found %" PRIu64 " keys that differ; loading the prefix again",
-                 t->audit_found);
-        ticking_load_again(t, t->observed, t->unsure);
+    t->stats.audit_repairs += a->differences;
+    if (a->differences > 0) {
+        ticking_log_text(t, EW_LOG_WARN,
+                         "the consistency check found %" PRIu64 " keys that differ; loading the prefix again",
+                         a->differences);
+        ticking_load_again(t, ticking_observed(t), ticking_is_unsure(t));
         return;
     }
-    if (t->audit_revision >= t->unsure_revision)
-        t->unsure = false;
-    give_up(t);
+    if (a->revision >= a->unsure_revision)
+        a->unsure_revision = 0;
+    give_up_check(t);
 }
 
-static void failed(ticking *t, const Msg__Audited *a) {
-    int64_t revision = t->audit_revision;
-    give_up(t);
+static void check_failed(ticking *t, const Msg__Audited *a) {
+    give_up_check(t);
     if (a->status == EW_ERR_COMPACTED)
-        t->audit_newer_than = revision;
+        t->audit.newer_than = t->audit.revision;
     else
-        log_text(t, "a consistency check failed: %s", ew_strerror(a->status));
-    if (a->status == EW_ERR_FUTURE_REVISION)
-        ticking_load_again(t, t->observed, false); /* one member is behind, or etcd's revision fell: the load decides */
+        ticking_log_text(t, EW_LOG_WARN, "a consistency check failed: %s", ew_strerror(a->status));
+    if (a->status == EW_ERR_FUTURE_REVISION) /* one member is behind, or etcd's revision fell: the load decides */
+        ticking_load_again(t, ticking_observed(t), false);
 }
 
 void ticking_take_audited(ticking *t, const Msg__Audited *a) {
-    if (a->number > t->audit)
-        ticking_breach(t, "AUDITED: check %" PRIu64 ", but the last one is %" PRIu64, a->number, t->audit);
-    if (!t->auditing || a->number != t->audit)
+    if (!t->audit.deleted || a->number != t->audit.number)
         return; /* of a cancelled check */
     if (a->status != EW_OK) {
-        failed(t, a);
-        return;
-    }
-    arena memory;
-    arena_init(&memory);
-    const Pb__RangeResponse *page = pb__range_response__unpack(&memory.allocator, a->page.len, a->page.data);
-    bool sound = page && compare_page(t, page);
-    arena_fini(&memory);
-    if (memory.failed) {
-        ticking_no_memory(t);
-    } else if (!sound) {
+        check_failed(t, a);
+    } else if (!ticking_read_page(t, slice_of(a->page), &t->audit.last, compare_key)) {
         t->stats.bad_messages++;
-        give_up(t);
-    } else if (a->last && !t->ending) {
-        complete(t);
+        give_up_check(t);
+    } else if (a->last && !ticking_is_ending(t)) {
+        complete_check(t);
     }
 }

@@ -1,7 +1,10 @@
+/* The effects of a step. */
 #include "core/ticking_private.h"
 
 #include "core/check.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct ticking_text {
@@ -14,33 +17,41 @@ void ticking_effects_fini(ticking_effects *effects) {
     *effects = (ticking_effects){0};
 }
 
-bool ticking_effects_reserve(ticking_effects *effects, size_t count) {
-    if (count <= effects->capacity)
-        return true;
-    ticking_effect *grown = realloc(effects->list, count * sizeof *grown);
-    if (!grown)
-        return false;
-    effects->list = grown;
-    effects->capacity = count;
-    return true;
+void ticking_drop_texts(ticking *t) {
+    while (t->output.texts) {
+        ticking_text *next = t->output.texts->next;
+        free(t->output.texts);
+        t->output.texts = next;
+    }
 }
 
 /* A step first reserves space for all effects that it may have, so that emitting them cannot fail. */
+bool ticking_output_open(ticking *t, ticking_effects *out, size_t count) {
+    if (count > out->capacity) {
+        ticking_effect *grown = realloc(out->list, count * sizeof *grown);
+        if (!grown)
+            return false;
+        out->list = grown;
+        out->capacity = count;
+    }
+    t->output.out = out;
+    return true;
+}
+
+void ticking_output_close(ticking *t) {
+    t->output.out = NULL;
+}
+
 ticking_effect *ticking_emit(ticking *t, ticking_effect_type type) {
-    CHECK(t->out->count < t->out->capacity);
-    ticking_effect *e = &t->out->list[t->out->count++];
+    ticking_effects *out = t->output.out;
+    CHECK(out->count < out->capacity);
+    ticking_effect *e = &out->list[out->count++];
     *e = (ticking_effect){.type = type};
     return e;
 }
 
-void ticking_log(ticking *t, ew_log_level level, const char *text) {
-    ticking_effect *e = ticking_emit(t, TICKING_DO_LOG);
-    e->status = (int)level;
-    e->detail = text;
-    e->revision = t->observed;
-}
-
-const char *ticking_keep_text(ticking *t, const char *text) {
+/* Returns a copy that lives until the next step. */
+static const char *keep_text(ticking *t, const char *text) {
     if (!text || !text[0])
         return "";
     size_t size = strlen(text) + 1;
@@ -48,15 +59,34 @@ const char *ticking_keep_text(ticking *t, const char *text) {
     if (!kept)
         return ""; /* the status still says what happened; the text is lost */
     memcpy(kept->text, text, size);
-    kept->next = t->texts;
-    t->texts = kept;
+    kept->next = t->output.texts;
+    t->output.texts = kept;
     return kept->text;
 }
 
-void ticking_drop_texts(ticking *t) {
-    while (t->texts) {
-        ticking_text *next = t->texts->next;
-        free(t->texts);
-        t->texts = next;
-    }
+/* Without a step, which is the case when the core is freed, there is nothing to which a reply could be sent. */
+void ticking_reply(ticking *t, uint64_t submit_id, int status, int64_t revision, const char *detail) {
+    if (!t->output.out)
+        return;
+    ticking_effect *e = ticking_emit(t, TICKING_DO_REPLY);
+    e->submit_id = submit_id;
+    e->status = status;
+    e->revision = revision;
+    e->detail = keep_text(t, detail);
+}
+
+void ticking_log(ticking *t, ew_log_level level, const char *text) {
+    ticking_effect *e = ticking_emit(t, TICKING_DO_LOG);
+    e->status = (int)level;
+    e->detail = text;
+    e->revision = ticking_observed(t);
+}
+
+void ticking_log_text(ticking *t, ew_log_level level, const char *format, ...) {
+    char text[192];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    ticking_log(t, level, keep_text(t, text));
 }

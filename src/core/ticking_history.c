@@ -8,43 +8,123 @@
  * All of these lead to a load, or first to a consistency check if the sign alone proves nothing. */
 #include "core/ticking_private.h"
 
+#include "core/deadline.h"
+
 #include <inttypes.h>
-#include <stdio.h>
 
-void ticking_load_again(ticking *t, int64_t revision, bool rewritten) {
-    ticking_drop_audit(t);
-    ticking_effect *e = ticking_emit(t, TICKING_DO_RESYNC);
-    e->revision = revision;
-    e->rewritten = rewritten;
+void ticking_history_init(ticking *t) {
+    t->history.barrier = -1; /* SEMANTICS 1 */
+    t->history.committed_here = true;
 }
 
-void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *h) {
-    if (h->connected && !t->connected)
-        t->barrier_since_ms = t->now_ms;
-    t->connected = h->connected;
-    t->away = !h->connected;
-    if (!h->unsure || epoch != t->epoch || !t->loaded)
+/* ---- the barrier ---- */
+
+int64_t ticking_barrier(const ticking *t) {
+    return t->history.barrier;
+}
+
+bool ticking_barrier_is_open(const ticking *t) {
+    return ticking_observed(t) >= t->history.barrier;
+}
+
+void ticking_note_commit(ticking *t, int64_t barrier_revision) {
+    ticking_history *h = &t->history;
+    h->committed_here = true;
+    if (barrier_revision <= h->barrier)
         return;
-    t->unsure = true;
-    t->unsure_revision = t->received;
-    ticking_drop_audit(t); /* a running check says nothing about later changes */
-    ticking_want_audit(t, 0);
+    h->barrier = barrier_revision;
+    h->barrier_since_ms = t->now_ms;
 }
 
-int64_t ticking_barrier_due_ms(const ticking *t) {
-    bool waits = t->connected && t->loaded && !ticking_batch_is_out(t) && !t->ending && t->observed < t->barrier;
-    if (!waits || t->config.barrier_patience_ms <= 0)
+static void ask_for_barrier(ticking *t) {
+    t->history.barrier_asked = t->history.barrier;
+    ticking_load_again(t, t->history.barrier, false);
+}
+
+/* ---- when to doubt the cache ---- */
+
+static int64_t barrier_due_ms(const ticking *t) {
+    const ticking_history *h = &t->history;
+    if (t->config.barrier_patience_ms <= 0 || h->watch != TICKING_WATCH_CONNECTED || ticking_batch_is_out(t) ||
+        ticking_barrier_is_open(t))
         return INT64_MAX;
-    return t->barrier_since_ms + t->config.barrier_patience_ms;
+    return h->barrier_since_ms + t->config.barrier_patience_ms;
 }
 
-void ticking_take_barrier_time(ticking *t) {
-    char text[160];
-    snprintf(text, sizeof text,
-             "the watch is at revision %" PRId64 " and does not show the worker's own commit at %" PRId64
-             ": loading the prefix again",
-             t->observed, t->barrier);
-    ticking_log(t, EW_LOG_WARN, ticking_keep_text(t, text));
-    t->barrier_since_ms = t->now_ms;
-    ticking_load_again(t, t->barrier_asked = t->barrier, false);
+/* If the watch is lost, what the watcher does next is better than a consistency check. */
+static int64_t audit_due_ms(const ticking *t) {
+    return t->history.watch == TICKING_WATCH_LOST ? INT64_MAX : ticking_audit_due_ms(t);
+}
+
+/* Also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
+static bool may_doubt(const ticking *t) {
+    return ticking_is_loaded(t) && !ticking_is_ending(t);
+}
+
+int64_t ticking_doubt_due_ms(const ticking *t) {
+    return may_doubt(t) ? deadline_earlier(audit_due_ms(t), barrier_due_ms(t)) : INT64_MAX;
+}
+
+static void take_barrier_time(ticking *t) {
+    ticking_log_text(t, EW_LOG_WARN,
+                     "the watch is at revision %" PRId64 " and does not show the worker's own commit at %" PRId64
+                     ": loading the prefix again",
+                     ticking_observed(t), t->history.barrier);
+    t->history.barrier_since_ms = t->now_ms;
+    ask_for_barrier(t);
+}
+
+void ticking_take_doubt_time(ticking *t) {
+    if (may_doubt(t) && t->now_ms >= audit_due_ms(t))
+        ticking_take_audit_time(t);
+    if (may_doubt(t) && t->now_ms >= barrier_due_ms(t))
+        take_barrier_time(t);
+}
+
+/* ---- signs ---- */
+
+void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *m) {
+    ticking_history *h = &t->history;
+    if (m->connected && h->watch != TICKING_WATCH_CONNECTED)
+        h->barrier_since_ms = t->now_ms;
+    h->watch = m->connected ? TICKING_WATCH_CONNECTED : TICKING_WATCH_LOST;
+    if (m->unsure && epoch == ticking_epoch(t) && ticking_is_loaded(t))
+        ticking_set_unsure(t);
+}
+
+/* A refusal by a change that the cache already had when the group was evaluated: the cache differs from etcd. A refusal
+ * by an absent key may be newer; if it repeats, a consistency check decides. */
+bool ticking_doubt_refusal(ticking *t, const Msg__Outcome *o, int64_t base, uint32_t refusals) {
+    enum { ABSENT_MAX = 5 };
+    if (o->rewritten && !t->history.committed_here)
+        return false;
+    if (o->rewritten || (o->conflict_revision > 0 && o->conflict_revision <= base))
+        ticking_load_again(t, ticking_observed(t), o->rewritten);
+    else if (o->conflict_revision <= 0 && refusals % ABSENT_MAX == 0 && ticking_audit_revision(t) == 0 &&
+             ticking_is_loaded(t))
+        ticking_want_audit(t);
+    return true;
+}
+
+static void forget_history(ticking *t, int64_t revision) {
+    ticking_history *h = &t->history;
+    h->committed_here = false;
+    t->stats.rewritten++;
+    ticking_log_text(t, EW_LOG_ERROR, "etcd's history was rewritten: the prefix is now at revision %" PRId64, revision);
+    if (h->barrier <= revision)
+        return;
+    /* The commit may be of the lost history, or of this one and newer than what was read. So the watcher is asked to
+     * load it; the watcher does so unless etcd's revision is below it. */
+    if (ticking_get_state(t) == TICKING_READY)
+        ticking_move(t, TICKING_AWAITING);
+    if (h->barrier_asked == h->barrier)
+        h->barrier = revision;
+    else
+        ask_for_barrier(t);
+}
+
+void ticking_history_loaded(ticking *t, int64_t revision, bool rewritten) {
+    t->history.barrier_since_ms = t->now_ms;
+    if (rewritten)
+        forget_history(t, revision);
 }

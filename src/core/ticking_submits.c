@@ -15,26 +15,32 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- replies ---- */
-
-static void reply(ticking *t, uint64_t id, int status, int64_t revision, const char *detail) {
-    ticking_effect *e = ticking_emit(t, TICKING_DO_REPLY);
-    e->submit_id = id;
-    e->status = status;
-    e->revision = revision;
-    e->detail = ticking_keep_text(t, detail);
+void ticking_submits_fini(ticking *t) {
+    submit_clients_fini(&t->submits.clients);
 }
 
+bool ticking_submits_wait(const ticking *t) {
+    return t->submits.waiting.first != NULL;
+}
+
+uint32_t ticking_submit_count(const ticking *t) {
+    return t->submits.count;
+}
+
+void ticking_take_waiting(ticking *t, group_list *list) {
+    group_list_append(list, &t->submits.waiting);
+}
+
+/* ---- replies ---- */
+
 void ticking_answer_submit(ticking *t, const ew_group *g, int status, int64_t revision, const char *detail) {
-    t->submit_count--;
-    if (t->out)
-        reply(t, g->submit_id, status, revision, detail);
+    t->submits.count--;
+    ticking_reply(t, g->submit_id, status, revision, detail);
     if (!g->submit)
         return;
     for (const group_copy *c = g->submit->copies; c; c = c->next) {
-        t->submit_count--;
-        if (t->out)
-            reply(t, c->submit_id, status, revision, detail);
+        t->submits.count--;
+        ticking_reply(t, c->submit_id, status, revision, detail);
     }
     g->submit->client->pending--;
 }
@@ -65,10 +71,10 @@ static const char *words_of(int status) {
 }
 
 /* Returns whether the client's last decided submit is this one, or a later one. */
-static bool known_outcome(const submit_client *client, uint64_t sequence, uint64_t digest, ticking_reply *out) {
+static bool known_outcome(const submit_client *client, uint64_t sequence, uint64_t digest, ticking_outcome *out) {
     if (sequence > client->sequence)
         return false;
-    *out = (ticking_reply){.status = client->status};
+    *out = (ticking_outcome){.status = client->status};
     if (sequence < client->sequence) {
         out->status = too_old(sequence, client->sequence, out->detail, sizeof out->detail);
     } else if (client->status != EW_ERR_UNKNOWN_OUTCOME && digest != client->digest) {
@@ -80,44 +86,41 @@ static bool known_outcome(const submit_client *client, uint64_t sequence, uint64
     return true;
 }
 
-bool ticking_submit_is_known(const ew_group *g, ticking_reply *out) {
+bool ticking_submit_is_known(const ew_group *g, ticking_outcome *out) {
     return g->submit && known_outcome(g->submit->client, g->submit->sequence, g->submit->digest, out);
 }
 
-static ew_group *newest_of(const ticking_list *list, const submit_client *client, ew_group *newest) {
-    for (ew_group *g = list->first; g; g = g->next)
-        if (g->submit && g->submit->client == client)
-            newest = g;
-    return newest;
+static bool is_full(const ticking *t) {
+    return t->submits.count >= t->config.max_submits;
 }
 
 /* Makes the request get the reply of the pending group. */
-static void attach(ticking *t, uint64_t id, ew_group *g) {
-    group_copy *copy = t->submit_count < t->config.max_submits ? malloc(sizeof *copy) : NULL;
+static void attach(ticking *t, uint64_t id, const ew_group *g) {
+    const bool full = is_full(t);
+    group_copy *copy = full ? NULL : malloc(sizeof *copy);
     if (!copy) {
-        bool full = t->submit_count >= t->config.max_submits;
-        reply(t, id, full ? EW_ERR_BUSY : EW_ERR_NO_MEMORY, 0, full ? "too many requests are waiting" : "");
+        ticking_reply(t, id, full ? EW_ERR_BUSY : EW_ERR_NO_MEMORY, 0, full ? "too many requests are waiting" : "");
         return;
     }
     t->stats.submit_repeats++;
     *copy = (group_copy){g->submit->copies, id};
     g->submit->copies = copy;
-    t->submit_count++;
+    t->submits.count++;
 }
 
 /* Replies to a request that needs no new group: a repeat, or one that is too old. */
 static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
-    const submit_client *client = submit_clients_find(&t->clients, slice_of(s->client));
+    const submit_client *client = submit_clients_find(&t->submits.clients, slice_of(s->client));
     const uint64_t digest = submit_digest(s);
-    ticking_reply known;
+    ticking_outcome known;
     if (!client)
         return false;
     if (known_outcome(client, s->sequence, digest, &known)) {
         t->stats.submit_repeats++;
-        reply(t, id, known.status, known.revision, known.detail);
+        ticking_reply(t, id, known.status, known.revision, known.detail);
         return true;
     }
-    ew_group *g = client->pending > 0 ? newest_of(&t->submits, client, newest_of(&t->pending, client, NULL)) : NULL;
+    const ew_group *g = client->pending > 0 ? client->newest : NULL;
     if (!g || s->sequence > g->submit->sequence)
         return false;
     if (s->sequence == g->submit->sequence && digest == g->submit->digest) {
@@ -127,7 +130,7 @@ static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
     int status = s->sequence < g->submit->sequence
                      ? too_old(s->sequence, g->submit->sequence, known.detail, sizeof known.detail)
                      : another(s->sequence, known.detail, sizeof known.detail);
-    reply(t, id, status, 0, known.detail);
+    ticking_reply(t, id, status, 0, known.detail);
     return true;
 }
 
@@ -147,7 +150,7 @@ static bool identity_is_sound(ticking *t, uint64_t id, const Msg__Submit *s) {
     else if (s->sequence == 0)
         snprintf(detail, sizeof detail, "a client needs a sequence of 1 or more");
     if (detail[0])
-        reply(t, id, EW_ERR_BAD_MESSAGE, 0, detail);
+        ticking_reply(t, id, EW_ERR_BAD_MESSAGE, 0, detail);
     return !detail[0];
 }
 
@@ -170,7 +173,7 @@ static void fill(ew_group *g, const Msg__Submit *s) {
 static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
     g->submit = calloc(1, sizeof *g->submit);
     submit_client *client =
-        g->submit ? submit_clients_get(&t->clients, t->config.receipt_prefix, slice_of(s->client)) : NULL;
+        g->submit ? submit_clients_get(&t->submits.clients, t->config.receipt_prefix, slice_of(s->client)) : NULL;
     if (!client)
         return false;
     g->submit->client = client;
@@ -180,25 +183,26 @@ static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
 }
 
 static void enqueue(ticking *t, ew_group *g) {
-    ticking_list one = {g, g};
-    ticking_append(&t->submits, &one);
-    t->submit_count++;
-    if (g->submit)
-        g->submit->client->pending++;
+    group_list_add(&t->submits.waiting, g);
+    t->submits.count++;
+    if (!g->submit)
+        return;
+    g->submit->client->pending++;
+    g->submit->client->newest = g;
 }
 
 static void make_group(ticking *t, uint64_t id, const Msg__Submit *s) {
     ew_group *g = group_new(&t->scope, 0);
     if (!g || (has_identity(s) && !identify(t, g, s))) {
         group_free(g);
-        reply(t, id, EW_ERR_NO_MEMORY, 0, "");
+        ticking_reply(t, id, EW_ERR_NO_MEMORY, 0, "");
         return;
     }
     g->submitted = true;
     g->submit_id = id;
     fill(g, s);
     if (g->error.code != EW_OK) {
-        reply(t, id, g->error.code, 0, g->error.detail);
+        ticking_reply(t, id, g->error.code, 0, g->error.detail);
         group_free(g);
     } else {
         enqueue(t, g);
@@ -210,12 +214,12 @@ void ticking_take_submit(ticking *t, uint64_t id, const Msg__Submit *s) {
     t->stats.submits++;
     if (identity && (!identity_is_sound(t, id, s) || take_repeat(t, id, s)))
         return;
-    if (t->ending || t->finished)
-        reply(t, id, ticking_abandoned_status(identity), 0, "the worker is ending");
-    else if (t->submit_count >= t->config.max_submits)
-        reply(t, id, EW_ERR_BUSY, 0, "too many submitted groups are waiting");
+    if (ticking_is_ending(t) || ticking_is_finished(t))
+        ticking_reply(t, id, ticking_abandoned_status(identity), 0, "the worker is ending");
+    else if (is_full(t))
+        ticking_reply(t, id, EW_ERR_BUSY, 0, "too many submitted groups are waiting");
     else if (s->n_puts == 0 && s->n_deletes == 0)
-        reply(t, id, EW_ERR_BAD_MESSAGE, 0, "the group has no puts and no deletes");
+        ticking_reply(t, id, EW_ERR_BAD_MESSAGE, 0, "the group has no puts and no deletes");
     else
         make_group(t, id, s);
 }
@@ -237,12 +241,12 @@ void ticking_prepare_submit(ticking *t, ew_group *g) {
     if (!s)
         return;
     s->refused = false;
-    s->refused_at = t->observed;
+    s->refused_at = ticking_observed(t);
     bool kept = t->config.record_lease != 0 && !EW_BUG(record_left_out);
     s->record = (group_record){.key = kept ? s->client->key : (ew_slice){NULL, 0},
                                .revision = s->client->record_revision,
                                .committed = pack_record(s, EW_OK, 0, s->bytes[0]),
-                               .refused = pack_record(s, EW_ERR_REFUSED, t->observed, s->bytes[1])};
+                               .refused = pack_record(s, EW_ERR_REFUSED, ticking_observed(t), s->bytes[1])};
 }
 
 void ticking_note_decision(const ew_group *g, int status, int64_t revision) {
@@ -255,14 +259,14 @@ void ticking_note_decision(const ew_group *g, int status, int64_t revision) {
     client->revision = revision;
 }
 
-void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking_reply *out) {
-    *out = (ticking_reply){.status = EW_OK, .revision = revision};
+void ticking_submit_committed(ticking *t, const ew_group *g, int64_t revision, ticking_outcome *out) {
+    *out = (ticking_outcome){.status = EW_OK, .revision = revision};
     if (!g->submit) {
         t->stats.groups_committed++;
         return;
     }
     if (g->submit->refused)
-        *out = (ticking_reply){.status = EW_ERR_REFUSED, .revision = g->submit->refused_at};
+        *out = (ticking_outcome){.status = EW_ERR_REFUSED, .revision = g->submit->refused_at};
     snprintf(out->detail, sizeof out->detail, "%s", g->submit->refused ? g->submit->refusal : "");
     t->stats.groups_committed += out->status == EW_OK;
     if (g->submit->record.key.len > 0)
@@ -271,21 +275,21 @@ void ticking_submit_committed(ticking *t, ew_group *g, int64_t revision, ticking
 }
 
 /* Returns the pending submit whose client has this record. */
-static ew_group *group_of(const ticking *t, ProtobufCBinaryData key) {
-    for (ew_group *g = t->pending.first; g; g = g->next)
+static const ew_group *group_of(const ew_group *pending, ProtobufCBinaryData key) {
+    for (const ew_group *g = pending; g; g = g->next)
         if (g->submit && ew_slice_equal(g->submit->client->key, slice_of(key)))
             return g;
     return NULL;
 }
 
-static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *unit) {
+static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *unit, const ew_group *pending) {
     Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
     if (!txn) { /* the unit is our own, so memory ran out; without the record the group would be refused again and
                    again */
         ticking_no_memory(t);
         return;
     }
-    const ew_group *g = group_of(t, txn->compare[txn->n_compare - unit->records + found->place]->key);
+    const ew_group *g = group_of(pending, txn->compare[txn->n_compare - unit->records + found->place]->key);
     int status =
         g ? submit_client_learn(g->submit->client, found->mod_revision, slice_of(found->value), g->submit->sequence)
           : EW_OK;
@@ -296,16 +300,16 @@ static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *un
     pb__txn_request__free_unpacked(txn, NULL);
 }
 
-bool ticking_learn_records(ticking *t, const Msg__Outcome *o) {
+bool ticking_learn_records(ticking *t, const Msg__Outcome *o, const evaluate_patches *batch, const ew_group *pending) {
     bool any = false;
     for (size_t i = 0; i < o->n_records; i++) {
         const Msg__FoundRecord *found = o->records[i];
-        if (found->unit >= t->patches.message.n_units || found->mod_revision < 0 ||
-            found->place >= t->patches.units[found->unit].records) {
+        if (found->unit >= batch->message.n_units || found->mod_revision < 0 ||
+            found->place >= batch->units[found->unit].records) {
             t->stats.bad_messages++;
             continue;
         }
-        learn(t, found, &t->patches.units[found->unit]);
+        learn(t, found, &batch->units[found->unit], pending);
         any = true;
     }
     return any;

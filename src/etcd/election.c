@@ -64,8 +64,6 @@ ew_status ew_election_open(ew_election **out, ew_client *client, ew_session *ses
     *out = NULL;
     if (ARGUMENT_MISSING(client, err) || ARGUMENT_MISSING(session, err))
         return EW_ERR_INVALID;
-    if (!client || !session)
-        return ew_fail(err, EW_ERR_INVALID, "election: no client or no session");
     int status = etcd_check_process(client, err);
     if (status == EW_OK)
         status = election_check_name(name, err);

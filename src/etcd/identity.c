@@ -3,6 +3,7 @@
 #include "etcd/handshake.h"
 #include "etcd/reason.h"
 
+#include "core/deadline.h"
 #include "core/log.h"
 #include "core/unpack.h"
 
@@ -391,11 +392,6 @@ static inquiry *make_for_all(ew_client *client, connection_set *set, etcd_method
     return i;
 }
 
-static int64_t earlier(int64_t until_ms, int64_t most_ms) {
-    int64_t end_ms = etcd_now_ms() + most_ms;
-    return until_ms < end_ms ? until_ms : end_ms;
-}
-
 static int64_t half_way(int64_t until_ms) {
     int64_t now_ms = etcd_now_ms();
     return now_ms + (until_ms - now_ms) / 2;
@@ -404,12 +400,13 @@ static int64_t half_way(int64_t until_ms) {
 inquiry *inquiry_new(ew_client *client, connection_set *set, int which, etcd_method method, etcd_queue *q,
                      grpc_slice token, int64_t until_ms) {
     bool all = set->targets.count > 1 && atomic_load(&client->cluster_id) == 0;
-    inquiry *i = all ? make_for_all(client, set, method, q, earlier(half_way(until_ms), ASK_ALL_MS))
-                     : make(client, set, method, q, 1);
+    inquiry *i =
+        all ? make_for_all(client, set, method, q, deadline_earlier(half_way(until_ms), etcd_now_ms() + ASK_ALL_MS))
+            : make(client, set, method, q, 1);
     if (!i)
         return NULL;
     if (!all)
-        prepare(i, &i->list[0], (size_t)which, earlier(until_ms, ASK_MS));
+        prepare(i, &i->list[0], (size_t)which, deadline_earlier(until_ms, etcd_now_ms() + ASK_MS));
     i->asked = &i->list[all ? which : 0];
     i->token = grpc_slice_ref(token);
     return i;

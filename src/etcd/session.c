@@ -12,6 +12,7 @@
 
 #include <etcdworker/session.h>
 
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -131,13 +132,12 @@ ew_status ew_session_open(ew_session **out, ew_client *client, int64_t ttl_s, ew
     *out = NULL;
     if (ARGUMENT_MISSING(client, err))
         return EW_ERR_INVALID;
-    if (!client)
-        return ew_fail(err, EW_ERR_INVALID, "session: no client");
     int status = etcd_check_process(client, err);
     if (status != EW_OK)
         return status;
-    if (ttl_s < 1 || ttl_s > 9000000000)
-        return ew_fail(err, EW_ERR_INVALID, "session: TTL of %lld s is not in 1..9000000000", (long long)ttl_s);
+    if (ttl_s < 1 || ttl_s > LEASE_TTL_MAX_S)
+        return ew_fail(err, EW_ERR_INVALID, "session: TTL of %" PRId64 " s is not in 1..%" PRId64, ttl_s,
+                       LEASE_TTL_MAX_S);
     ew_session *s = calloc(1, sizeof *s);
     status = s ? etcd_loop_take(&s->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
     if (status != EW_OK) {

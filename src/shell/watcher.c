@@ -1,6 +1,7 @@
 #include "shell/watcher.h"
 
 #include "core/bug.h"
+#include "core/deadline.h"
 #include "shell/down.h"
 #include "shell/page_read.h"
 #include "shell/watcher_check.h"
@@ -244,10 +245,6 @@ static int64_t release_held(watcher *w, int64_t now_ms) {
     return next_ms;
 }
 
-static int64_t earlier(int64_t a_ms, int64_t b_ms) {
-    return a_ms < b_ms ? a_ms : b_ms;
-}
-
 static bool is_at_rest(const watcher *w) {
     return !page_read_is_open(&w->read) && w->stream == NULL && !w->stream_unstarted && !watcher_check_runs(&w->check);
 }
@@ -269,12 +266,12 @@ int64_t watcher_round(watcher *w, int64_t now_ms) {
     /* The silence of a stream that is not read has no meaning. */
     if (!w->over && !w->paused && watching_deadline_ms(w->core) <= now_ms)
         step(w, (watching_event){.type = WATCHING_TIMER});
-    int64_t next_ms = earlier(watcher_check_round(&w->check, now_ms), release_held(w, now_ms));
+    int64_t next_ms = deadline_earlier(watcher_check_round(&w->check, now_ms), release_held(w, now_ms));
     if (w->out_of_memory)
         watcher_fail(w);
     if (w->over && !w->down && is_at_rest(w))
         go_down(w);
-    return w->paused || w->over ? next_ms : earlier(next_ms, watching_deadline_ms(w->core));
+    return w->paused || w->over ? next_ms : deadline_earlier(next_ms, watching_deadline_ms(w->core));
 }
 
 bool watcher_ended(const watcher *w, int *status, const char **detail) {

@@ -57,6 +57,7 @@ tidy() {
 }
 
 check imports tests/lint/imports.sh
+check ticking tests/lint/ticking.sh
 if has clang-format 14; then check formatting formatting; fi
 if has shellcheck 0; then check "shell scripts" shell_scripts; fi
 if has cppcheck 2.10; then check cppcheck cppcheck_all; fi

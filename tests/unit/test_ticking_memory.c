@@ -44,19 +44,18 @@ static void *failing_realloc(void *old, size_t size) {
 #include "core/submit_clients.c"
 #include "core/tick.c"
 #include "core/ticking.c"
-#include "core/unpack.c"
-#define remember_key remember_audited
-#define complete     complete_audit
 #include "core/ticking_audit.c"
-#undef remember_key
-#undef complete
+#include "core/ticking_cache.c"
 #include "core/ticking_changes.c"
 #include "core/ticking_effects.c"
 #include "core/ticking_groups.c"
 #include "core/ticking_load.c"
+#include "core/ticking_page.c"
+#include "core/ticking_queue.c"
 #include "core/ticking_submits.c"
 #include "core/ticking_ticks.c"
 #include "core/ticking_updates.c"
+#include "core/unpack.c"
 #undef malloc
 #undef calloc
 #undef realloc
