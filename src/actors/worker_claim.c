@@ -307,7 +307,7 @@ static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
  * request, there is no second one. The timeout is MOMENT_MS if the session ended or etcd is disconnected. */
 void worker_release(ew_worker *w) {
     enum { MOMENT_MS = 200 };
-    bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !w->reactor.connected;
+    bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !reactor_is_connected(w->reactor.reactor);
     int64_t timeout_ms = doubtful ? MOMENT_MS : LEASE_REVOKE_MS;
     int64_t records = w->records != NULL ? lasting_lease(w->records) : 0;
     int64_t presence = w->presence != NULL ? lasting_lease(w->presence) : 0;

@@ -42,8 +42,7 @@ static int begin(ew_worker *w, ew_error *err) {
     if (!worker_configure_committing(w))
         return worker_out_of_memory(err);
     ticking_config config = worker_ticking_config(w);
-    w->reactor.core = ticking_new(&config);
-    if (w->reactor.core == NULL)
+    if (reactor_prepare(&w->reactor, &config) != EW_OK)
         return worker_out_of_memory(err);
     worker_tell_leases(w);
     if (w->session != NULL)
@@ -75,8 +74,8 @@ static void finish(ew_worker *w) {
     if (w->session != NULL)
         ew_session_forget(w->session, worker_session_done, w);
     worker_release(w);
-    ticking_free(w->reactor.core);
-    w->reactor.core = NULL;
+    reactor_free(w->reactor.reactor);
+    w->reactor.reactor = NULL;
     outbox_close(w->reactor.to_watcher);
     outbox_close(w->reactor.to_committer);
 }

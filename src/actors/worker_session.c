@@ -24,9 +24,10 @@ bool worker_session_is_lost(void *arg) {
     const ew_worker *w = arg;
     if (w->session != NULL)
         return ew_session_is_done(w->session);
-    if (w->presence == NULL || !(w->options->fence_session || ticking_uses_session(w->reactor.core)))
+    const ticking *core = reactor_core(w->reactor.reactor);
+    if (w->presence == NULL || !(w->options->fence_session || ticking_uses_session(core)))
         return false;
-    return lasting_lease(w->presence) != ticking_session_lease(w->reactor.core);
+    return lasting_lease(w->presence) != ticking_session_lease(core);
 }
 
 int64_t worker_session_lease(const ew_worker *w) {

@@ -48,10 +48,9 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->cut_short = w->stop_wanted = w->busy = w->stopping = w->over = w->receipt_deleted = w->marker_taken =
-        w->user_refused = w->session_lost = w->records_lost = w->lender_gone = w->holds_id = false;
+    w->cut_short = w->stop_wanted = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
+        w->records_lost = w->lender_gone = w->holds_id = false;
     w->own = w->given = w->records = (sim_lease){0};
-    w->peers_down = 0;
     w->lease = w->receipt_lease = w->receipt_revision = w->sequence = w->rival_until_ms = 0;
     w->status = EW_OK;
     w->detail[0] = '\0';
@@ -93,11 +92,11 @@ void sim_worker_begin(sim_worker *w) {
     w->session_lost = (w->given.worker && !w->given.alive) || (!w->given.worker && w->own.worker && !w->own.alive);
     sim_worker_configure(w);
     note_standing(w);
-    w->ticking = ticking_new(&w->ticking_config);
+    w->began_ms = sim_now(w->sim);
     /* Watcher and committer of a worker piggyback; without that, their messages may come in any order. */
     bool together = sim_chance(&w->sim->random, 700);
     sim_note(w->sim, together ? "outcomes joined" : "outcomes apart", w->number, w->life);
-    if (!sim_peers_start(w, together) || !w->ticking) {
+    if (!sim_peers_start(w, together) || !sim_reactor_start(w)) {
         ew_sim_fail(w->sim, "cannot create a core: out of memory");
         return;
     }
@@ -127,8 +126,7 @@ static void bury(sim_worker *w) {
     sim_schedule_drop(&s->schedule, w);
     w->running = false;
     sim_peers_free(w);
-    ticking_free(w->ticking);
-    w->ticking = NULL;
+    sim_reactor_free(w);
     check_forget(w);
     free(w->worker_id);
     free(w->receipt_key);
@@ -181,7 +179,7 @@ void sim_worker_stop(sim_worker *w) {
     if (!w->running)
         return;
     w->stop_wanted = true;
-    if (!w->ticking) {
+    if (!w->reactor_of) {
         sim_worker_over(w, EW_ERR_CANCELLED, "stopped");
         return;
     }
@@ -196,7 +194,7 @@ void sim_worker_stop(sim_worker *w) {
 bool sim_worker_settled(const sim_worker *w) {
     if (!w->running)
         return !w->starting;
-    return w->ticking && !w->busy && ticking_get_state(w->ticking) == TICKING_READY &&
+    return w->reactor_of && ticking_get_state(reactor_core(w->reactor_of)) == TICKING_READY &&
            sim_fifo_count(&w->reactor.box) == 0 && sim_fifo_count(&w->watcher_to_reactor.passing) == 0 &&
            committing_get_state(committer_core(w->committer_of)) == COMMITTING_IDLE && check_is_up_to_date(w) &&
            !w->seen.wrong && !w->seen.adrift;
@@ -218,15 +216,15 @@ const char *sim_worker_describe(const sim_worker *w) {
     sim_arena_reset(&s->arena);
     size_t size = 256;
     char *out = sim_arena_alloc(&s->arena, size);
-    if (!w->ticking) {
+    if (!w->reactor_of) {
         snprintf(out, size, w->starting ? "about to start" : w->running ? "opening its session" : "not running");
         return out;
     }
     ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
+    ticking_get_stats(reactor_core(w->reactor_of), &stats);
     snprintf(out, size, "watching: %s, ticking: %s, committing: %s, revision %lld, barrier %lld, etcd %lld",
              watching_names[watching_get_state(watcher_core(w->watcher_of))],
-             ticking_names[ticking_get_state(w->ticking)],
+             ticking_names[ticking_get_state(reactor_core(w->reactor_of))],
              committing_names[committing_get_state(committer_core(w->committer_of))], (long long)stats.revision,
              (long long)stats.barrier_revision, (long long)etcd_model_revision(s->etcd));
     return out;
@@ -239,7 +237,6 @@ void sim_worker_free(sim_worker *w) {
     }
     sim_schedule_drop(&w->sim->schedule, w);
     ew_options_free(w->options);
-    ticking_effects_fini(&w->spare);
     free(w->prefix);
     free(w->counter_key);
     free(sim_unconst(w->range_key.data));

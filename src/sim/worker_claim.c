@@ -191,7 +191,7 @@ static void claim(void *arg) {
 void sim_worker_step_start(sim_worker *w) {
     const ew_options *o = w->options;
     bool guarded = o->exactly_once || o->fence_session, named = guarded && o->worker_id[0] != '\0';
-    if (w->ticking)
+    if (w->reactor_of)
         return;
     if (guarded && w->lender && !w->given.worker && !w->lender_gone)
         sim_session_borrow(w);

@@ -33,7 +33,7 @@ static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage 
 static void tell(sim_worker *w, const Msg__Session *session) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.session = sim_unconst(session);
-    if (w->ticking)
+    if (w->reactor_of)
         sim_send(&w->keeper_to_reactor, &m, true, false);
 }
 
@@ -47,7 +47,7 @@ static void tell_lost(sim_lease *l, int64_t id) {
         return; /* this worker's session is not bound to this lease */
     if (id == w->lease)
         w->session_lost = true;
-    if (w->ticking)
+    if (w->reactor_of)
         tell(w, &session);
     else if (session.done)
         sim_worker_over(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
@@ -60,7 +60,8 @@ static void tell_granted(sim_lease *l) {
         session.lease = l->id;
     else if (!w->given.worker)
         session.session_lease = l->id;
-    if (w->ticking)
+    session.done = session.session_lease != 0 && w->options->fence_session;
+    if (w->reactor_of)
         tell(w, &session);
 }
 
@@ -69,6 +70,16 @@ void sim_session_tell(sim_worker *w) {
         tell_granted(&w->records);
     if (w->own.id != 0 && w->own.id != w->lease)
         tell_granted(&w->own);
+}
+
+/* worker_session_is_lost of src/actors. */
+bool sim_session_is_lost(const sim_worker *w) {
+    const ticking *core = reactor_core(w->reactor_of);
+    if (w->given.worker)
+        return !w->given.alive;
+    if (!w->own.worker || !(w->options->fence_session || ticking_uses_session(core)))
+        return false;
+    return (w->own.alive ? w->own.id : 0) != ticking_session_lease(core);
 }
 
 /* ---- granting ---- */
@@ -105,7 +116,7 @@ static void held(void *arg, int status, const char *detail, ew_slice bytes) {
         pb__txn_response__free_unpacked(r, NULL);
     if (verdict == SIM_CLAIM_HELD)
         ready(l);
-    else if (verdict == SIM_CLAIM_RIVAL && w->ticking)
+    else if (verdict == SIM_CLAIM_RIVAL && w->reactor_of)
         tell(w, &taken);
     else if (verdict == SIM_CLAIM_RIVAL)
         sim_worker_over(w, EW_ERR_FENCED, "another worker has taken this worker_id");
