@@ -116,6 +116,7 @@ int ew_worker_create(ew_worker **out, const ew_options *options, const ew_reacto
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
     w->reactor.max_submit_bytes = w->options->max_submit_bytes;
     w->reactor.counters.barrier_revision = -1;
+    worker_session_init(w);
     w->reactor.session_is_lost = worker_session_is_lost;
     w->reactor.session_arg = w;
     piggyback_init(&w->piggyback);

@@ -44,7 +44,7 @@ static int begin(ew_worker *w, ew_error *err) {
     ticking_config config = worker_ticking_config(w);
     if (reactor_prepare(&w->reactor, &config) != EW_OK)
         return worker_out_of_memory(err);
-    worker_tell_leases(w);
+    session_begin(&w->leases, w->claimed.presence_lease, w->claimed.receipt_lease);
     if (w->session != NULL)
         status = ew_session_on_done(w->session, worker_session_done, w);
     return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "registering the session's callback");

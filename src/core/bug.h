@@ -42,7 +42,8 @@
     X(pause_kept, "a paused stream is not read again")                                                                 \
     X(down_first, "a stopped committer sends DOWN before its transaction is decided")                                  \
     X(down_not_awaited, "a run ends before its watcher and committer are down")                                        \
-    X(session_unnoticed, "a worker whose session has ended goes on")
+    X(session_unnoticed, "a worker whose session has ended goes on")                                                   \
+    X(receipt_unclaimed, "a worker begins without having put its receipt")
 
 #ifdef EW_BUGS
 typedef enum bug {

@@ -97,11 +97,22 @@ static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, in
     }
 }
 
+/* A running worker with the same id finds that its session key has another lease. */
+static void note_session_key(ew_sim *s, const etcd_model_record *r) {
+    for (size_t i = 0; i < s->worker_count; i++) {
+        sim_worker *w = s->workers[i];
+        w->marker_taken |= w->running && w->reactor_of && w->options->fence_session && !r->deleted &&
+                           r->lease != w->lease && ew_slice_equal(r->key, ew_str(w->marker_key));
+    }
+}
+
 void check_revision(ew_sim *s, int64_t revision) {
     sim_author author = s->authors[revision];
     sim_note(s, "revision", revision, author.worker);
     size_t count;
     const etcd_model_record *r = etcd_model_records(s->etcd, revision, &count);
+    for (size_t i = 0; i < count; i++)
+        note_session_key(s, &r[i]);
     for (size_t i = 0; i < count && s->trace; i++)
         sim_trace(s, "revision %lld by %d.%u: %s %.*s = %.*s", (long long)revision, (int)author.worker - 1, author.life,
                   r[i].deleted ? "delete" : "put", PRINT(r[i].key), PRINT(r[i].value));
@@ -163,7 +174,7 @@ void check_patches(sim_worker *w, const Msg__Patches *patches) {
     if (patches->batch <= w->seen.batch)
         ew_sim_fail(s, "worker %u: batch %llu after %llu", w->number, (unsigned long long)patches->batch,
                     (unsigned long long)w->seen.batch);
-    if (asked_for_session(w) && sim_session_is_lost(w))
+    if (asked_for_session(w) && session_is_lost(&w->session, reactor_core(w->reactor_of)))
         ew_sim_fail(s, "worker %u: batch %llu, although its session has ended", w->number,
                     (unsigned long long)patches->batch);
     w->seen.batch_out = w->seen.wrote = true;
@@ -254,15 +265,24 @@ static bool is_fenced(const sim_worker *w) {
     return w->options->worker_id[0] != '\0' && (twin || !w->reactor_of || w->receipt_deleted || w->records_lost);
 }
 
-/* Returns whether the first load has exceeded its time. */
-static bool is_not_loaded(const sim_worker *w) {
-    int64_t most_ms = w->options->start_timeout_ms;
-    return w->reactor_of && !w->seen.loaded && most_ms > 0 && sim_now(w->sim) >= w->began_ms + most_ms;
+/* Returns whether the first load has exceeded its time, or the claim has, which does not begin an attempt after it. */
+static bool is_start_late(const sim_worker *w) {
+    const ew_options *o = w->options;
+    int64_t most_ms = o->start_timeout_ms, now_ms = sim_now(w->sim);
+    if (most_ms == 0 || w->seen.loaded)
+        return false;
+    return w->reactor_of ? now_ms >= w->began_ms + most_ms : now_ms + o->backoff_max_ms >= w->started_ms + most_ms;
+}
+
+static bool can_be_repeated(int status) {
+    return ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
 }
 
 /* Returns whether the status of the run has a known cause, in the reactor or in the faults. */
 static bool has_reason(const sim_worker *w) {
     const sim_faults *f = &w->sim->drawn;
+    if (!w->reactor_of && can_be_repeated(w->status))
+        return is_start_late(w);
     switch (w->status) {
     case EW_OK:
     case EW_ERR_REACTOR:
@@ -277,7 +297,7 @@ static bool has_reason(const sim_worker *w) {
         return w->stop_wanted;
     case EW_ERR_UNAVAILABLE:
     case EW_ERR_COMPACTED:
-        return is_not_loaded(w);
+        return is_start_late(w);
     case EW_ERR_UNKNOWN_OUTCOME:
         return !w->options->exactly_once || w->cut_short || w->receipt_deleted || w->records_lost || w->user_refused ||
                w->sim->restores > 0; /* to a state before the receipt */

@@ -49,9 +49,12 @@ void sim_worker_start(sim_worker *w) {
     w->running = true;
     w->starting = false;
     w->cut_short = w->stop_wanted = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
-        w->records_lost = w->lender_gone = w->holds_id = false;
+        w->records_lost = w->holds_id = false;
     w->own = w->given = w->records = (sim_lease){0};
-    w->lease = w->receipt_lease = w->receipt_revision = w->sequence = w->rival_until_ms = 0;
+    w->lease = 0;
+    w->claimed = (claim_result){0};
+    w->started_ms = sim_now(s);
+    sim_session_init(w);
     w->status = EW_OK;
     w->detail[0] = '\0';
     w->seen = (sim_seen){.stop_by_ms = INT64_MAX};
@@ -74,7 +77,10 @@ void sim_worker_start(sim_worker *w) {
     channel_init(&w->reactor_to_watcher, &w->watcher);
     channel_init(&w->reactor_to_committer, &w->committer);
     sim_note(s, "start", w->number, w->life);
-    sim_worker_step_start(w);
+    if (w->lender && (w->options->exactly_once || w->options->fence_session))
+        sim_session_borrow(w);
+    else
+        sim_worker_claim(w);
 }
 
 static void note_standing(sim_worker *w) {
@@ -87,9 +93,15 @@ static void note_standing(sim_worker *w) {
                        .leader_revision = w->leader_revision};
 }
 
+static bool session_key_is_taken(const sim_worker *w) {
+    const etcd_model_record *r = etcd_model_get(w->sim->etcd, ew_str(w->marker_key), etcd_model_revision(w->sim->etcd));
+    return w->options->fence_session && (!r || r->lease != w->lease);
+}
+
 void sim_worker_begin(sim_worker *w) {
-    w->lease = w->given.worker ? w->given.id : w->own.id;
-    w->session_lost = (w->given.worker && !w->given.alive) || (!w->given.worker && w->own.worker && !w->own.alive);
+    w->lease = w->given.worker ? w->given.id : w->claimed.presence_lease;
+    w->marker_taken = session_key_is_taken(w);
+    w->session_lost = w->given.worker ? !w->given.alive : sim_lease_present(&w->own) != w->lease;
     sim_worker_configure(w);
     note_standing(w);
     w->began_ms = sim_now(w->sim);
@@ -102,7 +114,7 @@ void sim_worker_begin(sim_worker *w) {
     }
     watcher_start(w->watcher_of);
     sim_actor_wake(&w->watcher, sim_now(w->sim));
-    sim_session_tell(w);
+    session_begin(&w->session, w->claimed.presence_lease, w->claimed.receipt_lease);
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
 
@@ -127,6 +139,8 @@ static void bury(sim_worker *w) {
     w->running = false;
     sim_peers_free(w);
     sim_reactor_free(w);
+    claim_free(w->claim);
+    w->claim = NULL;
     check_forget(w);
     free(w->worker_id);
     free(w->receipt_key);

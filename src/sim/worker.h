@@ -10,6 +10,7 @@
 #include "core/options_internal.h"
 #include "core/ticking.h"
 #include "core/watching.h"
+#include "shell/claim.h"
 #include "shell/committer.h"
 #include "shell/reactor.h"
 #include "shell/watcher.h"
@@ -142,17 +143,15 @@ struct sim_worker {
     int64_t leader_revision; /* the leader key's create_revision */
     ew_slice fence;
     sim_lease own, given, records;
-    int64_t lease;        /* the session's, as the reactor knows it; 0: none */
-    unsigned stale_reads; /* in a row */
-    bool session_lost;    /* the session was lost */
-    bool records_lost;    /* a lease of the receipt was lost */
-    bool lender_gone;
+    int64_t lease;            /* the session's, as the reactor knows it; 0: none */
+    unsigned stale_reads;     /* in a row */
+    bool session_lost;        /* the session was lost */
+    bool records_lost;        /* a lease of the receipt was lost */
     char *owner_key, *holder; /* the owner key of worker_id, and its value */
     bool holds_id;
-    int64_t claim_lease, rival_until_ms;
-    int64_t receipt_lease, receipt_revision, sequence; /* of the claim */
-    int64_t receipt_expected;
-    int claims_left;
+    shell_claim *claim; /* NULL: it has ended */
+    claim_result claimed;
+    shell_session session;
     bool receipt_deleted; /* by the fault delete_receipt */
     bool marker_taken;    /* the session key was put by another worker of this id, with its own session */
     bool user_refused;    /* a call or a watch was refused for its token */
@@ -167,8 +166,8 @@ struct sim_worker {
     bool watcher_waits; /* the watcher waits until the reactor takes its messages */
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
-    int64_t began_ms; /* the start of the reactor */
-    bool cut_short;   /* the peers were stopped before the run ended, so a transaction in flight had limited time */
+    int64_t started_ms, began_ms; /* the start of the life, and of its reactor */
+    bool cut_short; /* the peers were stopped before the run ended, so a transaction in flight had limited time */
     int status;
     char detail[256];
     sim_seen seen;
@@ -210,19 +209,14 @@ void sim_reactor_free(sim_worker *w);
 void sim_reactor_round(void *actor);
 void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
 void sim_lease_check(sim_lease *l);
-void sim_session_borrow(sim_worker *w);
-bool sim_session_is_lost(const sim_worker *w);
-void sim_session_tell(sim_worker *w); /* sends the leases that were replaced during the start */
+int64_t sim_lease_present(const sim_lease *l); /* 0: lost, or not opened */
+void sim_session_init(sim_worker *w);
+void sim_session_borrow(sim_worker *w); /* then sim_worker_claim */
 void sim_session_close(sim_worker *w);
-typedef enum sim_claim_verdict {
-    SIM_CLAIM_UNKNOWN,
-    SIM_CLAIM_HELD,
-    SIM_CLAIM_AGAIN,
-    SIM_CLAIM_RIVAL
-} sim_claim_verdict;
-void sim_worker_step_start(sim_worker *w); /* worker_claim.c; after the last step sim_worker_begin follows */
-void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn);
-sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r);
+void sim_worker_claim(sim_worker *w); /* worker_claim.c; sim_worker_begin or sim_worker_over follows */
+void sim_claim_opened(sim_worker *w, int status, const char *detail); /* the first lease of a kind */
+/* Unpacks the answer of a transaction. Returns the status that the client would give; EW_OK: `*r` is to be freed. */
+int sim_txn_read(int status, ew_slice bytes, Pb__TxnResponse **r);
 void sim_worker_begin(sim_worker *w);
 void sim_worker_configure(sim_worker *w); /* worker_config.c */
 

@@ -71,8 +71,9 @@ static void reply(shell_io *io, uint64_t request, int status, int64_t revision, 
     sim_worker_replied(sim_io_worker(io), request, status, revision);
 }
 
-static bool session_is_lost(shell_io *io) {
-    return sim_session_is_lost(sim_io_worker(io));
+static bool is_session_lost(shell_io *io) {
+    const sim_worker *w = sim_io_worker(io);
+    return session_is_lost(&w->session, reactor_core(w->reactor_of));
 }
 
 static bool stop_is_wanted(shell_io *io) {
@@ -84,7 +85,7 @@ bool sim_reactor_start(sim_worker *w) {
         .send = send_message,
         .tick = tick,
         .reply = reply,
-        .session_is_lost = session_is_lost,
+        .session_is_lost = is_session_lost,
         .stop_is_wanted = stop_is_wanted,
     };
     sim_io_init(&w->reactor_io, &w->reactor, NULL);
