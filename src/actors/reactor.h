@@ -1,4 +1,5 @@
-/* The reactor actor: the ticking core, the user's reactor, and their messages. It calls the user's functions. */
+/* The reactor as an actor: the shell's reactor on the worker's thread, with a mailbox, and the sockets for other
+ * programs. */
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
 
@@ -6,7 +7,7 @@
 #include "core/absence.h"
 #include "core/log.h"
 #include "core/log_limit.h"
-#include "core/ticking.h"
+#include "shell/reactor.h"
 
 #include <etcdworker/worker.h>
 
@@ -32,11 +33,13 @@ typedef struct reactor_counters {
 enum { REACTOR_TURN_MS = 5000 };
 
 typedef struct reactor_actor {
-    /* Set by the worker before reactor_run. */
+    shell_io io; /* first: the shell's I/O is a reactor_actor */
+    shell_reactor *reactor;
+
+    /* Set by the worker before the run. */
     log_source log;
     ew_reactor table;
     void *self;
-    ticking *core;
     mailbox *mailbox;
     outbox *to_watcher, *to_committer;
     publisher *ticks;                   /* NULL unless publish_ticks */
@@ -46,25 +49,17 @@ typedef struct reactor_actor {
     int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms, max_submit_bytes;
 
     reactor_counters counters;
-
-    /* Set by the reactor. */
-    bool connected, loaded;
-    uint32_t interruptions;   /* of the load, by compactions; in a row */
-    int64_t interrupted_ms;   /* when the last one was reported */
-    bool told_health;         /* the watcher has reported whether it is connected */
-    bool stopping;            /* STOP has been sent to the peers */
-    unsigned peers;           /* that have not sent DOWN: one bit each */
-    _Atomic bool stop_wanted; /* set by ew_worker_stop, which then sends STOP */
     uint64_t bad_messages;
-    int64_t started_ms;
     log_limit submit_limit, message_limit; /* of the log records about refused and dropped messages */
-    bool over;
-    int status;
+    _Atomic bool stop_wanted;              /* set by ew_worker_stop, which then sends STOP */
+    int status;                            /* the result of the run */
     char detail[256];
 } reactor_actor;
 
-/* Runs until the run has ended and both peers are down, which is waited for at most `stop_timeout_ms` and 2 s.
- * Sets `status` and `detail` to the result of the run. */
+/* Makes `r->reactor`, which reactor_free frees. EW_OK, or EW_ERR_NO_MEMORY. */
+int reactor_prepare(reactor_actor *r, const ticking_config *core);
+
+/* Runs until the reactor has ended. Sets `status` and `detail`. */
 void reactor_run(reactor_actor *r);
 
 /* Updates the counters of connections. Call on the reactor's thread, or after it has ended. */

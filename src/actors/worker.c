@@ -117,6 +117,7 @@ ew_status ew_worker_open(ew_worker **out, const ew_options *options, const ew_re
     w->reactor.start_timeout_ms = w->options->start_timeout_ms;
     w->reactor.max_submit_bytes = w->options->max_submit_bytes;
     w->reactor.counters.barrier_revision = -1;
+    worker_session_init(w);
     w->reactor.session_is_lost = worker_session_is_lost;
     w->reactor.session_arg = w;
     piggyback_init(&w->piggyback);

@@ -53,9 +53,9 @@ bool worker_configure_committing(ew_worker *w) {
     w->committing.numbered = true;
     w->committing.exactly_once = w->options->exactly_once;
     w->committing.receipt_key = ew_str(w->receipt_key);
-    w->committing.lease = w->receipt_lease;
-    w->committing.receipt_revision = w->receipt_revision;
-    w->committing.sequence = w->sequence;
+    w->committing.lease = w->claimed.receipt_lease;
+    w->committing.receipt_revision = w->claimed.receipt_revision;
+    w->committing.sequence = w->claimed.sequence;
     return make_fence(w);
 }
 
@@ -82,7 +82,7 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .max_pending_update_bytes = o->max_pending_update_bytes,
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = worker_session_lease(w),
-        .record_lease = w->receipt_lease,
+        .record_lease = w->claimed.receipt_lease,
         .audit_interval_ms = o->audit_interval_s * 1000,
         .barrier_patience_ms = o->watch_silence_ms,
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,

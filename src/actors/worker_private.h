@@ -2,7 +2,7 @@
  *   worker.c          create, start, stop, join, statistics: on the user's threads
  *   worker_run.c      a run from begin to end: on the worker's own thread, which is the reactor's
  *   worker_session.c  the leases of a worker: its session's and its receipt's
- *   worker_claim.c    the keys that must exist in etcd during a run: owner key, receipt, session key
+ *   worker_claim.c    runs the claim, which puts the keys that must exist in etcd before a run, and gives them up
  *   worker_progress.c whether the threads make progress, for a liveness probe
  *   worker_config.c   the configuration on which reactor and committer must agree */
 #ifndef ACTORS_WORKER_PRIVATE_H
@@ -13,6 +13,7 @@
 #include "core/committing.h"
 #include "core/options_internal.h"
 #include "etcd/lasting.h"
+#include "shell/claim.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,13 +27,10 @@ struct ew_worker {
     int64_t leader_revision; /* create_revision of the leader's key when the worker was started */
     bool own_client;
     char *prefix, *counter_key, *worker_id, *receipt_key;
-    lasting *presence;      /* the lease of the worker's own session and of the owner key */
-    lasting *records;       /* the lease of the receipt */
-    int64_t presence_lease; /* this and the next three: as the run starts with them */
-    int64_t receipt_lease, receipt_revision, sequence;
-    bool holds_id;            /* this worker holds worker_id */
-    int64_t rival;            /* the lease of another worker that holds worker_id; 0: none */
-    atomic_bool id_taken;     /* by another worker, while this one was disconnected from etcd */
+    lasting *presence;        /* the lease of the worker's own session and of the owner key */
+    lasting *records;         /* the lease of the receipt */
+    shell_session leases;     /* what their changes mean to the reactor */
+    claim_result claimed;     /* the leases and the receipt as the run starts with them */
     char *owner_key, *holder; /* the owner key of worker_id, and its value, which no other worker has */
     char *marker_key;         /* the session key, bound to the session's lease, for fence_session */
     uint8_t *fence;           /* the fence conditions, which every transaction carries */
@@ -60,13 +58,12 @@ char *worker_url(const ew_worker *w, const char *actor); /* the caller frees it;
 uint64_t worker_bad_messages(const ew_worker *w);        /* call it with `lock` held */
 
 /* worker_session.c */
+void worker_session_init(ew_worker *w);
 void worker_session_done(void *worker);           /* a callback of the session */
 bool worker_session_is_lost(void *worker);        /* the session whose end ends the run. Worker's thread */
 int64_t worker_session_lease(const ew_worker *w); /* of the session at the start of the run; 0: no session */
 void worker_check_receipt_lease(void *worker);
-void worker_tell_leases(ew_worker *w); /* sends the leases that were replaced before the reactor existed */
-int worker_open_presence(ew_worker *w, ew_error *err);
-int worker_open_records(ew_worker *w, ew_error *err);
+int worker_open_lease(ew_worker *w, session_lease which, ew_error *err);
 
 /* worker_claim.c */
 int worker_prepare(ew_worker *w, ew_error *err);

@@ -42,10 +42,9 @@ static int begin(ew_worker *w, ew_error *err) {
     if (!worker_configure_committing(w))
         return worker_out_of_memory(err);
     ticking_config config = worker_ticking_config(w);
-    w->reactor.core = ticking_new(&config);
-    if (w->reactor.core == NULL)
+    if (reactor_prepare(&w->reactor, &config) != EW_OK)
         return worker_out_of_memory(err);
-    worker_tell_leases(w);
+    session_begin(&w->leases, w->claimed.presence_lease, w->claimed.receipt_lease);
     if (w->session != NULL)
         status = ew_session_on_done(w->session, worker_session_done, w);
     return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "registering the session's callback");
@@ -75,8 +74,8 @@ static void finish(ew_worker *w) {
     if (w->session != NULL)
         ew_session_forget(w->session, worker_session_done, w);
     worker_release(w);
-    ticking_free(w->reactor.core);
-    w->reactor.core = NULL;
+    reactor_free(w->reactor.reactor);
+    w->reactor.reactor = NULL;
     outbox_close(w->reactor.to_watcher);
     outbox_close(w->reactor.to_committer);
 }

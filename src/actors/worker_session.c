@@ -1,36 +1,50 @@
-/* The leases of a worker. Only the end of a session that the user asked for ends a run (SEMANTICS 30): a given
- * session, the election's, and the worker's own with fence_session or with a key bound to it. Any other lost lease is
- * replaced. */
+/* The leases of a worker: what the shell's session needs from src/etcd, and the messages about them. */
 #include "actors/worker_private.h"
 
-static void tell_reactor(ew_worker *w, const Msg__Session *session) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    m.session = (Msg__Session *)(uintptr_t)session; /* only read */
+/* ---- what the session needs ---- */
+
+static int64_t lease(void *arg, session_lease which) {
+    const ew_worker *w = arg;
+    const lasting *l = which == SESSION_PRESENCE ? w->presence : w->records;
+    return l != NULL ? lasting_lease(l) : 0;
+}
+
+static bool given_is_lost(void *arg) {
+    const ew_worker *w = arg;
+    return ew_session_is_done(w->session);
+}
+
+static void tell_reactor(void *arg, const Msg__Message *message) {
+    ew_worker *w = arg;
     pthread_mutex_lock(&w->lock);
     if (w->control != NULL)
-        outbox_send(w->control, &m);
+        outbox_send(w->control, message);
     pthread_mutex_unlock(&w->lock);
 }
 
-void worker_session_done(void *arg) {
-    ew_worker *w = arg;
-    Msg__Session session = MSG__SESSION__INIT;
-    session.lease = ew_session_lease(w->session);
-    session.done = true;
-    tell_reactor(w, &session);
+void worker_session_init(ew_worker *w) {
+    static const session_ops ops = {.lease = lease, .given_is_lost = given_is_lost, .tell = tell_reactor};
+    w->leases.ops = &ops;
+    w->leases.arg = w;
+    w->leases.fenced = w->options->fence_session;
 }
+
+/* ---- on the worker's thread ---- */
 
 bool worker_session_is_lost(void *arg) {
     const ew_worker *w = arg;
-    if (w->session != NULL)
-        return ew_session_is_done(w->session);
-    if (w->presence == NULL || !(w->options->fence_session || ticking_uses_session(w->reactor.core)))
-        return false;
-    return lasting_lease(w->presence) != ticking_session_lease(w->reactor.core);
+    return session_is_lost(&w->leases, reactor_core(w->reactor.reactor));
 }
 
 int64_t worker_session_lease(const ew_worker *w) {
-    return w->session != NULL ? ew_session_lease(w->session) : w->presence_lease;
+    return w->session != NULL ? ew_session_lease(w->session) : w->claimed.presence_lease;
+}
+
+/* ---- changes ---- */
+
+void worker_session_done(void *arg) {
+    ew_worker *w = arg;
+    session_ended(&w->leases, ew_session_lease(w->session));
 }
 
 void worker_check_receipt_lease(void *arg) {
@@ -38,67 +52,42 @@ void worker_check_receipt_lease(void *arg) {
     lasting_check(w->records);
 }
 
-/* ---- on the keepalive loop's thread ---- */
-
-static void tell_presence(ew_worker *w, int64_t lease) {
-    Msg__Session session = MSG__SESSION__INIT;
-    session.done = w->options->fence_session;
-    session.lost = lease == 0;
-    session.session_lease = lease;
-    if (w->session == NULL)
-        tell_reactor(w, &session);
+static session_change change_of(lasting_change change) {
+    switch (change) {
+    case LASTING_LOST:
+        break;
+    case LASTING_GRANTED:
+        return SESSION_GRANTED;
+    case LASTING_TAKEN:
+        return SESSION_TAKEN;
+    }
+    return SESSION_LOST;
 }
 
+/* On the keepalive loop's thread, like the next one. */
 static void presence_changed(void *arg, lasting_change change) {
     ew_worker *w = arg;
-    Msg__Session taken = MSG__SESSION__INIT;
-    taken.taken = true;
-    if (change == LASTING_TAKEN) {
-        atomic_store(&w->id_taken, true);
-        tell_reactor(w, &taken);
-    } else {
-        tell_presence(w, change == LASTING_LOST ? 0 : lasting_lease(w->presence));
-    }
-}
-
-static void tell_records(ew_worker *w, int64_t lease) {
-    Msg__Session session = MSG__SESSION__INIT;
-    session.lease = lease;
-    tell_reactor(w, &session);
+    session_changed(&w->leases, SESSION_PRESENCE, change_of(change));
 }
 
 static void records_changed(void *arg, lasting_change change) {
     ew_worker *w = arg;
-    if (change == LASTING_GRANTED)
-        tell_records(w, lasting_lease(w->records));
+    session_changed(&w->leases, SESSION_RECORDS, change_of(change));
 }
 
-/* ---- on the worker's thread, before the run ---- */
+/* ---- before the run ---- */
 
-int worker_open_presence(ew_worker *w, ew_error *err) {
-    int status = lasting_open(&w->presence, w->client, w->options->session_ttl_s, 0, presence_changed, w, err);
-    if (status == EW_OK)
-        w->presence_lease = lasting_lease(w->presence);
-    return status;
-}
-
-/* Opens the lease of the receipt and of clients' records. Records are put with the newest lease. The lease is kept
- * alive at every third of its TTL and replaced while the worker lives, so a record lives for receipt_ttl_s at least
- * and about twice that at most (SEMANTICS 34). */
-int worker_open_records(ew_worker *w, ew_error *err) {
+/* Records are put with the newest lease. It is kept alive at every third of its TTL and replaced while the worker
+ * lives, so a record lives for receipt_ttl_s at least and about twice that at most (SEMANTICS 34). */
+static int open_records(ew_worker *w, ew_error *err) {
     int64_t ttl_s = w->options->receipt_ttl_s, renew_s = (ttl_s + 1) / 2;
     if (!w->options->submit)
         return lasting_open(&w->records, w->client, ttl_s, 0, records_changed, w, err);
     return lasting_open(&w->records, w->client, ttl_s + renew_s, renew_s, records_changed, w, err);
 }
 
-void worker_tell_leases(ew_worker *w) {
-    int64_t presence = w->presence != NULL ? lasting_lease(w->presence) : w->presence_lease;
-    int64_t records = w->records != NULL ? lasting_lease(w->records) : w->receipt_lease;
-    if (atomic_load(&w->id_taken))
-        presence_changed(w, LASTING_TAKEN);
-    if (presence != w->presence_lease)
-        tell_presence(w, presence);
-    if (records != w->receipt_lease && records != 0)
-        tell_records(w, records);
+int worker_open_lease(ew_worker *w, session_lease which, ew_error *err) {
+    return which == SESSION_RECORDS
+               ? open_records(w, err)
+               : lasting_open(&w->presence, w->client, w->options->session_ttl_s, 0, presence_changed, w, err);
 }

@@ -40,7 +40,10 @@
     X(counter_not_compared, "the delete counter is written, but not compared")                                         \
     X(held_forgotten, "a message that is held for piggybacking is sent only if the other message comes")               \
     X(pause_kept, "a paused stream is not read again")                                                                 \
-    X(down_first, "a stopped committer sends DOWN before its transaction is decided")
+    X(down_first, "a stopped committer sends DOWN before its transaction is decided")                                  \
+    X(down_not_awaited, "a run ends before its watcher and committer are down")                                        \
+    X(session_unnoticed, "a worker whose session has ended goes on")                                                   \
+    X(receipt_unclaimed, "a worker begins without having put its receipt")
 
 #ifdef EW_BUGS
 typedef enum bug {

@@ -32,7 +32,7 @@ bool check_revision_visible(const sim_worker *w, int64_t revision) {
 
 bool check_is_up_to_date(const sim_worker *w) {
     ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
+    ticking_get_stats(reactor_core(w->reactor_of), &stats);
     for (int64_t r = etcd_model_revision(w->sim->etcd); r > stats.revision && r > 0; r--)
         if (check_revision_visible(w, r))
             return false;
@@ -97,11 +97,22 @@ static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, in
     }
 }
 
+/* A running worker with the same id finds that its session key has another lease. */
+static void note_session_key(ew_sim *s, const etcd_model_record *r) {
+    for (size_t i = 0; i < s->worker_count; i++) {
+        sim_worker *w = s->workers[i];
+        w->marker_taken |= w->running && w->reactor_of && w->options->fence_session && !r->deleted &&
+                           r->lease != w->lease && ew_slice_equal(r->key, ew_str(w->marker_key));
+    }
+}
+
 void check_revision(ew_sim *s, int64_t revision) {
     sim_author author = s->authors[revision];
     sim_note(s, "revision", revision, author.worker);
     size_t count;
     const etcd_model_record *r = etcd_model_records(s->etcd, revision, &count);
+    for (size_t i = 0; i < count; i++)
+        note_session_key(s, &r[i]);
     for (size_t i = 0; i < count && s->trace; i++)
         sim_trace(s, "revision %lld by %d.%u: %s %.*s = %.*s", (long long)revision, (int)author.worker - 1, author.life,
                   r[i].deleted ? "delete" : "put", PRINT(r[i].key), PRINT(r[i].value));
@@ -147,6 +158,11 @@ static void check_unit(sim_worker *w, const Msg__Unit *u) {
             w->number, u->groups, u->compares, u->ops, u->has_delete, t->n_compare, t->n_success, deletes);
 }
 
+/* Returns whether the end of the session ends the run (SEMANTICS 30). */
+static bool asked_for_session(const sim_worker *w) {
+    return w->given.worker || w->options->fence_session || w->seen.session_used;
+}
+
 void check_patches(sim_worker *w, const Msg__Patches *patches) {
     ew_sim *s = w->sim;
     sim_note(s, "batch", (int64_t)patches->batch, (int64_t)patches->n_units);
@@ -158,6 +174,9 @@ void check_patches(sim_worker *w, const Msg__Patches *patches) {
     if (patches->batch <= w->seen.batch)
         ew_sim_fail(s, "worker %u: batch %llu after %llu", w->number, (unsigned long long)patches->batch,
                     (unsigned long long)w->seen.batch);
+    if (asked_for_session(w) && session_is_lost(&w->session, reactor_core(w->reactor_of)))
+        ew_sim_fail(s, "worker %u: batch %llu, although its session has ended", w->number,
+                    (unsigned long long)patches->batch);
     w->seen.batch_out = w->seen.wrote = true;
     w->seen.batch = patches->batch;
     sim_arena_reset(&s->arena);
@@ -170,6 +189,7 @@ void check_message(sim_worker *w, const Msg__Message *m) {
         w->seen.resynced |= m->epoch > 1;
         w->seen.epoch = m->epoch;
     }
+    w->seen.loaded |= m->snapshot && m->snapshot->last;
     if (!m->outcome)
         return;
     if (!w->seen.batch_out || m->outcome->batch != w->seen.batch)
@@ -180,7 +200,7 @@ void check_message(sim_worker *w, const Msg__Message *m) {
 
 void check_stepped(sim_worker *w) {
     ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
+    ticking_get_stats(reactor_core(w->reactor_of), &stats);
     if ((int64_t)stats.update_bytes > w->ticking_config.max_pending_update_bytes)
         ew_sim_fail(w->sim, "worker %u: %llu bytes of updates are pending, at most %lld are allowed", w->number,
                     (unsigned long long)stats.update_bytes, (long long)w->ticking_config.max_pending_update_bytes);
@@ -229,12 +249,11 @@ void check_stop_asked(sim_worker *w) {
         w->seen.stop_by_ms = by;
 }
 
-/* Returns whether a session that the user asked for has ended: given, with fence_session, or with a key bound to it. It
- * ends by etcd's clock or by ours. It also seems to have ended if another worker of this id put its own session key and
- * deleted it. */
+/* Returns whether a session that the user asked for has ended, by etcd's clock or by ours. It also seems to have ended
+ * if another worker of this id put its own session key and deleted it. */
 static bool session_is_done(const sim_worker *w) {
-    bool asked = w->given.worker || w->options->fence_session || (w->ticking && ticking_uses_session(w->ticking));
-    return asked && (w->session_lost || w->marker_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
+    return asked_for_session(w) &&
+           (w->session_lost || w->marker_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
 }
 
 /* Returns whether another worker has this worker's id, or a late copy from an earlier life may have put the receipt
@@ -243,12 +262,27 @@ static bool is_fenced(const sim_worker *w) {
     bool twin = false;
     for (size_t i = 0; i < w->sim->worker_count; i++)
         twin |= w->sim->workers[i] != w && strcmp(w->sim->workers[i]->options->worker_id, w->options->worker_id) == 0;
-    return w->options->worker_id[0] != '\0' && (twin || !w->ticking || w->receipt_deleted || w->records_lost);
+    return w->options->worker_id[0] != '\0' && (twin || !w->reactor_of || w->receipt_deleted || w->records_lost);
+}
+
+/* Returns whether the first load has exceeded its time, or the claim has, which does not begin an attempt after it. */
+static bool is_start_late(const sim_worker *w) {
+    const ew_options *o = w->options;
+    int64_t most_ms = o->start_timeout_ms, now_ms = sim_now(w->sim);
+    if (most_ms == 0 || w->seen.loaded)
+        return false;
+    return w->reactor_of ? now_ms >= w->began_ms + most_ms : now_ms + o->backoff_max_ms >= w->started_ms + most_ms;
+}
+
+static bool can_be_repeated(int status) {
+    return ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
 }
 
 /* Returns whether the status of the run has a known cause, in the reactor or in the faults. */
 static bool has_reason(const sim_worker *w) {
     const sim_faults *f = &w->sim->drawn;
+    if (!w->reactor_of && can_be_repeated(w->status))
+        return is_start_late(w);
     switch (w->status) {
     case EW_OK:
     case EW_ERR_REACTOR:
@@ -261,6 +295,9 @@ static bool has_reason(const sim_worker *w) {
         return w->leads && !etcd_model_get(w->sim->etcd, ew_str(w->leader_key), INT64_MAX);
     case EW_ERR_CANCELLED:
         return w->stop_wanted;
+    case EW_ERR_UNAVAILABLE:
+    case EW_ERR_COMPACTED:
+        return is_start_late(w);
     case EW_ERR_UNKNOWN_OUTCOME:
         return !w->options->exactly_once || w->cut_short || w->receipt_deleted || w->records_lost || w->user_refused ||
                w->sim->restores > 0; /* to a state before the receipt */
@@ -282,7 +319,7 @@ static bool has_reason(const sim_worker *w) {
 static bool is_late(const sim_worker *w) {
     enum { ECHO_MS = 40000 }; /* late requests, stalled streams, leases and their consequences */
     const ew_sim *s = w->sim;
-    bool refused = w->status == EW_ERR_FENCED && !w->ticking; /* its worker_id was held by another worker */
+    bool refused = w->status == EW_ERR_FENCED && !w->reactor_of; /* its worker_id was held by another worker */
     bool by_will = w->status == EW_OK || w->status == EW_ERR_CANCELLED || w->status == EW_ERR_REACTOR || refused;
     return !s->faulty && !by_will && sim_now(s) > s->calm_since_ms + ECHO_MS;
 }
@@ -295,8 +332,8 @@ void check_end(sim_worker *w) {
     if (!has_reason(w))
         ew_sim_fail(s, "worker %u ended without a known cause: %s (%s)", w->number, ew_strerror(w->status), w->detail);
     ticking_stats stats = {0};
-    if (w->ticking)
-        ticking_get_stats(w->ticking, &stats);
+    if (w->reactor_of)
+        ticking_get_stats(reactor_core(w->reactor_of), &stats);
     if (stats.audit_repairs > 0 && s->drawn.lose_events == 0 && s->restores == 0)
         ew_sim_fail(s, "worker %u: a consistency check found %llu differences although no event was lost", w->number,
                     (unsigned long long)stats.audit_repairs);

@@ -186,7 +186,7 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const et
                     ticking_peek_count(tick));
     /* Memory is bounded by the keys and values, with a fixed overhead for each key. */
     ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
+    ticking_get_stats(reactor_core(w->reactor_of), &stats);
     if (stats.mirror_bytes > 4096 + 256 * count + 2 * bytes)
         ew_sim_fail(w->sim, "worker %u: the cache uses %llu bytes for %zu keys of %zu bytes", w->number,
                     (unsigned long long)stats.mirror_bytes, count, bytes);

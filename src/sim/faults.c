@@ -98,9 +98,9 @@ static void befall_worker(ew_sim *s, sim_worker *w) {
     sim_wire_fault(w);
     lose_lease(s, &w->own);
     lose_lease(s, &w->records);
-    if (w->options->exactly_once && w->ticking && sim_happens(s, s->drawn.delete_receipt))
+    if (w->options->exactly_once && w->reactor_of && sim_happens(s, s->drawn.delete_receipt))
         delete_receipt(s, w->receipt_key);
-    if (w->leads && w->ticking && sim_happens(s, s->drawn.depose))
+    if (w->leads && w->reactor_of && sim_happens(s, s->drawn.depose))
         ew_sim_delete(s, ew_str(w->leader_key));
     if (sim_happens(s, s->drawn.kill))
         sim_worker_kill(w);

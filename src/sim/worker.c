@@ -48,11 +48,13 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->cut_short = w->stop_wanted = w->busy = w->stopping = w->over = w->receipt_deleted = w->marker_taken =
-        w->user_refused = w->session_lost = w->records_lost = w->lender_gone = w->holds_id = false;
+    w->cut_short = w->stop_wanted = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
+        w->records_lost = w->holds_id = false;
     w->own = w->given = w->records = (sim_lease){0};
-    w->peers_down = 0;
-    w->lease = w->receipt_lease = w->receipt_revision = w->sequence = w->rival_until_ms = 0;
+    w->lease = 0;
+    w->claimed = (claim_result){0};
+    w->started_ms = sim_now(s);
+    sim_session_init(w);
     w->status = EW_OK;
     w->detail[0] = '\0';
     w->seen = (sim_seen){.stop_by_ms = INT64_MAX};
@@ -75,7 +77,10 @@ void sim_worker_start(sim_worker *w) {
     channel_init(&w->reactor_to_watcher, &w->watcher);
     channel_init(&w->reactor_to_committer, &w->committer);
     sim_note(s, "start", w->number, w->life);
-    sim_worker_step_start(w);
+    if (w->lender && (w->options->exactly_once || w->options->fence_session))
+        sim_session_borrow(w);
+    else
+        sim_worker_claim(w);
 }
 
 static void note_standing(sim_worker *w) {
@@ -88,22 +93,28 @@ static void note_standing(sim_worker *w) {
                        .leader_revision = w->leader_revision};
 }
 
+static bool session_key_is_taken(const sim_worker *w) {
+    const etcd_model_record *r = etcd_model_get(w->sim->etcd, ew_str(w->marker_key), etcd_model_revision(w->sim->etcd));
+    return w->options->fence_session && (!r || r->lease != w->lease);
+}
+
 void sim_worker_begin(sim_worker *w) {
-    w->lease = w->given.worker ? w->given.id : w->own.id;
-    w->session_lost = (w->given.worker && !w->given.alive) || (!w->given.worker && w->own.worker && !w->own.alive);
+    w->lease = w->given.worker ? w->given.id : w->claimed.presence_lease;
+    w->marker_taken = session_key_is_taken(w);
+    w->session_lost = w->given.worker ? !w->given.alive : sim_lease_present(&w->own) != w->lease;
     sim_worker_configure(w);
     note_standing(w);
-    w->ticking = ticking_new(&w->ticking_config);
+    w->began_ms = sim_now(w->sim);
     /* Watcher and committer of a worker piggyback; without that, their messages may come in any order. */
     bool together = sim_chance(&w->sim->random, 700);
     sim_note(w->sim, together ? "outcomes joined" : "outcomes apart", w->number, w->life);
-    if (!sim_peers_start(w, together) || !w->ticking) {
+    if (!sim_peers_start(w, together) || !sim_reactor_start(w)) {
         ew_sim_fail(w->sim, "cannot create a core: out of memory");
         return;
     }
     watcher_start(w->watcher_of);
     sim_actor_wake(&w->watcher, sim_now(w->sim));
-    sim_session_tell(w);
+    session_begin(&w->session, w->claimed.presence_lease, w->claimed.receipt_lease);
     sim_actor_wake(&w->reactor, sim_now(w->sim));
 }
 
@@ -127,8 +138,9 @@ static void bury(sim_worker *w) {
     sim_schedule_drop(&s->schedule, w);
     w->running = false;
     sim_peers_free(w);
-    ticking_free(w->ticking);
-    w->ticking = NULL;
+    sim_reactor_free(w);
+    claim_free(w->claim);
+    w->claim = NULL;
     check_forget(w);
     free(w->worker_id);
     free(w->receipt_key);
@@ -181,7 +193,7 @@ void sim_worker_stop(sim_worker *w) {
     if (!w->running)
         return;
     w->stop_wanted = true;
-    if (!w->ticking) {
+    if (!w->reactor_of) {
         sim_worker_over(w, EW_ERR_CANCELLED, "stopped");
         return;
     }
@@ -196,7 +208,7 @@ void sim_worker_stop(sim_worker *w) {
 bool sim_worker_settled(const sim_worker *w) {
     if (!w->running)
         return !w->starting;
-    return w->ticking && !w->busy && ticking_get_state(w->ticking) == TICKING_READY &&
+    return w->reactor_of && ticking_get_state(reactor_core(w->reactor_of)) == TICKING_READY &&
            sim_fifo_count(&w->reactor.box) == 0 && sim_fifo_count(&w->watcher_to_reactor.passing) == 0 &&
            committing_get_state(committer_core(w->committer_of)) == COMMITTING_IDLE && check_is_up_to_date(w) &&
            !w->seen.wrong && !w->seen.adrift;
@@ -218,15 +230,15 @@ const char *sim_worker_describe(const sim_worker *w) {
     sim_arena_reset(&s->arena);
     size_t size = 256;
     char *out = sim_arena_alloc(&s->arena, size);
-    if (!w->ticking) {
+    if (!w->reactor_of) {
         snprintf(out, size, w->starting ? "about to start" : w->running ? "opening its session" : "not running");
         return out;
     }
     ticking_stats stats;
-    ticking_get_stats(w->ticking, &stats);
+    ticking_get_stats(reactor_core(w->reactor_of), &stats);
     snprintf(out, size, "watching: %s, ticking: %s, committing: %s, revision %lld, barrier %lld, etcd %lld",
              watching_names[watching_get_state(watcher_core(w->watcher_of))],
-             ticking_names[ticking_get_state(w->ticking)],
+             ticking_names[ticking_get_state(reactor_core(w->reactor_of))],
              committing_names[committing_get_state(committer_core(w->committer_of))], (long long)stats.revision,
              (long long)stats.barrier_revision, (long long)etcd_model_revision(s->etcd));
     return out;
@@ -239,7 +251,6 @@ void sim_worker_free(sim_worker *w) {
     }
     sim_schedule_drop(&w->sim->schedule, w);
     ew_options_free(w->options);
-    ticking_effects_fini(&w->spare);
     free(w->prefix);
     free(w->counter_key);
     free(sim_unconst(w->range_key.data));

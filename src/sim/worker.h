@@ -10,7 +10,9 @@
 #include "core/options_internal.h"
 #include "core/ticking.h"
 #include "core/watching.h"
+#include "shell/claim.h"
 #include "shell/committer.h"
+#include "shell/reactor.h"
 #include "shell/watcher.h"
 #include "sim/world.h"
 
@@ -47,7 +49,7 @@ typedef struct sim_channel {
     uint64_t kept_epoch;
 } sim_channel;
 
-/* The shell's I/O of a watcher or a committer. */
+/* The shell's I/O of an actor. */
 typedef struct sim_pending {
     struct sim_io *io; /* NULL: unused */
     io_answer_fn fn;
@@ -57,7 +59,7 @@ typedef struct sim_pending {
 typedef struct sim_io {
     shell_io io; /* first: the shell's I/O is a sim_io */
     sim_actor *actor;
-    sim_channel *channel;   /* to the reactor */
+    sim_channel *channel;   /* to the reactor; NULL: its own */
     sim_pending pending[2]; /* of a load and of a consistency check */
     io_stream_callbacks callbacks;
     void *stream_arg;
@@ -82,6 +84,8 @@ typedef struct sim_seen {
     bool wrote;            /* groups were made in the last tick, or decided since */
     ew_entry *keys;        /* the state according to the updates, in byte order; owns the bytes */
     size_t key_count, key_capacity;
+    bool loaded;       /* the first load is complete */
+    bool session_used; /* a group had bound a key to the session before the present call of the reactor */
     bool batch_out;
     uint64_t batch;
     int64_t stop_by_ms; /* the deadline of a stop; INT64_MAX: no stop was requested */
@@ -139,38 +143,31 @@ struct sim_worker {
     int64_t leader_revision; /* the leader key's create_revision */
     ew_slice fence;
     sim_lease own, given, records;
-    int64_t lease;        /* the session's, as the reactor knows it; 0: none */
-    unsigned stale_reads; /* in a row */
-    bool session_lost;    /* the session was lost */
-    bool records_lost;    /* a lease of the receipt was lost */
-    bool lender_gone;
+    int64_t lease;            /* the session's, as the reactor knows it; 0: none */
+    unsigned stale_reads;     /* in a row */
+    bool session_lost;        /* the session was lost */
+    bool records_lost;        /* a lease of the receipt was lost */
     char *owner_key, *holder; /* the owner key of worker_id, and its value */
     bool holds_id;
-    int64_t claim_lease, rival_until_ms;
-    int64_t receipt_lease, receipt_revision, sequence; /* of the claim */
-    int64_t receipt_expected;
-    int claims_left;
+    shell_claim *claim; /* NULL: it has ended */
+    claim_result claimed;
+    shell_session session;
     bool receipt_deleted; /* by the fault delete_receipt */
     bool marker_taken;    /* the session key was put by another worker of this id, with its own session */
     bool user_refused;    /* a call or a watch was refused for its token */
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
-    ticking *ticking;
-    ticking_effects spare; /* capacity for the effects of the next step */
     piggyback piggyback;
     watcher *watcher_of;
     committer *committer_of;
-    sim_io watcher_io, committer_io;
+    shell_reactor *reactor_of; /* NULL: the run has not begun */
+    sim_io watcher_io, committer_io, reactor_io;
     bool watcher_waits; /* the watcher waits until the reactor takes its messages */
     sim_actor watcher, reactor, committer;
     sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
-    bool busy; /* inside a tick */
-    int tick_status;
-    const char *tick_detail;
-    bool stopping, over;
-    bool cut_short;      /* the peers were stopped before the run ended, so a transaction in flight had limited time */
-    unsigned peers_down; /* DOWN messages taken */
+    int64_t started_ms, began_ms; /* the start of the life, and of its reactor */
+    bool cut_short; /* the peers were stopped before the run ended, so a transaction in flight had limited time */
     int status;
     char detail[256];
     sim_seen seen;
@@ -199,6 +196,7 @@ void sim_worker_over(sim_worker *w, int status, const char *detail); /* the run 
 
 void sim_io_init(sim_io *m, sim_actor *actor, sim_channel *channel); /* worker_io.c */
 void sim_io_fini(sim_io *m);
+sim_worker *sim_io_worker(shell_io *io);
 bool sim_io_calls(const sim_io *m);                 /* whether an answer is still to come */
 size_t sim_watcher_backlog(const sim_worker *w);    /* messages of the watcher that the reactor has not taken */
 bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: starts watcher and committer with `*_config` */
@@ -206,21 +204,19 @@ void sim_peers_free(sim_worker *w);
 void sim_watcher_round(void *actor);
 void sim_watcher_room(sim_worker *w); /* the reactor has taken its messages */
 void sim_committer_round(void *actor);
-void sim_reactor_round(void *actor);                                   /* worker_reactor.c */
+bool sim_reactor_start(sim_worker *w); /* worker_reactor.c: starts the reactor with `ticking_config` */
+void sim_reactor_free(sim_worker *w);
+void sim_reactor_round(void *actor);
 void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
 void sim_lease_check(sim_lease *l);
-void sim_session_borrow(sim_worker *w);
-void sim_session_tell(sim_worker *w); /* sends the leases that were replaced during the start */
+int64_t sim_lease_present(const sim_lease *l); /* 0: lost, or not opened */
+void sim_session_init(sim_worker *w);
+void sim_session_borrow(sim_worker *w); /* then sim_worker_claim */
 void sim_session_close(sim_worker *w);
-typedef enum sim_claim_verdict {
-    SIM_CLAIM_UNKNOWN,
-    SIM_CLAIM_HELD,
-    SIM_CLAIM_AGAIN,
-    SIM_CLAIM_RIVAL
-} sim_claim_verdict;
-void sim_worker_step_start(sim_worker *w); /* worker_claim.c; after the last step sim_worker_begin follows */
-void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn);
-sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r);
+void sim_worker_claim(sim_worker *w); /* worker_claim.c; sim_worker_begin or sim_worker_over follows */
+void sim_claim_opened(sim_worker *w, int status, const char *detail); /* the first lease of a kind */
+/* Unpacks the answer of a transaction. Returns the status that the client would give; EW_OK: `*r` is to be freed. */
+int sim_txn_read(int status, ew_slice bytes, Pb__TxnResponse **r);
 void sim_worker_begin(sim_worker *w);
 void sim_worker_configure(sim_worker *w); /* worker_config.c */
 

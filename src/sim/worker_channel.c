@@ -46,7 +46,7 @@ static void arrive(void *arg) {
         return;
     sim_fifo_push(&c->to->box, m);
     sim_worker *w = c->to->worker;
-    bool patient = c->to == &w->reactor && w->ticking && ticking_wants_outcome_only(w->ticking);
+    bool patient = c->to == &w->reactor && w->reactor_of && reactor_wants_outcome_only(w->reactor_of);
     if (!patient || m.urgent || sim_fifo_count(&c->to->box) >= (size_t)w->options->mailbox_messages)
         sim_actor_wake(c->to, sim_now(w->sim) + sim_between(&w->sim->random, 0, 1));
 }

@@ -1,208 +1,133 @@
-/* Puts the keys that must exist before the first transaction (src/actors/worker_claim.c), step by step: the owner key
- * and the receipt, so that every transaction can find out whether the receipt still exists. */
+/* The claim of a worker: the one of src/shell, with the calls of the wire. */
 #include "sim/worker.h"
 
-#include "core/slice.h"
-
-#include <inttypes.h>
-
-enum { TRIES = 3 };
-
-static void claim(void *arg);
-static void hold(void *arg);
-
-static void later(sim_worker *w, int64_t ms, sim_task_fn fn) {
-    sim_at(w->sim, sim_now(w->sim) + ms, fn, w, w);
-}
+static void advance(void *worker);
 
 /* Checks what the client checks in every response. */
-static bool makes_sense(const Pb__TxnResponse *r) {
-    return r && r->header && r->header->cluster_id != 0 && r->header->cluster_id != 0xbad && r->header->revision > 0 &&
-           r->n_responses == 1;
+static int check_header(const Pb__TxnResponse *r) {
+    if (!r || !r->header || r->header->cluster_id == 0 || r->header->revision < 0)
+        return EW_ERR_BAD_ANSWER;
+    return r->header->cluster_id == 0xbad ? EW_ERR_WRONG_CLUSTER : EW_OK;
 }
 
-static bool ends(sim_worker *w, int status, const char *detail) {
-    if (status == EW_OK || ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME || status == EW_ERR_NOT_FOUND)
-        return false;
-    sim_worker_over(w, status, detail);
-    return true;
+int sim_txn_read(int status, ew_slice bytes, Pb__TxnResponse **r) {
+    *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
+    if (status == EW_OK)
+        status = check_header(*r);
+    if (status != EW_OK && *r) {
+        pb__txn_response__free_unpacked(*r, NULL);
+        *r = NULL;
+    }
+    return status;
 }
 
-/* ---- the owner key ---- */
-
-/* Puts `key` with a lease if its mod_revision is `expected` (0: absent), and otherwise reads it. */
-static void put_if(sim_worker *w, const char *key_text, const char *value, int64_t lease, int64_t expected,
-                   io_answer_fn fn, void *arg) {
-    const ProtobufCBinaryData key = slice_bytes(ew_str(key_text));
-    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
-    compare.key = key;
-    compare.target = PB__COMPARE__COMPARE_TARGET__MOD;
-    compare.target_union_case = PB__COMPARE__TARGET_UNION_MOD_REVISION;
-    compare.mod_revision = expected;
-    Pb__PutRequest put = PB__PUT_REQUEST__INIT;
-    put.key = key;
-    put.value = slice_bytes(ew_str(value));
-    put.lease = lease;
-    Pb__RangeRequest range = PB__RANGE_REQUEST__INIT;
-    range.key = key;
-    Pb__RequestOp then = PB__REQUEST_OP__INIT, otherwise = PB__REQUEST_OP__INIT;
-    Pb__RequestOp *puts[] = {&then}, *ranges[] = {&otherwise};
-    then.request_case = PB__REQUEST_OP__REQUEST_REQUEST_PUT;
-    then.request_put = &put;
-    otherwise.request_case = PB__REQUEST_OP__REQUEST_REQUEST_RANGE;
-    otherwise.request_range = &range;
-    Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
-    t.n_compare = t.n_success = t.n_failure = 1;
-    t.compare = compares;
-    t.success = puts;
-    t.failure = ranges;
-    sim_arena_reset(&w->sim->scratch);
-    sim_call_start(w, ETCD_MODEL_TXN, sim_pack(&w->sim->scratch, &t.base), w->options->call_timeout_ms, fn, arg);
-}
-
-/* Gets the key that a refused put_if has read: `*kv` is NULL if it is absent. Returns false for an invalid response. */
-static bool read_key(const Pb__TxnResponse *r, const char *key, const Pb__KeyValue **kv) {
-    const Pb__ResponseOp *op = r->responses[0];
-    if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)
-        return false;
-    *kv = op->response_range->n_kvs ? op->response_range->kvs[0] : NULL;
-    return !*kv || (ew_slice_equal(slice_of((*kv)->key), ew_str(key)) && (*kv)->mod_revision > 0);
-}
-
-/* Puts the key if it is absent, or ours and unchanged since it was read. */
-void sim_claim_hold(sim_worker *w, sim_lease *l, io_answer_fn fn) {
-    put_if(w, w->owner_key, w->holder, l->id, l->key_mod, fn, l);
-}
-
-sim_claim_verdict sim_claim_read(sim_lease *l, const Pb__TxnResponse *r) {
-    const sim_worker *w = l->worker;
-    const Pb__KeyValue *kv;
-    if (!makes_sense(r))
-        return SIM_CLAIM_UNKNOWN;
-    if (r->succeeded)
-        return SIM_CLAIM_HELD;
-    if (!read_key(r, w->owner_key, &kv))
-        return SIM_CLAIM_UNKNOWN;
-    l->key_mod = kv ? kv->mod_revision : 0;
-    return kv && !ew_slice_equal(slice_of(kv->value), ew_str(w->holder)) ? SIM_CLAIM_RIVAL : SIM_CLAIM_AGAIN;
-}
-
-/* A worker that has died holds its id until its lease expires. */
-static void rival(sim_worker *w) {
-    enum { MARGIN_MS = 5000, POLL_MS = 500 };
-    int64_t now = sim_now(w->sim);
-    if (w->rival_until_ms == 0)
-        w->rival_until_ms = now + w->options->session_ttl_s * 1000 + MARGIN_MS;
-    if (now >= w->rival_until_ms)
-        sim_worker_over(w, EW_ERR_FENCED, "worker_id is in use by a running worker");
-    else
-        later(w, POLL_MS, hold);
-}
-
-static void held(void *arg, int status, const char *detail, ew_slice bytes) {
-    sim_lease *l = arg;
-    sim_worker *w = l->worker;
-    if (ends(w, status, detail))
-        return;
-    Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    sim_claim_verdict verdict = sim_claim_read(l, r);
-    sim_note(w->sim, "worker_id", w->number, verdict);
+static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    sim_worker *w = arg;
+    Pb__TxnResponse *r;
+    status = sim_txn_read(status, bytes, &r);
+    sim_note(w->sim, "claimed", w->number, status);
+    claim_answered(w->claim, status, detail, r, sim_now(w->sim));
     if (r)
         pb__txn_response__free_unpacked(r, NULL);
-    if (verdict == SIM_CLAIM_RIVAL) {
-        l->key_mod = 0; /* wait until it does not exist */
-        rival(w);
-    } else if (verdict == SIM_CLAIM_HELD && w->claim_lease == w->own.id && w->own.alive) {
-        w->holds_id = true;
-        sim_worker_step_start(w);
-    } else {
-        if (status == EW_ERR_NOT_FOUND)
-            sim_lease_check(&w->own);
-        later(w, w->options->backoff_max_ms, hold);
-    }
+    advance(w);
+}
+
+void sim_claim_opened(sim_worker *w, int status, const char *detail) {
+    claim_opened(w->claim, status, detail, sim_now(w->sim));
+    advance(w);
+}
+
+/* ---- what the claim needs ---- */
+
+static sim_lease *lease_of(sim_worker *w, session_lease which) {
+    return which == SESSION_PRESENCE ? &w->own : &w->records;
+}
+
+static void open_lease(void *arg, session_lease which) {
+    sim_worker *w = arg;
+    sim_lease_open(w, lease_of(w, which), which == SESSION_PRESENCE ? SIM_LEASE_OWN : SIM_LEASE_RECORDS);
+}
+
+static void send_txn(void *arg, const Pb__TxnRequest *request) {
+    sim_worker *w = arg;
+    sim_arena_reset(&w->sim->scratch);
+    sim_call_start(w, ETCD_MODEL_TXN, sim_pack(&w->sim->scratch, &request->base), w->options->call_timeout_ms, answered,
+                   w);
+}
+
+static int64_t present_lease(void *arg, session_lease which) {
+    return sim_lease_present(lease_of(arg, which));
+}
+
+static void check_lease(void *arg, session_lease which) {
+    sim_lease_check(lease_of(arg, which));
 }
 
 static void hold(void *arg) {
-    sim_worker *w = arg;
-    w->claim_lease = w->own.id;
-    if (w->own.alive)
-        sim_claim_hold(w, &w->own, held);
-    else
-        later(w, w->options->backoff_max_ms, hold);
+    ((sim_worker *)arg)->holds_id = true;
 }
 
-/* ---- the receipt ---- */
-
-static void try_claim(sim_worker *w);
-
-static void refused(sim_worker *w, const Pb__TxnResponse *r) {
-    const Pb__KeyValue *kv = NULL;
-    w->receipt_expected = read_key(r, w->receipt_key, &kv) && kv ? kv->mod_revision : 0;
-    if (--w->claims_left > 0)
-        try_claim(w);
-    else
-        later(w, w->options->backoff_max_ms, claim);
+static int64_t rival_ttl_s(void *arg, int64_t lease) {
+    (void)arg;
+    (void)lease;
+    return 0;
 }
 
-static void claimed(void *arg, int status, const char *detail, ew_slice bytes) {
-    sim_worker *w = arg;
-    sim_note(w->sim, "claimed", w->number, status);
-    if (ends(w, status, detail))
-        return;
-    Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    bool good = makes_sense(r);
-    if (good && r->succeeded) {
-        w->receipt_revision = r->header->revision;
-        sim_worker_step_start(w);
-    } else if (good) {
-        refused(w, r);
-    } else {
-        if (status == EW_ERR_NOT_FOUND)
-            sim_lease_check(&w->records);
-        later(w, w->options->backoff_max_ms, claim);
-    }
-    if (r)
-        pb__txn_response__free_unpacked(r, NULL);
+static void waiting(void *arg, int64_t lease, int64_t ms) {
+    sim_note(((sim_worker *)arg)->sim, "worker_id is held", lease, ms);
 }
 
-static void try_claim(sim_worker *w) {
-    char value[24];
-    snprintf(value, sizeof value, "%" PRId64, w->sequence);
-    put_if(w, w->receipt_key, value, w->receipt_lease, w->receipt_expected, claimed, w);
-}
+/* ---- rounds ---- */
 
-static void claim(void *arg) {
-    sim_worker *w = arg;
-    const uint64_t lowest = UINT64_C(1000000000000000000);
-    if (!w->records.alive) {
-        later(w, w->options->backoff_max_ms, claim);
+static void finish(sim_worker *w, int status, const char *detail) {
+    if (status != EW_OK) {
+        sim_worker_over(w, status, detail);
         return;
     }
-    w->sequence = (int64_t)(lowest + sim_next(&w->sim->random) % lowest);
-    w->receipt_lease = w->records.id;
-    w->receipt_revision = w->receipt_expected = 0;
-    w->claims_left = TRIES;
-    try_claim(w);
+    w->claimed = claim_get_result(w->claim);
+    claim_free(w->claim);
+    w->claim = NULL;
+    sim_worker_begin(w);
 }
 
-/* ---- step by step ---- */
+static void advance(void *worker) {
+    sim_worker *w = worker;
+    int status;
+    const char *detail;
+    int64_t next_ms = claim_round(w->claim, sim_now(w->sim));
+    if (claim_ended(w->claim, &status, &detail))
+        finish(w, status, detail);
+    else if (next_ms != INT64_MAX)
+        sim_at(w->sim, next_ms, advance, w, w);
+}
 
-/* Called at the start, and after each finished step. */
-void sim_worker_step_start(sim_worker *w) {
-    const ew_options *o = w->options;
-    bool guarded = o->exactly_once || o->fence_session, named = guarded && o->worker_id[0] != '\0';
-    if (w->ticking)
-        return;
-    if (guarded && w->lender && !w->given.worker && !w->lender_gone)
-        sim_session_borrow(w);
-    else if ((named || (guarded && !w->given.worker)) && !w->own.known)
-        sim_lease_open(w, &w->own, SIM_LEASE_OWN);
-    else if (named && !w->holds_id)
-        hold(w);
-    else if (o->exactly_once && !w->records.known)
-        sim_lease_open(w, &w->records, SIM_LEASE_RECORDS);
-    else if (o->exactly_once && w->receipt_revision == 0)
-        claim(w);
+void sim_worker_claim(sim_worker *w) {
+    static const claim_ops ops = {
+        .open = open_lease,
+        .txn = send_txn,
+        .lease = present_lease,
+        .check = check_lease,
+        .hold = hold,
+        .rival_ttl_s = rival_ttl_s,
+        .waiting = waiting,
+    };
+    w->session.given = w->given.worker != NULL;
+    w->claim = claim_new(
+        &(claim_config){
+            .ops = &ops,
+            .arg = w,
+            .options = w->options,
+            .worker_id = w->worker_id,
+            .owner_key = w->owner_key,
+            .receipt_key = w->receipt_key,
+            .session_key = w->marker_key,
+            .holder = w->holder,
+            .session_lease = w->given.id,
+            .seed = sim_next(&w->sim->random),
+        },
+        sim_now(w->sim));
+    if (w->claim)
+        advance(w);
     else
-        sim_worker_begin(w);
+        ew_sim_fail(w->sim, "cannot create a claim: out of memory");
 }

@@ -11,18 +11,6 @@ static Pb__Compare *fence_compare(Pb__Compare *c, ew_slice key, Pb__Compare__Com
     return c;
 }
 
-/* A running worker with the same id finds that its session key has another lease. */
-static void put_marker(sim_worker *w) {
-    ew_sim *s = w->sim;
-    for (size_t i = 0; i < s->worker_count; i++) {
-        sim_worker *other = s->workers[i];
-        other->marker_taken |= other->running && other->options->fence_session && other->lease != w->lease &&
-                               strcmp(other->marker_key, w->marker_key) == 0;
-    }
-    w->marker_taken = false; /* this put replaces earlier ones */
-    sim_put(s, ew_str(w->marker_key), EW_STR(""), w->lease);
-}
-
 /* Makes the fence conditions of this life: the session key has its lease, the leader's key is the elected one
  * (SEMANTICS 30, 31). */
 static void make_fence(sim_worker *w) {
@@ -30,7 +18,6 @@ static void make_fence(sim_worker *w) {
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
     t.compare = pointers;
     if (w->options->fence_session) {
-        put_marker(w);
         Pb__Compare *c = fence_compare(&list[0], ew_str(w->marker_key), PB__COMPARE__COMPARE_TARGET__LEASE);
         c->lease = w->lease;
         pointers[t.n_compare++] = c;
@@ -75,9 +62,9 @@ void sim_worker_configure(sim_worker *w) {
         .max_bytes = max_txn_bytes,
         .exactly_once = o->exactly_once,
         .receipt_key = ew_str(w->receipt_key),
-        .lease = w->receipt_lease,
-        .receipt_revision = w->receipt_revision,
-        .sequence = w->sequence,
+        .lease = w->claimed.receipt_lease,
+        .receipt_revision = w->claimed.receipt_revision,
+        .sequence = w->claimed.sequence,
         .call_timeout_ms = o->call_timeout_ms,
         .backoff_min_ms = o->backoff_min_ms,
         .backoff_max_ms = o->backoff_max_ms,

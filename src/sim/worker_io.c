@@ -8,12 +8,12 @@ static sim_io *mine(shell_io *io) {
     return (sim_io *)io;
 }
 
-static sim_worker *worker_of(shell_io *io) {
+sim_worker *sim_io_worker(shell_io *io) {
     return mine(io)->actor->worker;
 }
 
 static int64_t now_ms(shell_io *io) {
-    return sim_now(worker_of(io)->sim);
+    return sim_now(sim_io_worker(io)->sim);
 }
 
 /* ---- calls and streams ---- */
@@ -31,7 +31,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 }
 
 static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t timeout_ms, io_answer_fn fn, void *arg) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     sim_pending *p = &mine(io)->pending[mine(io)->pending[0].io != NULL];
     if (p->io != NULL) {
         ew_sim_fail(w->sim, "worker %u: more calls at once than an actor may make", w->number);
@@ -61,7 +61,7 @@ static void stream_ended(void *arg, int status, const char *detail) {
 }
 
 static io_stream *stream_open(shell_io *io, io_stream_callbacks callbacks, void *arg) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     sim_io *m = mine(io);
     if (m->stream_is_open)
         ew_sim_fail(w->sim, "worker %u: two streams at once", w->number);
@@ -97,7 +97,7 @@ size_t sim_watcher_backlog(const sim_worker *w) {
 }
 
 static bool busy(shell_io *io) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     bool full = sim_watcher_backlog(w) >= (size_t)w->options->mailbox_messages;
     w->watcher_waits |= full;
     return full;
@@ -115,7 +115,7 @@ static void check_bound(sim_worker *w) {
 static int release(shell_io *io) {
     enum { JITTER_MS = 2 }; /* of the round that releases it */
     sim_io *m = mine(io);
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     if (m->held.data == NULL)
         return EW_OK;
     int64_t for_ms = sim_now(w->sim) - m->held_ms;
@@ -149,7 +149,7 @@ static void note(sim_worker *w, const Msg__Message *m) {
 
 static int send_message(shell_io *io, const Msg__Message *message, io_mode mode) {
     sim_io *m = mine(io);
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     bool urgent = message->outcome || message->down;
     note(w, message);
     if (mode != IO_JOIN || (m->holds_events && message->events))
@@ -171,17 +171,17 @@ static int send_message(shell_io *io, const Msg__Message *message, io_mode mode)
 
 /* Messages of this millisecond and the next one may be merged into one message. */
 static void due(shell_io *io) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     sim_actor_wake(mine(io)->actor, sim_now(w->sim) + sim_between(&w->sim->random, 0, 1));
 }
 
 static void bad_message(shell_io *io, const char *why) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     ew_sim_fail(w->sim, "worker %u: a message %s", w->number, why);
 }
 
 static void write_log(shell_io *io, const char *area, int level, const char *message, int64_t revision) {
-    sim_worker *w = worker_of(io);
+    sim_worker *w = sim_io_worker(io);
     (void)level;
     sim_trace(w->sim, "worker %u %s: %s (%lld)", w->number, area, message, (long long)revision);
 }

@@ -3,10 +3,8 @@
  * when they are lost. A worker may use another worker's session instead; its loss ends the run. */
 #include "sim/worker.h"
 
-#include "core/slice.h"
 #include "etcd.pb-c.h"
-
-#include <stdlib.h>
+#include "shell/claim_txn.h"
 
 static void keep(void *arg);
 static void try_grant(void *arg);
@@ -28,50 +26,37 @@ static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage 
     sim_call_start(w, method, sim_pack(&w->sim->scratch, request), w->options->call_timeout_ms, fn, l);
 }
 
-/* ---- messages to the reactor ---- */
+/* ---- what the session needs ---- */
 
-static void tell(sim_worker *w, const Msg__Session *session) {
-    Msg__Message m = MSG__MESSAGE__INIT;
-    m.session = sim_unconst(session);
-    if (w->ticking)
-        sim_send(&w->keeper_to_reactor, &m, true, false);
+int64_t sim_lease_present(const sim_lease *l) {
+    return l->alive ? l->id : 0;
 }
 
-static void tell_lost(sim_lease *l, int64_t id) {
-    sim_worker *w = l->worker;
-    Msg__Session session = MSG__SESSION__INIT;
-    session.done = l->kind == SIM_LEASE_GIVEN || w->options->fence_session;
-    session.lease = session.done ? id : 0;
-    session.lost = true;
-    if (l->kind == SIM_LEASE_RECORDS || (l->kind == SIM_LEASE_OWN && w->given.worker))
-        return; /* this worker's session is not bound to this lease */
-    if (id == w->lease)
-        w->session_lost = true;
-    if (w->ticking)
-        tell(w, &session);
-    else if (session.done)
-        sim_worker_over(w, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
+static int64_t present(void *arg, session_lease which) {
+    const sim_worker *w = arg;
+    return sim_lease_present(which == SESSION_PRESENCE ? &w->own : &w->records);
 }
 
-static void tell_granted(sim_lease *l) {
-    sim_worker *w = l->worker;
-    Msg__Session session = MSG__SESSION__INIT;
-    if (l->kind == SIM_LEASE_RECORDS)
-        session.lease = l->id;
-    else if (!w->given.worker)
-        session.session_lease = l->id;
-    if (w->ticking)
-        tell(w, &session);
+static bool given_is_lost(void *arg) {
+    return !((const sim_worker *)arg)->given.alive;
 }
 
-void sim_session_tell(sim_worker *w) {
-    if (w->records.id != 0 && w->records.id != w->receipt_lease)
-        tell_granted(&w->records);
-    if (w->own.id != 0 && w->own.id != w->lease)
-        tell_granted(&w->own);
+static void tell(void *arg, const Msg__Message *m) {
+    sim_worker *w = arg;
+    if (w->reactor_of)
+        sim_send(&w->keeper_to_reactor, m, true, false);
 }
 
-/* ---- granting ---- */
+void sim_session_init(sim_worker *w) {
+    static const session_ops ops = {.lease = present, .given_is_lost = given_is_lost, .tell = tell};
+    w->session = (shell_session){.ops = &ops, .arg = w, .fenced = w->options->fence_session};
+}
+
+static void changed(sim_lease *l, session_change change) {
+    session_changed(&l->worker->session, l->kind == SIM_LEASE_RECORDS ? SESSION_RECORDS : SESSION_PRESENCE, change);
+}
+
+/* ---- a new lease ---- */
 
 static void alive(sim_lease *l) {
     sim_worker *w = l->worker;
@@ -80,7 +65,6 @@ static void alive(sim_lease *l) {
     sim_at(w->sim, l->sent_ms + ttl_ms(l) / 3, keep, l, w);
 }
 
-/* The first lease of a life continues its start; a later one is sent to the reactor. */
 static void ready(sim_lease *l) {
     sim_worker *w = l->worker;
     bool first = !l->known;
@@ -88,49 +72,59 @@ static void ready(sim_lease *l) {
     sim_note(w->sim, l->kind == SIM_LEASE_RECORDS ? "receipt lease" : "session", w->number, l->id);
     alive(l);
     if (first)
-        sim_worker_step_start(w);
+        sim_claim_opened(w, EW_OK, "");
     else
-        tell_granted(l);
+        changed(l, SESSION_GRANTED);
 }
+
+/* ---- the owner key, with each new lease ---- */
+
+static void hold(sim_lease *l);
 
 static void held(void *arg, int status, const char *detail, ew_slice bytes) {
     sim_lease *l = arg;
-    sim_worker *w = l->worker;
-    Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    sim_claim_verdict verdict = sim_claim_read(l, r);
-    Msg__Session taken = MSG__SESSION__INIT;
+    const sim_worker *w = l->worker;
+    Pb__TxnResponse *r;
+    put_if_result read = {0};
     (void)detail;
-    taken.taken = true;
+    bool valid = sim_txn_read(status, bytes, &r) == EW_OK && put_if_read(r, w->owner_key, w->holder, &read);
     if (r)
         pb__txn_response__free_unpacked(r, NULL);
-    if (verdict == SIM_CLAIM_HELD)
-        ready(l);
-    else if (verdict == SIM_CLAIM_RIVAL && w->ticking)
-        tell(w, &taken);
-    else if (verdict == SIM_CLAIM_RIVAL)
-        sim_worker_over(w, EW_ERR_FENCED, "another worker has taken this worker_id");
-    else if (verdict == SIM_CLAIM_AGAIN)
-        sim_claim_hold(w, l, held);
-    else
+    l->key_mod = read.revision;
+    if (!valid)
         later(l, try_grant);
+    else if (read.done)
+        ready(l);
+    else if (read.revision > 0 && !read.same)
+        changed(l, SESSION_TAKEN);
+    else
+        hold(l);
 }
+
+/* Puts the key if it is absent, or ours and unchanged since it was read. */
+static void hold(sim_lease *l) {
+    const sim_worker *w = l->worker;
+    put_if t;
+    put_if_make(&t, w->owner_key, w->holder, l->id, l->key_mod);
+    call(l, ETCD_MODEL_TXN, &t.txn.base, held);
+}
+
+/* ---- granting ---- */
 
 static void granted(void *arg, int status, const char *detail, ew_slice bytes) {
     sim_lease *l = arg;
-    sim_worker *w = l->worker;
-    (void)detail;
     Pb__LeaseGrantResponse *r = status == EW_OK ? pb__lease_grant_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    if (!r || r->id == 0) {
-        later(l, try_grant);
-    } else {
-        l->id = r->id;
-        if (l->kind == SIM_LEASE_OWN && w->holds_id)
-            sim_claim_hold(w, l, held);
-        else
-            ready(l);
-    }
+    l->id = r ? r->id : 0;
     if (r)
         pb__lease_grant_response__free_unpacked(r, NULL);
+    if (l->id == 0 && l->known)
+        later(l, try_grant);
+    else if (l->id == 0)
+        sim_claim_opened(l->worker, status != EW_OK ? status : EW_ERR_BAD_ANSWER, detail);
+    else if (l->kind == SIM_LEASE_OWN && l->worker->holds_id)
+        hold(l);
+    else
+        ready(l);
 }
 
 static void try_grant(void *arg) {
@@ -149,8 +143,7 @@ static void try_borrow(void *arg) {
     sim_worker *w = arg;
     const sim_worker *lender = w->lender;
     if (!lender->running && !lender->starting) {
-        w->lender_gone = true;
-        sim_worker_step_start(w);
+        sim_worker_claim(w);
         return;
     }
     if (!lender->own.alive || lender->given.worker) {
@@ -161,7 +154,7 @@ static void try_borrow(void *arg) {
     w->given.until_ms = lender->own.until_ms;
     sim_note(w->sim, "session shared", w->number, w->given.id);
     sim_at(w->sim, sim_now(w->sim), keep, &w->given, w);
-    sim_worker_step_start(w);
+    sim_worker_claim(w);
 }
 
 void sim_session_borrow(sim_worker *w) {
@@ -178,9 +171,13 @@ static void lost(sim_lease *l) {
     l->alive = false;
     sim_note(w->sim, l->kind == SIM_LEASE_RECORDS ? "receipt lease lost" : "session lost", w->number, id);
     w->records_lost |= l->kind == SIM_LEASE_RECORDS;
-    if (l->kind != SIM_LEASE_GIVEN)
+    w->session_lost |= l->kind != SIM_LEASE_RECORDS && id == w->lease;
+    if (l->kind == SIM_LEASE_GIVEN) {
+        session_ended(&w->session, id);
+    } else {
         later(l, try_grant);
-    tell_lost(l, id); /* may end the life */
+        changed(l, SESSION_LOST);
+    }
 }
 
 static void kept(void *arg, int status, const char *detail, ew_slice bytes) {
@@ -239,20 +236,9 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 
 /* The records of submits have the receipt's lease and outlive the worker. */
 static void delete_receipt(sim_worker *w) {
-    Pb__TxnRequest txn = PB__TXN_REQUEST__INIT;
-    Pb__Compare compare = PB__COMPARE__INIT, *compares[] = {&compare};
-    Pb__DeleteRangeRequest removal = PB__DELETE_RANGE_REQUEST__INIT;
-    Pb__RequestOp then = PB__REQUEST_OP__INIT, *thens[] = {&then};
-    compare.key = removal.key = slice_bytes(ew_str(w->receipt_key));
-    compare.target = PB__COMPARE__COMPARE_TARGET__LEASE;
-    compare.target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
-    compare.lease = w->records.id;
-    then.request_case = PB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
-    then.request_delete_range = &removal;
-    txn.compare = compares;
-    txn.success = thens;
-    txn.n_compare = txn.n_success = 1;
-    call(&w->records, ETCD_MODEL_TXN, &txn.base, answered);
+    receipt_removal t;
+    receipt_removal_make(&t, w->receipt_key, w->records.id);
+    call(&w->records, ETCD_MODEL_TXN, &t.txn.base, answered);
 }
 
 /* The responses are ignored: a lease whose revocation is lost ends at its TTL. */

@@ -52,6 +52,7 @@ static ew_options *sample_options(scenario *sc, actor *a) {
     set(o, "session_ttl_s", sim_between(r, 3, 15));
     set(o, "receipt_ttl_s", sim_between(r, 5, 40));
     set(o, "mailbox_messages", sim_between(r, 2, 64));
+    set(o, "start_timeout_ms", sim_between(r, 5000, 60000));
     set(o, "stop_timeout_ms", sim_between(r, 500, 15000));
     set(o, "conflict_backoff_max_ms", sim_between(r, 1, 300));
     set(o, "max_submits", sim_between(r, 1, 8));
@@ -156,15 +157,16 @@ void scenario_describe(const scenario *sc, FILE *out) {
             out,
             "  worker %d: prefix %s %s, id \"%s\", leads %d, fenced %lld, updates %d, serializable %d, exactly once "
             "%lld, tick on load %lld, every %lld ms, coalesce %lld, at most %lld a second, %lld keys a transaction, "
-            "call timeout %lld ms, stop timeout %lld ms, backoff %lld ms, silence %lld ms, lease %lld s, mailbox %lld, "
+            "call timeout %lld ms, start timeout %lld ms, stop timeout %lld ms, backoff %lld ms, silence %lld ms, "
+            "lease %lld s, mailbox %lld, "
             "%lld submits, finishes at tick %lld\n",
             i, o->prefix, o->prefix_match == OPTIONS_PREFIX_TEXTUAL ? "textual" : "path", o->worker_id,
             sc->sim->workers[i]->leads, (long long)o->fence_session, sc->actors[i].updates, sc->actors[i].serializable,
             (long long)o->exactly_once, (long long)o->tick_on_load, (long long)o->tick_interval_ms,
             (long long)o->coalesce, (long long)o->max_ticks_per_second, (long long)o->max_txn_keys,
-            (long long)o->call_timeout_ms, (long long)o->stop_timeout_ms, (long long)o->conflict_backoff_max_ms,
-            (long long)o->watch_silence_ms, (long long)o->session_ttl_s, (long long)o->mailbox_messages,
-            (long long)o->max_submits, (long long)sc->actors[i].finish_at);
+            (long long)o->call_timeout_ms, (long long)o->start_timeout_ms, (long long)o->stop_timeout_ms,
+            (long long)o->conflict_backoff_max_ms, (long long)o->watch_silence_ms, (long long)o->session_ttl_s,
+            (long long)o->mailbox_messages, (long long)o->max_submits, (long long)sc->actors[i].finish_at);
     }
 }
 
