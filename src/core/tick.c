@@ -121,7 +121,7 @@ ew_group *ew_tick_group(ew_tick *t) {
         return NULL;
     }
     g->seen = t->core->mirror;
-    g->tracked = t->reads != NULL;
+    g->tracked = t->reads != NULL || t->no_memory; /* without memory the run ends for that, not for its options */
     if (t->last)
         t->last->next = g;
     else
