@@ -1,10 +1,9 @@
 #include "steps.h"
 
-#include "etcd/etcd.h"
+#include "actors/observe.h"
 #include "usage.h"
 
 #include <stdatomic.h>
-#include <stdlib.h>
 
 static bool on;
 static _Thread_local bool reactor;      /* this is the reactor's thread */
@@ -34,10 +33,6 @@ const char *step_title(step s) {
 
 const char *step_short(step s) {
     return names[s].narrow;
-}
-
-void steps_begin(void) {
-    on = true;
 }
 
 void steps_ended(step s) {
@@ -73,84 +68,76 @@ void steps_report(json_t *result) {
             json_object_set_new(result, names[s].field, json_real((double)total_ns[s] / 1e3 / (double)ticks));
 }
 
-/* ---- wrappers: the linker redirects calls of NAME to __wrap_NAME, and calls of __real_NAME to NAME ---- */
+/* ---- what the actors' I/O and the mailboxes report ---- */
 
-etcd_call *__real_etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request,
-                                  int64_t timeout_ms, etcd_answer_fn fn, void *arg);
-etcd_call *__wrap_etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request,
-                                  int64_t timeout_ms, etcd_answer_fn fn, void *arg);
-etcd_stream *__real_etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method,
-                                     etcd_stream_callbacks callbacks, void *arg);
-etcd_stream *__wrap_etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method,
-                                     etcd_stream_callbacks callbacks, void *arg);
+/* The table of one actor's I/O, which stamps and calls the former one. */
+typedef struct stamping_io {
+    io_ops ops; /* first: the ops of an observed shell_io are a stamping_io */
+    const io_ops *former;
+    io_answer_fn answer; /* of the transaction; the committer has one at a time */
+    void *answer_arg;
+    io_stream_callbacks callbacks; /* of the stream; the watcher has one at a time */
+    void *stream_arg;
+} stamping_io;
 
-typedef struct wrapped_call {
-    etcd_answer_fn fn;
-    void *arg;
-} wrapped_call;
+static stamping_io *stamping(shell_io *io) {
+    return (stamping_io *)(uintptr_t)io->ops;
+}
 
-static void call_answered(void *arg, int status, const char *detail, ew_slice bytes) {
-    wrapped_call c = *(wrapped_call *)arg;
-    free(arg);
+static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
+    stamping_io *s = arg;
     steps_ended(STEP_COMMIT);
-    c.fn(c.arg, status, detail, bytes);
+    s->answer(s->answer_arg, status, detail, bytes);
 }
 
-etcd_call *__wrap_etcd_call_start(ew_client *client, etcd_queue *q, etcd_method method, ew_slice request,
-                                  int64_t timeout_ms, etcd_answer_fn fn, void *arg) {
-    if (!on || method != ETCD_TXN)
-        return __real_etcd_call_start(client, q, method, request, timeout_ms, fn, arg);
-    wrapped_call *c = malloc(sizeof *c);
-    if (c == NULL)
-        return NULL;
-    *c = (wrapped_call){fn, arg};
+static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t timeout_ms, io_answer_fn fn, void *arg) {
+    stamping_io *s = stamping(io);
+    if (method != IO_TXN)
+        return s->former->call(io, method, request, timeout_ms, fn, arg);
+    s->answer = fn;
+    s->answer_arg = arg;
     steps_ended(STEP_HOP_OUT);
-    etcd_call *call = __real_etcd_call_start(client, q, method, request, timeout_ms, call_answered, c);
-    if (call == NULL)
-        free(c);
-    return call;
+    return s->former->call(io, method, request, timeout_ms, answered, s);
 }
-
-typedef struct wrapped_stream {
-    etcd_stream_callbacks callbacks;
-    void *arg;
-} wrapped_stream;
 
 static void stream_message(void *arg, ew_slice bytes) {
-    wrapped_stream *s = arg;
+    stamping_io *s = arg;
     steps_ended(STEP_WATCH);
-    s->callbacks.message(s->arg, bytes);
+    s->callbacks.message(s->stream_arg, bytes);
 }
 
 static void stream_ended(void *arg, int status, const char *detail) {
-    wrapped_stream s = *(wrapped_stream *)arg;
-    free(arg);
-    s.callbacks.ended(s.arg, status, detail);
+    stamping_io *s = arg;
+    s->callbacks.ended(s->stream_arg, status, detail);
 }
 
-struct mailbox;
-struct mailbox_message;
-bool __real_mailbox_take(struct mailbox *mb, struct mailbox_message *out);
-bool __wrap_mailbox_take(struct mailbox *mb, struct mailbox_message *out);
+static io_stream *stream_open(shell_io *io, io_stream_callbacks callbacks, void *arg) {
+    stamping_io *s = stamping(io);
+    s->callbacks = callbacks;
+    s->stream_arg = arg;
+    return s->former->stream_open(io, (io_stream_callbacks){stream_message, stream_ended}, s);
+}
 
-bool __wrap_mailbox_take(struct mailbox *mb, struct mailbox_message *out) {
-    bool any = __real_mailbox_take(mb, out);
-    if (any && reactor)
+static void made(shell_io *io) {
+    static stamping_io of[2]; /* of a worker's watcher and committer, which one thread makes */
+    static size_t count;
+    if (count == sizeof of / sizeof of[0])
+        return;
+    stamping_io *s = &of[count++];
+    s->former = io->ops;
+    s->ops = *io->ops;
+    s->ops.call = call;
+    s->ops.stream_open = stream_open;
+    io->ops = &s->ops;
+}
+
+static void taken(void) {
+    if (reactor)
         steps_ended(STEP_HOP_IN);
-    return any;
 }
 
-etcd_stream *__wrap_etcd_stream_open(ew_client *client, etcd_queue *q, etcd_method method,
-                                     etcd_stream_callbacks callbacks, void *arg) {
-    if (!on || method != ETCD_WATCH)
-        return __real_etcd_stream_open(client, q, method, callbacks, arg);
-    wrapped_stream *s = malloc(sizeof *s);
-    if (s == NULL)
-        return NULL;
-    *s = (wrapped_stream){callbacks, arg};
-    etcd_stream *stream =
-        __real_etcd_stream_open(client, q, method, (etcd_stream_callbacks){stream_message, stream_ended}, s);
-    if (stream == NULL)
-        free(s);
-    return stream;
+void steps_begin(void) {
+    static const actors_observer observer = {made, taken};
+    actors_observed = &observer;
+    on = true;
 }

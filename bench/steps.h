@@ -1,10 +1,9 @@
 /* Splits the time from one tick of a worker to the next into steps.
  *
- * Each step ends with something that the reactor's own functions see, or with a call through etcd/etcd.h or the
- * reactor's mailbox. The linker option --wrap redirects these calls to this file's functions, so that the worker's code
- * is not changed. A step lasts from the end of the previous step to its own end, so that the steps add up to the whole
- * time. A step that ends before the previous one, as the watch often does, counts as 0. For one worker in the process;
- * off until steps_begin. */
+ * Each step ends with something that the reactor's own functions see, with a call of the I/O of watcher or committer,
+ * or with a message that leaves the reactor's mailbox (actors/observe.h). A step lasts from the end of the previous
+ * step to its own end, so that the steps add up to the whole time. A step that ends before the previous one, as the
+ * watch often does, counts as 0. For one worker in the process; off until steps_begin. */
 #ifndef BENCH_STEPS_H
 #define BENCH_STEPS_H
 

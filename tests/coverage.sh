@@ -17,5 +17,4 @@ covered() {
 }
 
 covered core 100 95
-# The simulator has no lack of memory and no malformed messages; alloc/each_place and the integration tests have.
-covered shell 80 70
+covered shell 95 85

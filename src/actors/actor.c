@@ -1,5 +1,6 @@
 #include "actors/actor.h"
 
+#include "actors/observe.h"
 #include "core/argument.h"
 #include "core/options_internal.h"
 #include "core/unpack.h"
@@ -177,6 +178,8 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
     a->ops = ops;
     a->client = client;
     a->task.round = actor_round;
+    if (actors_observed != NULL)
+        actors_observed->made(&a->io);
     a->log = (log_source){strdup(options->name), options->log};
     status = a->log.worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
     if (status == EW_OK) {

@@ -2,6 +2,7 @@
 
 #include "actors/mailbox_listening.h"
 #include "actors/message.h"
+#include "actors/observe.h"
 #include "etcd/etcd.h"
 
 #include <nng/protocol/pipeline0/pull.h>
@@ -115,6 +116,8 @@ bool mailbox_take(mailbox *mb, mailbox_message *out) {
     pthread_mutex_unlock(&mb->lock);
     if (again)
         nng_recv_aio(mb->pull, mb->aio);
+    if (any && actors_observed != NULL)
+        actors_observed->taken();
     return any;
 }
 

@@ -36,10 +36,7 @@ void log_write(ew_log_level level, const log_source *from, const char *area, con
 
 void ew_log(ew_log_level level, const char *format, ...) {
     char text[512];
-    /* Keeps the level in range, because the callback may use it as an index. */
-    if (level < EW_LOG_ERROR)
-        level = EW_LOG_ERROR;
-    if (level > EW_LOG_DEBUG)
+    if ((unsigned)level > EW_LOG_DEBUG) /* the callback may use it as an index */
         level = EW_LOG_DEBUG;
     if (!log_on(this_source, level))
         return;

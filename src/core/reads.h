@@ -54,8 +54,8 @@ void reads_seal(reads *r, const group_scope *scope);
 
 bool reads_range_holds(const reads_range *range, ew_slice key);
 
-/* Returns whether the cache has exactly the keys in the range that were read; does not check their revisions. */
-bool reads_range_is_same(const reads *r, const reads_range *range, const mirror *m);
+/* Returns whether the cache has a key in the range that was not read. Does not look at the keys that were read. */
+bool reads_range_has_grown(const reads *r, const reads_range *range, const mirror *m);
 
 /* ---- between reads.c and reads_seal.c ---- */
 

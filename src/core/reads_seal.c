@@ -212,21 +212,16 @@ void reads_seal(reads *r, const group_scope *scope) {
 
 /* ---- checks afterwards ---- */
 
-bool reads_range_is_same(const reads *r, const reads_range *range, const mirror *m) {
+bool reads_range_has_grown(const reads *r, const reads_range *range, const mirror *m) {
     size_t i = find_key(r, range->start);
     for (const mirror_entry *e = mirror_seek(m, range->start); e; e = mirror_next(m, e)) {
         const ew_slice key = mirror_entry_view(e).key;
         if (!reads_range_holds(range, key))
             break;
         while (i < r->key_count && slice_compare(r->keys[i].key, key) < 0)
-            if (r->keys[i++].mod_revision > 0)
-                return false; /* it was deleted */
+            i++;
         if (i == r->key_count || !ew_slice_equal(r->keys[i].key, key) || r->keys[i].mod_revision == 0)
-            return false; /* it was added */
-        i++;
+            return true;
     }
-    for (; i < r->key_count && reads_range_holds(range, r->keys[i].key); i++)
-        if (r->keys[i].mod_revision > 0)
-            return false;
-    return true;
+    return false;
 }

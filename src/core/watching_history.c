@@ -30,6 +30,7 @@ static uint64_t digest_event(const watch_event *e) {
     return event_digest(e->type, e->key, e->value, numbers);
 }
 
+/* `newest` has no events of other revisions: they are in order, and it begins with the first of the highest one. */
 void watching_keep_last(watching *w, ew_slice newest, int64_t revision) {
     watch_event e;
     watch_events s = watch_events_of(newest);
@@ -37,8 +38,6 @@ void watching_keep_last(watching *w, ew_slice newest, int64_t revision) {
     w->last_digest = 0;
     w->last_proves = false;
     while (watch_events_next(&s, &e)) {
-        if (e.mod_revision != revision)
-            continue;
         w->last_digest += digest_event(&e);
         w->last_proves |= e.type == PB__EVENT__EVENT_TYPE__PUT;
     }
@@ -78,7 +77,7 @@ bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out) {
         watching_miss_last(w, out);
         return false;
     case NOT_YET:
-        return false;
+        break;
     }
     return false;
 }
@@ -123,10 +122,10 @@ void watching_ask(watching *w, watching_effects *out) {
     request.limit = 1;
     request.keys_only = true;
     ew_slice bytes;
-    if (!watching_pack(w, out, &request.base, &bytes))
-        return;
-    watching_emit(out, WATCHING_DO_RANGE)->bytes = bytes;
-    w->range_out = w->range_asks = true;
+    if (watching_pack(w, out, &request.base, &bytes)) {
+        watching_emit(out, WATCHING_DO_RANGE)->bytes = bytes;
+        w->range_out = w->range_asks = true;
+    }
 }
 
 void watching_take_revision(watching *w, const watching_event *event, watching_effects *out) {

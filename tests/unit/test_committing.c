@@ -404,6 +404,36 @@ static void test_refusal_by_an_addition(void **state) {
     }
 }
 
+/* etcd reads one key, the newest. A response with two says nothing, so the transaction is sent again. */
+static void test_refusal_with_two_newest_keys(void **state) {
+    (void)state;
+    static uint8_t bytes[4096];
+    tiny_put(&w->etcd, "/a/b/1", "1");
+    batch *b = batch_new(1, 0);
+    batch_unit(b);
+    batch_range(b, "/a/b/", "/a/b0", 2, PB__COMPARE__COMPARE_RESULT__LESS);
+    batch_key(b, "/a/x", 0, "1");
+    give(w, b);
+    tiny_txn(&w->etcd, w->last.bytes, w->last.len, &w->answer);
+    Pb__TxnResponse *r = pb__txn_response__unpack(NULL, w->answer.len, w->answer.bytes);
+    assert_non_null(r);
+    Pb__RangeResponse *read = r->responses[0]->response_range;
+    assert_int_equal(read->n_kvs, 1);
+    Pb__KeyValue **one = read->kvs, *two[] = {read->kvs[0], read->kvs[0]};
+    read->kvs = two;
+    read->n_kvs = 2;
+    size_t len = pb__txn_response__pack(r, bytes);
+    read->kvs = one;
+    read->n_kvs = 1;
+    pb__txn_response__free_unpacked(r, NULL);
+    answer_bytes(w, bytes, len);
+    assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
+    applied(w);
+    applied(w); /* the receipt bump */
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_int_equal(w->outcome.conflict_revision, 2);
+}
+
 /* A compare of a range must be LESS, with a read of the newer keys in the same range. Any other is a bad message. */
 static void test_ranges_that_are_wrong(void **state) {
     (void)state;
@@ -1249,6 +1279,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_second_refusal_by_an_earlier_unit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_by_deletion, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusal_by_an_addition, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refusal_with_two_newest_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_ranges_that_are_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(test_invisible_commit_sets_no_barrier, setup, teardown),
         cmocka_unit_test_setup_teardown(test_backs_off, setup, teardown),

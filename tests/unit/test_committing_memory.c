@@ -71,7 +71,7 @@ static void play(world *w) {
     }
 }
 
-static bool play_failing(long n) {
+static bool play_failing(long n, bool claims) {
     world *w = calloc(1, sizeof *w);
     w->config = plain_config;
     w->etcd.revision = 1;
@@ -91,6 +91,8 @@ static bool play_failing(long n) {
     fail_in = n;
     assert_true(committing_overhead(&w->config) >= overhead);
     w->c = committing_new(&w->config);
+    if (w->c && claims)
+        replace_lease(w, LEASE + 1); /* before the first transaction the receipt is put with it */
     if (w->c)
         play(w);
     bool reached = fail_in < 0;
@@ -101,10 +103,12 @@ static bool play_failing(long n) {
 
 static void test_memory(void **state) {
     (void)state;
-    long n = 0;
-    while (play_failing(n))
-        n++;
-    assert_true(n > 8);
+    for (int claims = 0; claims < 2; claims++) {
+        long n = 0;
+        while (play_failing(n, claims))
+            n++;
+        assert_true(n > 8);
+    }
 }
 
 static void test_free_nothing(void **state) {

@@ -337,6 +337,39 @@ static void test_external_receipt_while_resolving(void **state) {
     }
 }
 
+/* Case 3f: the same, found by the receipt bump. */
+static void test_external_receipt_during_a_bump(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 2; kind++) {
+        world_free(w);
+        w = world_new(&plain_config);
+        give_one("/a/x", 0, "1");
+        applied(w);
+        give_one("/a/y", 0, "1");
+        tiny_put(&w->etcd, "/a/y", "another's");
+        answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+        applied(w); /* refused: the bump is sent */
+        assert_true(w->txn);
+        tiny_set(&w->etcd, ++w->etcd.revision, RECEIPT, strlen(RECEIPT), "9", 1, kind == 0 ? LEASE + 9 : LEASE);
+        applied(w);
+        assert_outcome(w, kind == 0 ? EW_ERR_FENCED : EW_ERR_UNKNOWN_OUTCOME, 0);
+        assert_true(w->outcome.unknown);
+    }
+}
+
+/* Case 7a: a record was to be put with the lease that was replaced meanwhile. It is certain that no copy is applied. */
+static void test_replaced_lease_gone_while_resolving(void **state) {
+    (void)state;
+    give_one("/a/x", 0, "1");
+    applied(w);
+    give_one("/a/y", 0, "1");
+    answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
+    replace_lease(w, LEASE + 1);
+    answer_status(w, EW_ERR_NOT_FOUND);
+    assert_outcome(w, EW_ERR_REFUSED, 0);
+    assert_false(w->outcome.unknown);
+}
+
 /* Case 9: etcd was restored from an older state while the outcome was unknown, also during a receipt bump. */
 static void test_older_receipt_while_resolving(void **state) {
     (void)state;
@@ -825,6 +858,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_lease_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lease_of_a_put_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_external_receipt_while_resolving, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_external_receipt_during_a_bump, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_replaced_lease_gone_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_older_receipt_while_resolving, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_takes_long, setup, teardown),
         cmocka_unit_test_setup_teardown(test_resolving_denied, setup, teardown),

@@ -100,12 +100,14 @@ typedef struct seen {
     int records;
     ew_log_record last;
     ew_log_field first;
+    char text[32]; /* the message */
 } seen;
 
 static void keep(void *arg, const ew_log_record *record) {
     seen *s = arg;
     s->records++;
     s->last = *record;
+    snprintf(s->text, sizeof s->text, "%s", record->message);
     s->first = record->field_count > 0 ? record->fields[0] : (ew_log_field){0};
 }
 
@@ -157,6 +159,30 @@ static void a_source_with_a_callback_has_its_own_level(void **state) {
     assert_int_equal(own.records, 3);
 }
 
+/* A reactor's records have the worker of their thread and a valid level. */
+static void records_of_a_reactor_name_its_worker(void **state) {
+    (void)state;
+    seen s = {0};
+    ew_log_set(keep, &s, EW_LOG_INFO);
+    log_set_source(LOG_NAMED("w1"));
+    ew_log(EW_LOG_WARN, "%d tasks", 5);
+    assert_int_equal(s.last.level, EW_LOG_WARN);
+    assert_string_equal(s.last.worker, "w1");
+    assert_string_equal(s.last.area, "app");
+    assert_string_equal(s.text, "5 tasks");
+    ew_log((ew_log_level)99, "below the level");
+    assert_int_equal(s.records, 1);
+    log_set_source(NULL);
+    ew_log_set(keep, &s, EW_LOG_DEBUG);
+    ew_log((ew_log_level)99, "a debug record");
+    assert_int_equal(s.last.level, EW_LOG_DEBUG);
+    assert_null(s.last.worker);
+    ew_log((ew_log_level)-1, "another one");
+    assert_int_equal(s.last.level, EW_LOG_DEBUG);
+    assert_int_equal(s.records, 3);
+    ew_log_set(NULL, NULL, EW_LOG_ERROR);
+}
+
 static void the_library_has_a_version(void **state) {
     (void)state;
     char text[32];
@@ -176,6 +202,7 @@ int main(void) {
         cmocka_unit_test(records_go_nowhere_until_a_callback_is_set),
         cmocka_unit_test(records_up_to_the_level_arrive_whole),
         cmocka_unit_test(a_source_with_a_callback_has_its_own_level),
+        cmocka_unit_test(records_of_a_reactor_name_its_worker),
         cmocka_unit_test(the_library_has_a_version),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,6 +154,38 @@ static void test_count(void **state) {
          "[/meta/ticdc-delete-etcd-key-count\\0..\\0)<10 /a/own=1 ");
 }
 
+static int read_what_is_behind(ew_tick *t) {
+    ew_entry from = {.key = EW_STR("/a/c/1")};
+    ew_tick_scan(t, EW_STR("/a/b/"), &from); /* no key of the prefix can follow */
+    return EW_OK;
+}
+
+static void test_scan_after_its_prefix(void **state) {
+    (void)state;
+    run(read_what_is_behind);
+    UNIT("/a/own?0 /a/own=1 ");
+}
+
+static int read_everything(ew_tick *t) {
+    ew_entry e = {0};
+    while (ew_tick_scan(t, EW_STR(""), &e))
+        ;
+    return EW_OK;
+}
+
+/* The bare key exists: it is compared as it was read. */
+static void test_the_bare_key_is_read(void **state) {
+    (void)state;
+    tracking.receipt_prefix = (ew_slice){"", 0};
+    use(&tracking);
+    reader = read_everything;
+    load(l, 9, {"/a", 2, "1"}, {"/a/b", 3, "2"});
+    l->on_tick = stand;
+    settle(l);
+    UNIT("/a?2 /a/b?3 /a/own?0 [/a/../a/meta/ticdc-delete-etcd-key-count)<10 "
+         "[/a/meta/ticdc-delete-etcd-key-count\\0../a0)<10 /a/own=1 ");
+}
+
 static int read_again_and_again(ew_tick *t) {
     ew_entry e;
     for (int i = 0; i < 3000; i++) {
@@ -316,6 +348,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_empty_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(test_scans_side_by_side, setup, teardown),
         cmocka_unit_test_setup_teardown(test_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_scan_after_its_prefix, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_bare_key_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_read_again_and_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_too_many, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stale, setup, teardown),

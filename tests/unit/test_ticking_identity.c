@@ -75,7 +75,7 @@ static uint64_t digest_of(const char *value) {
 static void refuse_with(const found *list, size_t n, int64_t conflict) {
     static uint8_t bytes[4][64];
     Msg__FoundRecord records[4], *pointers[4];
-    Msg__Outcome o = outcome_of(l, EW_ERR_REFUSED, list[0].unit, 0);
+    Msg__Outcome o = outcome_of(l, EW_ERR_REFUSED, list[0].unit, list[0].unit > 0 ? 10 : 0);
     for (size_t i = 0; i < n; i++) {
         Msg__SubmitRecord r = MSG__SUBMIT_RECORD__INIT;
         r.sequence = list[i].sequence;
@@ -335,6 +335,41 @@ static void test_invalid_records(void **state) {
     assert_int_equal(l->commits, 1);
 }
 
+/* A record of a submit that the same outcome has committed teaches nothing. */
+static void test_record_of_a_committed_submit(void **state) {
+    (void)state;
+    const found list[] = {{.unit = 1, .mod_revision = 8, .sequence = 4, .value = "1"},
+                          {.unit = 0, .mod_revision = 8, .sequence = 4, .value = "1"}};
+    submit u;
+    for (uint64_t i = 1; i <= 2; i++) {
+        submit_by(submit_put(submit_init(&u), i == 1 ? "/a/x" : "/a/y", "1"), i == 1 ? "c" : "d", 5);
+        step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &u.message, .submit_id = i});
+    }
+    settle(l);
+    assert_int_equal(l->patches->n_units, 2);
+    look(l);
+    refuse_with(list, 2, 0);
+    assert_reply(1, EW_OK, 10, "");
+    events(l, {"/a/x", 10, "1"});
+    settle(l);
+    assert_string_equal(unit_text(l, 0), "/a/y?0 /a/receipts/submit/64?8 /a/y=1 /a/receipts/submit/64=#5!lease ");
+}
+
+static void test_the_lease_that_keys_are_bound_to(void **state) {
+    (void)state;
+    ticking_config config = plain_config;
+    config.session_lease = 77;
+    life_free(l);
+    l = life_new(&config);
+    assert_int_equal(ticking_session_lease(l->t), 77);
+    Msg__Message m = MSG__MESSAGE__INIT;
+    Msg__Session session = MSG__SESSION__INIT;
+    session.session_lease = 78;
+    m.session = &session;
+    step(l, (ticking_event){.type = TICKING_MESSAGE, .message = &m});
+    assert_int_equal(ticking_session_lease(l->t), 78);
+}
+
 static void test_invalid_identities(void **state) {
     (void)state;
     char longest[66] = "";
@@ -466,6 +501,8 @@ int main(void) {
         TEST(test_refusal_is_recorded),
         TEST(test_malformed_record),
         TEST(test_invalid_records),
+        TEST(test_record_of_a_committed_submit),
+        TEST(test_the_lease_that_keys_are_bound_to),
         TEST(test_invalid_identities),
         TEST(test_record_counts_as_a_key),
         TEST(test_replies_at_the_end),

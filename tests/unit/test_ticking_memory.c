@@ -32,6 +32,9 @@ static void *failing_realloc(void *old, size_t size) {
 #define malloc(size)        failing_malloc(size)
 #define calloc(count, size) failing_calloc(count, size)
 #define realloc(old, size)  failing_realloc(old, size)
+#include "etcd.pb-c.h"
+#define pb__txn_request__unpack(allocator, len, data)                                                                  \
+    (fails_now() ? NULL : pb__txn_request__unpack(allocator, len, data))
 #include "core/overlay.c"
 
 #include "core/arena.c"
@@ -59,6 +62,7 @@ static void *failing_realloc(void *old, size_t size) {
 #undef malloc
 #undef calloc
 #undef realloc
+#undef pb__txn_request__unpack
 #define settle settle_life
 #define step   step_life
 #define append append_text
@@ -232,6 +236,31 @@ static void play_audit(life *l) {
     settle(l);
 }
 
+/* A submit that the cache refuses: its record is all that its transaction puts. */
+static void play_refusal(life *l) {
+    const kv one = {"/a/x", 2, "1"};
+    l->epoch = 1;
+    page(l, 9, true, true, &one, 1);
+    settle(l);
+    if (l->ended)
+        return;
+    Msg__Submit message = MSG__SUBMIT__INIT;
+    Msg__Submit__Compare compare = MSG__SUBMIT__COMPARE__INIT, *compares[] = {&compare};
+    compare.key = binary("/a/x");
+    compare.absent = true;
+    message.compares = compares;
+    message.n_compares = 1;
+    ProtobufCBinaryData key = binary("/a/x");
+    message.deletes = &key;
+    message.n_deletes = 1;
+    message.client = binary("client");
+    message.sequence = 1;
+    step(l, (ticking_event){.type = TICKING_SUBMIT, .submit = &message, .submit_id = 1});
+    settle(l);
+    if (ticking_get_state(l->t) == TICKING_COMMITTING)
+        committed(l, 20);
+}
+
 /* Runs one scenario in which allocation `n` fails. Returns whether that allocation was reached. */
 static bool play_failing(void (*part)(life *), const ticking_config *config, long n) {
     life *l = calloc(1, sizeof *l);
@@ -278,6 +307,7 @@ static void test_memory(void **state) {
     ticking_config config = plain_config;
     config.record_lease = 7;
     every_failure(play, &config);
+    every_failure(play_refusal, &config);
     config.serializable = true;
     every_failure(play, &config);
     config.coalesce = false;

@@ -132,6 +132,21 @@ static void an_answer_that_is_old_or_incomplete(void **state) {
     arrives(f, 100, 0);
 }
 
+/* Each response is in order, but they are not in order together. */
+static void kept_changes_that_contradict_each_other(void **state) {
+    fixture *f = *state;
+    goes_ahead(f);
+    stands(f, 100);
+    changes(f, 105);
+    changes(f, 103);
+    page_comes(f, (page){.header = {101}, .keys = {"/a/1"}});
+    assert_null(wants(f, WATCHING_DO_SEND_EVENTS));
+    assert_non_null(wants(f, WATCHING_DO_CLOSE));
+    is_in(f, WATCHING_BROKEN);
+    failed(f, WATCHING_STREAM_ENDED, EW_ERR_CANCELLED);
+    reopens_at(f, 102);
+}
+
 /* The watch was compacted before etcd could serve it. */
 static void the_watch_is_compacted(void **state) {
     fixture *f = *state;
@@ -258,6 +273,7 @@ int main(void) {
         TEST(the_stream_breaks),
         TEST(the_call_fails),
         TEST(an_answer_that_is_old_or_incomplete),
+        TEST(kept_changes_that_contradict_each_other),
         TEST(the_watch_is_compacted),
         TEST(the_prefix_is_too_large_for_one_answer),
         TEST(the_answer_is_late),

@@ -1,0 +1,3 @@
+#include "actors/observe.h"
+
+const actors_observer *actors_observed;
