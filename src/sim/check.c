@@ -97,10 +97,13 @@ static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, in
     }
 }
 
-/* A running worker with the same id finds that its session key has another lease. */
-static void note_session_key(ew_sim *s, const etcd_model_record *r) {
+/* A running worker finds that another one, which took its id, has put the session key with another lease, or has
+ * deleted its own receipt at its end. */
+static void note_taken_keys(ew_sim *s, const etcd_model_record *r, sim_author author) {
     for (size_t i = 0; i < s->worker_count; i++) {
         sim_worker *w = s->workers[i];
+        bool by_other = author.worker != 0 && author.worker != w->number + 1;
+        w->receipt_deleted |= w->running && by_other && r->deleted && ew_slice_equal(r->key, ew_str(w->receipt_key));
         w->marker_taken |= w->running && w->reactor_of && w->options->fence_session && !r->deleted &&
                            r->lease != w->lease && ew_slice_equal(r->key, ew_str(w->marker_key));
     }
@@ -112,7 +115,7 @@ void check_revision(ew_sim *s, int64_t revision) {
     size_t count;
     const etcd_model_record *r = etcd_model_records(s->etcd, revision, &count);
     for (size_t i = 0; i < count; i++)
-        note_session_key(s, &r[i]);
+        note_taken_keys(s, &r[i], author);
     for (size_t i = 0; i < count && s->trace; i++)
         sim_trace(s, "revision %lld by %d.%u: %s %.*s = %.*s", (long long)revision, (int)author.worker - 1, author.life,
                   r[i].deleted ? "delete" : "put", PRINT(r[i].key), PRINT(r[i].value));

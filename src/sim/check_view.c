@@ -67,8 +67,11 @@ void check_reset(sim_worker *w) {
     w->seen.wrote = true; /* too many updates were pending: the next ones are not single steps */
 }
 
+/* Nothing of the lost history can reach the reactor if neither watcher nor committer has heard of it. */
 void check_restored(sim_worker *w) {
-    w->seen.adrift = w->running;
+    int64_t revision = etcd_model_revision(w->sim->etcd);
+    bool heard = w->watcher_io.heard_revision > revision || w->committer_io.heard_revision > revision;
+    w->seen.adrift = w->running && (heard || w->seen.adrift);
     w->seen.adrift_epoch = w->seen.epoch;
     w->seen.own_revision = 0;
 }

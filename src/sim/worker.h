@@ -61,6 +61,7 @@ typedef struct sim_io {
     sim_actor *actor;
     sim_channel *channel;   /* to the reactor; NULL: its own */
     sim_pending pending[2]; /* of a load and of a consistency check */
+    int64_t heard_revision; /* of etcd when it last got an answer or a message of its stream */
     io_stream_callbacks callbacks;
     void *stream_arg;
     bool stream_is_open;
@@ -152,7 +153,7 @@ struct sim_worker {
     shell_claim *claim; /* NULL: it has ended */
     claim_result claimed;
     shell_session session;
-    bool receipt_deleted; /* by the fault delete_receipt */
+    bool receipt_deleted; /* by the fault delete_receipt, or by another worker of this id */
     bool marker_taken;    /* the session key was put by another worker of this id, with its own session */
     bool user_refused;    /* a call or a watch was refused for its token */
     watching_config watching_config;

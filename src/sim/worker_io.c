@@ -22,10 +22,15 @@ bool sim_io_calls(const sim_io *m) {
     return m->pending[0].io || m->pending[1].io;
 }
 
+static void hear(sim_io *m) {
+    m->heard_revision = etcd_model_revision(m->actor->worker->sim->etcd);
+}
+
 static void answered(void *arg, int status, const char *detail, ew_slice bytes) {
     sim_pending *p = arg;
     sim_pending was = *p;
     p->io = NULL;
+    hear(was.io);
     was.fn(was.arg, status, detail, bytes);
     sim_actor_wake(was.io->actor, now_ms(&was.io->io));
 }
@@ -51,6 +56,7 @@ static void call_cancel(shell_io *io, io_call *call) {
 
 static void stream_message(void *arg, ew_slice bytes) {
     sim_io *m = arg;
+    hear(m);
     m->callbacks.message(m->stream_arg, bytes);
 }
 
