@@ -110,7 +110,7 @@ static int64_t patience_ms(const committing *c) {
     return ms < most ? ms : most;
 }
 
-void committing_send(committing *c, const committing_buffer *request) {
+void committing_send(committing *c, const buffer *request) {
     CHECK(!c->call_out);
     committing_effect *txn = committing_emit(c, COMMITTING_DO_TXN);
     txn->bytes = (ew_slice){request->data, request->len};

@@ -9,17 +9,13 @@
 #ifndef CORE_COMMITTING_PRIVATE_H
 #define CORE_COMMITTING_PRIVATE_H
 
+#include "core/buffer.h"
 #include "core/committing.h"
 #include "etcd.pb-c.h"
 
 #include <etcdworker/log.h>
 
 #include <stdio.h>
-
-typedef struct committing_buffer {
-    uint8_t *data;
-    size_t len, capacity;
-} committing_buffer;
 
 /* A unit as it was received; `txn` points into the batch's bytes. */
 typedef struct committing_unit {
@@ -91,7 +87,7 @@ struct committing {
 
     /* The compares of `config.fence`, which every transaction contains, each with a read of its key. */
     Pb__TxnRequest *standing;
-    committing_buffer standing_bytes;
+    buffer standing_bytes;
 
     /* The batch; without a batch `unit_count` is 0 and `in_batch` false. */
     bool in_batch;
@@ -116,7 +112,7 @@ struct committing {
     /* The current transaction: units [next, end). */
     size_t end;
     committing_own own;
-    committing_buffer request;
+    buffer request;
     bool call_out;       /* a DO_TXN waits for its response */
     uint32_t unanswered; /* attempts in a row whose outcome is unknown */
 
@@ -130,7 +126,7 @@ struct committing {
     int64_t sequence;
     bool fencing; /* RESOLVING: the receipt bump is being put, and `refusal` becomes final once it is applied */
     int64_t fence_sequence;
-    committing_buffer fence;
+    buffer fence;
     committing_answer refusal;
 
     int64_t timer_ms, stop_ms; /* INT64_MAX: none */
@@ -149,7 +145,7 @@ struct committing {
 /* committing.c */
 committing_effect *committing_emit(committing *c, committing_effect_type type);
 void committing_move(committing *c, committing_state to);
-void committing_send(committing *c, const committing_buffer *request);
+void committing_send(committing *c, const buffer *request);
 void committing_back_off(committing *c, int64_t now_ms); /* sets the timer */
 
 /* committing_batch.c */
@@ -165,10 +161,9 @@ void committing_finish(committing *c, int status, bool unknown, const char *deta
 void committing_drop_batch(committing *c);
 
 /* committing_txn.c */
-bool committing_append(committing_buffer *b, const void *data, size_t len);
-bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b);
+bool committing_append_own(const committing_config *config, const committing_own *own, buffer *b);
 size_t committing_own_bytes(const committing_config *config, const committing_own *own);
-bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes);
+bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes);
 int committing_build(committing *c);       /* the transaction from `next` on: sets end, own, request */
 int committing_build_fence(committing *c); /* sets fence, fence_sequence */
 int committing_build_claim(committing *c); /* sets own, fence */

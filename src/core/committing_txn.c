@@ -8,29 +8,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static bool reserve(committing_buffer *b, size_t len) {
-    if (b->data && len <= b->capacity - b->len)
-        return true;
-    size_t capacity = b->capacity ? b->capacity : 512;
-    while (capacity - b->len < len)
-        capacity *= 2;
-    uint8_t *grown = realloc(b->data, capacity);
-    if (!grown)
-        return false;
-    b->data = grown;
-    b->capacity = capacity;
-    return true;
-}
-
-bool committing_append(committing_buffer *b, const void *data, size_t len) {
-    if (!reserve(b, len))
-        return false;
-    if (len)
-        memcpy(b->data + b->len, data, len);
-    b->len += len;
-    return true;
-}
-
 /* What the committer adds, as one message: at most the counter and the receipt. */
 typedef struct own_txn {
     Pb__TxnRequest txn;
@@ -128,10 +105,10 @@ size_t committing_own_bytes(const committing_config *config, const committing_ow
     return pb__txn_request__get_packed_size(&t.txn);
 }
 
-bool committing_append_own(const committing_config *config, const committing_own *own, committing_buffer *b) {
+bool committing_append_own(const committing_config *config, const committing_own *own, buffer *b) {
     own_txn t;
     own_init(&t, config, own);
-    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn)))
+    if (!buffer_reserve(b, pb__txn_request__get_packed_size(&t.txn)))
         return false;
     b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
     return true;
@@ -139,12 +116,12 @@ bool committing_append_own(const committing_config *config, const committing_own
 
 /* ---- the fence conditions of every transaction ---- */
 
-static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
+static bool append_read(buffer *b, ProtobufCBinaryData key) {
     own_txn t;
     pb__txn_request__init(&t.txn);
     t.txn.failure = t.read_list;
     add_read(&t, (ew_slice){key.data, key.len});
-    if (!reserve(b, pb__txn_request__get_packed_size(&t.txn)))
+    if (!buffer_reserve(b, pb__txn_request__get_packed_size(&t.txn)))
         return false;
     b->len += pb__txn_request__pack(&t.txn, b->data + b->len);
     return true;
@@ -152,10 +129,10 @@ static bool append_read(committing_buffer *b, ProtobufCBinaryData key) {
 
 /* The compares of the configuration, and a read of each key, so that a refusal shows whether a fence condition
  * failed. */
-bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, committing_buffer *bytes) {
+bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes) {
     const size_t len = EW_BUG(standing_left_out) ? 0 : config->fence.len;
     *txn = pb__txn_request__unpack(NULL, len, config->fence.data);
-    bool ok = *txn && committing_append(bytes, config->fence.data, len);
+    bool ok = *txn && buffer_append(bytes, (ew_slice){config->fence.data, len});
     for (size_t i = 0; ok && i < (*txn)->n_compare; i++)
         ok = append_read(bytes, (*txn)->compare[i]->key);
     return ok;
@@ -163,7 +140,7 @@ bool committing_make_standing(const committing_config *config, Pb__TxnRequest **
 
 int64_t committing_overhead(const committing_config *config) {
     const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX, INT64_MAX};
-    committing_buffer standing = {0};
+    buffer standing = {0};
     Pb__TxnRequest *txn;
     /* If there is no memory to measure the reads, uses their upper bound: the compares, which contain the same keys. */
     if (!committing_make_standing(config, &txn, &standing))
@@ -210,8 +187,8 @@ int committing_build(committing *c) {
 
     c->request.len = 0;
     /* The units are stored one after the other in the batch's bytes. */
-    if (!committing_append(&c->request, c->units[c->next].txn.data, bytes) ||
-        !committing_append(&c->request, c->standing_bytes.data, c->standing_bytes.len) ||
+    if (!buffer_append(&c->request, (ew_slice){c->units[c->next].txn.data, bytes}) ||
+        !buffer_append(&c->request, buffer_bytes(&c->standing_bytes)) ||
         !committing_append_own(&c->config, &own, &c->request))
         return EW_ERR_NO_MEMORY;
     c->end = end;

@@ -15,6 +15,13 @@ static inline int slice_compare(ew_slice a, ew_slice b) {
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
+/* Returns whether a key is at or after the end of a range, which is not empty. "\\0" is etcd's notation for the end of
+ * the keyspace. */
+static inline bool slice_is_past(ew_slice key, ew_slice range_end) {
+    bool open = range_end.len == 1 && *(const char *)range_end.data == '\0';
+    return !open && slice_compare(key, range_end) >= 0;
+}
+
 /* Convert the bytes of a message to a slice, and a slice to the bytes of a message that is to be packed; protobuf-c
  * does not write to these. Both results borrow the memory. */
 static inline ew_slice slice_of(ProtobufCBinaryData bytes) {

@@ -1,8 +1,7 @@
 #include "core/watch_events.h"
 
+#include "core/slice.h"
 #include "core/wire_field.h"
-
-#include <string.h>
 
 /* Fields of etcd's messages (proto/etcd.proto). */
 enum { RESPONSE_EVENTS = 11, EVENT_TYPE = 1, EVENT_KV = 2, EVENT_PREV_KV = 3 };
@@ -36,6 +35,11 @@ static bool read_kv(ew_slice kv, watch_event *out) {
     return true;
 }
 
+bool watch_events_kv(ew_slice kv, watch_event *out) {
+    *out = (watch_event){.key = {"", 0}, .value = {"", 0}};
+    return read_kv(kv, out);
+}
+
 static bool read_event(ew_slice event, watch_event *out) {
     const uint8_t *at = event.data, *end = at + event.len;
     field f;
@@ -47,6 +51,8 @@ static bool read_event(ew_slice event, watch_event *out) {
             return false;
         if (f.number == EVENT_TYPE)
             out->type = (int32_t)f.varint;
+        else if (f.number == EVENT_PREV_KV)
+            out->previous = f.bytes;
         else if (f.number == EVENT_KV && !read_kv(f.bytes, out))
             return false;
     }
@@ -75,6 +81,37 @@ bool watch_events_next(watch_events *s, watch_event *out) {
     return false;
 }
 
+static bool is_watched(const Pb__WatchCreateRequest *create, ew_slice key) {
+    ew_slice end = slice_of(create->range_end);
+    int order = slice_compare(key, slice_of(create->key));
+    return end.len == 0 ? order == 0 : order >= 0 && !slice_is_past(key, end);
+}
+
+static bool is_possible(const Pb__WatchCreateRequest *create, const watch_event *e) {
+    const bool known = e->type == PB__EVENT__EVENT_TYPE__PUT || e->type == PB__EVENT__EVENT_TYPE__DELETE;
+    return known && e->has_kv && e->mod_revision > 0 && is_watched(create, e->key);
+}
+
+bool watch_events_summarise(const Pb__WatchCreateRequest *create, ew_slice response, watch_events_summary *out) {
+    watch_event e;
+    watch_events events = watch_events_of(response);
+    const uint8_t *from = events.at;
+    for (*out = (watch_events_summary){0}; watch_events_next(&events, &e); out->count++, from = events.at) {
+        if (out->count == 0)
+            out->lowest = e.mod_revision;
+        if (!is_possible(create, &e) || out->highest < 0 || e.mod_revision < out->highest) {
+            out->highest = -1; /* etcd orders events by revision */
+        } else if (e.mod_revision > out->highest) {
+            out->before = out->highest;
+            out->newest_before = out->newest;
+            out->highest = e.mod_revision;
+            out->newest = (ew_slice){from, (size_t)(events.end - from)};
+        }
+    }
+    out->rest = events.rest;
+    return !events.malformed;
+}
+
 void watch_events_rest(ew_slice response, uint8_t *rest) {
     field f;
     watch_events s = watch_events_of(response);
@@ -84,4 +121,31 @@ void watch_events_rest(ew_slice response, uint8_t *rest) {
         memcpy(rest, from, (size_t)(s.at - from));
         rest += s.at - from;
     }
+}
+
+static uint64_t mix(uint64_t h, uint64_t word) {
+    h = (h ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ (h >> 29);
+}
+
+/* Hashes eight bytes at a time, because values may be large. */
+static uint64_t mix_bytes(uint64_t h, ew_slice s) {
+    const uint8_t *at = s.data;
+    size_t left = s.len;
+    uint64_t word;
+    for (; left >= sizeof word; left -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        h = mix(h, word);
+    }
+    word = 0;
+    if (left > 0)
+        memcpy(&word, at, left);
+    return mix(mix(h, word), s.len);
+}
+
+uint64_t watch_events_digest(const watch_event *e) {
+    uint64_t h = (uint64_t)e->type;
+    h = mix(mix(h, (uint64_t)e->mod_revision), (uint64_t)e->create_revision);
+    h = mix(mix(h, (uint64_t)e->version), (uint64_t)e->lease);
+    return mix_bytes(mix_bytes(h, e->key), e->value) | 1;
 }

@@ -2,6 +2,7 @@
 
 #include "core/backoff.h"
 #include "core/check.h"
+#include "core/slice.h"
 
 #include <stdarg.h>
 
@@ -31,17 +32,15 @@ static bool is_over(const watching *w) {
 static void check_invariant(const watching *w) {
     CHECK(!w->range_out || w->state == WATCHING_SYNCING || w->state == WATCHING_ASKING || is_over(w) || w->ahead ||
           w->range_asks);
-    CHECK(w->kept_len == 0 || w->kept_sent || (w->ahead && w->created));
+    CHECK(w->kept.len == 0 || w->kept_sent || (w->ahead && w->stream.created));
     CHECK(!w->closing || w->stream_out);
     CHECK(!w->stream_out || w->closing || w->state == WATCHING_WATCHING);
     CHECK(w->state != WATCHING_WATCHING || w->stream_out);
-    CHECK(!w->created || (w->state == WATCHING_WATCHING && !w->closing));
-    CHECK(!w->created || w->connected || !w->confirmed || w->ahead);
-    CHECK(w->last <= w->seen);
-    CHECK(w->joined_len == 0 || w->joined_sent || w->created);
-    CHECK(w->pinned > 0 || w->next_len == 0);
-    CHECK(w->bound_len == 0 || w->next_len > 0);
-    CHECK(w->seen <= w->highest);
+    CHECK(!w->stream.created || (w->state == WATCHING_WATCHING && !w->closing));
+    CHECK(!w->stream.created || w->connected || !w->stream.confirmed || w->ahead);
+    CHECK(w->pinned > 0 || w->next.len == 0);
+    CHECK(w->bound.len == 0 || w->next.len > 0);
+    CHECK(w->stream.seen <= w->highest);
     CHECK(!w->ended || (is_over(w) && !w->range_out && !w->stream_out));
 }
 
@@ -64,7 +63,7 @@ void watching_say(watching *w, watching_effects *out, ew_log_level level, const 
     effect->status = level;
     effect->detail = text;
     effect->epoch = w->epoch;
-    effect->revision = w->seen;
+    effect->revision = w->stream.seen;
 }
 
 void watching_move(watching *w, watching_effects *out, watching_state next) {
@@ -74,17 +73,13 @@ void watching_move(watching *w, watching_effects *out, watching_state next) {
 }
 
 bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *message, ew_slice *bytes) {
-    size_t size = protobuf_c_message_get_packed_size(message);
-    if (size > w->request_capacity) {
-        uint8_t *larger = realloc(w->request, size);
-        if (!larger) {
-            watching_fail(w, out, EW_ERR_NO_MEMORY, "packing a request");
-            return false;
-        }
-        w->request = larger;
-        w->request_capacity = size;
+    w->request.len = 0;
+    if (!buffer_reserve(&w->request, protobuf_c_message_get_packed_size(message))) {
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "packing a request");
+        return false;
     }
-    *bytes = (ew_slice){w->request, protobuf_c_message_pack(message, w->request)};
+    w->request.len = protobuf_c_message_pack(message, w->request.data);
+    *bytes = buffer_bytes(&w->request);
     return true;
 }
 
@@ -101,36 +96,14 @@ void *watching_unpack(watching *w, watching_effects *out, arena *memory, const P
     return message;
 }
 
-bool watching_revision_ok(int64_t revision) {
-    return revision >= 0 && revision < INT64_MAX; /* one more must still fit */
-}
-
 bool watching_header_ok(watching *w, watching_effects *out, const Pb__ResponseHeader *header) {
-    if (!header || header->cluster_id == 0) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response without a cluster id");
-        return false;
-    }
-    if (!watching_revision_ok(header->revision)) {
-        watching_trouble(w, out, EW_ERR_BAD_ANSWER, "response with an invalid revision");
-        return false;
-    }
-    if (w->cluster_id == 0)
-        w->cluster_id = header->cluster_id;
-    if (w->cluster_id != header->cluster_id) {
-        char detail[96];
-        snprintf(detail, sizeof detail, "cluster %llx answered instead of %llx", (unsigned long long)header->cluster_id,
-                 (unsigned long long)w->cluster_id);
-        watching_fail(w, out, EW_ERR_WRONG_CLUSTER, detail);
-        return false;
-    }
-    return true;
+    int status = watch_stream_check_header(&w->stream, header);
+    if (status != EW_OK)
+        watching_trouble(w, out, status, w->stream.detail);
+    return status == EW_OK;
 }
 
 /* ---- time ---- */
-
-int64_t watching_after(int64_t now_ms, int64_t ms) {
-    return now_ms > 0 && ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
-}
 
 int64_t watching_backoff_ms(watching *w, unsigned tries) {
     return backoff_ms(w->config.backoff_min_ms, w->config.backoff_max_ms, tries, &w->random);
@@ -144,7 +117,7 @@ int64_t watching_deadline_ms(const watching *w) {
     case WATCHING_BROKEN:
         return w->stream_out ? INT64_MAX : w->retry_at_ms;
     case WATCHING_WATCHING:
-        return w->closing ? INT64_MAX : w->silence_at_ms;
+        return w->closing ? INT64_MAX : w->stream.silent_at_ms;
     default:
         return INT64_MAX;
     }
@@ -180,10 +153,11 @@ void watching_resync(watching *w, watching_effects *out, const char *why) {
     watching_say(w, out, EW_LOG_WARN, "loading the prefix again: %s", why);
     watching_drop(w, out);
     w->epoch++;
-    w->last = 0;
+    watch_stream_seek(&w->stream, w->stream.seen);
     watching_start_pages(w);
     /* Retries the first time at once, later with backoff. */
-    w->retry_at_ms = w->resyncs == 0 ? w->now_ms : watching_after(w->now_ms, watching_backoff_ms(w, w->resyncs - 1));
+    w->retry_at_ms =
+        w->resyncs == 0 ? w->now_ms : watch_stream_after(w->now_ms, watching_backoff_ms(w, w->resyncs - 1));
     w->resyncs++;
     watching_move(w, out, WATCHING_SYNCING);
 }
@@ -204,7 +178,7 @@ static void retry(watching *w, watching_effects *out, int status, const char *de
                  (long long)wait_ms, ew_strerror(status), detail ? detail : "");
     if (w->state != WATCHING_SYNCING || w->pinned > 0)
         w->fresh = false;
-    w->retry_at_ms = watching_after(w->now_ms, wait_ms);
+    w->retry_at_ms = watch_stream_after(w->now_ms, wait_ms);
     if (w->state == WATCHING_WATCHING)
         watching_move(w, out, WATCHING_BROKEN);
 }
@@ -248,7 +222,8 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
         if (w->falls++ < WATCHING_FALLS_MAX)
             break;
         w->falls = 0;
-        w->last = w->seen = w->highest = 0;
+        w->highest = 0;
+        watch_stream_seek(&w->stream, 0);
         watching_find_rewritten(w, out, detail);
         w->retry_at_ms = w->now_ms; /* the wait is over */
         return;
@@ -287,7 +262,7 @@ static void pursue(watching *w, watching_effects *out) {
     bool loads = w->state == WATCHING_SYNCING && !w->range_out && due;
     if (loads && w->ahead && !w->stream_out)
         watching_open(w, out); /* the previous stream has ended */
-    else if ((loads && !w->ahead) || (w->ahead && w->created && !w->range_out))
+    else if ((loads && !w->ahead) || (w->ahead && w->stream.created && !w->range_out))
         watching_send_range(w, out);
     else if (w->state == WATCHING_ASKING && !w->range_out && due)
         watching_ask(w, out);
@@ -345,7 +320,7 @@ static void handle(watching *w, const watching_event *event, watching_effects *o
         watching_check_silence(w, out);
         break;
     case WATCHING_READ_ON:
-        watching_read_on(w);
+        watch_stream_listen(&w->stream, w->now_ms);
         break;
     case WATCHING_RESYNC:
         take_resync(w, event, out);
@@ -360,7 +335,9 @@ static void handle(watching *w, const watching_event *event, watching_effects *o
 void watching_step(watching *w, const watching_event *event, watching_effects *out) {
     out->count = 0;
     w->now_ms = event->now_ms;
-    watching_forget_sent(w);
+    watch_stream_take_back(&w->stream);
+    if (w->kept_sent)
+        watching_drop_kept(w);
     handle(w, event, out);
     pursue(w, out);
     check_invariant(w);
@@ -374,6 +351,12 @@ watching *watching_new(const watching_config *config) {
         return NULL;
     w->config = *config;
     w->random = config->seed;
+    pb__watch_create_request__init(&w->stream.create);
+    w->stream.create.key = slice_bytes(config->key);
+    w->stream.create.range_end = slice_bytes(config->range_end);
+    w->stream.create.progress_notify = true;
+    w->stream.joined_max = config->page_bytes * WATCHING_JOINED_PAGES;
+    w->stream.silence_ms = config->silence_ms;
     w->limit = WATCHING_LIMIT_FIRST;
     watching_reset_pages(w);
     return w;
@@ -382,11 +365,11 @@ watching *watching_new(const watching_config *config) {
 void watching_free(watching *w) {
     if (!w)
         return;
-    free(w->next_key);
-    free(w->bound);
-    free(w->joined);
-    free(w->kept);
-    free(w->request);
+    buffer_fini(&w->next);
+    buffer_fini(&w->bound);
+    watch_stream_fini(&w->stream);
+    buffer_fini(&w->kept);
+    buffer_fini(&w->request);
     free(w);
 }
 

@@ -11,8 +11,6 @@
  * not fit, loads continue in pages. */
 #include "core/watching_internal.h"
 
-#include <stdlib.h>
-
 /* The kept events may have this many times page_bytes, 32 MiB by default. */
 #define KEPT_PAGES 4
 
@@ -27,28 +25,14 @@ void watching_not_ahead(watching *w, watching_effects *out, const char *why) {
 }
 
 void watching_keep(watching *w, ew_slice events, watching_effects *out) {
-    size_t need = w->kept_len + events.len;
-    if ((int64_t)need > w->config.page_bytes * KEPT_PAGES) {
+    if ((int64_t)(w->kept.len + events.len) > w->config.page_bytes * KEPT_PAGES)
         watching_not_ahead(w, out, "too many changes while the prefix is read in one response");
-        return;
-    }
-    if (need > w->kept_capacity) {
-        uint8_t *larger = realloc(w->kept, need * 2);
-        if (!larger) {
-            watching_fail(w, out, EW_ERR_NO_MEMORY, "keeping the changes during a load");
-            return;
-        }
-        w->kept = larger;
-        w->kept_capacity = need * 2;
-    }
-    memcpy(w->kept + w->kept_len, events.data, events.len); /* protobuf joins lists by concatenation */
-    w->kept_len = need;
+    else if (!buffer_append(&w->kept, events))
+        watching_fail(w, out, EW_ERR_NO_MEMORY, "keeping the changes during a load");
 }
 
 void watching_drop_kept(watching *w) {
-    free(w->kept);
-    w->kept = NULL;
-    w->kept_len = w->kept_capacity = 0;
+    buffer_fini(&w->kept);
     w->kept_sent = false;
 }
 
@@ -64,6 +48,11 @@ void watching_ahead_done(watching *w, watching_effects *out) {
     w->ahead = false;
     watching_tell_connected(w, out, false);
     w->kept_sent = true; /* unchanged until the next step */
-    if (w->kept_len > 0)
-        watching_send_kept(w, (ew_slice){w->kept, w->kept_len}, out);
+    if (w->kept.len == 0)
+        return;
+    const watch_stream_news kept = watch_stream_read(&w->stream, buffer_bytes(&w->kept));
+    if (kept.kind == WATCH_STREAM_EVENTS)
+        watching_send_events(w, &kept, out);
+    else
+        watching_trouble(w, out, kept.status, kept.detail);
 }

@@ -15,25 +15,16 @@
 /* If fewer pages than this are left, counting them costs less than a wrong guess. */
 #define PAGES_UNBOUNDED 4
 
-bool watching_is_behind_range(const watching *w, ew_slice key) {
-    ew_slice end = w->config.range_end;
-    bool open = end.len == 1 && *(const char *)end.data == '\0'; /* etcd's notation for the end of the keyspace */
-    return !open && slice_compare(key, end) >= 0;
-}
-
 bool watching_set_bound(watching *w) {
-    w->bound_len = 0;
+    w->bound.len = 0;
     if (w->level == 0 || w->left < PAGES_UNBOUNDED * w->limit)
         return true;
-    uint8_t *bound = realloc(w->bound, w->next_len);
-    if (!bound)
+    size_t level = w->level < w->next.len ? w->level : w->next.len;
+    if (!buffer_append(&w->bound, (ew_slice){w->next.data, level}))
         return false;
-    w->bound = bound;
-    size_t level = w->level < w->next_len ? w->level : w->next_len;
-    memcpy(bound, w->next_key, level);
-    size_t len = prefix_successor(bound, level);
-    if (len > 0 && !watching_is_behind_range(w, (ew_slice){bound, len}))
-        w->bound_len = len;
+    w->bound.len = prefix_successor(w->bound.data, level);
+    if (slice_is_past(buffer_bytes(&w->bound), w->config.range_end))
+        w->bound.len = 0;
     return true;
 }
 
@@ -45,7 +36,7 @@ static size_t shared(ProtobufCBinaryData a, ProtobufCBinaryData b) {
 }
 
 void watching_learn_bound(watching *w, const Pb__RangeResponse *page) {
-    if (w->bound_len == 0)
+    if (w->bound.len == 0)
         w->left = page->count > 0 ? page->count : 0;
     w->left -= (int64_t)page->n_kvs;
     if (page->more) {
@@ -53,6 +44,6 @@ void watching_learn_bound(watching *w, const Pb__RangeResponse *page) {
         w->level = telling ? shared(page->kvs[0]->key, page->kvs[page->n_kvs - 1]->key) : 0;
     } else {
         bool small = w->from_bound && (int64_t)page->n_kvs < w->limit / 4;
-        w->level = small ? w->bound_len - 1 : w->bound_len;
+        w->level = small ? w->bound.len - 1 : w->bound.len;
     }
 }

@@ -8,6 +8,7 @@
 #define CORE_WATCHING_INTERNAL_H
 
 #include "core/arena.h"
+#include "core/watch_stream.h"
 #include "core/watching.h"
 #include "etcd.pb-c.h"
 
@@ -30,12 +31,6 @@
 #define WATCHING_DENIALS_MAX     3
 #define WATCHING_FALLS_MAX       5
 
-/* After this many streams were silent before they showed again what was seen, it is taken for missing. */
-#define WATCHING_SILENT_MAX 2
-
-/* A silent stream is given at most silence_ms times 2 to the power of this. */
-#define WATCHING_RENEWALS_MAX 4
-
 /* Merged fragments may have this many times page_bytes, 256 MiB by default. */
 #define WATCHING_JOINED_PAGES 32
 
@@ -51,19 +46,13 @@ struct watching {
     bool closing;    /* the stream was cancelled: what still arrives is dropped */
     bool ended;      /* WATCHING_DO_END was given */
 
-    uint64_t cluster_id; /* of the first response */
+    watch_stream stream; /* `seen`: the newest whole revision that was sent on; the watch continues after it. `last` is
+                            of the events since the snapshot */
     uint64_t epoch;
-    int64_t seen;    /* the newest whole revision that was sent on: the watch continues after it */
     int64_t highest; /* the newest revision in any snapshot or event: an older snapshot comes from a member that is
                         behind (ETCD P7), or etcd has lost data */
-
-    /* The history; see watching_history.c. */
-    int64_t last;         /* the newest revision whose events the watch has shown since the snapshot; 0: none */
-    uint64_t last_digest; /* of these events */
-    bool last_proves;     /* these events include a put: see watching_history.c */
-    bool confirmed;       /* this stream has shown them again, or has none to show */
-    bool fresh;           /* no stream has been lost since the snapshot was read without interruption */
-    bool rewritten;       /* the next whole snapshot is of another history */
+    bool fresh;      /* no stream has been lost since the snapshot was read without interruption */
+    bool rewritten;  /* the next whole snapshot is of another history */
     int64_t loaded_at_ms;
 
     /* The current snapshot. */
@@ -73,11 +62,9 @@ struct watching {
     int64_t page_bytes;
     int64_t key_bytes;    /* approximate size of one key of the last page; 0: unknown */
     unsigned interrupted; /* loads in a row that a compaction interrupted */
-    uint8_t *next_key;    /* where the next page begins */
-    size_t next_len;      /* 0 for the first page */
-    uint8_t *bound;       /* where it ends, if before the end of the whole range; see watching_bounds.c */
-    size_t bound_len;     /* 0: at the range's end */
-    size_t level;         /* the bound is after all keys that share this many bytes with next_key; 0: none */
+    buffer next;          /* where the next page begins; empty for the first page */
+    buffer bound;         /* where it ends; empty: at the end of the whole range; see watching_bounds.c */
+    size_t level;         /* the bound is after all keys that share this many bytes with `next`; 0: none */
     int64_t left;         /* approximate number of keys still to come */
     bool from_bound;      /* the page begins at the bound of the previous one */
     bool unfinished;      /* all pages have been sent, and their end waits for the watch */
@@ -87,34 +74,23 @@ struct watching {
     bool ahead;         /* the current load, or the next one, is of this kind */
     bool never_ahead;   /* the prefix is too large for this */
     int64_t ahead_from; /* etcd's revision when the watch was created */
-    uint8_t *kept;      /* what the watch has shown meanwhile: a WatchResponse */
-    size_t kept_len, kept_capacity;
-    bool kept_sent; /* the previous step sent `kept`: it can be freed now */
+    buffer kept;        /* what the watch has shown meanwhile: a WatchResponse */
+    bool kept_sent;     /* the previous step sent `kept`: it can be freed now */
 
     /* The watch. */
     uint64_t opens;
-    bool created;   /* etcd confirmed the watch */
     bool connected; /* as last reported: unchanged while a silent stream is replaced */
-    int64_t watch_id;
     int64_t created_at_ms;
-    bool asked;        /* the stream was probed */
-    unsigned renewals; /* streams replaced for silence, in a row */
-    uint8_t *joined;
-    size_t joined_len, joined_capacity;
-    int64_t joined_revision;
-    bool joined_sent; /* the previous step sent `joined`: it can be freed now */
 
     /* Errors since the last success. */
     unsigned failures, resyncs, bad_answers, falls;
     unsigned denials;  /* calls and streams that were not authenticated */
     unsigned refusals; /* watches that were not permitted although range calls were */
     int64_t retry_at_ms;
-    int64_t silence_at_ms;
 
     int end_status;
     char end_detail[256];
-    uint8_t *request; /* the last packed request */
-    size_t request_capacity;
+    buffer request;                        /* the last packed request */
     char texts[WATCHING_EFFECTS_MAX][256]; /* of the log effects, one for each index in the list */
 };
 
@@ -138,16 +114,12 @@ void watching_resync(watching *w, watching_effects *out, const char *why);
 /* Resets the error counters after a valid response. */
 void watching_settle(watching *w);
 
-int64_t watching_after(int64_t now_ms, int64_t ms);
-
 /* Packs a request, valid until the next one; false (and FAILED) when out of memory. */
 bool watching_pack(watching *w, watching_effects *out, const ProtobufCMessage *message, ew_slice *bytes);
 
 /* Unpacks a response into `memory`. NULL when it is malformed or memory ran out, which has then been handled. */
 void *watching_unpack(watching *w, watching_effects *out, arena *memory, const ProtobufCMessageDescriptor *type,
                       ew_slice bytes);
-
-bool watching_revision_ok(int64_t revision);
 
 /* Returns the wait before attempt number `tries` + 2. */
 int64_t watching_backoff_ms(watching *w, unsigned tries);
@@ -174,7 +146,6 @@ bool watching_page_is_late(watching *w, watching_effects *out);
 
 bool watching_set_bound(watching *w); /* for the next page; false when out of memory */
 void watching_learn_bound(watching *w, const Pb__RangeResponse *page);
-bool watching_is_behind_range(const watching *w, ew_slice key);
 
 /* ---- watching_ahead.c ---- */
 
@@ -191,17 +162,6 @@ const char *watching_ahead_is_wrong(const watching *w, const Pb__RangeResponse *
 void watching_ahead_done(watching *w, watching_effects *out);                          /* the snapshot is complete */
 
 /* ---- watching_history.c ---- */
-
-/* Notes that the response is complete, and that the newest of its events, those of `revision`, begin at `newest`: they
- * may have to come again. */
-void watching_keep_last(watching *w, ew_slice newest, int64_t revision);
-
-/* A resumed stream delivers `bytes`, whole and with events. Returns true once all that was seen has come again.
- * Otherwise it is still to come, or the history is another one, which has then been handled. */
-bool watching_confirm(watching *w, ew_slice bytes, watching_effects *out);
-
-/* All that was seen should have come again by now, but has not. */
-void watching_miss_last(watching *w, watching_effects *out);
 
 /* etcd's history is not the one that was seen: loads the prefix again. */
 void watching_find_rewritten(watching *w, watching_effects *out, const char *why);
@@ -220,12 +180,10 @@ void watching_open(watching *w, watching_effects *out);
 watching_effect *watching_send_health(watching *w, watching_effects *out, bool connected);
 void watching_drop(watching *w, watching_effects *out); /* cancel the stream in any state */
 void watching_take_response(watching *w, const watching_event *event, watching_effects *out);
-void watching_forget_sent(watching *w); /* frees what the previous step lent to its effects */
 void watching_check_silence(watching *w, watching_effects *out);
-void watching_read_on(watching *w);
 
 /* The watch exists, and continues where the previous one ended; or only the keys can show this. */
 void watching_tell_connected(watching *w, watching_effects *out, bool unsure);
-void watching_send_kept(watching *w, ew_slice events, watching_effects *out);
+void watching_send_events(watching *w, const watch_stream_news *news, watching_effects *out);
 
 #endif

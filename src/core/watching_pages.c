@@ -2,6 +2,7 @@
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
+#include "core/pages.h"
 #include "core/slice.h"
 
 #include <stdio.h>
@@ -9,7 +10,7 @@
 
 void watching_start_pages(watching *w) {
     w->pinned = w->config.audit_revision;
-    w->next_len = w->bound_len = w->level = 0;
+    w->next.len = w->bound.len = w->level = 0;
     w->from_bound = w->unfinished = false;
     w->fresh = true;
     if (w->config.watch_first && w->config.audit_revision == 0)
@@ -18,13 +19,17 @@ void watching_start_pages(watching *w) {
 
 /* ---- compaction ---- */
 
-void watching_reset_pages(watching *w) {
-    w->unproved = w->ahead = w->never_ahead = false;
-    w->interrupted = 0;
+static void set_small_pages(watching *w) {
     w->page_bytes = w->config.page_bytes;
     w->limit_max = WATCHING_LIMIT_MAX;
     if (w->limit > w->limit_max)
         w->limit = w->limit_max;
+}
+
+void watching_reset_pages(watching *w) {
+    w->unproved = w->ahead = w->never_ahead = false;
+    w->interrupted = 0;
+    set_small_pages(w);
 }
 
 static int64_t fourfold(int64_t n, int64_t most) {
@@ -51,7 +56,7 @@ static bool enlarge_pages(watching *w) {
 /* etcd confirms a watch before it checks whether its revision has been compacted. So a watch that has shown nothing and
  * is not old proves nothing: a compaction may have passed the load's revision at its very end. */
 static bool is_loading(const watching *w) {
-    bool new_watch = w->unproved && w->now_ms < watching_after(w->created_at_ms, w->config.backoff_max_ms);
+    bool new_watch = w->unproved && w->now_ms < watch_stream_after(w->created_at_ms, w->config.backoff_max_ms);
     return w->state == WATCHING_SYNCING || w->unfinished || w->ahead || new_watch;
 }
 
@@ -92,10 +97,7 @@ bool watching_page_is_late(watching *w, watching_effects *out) {
         return false;
     watching_resync(w, out, "a response of this size does not arrive within call_timeout_ms; pages are small again");
     w->ahead = false;
-    w->page_bytes = w->config.page_bytes;
-    w->limit_max = WATCHING_LIMIT_MAX;
-    if (w->limit > w->limit_max)
-        w->limit = w->limit_max;
+    set_small_pages(w);
     return true;
 }
 
@@ -107,15 +109,18 @@ bool watching_shrink_page(watching *w, watching_effects *out) {
     return true;
 }
 
+static ew_slice next_key(const watching *w) {
+    return w->next.len > 0 ? buffer_bytes(&w->next) : w->config.key;
+}
+
 void watching_send_range(watching *w, watching_effects *out) {
     if (!w->ahead && !watching_set_bound(w)) {
         watching_fail(w, out, EW_ERR_NO_MEMORY, "loading the prefix");
         return;
     }
-    ew_slice key = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
-    ew_slice end = w->bound_len > 0 ? (ew_slice){w->bound, w->bound_len} : w->config.range_end;
+    ew_slice end = w->bound.len > 0 ? buffer_bytes(&w->bound) : w->config.range_end;
     Pb__RangeRequest request = PB__RANGE_REQUEST__INIT;
-    request.key = slice_bytes(key);
+    request.key = slice_bytes(next_key(w));
     request.range_end = slice_bytes(end);
     request.limit = w->ahead ? 0 : w->limit;
     request.keys_only = w->config.audit_revision > 0;
@@ -140,45 +145,22 @@ static void adapt_limit(watching *w, size_t keys, size_t bytes) {
     w->limit = wanted < least ? least : wanted > most ? most : wanted;
 }
 
-/* Returns the reason why a page is invalid, or NULL. With keys that do not rise, the paging might never end. */
-static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page, int64_t pinned) {
-    if (page->header->revision < pinned || pinned == 0)
-        return "page with an invalid revision";
-    if (page->more && page->n_kvs == 0)
-        return "page without keys that announces more keys";
-    ew_slice before = w->next_len > 0 ? (ew_slice){w->next_key, w->next_len} : w->config.key;
-    for (size_t i = 0; i < page->n_kvs; i++) {
-        const Pb__KeyValue *kv = page->kvs[i];
-        int order = slice_compare(before, (ew_slice){kv->key.data, kv->key.len});
-        if (order > 0 || (order == 0 && i > 0))
-            return "page with keys out of order";
-        if (kv->mod_revision <= 0 || kv->mod_revision > pinned)
-            return "page with an invalid mod_revision";
-        before = (ew_slice){kv->key.data, kv->key.len};
-    }
-    if (w->bound_len > 0 && slice_compare(before, (ew_slice){w->bound, w->bound_len}) >= 0)
+static const char *what_is_wrong(const watching *w, const Pb__RangeResponse *page) {
+    const char *wrong = pages_check(page, next_key(w), w->pinned);
+    if (!wrong && w->bound.len > 0 && page->n_kvs > 0 &&
+        slice_compare(slice_of(page->kvs[page->n_kvs - 1]->key), buffer_bytes(&w->bound)) >= 0)
         return "page with a key after its end";
-    return NULL;
+    return !wrong && w->ahead ? watching_ahead_is_wrong(w, page) : wrong;
 }
 
-/* The next page starts at the first key that can follow: the last key plus a NUL, or the bound of a page that had no
- * more keys below it. */
+/* The next page starts at the first key that can follow: after the last key, or at the bound of a page that had no more
+ * keys below it. */
 static bool keep_next_key(watching *w, const Pb__RangeResponse *page) {
-    if (!page->more) {
-        uint8_t *used = w->next_key;
-        w->next_key = w->bound;
-        w->next_len = w->bound_len;
-        w->bound = used;
-        return true;
-    }
-    ProtobufCBinaryData last = page->kvs[page->n_kvs - 1]->key;
-    uint8_t *key = realloc(w->next_key, last.len + 1);
-    if (!key)
-        return false;
-    memcpy(key, last.data, last.len);
-    key[last.len] = '\0';
-    w->next_key = key;
-    w->next_len = last.len + 1;
+    if (page->more)
+        return pages_next(&w->next, page);
+    const buffer used = w->next;
+    w->next = w->bound;
+    w->bound = used;
     return true;
 }
 
@@ -216,7 +198,7 @@ void watching_finish_snapshot(watching *w, watching_effects *out) {
 }
 
 static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice bytes, watching_effects *out) {
-    bool last = !page->more && w->bound_len == 0;
+    bool last = !page->more && w->bound.len == 0;
     if (!last) {
         watching_learn_bound(w, page);
         if (!keep_next_key(w, page)) {
@@ -229,7 +211,7 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
     if (last && w->config.audit_revision > 0) {
         watching_finish(w, out);
     } else if (last) {
-        w->seen = w->pinned;
+        watch_stream_seek(&w->stream, w->pinned);
         w->unfinished = true;
         w->loaded_at_ms = w->now_ms;
         if (w->ahead)
@@ -255,9 +237,7 @@ void watching_take_page(watching *w, const watching_event *event, watching_effec
     const Pb__RangeResponse *page = watching_unpack(w, out, &memory, &pb__range_response__descriptor, event->bytes);
     if (page && watching_header_ok(w, out, page->header)) {
         int64_t pinned = w->pinned > 0 ? w->pinned : page->header->revision;
-        const char *wrong = what_is_wrong(w, page, pinned);
-        if (!wrong && w->ahead)
-            wrong = watching_ahead_is_wrong(w, page);
+        const char *wrong = what_is_wrong(w, page);
         if (wrong)
             watching_trouble(w, out, EW_ERR_BAD_ANSWER, wrong);
         else if (pinned < w->highest)

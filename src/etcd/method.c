@@ -1,6 +1,6 @@
-/* Maps etcd's errors to statuses. The texts are etcd's (api/v3rpc/rpctypes/error.go): many errors have the same gRPC
- * code, so only the text distinguishes them. */
 #include "etcd/method.h"
+
+#include "core/error_text.h"
 
 static const method_info methods[ETCD_METHODS] = {
     [ETCD_RANGE] = {.path = "/etcdserverpb.KV/Range", .needs_leader = true},
@@ -21,39 +21,6 @@ static const method_info methods[ETCD_METHODS] = {
 
 const method_info *method_get(etcd_method method) {
     return &methods[method];
-}
-
-/* Errors that etcd returns before it applies anything, so they are certain for writes too. */
-static const struct known {
-    const char *text;
-    int status;
-} known[] = {
-    {"mvcc: required revision has been compacted", EW_ERR_COMPACTED},
-    {"mvcc: required revision is a future revision", EW_ERR_FUTURE_REVISION},
-    {"mvcc: database space exceeded", EW_ERR_NO_SPACE},
-    {"etcdserver: too many operations in txn request", EW_ERR_TOO_LARGE},
-    {"etcdserver: request is too large", EW_ERR_TOO_LARGE},
-    {"grpc: received message larger than max", EW_ERR_TOO_LARGE}, /* the server's own limit on a request */
-    {"etcdserver: too many requests", EW_ERR_BUSY},
-    {"etcdserver: requested lease not found", EW_ERR_NOT_FOUND},
-    {"etcdserver: key not found", EW_ERR_NOT_FOUND},
-    {"etcdserver: lease already exists", EW_ERR_INVALID},
-    {"etcdserver: permission denied", EW_ERR_DENIED},
-    {"etcdserver: invalid auth token", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: revision of auth store is old", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: authentication failed", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: authentication is not enabled", EW_ERR_STATE},
-    {"etcdserver: user name is empty", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: no leader", EW_ERR_UNAVAILABLE}, /* the refusal because of `hasleader`, before any other check */
-    {"etcdserver: rpc not supported for learner", EW_ERR_UNAVAILABLE}, /* a voting member accepts it (ETCD P16) */
-};
-
-static int known_text(const char *text) {
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strstr(text, known[i].text))
-            return known[i].status;
-    }
-    return EW_OK;
 }
 
 /* Returns the status for codes that mean that nothing was applied; EW_OK for the others. */
@@ -81,7 +48,7 @@ static int known_code(grpc_status_code code) {
 int method_status(etcd_method method, const method_end *end) {
     if (end->code == GRPC_STATUS_OK)
         return EW_OK;
-    int status = known_text(end->text);
+    int status = error_text_status(end->text);
     if (status != EW_OK)
         return status;
     status = known_code(end->code);
@@ -98,9 +65,10 @@ int method_status(etcd_method method, const method_end *end) {
     return EW_ERR_UNAVAILABLE;
 }
 
-int method_reason(const char *text) {
-    int status = known_text(text);
-    return status != EW_OK ? status : EW_ERR_UNAVAILABLE;
+bool method_is_final(int status) {
+    return status == EW_ERR_DENIED || status == EW_ERR_UNAUTHENTICATED || status == EW_ERR_UNSUPPORTED ||
+           status == EW_ERR_TOO_LARGE || status == EW_ERR_BAD_ANSWER || status == EW_ERR_INVALID ||
+           status == EW_ERR_WRONG_CLUSTER;
 }
 
 bool method_token_is_stale(const char *text) {

@@ -28,8 +28,9 @@ typedef struct method_end {
 /* Returns the status of a call that ended. EW_OK only if the code is GRPC_STATUS_OK. */
 int method_status(etcd_method method, const method_end *end);
 
-/* Returns the status for the reason text of a watch that etcd canceled, which has no code (ETCD P10). */
-int method_reason(const char *text);
+/* Returns whether a new attempt would fail in the same way: etcd refuses the request, or the response is larger than
+ * max_receive_bytes. */
+bool method_is_final(int status);
 
 /* Returns whether the error means that the token is not valid any more, so that a new token may help. */
 bool method_token_is_stale(const char *text);

@@ -4,8 +4,8 @@
 #include "core/unpack.h"
 #include "etcd.pb-c.h"
 #include "etcd/blocking.h"
+#include "etcd/method.h"
 #include "etcd/request.h"
-#include "etcd/watch_response.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ static void take_revision(revision_check *c, int64_t revision) {
         decide(c, EW_OK, "");
     } else if (c->falls++ == FALLS_MAX) {
         snprintf(detail, sizeof detail,
-                 "watch: etcd is at revision %lld, and revision %lld was seen: it was restored from an older state",
+                 "etcd is at revision %lld, and revision %lld was seen: it was restored from an older state",
                  (long long)revision, (long long)c->seen);
         decide(c, EW_ERR_REVISION_FELL, detail);
     }
@@ -45,7 +45,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     Pb__RangeResponse *r = status == EW_OK ? unpack_message(&pb__range_response__descriptor, bytes, &unpacked) : NULL;
     if (r != NULL && r->header != NULL && r->header->revision > 0)
         take_revision(c, r->header->revision);
-    else if (status != EW_OK && watch_is_final(status))
+    else if (status != EW_OK && method_is_final(status))
         decide(c, status, detail);
     if (r != NULL)
         pb__range_response__free_unpacked(r, NULL);

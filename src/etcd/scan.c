@@ -4,6 +4,7 @@
 #include "etcd/result.h"
 
 #include "core/argument.h"
+#include "core/pages.h"
 #include "core/slice.h"
 
 #include <stdlib.h>
@@ -15,8 +16,7 @@
 struct ew_scan {
     ew_client *client;
     Pb__RangeRequest request; /* for the next page; its key and end are `key` and `end` */
-    uint8_t *key, *end;
-    size_t key_capacity;
+    buffer key, end;
     int64_t page_bytes;
     Pb__RangeResponse *page;
     size_t next; /* index in the page */
@@ -24,16 +24,10 @@ struct ew_scan {
 };
 
 static bool copy_range(ew_scan *s, const range *r) {
-    s->key_capacity = r->key.len + 1;
-    s->key = malloc(s->key_capacity);
-    s->end = malloc(r->end.len + 1);
-    if (!s->key || !s->end)
+    if (!buffer_append(&s->key, r->key) || !buffer_append(&s->end, r->end))
         return false;
-    memcpy(s->key, r->key.data, r->key.len);
-    if (r->end.len > 0)
-        memcpy(s->end, r->end.data, r->end.len);
-    s->request.key = (ProtobufCBinaryData){r->key.len, s->key};
-    s->request.range_end = (ProtobufCBinaryData){r->end.len, s->end};
+    s->request.key = slice_bytes(buffer_bytes(&s->key));
+    s->request.range_end = slice_bytes(buffer_bytes(&s->end));
     return true;
 }
 
@@ -72,37 +66,17 @@ ew_status ew_scan_open(ew_scan **out, ew_client *client, ew_keys keys, const ew_
     return status;
 }
 
-/* Returns whether the page continues where the last one ended, in ascending order. Otherwise a scan could skip keys,
- * repeat keys, or never end. */
-static bool is_valid(const ew_scan *s, const Pb__RangeResponse *page) {
-    ew_slice before = slice_of(s->request.key);
+/* Checks the page; if it is good, the next page starts after it. */
+static int take_page(ew_scan *s, const Pb__RangeResponse *page, ew_error *err) {
+    const char *wrong = pages_check(page, slice_of(s->request.key), s->request.revision);
     ew_kv kv;
-    if (page->header->revision <= 0 || (page->more && page->n_kvs == 0))
-        return false;
-    for (size_t i = 0; i < page->n_kvs; i++) {
-        if (!result_kv(&kv, page->kvs[i]))
-            return false;
-        int order = slice_compare(before, kv.key);
-        if (order > 0 || (order == 0 && i > 0))
-            return false;
-        before = kv.key;
-    }
-    return true;
-}
-
-/* Starts the next page at the smallest key after the last one: the last key with a zero byte appended. */
-static int move_after(ew_scan *s, const ProtobufCBinaryData *last, ew_error *err) {
-    size_t len = last->len + 1;
-    if (len > s->key_capacity) {
-        uint8_t *key = realloc(s->key, len);
-        if (!key)
-            return ew_fail(err, EW_ERR_NO_MEMORY, "scan");
-        s->key = key;
-        s->key_capacity = len;
-    }
-    memcpy(s->key, last->data, last->len);
-    s->key[len - 1] = 0;
-    s->request.key = (ProtobufCBinaryData){len, s->key};
+    for (size_t i = 0; !wrong && i < page->n_kvs; i++)
+        wrong = result_kv(&kv, page->kvs[i]) ? NULL : "page with an invalid key-value";
+    if (wrong)
+        return ew_fail(err, EW_ERR_BAD_ANSWER, "scan: invalid response: %s", wrong);
+    if (page->n_kvs > 0 && !pages_next(&s->key, page))
+        return ew_fail(err, EW_ERR_NO_MEMORY, "scan");
+    s->request.key = slice_bytes(buffer_bytes(&s->key));
     return EW_OK;
 }
 
@@ -129,12 +103,10 @@ static int read_page(ew_scan *s, ew_error *err) {
         s->request.limit = 1;
     if (status != EW_OK)
         return status;
-    bool good = is_valid(s, page);
-    if (good && page->n_kvs > 0)
-        status = move_after(s, &page->kvs[page->n_kvs - 1]->key, err);
-    if (!good || status != EW_OK) {
+    status = take_page(s, page, err);
+    if (status != EW_OK) {
         pb__range_response__free_unpacked(page, NULL);
-        return good ? status : ew_fail(err, EW_ERR_BAD_ANSWER, "scan: invalid response");
+        return status;
     }
     if (s->page)
         pb__range_response__free_unpacked(s->page, NULL);
@@ -172,7 +144,7 @@ void ew_scan_close(ew_scan *s) {
         return;
     if (s->page)
         pb__range_response__free_unpacked(s->page, NULL);
-    free(s->key);
-    free(s->end);
+    buffer_fini(&s->key);
+    buffer_fini(&s->end);
     free(s);
 }

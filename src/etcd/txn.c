@@ -4,6 +4,7 @@
 #include "etcd/result.h"
 
 #include "core/argument.h"
+#include "core/buffer.h"
 #include "core/slice.h"
 
 #include <stdio.h>
@@ -11,8 +12,7 @@
 
 struct ew_txn {
     ew_error error; /* the first error */
-    uint8_t *bytes;
-    size_t len, capacity;
+    buffer request;
     int depth; /* of the nested transactions; 0: none */
 };
 
@@ -23,21 +23,14 @@ ew_txn *ew_txn_new(void) {
 void ew_txn_free(ew_txn *t) {
     if (!t)
         return;
-    free(t->bytes);
+    buffer_fini(&t->request);
     free(t);
 }
 
 static int append(ew_txn *t, const Pb__TxnRequest *piece) {
-    size_t need = t->len + pb__txn_request__get_packed_size(piece);
-    if (need > t->capacity) {
-        size_t capacity = need * 2;
-        uint8_t *bytes = realloc(t->bytes, capacity);
-        if (!bytes)
-            return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
-        t->bytes = bytes;
-        t->capacity = capacity;
-    }
-    t->len += pb__txn_request__pack(piece, t->bytes + t->len);
+    if (!buffer_reserve(&t->request, pb__txn_request__get_packed_size(piece)))
+        return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
+    t->request.len += pb__txn_request__pack(piece, t->request.data + t->request.len);
     return EW_OK;
 }
 
@@ -182,7 +175,7 @@ ew_status ew_txn_nest(ew_txn *t, ew_branch branch, const ew_txn *inner) {
     if (inner->depth >= EW_TXN_DEPTH_MAX)
         return ew_fail(&t->error, EW_ERR_TOO_LARGE, "transaction: nested %d deep, at most %d are allowed",
                        inner->depth + 1, EW_TXN_DEPTH_MAX);
-    Pb__TxnRequest *unpacked = pb__txn_request__unpack(NULL, inner->len, inner->bytes);
+    Pb__TxnRequest *unpacked = pb__txn_request__unpack(NULL, inner->request.len, inner->request.data);
     if (!unpacked)
         return ew_fail(&t->error, EW_ERR_NO_MEMORY, "transaction");
     Pb__RequestOp op = PB__REQUEST_OP__INIT;
@@ -218,7 +211,7 @@ static bool fits(const Pb__TxnRequest *request, const Pb__TxnResponse *answer) {
 }
 
 static int check_answer(const ew_txn *t, const Pb__TxnResponse *answer, ew_error *err) {
-    Pb__TxnRequest *request = pb__txn_request__unpack(NULL, t->len, t->bytes);
+    Pb__TxnRequest *request = pb__txn_request__unpack(NULL, t->request.len, t->request.data);
     if (!request)
         return result_no_memory(answer->base.descriptor, err);
     bool good = fits(request, answer);
@@ -238,7 +231,7 @@ ew_status ew_client_txn(ew_client *client, const ew_txn *t, ew_result **out, ew_
     if (t->error.code != EW_OK)
         return ew_fail(err, t->error.code, "%s", t->error.detail);
     Pb__TxnResponse *answer;
-    ew_slice request = {t->bytes, t->len};
+    ew_slice request = buffer_bytes(&t->request);
     int status = blocking_call(client, ETCD_TXN, request, &pb__txn_response__descriptor, &answer, err);
     if (status != EW_OK)
         return status;

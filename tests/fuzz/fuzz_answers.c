@@ -1,7 +1,7 @@
 /* Feeds arbitrary bytes to what the client reads from etcd: watch messages and answers of calls. It must not crash.
  * What it returns must be as promised: whole revisions, in ascending order, each once. */
 #include "etcd/result.h"
-#include "etcd/watch_response.h"
+#include "etcd/watch_private.h"
 
 #include <stdlib.h>
 
@@ -22,48 +22,67 @@ static void read_kv(const ew_kv *kv) {
     CHECK(kv->key.len > 0 && kv->mod_revision > 0);
 }
 
-static void read_batch(const watch_reader *r, int64_t *seen) {
-    CHECK(r->event_count > 0);
-    for (size_t i = 0; i < r->event_count; i++) {
-        const ew_watch_event *e = &r->events[i];
+static void read_batch(const watch_batch *b, int64_t first, int64_t last) {
+    for (size_t i = 0; i < b->count; i++) {
+        const ew_watch_event *e = &b->events[i];
         read_kv(&e->kv);
-        CHECK(e->kv.mod_revision > *seen);
-        CHECK(i == 0 || e->kv.mod_revision >= r->events[i - 1].kv.mod_revision);
+        CHECK(e->kv.mod_revision >= first && e->kv.mod_revision <= last);
+        CHECK(i == 0 || e->kv.mod_revision >= b->events[i - 1].kv.mod_revision);
         if (e->has_previous)
             read_kv(&e->previous);
     }
-    CHECK(r->events[r->event_count - 1].kv.mod_revision == r->revision);
-    *seen = r->revision;
 }
 
-/* Reads a stream: a length, a message of that many bytes, and so on. */
+/* Returns whether the stream goes on. */
+static bool read_news(watch_stream *s, watch_batch *b, const watch_stream_news *n) {
+    switch (n->kind) {
+    case WATCH_STREAM_NOTHING:
+        return true;
+    case WATCH_STREAM_EVENTS:
+    case WATCH_STREAM_FULL:
+        CHECK(n->lowest > 0 && n->lowest <= n->highest && n->revision <= n->highest);
+        if (watch_batch_read(b, n, s->seen + 1) != EW_OK)
+            return false;
+        read_batch(b, s->seen + 1, n->revision);
+        if (n->revision > s->seen)
+            watch_stream_accept(s, n);
+        return n->kind == WATCH_STREAM_EVENTS;
+    case WATCH_STREAM_PROGRESS:
+        CHECK(n->revision > s->seen);
+        watch_stream_accept(s, n);
+        return true;
+    case WATCH_STREAM_DOUBTED:
+        CHECK(n->revision > 0 && n->revision < s->seen);
+        return false;
+    default:
+        CHECK(n->status < 0 && n->detail[0] != '\0');
+        return false;
+    }
+}
+
+/* Reads streams, one after the other: a length, a message of that many bytes, and so on. */
 static void read_stream(const uint8_t *data, size_t size) {
-    watch_reader r = {.next_revision = size % 2 ? 5 : 0, .created = size % 3 > 0, .max_bytes = 200};
-    int64_t seen = r.next_revision > 0 ? 4 : 0;
+    watch_stream s = {.joined_max = 200, .silence_ms = 1000, .copies = size % 2};
+    watch_batch b = {0};
+    Pb__WatchRequest request;
+    pb__watch_create_request__init(&s.create);
+    s.create.range_end = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t) ""};
+    watch_stream_open(&s, &request, 0, 0, 0);
     while (size > 0) {
         size_t len = *data++;
         size--;
         if (len > size)
             len = size;
-        watch_news news = watch_reader_take(&r, (ew_slice){data, len});
+        const watch_stream_news n = watch_stream_take(&s, (ew_slice){data, len}, 0);
         data += len;
         size -= len;
-        if (news == WATCH_EVENTS)
-            read_batch(&r, &seen);
-        if (news == WATCH_BROKEN || r.cut)
-            r.created = false; /* another stream */
-        if (news == WATCH_EVENTS || news == WATCH_BROKEN)
-            watch_reader_clear(&r);
-        if (news == WATCH_PROGRESS) {
-            CHECK(r.revision > seen);
-            seen = r.revision;
-        }
-        if (news == WATCH_OVER) {
-            CHECK(r.status < 0 && r.detail[0] != '\0');
-            break;
-        }
+        if (read_news(&s, &b, &n))
+            continue;
+        watch_stream_open(&s, &request, s.seen + 1, 0, 0);
+        CHECK(s.create.start_revision == s.seen + 1 || (s.create.start_revision == s.last && s.last > 0));
     }
-    watch_reader_fini(&r);
+    watch_stream_fini(&s);
+    free(b.events);
 }
 
 static void read_result(const ew_result *r) {

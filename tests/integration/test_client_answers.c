@@ -2,7 +2,8 @@
  */
 #include "etcd/method.h"
 #include "etcd/result.h"
-#include "etcd/watch_response.h"
+#include "etcd/watch_private.h"
+#include "watch_message.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,452 +13,60 @@
 
 static ew_error err;
 
-/* ---- watch messages ---- */
+/* ---- watch events ---- */
 
-static Pb__ResponseHeader header;
-static Pb__WatchResponse message;
-static Pb__Event events[4];
-static Pb__KeyValue kvs[4];
-static Pb__Event *list[4] = {&events[0], &events[1], &events[2], &events[3]};
-
-/* Builds a valid message of `count` puts at revisions 10, 11, ..., in which each test then makes something invalid. */
-static void good_message(size_t count) {
-    pb__response_header__init(&header);
-    pb__watch_response__init(&message);
-    header.cluster_id = 1;
-    header.revision = 20;
-    message.header = &header;
-    for (size_t i = 0; i < 4; i++) {
-        pb__event__init(&events[i]);
-        pb__key_value__init(&kvs[i]);
-        kvs[i].key = (ProtobufCBinaryData){1, (uint8_t *)"k"};
-        kvs[i].create_revision = 10;
-        kvs[i].mod_revision = 10 + (int64_t)i;
-        kvs[i].version = 1 + (int64_t)i;
-        events[i].kv = &kvs[i];
-    }
-    message.events = list;
-    message.n_events = count;
-}
-
-/* Returns the reader of a watch that has been created. */
-static watch_reader created_reader(int64_t next_revision) {
-    return (watch_reader){.next_revision = next_revision, .created = true, .max_bytes = 3000};
-}
-
-static watch_news take(watch_reader *r) {
+/* Reads the message's events from revision `first` to `last`. Returns their number, or the error. */
+static int read_events(int64_t first, int64_t last) {
+    watch_batch b = {0};
     ew_slice bytes = blocking_pack(&message);
-    watch_news news = watch_reader_take(r, bytes);
+    const watch_stream_news n = {.bytes = bytes, .count = message.n_events, .revision = last};
+    int status = watch_batch_read(&b, &n, first);
+    assert_true(b.count == 0 || status == EW_OK);
+    for (size_t i = 0; i < b.count; i++) {
+        assert_true(ew_slice_equal(b.events[i].kv.key, EW_STR("k")));
+        assert_in_range(b.events[i].kv.mod_revision, first, last);
+        assert_int_equal(b.events[i].kv.create_revision, 10);
+        assert_int_equal(b.events[i].has_previous, events[i].prev_kv != NULL);
+    }
+    int result = status == EW_OK ? (int)b.count : status;
+    free(b.events);
     free((void *)(uintptr_t)bytes.data);
-    return news;
+    return result;
 }
 
-static void expect_over(int status) {
-    watch_reader r = created_reader(1);
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, status);
-    assert_true(strlen(r.detail) > 0);
-    watch_reader_fini(&r);
-}
-
-static void test_good_message(void **state) {
+/* P5: events older than the start are dropped one by one. The last revision may be incomplete. */
+static void test_events_of_other_revisions_are_left_out(void **state) {
     (void)state;
-    watch_reader r = created_reader(1);
     good_message(4);
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 4);
-    assert_int_equal(r.revision, 13); /* not the header's 20 (P1) */
-    assert_int_equal(r.next_revision, 14);
-    watch_reader_fini(&r);
+    assert_int_equal(read_events(1, 20), 4);
+    assert_int_equal(read_events(12, 20), 2);
+    assert_int_equal(read_events(12, 12), 1);
+    assert_int_equal(read_events(14, 20), 0);
 }
 
-static void test_bad_messages(void **state) {
+static void test_invalid_events(void **state) {
     (void)state;
-    watch_reader r = created_reader(1);
-    static const uint8_t garbage[] = {0x0a, 0xff, 0x01};
-    assert_int_equal(watch_reader_take(&r, (ew_slice){garbage, sizeof garbage}), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
-    assert_int_equal(watch_reader_take(&r, (ew_slice){NULL, 0}), WATCH_OVER); /* no header */
-
-    good_message(1);
-    message.header = NULL;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    header.revision = -1;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    events[0].kv = NULL;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    kvs[0].key.len = 0;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    kvs[0].mod_revision = -5;
-    expect_over(EW_ERR_BAD_ANSWER);
     good_message(1);
     kvs[0].create_revision = 11; /* after its own mod_revision */
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
+    assert_int_equal(read_events(1, 20), EW_ERR_BAD_ANSWER);
+    assert_int_equal(read_events(11, 20), 0);       /* not looked at */
+    events[0].type = PB__EVENT__EVENT_TYPE__DELETE; /* a deletion has only a key and a revision */
+    kvs[0].create_revision = 10;
     kvs[0].version = 0;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(2);
-    kvs[1].mod_revision = 9; /* below the event before it */
-    kvs[1].create_revision = 9;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    events[0].type = (Pb__Event__EventType)7;
-    expect_over(EW_ERR_BAD_ANSWER);
+    assert_int_equal(read_events(1, 20), 1);
+    events[0].type = PB__EVENT__EVENT_TYPE__PUT;
+    assert_int_equal(read_events(1, 20), EW_ERR_BAD_ANSWER);
     good_message(1);
     events[0].prev_kv = &kvs[1];
+    assert_int_equal(read_events(1, 20), 1);
     kvs[1].mod_revision = 0;
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(1);
-    message.watch_id = -1; /* events of no watch */
-    expect_over(EW_ERR_BAD_ANSWER);
-    good_message(0);
-    message.created = true;
-    header.revision = 0;
-    r = (watch_reader){0}; /* a watch from now on, whose revision is not yet known */
-    assert_int_equal(take(&r), WATCH_OVER);
-    good_message(0);
-    message.created = true;
-    message.watch_id = -1;
-    r = (watch_reader){0};
-    assert_int_equal(take(&r), WATCH_OVER);
-    good_message(0);
-    message.compact_revision = -3;
-    message.canceled = true;
-    expect_over(EW_ERR_BAD_ANSWER);
-}
+    assert_int_equal(read_events(1, 20), EW_ERR_BAD_ANSWER);
 
-/* A stream carries one watch: messages for another watch, or before the watch was created, are invalid. */
-static void test_watch_ids(void **state) {
-    (void)state;
-    watch_reader r = {.max_bytes = 3000};
-    good_message(1); /* before it was created */
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
-    good_message(0);
-    message.created = true;
-    message.watch_id = 3;
-    assert_int_equal(take(&r), WATCH_CREATED);
-    assert_int_equal(r.next_revision, 21);
-    assert_int_equal(take(&r), WATCH_OVER); /* twice */
-    for (size_t count = 0; count < 2; count++) {
-        good_message(count);
-        message.watch_id = 4;
-        assert_int_equal(take(&r), WATCH_OVER);
-        assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
-        message.canceled = true;
-        assert_int_equal(take(&r), WATCH_OVER);
-        assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
-    }
-    good_message(1);
-    kvs[0].mod_revision = kvs[0].create_revision = header.revision = 21;
-    message.watch_id = 3;
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    watch_reader_clear(&r);
-    good_message(0);
-    message.watch_id = 3;
-    message.canceled = true;
-    assert_int_equal(take(&r), WATCH_BROKEN);
-    watch_reader_fini(&r);
-}
-
-/* P5: events older than the start are dropped one by one. */
-static void test_old_events_are_dropped(void **state) {
-    (void)state;
-    watch_reader r = created_reader(12);
-    good_message(4);
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 2);
-    assert_int_equal(r.events[0].kv.mod_revision, 12);
-    watch_reader_clear(&r);
-    good_message(4); /* the same again */
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    watch_reader_fini(&r);
-}
-
-/* P3: fragments are held until the last one, also when they split within a revision. */
-static void test_fragments(void **state) {
-    (void)state;
-    watch_reader r = created_reader(1);
-    good_message(2);
-    kvs[1].mod_revision = kvs[1].create_revision = 10;
-    message.fragment = true;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    good_message(1);
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 3);
-    assert_int_equal(r.revision, 10);
-    watch_reader_clear(&r);
-
-    good_message(2); /* a message of no watch comes between, and does not end the batch */
-    kvs[0].mod_revision = kvs[0].create_revision = kvs[1].mod_revision = kvs[1].create_revision = 11;
-    message.fragment = true;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    good_message(0);
-    message.watch_id = -1;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    good_message(1);
-    kvs[0].mod_revision = kvs[0].create_revision = 11;
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 3);
-    assert_int_equal(r.revision, 11);
-    watch_reader_clear(&r);
-
-    good_message(1);
-    message.fragment = true;
-    kvs[0].mod_revision = kvs[0].create_revision = 12;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    good_message(0);
-    message.created = true; /* the watch was created before */
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_BAD_ANSWER);
-    watch_reader_clear(&r);
-
-    good_message(4); /* a stream that ends in the middle of a batch gives nothing; the next stream gives all of it */
-    for (int i = 0; i < 4; i++)
-        kvs[i].mod_revision = kvs[i].create_revision = header.revision = 30;
-    message.fragment = true;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    watch_reader_clear(&r);
-    assert_int_equal(r.next_revision, 12);
-    message.fragment = false;
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 4);
-    watch_reader_fini(&r);
-}
-
-/* Fragments without end must not use all memory: whole revisions are given, the rest comes again. */
-static void test_fragments_without_end(void **state) {
-    (void)state;
-    watch_reader r = created_reader(1);
-    watch_news news = WATCH_NOTHING;
-    int fragments = 0;
-    while (news == WATCH_NOTHING && fragments < 100) {
-        good_message(3); /* revisions 10 10 10, 11 11 11, ... */
-        for (int i = 0; i < 3; i++)
-            kvs[i].mod_revision = kvs[i].create_revision = 10 + fragments;
-        header.revision = 200;
-        message.fragment = true;
-        news = take(&r);
-        fragments++;
-    }
-    assert_int_equal(news, WATCH_EVENTS);
-    assert_in_range(fragments, 10, 30);
-    assert_true(r.cut);
-    assert_int_equal(r.event_count, 3 * (fragments - 1));
-    assert_int_equal(r.revision, 10 + fragments - 2);
-    assert_int_equal(r.next_revision, r.revision + 1);
-    watch_reader_clear(&r);
-    assert_false(r.cut);
-
-    r.max_bytes = 50; /* a single revision that is larger cannot be given */
-    good_message(4);
-    for (int i = 0; i < 4; i++)
-        kvs[i].mod_revision = kvs[i].create_revision = 100;
-    header.revision = 200;
-    message.fragment = true;
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_TOO_LARGE);
-    watch_reader_fini(&r);
-
-    r = created_reader(101); /* old events take room too */
-    r.max_bytes = 50;
-    kvs[3].mod_revision = kvs[3].create_revision = 101;
-    assert_int_equal(take(&r), WATCH_BROKEN);
-    watch_reader_clear(&r);
-    assert_int_equal(r.next_revision, 101);
-    watch_reader_fini(&r);
-    kvs[3].mod_revision = kvs[3].create_revision = 100;
-
-    r = created_reader(200); /* all events are old */
-    r.max_bytes = 50;
-    message.fragment = true;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    assert_int_equal(r.part_count, 0);
-    watch_reader_fini(&r);
-}
-
-/* P2, P4, P10: the kinds of messages without events. */
-static void test_messages_without_events(void **state) {
-    (void)state;
-    watch_reader r = created_reader(15);
-    good_message(0);
-    message.watch_id = -1; /* a requested progress reply may overtake events */
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    assert_int_equal(r.next_revision, 15);
-    good_message(0);
-    assert_int_equal(take(&r), WATCH_PROGRESS);
-    assert_int_equal(r.revision, 20);
-    assert_int_equal(take(&r), WATCH_NOTHING); /* the same revision again is nothing new */
-
-    good_message(0);
-    message.canceled = true;
-    message.compact_revision = 7;
-    header.revision = 0;
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_COMPACTED);
-    assert_int_equal(r.revision, 7);
-
-    static const struct {
-        const char *reason;
-        bool created;
-        watch_news news;
-        int status;
-    } canceled[] = {
-        {"rpc error: code = PermissionDenied desc = etcdserver: permission denied", true, WATCH_OVER, EW_ERR_DENIED},
-        {"etcdserver: invalid auth token", true, WATCH_OVER, EW_ERR_UNAUTHENTICATED},
-        {"etcdserver: no leader", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
-        {"", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
-        {"range is empty", true, WATCH_OVER, EW_ERR_INVALID},
-        {"etcdserver: too many requests", true, WATCH_BROKEN, EW_ERR_UNAVAILABLE},
-        {"etcdserver: mvcc: required revision has been compacted", false, WATCH_BROKEN, EW_ERR_UNAVAILABLE}, /* P4 */
-    };
-    for (size_t i = 0; i < sizeof canceled / sizeof canceled[0]; i++) {
-        good_message(0);
-        message.canceled = true;
-        message.created = canceled[i].created;
-        message.watch_id = -1;
-        message.cancel_reason = (char *)(uintptr_t)canceled[i].reason;
-        assert_int_equal(take(&r), canceled[i].news);
-        assert_int_equal(r.status, canceled[i].status);
-    }
-    good_message(1);
-    header.cluster_id = 2;
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_WRONG_CLUSTER);
-    watch_reader_fini(&r);
-}
-
-/* ---- rewritten history ---- */
-
-/* Returns a reader that has given revisions 10 and 11 and has seen that nothing else happened up to `seen`; its stream
- * was opened again. */
-static watch_reader resumed(int64_t seen) {
-    watch_reader r = created_reader(1);
-    good_message(2);
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    watch_reader_clear(&r);
-    good_message(0);
-    header.revision = seen;
-    assert_int_equal(take(&r), WATCH_PROGRESS);
-    watch_reader_clear(&r);
-    assert_int_equal(watch_reader_begin(&r), 11);
-    good_message(0);
-    header.revision = seen;
-    message.created = true;
-    assert_int_equal(take(&r), WATCH_CREATED);
-    return r;
-}
-
-/* Builds a message of two events: the last one that was given, at revision 11, and one at `revision`. */
-static void message_again(int64_t revision) {
-    good_message(3);
-    message.events = list + 1;
-    message.n_events = 2;
-    kvs[2].mod_revision = kvs[2].create_revision = revision;
-    header.revision = 40;
-}
-
-static void ends_rewritten(watch_reader *r) {
-    assert_int_equal(take(r), WATCH_OVER);
-    assert_int_equal(r->status, EW_ERR_REVISION_FELL);
-    assert_non_null(strstr(r->detail, "11 to 20"));
-    watch_reader_fini(r);
-}
-
-static void test_seen_events_come_again(void **state) {
-    (void)state;
-    watch_reader r = resumed(20);
-    good_message(1); /* P5: all events are older */
-    header.revision = 40;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    message_again(21);
-    assert_int_equal(take(&r), WATCH_EVENTS);
-    assert_int_equal(r.event_count, 1); /* the event is not given twice */
-    assert_int_equal(r.events[0].kv.mod_revision, 21);
-    watch_reader_clear(&r);
-    assert_int_equal(watch_reader_begin(&r), 21);
-    watch_reader_fini(&r);
-
-    r = resumed(20);
-    message_again(21);
-    message.n_events = 1;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    assert_false(r.unconfirmed);
-    watch_reader_fini(&r);
-}
-
-static void test_another_history(void **state) {
-    (void)state;
-    watch_reader r = resumed(20); /* another value */
-    message_again(21);
-    kvs[1].value = (ProtobufCBinaryData){1, (uint8_t *)"v"};
-    ends_rewritten(&r);
-    r = resumed(20); /* a deletion */
-    message_again(21);
-    events[1].type = PB__EVENT__EVENT_TYPE__DELETE;
-    ends_rewritten(&r);
-    r = resumed(20); /* a key that did not exist */
-    message_again(20);
-    ends_rewritten(&r);
-    r = resumed(20); /* missing, but newer events */
-    message_again(21);
-    message.events = list + 2;
-    message.n_events = 1;
-    ends_rewritten(&r);
-    r = resumed(20); /* a progress notification instead */
-    good_message(0);
-    ends_rewritten(&r);
-    r = resumed(20); /* no events, then the answer to a liveness probe */
-    good_message(0);
-    message.watch_id = -1;
-    assert_int_equal(take(&r), WATCH_NOTHING); /* not requested: it may have overtaken the event (P2) */
-    r.asked = true;
-    ends_rewritten(&r);
-}
-
-static void test_seen_events_are_compacted(void **state) {
-    (void)state;
-    watch_reader r = resumed(20);
-    good_message(0);
-    message.canceled = true;
-    message.compact_revision = 20;
-    header.revision = 0;
-    assert_int_equal(take(&r), WATCH_BROKEN);
-    assert_int_equal(watch_reader_begin(&r), 21);
-    assert_false(r.unconfirmed);
-    watch_reader_fini(&r);
-    r = resumed(20); /* and the new events */
-    good_message(0);
-    message.canceled = true;
-    message.compact_revision = 21;
-    header.revision = 0;
-    assert_int_equal(take(&r), WATCH_OVER);
-    assert_int_equal(r.status, EW_ERR_COMPACTED);
-    watch_reader_fini(&r);
-}
-
-static void test_a_revision_below_what_was_seen(void **state) {
-    (void)state;
-    watch_reader r = resumed(20);
-    good_message(0);
-    header.revision = 19;
-    assert_int_equal(take(&r), WATCH_DOUBTED);
-    assert_int_equal(r.revision, 19);
-    watch_reader_begin(&r);
-    good_message(0);
-    message.created = true;
-    header.revision = 12;
-    assert_int_equal(take(&r), WATCH_DOUBTED);
-    watch_reader_fini(&r);
-    r = created_reader(12); /* for a start in the future nothing was seen */
-    good_message(0);
-    header.revision = 5;
-    assert_int_equal(take(&r), WATCH_NOTHING);
-    watch_reader_fini(&r);
+    static const uint8_t malformed[] = {0x5a, 14, 0x12, 9, 0x0a, 1, 'k', 0x10, 10, 0x18, 10, 0x20, 1, 0x1a, 1, 0x0a};
+    watch_batch b = {0};
+    const watch_stream_news n = {.bytes = {malformed, sizeof malformed}, .count = 1, .revision = 20};
+    assert_int_equal(watch_batch_read(&b, &n, 1), EW_ERR_BAD_ANSWER);
+    free(b.events);
 }
 
 /* ---- answers of calls ---- */
@@ -577,17 +186,8 @@ static void test_status_of_writes_and_reads(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_message),
-        cmocka_unit_test(test_bad_messages),
-        cmocka_unit_test(test_old_events_are_dropped),
-        cmocka_unit_test(test_fragments),
-        cmocka_unit_test(test_fragments_without_end),
-        cmocka_unit_test(test_watch_ids),
-        cmocka_unit_test(test_messages_without_events),
-        cmocka_unit_test(test_seen_events_come_again),
-        cmocka_unit_test(test_another_history),
-        cmocka_unit_test(test_seen_events_are_compacted),
-        cmocka_unit_test(test_a_revision_below_what_was_seen),
+        cmocka_unit_test(test_events_of_other_revisions_are_left_out),
+        cmocka_unit_test(test_invalid_events),
         cmocka_unit_test(test_bad_results),
         cmocka_unit_test(test_status_of_writes_and_reads),
     };

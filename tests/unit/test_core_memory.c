@@ -36,6 +36,7 @@ static char *failing_strdup(const char *text) {
 #include "core/mirror.c"
 #include "core/options.c"
 #include "core/prefix.c"
+#include "core/watch_stream.c"
 #include "core/watching.c"
 #include "core/watching_ahead.c"
 #include "core/watching_bounds.c"

@@ -30,6 +30,7 @@ static bool compare(ew_slice bytes) {
         const Pb__Event *wanted = whole->events[count++];
         assert_int_equal(e.type, wanted->type);
         assert_int_equal(e.has_kv, wanted->kv != NULL);
+        assert_int_equal(e.previous.data != NULL, wanted->prev_kv != NULL);
         if (!e.has_kv)
             continue;
         assert_int_equal(e.mod_revision, wanted->kv->mod_revision);
@@ -108,6 +109,40 @@ static void reads_what_protobuf_reads(void **state) {
     assert_true(compare((ew_slice){bytes, 2 * len}));
 }
 
+static void reads_the_key_before_the_event(void **state) {
+    (void)state;
+    uint8_t bytes[SAMPLE_MAX];
+    watch_event e, previous;
+    watch_events s = watch_events_of((ew_slice){bytes, sample(bytes)});
+    assert_true(watch_events_next(&s, &e));
+    const watch_event first = e;
+    assert_null(first.previous.data);
+    assert_true(watch_events_next(&s, &e));
+    assert_true(watch_events_kv(e.previous, &previous));
+    assert_true(ew_slice_equal(previous.key, first.key) && ew_slice_equal(previous.value, first.value));
+    assert_int_equal(previous.mod_revision, 300);
+    assert_int_equal(previous.lease, INT64_MAX);
+    assert_false(watch_events_kv((ew_slice){e.previous.data, e.previous.len - 1}, &previous));
+}
+
+/* Each field of an event counts. */
+static void digests_differ(void **state) {
+    (void)state;
+    const watch_event e = {.type = 0, .key = EW_STR("k"), .value = EW_STR("a value"), .mod_revision = 3};
+    watch_event others[] = {e, e, e, e, e, e, e};
+    others[0].type = 1;
+    others[1].key = EW_STR("l");
+    others[2].value = EW_STR("a longer value");
+    others[3].mod_revision++;
+    others[4].create_revision++;
+    others[5].version++;
+    others[6].lease++;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_true(watch_events_digest(&others[i]) != watch_events_digest(&e));
+    others[0] = e;
+    assert_true(watch_events_digest(&others[0]) == watch_events_digest(&e));
+}
+
 /* A submessage that occurs twice is merged. */
 static void merges_as_protobuf_does(void **state) {
     (void)state;
@@ -150,6 +185,8 @@ static void any_byte_may_be_corrupted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_protobuf_reads),
+        cmocka_unit_test(reads_the_key_before_the_event),
+        cmocka_unit_test(digests_differ),
         cmocka_unit_test(merges_as_protobuf_does),
         cmocka_unit_test(no_byte_after_the_end_is_read),
         cmocka_unit_test(any_byte_may_be_corrupted),
