@@ -31,7 +31,7 @@ static void find_apart(char *path, size_t size) {
     ssize_t len = readlink("/proc/self/exe", here, sizeof here - 1);
     here[len > 0 ? len : 0] = '\0';
     char *slash = strrchr(here, '/');
-    if (slash != NULL)
+    if (slash)
         *slash = '\0';
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         snprintf(path, size, "%s%setcdworker-bench-actors", here, places[i]);
@@ -92,7 +92,7 @@ static bool start(child *c, bench *b, const char *role, const char *format, va_l
     if (snprintf(endpoints, sizeof endpoints, "endpoints=%s", b->endpoints) >= (int)sizeof endpoints)
         return bench_fail(b, "the list of endpoints is longer than %zu bytes", sizeof endpoints - sizeof "endpoints=");
     char *rest = text;
-    for (char *word; argc < WORDS_MAX && (word = strsep(&rest, " ")) != NULL;)
+    for (char *word; argc < WORDS_MAX && (word = strsep(&rest, " "));)
         argv[argc++] = word;
     for (int i = 0; i < b->set_count; i++) {
         snprintf(settings[i], sizeof settings[i], "set:%s", b->sets[i]);
@@ -117,7 +117,7 @@ bool child_start(child *c, bench *b, const char *role, const char *format, ...) 
 /* Removes a complete line from the buffer and parses it. */
 static json_t *take_line(child *c, bench *b) {
     char *end = memchr(c->line, '\n', c->len);
-    if (end == NULL)
+    if (!end)
         return NULL;
     size_t used = (size_t)(end - c->line) + 1;
     json_error_t problem;
@@ -125,9 +125,9 @@ static json_t *take_line(child *c, bench *b) {
     memmove(c->line, c->line + used, c->len - used);
     c->len -= used;
     const char *error = json_string_value(json_object_get(value, "error"));
-    if (value != NULL && error == NULL)
+    if (value && !error)
         return value;
-    bench_fail(b, "%s: %s", c->role, error != NULL ? error : problem.text);
+    bench_fail(b, "%s: %s", c->role, error ? error : problem.text);
     json_decref(value);
     return NULL;
 }
@@ -148,7 +148,7 @@ static bool fill(child *c, bench *b, int64_t deadline_ms) {
         return bench_fail(b, "%s: no output within the time limit", c->role);
     if (c->capacity - c->len < 4096) {
         char *grown = realloc(c->line, c->capacity + 65536);
-        if (grown == NULL)
+        if (!grown)
             return bench_fail(b, "out of memory");
         c->line = grown;
         c->capacity += 65536;
@@ -164,7 +164,7 @@ json_t *child_read(child *c, bench *b, int timeout_s) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     int64_t deadline_ms = ((int64_t)t.tv_sec + timeout_s) * 1000 + t.tv_nsec / 1000000;
-    while (c->len == 0 || memchr(c->line, '\n', c->len) == NULL)
+    while (c->len == 0 || !memchr(c->line, '\n', c->len))
         if (!fill(c, b, deadline_ms))
             return NULL;
     return take_line(c, b);

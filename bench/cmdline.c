@@ -21,7 +21,7 @@ static void help(void) {
            "Measures etcdworker against the physical floor: what etcd and one thread can do.\n\n"
            "Workloads (without any: all of them, which is the standard set):\n");
     const workload *w;
-    for (size_t i = 0; (w = workload_at(i)) != NULL; i++)
+    for (size_t i = 0; (w = workload_at(i)); i++)
         printf("  %-10s %s\n", w->name, w->help);
     printf("\nOptions:\n"
            "  --etcd dev|ENDPOINTS  dev (default): a private etcd in memory; or host:port, separated by commas\n"
@@ -51,8 +51,7 @@ static int add_set(bench *b, ew_options *o, const char *text) {
     char name[64];
     const char *equals = strchr(text, '=');
     ew_error err = {0};
-    if (equals == NULL || (size_t)(equals - text) >= sizeof name || strlen(text) > 150 ||
-        b->set_count == BENCH_SETS_MAX)
+    if (!equals || (size_t)(equals - text) >= sizeof name || strlen(text) > 150 || b->set_count == BENCH_SETS_MAX)
         return complain("--set requires NAME=VALUE: ", text);
     snprintf(name, sizeof name, "%.*s", (int)(equals - text), text);
     if (ew_options_set(o, name, equals + 1, &err) != EW_OK)
@@ -167,13 +166,13 @@ static int parse_options(bench *b, ew_options *o, int argc, char **argv) {
 static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
     const workload *w;
     for (int i = 0; i < count; i++) {
-        if ((w = workload_named(names[i])) == NULL)
+        if (!(w = workload_named(names[i])))
             return complain("no such workload: ", names[i]);
         if (c->count == CMDLINE_WORKLOADS_MAX)
             return complain("too many workloads", "");
         c->workloads[c->count++] = w;
     }
-    for (size_t i = 0; count == 0 && (w = workload_at(i)) != NULL; i++)
+    for (size_t i = 0; count == 0 && (w = workload_at(i)); i++)
         c->workloads[c->count++] = w;
     for (size_t i = 0; i < c->count; i++)
         b->rows_planned += c->workloads[i]->rows;
@@ -186,7 +185,7 @@ static int parse_workloads(cmdline *c, bench *b, int count, char **names) {
  * the exit status. */
 static int check_output(const char *option, const char *path) {
     struct stat st;
-    bool ok = path == NULL;
+    bool ok = !path;
     if (!ok && stat(path, &st) == 0) {
         ok = !S_ISDIR(st.st_mode) && access(path, W_OK) == 0;
         if (S_ISDIR(st.st_mode))
@@ -203,8 +202,8 @@ static int check_output(const char *option, const char *path) {
 
 static int check_disk(const char *path) {
     struct stat st;
-    bool ok = path == NULL || (stat(path, &st) == 0 && access(path, W_OK) == 0);
-    if (ok && path != NULL && !S_ISDIR(st.st_mode)) {
+    bool ok = !path || (stat(path, &st) == 0 && access(path, W_OK) == 0);
+    if (ok && path && !S_ISDIR(st.st_mode)) {
         ok = false;
         errno = ENOTDIR;
     }
@@ -216,13 +215,13 @@ static int check_disk(const char *path) {
 
 static int load_baseline(bench *b) {
     json_error_t problem = {0};
-    if (b->baseline_path == NULL)
+    if (!b->baseline_path)
         return -1;
     b->baseline = json_load_file(b->baseline_path, 0, &problem);
     if (json_is_object(json_object_get(b->baseline, "workloads")))
         return -1;
     fprintf(stderr, "etcdworker-bench: --baseline %s: %s\n", b->baseline_path,
-            b->baseline == NULL ? problem.text : "not a report written by --json");
+            !b->baseline ? problem.text : "not a report written by --json");
     json_decref(b->baseline);
     return EXIT_USAGE;
 }
@@ -239,7 +238,7 @@ static int check_files(bench *b) {
 static bool may_run_on(int cpu) {
     cpu_set_t *set = CPU_ALLOC((size_t)CPUS_MAX);
     size_t size = CPU_ALLOC_SIZE((size_t)CPUS_MAX);
-    bool may = set != NULL && sched_getaffinity(0, size, set) == 0 && CPU_ISSET_S((size_t)cpu, size, set);
+    bool may = set && sched_getaffinity(0, size, set) == 0 && CPU_ISSET_S((size_t)cpu, size, set);
     CPU_FREE(set);
     return may;
 }
@@ -248,7 +247,7 @@ int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
     *c = (cmdline){0};
     *b = (bench){.etcd = "dev", .etcd_path = "etcd", .cpu = -1};
     ew_options *o = ew_options_new();
-    int status = o != NULL ? parse_options(b, o, argc, argv) : complain("out of memory", "");
+    int status = o ? parse_options(b, o, argc, argv) : complain("out of memory", "");
     ew_options_free(o);
     if (status >= 0)
         return status;
@@ -260,7 +259,7 @@ int cmdline_parse(cmdline *c, bench *b, int argc, char **argv) {
         fprintf(stderr, "etcdworker-bench: --cpu %d: this process may not run on that CPU\n", b->cpu);
         return EXIT_USAGE;
     }
-    if (b->disk != NULL && strcmp(b->etcd, "dev") != 0)
+    if (b->disk && strcmp(b->etcd, "dev") != 0)
         return complain("--disk requires the private etcd: remove --etcd", "");
     status = parse_workloads(c, b, argc - optind, argv + optind);
     return status < 0 ? check_files(b) : status;

@@ -18,7 +18,7 @@ void hand_open(hand *h, const role_args *a) {
     if (ew_client_open(&h->client, h->options, &err) != EW_OK)
         role_fail("%s", err.detail);
     h->queue = etcd_queue_new();
-    if (h->queue == NULL)
+    if (!h->queue)
         role_fail("out of memory");
 }
 
@@ -39,10 +39,10 @@ void hand_txn(hand *h, const Pb__TxnRequest *request, etcd_answer_fn fn, void *a
     uint8_t small[4096];
     size_t size = pb__txn_request__get_packed_size(request);
     uint8_t *bytes = size <= sizeof small ? small : malloc(size);
-    if (bytes == NULL)
+    if (!bytes)
         role_fail("out of memory");
     pb__txn_request__pack(request, bytes);
-    if (etcd_call_start(h->client, h->queue, ETCD_TXN, (ew_slice){bytes, size}, CALL_TIMEOUT_MS, fn, arg) == NULL)
+    if (!etcd_call_start(h->client, h->queue, ETCD_TXN, (ew_slice){bytes, size}, CALL_TIMEOUT_MS, fn, arg))
         role_fail("out of memory");
     if (bytes != small)
         free(bytes);
@@ -51,8 +51,8 @@ void hand_txn(hand *h, const Pb__TxnRequest *request, etcd_answer_fn fn, void *a
 static void on_message(void *arg, ew_slice bytes) {
     hand_watch *w = arg;
     Pb__WatchResponse *r = pb__watch_response__unpack(NULL, bytes.len, bytes.data);
-    if (r == NULL || r->canceled)
-        role_fail("etcd cancelled the watch: %s", r != NULL ? r->cancel_reason : "malformed response");
+    if (!r || r->canceled)
+        role_fail("etcd cancelled the watch: %s", r ? r->cancel_reason : "malformed response");
     w->created |= r->created;
     if (r->n_events > 0)
         w->events(w->arg, r);
@@ -88,11 +88,11 @@ static void ask(hand_watch *w, const char *prefix, int64_t revision) {
 
 hand_watch *hand_watch_open(hand *h, const char *prefix, int64_t revision, hand_events_fn events, void *arg) {
     hand_watch *w = calloc(1, sizeof *w);
-    if (w == NULL)
+    if (!w)
         role_fail("out of memory");
     *w = (hand_watch){.hand = h, .events = events, .arg = arg};
     w->stream = etcd_stream_open(h->client, h->queue, ETCD_WATCH, (etcd_stream_callbacks){on_message, on_ended}, w);
-    if (w->stream == NULL)
+    if (!w->stream)
         role_fail("out of memory");
     ask(w, prefix, revision);
     while (!w->created)

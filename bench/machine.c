@@ -18,15 +18,15 @@ static void field_of(const char *path, const char *name, char *out, size_t size)
     char line[512];
     FILE *f = fopen(path, "re");
     snprintf(out, size, "unknown");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+    while (f && fgets(line, sizeof line, f)) {
         char *colon = strchr(line, ':');
-        if (colon == NULL || strncmp(line, name, strlen(name)) != 0)
+        if (!colon || strncmp(line, name, strlen(name)) != 0)
             continue;
         colon += 1 + strspn(colon + 1, " \t");
         snprintf(out, size, "%.*s", (int)strcspn(colon, "\n"), colon);
         break;
     }
-    if (f != NULL)
+    if (f)
         fclose(f);
 }
 
@@ -50,7 +50,7 @@ json_t *machine_describe(void) {
 static const char *grpc_version(void) {
     const char *(*version)(void);
     *(void **)&version = dlsym(RTLD_DEFAULT, "grpc_version_string");
-    return version != NULL ? version() : "unknown";
+    return version ? version() : "unknown";
 }
 
 json_t *machine_versions(const char *etcd) {

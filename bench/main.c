@@ -52,18 +52,18 @@ static void choose_place(bench *b) {
     const uint64_t needed = (uint64_t)(b->smoke ? 64 : 2048) << 20; /* bigstate alone needs 0.8 GiB */
     const char *usual = getenv("TMPDIR"), *place = "/dev/shm";
     char path[PATH_MAX];
-    if (b->disk != NULL) {
+    if (b->disk) {
         place = realpath(b->disk, path);
     } else if (machine_is_memory(place, needed)) {
         b->in_memory = true;
     } else {
-        place = usual != NULL && usual[0] == '/' ? usual : "/tmp";
+        place = usual && usual[0] == '/' ? usual : "/tmp";
         b->in_memory = machine_is_memory(place, needed);
         if (!b->in_memory)
             fprintf(stderr, "etcdworker-bench: /dev/shm has less than %llu MiB free; etcd's data is on a disk, in %s\n",
                     (unsigned long long)(needed >> 20), place);
     }
-    if (place != NULL)
+    if (place)
         setenv("TMPDIR", place, 1);
 }
 
@@ -84,7 +84,7 @@ static bool start_etcd(bench *b, dev_etcd **server, const sigset_t *stop) {
 
 static json_t *new_report(bench *b) {
     json_t *probe = child_run(b, "probe", "timeout_ms=10000");
-    if (probe == NULL)
+    if (!probe)
         return NULL;
     char started[32];
     time_t now = time(NULL);
@@ -102,13 +102,13 @@ static json_t *new_report(bench *b) {
 static bool write_report(const bench *b, const json_t *report) {
     bool ok = true;
     report_table(stdout, report, b->wide);
-    if (b->baseline_path != NULL)
+    if (b->baseline_path)
         report_baseline(stdout, report, b->baseline, b->baseline_path);
-    if (b->json_path != NULL && json_dump_file(report, b->json_path, JSON_INDENT(1) | JSON_REAL_PRECISION(8)) != 0) {
+    if (b->json_path && json_dump_file(report, b->json_path, JSON_INDENT(1) | JSON_REAL_PRECISION(8)) != 0) {
         fprintf(stderr, "etcdworker-bench: %s: %s\n", b->json_path, strerror(errno));
         ok = false;
     }
-    if (b->html_path != NULL)
+    if (b->html_path)
         ok = report_html(report, b->html_path) && ok;
     return ok;
 }
@@ -135,7 +135,7 @@ static int not_begun(bench *b) {
 static int run(bench *b, const cmdline *c) {
     int64_t began_ns = now_ns();
     json_t *report = new_report(b);
-    if (report == NULL)
+    if (!report)
         return not_begun(b);
     run_workloads(b, c);
     json_object_set_new(report, "seconds", json_real((double)(now_ns() - began_ns) / 1e9));
@@ -174,7 +174,7 @@ int main(int argc, char **argv) {
     b.rows = json_object();
 
     dev_etcd *server = NULL;
-    bool started = b.signals >= 0 && b.rows != NULL && start_etcd(&b, &server, &stop);
+    bool started = b.signals >= 0 && b.rows && start_etcd(&b, &server, &stop);
     status = started ? run(&b, &c) : not_begun(&b);
     dev_etcd_stop(server);
     json_decref(b.rows);

@@ -52,12 +52,12 @@ static void set_percentiles(json_t *object, const histogram *h) {
 /* Merges the histogram of a result into that of all runs, and adds its percentiles to `run`, if not NULL. */
 static void take_latency(json_t *run, const json_t *raw, histogram *all) {
     histogram *h = malloc(sizeof *h);
-    if (h == NULL)
+    if (!h)
         return;
     uint64_t max_ns = (uint64_t)measure_number(raw, "latency_max_ns", 0);
     if (histogram_from_json(h, json_object_get(raw, "latency"), max_ns)) {
         histogram_merge(all, h);
-        if (run != NULL)
+        if (run)
             set_percentiles(run, h);
     }
     free(h);
@@ -74,14 +74,14 @@ static json_t *make_run(const char *unit, const json_t *raw, const json_t *floor
     char name[64];
     snprintf(name, sizeof name, "%ss_per_s", unit);
     set(run, name, rate(raw));
-    if (floor != NULL) {
+    if (floor) {
         set(run, "floor_per_s", rate(floor));
         set(run, "ratio", rate(raw) / rate(floor));
     }
     take_latency(run, raw, all);
     snprintf(name, sizeof name, "cpu_us_per_%s", unit);
     set(run, name, measure_number(raw, "cpu_us", 0) / count);
-    if (floor != NULL) {
+    if (floor) {
         double floor_cpu_us = measure_number(floor, "cpu_us", 0) / measure_number(floor, "count", 1);
         set(run, "floor_cpu_us", floor_cpu_us);
         if (floor_cpu_us > 0)
@@ -89,7 +89,7 @@ static json_t *make_run(const char *unit, const json_t *raw, const json_t *floor
     }
     snprintf(name, sizeof name, "switches_per_%s", unit);
     set(run, name, measure_number(raw, "switches", 0) / count);
-    if (floor != NULL)
+    if (floor)
         set(run, "floor_switches", measure_number(floor, "switches", 0) / measure_number(floor, "count", 1));
     const char *key;
     json_t *value;
@@ -152,12 +152,12 @@ static json_t *make_row(const char *unit, json_t *runs, const histogram *all, co
 
 static bool measure_pair(bench *b, const subject *s, int run, json_t *runs, histogram *all, histogram *floors) {
     const others before = others_now();
-    json_t *floor = s->floor != NULL ? s->floor(b, s->arg, run) : NULL;
-    if (s->floor != NULL && floor == NULL)
+    json_t *floor = s->floor ? s->floor(b, s->arg, run) : NULL;
+    if (s->floor && !floor)
         return false;
     json_t *raw = s->measure(b, s->arg, run);
-    if (raw != NULL) {
-        if (floor != NULL)
+    if (raw) {
+        if (floor)
             take_latency(NULL, floor, floors);
         const others after = others_now();
         json_t *numbers = make_run(s->unit, raw, floor, all);
@@ -173,7 +173,7 @@ static bool measure_pair(bench *b, const subject *s, int run, json_t *runs, hist
 bool measure(bench *b, const char *name, const subject *s) {
     histogram *all = calloc(2, sizeof *all), *floors = all + 1;
     json_t *runs = json_array();
-    if (all == NULL) {
+    if (!all) {
         json_decref(runs);
         return bench_fail(b, "out of memory");
     }

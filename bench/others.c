@@ -30,14 +30,14 @@ static bool read_process(int pid, process *out) {
     char path[64], line[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
     FILE *f = fopen(path, "re");
-    bool any = f != NULL && fgets(line, sizeof line, f) != NULL;
-    if (f != NULL)
+    bool any = f && fgets(line, sizeof line, f);
+    if (f)
         fclose(f);
     const char *end = any ? strrchr(line, ')') : NULL;
     long user, system, children_user, children_system;
     *out = (process){.pid = pid};
-    if (end == NULL || sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld %ld %ld", &out->parent,
-                              &user, &system, &children_user, &children_system) != 5)
+    if (!end || sscanf(end + 1, " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld %ld %ld", &out->parent, &user,
+                       &system, &children_user, &children_system) != 5)
         return false;
     out->ticks = user + system + children_user + children_system;
     return true;
@@ -47,7 +47,7 @@ static bool append(table *t, const process *p) {
     if (t->count == t->capacity) {
         size_t capacity = t->capacity > 0 ? 2 * t->capacity : 256;
         process *list = realloc(t->list, capacity * sizeof *list);
-        if (list == NULL)
+        if (!list)
             return false;
         t->list = list;
         t->capacity = capacity;
@@ -60,12 +60,12 @@ static bool read_all(table *t) {
     DIR *dir = opendir("/proc");
     bool ok = dir != NULL;
     const struct dirent *entry;
-    while (ok && (entry = readdir(dir)) != NULL) {
+    while (ok && (entry = readdir(dir))) {
         process p;
         if (isdigit((unsigned char)entry->d_name[0]) && read_process(atoi(entry->d_name), &p))
             ok = append(t, &p);
     }
-    if (dir != NULL)
+    if (dir)
         closedir(dir);
     return ok;
 }
@@ -100,8 +100,8 @@ static int64_t our_ticks(table *t) {
 static int64_t busy_ticks(void) {
     long long user, nice, system, stolen;
     FILE *f = fopen("/proc/stat", "re");
-    bool ok = f != NULL && fscanf(f, "cpu %lld %lld %lld %*d %*d %*d %*d %lld", &user, &nice, &system, &stolen) == 4;
-    if (f != NULL)
+    bool ok = f && fscanf(f, "cpu %lld %lld %lld %*d %*d %*d %*d %lld", &user, &nice, &system, &stolen) == 4;
+    if (f)
         fclose(f);
     return ok ? user + nice + system + stolen : -1;
 }

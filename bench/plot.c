@@ -16,8 +16,8 @@ static char *draw(const char *script) {
     if (fd < 0)
         return NULL;
     FILE *f = fdopen(fd, "w");
-    bool ok = f != NULL && fputs(script, f) >= 0;
-    if (f != NULL)
+    bool ok = f && fputs(script, f) >= 0;
+    if (f)
         ok = fclose(f) == 0 && ok;
     snprintf(command, sizeof command, "gnuplot %s 2>/dev/null", path);
     FILE *p = ok ? popen(command, "re") : NULL;
@@ -25,14 +25,14 @@ static char *draw(const char *script) {
     size_t len = 0;
     FILE *all = open_memstream(&svg, &len);
     char chunk[4096];
-    for (size_t got; p != NULL && all != NULL && (got = fread(chunk, 1, sizeof chunk, p)) > 0;)
+    for (size_t got; p && all && (got = fread(chunk, 1, sizeof chunk, p)) > 0;)
         fwrite(chunk, 1, got, all);
-    if (all != NULL)
+    if (all)
         fclose(all);
-    ok = p != NULL && pclose(p) == 0;
+    ok = p && pclose(p) == 0;
     unlink(path);
-    char *begin = ok && svg != NULL ? strstr(svg, "<svg") : NULL;
-    char *result = begin != NULL ? strdup(begin) : NULL;
+    char *begin = ok && svg ? strstr(svg, "<svg") : NULL;
+    char *result = begin ? strdup(begin) : NULL;
     free(svg);
     return result;
 }
@@ -50,7 +50,7 @@ typedef struct script {
 
 static bool script_open(script *s) {
     s->out = open_memstream(&s->text, &s->len);
-    if (s->out != NULL)
+    if (s->out)
         fputs(head, s->out);
     return s->out != NULL;
 }
@@ -148,7 +148,7 @@ char *plot_state_sizes(const json_t *workloads) {
 static bool add_curve(FILE *out, size_t number, const json_t *buckets, double max_us) {
     static const double percents[] = {0.1, 10, 25, 50, 75, 90, 95, 98, 99, 99.5, 99.8, 99.9, 99.95, 99.98, 99.99};
     histogram *h = malloc(sizeof *h);
-    bool ok = h != NULL && histogram_from_json(h, buckets, (uint64_t)(max_us * 1e3)) && h->total > 0;
+    bool ok = h && histogram_from_json(h, buckets, (uint64_t)(max_us * 1e3)) && h->total > 0;
     if (ok) {
         fprintf(out, "$d%zu << EOD\n", number);
         for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++)
@@ -175,7 +175,7 @@ char *plot_percentiles(const json_t *workloads) {
     json_object_foreach((json_t *)(uintptr_t)workloads, name, row) {
         const json_t *buckets = json_object_get(row, "latency");
         double max_us = measure_number(row, "latency_max_us", 0);
-        if (buckets != NULL && count < CURVES && add_curve(s.out, count, buckets, max_us > 0 ? max_us : 1e12))
+        if (buckets && count < CURVES && add_curve(s.out, count, buckets, max_us > 0 ? max_us : 1e12))
             titles[count++] = name;
     }
     for (size_t i = 0; i < count; i++)

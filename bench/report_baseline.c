@@ -74,7 +74,7 @@ static bool at_rest(FILE *out, const char *workload, const json_t *then, const j
 static void compare_row(FILE *out, const char *workload, const json_t *then, const json_t *now, verdict *v) {
     const char *name;
     json_t *number;
-    if (then == NULL || !at_rest(out, workload, then, now))
+    if (!then || !at_rest(out, workload, then, now))
         return;
     json_object_foreach(json_array_get(json_object_get(now, "runs"), 0), name, number)
         compare_number(out, workload, name, then, now, v);
@@ -85,7 +85,7 @@ static void note_rows(FILE *out, const json_t *rows, const json_t *counterpart, 
     const char *workload;
     json_t *row;
     json_object_foreach((json_t *)(uintptr_t)rows, workload, row) {
-        if (json_object_get(counterpart, workload) == NULL)
+        if (!json_object_get(counterpart, workload))
             fprintf(out, "  note: %s is only in %s\n", workload, where);
     }
 }
@@ -103,7 +103,7 @@ static bool same_cpu(const json_t *then, const json_t *now) {
 
 void report_baseline(FILE *out, const json_t *report, const json_t *then, const char *path) {
     const char *started = json_string_value(json_object_get(then, "started"));
-    fprintf(out, "\ncompared with %s, measured %s:\n", path, started != NULL ? started : "at an unknown time");
+    fprintf(out, "\ncompared with %s, measured %s:\n", path, started ? started : "at an unknown time");
     warn(out, then, report, "versions");
     warn(out, then, report, "options");
     if (!same_cpu(then, report))

@@ -7,7 +7,7 @@
 #include <string.h>
 
 static void escaped(FILE *out, const char *text) {
-    for (; text != NULL && *text; text++) {
+    for (; text && *text; text++) {
         switch (*text) {
         case '<':
             fputs("&lt;", out);
@@ -106,7 +106,7 @@ static void scaling_table(FILE *out, const json_t *scaling) {
 }
 
 static void figure(FILE *out, char *svg, int *missing) {
-    if (svg != NULL)
+    if (svg)
         fprintf(out, "<figure>%s</figure>\n", svg);
     else
         ++*missing;
@@ -154,9 +154,9 @@ static void page(FILE *out, const json_t *report) {
 
 bool report_html(const json_t *report, const char *path) {
     FILE *out = fopen(path, "we");
-    if (out != NULL)
+    if (out)
         page(out, report);
-    if (out == NULL || fclose(out) != 0) {
+    if (!out || fclose(out) != 0) {
         fprintf(stderr, "etcdworker-bench: %s: %s\n", path, strerror(errno));
         return false;
     }

@@ -28,7 +28,7 @@ void report_add_scaling(json_t *report) {
         const json_t *small = json_object_get(workloads, pairs[i].small);
         char name[64];
         snprintf(name, sizeof name, "%s / %s", pairs[i].large, pairs[i].small);
-        if (large != NULL && small != NULL)
+        if (large && small)
             json_object_set_new(scaling, name, compare(large, small));
     }
     json_object_set_new(report, "scaling", scaling);

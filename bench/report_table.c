@@ -125,14 +125,14 @@ double report_steps(const json_t *row, double *us) {
 const char *report_step(const json_t *row, step s, char *out, size_t size) {
     double us = measure_number(row, step_field(s), 0);
     snprintf(out, size, "-");
-    if (json_object_get(row, step_field(s)) != NULL)
+    if (json_object_get(row, step_field(s)))
         snprintf(out, size, us < 1e4 ? "%.1f" : "%.0f", us);
     return out;
 }
 
 static bool has_steps(const json_t *row) {
     for (step s = 0; s < STEPS; s++)
-        if (json_object_get(row, step_field(s)) != NULL)
+        if (json_object_get(row, step_field(s)))
             return true;
     return false;
 }

@@ -20,12 +20,12 @@ static const char *find(const role_args *a, const char *name) {
 
 int64_t args_int(const role_args *a, const char *name, int64_t otherwise) {
     const char *text = find(a, name);
-    return text != NULL ? strtoll(text, NULL, 10) : otherwise;
+    return text ? strtoll(text, NULL, 10) : otherwise;
 }
 
 const char *args_text(const role_args *a, const char *name, const char *otherwise) {
     const char *text = find(a, name);
-    return text != NULL ? text : otherwise;
+    return text ? text : otherwise;
 }
 
 static void set(ew_options *o, const char *name, const char *value) {
@@ -36,7 +36,7 @@ static void set(ew_options *o, const char *name, const char *value) {
 
 ew_options *args_options(const role_args *a) {
     ew_options *o = ew_options_new();
-    if (o == NULL)
+    if (!o)
         role_fail("out of memory");
     set(o, "endpoints", args_text(a, "endpoints", "127.0.0.1:2379"));
     set(o, "prefix", args_text(a, "prefix", "/bench"));
@@ -44,7 +44,7 @@ ew_options *args_options(const role_args *a) {
     set(o, "tick_interval_ms", "60000");
     for (int i = 0; i < a->count; i++) {
         const char *word = a->words[i], *equals = strchr(word, '=');
-        if (strncmp(word, "set:", 4) != 0 || equals == NULL)
+        if (strncmp(word, "set:", 4) != 0 || !equals)
             continue;
         char name[64];
         snprintf(name, sizeof name, "%.*s", (int)(equals - word - 4), word + 4);
@@ -67,7 +67,7 @@ void role_add_latency(json_t *result, const histogram *h) {
 
 void role_await(void) {
     char line[64];
-    if (fgets(line, sizeof line, stdin) == NULL)
+    if (!fgets(line, sizeof line, stdin))
         exit(EXIT_FAILURE);
 }
 
@@ -83,11 +83,11 @@ void role_fail(const char *format, ...) {
 
 static void log_record(void *arg, const ew_log_record *record) {
     (void)arg;
-    fprintf(stderr, "etcdworker-bench: %s: %s: %s", record->worker != NULL ? record->worker : "-", record->area,
+    fprintf(stderr, "etcdworker-bench: %s: %s: %s", record->worker ? record->worker : "-", record->area,
             record->message);
     for (size_t i = 0; i < record->field_count; i++) {
         const ew_log_field *f = &record->fields[i];
-        if (f->text != NULL)
+        if (f->text)
             fprintf(stderr, " %s=%s", f->name, f->text);
         else
             fprintf(stderr, " %s=%lld", f->name, (long long)f->number);
@@ -108,7 +108,7 @@ int role_main(const role *roles, int argc, char **argv) {
     role_args args = {argc - 1, argv + 1};
     if (args_int(&args, "verbose", 0) != 0)
         ew_log_set(log_record, NULL, EW_LOG_INFO);
-    for (const role *r = roles; argc > 0 && r->name != NULL; r++)
+    for (const role *r = roles; argc > 0 && r->name; r++)
         if (strcmp(argv[0], r->name) == 0) {
             prepare(&args, r->worker);
             r->run(&args);

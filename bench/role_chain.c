@@ -18,7 +18,7 @@ typedef struct chain {
 static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t value = 0;
-    if (current != NULL && !ew_slice_int(current->value, &value))
+    if (current && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR;
     int status = ew_value_set_int(next, value + 1);
     steps_ended(STEP_EVALUATE);

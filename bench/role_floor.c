@@ -58,8 +58,8 @@ static void on_answer(void *arg, int status, const char *detail, ew_slice bytes)
     lane *l = ref->lane;
     free(ref);
     Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    if (r == NULL || !r->succeeded)
-        role_fail("transaction failed: %s %s", r != NULL ? "refused" : ew_strerror(status), detail);
+    if (!r || !r->succeeded)
+        role_fail("transaction failed: %s %s", r ? "refused" : ew_strerror(status), detail);
     l->answered = r->header->revision;
     pb__txn_response__free_unpacked(r, NULL);
     l->answered_ns = now_ns();
@@ -98,7 +98,7 @@ static void next(floor_state *f, lane *l) {
     request.compare = compare_list;
     request.success = op_list;
     lane_ref *ref = malloc(sizeof *ref);
-    if (ref == NULL)
+    if (!ref)
         role_fail("out of memory");
     *ref = (lane_ref){f, l};
     l->answered = 0;
@@ -155,7 +155,7 @@ void role_floor(const role_args *a) {
     f.keyspace = args_int(a, "keyspace", f.keys);
     f.ticks = args_int(a, "ticks", 2000);
     f.lanes = calloc((size_t)f.lane_count, sizeof *f.lanes);
-    if (f.lanes == NULL || f.keys > 128)
+    if (!f.lanes || f.keys > 128)
         role_fail("out of memory, or more than 128 keys in a transaction");
     hand_open(&f.hand, a);
     char below[256];
@@ -167,7 +167,7 @@ void role_floor(const role_args *a) {
     f.running = f.lane_count;
     for (int64_t i = 0; i < f.lane_count; i++) {
         f.lanes[i].revisions = calloc((size_t)f.keyspace, sizeof(int64_t));
-        if (f.lanes[i].revisions == NULL)
+        if (!f.lanes[i].revisions)
             role_fail("out of memory");
         next(&f, &f.lanes[i]);
     }

@@ -35,7 +35,7 @@ static ew_status follow_update(void *self, const ew_event *event) {
     if (f->count == f->capacity) {
         size_t capacity = f->capacity * 2 + 1024;
         int64_t *grown = realloc(f->written_ns, capacity * sizeof *grown);
-        if (grown == NULL)
+        if (!grown)
             return EW_ERR_NO_MEMORY;
         f->written_ns = grown;
         f->capacity = capacity;

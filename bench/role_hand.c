@@ -21,7 +21,7 @@ static void write_next(writer *w);
 static void on_written(void *arg, int status, const char *detail, ew_slice bytes) {
     writer *w = arg;
     Pb__TxnResponse *r = status == EW_OK ? pb__txn_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    if (r == NULL)
+    if (!r)
         role_fail("write failed: %s %s", ew_strerror(status), detail);
     int64_t revision = r->header->revision;
     pb__txn_response__free_unpacked(r, NULL);
@@ -174,10 +174,10 @@ void role_page(const role_args *a) {
 static void on_status(void *arg, int status, const char *detail, ew_slice bytes) {
     json_t **result = arg;
     Pb__StatusResponse *r = status == EW_OK ? pb__status_response__unpack(NULL, bytes.len, bytes.data) : NULL;
-    if (r == NULL)
+    if (!r)
         role_fail("etcd: %s %s", ew_strerror(status), detail);
-    *result = json_pack("{s: s, s: I}", "etcd", r->version, "revision",
-                        (json_int_t)(r->header != NULL ? r->header->revision : 0));
+    *result =
+        json_pack("{s: s, s: I}", "etcd", r->version, "revision", (json_int_t)(r->header ? r->header->revision : 0));
     pb__status_response__free_unpacked(r, NULL);
 }
 
@@ -185,10 +185,10 @@ void role_probe(const role_args *a) {
     hand h;
     json_t *result = NULL;
     hand_open(&h, a);
-    if (etcd_call_start(h.client, h.queue, ETCD_STATUS, (ew_slice){0}, args_int(a, "timeout_ms", 10000), on_status,
-                        &result) == NULL)
+    if (!etcd_call_start(h.client, h.queue, ETCD_STATUS, (ew_slice){0}, args_int(a, "timeout_ms", 10000), on_status,
+                         &result))
         role_fail("out of memory");
-    while (result == NULL)
+    while (!result)
         hand_turn(&h);
     hand_close(&h);
     role_say(result);

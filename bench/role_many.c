@@ -65,7 +65,7 @@ static int read_value(const member *m, ew_tick *t, int64_t *value) {
 static int add_up_to(void *arg, const ew_entry *current, ew_value *next) {
     const crew *c = arg;
     int64_t value = 0;
-    if (current != NULL && !ew_slice_int(current->value, &value))
+    if (current && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR;
     return value >= c->target ? EW_UNCHANGED : ew_value_set_int(next, value + 1);
 }
@@ -92,7 +92,7 @@ static int contend_tick(void *self, ew_tick *t) {
 static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t value = 0;
-    if (current != NULL && !ew_slice_int(current->value, &value))
+    if (current && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, value + 1);
 }
@@ -135,7 +135,7 @@ static void start(member *m, int64_t number, const role_args *a, const ew_reacto
         status = ew_options_set(o, "tick_interval_ms", "20", &err); /* for ticks until all workers have loaded */
     if (status == EW_OK)
         status = ew_worker_open(&m->worker, o, reactor, m, &err);
-    if (status == EW_OK && client != NULL)
+    if (status == EW_OK && client)
         status = ew_worker_set_client(m->worker, client);
     if (status == EW_OK)
         status = ew_worker_start(m->worker, &err);
@@ -148,7 +148,7 @@ static void open_crew(crew *c, const role_args *a, int64_t count, int64_t target
     c->count = args_int(a, "workers", count);
     c->target = args_int(a, "ticks", target);
     c->members = calloc((size_t)c->count, sizeof *c->members);
-    if (c->members == NULL)
+    if (!c->members)
         role_fail("out of memory");
     for (int64_t i = 0; i < c->count; i++) {
         c->members[i].crew = c;
@@ -176,7 +176,7 @@ static ew_worker_stats join_crew(crew *c) {
 
 static void add_latency(json_t *result, const crew *c) {
     histogram *latency = calloc(1, sizeof *latency);
-    if (latency == NULL)
+    if (!latency)
         role_fail("out of memory");
     for (int64_t i = 0; i < c->count; i++)
         histogram_merge(latency, &c->members[i].latency);

@@ -52,7 +52,7 @@ static void send(station *s, nng_msg *m) {
 
 static nng_msg *receive(station *s) {
     pthread_mutex_lock(&s->lock);
-    while (s->arrived == NULL)
+    while (!s->arrived)
         pthread_cond_wait(&s->filled, &s->lock);
     nng_msg *m = s->arrived;
     s->arrived = NULL;

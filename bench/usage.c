@@ -29,12 +29,12 @@ usage usage_now(void) {
 /* Returns a number of /proc/self/status; -1 if it is missing. */
 static int64_t status_field(const char *name) {
     FILE *f = fopen("/proc/self/status", "re");
-    if (f == NULL)
+    if (!f)
         return -1;
     char line[256];
     int64_t value = -1;
     size_t len = strlen(name);
-    while (value < 0 && fgets(line, sizeof line, f) != NULL)
+    while (value < 0 && fgets(line, sizeof line, f))
         if (strncmp(line, name, len) == 0 && line[len] == ':')
             value = strtoll(line + len + 1, NULL, 10);
     fclose(f);

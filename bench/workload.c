@@ -21,7 +21,7 @@ const workload *workload_at(size_t i) {
 
 const workload *workload_named(const char *name) {
     const workload *w = NULL;
-    for (size_t i = 0; (w = workload_at(i)) != NULL && strcmp(w->name, name) != 0; i++) {
+    for (size_t i = 0; (w = workload_at(i)) && strcmp(w->name, name) != 0; i++) {
     }
     return w;
 }

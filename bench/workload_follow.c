@@ -34,14 +34,14 @@ static json_t *ingest(bench *b, const plan *p, const char *role, int run) {
     json_t *ready = NULL;
     if (child_start(&c, b, role, "prefix=%s events=%d", prefix, p->events))
         ready = child_read(&c, b, TIMEOUT_S);
-    if (ready != NULL)
+    if (ready)
         written = write_all(b, p, prefix);
-    if (written != NULL)
+    if (written)
         result = child_read(&c, b, TIMEOUT_S);
     json_decref(ready);
     json_decref(written);
     child_end(&c);
-    if (result != NULL)
+    if (result)
         json_object_del(result, "done_ns"); /* a point in time, not a measured number */
     return result;
 }
@@ -66,7 +66,7 @@ bool workload_ingest(bench *b) {
 
 /* Replaces the role's `seconds` by the time from SIGCONT until the worker has seen all changes. */
 static json_t *level(json_t *result, int64_t resumed_ns) {
-    if (result == NULL)
+    if (!result)
         return NULL;
     double seconds = (measure_number(result, "done_ns", 0) - (double)resumed_ns) / 1e9;
     json_object_del(result, "done_ns");
@@ -89,17 +89,17 @@ static json_t *run_catchup(bench *b, void *arg, int run) {
     /* The worker's lease must not expire while it is stopped. */
     if (child_start(&c, b, "follow", "prefix=%s events=%d from_ready=1 set:session_ttl_s=120", p->prefix, p->events))
         ready = child_read(&c, b, TIMEOUT_S);
-    if (ready != NULL && !put_to_sleep(&c)) {
+    if (ready && !put_to_sleep(&c)) {
         bench_fail(b, "catchup: cannot stop the worker with SIGSTOP");
         json_decref(ready);
         ready = NULL;
     }
-    if (ready != NULL) {
+    if (ready) {
         written = write_all(b, p, p->prefix);
         resumed_ns = now_ns();
         kill(c.pid, SIGCONT);
     }
-    if (written != NULL) {
+    if (written) {
         p->first_revision = (int64_t)measure_number(written, "first_revision", 1);
         result = level(child_read(&c, b, TIMEOUT_S), resumed_ns);
     }
@@ -115,7 +115,7 @@ static json_t *run_catchup_floor(bench *b, void *arg, int run) {
     if (run == 0) {
         snprintf(p->prefix, sizeof p->prefix, "/bench-%lld/catchup-floor", (long long)b->salt);
         json_t *written = write_all(b, p, p->prefix);
-        if (written == NULL)
+        if (!written)
             return NULL;
         p->first_revision = (int64_t)measure_number(written, "first_revision", 1);
         json_decref(written);
@@ -125,11 +125,11 @@ static json_t *run_catchup_floor(bench *b, void *arg, int run) {
     if (child_start(&c, b, "watch", "prefix=%s events=%d revision=%lld", p->prefix, p->events,
                     (long long)p->first_revision))
         ready = child_read(&c, b, TIMEOUT_S);
-    if (ready != NULL)
+    if (ready)
         result = child_read(&c, b, TIMEOUT_S);
     json_decref(ready);
     child_end(&c);
-    if (result != NULL)
+    if (result)
         json_object_del(result, "latency");
     return result;
 }

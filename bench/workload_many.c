@@ -27,7 +27,7 @@ static json_t *run_contend_floor(bench *b, void *arg, int run) {
 static json_t *run_contend(bench *b, void *arg, int run) {
     const plan *p = arg;
     json_t *result = run_crew(b, arg, run);
-    if (result != NULL)
+    if (result)
         json_object_set_new(result, "txns_per_commit", json_real(measure_number(result, "txns", 0) / p->ticks));
     return result;
 }
@@ -73,7 +73,7 @@ static json_t *run_actors(bench *b, void *arg, int run) {
     (void)run;
     json_t *result = child_run(b, "actors", "prefix=/bench ticks=%d", *ticks);
     double txns = measure_number(result, "txns", 0), keys = measure_number(result, "keys", 0);
-    if (result == NULL || (txns == *ticks && keys == 1))
+    if (!result || (txns == *ticks && keys == 1))
         return result;
     json_decref(result);
     bench_fail(b, "actors: %.0f transactions in %d ticks, %.0f keys instead of 1", txns, *ticks, keys);

@@ -24,7 +24,7 @@ static json_t *run_floor(bench *b, void *arg, int run) {
 
 static json_t *run_worker(bench *b, void *arg, int run) {
     const plan *p = arg;
-    if (p->shared != NULL)
+    if (p->shared)
         return child_run(b, p->role, "prefix=/bench-%lld/%s ticks=%d", (long long)b->salt, p->shared, p->ticks);
     return child_run(b, p->role, "prefix=/bench-%lld/%s-%d ticks=%d", (long long)b->salt, p->name, run, p->ticks);
 }
@@ -46,7 +46,7 @@ enum { GROUPS = 64, GROUP_KEYS = 1024 };
 /* The floor puts the 64 keys of a tick in one transaction, but the unit is a group, so `count` is multiplied. */
 static json_t *run_groups_floor(bench *b, void *arg, int run) {
     json_t *result = run_floor(b, arg, run);
-    if (result != NULL)
+    if (result)
         json_object_set_new(result, "count", json_real(measure_number(result, "count", 0) * GROUPS));
     return result;
 }
@@ -54,7 +54,7 @@ static json_t *run_groups_floor(bench *b, void *arg, int run) {
 static json_t *run_groups(bench *b, void *arg, int run) {
     const plan *p = arg;
     json_t *result = run_worker(b, arg, run);
-    if (result != NULL)
+    if (result)
         json_object_set_new(result, "txns_per_tick", json_real(measure_number(result, "txns", 0) / p->ticks));
     return result;
 }
@@ -84,9 +84,8 @@ static bool fill(bench *b, int first, int count) {
     bool ok = result != NULL;
     json_decref(result);
     result = ok ? read_all(b, "bigstate/keys") : NULL;
-    ok = result != NULL &&
-         (measure_number(result, "count", 0) == count ||
-          bench_fail(b, "bigstate: %.0f keys instead of %d", measure_number(result, "count", 0), count));
+    ok = result && (measure_number(result, "count", 0) == count ||
+                    bench_fail(b, "bigstate: %.0f keys instead of %d", measure_number(result, "count", 0), count));
     json_decref(result);
     return ok;
 }
@@ -95,7 +94,7 @@ static bool fill(bench *b, int first, int count) {
 static json_t *run_bigstate_floor(bench *b, void *arg, int run) {
     plan *p = arg;
     json_t *paging = read_all(b, p->shared);
-    if (paging == NULL)
+    if (!paging)
         return NULL;
     p->paging_s = measure_number(paging, "seconds", 0);
     p->bytes = measure_number(paging, "bytes", 0);
@@ -106,7 +105,7 @@ static json_t *run_bigstate_floor(bench *b, void *arg, int run) {
 static json_t *run_bigstate(bench *b, void *arg, int run) {
     const plan *p = arg;
     json_t *result = run_worker(b, arg, run);
-    if (result == NULL)
+    if (!result)
         return NULL;
     json_object_set_new(result, "paging_s", json_real(p->paging_s));
     json_object_set_new(result, "load_ratio", json_real(measure_number(result, "load_s", 0) / p->paging_s));

@@ -12,7 +12,7 @@
 static int increment(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t value = 0;
-    if (current != NULL && !ew_slice_int(current->value, &value))
+    if (current && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR; /* the value is not a number: better no count than a wrong one */
     return ew_value_set_int(next, value + 1);
 }

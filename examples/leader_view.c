@@ -28,14 +28,14 @@ typedef struct view {
 
 static candidate **find(view *v, ew_slice key) {
     candidate **at = &v->candidates;
-    while (*at != NULL && !ew_slice_equal(ew_str((*at)->key), key))
+    while (*at && !ew_slice_equal(ew_str((*at)->key), key))
         at = &(*at)->next;
     return at;
 }
 
 static ew_status reset(void *self) {
     view *v = self;
-    while (v->candidates != NULL) {
+    while (v->candidates) {
         candidate *c = v->candidates;
         v->candidates = c->next;
         free(c);
@@ -45,15 +45,15 @@ static ew_status reset(void *self) {
 
 static ew_status update(void *self, const ew_event *event) {
     candidate **at = find(self, event->entry.key), *c = *at;
-    if (event->kind == EW_EVENT_DELETE && c != NULL) {
+    if (event->kind == EW_EVENT_DELETE && c) {
         *at = c->next;
         free(c);
     }
     if (event->kind == EW_EVENT_DELETE)
         return EW_OK;
-    if (c == NULL) {
+    if (!c) {
         c = calloc(1, sizeof *c + event->entry.key.len + 1);
-        if (c == NULL)
+        if (!c)
             return EW_ERR_NO_MEMORY;
         memcpy(c->key, event->entry.key.data, event->entry.key.len);
         c->since = event->entry.mod_revision;
@@ -66,9 +66,9 @@ static ew_status update(void *self, const ew_event *event) {
 static int tick(void *self, ew_tick *t) {
     view *v = self;
     const candidate *leader = NULL;
-    for (const candidate *c = v->candidates; c != NULL; c = c->next)
-        leader = leader == NULL || c->since < leader->since ? c : leader;
-    const char *name = leader != NULL ? leader->name : "nobody";
+    for (const candidate *c = v->candidates; c; c = c->next)
+        leader = !leader || c->since < leader->since ? c : leader;
+    const char *name = leader ? leader->name : "nobody";
     if (strcmp(name, v->leader) == 0)
         return EW_OK;
     snprintf(v->leader, sizeof v->leader, "%s", name);

@@ -134,15 +134,15 @@ static ew_status make_worker(ew_worker **w, const char *endpoints, const urls *u
     static const ew_reactor reactor = EW_REACTOR(.tick = bill);
     ew_options *o = ew_options_new();
     ew_status status = ew_options_set(o, "prefix", "/shop", err);
-    if (status == EW_OK && endpoints != NULL)
+    if (status == EW_OK && endpoints)
         status = ew_options_set(o, "endpoints", endpoints, err);
     if (status == EW_OK)
         status = ew_options_set(o, "submit", "on", err);
     if (status == EW_OK)
         status = ew_options_set(o, "publish_ticks", "on", err);
-    if (status == EW_OK && u != NULL)
+    if (status == EW_OK && u)
         status = ew_options_set(o, "submit_url", u->submit, err);
-    if (status == EW_OK && u != NULL)
+    if (status == EW_OK && u)
         status = ew_options_set(o, "ticks_url", u->ticks, err);
     if (status == EW_OK)
         status = ew_worker_open(w, o, &reactor, NULL, err);
@@ -162,7 +162,7 @@ static ew_status run(ew_worker *w, const sigset_t *signals, ew_error *err) {
     ew_status status = ew_worker_start(w, err);
     if (status != EW_OK)
         return status;
-    status = signals != NULL ? await_signal(signals) : shop(ew_worker_submit_url(w), ew_worker_ticks_url(w));
+    status = signals ? await_signal(signals) : shop(ew_worker_submit_url(w), ew_worker_ticks_url(w));
     ew_worker_stop(w);
     ew_status ended = ew_worker_join(w, err);
     return status == EW_OK && ended != EW_ERR_CANCELLED ? ended : status;
@@ -185,7 +185,7 @@ int main(int argc, char **argv) {
         status = shop(u.submit, u.ticks);
     else
         status = make_worker(&w, endpoints, serve ? &u : NULL, &err);
-    if (w != NULL)
+    if (w)
         status = run(w, serve ? &signals : NULL, &err);
     if (status != EW_OK)
         fprintf(stderr, "nng_app: %s: %s\n", ew_strerror(status), err.detail);

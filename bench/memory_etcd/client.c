@@ -25,7 +25,7 @@ int etcd_check_process(const ew_client *client, ew_error *err) {
 }
 
 void ew_client_close(ew_client *client) {
-    if (client == NULL)
+    if (!client)
         return;
     etcd_model_free(client->model);
     free(client);
@@ -44,7 +44,7 @@ int blocking_call(ew_client *client, etcd_method method, ew_slice request, const
     if (a.status != EW_OK)
         return ew_fail(err, a.status, "%s", a.detail);
     memcpy(answer, &m, sizeof m);
-    return m != NULL ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "%s", type->short_name);
+    return m ? EW_OK : ew_fail(err, EW_ERR_BAD_ANSWER, "%s", type->short_name);
 }
 
 /* ---- leases: they cannot expire ---- */
@@ -146,7 +146,7 @@ bool ew_session_is_done(const ew_session *s) {
 ew_status ew_session_on_done(ew_session *s, ew_session_fn fn, void *arg) {
     (void)s;
     (void)arg;
-    return fn != NULL ? EW_OK : EW_ERR_INVALID; /* a session never ends, so `fn` is never called */
+    return fn ? EW_OK : EW_ERR_INVALID; /* a session never ends, so `fn` is never called */
 }
 
 void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
@@ -156,7 +156,7 @@ void ew_session_forget(ew_session *s, ew_session_fn fn, void *arg) {
 }
 
 void ew_session_close(ew_session *s, ew_session_end end) {
-    if (s == NULL)
+    if (!s)
         return;
     Pb__LeaseRevokeRequest request = PB__LEASE_REVOKE_REQUEST__INIT;
     Pb__LeaseRevokeResponse *answer;

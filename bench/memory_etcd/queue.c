@@ -31,7 +31,7 @@ etcd_queue *etcd_queue_new(void) {
 }
 
 void etcd_queue_free(etcd_queue *q) {
-    if (q == NULL)
+    if (!q)
         return;
     pthread_cond_destroy(&q->filled);
     free(q);
@@ -58,7 +58,7 @@ void etcd_queue_wake(etcd_queue *q) {
 /* Needs the lock. Sleeps until there is a notice or a wake-up, or until the deadline. */
 static void await(etcd_queue *q, int64_t deadline_ms) {
     struct timespec until = {.tv_sec = deadline_ms / 1000, .tv_nsec = deadline_ms % 1000 * 1000000};
-    while (q->first == NULL && !q->woken) {
+    while (!q->first && !q->woken) {
         if (deadline_ms == INT64_MAX)
             pthread_cond_wait(&q->filled, &memory_lock);
         else if (deadline_ms <= 0 || pthread_cond_timedwait(&q->filled, &memory_lock, &until) != 0)
@@ -68,10 +68,10 @@ static void await(etcd_queue *q, int64_t deadline_ms) {
 
 static memory_notice *take(etcd_queue *q) {
     memory_notice *n = q->first;
-    if (n == NULL)
+    if (!n)
         return NULL;
     q->first = n->next;
-    if (q->first == NULL)
+    if (!q->first)
         q->last = &q->first;
     n->posted = false;
     return n;
@@ -83,7 +83,7 @@ void etcd_queue_run(etcd_queue *q, int64_t deadline_ms) {
     await(q, deadline_ms);
     q->woken = false;
     memory_notice *n;
-    for (int i = 0; i < MOST && (n = take(q)) != NULL; i++) {
+    for (int i = 0; i < MOST && (n = take(q)); i++) {
         pthread_mutex_unlock(&memory_lock);
         n->run(n);
         pthread_mutex_lock(&memory_lock);

@@ -18,7 +18,7 @@ struct etcd_stream {
 };
 
 static bool next_response(etcd_stream *s) {
-    if (s->response.data != NULL || etcd_model_stream_take(s->watch, &s->response))
+    if (s->response.data || etcd_model_stream_take(s->watch, &s->response))
         return true;
     /* etcd serves watches that lag behind every 100 ms; this does it when the watcher has no other response. */
     while (etcd_model_stream_behind(s->watch)) {
@@ -38,7 +38,7 @@ static bool look(etcd_stream *s) {
 }
 
 void streams_look(ew_client *client, const etcd_queue *later) {
-    for (etcd_stream *s = client->streams; s != NULL; s = s->next)
+    for (etcd_stream *s = client->streams; s; s = s->next)
         if (look(s) && s->queue != later)
             queue_signal(s->queue);
 }
@@ -69,7 +69,7 @@ static void tell(memory_notice *n) {
         s->response = (ew_slice){0};
     }
     pthread_mutex_unlock(&memory_lock);
-    if (response.data == NULL)
+    if (!response.data)
         return;
     s->callbacks.message(s->arg, response);
     free(sim_unconst(response.data));

@@ -128,7 +128,7 @@ actor_taken actor_take(ew_actor *a, Msg__Message **out) {
     size_t len = raw.body.len;
     *out = unpack_message(&msg__message__descriptor, raw.body, &status);
     mailbox_message_free(&raw);
-    if (*out != NULL)
+    if (*out)
         return ACTOR_TAKEN;
     if (status == EW_ERR_NO_MEMORY)
         return ACTOR_NO_MEMORY;
@@ -150,7 +150,7 @@ static int64_t actor_round(etcd_task *t, int64_t now_ms) {
     int64_t look_ms = listening_look(mailbox_listened(a->mailbox), now_ms);
     if (!a->ops->ended(a, &status, &detail))
         return deadline_ms < look_ms ? deadline_ms : look_ms;
-    return a->ops->needed != NULL && a->ops->needed(a) ? INT64_MAX : ETCD_TASK_OVER;
+    return a->ops->needed && a->ops->needed(a) ? INT64_MAX : ETCD_TASK_OVER;
 }
 
 static void wake(void *arg) {
@@ -178,13 +178,13 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
     a->ops = ops;
     a->client = client;
     a->task.round = actor_round;
-    if (actors_observed != NULL)
+    if (actors_observed)
         actors_observed->made(&a->io);
     a->log = (log_source){strdup(options->name), options->log};
-    status = a->log.worker != NULL ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
+    status = a->log.worker ? etcd_loop_take(&a->task.loop, client, ops->loop) : EW_ERR_NO_MEMORY;
     if (status == EW_OK) {
         a->queue = etcd_loop_queue(a->task.loop);
-        status = outbox_open(&a->outbox, peer_url, 2, ops->capacity != NULL ? ops->capacity : wake, a, err);
+        status = outbox_open(&a->outbox, peer_url, 2, ops->capacity ? ops->capacity : wake, a, err);
     } else {
         ew_fail(err, status, "starting the %s", ops->name);
     }
@@ -205,7 +205,7 @@ void actor_launch(ew_actor *a) {
 }
 
 void actor_free(ew_actor *a) {
-    if (a == NULL)
+    if (!a)
         return;
     mailbox_close(a->mailbox); /* first: its callbacks use the rest */
     outbox_close(a->outbox);

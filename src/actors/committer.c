@@ -53,8 +53,8 @@ static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t t
     committer_actor *c = (committer_actor *)actor_of(io);
     c->answer = fn;
     c->answer_arg = arg;
-    return (io_call *)etcd_call_start(c->base.client, (c->watcher != NULL ? c->watcher : &c->base)->queue, ETCD_TXN,
-                                      request, timeout_ms, answered, c);
+    return (io_call *)etcd_call_start(c->base.client, (c->watcher ? c->watcher : &c->base)->queue, ETCD_TXN, request,
+                                      timeout_ms, answered, c);
 }
 
 /* ---- the actor ---- */
@@ -133,7 +133,7 @@ committing_config committer_options(const ew_options *o) {
 /* A committer by itself has the counter, and neither a receipt nor a fence. */
 static bool configure_alone(committer_actor *c, const ew_options *o, committing_config *config) {
     c->prefix = prefix_normalise(o->prefix);
-    c->counter_key = c->prefix != NULL ? prefix_join(c->prefix, o->delete_counter_key) : NULL;
+    c->counter_key = c->prefix ? prefix_join(c->prefix, o->delete_counter_key) : NULL;
     *config = committer_options(o);
     config->prefix = ew_str(c->prefix);
     config->counter_key = ew_str(c->counter_key);
@@ -142,7 +142,7 @@ static bool configure_alone(committer_actor *c, const ew_options *o, committing_
 
 static bool configure(committer_actor *c, const ew_options *o, const committer_binding *b) {
     committing_config core;
-    if (b != NULL)
+    if (b)
         core = *b->config;
     else if (!configure_alone(c, o, &core))
         return false;
@@ -151,7 +151,7 @@ static bool configure(committer_actor *c, const ew_options *o, const committer_b
     c->ops.call = call;
     c->base.io.ops = &c->ops;
     committer_config config = {.io = &c->base.io, .core = &core, .stop_timeout_ms = o->stop_timeout_ms};
-    if (b != NULL) {
+    if (b) {
         config.piggyback = b->piggyback;
         config.check_lease = b->check_lease;
         config.check_arg = b->arg;
@@ -175,7 +175,7 @@ int committer_start_bound(ew_actor **out, ew_client *client, const ew_options *o
     };
     *out = NULL;
     committer_actor *c = calloc(1, sizeof *c);
-    if (c == NULL || pthread_mutex_init(&c->lock, NULL) != 0) {
+    if (!c || pthread_mutex_init(&c->lock, NULL) != 0) {
         free(c);
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the committer");
     }

@@ -94,7 +94,7 @@ static void pull_done(void *arg) {
     pthread_mutex_unlock(&mb->lock);
     if (wake) /* after unlocking, so that the woken thread need not wait for the lock */
         pthread_cond_signal(&mb->filled);
-    if (mb->arrived != NULL)
+    if (mb->arrived)
         mb->arrived(mb->arg);
     if (again)
         nng_recv_aio(mb->pull, mb->aio); /* last, so that callbacks do not overlap */
@@ -116,7 +116,7 @@ bool mailbox_take(mailbox *mb, mailbox_message *out) {
     pthread_mutex_unlock(&mb->lock);
     if (again)
         nng_recv_aio(mb->pull, mb->aio);
-    if (any && actors_observed != NULL)
+    if (any && actors_observed)
         actors_observed->taken();
     return any;
 }
@@ -144,7 +144,7 @@ int mailbox_open(mailbox **out, const char *url, size_t bound, void (*arrived)(v
     *out = NULL;
     mailbox *mb = calloc(1, sizeof *mb);
     item *ring = calloc(bound, sizeof *ring);
-    if (mb == NULL || ring == NULL || pthread_mutex_init(&mb->lock, NULL) != 0) {
+    if (!mb || !ring || pthread_mutex_init(&mb->lock, NULL) != 0) {
         free(mb);
         free(ring);
         return ew_fail(err, EW_ERR_NO_MEMORY, "mailbox %s", url);
@@ -236,7 +236,7 @@ static void responder_done(void *arg) {
     pthread_mutex_unlock(&mb->lock);
     if (wake)
         pthread_cond_signal(&mb->filled);
-    if (mb->arrived != NULL)
+    if (mb->arrived)
         mb->arrived(mb->arg);
 }
 
@@ -244,14 +244,14 @@ int mailbox_serve(mailbox *mb, const mailbox_place *place, size_t bound, ew_erro
     const char *url = place->url;
     pthread_mutex_lock(&mb->lock);
     item *ring = realloc(mb->ring, (mb->bound + bound) * sizeof *ring);
-    bool moved = ring != NULL && mb->head + mb->count <= mb->capacity;
-    if (ring != NULL)
+    bool moved = ring && mb->head + mb->count <= mb->capacity;
+    if (ring)
         mb->ring = ring;
     if (moved)
         mb->capacity = mb->bound + bound;
     pthread_mutex_unlock(&mb->lock);
     mb->responders = calloc(bound, sizeof *mb->responders);
-    if (!moved || mb->responders == NULL)
+    if (!moved || !mb->responders)
         return ew_fail(err, EW_ERR_NO_MEMORY, "requests at %s", url);
     int rv = nng_rep0_open(&mb->rep);
     if (rv != 0)
@@ -324,10 +324,10 @@ listening *mailbox_served(const mailbox *mb) {
 }
 
 void mailbox_close(mailbox *mb) {
-    if (mb == NULL)
+    if (!mb)
         return;
     bool closed = !mb->serving || stop_serving(mb);
-    if (mb->aio != NULL) {
+    if (mb->aio) {
         nng_aio_stop(mb->aio);
         nng_aio_free(mb->aio);
     }

@@ -59,7 +59,7 @@ static void *close_socket(void *arg) {
 static closing *start(nng_socket s, void *owner) {
     pthread_t thread;
     closing *c = calloc(1, sizeof *c);
-    if (c == NULL || mailbox_cond_init(&c->ended) != 0) {
+    if (!c || mailbox_cond_init(&c->ended) != 0) {
         free(c);
         return NULL;
     }
@@ -116,7 +116,7 @@ static bool close_here(nng_socket s) {
 
 bool mailbox_close_socket(nng_socket s, void *owner) {
     closing *c = atomic_load(&outward) ? start(s, owner) : NULL;
-    if (c == NULL)
+    if (!c)
         return close_here(s);
     if (!await(c))
         return false;

@@ -41,7 +41,7 @@ static bool is_browser(nng_pipe pipe) {
     char *headers;
     if (nng_pipe_get_string(pipe, NNG_OPT_WS_REQUEST_HEADERS, &headers) != 0)
         return false; /* another transport */
-    bool found = strncasecmp(headers, "Origin:", 7) == 0 || strcasestr(headers, "\nOrigin:") != NULL;
+    bool found = strncasecmp(headers, "Origin:", 7) == 0 || strcasestr(headers, "\nOrigin:");
     nng_strfree(headers);
     return found;
 }
@@ -87,7 +87,7 @@ static void add_connection(listening *l, int id) {
     if (l->open_count == l->open_capacity) {
         size_t capacity = l->open_capacity > 0 ? 2 * l->open_capacity : 8;
         connection *grown = realloc(l->open, capacity * sizeof *grown);
-        if (grown != NULL) {
+        if (grown) {
             l->open = grown;
             l->open_capacity = capacity;
         }
@@ -109,9 +109,9 @@ static connection *find_connection(const listening *l, int id) {
 static void remove_connection(listening *l, int id) {
     pthread_mutex_lock(&l->lock);
     connection *c = find_connection(l, id);
-    bool silent = c != NULL && l->requests && !c->heard;
+    bool silent = c && l->requests && !c->heard;
     l->counts.silent += silent;
-    if (c != NULL)
+    if (c)
         *c = l->open[--l->open_count];
     pthread_mutex_unlock(&l->lock);
     if (!silent)
@@ -145,7 +145,7 @@ static void pipe_event(nng_pipe pipe, nng_pipe_ev event, void *arg) {
 void listening_heard(listening *l, nng_pipe pipe) {
     pthread_mutex_lock(&l->lock);
     connection *c = find_connection(l, nng_pipe_id(pipe));
-    if (c != NULL) {
+    if (c) {
         c->heard = true;
         c->used = ++l->used;
     }
@@ -160,10 +160,10 @@ void listening_drop(listening *l, nng_pipe pipe, const char *why) {
     pthread_mutex_lock(&l->dropping);
     pthread_mutex_lock(&l->lock);
     connection *c = find_connection(l, nng_pipe_id(pipe));
-    if (c != NULL)
+    if (c)
         *c = l->open[--l->open_count];
     pthread_mutex_unlock(&l->lock);
-    if (c != NULL)
+    if (c)
         drop(l, pipe, why);
     pthread_mutex_unlock(&l->dropping);
 }
@@ -198,7 +198,7 @@ int listening_start(listening *l, const char *url, ew_error *err) {
     rv = nng_listener_set_size(l->listener, NNG_OPT_RECVMAXSZ, l->most_bytes);
     if (rv == 0 && listening_is(url, "ipc://"))
         rv = nng_listener_set_int(l->listener, NNG_OPT_IPC_PERMISSIONS, FILE_MODE);
-    if (rv == 0 && l->tls != NULL)
+    if (rv == 0 && l->tls)
         rv = nng_listener_set_ptr(l->listener, NNG_OPT_TLS_CONFIG, l->tls);
     if (rv == 0)
         rv = nng_listener_start(l->listener, 0);
@@ -221,7 +221,7 @@ static int listen_at(listening *l, const mailbox_place *place, ew_error *err) {
 }
 
 void listening_count(listening *l, mailbox_connections *sum) {
-    if (l == NULL)
+    if (!l)
         return;
     pthread_mutex_lock(&l->lock);
     sum->accepted += l->counts.accepted;
@@ -231,7 +231,7 @@ void listening_count(listening *l, mailbox_connections *sum) {
 }
 
 const char *listening_url(const listening *l) {
-    return l != NULL ? l->url : NULL;
+    return l ? l->url : NULL;
 }
 
 /* ---- life ---- */
@@ -253,9 +253,9 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
                    ew_error *err) {
     *out = NULL;
     listening *l = calloc(1, sizeof *l);
-    if (l == NULL)
+    if (!l)
         return ew_fail(err, EW_ERR_NO_MEMORY, "listening at %s", place->url);
-    if (place->log != NULL)
+    if (place->log)
         l->log = *place->log;
     pthread_mutex_init(&l->lock, NULL); /* does not fail on Linux */
     pthread_mutex_init(&l->dropping, NULL);
@@ -272,15 +272,15 @@ int listening_open(listening **out, nng_socket s, const mailbox_place *place, bo
 }
 
 void listening_set_log(listening *l, const log_source *from) {
-    if (l == NULL)
+    if (!l)
         return;
     pthread_mutex_lock(&l->logging);
-    l->log = from != NULL ? *from : (log_source){0};
+    l->log = from ? *from : (log_source){0};
     pthread_mutex_unlock(&l->logging);
 }
 
 void listening_free(listening *l) {
-    if (l == NULL)
+    if (!l)
         return;
     if (l->probe >= 0)
         close(l->probe);
@@ -288,7 +288,7 @@ void listening_free(listening *l) {
     pthread_mutex_destroy(&l->dropping);
     pthread_mutex_destroy(&l->logging);
     free(l->open);
-    if (l->tls != NULL)
+    if (l->tls)
         nng_tls_config_free(l->tls);
     free(l->url);
     free(l);

@@ -50,7 +50,7 @@ static void push_done(void *arg) {
         send_kept(ob);
     }
     pthread_mutex_unlock(&ob->lock);
-    if (empty && ob->room != NULL)
+    if (empty && ob->room)
         ob->room(ob->arg);
 }
 
@@ -58,7 +58,7 @@ static int keep(outbox *ob, nng_msg *msg, bool terminal) {
     if (ob->kept_count + TERMINAL_MESSAGES >= ob->kept_capacity) {
         size_t capacity = 2 * ob->kept_capacity;
         nng_msg **kept = realloc(ob->kept, capacity * sizeof *kept);
-        if (kept != NULL) {
+        if (kept) {
             ob->kept = kept;
             ob->kept_capacity = capacity;
         } else if (!terminal || ob->kept_count == ob->kept_capacity) {
@@ -96,13 +96,13 @@ static int release_held(outbox *ob) {
     nng_msg *held = ob->held;
     ob->held = NULL;
     ob->holds_events = false;
-    return held != NULL ? send_now(ob, held, false) : EW_OK;
+    return held ? send_now(ob, held, false) : EW_OK;
 }
 
 /* Appends the packed message to `*msg`; allocates `*msg` if it is NULL. */
 static int pack_into(nng_msg **msg, const Msg__Message *message) {
-    size_t size = msg__message__get_packed_size(message), before = *msg != NULL ? nng_msg_len(*msg) : 0;
-    int rv = *msg != NULL ? nng_msg_realloc(*msg, before + size) : nng_msg_alloc(msg, size);
+    size_t size = msg__message__get_packed_size(message), before = *msg ? nng_msg_len(*msg) : 0;
+    int rv = *msg ? nng_msg_realloc(*msg, before + size) : nng_msg_alloc(msg, size);
     if (rv != 0)
         return EW_ERR_NO_MEMORY;
     msg__message__pack(message, (uint8_t *)nng_msg_body(*msg) + before);
@@ -112,7 +112,7 @@ static int pack_into(nng_msg **msg, const Msg__Message *message) {
 /* Under the lock: packs the message into `spare`; false if that was used before or is too small. */
 static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *message) {
     size_t size = msg__message__get_packed_size(message);
-    if (ob->spare == NULL || size > nng_msg_len(ob->spare))
+    if (!ob->spare || size > nng_msg_len(ob->spare))
         return false;
     nng_msg_chop(ob->spare, nng_msg_len(ob->spare) - size);
     msg__message__pack(message, nng_msg_body(ob->spare));
@@ -123,7 +123,7 @@ static bool pack_into_spare(outbox *ob, nng_msg **msg, const Msg__Message *messa
 
 int outbox_send(outbox *ob, const Msg__Message *message) {
     nng_msg *msg = NULL;
-    bool terminal = message->stop != NULL || message->session != NULL || message->down != NULL;
+    bool terminal = message->stop || message->session || message->down;
     bool packed = pack_into(&msg, message) == EW_OK;
     pthread_mutex_lock(&ob->lock);
     if (!packed && !(terminal && pack_into_spare(ob, &msg, message))) {
@@ -150,7 +150,7 @@ int outbox_hold(outbox *ob, const Msg__Message *message) {
 int outbox_join(outbox *ob, const Msg__Message *message) {
     pthread_mutex_lock(&ob->lock);
     /* If one body had two `events` fields, only the second one would count. */
-    int status = ob->holds_events && message->events != NULL ? release_held(ob) : EW_OK;
+    int status = ob->holds_events && message->events ? release_held(ob) : EW_OK;
     if (status == EW_OK)
         status = pack_into(&ob->held, message);
     if (status == EW_OK)
@@ -184,7 +184,7 @@ void outbox_flush(outbox *ob, int64_t deadline_ms) {
 int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err) {
     *out = NULL;
     outbox *ob = calloc(1, sizeof *ob);
-    if (ob == NULL || pthread_mutex_init(&ob->lock, NULL) != 0 || mailbox_cond_init(&ob->emptied) != 0) {
+    if (!ob || pthread_mutex_init(&ob->lock, NULL) != 0 || mailbox_cond_init(&ob->emptied) != 0) {
         free(ob);
         return ew_fail(err, EW_ERR_NO_MEMORY, "outbox to %s", url);
     }
@@ -200,7 +200,7 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
         free(ob);
         return nng_failed(err, "outbox to", url, rv);
     }
-    rv = ob->kept != NULL ? nng_msg_alloc(&ob->spare, SPARE_BYTES) : NNG_ENOMEM;
+    rv = ob->kept ? nng_msg_alloc(&ob->spare, SPARE_BYTES) : NNG_ENOMEM;
     if (rv != 0 || (rv = nng_aio_alloc(&ob->aio, push_done, ob)) != 0 ||
         (rv = nng_aio_alloc(&ob->at_once, NULL, NULL)) != 0 ||
         (rv = nng_socket_set_int(ob->push, NNG_OPT_SENDBUF, (int)buffer)) != 0 ||
@@ -214,18 +214,18 @@ int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void 
 }
 
 void outbox_close(outbox *ob) {
-    if (ob == NULL)
+    if (!ob)
         return;
-    if (ob->at_once != NULL)
+    if (ob->at_once)
         nng_aio_free(ob->at_once);
-    if (ob->aio != NULL) {
+    if (ob->aio) {
         nng_aio_stop(ob->aio);
         nng_aio_free(ob->aio);
     }
     mailbox_close_socket(ob->push, NULL); /* no owner: no callback can run any more */
-    if (ob->held != NULL)
+    if (ob->held)
         nng_msg_free(ob->held);
-    if (ob->spare != NULL)
+    if (ob->spare)
         nng_msg_free(ob->spare);
     for (size_t i = 0; i < ob->kept_count; i++)
         nng_msg_free(ob->kept[i]);

@@ -12,7 +12,7 @@ int publisher_open(publisher **out, const mailbox_place *place, ew_error *err) {
     enum { SUBSCRIBER_BYTES = 64 }; /* subscribers send no messages */
     *out = NULL;
     publisher *p = calloc(1, sizeof *p);
-    if (p == NULL)
+    if (!p)
         return ew_fail(err, EW_ERR_NO_MEMORY, "publisher at %s", place->url);
     int rv = nng_pub0_open(&p->pub);
     if (rv != 0) {
@@ -29,7 +29,7 @@ int publisher_open(publisher **out, const mailbox_place *place, ew_error *err) {
 }
 
 listening *publisher_served(const publisher *p) {
-    return p != NULL ? p->served : NULL;
+    return p ? p->served : NULL;
 }
 
 void publisher_send(publisher *p, ew_slice body) {
@@ -42,7 +42,7 @@ void publisher_send(publisher *p, ew_slice body) {
 }
 
 void publisher_close(publisher *p) {
-    if (p == NULL)
+    if (!p)
         return;
     if (!mailbox_close_socket(p->pub, p)) {
         listening_set_log(p->served, NULL);

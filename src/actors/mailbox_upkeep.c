@@ -19,13 +19,13 @@ enum { LOOK_EVERY_MS = 1000 };
 
 static uint64_t stat_of(nng_stat *listener, const char *name) {
     nng_stat *s = nng_stat_find(listener, name);
-    return s != NULL ? nng_stat_value(s) : 0;
+    return s ? nng_stat_value(s) : 0;
 }
 
 /* Finds the statistics of a listener. nng_stat_find_listener of nng 1.5 is wrong: it returns the first listener of the
  * process. The value of an "id" statistic holds an int. */
 static nng_stat *find_listener(nng_stat *all, nng_listener listener) {
-    for (nng_stat *s = nng_stat_child(all); s != NULL; s = nng_stat_next(s)) {
+    for (nng_stat *s = nng_stat_child(all); s; s = nng_stat_next(s)) {
         uint64_t value = strcmp(nng_stat_name(s), "listener") == 0 ? stat_of(s, "id") : 0;
         int id;
         memcpy(&id, &value, sizeof id);
@@ -45,7 +45,7 @@ static bool read_failures(const listening *l, failures *out) {
     if (nng_stats_get(&all) != 0)
         return false;
     nng_stat *own = find_listener(all, l->listener);
-    if (own != NULL)
+    if (own)
         *out = (failures){stat_of(own, "auth") + stat_of(own, "proto"), stat_of(own, "other")};
     nng_stats_free(all);
     return own != NULL;
@@ -189,7 +189,7 @@ static bool keep_listener(listening *l, int64_t now_ms) {
 
 int64_t listening_look(listening *l, int64_t now_ms) {
     failures f;
-    if (l == NULL || listening_is(l->url, "inproc://"))
+    if (!l || listening_is(l->url, "inproc://"))
         return INT64_MAX;
     if (now_ms < l->look_ms)
         return l->look_ms;

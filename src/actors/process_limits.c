@@ -61,7 +61,7 @@ static size_t stack_bytes(void) {
 static size_t used_bytes(void) {
     unsigned long pages = 0;
     FILE *f = fopen("/proc/self/statm", "re");
-    if (f != NULL) {
+    if (f) {
         if (fscanf(f, "%lu", &pages) != 1)
             pages = 0;
         fclose(f);

@@ -19,10 +19,10 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 int reach_etcd(ew_client *client, int64_t timeout_ms, ew_error *err) {
     answer a = {.status = EW_ERR_NO_MEMORY, .err = err};
     etcd_queue *q = etcd_queue_new();
-    if (q == NULL)
+    if (!q)
         return ew_fail(err, EW_ERR_NO_MEMORY, "asking etcd for its status");
     /* The request has no fields: nothing to serialize. */
-    if (etcd_call_start(client, q, ETCD_STATUS, (ew_slice){"", 0}, timeout_ms, answered, &a) == NULL)
+    if (!etcd_call_start(client, q, ETCD_STATUS, (ew_slice){"", 0}, timeout_ms, answered, &a))
         ew_fail(err, EW_ERR_NO_MEMORY, "asking etcd for its status");
     else
         while (!a.here)

@@ -43,7 +43,7 @@ static void write_log(shell_io *io, const char *area, int level, const char *mes
 static int send_message(shell_io *io, Msg__Actor to, const Msg__Message *message) {
     reactor_actor *r = mine(io);
     int status = outbox_send(to == MSG__ACTOR__WATCHER ? r->to_watcher : r->to_committer, message);
-    if (message->patches != NULL && status == EW_OK)
+    if (message->patches && status == EW_OK)
         set_time(&r->counters.batch_sent_ms, etcd_now_ms());
     return status;
 }
@@ -82,7 +82,7 @@ static void tick(shell_io *io, const ew_tick *t) {
     }
     uint32_t groups = ticking_tick_groups(t);
     reactor_end_tick(r->reactor);
-    if (r->ticks != NULL)
+    if (r->ticks)
         publish_tick(r, number, revision, groups);
 }
 
@@ -90,7 +90,7 @@ static void tick(shell_io *io, const ew_tick *t) {
 
 static void reply(reactor_actor *r, uint64_t request, int status, int64_t revision, const char *detail) {
     char cut[256];
-    snprintf(cut, sizeof cut, "%s", detail != NULL ? detail : "");
+    snprintf(cut, sizeof cut, "%s", detail ? detail : "");
     Msg__SubmitReply answer = MSG__SUBMIT_REPLY__INIT;
     answer.status = status;
     answer.revision = revision;
@@ -133,14 +133,14 @@ static void take_request(reactor_actor *r, const mailbox_message *raw) {
         return;
     }
     Msg__Submit *submit = unpack_message(&msg__submit__descriptor, raw->body, &status);
-    if (submit == NULL && status == EW_ERR_NO_MEMORY)
+    if (!submit && status == EW_ERR_NO_MEMORY)
         reactor_reply(r, raw->request, status, 0, "out of memory");
-    else if (submit == NULL)
+    else if (!submit)
         refuse_request(r, raw->request, &r->counters.submits_malformed, status, "the request is not a Submit message");
     else
         reactor_submit(r->reactor, submit, raw->request);
     r->bad_messages += status == EW_ERR_BAD_MESSAGE;
-    if (submit != NULL)
+    if (submit)
         msg__submit__free_unpacked(submit, NULL);
 }
 
@@ -165,12 +165,12 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
         reactor_fail(r->reactor, message_down_actor(raw->body));
         return;
     }
-    if (m == NULL) {
+    if (!m) {
         snprintf(why, sizeof why, "a body of %zu bytes is not a Message", raw->body.len);
         reactor_take_malformed(r->reactor, why);
         return;
     }
-    if (m->outcome != NULL)
+    if (m->outcome)
         note_outcome(r, m->outcome);
     reactor_take(r->reactor, m);
     msg__message__free_unpacked(m, NULL);
@@ -218,7 +218,7 @@ static int64_t least(int64_t a, int64_t b) {
 }
 
 static listening *served(const reactor_actor *r) {
-    return r->mailbox != NULL ? mailbox_served(r->mailbox) : NULL;
+    return r->mailbox ? mailbox_served(r->mailbox) : NULL;
 }
 
 void reactor_count_connections(reactor_actor *r) {
@@ -292,5 +292,5 @@ int reactor_prepare(reactor_actor *r, const ticking_config *core) {
         .start_timeout_ms = r->start_timeout_ms,
         .stop_timeout_ms = r->stop_timeout_ms,
     });
-    return r->reactor != NULL ? EW_OK : EW_ERR_NO_MEMORY;
+    return r->reactor ? EW_OK : EW_ERR_NO_MEMORY;
 }

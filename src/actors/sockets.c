@@ -58,14 +58,14 @@ static int check_file(const char *option, const char *url, ew_error *err) {
 /* Resolves symbolic links first: the permissions of the real directories matter. */
 static int check_socket_file(const char *option, const char *url, ew_error *err) {
     char *named = strdup(socket_url_path(url));
-    if (named == NULL)
+    if (!named)
         return ew_fail(err, EW_ERR_NO_MEMORY, "%s", option);
     char *slash = strrchr(named, '/');
     slash[slash == named] = '\0';
     char *directory = realpath(named, NULL);
     int problem = errno;
     free(named);
-    if (directory == NULL)
+    if (!directory)
         return ew_fail(err, problem == ENOMEM ? EW_ERR_NO_MEMORY : EW_ERR_INVALID,
                        "%s = \"%.80s\": the directory of the socket: %s", option, url, strerror(problem));
     int status = check_directories(option, url, directory, err);

@@ -52,7 +52,7 @@ static void identify(ew_submit *s, ew_slice client, uint64_t sequence) {
 
 ew_submit *ew_submit_new(void) {
     ew_submit *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    if (!s)
         return NULL;
     msg__submit__init(&s->message);
     if (!know_self()) {
@@ -68,7 +68,7 @@ ew_submit *ew_submit_new(void) {
 }
 
 void ew_submit_free(ew_submit *s) {
-    if (s == NULL)
+    if (!s)
         return;
     Msg__Submit *m = &s->message;
     for (size_t i = 0; i < m->n_compares; i++)
@@ -90,7 +90,7 @@ static int fail(ew_submit *s) {
 
 static bool copy(ProtobufCBinaryData *out, ew_slice s) {
     out->data = malloc(s.len > 0 ? s.len : 1);
-    if (out->data == NULL)
+    if (!out->data)
         return false;
     if (s.len > 0)
         memcpy(out->data, s.data, s.len);
@@ -105,7 +105,7 @@ static void *grown(void *list, size_t count, size_t size) {
 
 /* `s` is NULL if ew_submit_new was out of memory. */
 static int status_of(const ew_submit *s) {
-    return s != NULL ? s->status : EW_ERR_NO_MEMORY;
+    return s ? s->status : EW_ERR_NO_MEMORY;
 }
 
 ew_status ew_submit_identity(ew_submit *s, ew_slice client, uint64_t sequence) {
@@ -125,11 +125,11 @@ ew_status ew_submit_put(ew_submit *s, ew_slice key, ew_slice value) {
         return status;
     Msg__Submit__Put *put = calloc(1, sizeof *put);
     Msg__Submit__Put **list = grown(s->message.puts, s->message.n_puts, sizeof *list);
-    if (list != NULL)
+    if (list)
         s->message.puts = list;
-    if (put != NULL)
+    if (put)
         msg__submit__put__init(put);
-    if (put == NULL || list == NULL || !copy(&put->key, key) || !copy(&put->value, value)) {
+    if (!put || !list || !copy(&put->key, key) || !copy(&put->value, value)) {
         protobuf_c_message_free_unpacked((ProtobufCMessage *)put, NULL);
         return fail(s);
     }
@@ -142,9 +142,9 @@ ew_status ew_submit_delete(ew_submit *s, ew_slice key) {
     if (status != EW_OK)
         return status;
     ProtobufCBinaryData *list = grown(s->message.deletes, s->message.n_deletes, sizeof *list);
-    if (list != NULL)
+    if (list)
         s->message.deletes = list;
-    if (list == NULL || !copy(&list[s->message.n_deletes], key))
+    if (!list || !copy(&list[s->message.n_deletes], key))
         return fail(s);
     s->message.n_deletes++;
     return EW_OK;
@@ -156,11 +156,11 @@ static int compare(ew_submit *s, ew_slice key, bool absent, ew_slice value) {
         return status;
     Msg__Submit__Compare *c = calloc(1, sizeof *c);
     Msg__Submit__Compare **list = grown(s->message.compares, s->message.n_compares, sizeof *list);
-    if (list != NULL)
+    if (list)
         s->message.compares = list;
-    if (c != NULL)
+    if (c)
         msg__submit__compare__init(c);
-    if (c == NULL || list == NULL || !copy(&c->key, key) || !copy(&c->value, value)) {
+    if (!c || !list || !copy(&c->key, key) || !copy(&c->value, value)) {
         protobuf_c_message_free_unpacked((ProtobufCMessage *)c, NULL);
         return fail(s);
     }
@@ -187,7 +187,7 @@ ew_status ew_submit_pack(const ew_submit *s, void **body, size_t *size) {
         return status;
     size_t n = msg__submit__get_packed_size(&s->message);
     *body = malloc(n > 0 ? n : 1);
-    if (*body == NULL)
+    if (!*body)
         return EW_ERR_NO_MEMORY;
     *size = msg__submit__pack(&s->message, *body);
     return EW_OK;
@@ -203,7 +203,7 @@ ew_status ew_submit_reply_unpack(const void *body, size_t size, ew_submit_reply 
         return EW_ERR_INVALID;
     int status;
     Msg__SubmitReply *m = unpack_message(&msg__submit_reply__descriptor, (ew_slice){body, size}, &status);
-    if (m == NULL)
+    if (!m)
         return status;
     ew_submit_reply all = {.size = out->size, .status = m->status, .revision = m->revision};
     snprintf(all.detail, sizeof all.detail, "%s", m->detail);
@@ -217,7 +217,7 @@ ew_status ew_tick_note_unpack(const void *body, size_t size, ew_tick_note *out) 
         return EW_ERR_INVALID;
     int status;
     Msg__TickNote *m = unpack_message(&msg__tick_note__descriptor, (ew_slice){body, size}, &status);
-    if (m == NULL)
+    if (!m)
         return status;
     const ew_tick_note all = {out->size, m->number, m->revision, m->groups};
     give(out, out->size, &all, sizeof all);

@@ -80,8 +80,7 @@ uint64_t watcher_reconnects(const ew_actor *a) {
 
 static bool configure(watcher_actor *w, const ew_options *o, piggyback *p) {
     char *prefix = prefix_normalise(o->prefix);
-    bool ranged =
-        prefix != NULL && prefix_range(ew_str(prefix), o->prefix_match == 1, &w->config.key, &w->config.range_end);
+    bool ranged = prefix && prefix_range(ew_str(prefix), o->prefix_match == 1, &w->config.key, &w->config.range_end);
     free(prefix);
     if (!ranged)
         return false;
@@ -116,7 +115,7 @@ int watcher_start_bound(ew_actor **out, ew_client *client, const ew_options *opt
     };
     *out = NULL;
     watcher_actor *w = calloc(1, sizeof *w);
-    if (w == NULL)
+    if (!w)
         return ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");
     w->needed = p != NULL;
     int status = configure(w, options, p) ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "starting the watcher");

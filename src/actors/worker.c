@@ -26,11 +26,11 @@ static int check_transactions(const ew_options *o, ew_error *err) {
 }
 
 static int check_options(const ew_options *o, const ew_reactor *reactor, ew_error *err) {
-    if (reactor->size < offsetof(ew_reactor, update) || reactor->tick == NULL)
+    if (reactor->size < offsetof(ew_reactor, update) || !reactor->tick)
         return ew_fail(err, EW_ERR_INVALID, "the reactor has no tick function");
-    if (o->name[0] == '\0' || strchr(o->name, '/') != NULL)
+    if (o->name[0] == '\0' || strchr(o->name, '/'))
         return ew_fail(err, EW_ERR_INVALID, "name = \"%s\": must be a name without '/'", o->name);
-    if (strchr(o->worker_id, '/') != NULL)
+    if (strchr(o->worker_id, '/'))
         return ew_fail(err, EW_ERR_INVALID,
                        "worker_id = \"%.100s\": must not contain '/', because it is part of keys below receipt_prefix",
                        o->worker_id);
@@ -77,11 +77,10 @@ static bool make_names(ew_worker *w) {
     const ew_options *o = w->options;
     w->prefix = prefix_normalise(o->prefix);
     w->worker_id = o->worker_id[0] != '\0' ? strdup(o->worker_id) : random_id();
-    if (w->prefix == NULL || w->worker_id == NULL ||
-        (w->counter_key = prefix_join(w->prefix, o->delete_counter_key)) == NULL ||
+    if (!w->prefix || !w->worker_id || !(w->counter_key = prefix_join(w->prefix, o->delete_counter_key)) ||
         asprintf(&w->receipt_key, "%s/%s", o->receipt_prefix, w->worker_id) < 0 ||
         asprintf(&w->marker_key, "%s/session", w->receipt_key) < 0 ||
-        asprintf(&w->owner_key, "%s/owner", w->receipt_key) < 0 || (w->holder = random_id()) == NULL ||
+        asprintf(&w->owner_key, "%s/owner", w->receipt_key) < 0 || !(w->holder = random_id()) ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)
         return false;
     return (!o->submit || name_socket(&w->submit_url, o->submit_url, w->url, "submit")) &&
@@ -99,12 +98,12 @@ ew_status ew_worker_open(ew_worker **out, const ew_options *options, const ew_re
     if (status != EW_OK)
         return status;
     ew_worker *w = calloc(1, sizeof *w);
-    if (w == NULL || pthread_mutex_init(&w->lock, NULL) != 0) {
+    if (!w || pthread_mutex_init(&w->lock, NULL) != 0) {
         free(w);
         return worker_out_of_memory(err);
     }
     w->options = options_copy(options);
-    status = w->options != NULL && make_names(w) ? check_receipts(w, err) : worker_out_of_memory(err);
+    status = w->options && make_names(w) ? check_receipts(w, err) : worker_out_of_memory(err);
     if (status != EW_OK) {
         ew_worker_close(w);
         return status;
@@ -156,7 +155,7 @@ ew_status ew_worker_set_election(ew_worker *w, ew_election *election) {
 
 /* A started worker works only in the process that opened its client, not in a child after fork(). */
 static int check_process(const ew_worker *w, ew_error *err) {
-    return w->client != NULL ? etcd_check_process(w->client, err) : EW_OK;
+    return w->client ? etcd_check_process(w->client, err) : EW_OK;
 }
 
 static void send_stop(outbox *control) {
@@ -190,7 +189,7 @@ static bool take_url(char **url, const listening *l) {
     if (strcmp(*url, listening_url(l)) == 0)
         return true;
     char *copy = strdup(listening_url(l));
-    if (copy == NULL)
+    if (!copy)
         return false;
     free(*url);
     *url = copy;
@@ -202,12 +201,12 @@ static int open_outward(ew_worker *w, ew_error *err) {
     reactor_actor *r = &w->reactor;
     bool named = true;
     int status = sockets_check(w->options, err); /* directories and files may have changed since ew_worker_open */
-    if (status == EW_OK && w->submit_url != NULL) {
+    if (status == EW_OK && w->submit_url) {
         const mailbox_place place = place_of(w, w->submit_url);
         status = mailbox_serve(r->mailbox, &place, (size_t)w->options->max_submits, err);
         named = status != EW_OK || take_url(&w->submit_url, mailbox_served(r->mailbox));
     }
-    if (status == EW_OK && w->ticks_url != NULL) {
+    if (status == EW_OK && w->ticks_url) {
         const mailbox_place place = place_of(w, w->ticks_url);
         status = publisher_open(&r->ticks, &place, err);
         named = named && (status != EW_OK || take_url(&w->ticks_url, publisher_served(r->ticks)));
@@ -217,7 +216,7 @@ static int open_outward(ew_worker *w, ew_error *err) {
 
 static int open_sockets(ew_worker *w, ew_error *err) {
     char *url = worker_url(w, "reactor");
-    int status = url != NULL ? EW_OK : worker_out_of_memory(err);
+    int status = url ? EW_OK : worker_out_of_memory(err);
     if (status == EW_OK)
         status = mailbox_open(&w->reactor.mailbox, url, (size_t)w->options->mailbox_messages, NULL, NULL, err);
     if (status == EW_OK)
@@ -251,11 +250,11 @@ ew_status ew_worker_start(ew_worker *w, ew_error *err) {
         return EW_ERR_STATE;
     if (w->started)
         return ew_fail(err, EW_ERR_STATE, "the worker has been started before");
-    w->leader_revision = w->election != NULL ? ew_election_revision(w->election) : 0;
-    if (w->election != NULL && w->leader_revision == 0)
+    w->leader_revision = w->election ? ew_election_revision(w->election) : 0;
+    if (w->election && w->leader_revision == 0)
         return ew_fail(err, EW_ERR_STATE, "the worker's election is not won, or was lost");
     int status = EW_OK;
-    if (w->client == NULL) {
+    if (!w->client) {
         status = ew_client_open(&w->client, w->options, err);
         w->own_client = status == EW_OK;
     }
@@ -275,7 +274,7 @@ void ew_worker_stop(ew_worker *w) {
         return;
     atomic_store(&w->reactor.stop_wanted, true);
     pthread_mutex_lock(&w->lock);
-    if (w->control != NULL)
+    if (w->control)
         send_stop(w->control);
     else
         w->stop_waiting = true;
@@ -304,7 +303,7 @@ ew_status ew_worker_run(ew_worker *w, ew_error *err) {
 }
 
 void ew_worker_close(ew_worker *w) {
-    if (w == NULL || check_process(w, NULL) != EW_OK)
+    if (!w || check_process(w, NULL) != EW_OK)
         return;
     if (w->started && !w->joined) {
         ew_worker_stop(w);
@@ -344,9 +343,9 @@ ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
     const reactor_counters *c = &w->reactor.counters;
     ew_worker *unlocked = (ew_worker *)(uintptr_t)w; /* locking does not change the worker's state */
     pthread_mutex_lock(&unlocked->lock);
-    uint64_t reconnects = w->watcher != NULL ? watcher_reconnects(w->watcher) : w->reconnects;
+    uint64_t reconnects = w->watcher ? watcher_reconnects(w->watcher) : w->reconnects;
     uint64_t bad = worker_bad_messages(w);
-    bool no_space = w->committer != NULL && committer_is_out_of_space(w->committer);
+    bool no_space = w->committer && committer_is_out_of_space(w->committer);
     ew_worker_stats progress = {0};
     worker_read_progress(w, &progress);
     pthread_mutex_unlock(&unlocked->lock);

@@ -85,7 +85,7 @@ static void send_txn(void *arg, const Pb__TxnRequest *request) {
     int status =
         blocking_request(((claimer *)arg)->worker->client, ETCD_TXN, request, &pb__txn_response__descriptor, &r, &why);
     claim_answered(((claimer *)arg)->claim, status, why.detail, r, etcd_now_ms());
-    if (r != NULL)
+    if (r)
         pb__txn_response__free_unpacked(r, NULL);
 }
 
@@ -136,7 +136,7 @@ static shell_claim *new_claim(claimer *m, uint64_t seed) {
             .receipt_key = w->receipt_key,
             .session_key = w->marker_key,
             .holder = w->holder,
-            .session_lease = w->session != NULL ? ew_session_lease(w->session) : 0,
+            .session_lease = w->session ? ew_session_lease(w->session) : 0,
             .seed = seed,
         },
         etcd_now_ms());
@@ -165,11 +165,11 @@ int worker_prepare(ew_worker *w, ew_error *err) {
     uint64_t seed;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         return ew_fail(err, EW_ERR_SYSTEM, "getrandom failed: %s", strerror(errno));
-    if (w->session == NULL && w->election != NULL)
+    if (!w->session && w->election)
         w->session = ew_election_session(w->election);
     w->leases.given = w->session != NULL;
     m.claim = new_claim(&m, seed);
-    if (m.claim == NULL)
+    if (!m.claim)
         return worker_out_of_memory(err);
     int status = run_claim(w, m.claim, err);
     w->claimed = claim_get_result(m.claim);
@@ -192,12 +192,11 @@ static bool delete_receipt(ew_worker *w, int64_t lease, int64_t timeout_ms) {
     receipt_removal_make(&removal, w->receipt_key, lease);
     ew_slice request = blocking_pack(&removal.txn);
     etcd_queue *queue = etcd_queue_new();
-    if (queue != NULL && request.data != NULL &&
-        etcd_call_start(w->client, queue, ETCD_TXN, request, timeout_ms, on_deleted, &answer) != NULL)
+    if (queue && request.data && etcd_call_start(w->client, queue, ETCD_TXN, request, timeout_ms, on_deleted, &answer))
         while (answer == OPEN)
             etcd_queue_run(queue, INT64_MAX);
     free((void *)(uintptr_t)request.data);
-    if (queue != NULL)
+    if (queue)
         etcd_queue_free(queue);
     return answer == EW_OK;
 }
@@ -209,8 +208,8 @@ void worker_release(ew_worker *w) {
     enum { MOMENT_MS = 200 };
     bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !reactor_is_connected(w->reactor.reactor);
     int64_t timeout_ms = doubtful ? MOMENT_MS : LEASE_REVOKE_MS;
-    int64_t records = w->records != NULL ? lasting_lease(w->records) : 0;
-    int64_t presence = w->presence != NULL ? lasting_lease(w->presence) : 0;
+    int64_t records = w->records ? lasting_lease(w->records) : 0;
+    int64_t presence = w->presence ? lasting_lease(w->presence) : 0;
     lasting_close(w->records);
     lasting_close(w->presence);
     w->records = w->presence = NULL;

@@ -27,7 +27,7 @@ static bool make_fence(ew_worker *w) {
         c->target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
         c->lease = worker_session_lease(w);
     }
-    if (w->election != NULL) {
+    if (w->election) {
         Pb__Compare *c = add_compare(list, pointers, &fence, ew_election_key(w->election));
         c->target = PB__COMPARE__COMPARE_TARGET__CREATE;
         c->target_union_case = PB__COMPARE__TARGET_UNION_CREATE_REVISION;
@@ -37,7 +37,7 @@ static bool make_fence(ew_worker *w) {
         return true;
     size_t size = pb__txn_request__get_packed_size(&fence);
     w->fence = malloc(size);
-    if (w->fence == NULL)
+    if (!w->fence)
         return false;
     w->committing.fence = (ew_slice){w->fence, pb__txn_request__pack(&fence, w->fence)};
     w->committing.fence_compares = (uint32_t)fence.n_compare;

@@ -10,7 +10,7 @@ static int64_t since(const _Atomic int64_t *time, int64_t now_ms) {
 }
 
 static void consider(ew_worker_stats *out, const char *name, int64_t thread_age_ms) {
-    if (out->slowest_thread != NULL && thread_age_ms <= out->progress_age_ms)
+    if (out->slowest_thread && thread_age_ms <= out->progress_age_ms)
         return;
     out->slowest_thread = name;
     out->progress_age_ms = thread_age_ms;
@@ -21,7 +21,7 @@ void worker_read_progress(const ew_worker *w, ew_worker_stats *out) {
     int64_t now_ms = etcd_now_ms();
     out->tick_running_ms = since(&c->tick_began_ms, now_ms);
     out->txn_waiting_ms = since(&c->batch_sent_ms, now_ms);
-    if (w->watcher == NULL || w->committer == NULL) /* the run has not begun, or is ending */
+    if (!w->watcher || !w->committer) /* the run has not begun, or is ending */
         return;
     consider(out, "reactor", since(&c->turned_ms, now_ms));
     consider(out, "watcher", age_ms(now_ms, etcd_loop_turned_ms(w->watcher->task.loop)));

@@ -14,7 +14,7 @@ static int start_peers(ew_worker *w, ew_error *err) {
     char *to_reactor = worker_url(w, "reactor"), *to_watcher = worker_url(w, "watcher"),
          *to_committer = worker_url(w, "committer");
     committer_binding binding = {&w->committing, &w->piggyback, NULL, worker_check_receipt_lease, w};
-    int status = to_reactor != NULL && to_watcher != NULL && to_committer != NULL ? EW_OK : worker_out_of_memory(err);
+    int status = to_reactor && to_watcher && to_committer ? EW_OK : worker_out_of_memory(err);
     ew_actor *a = NULL, *b = NULL;
     if (status == EW_OK)
         status = watcher_start_bound(&a, w->client, w->options, &w->piggyback, to_watcher, to_reactor, err);
@@ -45,33 +45,33 @@ static int begin(ew_worker *w, ew_error *err) {
     if (reactor_prepare(&w->reactor, &config) != EW_OK)
         return worker_out_of_memory(err);
     session_begin(&w->leases, w->claimed.presence_lease, w->claimed.receipt_lease);
-    if (w->session != NULL)
+    if (w->session)
         status = ew_session_on_done(w->session, worker_session_done, w);
     return status == EW_OK ? start_peers(w, err) : ew_fail(err, status, "registering the session's callback");
 }
 
 /* Call it with the lock held. */
 uint64_t worker_bad_messages(const ew_worker *w) {
-    return w->bad_messages + (w->watcher != NULL ? ew_actor_bad_messages(w->watcher) : 0) +
-           (w->committer != NULL ? ew_actor_bad_messages(w->committer) : 0);
+    return w->bad_messages + (w->watcher ? ew_actor_bad_messages(w->watcher) : 0) +
+           (w->committer ? ew_actor_bad_messages(w->committer) : 0);
 }
 
 /* Ends the parts in an order in which no part uses an ended one: actors, session, core, sockets. */
 static void finish(ew_worker *w) {
     ew_actor *a = w->watcher, *b = w->committer;
     pthread_mutex_lock(&w->lock); /* from here on ew_worker_get_stats does not use them: they are freed below */
-    if (a != NULL)
+    if (a)
         w->reconnects = watcher_reconnects(a);
     w->bad_messages = worker_bad_messages(w);
     w->watcher = w->committer = NULL;
     pthread_mutex_unlock(&w->lock);
-    if (b != NULL)
+    if (b)
         ew_actor_close(b, NULL);
-    if (a != NULL) {
+    if (a) {
         watcher_release(a); /* until now its thread has handled the committer's responses */
         ew_actor_close(a, NULL);
     }
-    if (w->session != NULL)
+    if (w->session)
         ew_session_forget(w->session, worker_session_done, w);
     worker_release(w);
     reactor_free(w->reactor.reactor);

@@ -6,7 +6,7 @@
 static int64_t lease(void *arg, session_lease which) {
     const ew_worker *w = arg;
     const lasting *l = which == SESSION_PRESENCE ? w->presence : w->records;
-    return l != NULL ? lasting_lease(l) : 0;
+    return l ? lasting_lease(l) : 0;
 }
 
 static bool given_is_lost(void *arg) {
@@ -17,7 +17,7 @@ static bool given_is_lost(void *arg) {
 static void tell_reactor(void *arg, const Msg__Message *message) {
     ew_worker *w = arg;
     pthread_mutex_lock(&w->lock);
-    if (w->control != NULL)
+    if (w->control)
         outbox_send(w->control, message);
     pthread_mutex_unlock(&w->lock);
 }
@@ -37,7 +37,7 @@ bool worker_session_is_lost(void *arg) {
 }
 
 int64_t worker_session_lease(const ew_worker *w) {
-    return w->session != NULL ? ew_session_lease(w->session) : w->claimed.presence_lease;
+    return w->session ? ew_session_lease(w->session) : w->claimed.presence_lease;
 }
 
 /* ---- changes ---- */

@@ -11,7 +11,7 @@ static void begin(absence *a, int64_t now_ms) {
 static void say(absence *a, const log_source *from, int64_t now_ms, const char *detail) {
     const ew_log_field fields[] = {{"for_s", NULL, (now_ms - a->since_ms) / 1000}, {"detail", detail, 0}};
     log_write(EW_LOG_WARN, from, "worker", a->said ? "etcd is still missing" : "etcd is missing", fields,
-              detail != NULL ? 2 : 1);
+              detail ? 2 : 1);
     a->said = true;
     a->next_ms = now_ms + ABSENCE_EVERY_MS;
 }

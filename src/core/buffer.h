@@ -14,11 +14,11 @@ typedef struct buffer {
 
 /* Makes room for `len` more bytes. False when out of memory; then the buffer is unchanged. */
 static inline bool buffer_reserve(buffer *b, size_t len) {
-    if (b->data != NULL && len <= b->capacity - b->len)
+    if (b->data && len <= b->capacity - b->len)
         return true;
     size_t capacity = (b->len + len + 1) * 2;
     uint8_t *grown = realloc(b->data, capacity);
-    if (grown == NULL)
+    if (!grown)
         return false;
     b->data = grown;
     b->capacity = capacity;

@@ -33,7 +33,7 @@ static int refuse(const char *option, const char *url, const char *why, ew_error
 }
 
 static int refuse_scheme(const char *option, const char *url, unsigned allowed, ew_error *err) {
-    if (strstr(url, "://") == NULL)
+    if (!strstr(url, "://"))
         return refuse(option, url, "an nng URL is needed, such as inproc://name or ipc:///run/dir/socket", err);
     if (allowed != SOCKET_INPROC && strncmp(url, "abstract://", 11) == 0)
         return refuse(option, url,
@@ -89,7 +89,7 @@ static int check_address(const char *option, const char *url, const char *rest, 
     char host[HOST_MAX];
     long port;
     const char *path = split(rest, host, &port);
-    if (path == NULL || (path[0] != '\0' && path[0] != '/'))
+    if (!path || (path[0] != '\0' && path[0] != '/'))
         return refuse(option, url, "a host and a port from 0 to 65535 are needed, such as 127.0.0.1:5555", err);
     if (scheme != SOCKET_WS && path[0] != '\0')
         return refuse(option, url, "no text is allowed after the port", err);
@@ -105,7 +105,7 @@ static int check_address(const char *option, const char *url, const char *rest, 
 
 int socket_url_check(const char *option, const char *url, unsigned allowed, socket_scheme *scheme, ew_error *err) {
     const char *rest = find_scheme(url, scheme);
-    if (rest == NULL || (*scheme & allowed) == 0)
+    if (!rest || (*scheme & allowed) == 0)
         return refuse_scheme(option, url, allowed, err);
     if (rest[0] == '\0')
         return refuse(option, url, "the address after the transport is missing", err);

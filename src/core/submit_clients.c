@@ -66,7 +66,7 @@ static submit_client *place_client(submit_clients *clients, submit_client *clien
 
 submit_client *submit_clients_get(submit_clients *clients, ew_slice receipt_prefix, ew_slice id) {
     submit_client *client = submit_clients_find(clients, id);
-    if (client && (client->pending > 0 || client->hh.next == NULL))
+    if (client && (client->pending > 0 || !client->hh.next))
         return client; /* groups point to it, or it is the last one already */
     if (client) {
         HASH_DEL(clients->table, client);

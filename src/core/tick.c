@@ -122,7 +122,7 @@ ew_group *ew_tick_group(ew_tick *t) {
         return NULL;
     }
     g->seen = t->mirror;
-    g->tracked = t->reads != NULL || t->no_memory; /* without memory the run ends for that, not for its options */
+    g->tracked = t->reads || t->no_memory; /* without memory the run ends for that, not for its options */
     group_list_add(&t->made, g);
     t->groups++;
     return g;

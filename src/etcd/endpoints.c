@@ -84,7 +84,7 @@ static char *trim(char *word) {
 static int parse_all(endpoint *list, size_t *count, char *text, ew_error *err) {
     char *rest = text, *word;
     *count = 0;
-    while ((word = strsep(&rest, ",")) != NULL) {
+    while ((word = strsep(&rest, ","))) {
         word = trim(word);
         if (word[0] == '\0' && !rest && *count > 0)
             continue;

@@ -197,7 +197,7 @@ static int conclude(const inquiry *i, char *text, size_t size) {
     reason_list reasons = {.out = text, .size = size};
     text[0] = '\0';
     const question *refused = find_refused(i, ours);
-    if (refused != NULL)
+    if (refused)
         return status_of(refused, text, size);
     if (ours == 0)
         ours = decide(i);

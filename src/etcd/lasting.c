@@ -48,11 +48,11 @@ static void call_failed(lasting *l, int status, const char *detail) {
 static void start(lasting *l, etcd_method method, const ProtobufCMessage *request, etcd_answer_fn fn) {
     size_t size = protobuf_c_message_get_packed_size(request);
     uint8_t *bytes = malloc(size + 1);
-    if (bytes != NULL)
+    if (bytes)
         l->call = etcd_call_start(l->client, etcd_loop_queue(l->task.loop), method,
                                   (ew_slice){bytes, protobuf_c_message_pack(request, bytes)},
                                   l->client->call_timeout_ms, fn, l);
-    if (l->call == NULL)
+    if (!l->call)
         call_failed(l, EW_ERR_NO_MEMORY, "starting a call");
     free(bytes);
 }
@@ -63,7 +63,7 @@ static void on_granted(void *arg, int status, const char *detail, ew_slice bytes
     etcd_task_due(&l->task);
     Pb__LeaseGrantResponse *r =
         status == EW_OK ? unpack_message(&pb__lease_grant_response__descriptor, bytes, &status) : NULL;
-    bool good = r != NULL && r->id != 0 && r->ttl > 0 && r->ttl <= LEASE_TTL_MAX_S && r->header != NULL &&
+    bool good = r && r->id != 0 && r->ttl > 0 && r->ttl <= LEASE_TTL_MAX_S && r->header &&
                 connection_is_same_cluster(l->client, r->header->cluster_id);
     if (good) {
         l->granted = r->id;
@@ -72,7 +72,7 @@ static void on_granted(void *arg, int status, const char *detail, ew_slice bytes
     } else {
         call_failed(l, status == EW_OK ? EW_ERR_BAD_ANSWER : status, detail);
     }
-    if (r != NULL)
+    if (r)
         pb__lease_grant_response__free_unpacked(r, NULL);
 }
 
@@ -87,7 +87,7 @@ static void grant(lasting *l) {
 
 /* Sets `*ours` to whether the transaction or its nested transaction has put the key. False: invalid response. */
 static bool read_holding(const Pb__TxnResponse *r, bool *ours) {
-    if (r->header == NULL || r->n_responses != 1)
+    if (!r->header || r->n_responses != 1)
         return false;
     *ours = r->succeeded;
     if (r->succeeded)
@@ -108,13 +108,13 @@ static void on_held(void *arg, int status, const char *detail, ew_slice bytes) {
         l->granted = 0;
     Pb__TxnResponse *r = status == EW_OK ? unpack_message(&pb__txn_response__descriptor, bytes, &status) : NULL;
     bool ours = false;
-    if (r == NULL || !read_holding(r, &ours))
+    if (!r || !read_holding(r, &ours))
         call_failed(l, status == EW_OK ? EW_ERR_BAD_ANSWER : status, detail);
     else if (ours)
         report_lease(l);
     else
         l->taken = true;
-    if (r != NULL)
+    if (r)
         pb__txn_response__free_unpacked(r, NULL);
     if (l->taken)
         l->fn(l->arg, LASTING_TAKEN);
@@ -160,7 +160,7 @@ static void renew_later(lasting *l) {
 
 static void report_lease(lasting *l) {
     l->keepalive = keepalive_new(l->client, &l->task, l->granted, l->granted_s, l->sent_ms);
-    if (l->keepalive == NULL) {
+    if (!l->keepalive) {
         call_failed(l, EW_ERR_NO_MEMORY, "keeping a lease alive");
         return;
     }
@@ -175,10 +175,10 @@ static void report_lease(lasting *l) {
 /* Asks for a new lease when it is time to replace the current one. Returns when to call this again. */
 static int64_t renew(lasting *l, int64_t now_ms) {
     int64_t at_ms = l->renew_at > l->next_ms ? l->renew_at : l->next_ms;
-    if (l->call != NULL || l->granted != 0 || now_ms < at_ms)
-        return l->call != NULL ? INT64_MAX : at_ms;
+    if (l->call || l->granted != 0 || now_ms < at_ms)
+        return l->call ? INT64_MAX : at_ms;
     grant(l);
-    return l->call != NULL ? INT64_MAX : l->next_ms;
+    return l->call ? INT64_MAX : l->next_ms;
 }
 
 static int64_t sooner(int64_t a, int64_t b) {
@@ -211,18 +211,18 @@ static int64_t keep(lasting *l, int64_t now_ms) {
 
 static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
     lasting *l = (lasting *)t;
-    if (l->keepalive != NULL) {
+    if (l->keepalive) {
         int64_t deadline_ms = keep(l, now_ms);
-        if (l->keepalive != NULL)
+        if (l->keepalive)
             return deadline_ms;
     }
     if (atomic_load(&l->closing)) {
-        if (l->call == NULL)
+        if (!l->call)
             return ETCD_TASK_OVER;
         etcd_call_cancel(l->call);
         return INT64_MAX;
     }
-    if (l->call != NULL || l->taken)
+    if (l->call || l->taken)
         return INT64_MAX;
     if (l->next_ms > now_ms)
         return l->next_ms;
@@ -232,7 +232,7 @@ static int64_t lasting_round(etcd_task *t, int64_t now_ms) {
         put_key(l);
     else
         report_lease(l);
-    return l->call != NULL ? INT64_MAX : l->keepalive != NULL ? now_ms : l->next_ms;
+    return l->call ? INT64_MAX : l->keepalive ? now_ms : l->next_ms;
 }
 
 /* ---- life ---- */
@@ -241,7 +241,7 @@ int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_
                  ew_error *err) {
     *out = NULL;
     lasting *l = calloc(1, sizeof *l);
-    int status = l != NULL ? etcd_loop_take(&l->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
+    int status = l ? etcd_loop_take(&l->task.loop, client, ETCD_LOOP_KEEP) : EW_ERR_NO_MEMORY;
     if (status != EW_OK) {
         free(l);
         return ew_fail(err, status, "keeping a lease");
@@ -257,7 +257,7 @@ int lasting_open(lasting **out, ew_client *client, int64_t ttl_s, int64_t renew_
     status = ew_client_lease_grant(client, ttl_s, &lease, &granted_s, err);
     if (status == EW_OK) {
         l->keepalive = keepalive_new(client, &l->task, lease, granted_s, sent_ms);
-        if (l->keepalive == NULL)
+        if (!l->keepalive)
             status = ew_fail(err, EW_ERR_NO_MEMORY, "keeping a lease");
     }
     if (status != EW_OK) {
@@ -291,7 +291,7 @@ void lasting_hold(lasting *l, ew_slice key, ew_slice holder) {
 }
 
 void lasting_close(lasting *l) {
-    if (l == NULL)
+    if (!l)
         return;
     atomic_store(&l->closing, true);
     etcd_task_wake(&l->task);

@@ -24,7 +24,7 @@ struct etcd_loop {
 
 static void admit(etcd_loop *l) {
     pthread_mutex_lock(&l->lock);
-    while (l->added != NULL) {
+    while (l->added) {
         etcd_task *t = l->added;
         l->added = t->next;
         t->next = l->tasks;
@@ -46,7 +46,7 @@ static int64_t look(etcd_loop *l) {
     admit(l);
     int64_t now_ms = etcd_now_ms(), deadline_ms = now_ms + ETCD_LOOP_TURN_MS;
     atomic_store_explicit(&l->turned_ms, now_ms, memory_order_relaxed);
-    for (etcd_task **at = &l->tasks; *at != NULL;) {
+    for (etcd_task **at = &l->tasks; *at;) {
         etcd_task *t = *at;
         if (atomic_exchange(&t->due, false) || t->deadline_ms <= now_ms)
             t->deadline_ms = t->round(t, now_ms);
@@ -58,7 +58,7 @@ static int64_t look(etcd_loop *l) {
         }
     }
     /* A task may have made a task that ran earlier in this turn due again. */
-    for (const etcd_task *t = l->tasks; t != NULL; t = t->next) {
+    for (const etcd_task *t = l->tasks; t; t = t->next) {
         int64_t task_ms = atomic_load(&t->due) ? now_ms : t->deadline_ms;
         deadline_ms = task_ms < deadline_ms ? task_ms : deadline_ms;
     }
@@ -118,7 +118,7 @@ static void dismantle(etcd_loop *l) {
 
 static int make(etcd_loop **out, const ew_client *client, etcd_loop_kind kind) {
     etcd_loop *l = calloc(1, sizeof *l);
-    if (l == NULL || (l->queue = etcd_queue_new()) == NULL) {
+    if (!l || !(l->queue = etcd_queue_new())) {
         free(l);
         return EW_ERR_NO_MEMORY;
     }
@@ -141,11 +141,11 @@ int etcd_loop_take(etcd_loop **out, ew_client *client, etcd_loop_kind kind) {
     int status = EW_OK;
     pthread_mutex_lock(&all_lock);
     etcd_loop *l = all;
-    while (l != NULL && (l->client != client || l->kind != kind))
+    while (l && (l->client != client || l->kind != kind))
         l = l->next;
-    if (l == NULL)
+    if (!l)
         status = make(&l, client, kind);
-    if (l != NULL)
+    if (l)
         l->users++;
     pthread_mutex_unlock(&all_lock);
     *out = l;
@@ -165,7 +165,7 @@ static bool leave(etcd_loop *l) {
 }
 
 void etcd_loop_give(etcd_loop *l) {
-    if (l == NULL || !leave(l))
+    if (!l || !leave(l))
         return;
     atomic_store(&l->closing, true);
     etcd_queue_wake(l->queue);

@@ -23,7 +23,7 @@ static int check_dates(const X509 *x, const pem_file *file, ew_error *err) {
 int pem_check_authorities(const char *pem, const pem_file *file, ew_error *err) {
     BIO *bio = BIO_new_mem_buf(pem, -1);
     int status = ew_fail(err, EW_ERR_INVALID, "%s %s: no certificate in the file", file->option, file->path);
-    for (X509 *x; bio && status != EW_OK && (x = read_certificate(bio)) != NULL; X509_free(x))
+    for (X509 *x; bio && status != EW_OK && (x = read_certificate(bio)); X509_free(x))
         status = check_dates(x, file, err);
     BIO_free(bio);
     return status;

@@ -43,11 +43,11 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     c->next_ms = etcd_now_ms() + backoff_next_ms(&c->backoff);
     int unpacked;
     Pb__RangeResponse *r = status == EW_OK ? unpack_message(&pb__range_response__descriptor, bytes, &unpacked) : NULL;
-    if (r != NULL && r->header != NULL && r->header->revision > 0)
+    if (r && r->header && r->header->revision > 0)
         take_revision(c, r->header->revision);
     else if (status != EW_OK && method_is_final(status))
         decide(c, status, detail);
-    if (r != NULL)
+    if (r)
         pb__range_response__free_unpacked(r, NULL);
 }
 
@@ -57,23 +57,23 @@ static void ask(revision_check *c) {
     request.limit = 1;
     request.keys_only = true;
     ew_slice bytes = blocking_pack(&request);
-    if (bytes.data != NULL)
+    if (bytes.data)
         c->call = etcd_call_start(c->client, c->queue, ETCD_RANGE, bytes, c->timeout_ms, answered, c);
     free((void *)(uintptr_t)bytes.data);
-    if (c->call == NULL) /* out of memory */
+    if (!c->call) /* out of memory */
         c->next_ms = etcd_now_ms() + backoff_next_ms(&c->backoff);
 }
 
 int64_t revision_check_run(revision_check *c) {
-    if (c->call == NULL && etcd_now_ms() >= c->next_ms)
+    if (!c->call && etcd_now_ms() >= c->next_ms)
         ask(c);
-    return c->call != NULL ? INT64_MAX : c->next_ms;
+    return c->call ? INT64_MAX : c->next_ms;
 }
 
 void revision_check_end(revision_check *c) {
     c->wanted = false;
-    if (c->call != NULL)
+    if (c->call)
         etcd_call_cancel(c->call);
-    while (c->call != NULL)
+    while (c->call)
         etcd_queue_run(c->queue, INT64_MAX);
 }

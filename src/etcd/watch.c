@@ -129,7 +129,7 @@ int watch_batch_read(watch_batch *b, const watch_stream_news *n, int64_t first) 
     watch_events events = watch_events_of(n->bytes);
     ew_watch_event *room = n->count > b->capacity ? realloc(b->events, n->count * sizeof *room) : b->events;
     b->count = 0;
-    if (room == NULL)
+    if (!room)
         return EW_ERR_NO_MEMORY;
     b->events = room;
     b->capacity = n->count > b->capacity ? n->count : b->capacity;

@@ -41,7 +41,7 @@ static bool is_there(ew_view *view, ew_slice key) {
 static int is_as_planned(const change *c, ew_view *view) {
     ew_entry e;
     if (ew_view_get(view, c->assignment, &e) != EW_OK)
-        return c->from == NULL;
+        return !c->from;
     if (!c->from)
         return 0;
     assign_problem problem;

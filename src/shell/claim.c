@@ -293,7 +293,7 @@ claim_result claim_get_result(const shell_claim *c) {
 
 shell_claim *claim_new(const claim_config *config, int64_t now_ms) {
     shell_claim *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (!c)
         return NULL;
     int64_t timeout_ms = config->options->start_timeout_ms;
     c->config = *config;

@@ -57,7 +57,7 @@ static bool read_key(const Pb__ResponseOp *op, const char *key, const char *valu
 
 bool put_if_read(const Pb__TxnResponse *r, const char *key, const char *value, put_if_result *out) {
     *out = (put_if_result){.done = r->succeeded};
-    if (r->header == NULL || r->header->revision <= 0 || r->n_responses != 1)
+    if (!r->header || r->header->revision <= 0 || r->n_responses != 1)
         return false;
     if (!r->succeeded)
         return read_key(r->responses[0], key, value, out);

@@ -42,15 +42,15 @@ static void end(committer *c, int status, const char *detail) {
     bool broken = c->broken[0] != '\0';
     c->over = true;
     c->status = broken ? EW_ERR_BAD_MESSAGE : status;
-    snprintf(c->detail, sizeof c->detail, "%s", broken ? c->broken : detail != NULL ? detail : "");
-    if (c->call != NULL)
+    snprintf(c->detail, sizeof c->detail, "%s", broken ? c->broken : detail ? detail : "");
+    if (c->call)
         c->io->ops->call_cancel(c->io, c->call); /* the end waits for its answer */
 }
 
 static void send_outcome(committer *c, const Msg__Outcome *outcome) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.outcome = (Msg__Outcome *)(uintptr_t)outcome; /* only read */
-    int status = c->piggyback != NULL ? piggyback_send_outcome(c->piggyback, &m) : c->io->ops->send(c->io, &m, IO_SEND);
+    int status = c->piggyback ? piggyback_send_outcome(c->piggyback, &m) : c->io->ops->send(c->io, &m, IO_SEND);
     if (status != EW_OK)
         end(c, EW_ERR_NO_MEMORY, "sending an outcome");
 }
@@ -59,13 +59,13 @@ static void carry_out(committer *c, const committing_effect *e) {
     switch (e->type) {
     case COMMITTING_DO_TXN:
         c->call = c->io->ops->call(c->io, IO_TXN, e->bytes, e->timeout_ms, answered, c);
-        c->unstarted = c->call == NULL;
+        c->unstarted = !c->call;
         break;
     case COMMITTING_DO_OUTCOME:
         send_outcome(c, &e->outcome);
         break;
     case COMMITTING_DO_LEASE:
-        if (c->check_lease != NULL)
+        if (c->check_lease)
             c->check_lease(c->check_arg);
         break;
     case COMMITTING_DO_END:
@@ -88,7 +88,7 @@ static void step(committer *c, committing_event event) {
 /* ---- messages ---- */
 
 static void take_batch(committer *c, const Msg__Patches *patches) {
-    if (c->piggyback != NULL)
+    if (c->piggyback)
         piggyback_begin_batch(c->piggyback);
     step(c, (committing_event){.type = COMMITTING_BATCH, .patches = patches});
 }
@@ -100,18 +100,18 @@ static void take_second_batch(committer *c, const Msg__Patches *patches) {
     snprintf(why, sizeof why, "PATCHES: batch %llu, while another one is undecided",
              (unsigned long long)patches->batch);
     c->io->ops->bad_message(c->io, why);
-    if (c->piggyback == NULL)
+    if (!c->piggyback)
         return;
     snprintf(c->broken, sizeof c->broken, "%s", why);
     committer_stop(c, c->stop_timeout_ms);
 }
 
 void committer_take(committer *c, const Msg__Message *m) {
-    if (m->stop != NULL)
+    if (m->stop)
         committer_stop(c, m->stop->timeout_ms);
-    else if (m->session != NULL && m->session->lease != 0 && !m->session->done)
+    else if (m->session && m->session->lease != 0 && !m->session->done)
         step(c, (committing_event){.type = COMMITTING_LEASE, .lease = m->session->lease});
-    else if (m->patches == NULL)
+    else if (!m->patches)
         c->io->ops->bad_message(c->io, "not for a committer");
     else if (committing_get_state(c->core) != COMMITTING_IDLE)
         take_second_batch(c, m->patches);
@@ -124,7 +124,7 @@ void committer_take_malformed(committer *c) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Outcome o = MSG__OUTCOME__INIT;
     static char detail[] = "the committer has got a body that is no Message";
-    if (c->piggyback == NULL || c->over)
+    if (!c->piggyback || c->over)
         return;
     o.status = EW_ERR_BAD_MESSAGE;
     o.detail = detail;
@@ -146,7 +146,7 @@ void committer_stop(committer *c, int64_t timeout_ms) {
 /* The way that the outcomes take, so that DOWN cannot overtake the last one. */
 static void go_down(committer *c) {
     c->down = true;
-    down_send(c->piggyback != NULL ? c->piggyback->io : c->io, MSG__ACTOR__COMMITTER, c->status, c->detail);
+    down_send(c->piggyback ? c->piggyback->io : c->io, MSG__ACTOR__COMMITTER, c->status, c->detail);
 }
 
 int64_t committer_round(committer *c, int64_t now_ms) {
@@ -162,14 +162,14 @@ int64_t committer_round(committer *c, int64_t now_ms) {
         step(c, (committing_event){.type = COMMITTING_STOP, .timeout_ms = stop_ms});
     if (!c->over && committing_deadline_ms(c->core) <= now_ms)
         step(c, (committing_event){.type = COMMITTING_TIMER});
-    if (c->over && c->call == NULL && !c->down)
+    if (c->over && !c->call && !c->down)
         go_down(c);
     return committer_next_ms(c);
 }
 
 int64_t committer_next_ms(const committer *c) {
     if (c->over)
-        return c->call == NULL && !c->down ? 0 : INT64_MAX;
+        return !c->call && !c->down ? 0 : INT64_MAX;
     return c->unstarted || c->wants_stop_ms != 0 ? 0 : committing_deadline_ms(c->core);
 }
 
@@ -193,7 +193,7 @@ const committing *committer_core(const committer *c) {
 
 committer *committer_new(const committer_config *config) {
     committer *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    if (!c)
         return NULL;
     c->io = config->io;
     c->piggyback = config->piggyback;
@@ -201,7 +201,7 @@ committer *committer_new(const committer_config *config) {
     c->check_lease = config->check_lease;
     c->check_arg = config->check_arg;
     c->core = committing_new(config->core);
-    if (c->core == NULL) {
+    if (!c->core) {
         free(c);
         return NULL;
     }
@@ -209,7 +209,7 @@ committer *committer_new(const committer_config *config) {
 }
 
 void committer_free(committer *c) {
-    if (c == NULL)
+    if (!c)
         return;
     committing_free(c->core);
     free(c);

@@ -34,13 +34,13 @@ static void report_later(page_read *r) {
 static void start(page_read *r, ew_slice request) {
     int64_t timeout_ms = r->whole ? WHOLE_TIMES * r->timeout_ms : r->timeout_ms;
     r->call = r->io->ops->call(r->io, IO_RANGE, request, timeout_ms, answered, r);
-    if (r->call == NULL)
+    if (!r->call)
         report_later(r);
 }
 
 static void keep(page_read *r, ew_slice request) {
     void *copy = malloc(request.len);
-    if (copy != NULL)
+    if (copy)
         r->waiting = (ew_slice){memcpy(copy, request.data, request.len), request.len};
     else
         report_later(r);
@@ -56,7 +56,7 @@ void page_read_start(page_read *r, ew_slice request, bool whole) {
 
 void page_read_resume(page_read *r) {
     ew_slice request = r->waiting;
-    if (request.data == NULL)
+    if (!request.data)
         return;
     r->waiting = (ew_slice){0};
     start(r, request);
@@ -65,7 +65,7 @@ void page_read_resume(page_read *r) {
 
 void page_read_cancel(page_read *r) {
     page_read_resume(r); /* so that an answer comes */
-    if (r->call != NULL)
+    if (r->call)
         r->io->ops->call_cancel(r->io, r->call);
 }
 
@@ -77,5 +77,5 @@ void page_read_round(page_read *r) {
 }
 
 bool page_read_is_open(const page_read *r) {
-    return r->call != NULL || r->waiting.data != NULL || r->unstarted;
+    return r->call || r->waiting.data || r->unstarted;
 }

@@ -45,7 +45,7 @@ static void end(shell_reactor *r, int status, const char *detail) {
         return;
     r->over = true;
     r->status = status;
-    snprintf(r->detail, sizeof r->detail, "%s", detail != NULL ? detail : "");
+    snprintf(r->detail, sizeof r->detail, "%s", detail ? detail : "");
 }
 
 /* ---- messages to the peers ---- */
@@ -103,7 +103,7 @@ static int show_changes(shell_reactor *r, bool reset, const char **function) {
     int status = EW_OK;
     ew_event event;
     *function = "reset";
-    if (reset && r->table.reset != NULL)
+    if (reset && r->table.reset)
         status = r->table.reset(r->self);
     if (status == EW_OK)
         *function = "update";
@@ -258,21 +258,20 @@ static void take_health(shell_reactor *r, const Msg__Health *health) {
 }
 
 void reactor_take(shell_reactor *r, const Msg__Message *m) {
-    if (m->snapshot != NULL || m->events != NULL || m->progress != NULL || m->health != NULL || m->outcome != NULL ||
-        m->audited != NULL)
+    if (m->snapshot || m->events || m->progress || m->health || m->outcome || m->audited)
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
-    if (m->snapshot != NULL && m->snapshot->last)
+    if (m->snapshot && m->snapshot->last)
         r->loaded = true;
-    if (m->health != NULL)
+    if (m->health)
         take_health(r, m->health);
-    if (m->stop != NULL)
+    if (m->stop)
         take_stop(r);
-    if (m->session != NULL)
+    if (m->session)
         take_session(r, m);
-    if (m->down != NULL)
+    if (m->down)
         take_down(r, m->down);
-    if (m->patches != NULL || m->audit != NULL)
-        r->io->ops->bad_message(r->io, m->patches != NULL ? "PATCHES: not for a reactor" : "AUDIT: not for a reactor");
+    if (m->patches || m->audit)
+        r->io->ops->bad_message(r->io, m->patches ? "PATCHES: not for a reactor" : "AUDIT: not for a reactor");
 }
 
 void reactor_fail(shell_reactor *r, Msg__Actor down) {
@@ -352,7 +351,7 @@ bool reactor_wants_outcome_only(const shell_reactor *r) {
 }
 
 bool reactor_is_connected(const shell_reactor *r) {
-    return r != NULL && r->connected;
+    return r && r->connected;
 }
 
 bool reactor_is_ready(const shell_reactor *r) {
@@ -376,7 +375,7 @@ const ticking *reactor_core(const shell_reactor *r) {
 
 shell_reactor *reactor_new(const reactor_config *config) {
     shell_reactor *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    if (!r)
         return NULL;
     r->io = config->io;
     r->ops = config->ops;
@@ -388,7 +387,7 @@ shell_reactor *reactor_new(const reactor_config *config) {
     r->peers = PEERS;
     r->patience_ms = INT64_MAX;
     r->core = ticking_new(config->core);
-    if (r->core == NULL) {
+    if (!r->core) {
         free(r);
         return NULL;
     }
@@ -396,7 +395,7 @@ shell_reactor *reactor_new(const reactor_config *config) {
 }
 
 void reactor_free(shell_reactor *r) {
-    if (r == NULL)
+    if (!r)
         return;
     ticking_free(r->core);
     ticking_effects_fini(&r->spare);

@@ -46,7 +46,7 @@ static void stream_message(void *arg, ew_slice bytes) {
     watcher *w = arg;
     w->io->ops->due(w->io);
     step(w, (watching_event){.type = WATCHING_RESPONSE, .bytes = bytes});
-    if (w->piggyback != NULL)
+    if (w->piggyback)
         w->piggyback->send_awaited(w);
 }
 
@@ -61,7 +61,7 @@ static void stream_ended(void *arg, int status, const char *detail) {
 /* ---- its effects: messages ---- */
 
 static void pause_if_full(watcher *w) {
-    if (w->stream != NULL && !w->paused && w->io->ops->busy(w->io)) {
+    if (w->stream && !w->paused && w->io->ops->busy(w->io)) {
         w->paused = true;
         w->io->ops->stream_pause(w->io, w->stream, true);
     }
@@ -70,7 +70,7 @@ static void pause_if_full(watcher *w) {
 static void send_message(watcher *w, const watching_effect *e) {
     watching_message out;
     watching_message_write(&out, e);
-    int status = e->type == WATCHING_DO_SEND_EVENTS && w->piggyback != NULL
+    int status = e->type == WATCHING_DO_SEND_EVENTS && w->piggyback
                      ? piggyback_send_events(w->piggyback, &out.message, e->revision, e->bytes.len)
                      : w->io->ops->send(w->io, &out.message, IO_SEND);
     if (status != EW_OK)
@@ -120,14 +120,14 @@ static void send_effect(watcher *w, const watching_effect *e) {
 /* ---- its effects: the stream ---- */
 
 static void request(watcher *w, ew_slice bytes) {
-    if (w->stream != NULL && w->io->ops->stream_send(w->io, w->stream, bytes) != EW_OK)
+    if (w->stream && w->io->ops->stream_send(w->io, w->stream, bytes) != EW_OK)
         w->io->ops->stream_cancel(w->io, w->stream);
 }
 
 static void open_stream(watcher *w, ew_slice bytes) {
     static const io_stream_callbacks callbacks = {stream_message, stream_ended};
     w->stream = w->io->ops->stream_open(w->io, callbacks, w);
-    if (w->stream == NULL) {
+    if (!w->stream) {
         w->stream_unstarted = true;
         w->io->ops->due(w->io);
     }
@@ -138,7 +138,7 @@ static void open_stream(watcher *w, ew_slice bytes) {
 static void end(watcher *w, int status, const char *detail) {
     w->over = true;
     w->status = status;
-    snprintf(w->detail, sizeof w->detail, "%s", detail != NULL ? detail : "");
+    snprintf(w->detail, sizeof w->detail, "%s", detail ? detail : "");
     watcher_check_stop(&w->check);
 }
 
@@ -157,7 +157,7 @@ static void carry_out(watcher *w, const watching_effect *e) {
         request(w, e->bytes);
         break;
     case WATCHING_DO_CLOSE:
-        if (w->stream != NULL)
+        if (w->stream)
             w->io->ops->stream_cancel(w->io, w->stream);
         break;
     case WATCHING_DO_SEND_SNAPSHOT:
@@ -204,16 +204,16 @@ static void take_audit(watcher *w, const Msg__Audit *asked) {
 }
 
 void watcher_take(watcher *w, const Msg__Message *m) {
-    if (m->stop != NULL)
+    if (m->stop)
         watcher_stop(w);
-    else if (m->audit != NULL)
+    else if (m->audit)
         take_audit(w, m->audit);
     else
         w->io->ops->bad_message(w->io, "not for a watcher");
 }
 
 void watcher_take_malformed(watcher *w) {
-    if (w->piggyback != NULL)
+    if (w->piggyback)
         step(w, (watching_event){.type = WATCHING_RESYNC});
 }
 
@@ -221,7 +221,7 @@ void watcher_fail(watcher *w) {
     if (w->over)
         return;
     page_read_cancel(&w->read);
-    if (w->stream != NULL)
+    if (w->stream)
         w->io->ops->stream_cancel(w->io, w->stream);
     end(w, EW_ERR_NO_MEMORY, "taking or sending a message");
 }
@@ -229,7 +229,7 @@ void watcher_fail(watcher *w) {
 void watcher_resume(watcher *w) {
     page_read_resume(&w->read);
     watcher_check_resume(&w->check);
-    if (w->paused && w->stream != NULL && !EW_BUG(pause_kept)) {
+    if (w->paused && w->stream && !EW_BUG(pause_kept)) {
         w->paused = false;
         step(w, (watching_event){.type = WATCHING_READ_ON});
         w->io->ops->stream_pause(w->io, w->stream, false);
@@ -240,18 +240,18 @@ void watcher_resume(watcher *w) {
 
 static int64_t release_held(watcher *w, int64_t now_ms) {
     int64_t next_ms = INT64_MAX;
-    if (w->piggyback != NULL && piggyback_release(w->piggyback, now_ms, &next_ms) != EW_OK)
+    if (w->piggyback && piggyback_release(w->piggyback, now_ms, &next_ms) != EW_OK)
         w->out_of_memory = true;
     return next_ms;
 }
 
 static bool is_at_rest(const watcher *w) {
-    return !page_read_is_open(&w->read) && w->stream == NULL && !w->stream_unstarted && !watcher_check_runs(&w->check);
+    return !page_read_is_open(&w->read) && !w->stream && !w->stream_unstarted && !watcher_check_runs(&w->check);
 }
 
 static void go_down(watcher *w) {
     w->down = true;
-    if (w->piggyback != NULL)
+    if (w->piggyback)
         atomic_store(&w->piggyback->unwatched, true);
     down_send(w->io, MSG__ACTOR__WATCHER, w->status, w->detail);
 }
@@ -294,11 +294,11 @@ const watching *watcher_core(const watcher *w) {
 
 watcher *watcher_new(const watcher_config *config) {
     watcher *w = calloc(1, sizeof *w);
-    if (w == NULL)
+    if (!w)
         return NULL;
     w->io = config->io;
     w->piggyback = config->piggyback;
-    if (w->piggyback != NULL) {
+    if (w->piggyback) {
         w->piggyback->io = w->io;
         w->piggyback->send_awaited = send_awaited;
         w->piggyback->watcher = w;
@@ -306,7 +306,7 @@ watcher *watcher_new(const watcher_config *config) {
     page_read_init(&w->read, w->io, config->call_timeout_ms, step_page, w);
     watcher_check_init(&w->check, w->io, config->core, config->call_timeout_ms, &w->out_of_memory);
     w->core = watching_new(config->core);
-    if (w->core == NULL) {
+    if (!w->core) {
         free(w);
         return NULL;
     }
@@ -314,7 +314,7 @@ watcher *watcher_new(const watcher_config *config) {
 }
 
 void watcher_free(watcher *w) {
-    if (w == NULL)
+    if (!w)
         return;
     watcher_check_fini(&w->check);
     page_read_fini(&w->read);

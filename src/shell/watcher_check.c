@@ -33,7 +33,7 @@ static void end(watcher_check *c, int status, const char *detail) {
     Msg__Audited audited = MSG__AUDITED__INIT;
     audited.last = true;
     audited.status = status;
-    audited.detail = (char *)(uintptr_t)(detail != NULL ? detail : "");
+    audited.detail = (char *)(uintptr_t)(detail ? detail : "");
     send_message(c, &audited);
 }
 
@@ -89,7 +89,7 @@ bool watcher_check_runs(const watcher_check *c) {
 
 void watcher_check_stop(watcher_check *c) {
     c->next_number = 0;
-    if (c->core != NULL && !c->over)
+    if (c->core && !c->over)
         step(c, (watching_event){.type = WATCHING_STOP});
 }
 
@@ -110,7 +110,7 @@ static void begin_next(watcher_check *c) {
     c->config.seed += c->number;
     c->over = false;
     c->core = watching_new(&c->config);
-    if (c->core != NULL)
+    if (c->core)
         step(c, (watching_event){.type = WATCHING_START});
     else
         end(c, EW_ERR_NO_MEMORY, NULL);
@@ -123,9 +123,9 @@ int64_t watcher_check_round(watcher_check *c, int64_t now_ms) {
         c->core = NULL;
         c->over = false;
     }
-    if (c->core == NULL && c->next_number != 0)
+    if (!c->core && c->next_number != 0)
         begin_next(c);
-    if (c->core != NULL && !c->over && watching_deadline_ms(c->core) <= now_ms)
+    if (c->core && !c->over && watching_deadline_ms(c->core) <= now_ms)
         step(c, (watching_event){.type = WATCHING_TIMER});
-    return c->core == NULL ? INT64_MAX : c->over ? now_ms : watching_deadline_ms(c->core);
+    return !c->core ? INT64_MAX : c->over ? now_ms : watching_deadline_ms(c->core);
 }

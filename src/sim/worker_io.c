@@ -38,7 +38,7 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
 static io_call *call(shell_io *io, io_method method, ew_slice request, int64_t timeout_ms, io_answer_fn fn, void *arg) {
     sim_worker *w = sim_io_worker(io);
     sim_pending *p = &mine(io)->pending[mine(io)->pending[0].io != NULL];
-    if (p->io != NULL) {
+    if (p->io) {
         ew_sim_fail(w->sim, "worker %u: more calls at once than an actor may make", w->number);
         return NULL;
     }
@@ -122,7 +122,7 @@ static int release(shell_io *io) {
     enum { JITTER_MS = 2 }; /* of the round that releases it */
     sim_io *m = mine(io);
     sim_worker *w = sim_io_worker(io);
-    if (m->held.data == NULL)
+    if (!m->held.data)
         return EW_OK;
     int64_t for_ms = sim_now(w->sim) - m->held_ms;
     if (for_ms > PIGGYBACK_HOLD_MS + JITTER_MS)
@@ -163,7 +163,7 @@ static int send_message(shell_io *io, const Msg__Message *message, io_mode mode)
     if (mode == IO_SEND) {
         sim_send(m->channel, message, urgent, !urgent);
     } else {
-        if (m->held.data == NULL)
+        if (!m->held.data)
             m->held_ms = sim_now(w->sim);
         append(m, message);
         if (mode == IO_JOIN)

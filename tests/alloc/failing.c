@@ -38,12 +38,12 @@ static void release(void *site, void *data) {
 ProtobufCMessage *failing_unpack(failing_site *site, const ProtobufCMessageDescriptor *type,
                                  ProtobufCAllocator *allocator, size_t len, const uint8_t *data) {
     ProtobufCAllocator ours = {allocate, release, site};
-    return protobuf_c_message_unpack(type, allocator != NULL ? allocator : &ours, len, data);
+    return protobuf_c_message_unpack(type, allocator ? allocator : &ours, len, data);
 }
 
 void failing_arm(failing_site *site, unsigned nth) {
     pthread_mutex_lock(&lock);
-    for (failing_site *s = first; s != NULL; s = s->next)
+    for (failing_site *s = first; s; s = s->next)
         s->visits = 0;
     target = site;
     left = nth;

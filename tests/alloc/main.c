@@ -61,7 +61,7 @@ static void write_log(void *arg, const ew_log_record *r) {
     fprintf(stderr, "    %s: %s", r->area, r->message);
     for (size_t i = 0; i < r->field_count; i++) {
         const ew_log_field *f = &r->fields[i];
-        if (f->text != NULL)
+        if (f->text)
             fprintf(stderr, " %s=%s", f->name, f->text);
         else
             fprintf(stderr, " %s=%" PRId64, f->name, f->number);
@@ -94,7 +94,7 @@ static void watch_ends(void) {
     struct sigaction ours = {.sa_handler = on_signal};
     sigaction(SIGALRM, &ours, NULL);
     sigaction(SIGABRT, &ours, NULL);
-    if (__sanitizer_set_death_callback != NULL)
+    if (__sanitizer_set_death_callback)
         __sanitizer_set_death_callback(tell_where);
 }
 
@@ -122,12 +122,12 @@ static void check_leftovers(const leftovers *before) {
 
 static const char *short_name(const char *file) {
     const char *at = strstr(file, "src/");
-    return at != NULL ? at + 4 : file;
+    return at ? at + 4 : file;
 }
 
 /* Returns whether the allocation was reached. */
 static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth, const leftovers *before) {
-    if (site != NULL)
+    if (site)
         snprintf(now_text, sizeof now_text, "%s, %s:%d, visit %u", sc->name, short_name(site->file), site->line, nth);
     else
         snprintf(now_text, sizeof now_text, "%s, without a failure", sc->name);
@@ -142,10 +142,9 @@ static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth,
     alarm(0);
     if (!did && first_status != EW_OK)
         alloc_problem("%s, although no allocation had failed", ew_errname(first_status));
-    if (before != NULL)
+    if (before)
         check_leftovers(before);
-    if ((want.verbose || want.place != NULL) && __lsan_do_recoverable_leak_check != NULL &&
-        __lsan_do_recoverable_leak_check() != 0)
+    if ((want.verbose || want.place) && __lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check() != 0)
         alloc_problem("memory was leaked");
     reached += did;
     if (did && first_status == EW_OK)
@@ -157,10 +156,10 @@ static bool run_once(const alloc_scenario *sc, failing_site *site, unsigned nth,
 
 static bool is_wanted(const alloc_scenario *sc, const failing_site *s) {
     char place[128];
-    if (sc->only != NULL && want.scenario == NULL && strncmp(short_name(s->file), sc->only, strlen(sc->only)) != 0)
+    if (sc->only && !want.scenario && strncmp(short_name(s->file), sc->only, strlen(sc->only)) != 0)
         return false;
     snprintf(place, sizeof place, "%s:%d", short_name(s->file), s->line);
-    return want.place == NULL || strcmp(want.place, place) == 0;
+    return !want.place || strcmp(want.place, place) == 0;
 }
 
 static int complain(void) {
@@ -210,12 +209,12 @@ static int run_scenario(const alloc_scenario *sc) {
     }
     memset(usual, 0, sizeof usual);
     failing_site *s = failing_first();
-    for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next)
+    for (size_t i = 0; s && i < SITES; i++, s = s->next)
         usual[i] = s->visits;
     leftovers before = {env_threads(), env_files()};
     /* A place that only a failure reaches is found on the way. */
     s = failing_first();
-    for (size_t i = 0; s != NULL && i < SITES; i++, s = s->next) {
+    for (size_t i = 0; s && i < SITES; i++, s = s->next) {
         seen = i >= seen ? i + 1 : seen;
         if (i < old || (i < known && usual[i] == 0) || !is_wanted(sc, s))
             continue;
@@ -223,7 +222,7 @@ static int run_scenario(const alloc_scenario *sc) {
         if (run_site(sc, s, &before, usual[i]) != 0)
             return 1;
     }
-    if (s != NULL) {
+    if (s) {
         alloc_problem("more than %d places", SITES);
         return complain();
     }
@@ -236,8 +235,8 @@ static int run_scenario(const alloc_scenario *sc) {
 static int run_all(void) {
     int bad = 0;
     alloc_open();
-    for (const alloc_scenario *sc = alloc_scenarios; sc->name != NULL && bad == 0; sc++)
-        if (want.scenario != NULL ? strcmp(want.scenario, sc->name) == 0 : want.all || !sc->seldom)
+    for (const alloc_scenario *sc = alloc_scenarios; sc->name && bad == 0; sc++)
+        if (want.scenario ? strcmp(want.scenario, sc->name) == 0 : want.all || !sc->seldom)
             bad = run_scenario(sc);
     alloc_close();
     printf("%u absorbed", absorbed);

@@ -34,11 +34,11 @@ static int read_message(peer *p) {
     }
     Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
     p->down = m->down != NULL;
-    if (m->down != NULL)
+    if (m->down)
         status = m->down->status;
-    else if (m->outcome != NULL)
+    else if (m->outcome)
         status = m->outcome->status;
-    else if (m->snapshot != NULL && m->snapshot->last)
+    else if (m->snapshot && m->snapshot->last)
         status = EW_OK;
     msg__message__free_unpacked(m, NULL);
     mailbox_message_free(&raw);

@@ -30,18 +30,18 @@ static void read_and_write(ew_client *c) {
     ew_result *r = NULL;
     WRITE("/client/a", ew_client_put(c, EW_STR("/client/a"), EW_STR("1"), NULL, NULL, &err));
     WRITE("/client/a", ew_client_put(c, EW_STR("/client/a"), EW_STR("2"), &EW_PUT_OPTIONS(.previous = true), &r, &err));
-    if (r == NULL || ew_result_count(r) != 1)
+    if (!r || ew_result_count(r) != 1)
         alloc_problem("a put returned no previous value");
     ew_result_free(r);
     r = NULL;
     TRY(ew_client_get(c, ew_keys_one(EW_STR("/client/a")), NULL, &r, &err));
-    if (r == NULL || ew_result_count(r) != 1 || !ew_slice_equal(ew_result_at(r, 0)->value, EW_STR("2")))
+    if (!r || ew_result_count(r) != 1 || !ew_slice_equal(ew_result_at(r, 0)->value, EW_STR("2")))
         alloc_problem("a get did not return the put");
     ew_result_free(r);
     r = NULL;
     TRY(ew_client_get(c, ew_keys_prefix(EW_STR("/scan/")), &EW_GET_OPTIONS(.sort_by = EW_SORT_MOD), &r, &err));
-    if (r == NULL || ew_result_count(r) != KEYS)
-        alloc_problem("a get of %d keys returned %zu", KEYS, r != NULL ? ew_result_count(r) : 0);
+    if (!r || ew_result_count(r) != KEYS)
+        alloc_problem("a get of %d keys returned %zu", KEYS, r ? ew_result_count(r) : 0);
     ew_result_free(r);
 }
 
@@ -64,7 +64,7 @@ static int transact(ew_client *c, ew_result **out) {
 static void transactions(ew_client *c) {
     ew_result *r = NULL;
     WRITE("/client/t", transact(c, &r));
-    if (r == NULL || !ew_result_succeeded(r) || ew_result_op(r, 1) == NULL || ew_result_op(r, 2) == NULL)
+    if (!r || !ew_result_succeeded(r) || !ew_result_op(r, 1) || !ew_result_op(r, 2))
         alloc_problem("a transaction returned no result");
     ew_result_free(r);
     WRITE("/client/a",
@@ -104,7 +104,7 @@ static void lease(ew_client *c) {
     WRITE("/client/l", ew_client_put(c, EW_STR("/client/l"), EW_STR("1"), &EW_PUT_OPTIONS(.lease = lease), NULL, &err));
     TRY(ew_client_lease_keepalive(c, lease, &granted, &err));
     TRY(ew_client_lease_info(c, lease, NULL, &granted, &keys, &err));
-    if (keys == NULL || ew_result_count(keys) != 1)
+    if (!keys || ew_result_count(keys) != 1)
         alloc_problem("a lease does not have its key");
     ew_result_free(keys);
     if (alloc_failed(ew_client_lease_revoke(c, lease, &err), "ew_client_lease_revoke", &err) != EW_OK) {
@@ -124,7 +124,7 @@ static void cluster(ew_client *c) {
     ew_members *members = NULL;
     TRY(ew_client_status(c, &status, &err));
     TRY(ew_client_members(c, &members, &err));
-    if (members == NULL || ew_members_at(members, 0) == NULL)
+    if (!members || !ew_members_at(members, 0))
         alloc_problem("the cluster has no members");
     ew_members_free(members);
     int64_t revision = WITHOUT_FAILURE(client_revision());
@@ -139,7 +139,7 @@ static void watch(ew_client *c) {
     int64_t start = WITHOUT_FAILURE(client_revision()) + 1;
     TRY(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/watch/")),
                       &EW_WATCH_OPTIONS(.start_revision = start, .previous = true), &err));
-    for (int seen = 0, given = 0; seen < CHANGES && w != NULL;) {
+    for (int seen = 0, given = 0; seen < CHANGES && w;) {
         ew_watch_batch batch = {0};
         if (given == seen) {
             snprintf(value, sizeof value, "%d", given++);
@@ -166,7 +166,7 @@ static void watch(ew_client *c) {
 
 static void run_client(void) {
     ew_client *c = alloc_client(alloc_options());
-    if (c == NULL)
+    if (!c)
         return;
     read_and_write(c);
     transactions(c);
@@ -214,7 +214,7 @@ static void elect(ew_client *c, ew_session *session) {
 static void run_session(void) {
     ew_client *c = alloc_client(alloc_options());
     ew_session *s = NULL;
-    if (c == NULL)
+    if (!c)
         return;
     TRY(ew_session_open(&s, c, 10, &err));
     TRY(ew_session_on_done(s, ignore, NULL));
@@ -231,7 +231,7 @@ static void run_session(void) {
 static void run_reloaded(ew_options *o) {
     ew_client *c = alloc_client(o);
     ew_result *r = NULL;
-    if (c == NULL)
+    if (!c)
         return;
     TRY(ew_client_put(c, EW_STR("/a"), EW_STR("1"), NULL, NULL, &err));
     TRY(ew_client_reload(c, &err));
@@ -248,7 +248,7 @@ static void run_tls(void) {
 static void write_denied(void) {
     ew_client *c = alloc_client(alloc_options_guest());
     int status = EW_OK;
-    for (int i = 0; i < 2 && c != NULL && status != EW_ERR_DENIED; i++) {
+    for (int i = 0; i < 2 && c && status != EW_ERR_DENIED; i++) {
         status = ew_client_put(c, EW_STR("/a"), EW_STR("guest"), NULL, NULL, &err);
         if (status != EW_ERR_DENIED)
             alloc_failed(status, "a guest's put", &err);
@@ -278,7 +278,7 @@ static void run_tokens(void) {
     ew_client *c = alloc_client(alloc_options_user());
     ew_session *s = NULL;
     ew_result *r = NULL;
-    if (c == NULL)
+    if (!c)
         return;
     TRY(ew_client_put(c, EW_STR("/a"), EW_STR("2"), NULL, &r, &err));
     int64_t revision = ew_result_revision(r);

@@ -14,7 +14,7 @@ static int open_terminal(void) {
     if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)
         process_die("cannot open a terminal");
     quiet_out = freopen(ptsname(terminal), "we", quiet_out);
-    if (quiet_out == NULL || fcntl(fileno(quiet_out), F_SETFL, O_NONBLOCK) != 0)
+    if (!quiet_out || fcntl(fileno(quiet_out), F_SETFL, O_NONBLOCK) != 0)
         process_die("cannot open a terminal");
     return terminal;
 }
@@ -26,7 +26,7 @@ static bool close_terminal(int terminal) {
     seen[len > 0 ? len : 0] = '\0';
     quiet_out = freopen("/dev/null", "we", quiet_out);
     close(terminal);
-    if (quiet_out == NULL)
+    if (!quiet_out)
         process_die("no /dev/null");
     return strstr(seen, "etcdworkerd demo") != NULL;
 }

@@ -42,11 +42,11 @@ static int read_all(mailbox *mb) {
             continue;
         }
         Msg__Message *m = WITHOUT_FAILURE(msg__message__unpack(NULL, raw.body.len, raw.body.data));
-        if (m->progress != NULL && m->progress->revision <= newest)
+        if (m->progress && m->progress->revision <= newest)
             alloc_problem("message %lld came after %lld", (long long)m->progress->revision, (long long)newest);
-        newest = m->progress != NULL ? m->progress->revision : newest;
+        newest = m->progress ? m->progress->revision : newest;
         others += m->progress != NULL;
-        last_words += m->session != NULL || m->stop != NULL || m->down != NULL;
+        last_words += m->session || m->stop || m->down;
         msg__message__free_unpacked(m, NULL);
         mailbox_message_free(&raw);
     }

@@ -35,7 +35,7 @@ void alloc_open_service(void) {
     json_set_alloc_funcs(allocate_for_jansson, free);
     quiet_out = fopen("/dev/null", "we");
     int fd = mkstemp(config_path);
-    if (quiet_out == NULL || fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
+    if (!quiet_out || fd < 0 || write(fd, text, sizeof text - 1) != (ssize_t)sizeof text - 1)
         process_die("cannot write %s", config_path);
     close(fd);
     client_put("/service/members/a", "{\"capacity\":1}");
@@ -65,7 +65,7 @@ static int status_of(int exit_code) {
 
 /* Keeps the first text; all later ones must be equal to it. */
 static void compare(char **first, char *text, const char *what) {
-    if (*first == NULL) {
+    if (!*first) {
         *first = text;
         return;
     }
@@ -135,12 +135,12 @@ static int decode(void) {
 static int name_member(void) {
     assign_problem problem;
     char *value = assign_json_assignment(EW_STR("member"));
-    char *member = value != NULL ? assign_json_member(ew_str(value), &problem) : NULL;
-    if (member != NULL && strcmp(member, "member") != 0)
+    char *member = value ? assign_json_member(ew_str(value), &problem) : NULL;
+    if (member && strcmp(member, "member") != 0)
         alloc_problem("member was read as '%s': %s", member, problem.text);
     free(value);
     free(member);
-    return member != NULL ? EW_OK : EW_ERR_NO_MEMORY;
+    return member ? EW_OK : EW_ERR_NO_MEMORY;
 }
 
 static int tell(assign *a, ew_event_kind kind, const char *key, const char *value) {
@@ -154,7 +154,7 @@ static int follow(void) {
     if (status != EW_OK)
         return status;
     assign *a = assign_new("/plan", "allocated", &args);
-    status = a != NULL ? assign_reactor.reset(a) : EW_ERR_NO_MEMORY;
+    status = a ? assign_reactor.reset(a) : EW_ERR_NO_MEMORY;
     if (status == EW_OK)
         status = tell(a, EW_EVENT_PUT, "/plan/members/a", "{\"capacity\":2}");
     if (status == EW_OK)
@@ -174,7 +174,7 @@ static void plan(void) {
     assign_plan *p = NULL;
     const assign_change *list = NULL;
     size_t count = 0;
-    TRY((p = assign_plan_new()) != NULL ? EW_OK : EW_ERR_NO_MEMORY);
+    TRY((p = assign_plan_new()) ? EW_OK : EW_ERR_NO_MEMORY);
     TRY(assign_plan_put_member(p, EW_STR("a"), 1));
     TRY(assign_plan_put_member(p, EW_STR("b"), 1));
     TRY(assign_plan_put_task(p, EW_STR("1"), 1));
@@ -209,7 +209,7 @@ typedef struct guest {
 static bool shows(const guest *g, const char *path, const char *text) {
     char answer[16384];
     daemon_http(g->port, path, answer, sizeof answer);
-    return strstr(answer, " 200 ") != NULL && strstr(answer, text) != NULL;
+    return strstr(answer, " 200 ") && strstr(answer, text);
 }
 
 static void *visit(void *arg) {

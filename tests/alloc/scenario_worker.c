@@ -51,7 +51,7 @@ static void settle(account *a, int status) {
 static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t n = 0;
-    if (current != NULL && !ew_slice_int(current->value, &n))
+    if (current && !ew_slice_int(current->value, &n))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, n + 1);
 }
@@ -157,18 +157,18 @@ static void submit(worker_state *c) {
     nng_msg *m = NULL;
     ew_submit_reply reply = {.size = sizeof reply, .status = EW_ERR_UNKNOWN_OUTCOME};
     TRY(pack(&body, &size));
-    if (body == NULL)
+    if (!body)
         return;
     if (nng_req0_open(&req) != 0)
         process_die("cannot open a socket");
     nng_socket_set_ms(req, NNG_OPT_SENDTIMEO, SEND_MS); /* the worker may have ended */
     c->submitted.asked++;
     if (nng_dial(req, ew_worker_submit_url(c->worker), NULL, 0) == 0 && submit_body(req, body, size)) {
-        for (int i = 0; i < REPLY_MS && !c->over && m == NULL; i++)
+        for (int i = 0; i < REPLY_MS && !c->over && !m; i++)
             if (nng_recvmsg(req, &m, NNG_FLAG_NONBLOCK) != 0)
                 nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    if (m != NULL)
+    if (m)
         TRY(unpack(m, &reply));
     settle(&c->submitted, reply.status);
     nng_msg_free(m);
@@ -220,7 +220,7 @@ static void trouble(fault_proxy *proxy, unsigned beat) {
 static void disturb(worker_state *c, bool submits, fault_proxy *proxy) {
     struct timespec beat = {.tv_nsec = BEAT_MS * 1000000L};
     for (unsigned n = 0; !c->over; n++) {
-        if (proxy != NULL)
+        if (proxy)
             trouble(proxy, n);
         if (n % 3 == 0)
             WITHOUT_FAILURE(client_put(CONTENDED, "5"));
@@ -242,11 +242,11 @@ typedef struct bonds {
 
 static int start(worker_state *c, const bonds *b, ew_options *o) {
     int status = ew_worker_open(&c->worker, o, &reactor, c, &c->err);
-    if (status == EW_OK && b->client != NULL)
+    if (status == EW_OK && b->client)
         status = ew_worker_set_client(c->worker, b->client);
-    if (status == EW_OK && b->session != NULL)
+    if (status == EW_OK && b->session)
         status = ew_worker_set_session(c->worker, b->session);
-    if (status == EW_OK && b->election != NULL)
+    if (status == EW_OK && b->election)
         status = ew_worker_set_election(c->worker, b->election);
     if (status == EW_OK)
         status = ew_worker_start(c->worker, &c->err);
@@ -324,7 +324,7 @@ static void live_well(const bonds *b, unsigned ticks, bool submits, bool trouble
             TRY(ew_options_set(o, "endpoints", fault_proxy_endpoint(proxy), &err));
             TRY(ew_options_set(o, "backoff_min_ms", "5", &err));
         }
-        if (b->session != NULL)
+        if (b->session)
             set_much(o);
         int status = live(b, o, ticks, submits, proxy);
         ew_options_free(o);

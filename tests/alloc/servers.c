@@ -62,7 +62,7 @@ void alloc_close(void) {
 
 static ew_options *options_of(const etcd_server *s) {
     ew_options *o = ew_options_new();
-    if (o == NULL) {
+    if (!o) {
         alloc_failed(EW_ERR_NO_MEMORY, "ew_options_new", &(ew_error){0});
         o = ew_options_new();
     }

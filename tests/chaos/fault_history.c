@@ -44,7 +44,7 @@ static int64_t take_away(injection *i, int64_t *revision) {
     snprintf(key, sizeof key, "%s/zz", w->prefix); /* the last change, which the recorder waits for */
     if (ew_client_put(w->client, ew_str(key), EW_STR("lost"), NULL, &result, NULL) != EW_OK)
         world_problem(w, "cannot write the end of the lost history");
-    *revision = result != NULL ? ew_result_revision(result) : 0;
+    *revision = result ? ew_result_revision(result) : 0;
     ew_result_free(result);
     if (!world_until(w, is_seen, revision, EFFECT_LIMIT_MS))
         world_problem(w, "the recorder has not seen the end of the lost history");

@@ -30,9 +30,9 @@ static unsigned refused_tokens(const world *w) {
         char path[160], line[1024];
         snprintf(path, sizeof path, "%s/log", w->node[i]->dir);
         FILE *f = fopen(path, "r");
-        while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        while (f && fgets(line, sizeof line, f))
             count += strstr(line, "invalid auth token") != NULL;
-        if (f != NULL)
+        if (f)
             fclose(f);
     }
     return count;

@@ -55,7 +55,7 @@ struct ledger {
 
 ledger *ledger_open(void) {
     ledger *l = calloc(1, sizeof *l);
-    if (l == NULL)
+    if (!l)
         process_die("out of memory");
     return l;
 }
@@ -63,7 +63,7 @@ ledger *ledger_open(void) {
 void ledger_close(ledger *l) {
     group_entry *p, *next_group;
     run_entry *r, *next_run;
-    if (l == NULL)
+    if (!l)
         return;
     HASH_ITER(hh, l->groups, p, next_group) {
         HASH_DEL(l->groups, p);
@@ -83,10 +83,10 @@ void ledger_close(ledger *l) {
 static group_entry *page_of(ledger *l, group_id id) {
     group_entry *p;
     HASH_FIND(hh, l->groups, &id, sizeof id, p);
-    if (p != NULL)
+    if (p)
         return p;
     p = calloc(1, sizeof *p);
-    if (p == NULL)
+    if (!p)
         process_die("out of memory");
     p->id = id;
     HASH_ADD(hh, l->groups, id, sizeof p->id, p);
@@ -119,7 +119,7 @@ void ledger_record(ledger *l, const record *r) {
 int64_t ledger_made_us(const ledger *l, group_id id) {
     group_entry *p;
     HASH_FIND(hh, l->groups, &id, sizeof id, p);
-    return p != NULL && p->made ? p->made_us : -1;
+    return p && p->made ? p->made_us : -1;
 }
 
 void ledger_applied(ledger *l, group_id id, int64_t revision) {
@@ -133,7 +133,7 @@ void ledger_state(ledger *l, int64_t revision, uint64_t state) {
     if (l->moment_count == l->moment_capacity) {
         l->moment_capacity = l->moment_capacity > 0 ? 2 * l->moment_capacity : 1024;
         l->moments = realloc(l->moments, l->moment_capacity * sizeof *l->moments);
-        if (l->moments == NULL)
+        if (!l->moments)
             process_die("out of memory");
     }
     l->moments[l->moment_count++] = (moment){revision, state};
@@ -142,7 +142,7 @@ void ledger_state(ledger *l, int64_t revision, uint64_t state) {
 void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us) {
     group_entry *p, *next;
     l->lost = realloc(l->lost, (l->lost_count + 1) * sizeof *l->lost);
-    if (l->lost == NULL)
+    if (!l->lost)
         process_die("out of memory");
     l->lost[l->lost_count++] = (lost_history){kept, away_us, l->moments, l->moment_count};
     l->moments = NULL;
@@ -155,7 +155,7 @@ void ledger_rewrite(ledger *l, int64_t kept, int64_t away_us) {
 
 void ledger_run_over(ledger *l, group_id run, bool in_order) {
     run_entry *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    if (!r)
         process_die("out of memory");
     run.number = 0;
     r->id = run;
@@ -190,7 +190,7 @@ static bool ended_in_order(ledger *l, group_id id) {
     run_entry *r;
     id.number = 0;
     HASH_FIND(hh, l->runs, &id, sizeof id, r);
-    return r != NULL && r->in_order;
+    return r && r->in_order;
 }
 
 static void wrong(verdict *v, const group_entry *p, const char *what) {

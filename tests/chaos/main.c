@@ -52,16 +52,16 @@ static const fault *const lists[] = {
 
 static void list_faults(void) {
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
-        for (const fault *f = lists[l]; f->name != NULL; f++)
+        for (const fault *f = lists[l]; f->name; f++)
             printf("%-17s %-4s %s\n", f->name, f->where == ON_THREE ? "3" : "1, 3", f->what);
 }
 
 static size_t make_tallies(const settings *s, int nodes, tally *tallies) {
     size_t n = 0;
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
-        for (const fault *f = lists[l]; f->name != NULL; f++)
+        for (const fault *f = lists[l]; f->name; f++)
             if ((f->where & (nodes == 1 ? ON_ONE : ON_THREE)) != 0 && n < TALLIES_MAX &&
-                (s->only == NULL || strcmp(s->only, f->name) == 0))
+                (!s->only || strcmp(s->only, f->name) == 0))
                 tallies[n++] = (tally){.fault = f, .nodes = nodes};
     return n;
 }
@@ -158,7 +158,7 @@ static int run(const settings *s) {
 
 static bool known(const char *name) {
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
-        for (const fault *f = lists[l]; f->name != NULL; f++)
+        for (const fault *f = lists[l]; f->name; f++)
             if (strcmp(f->name, name) == 0)
                 return true;
     return false;
@@ -185,7 +185,7 @@ int main(int argc, char **argv) {
                                             {0}};
 #ifdef EW_BUGS
     const char *mistake = getenv("CHAOS_BUG"); /* inherited by the worker processes */
-    if (mistake == NULL || !bugs_select(mistake[0] != '\0' ? mistake : NULL)) {
+    if (!mistake || !bugs_select(mistake[0] != '\0' ? mistake : NULL)) {
         fprintf(stderr, "CHAOS_BUG must name a mistake of src/core/bug.h, or be empty\n");
         return 2;
     }
@@ -221,7 +221,7 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    if (optind < argc || (s.nodes != 0 && s.nodes != 1 && s.nodes != 3) || (s.only != NULL && !known(s.only))) {
+    if (optind < argc || (s.nodes != 0 && s.nodes != 1 && s.nodes != 3) || (s.only && !known(s.only))) {
         usage(stderr);
         return 2;
     }

@@ -125,7 +125,7 @@ static void done(void *arg, ew_status status, int64_t revision) {
 static void make_group(teller *b, ew_tick *t, group_kind kind, int from, int to, int amount) {
     group_work *e = calloc(1, sizeof *e);
     ew_group *g = ew_tick_group(t);
-    if (e == NULL || g == NULL) {
+    if (!e || !g) {
         free(e);
         return;
     }

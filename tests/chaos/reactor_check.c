@@ -29,7 +29,7 @@ int teller_update(void *self, const ew_event *event) {
     teller *b = self;
     const ew_entry *e = &event->entry;
     model_key *k = model_find(&b->model, b->prefix, e->key);
-    if (k == NULL)
+    if (!k)
         return EW_OK;
     if (e->mod_revision <= k->mod_revision && b->control->restores == 0)
         teller_problem(b, "%.*s: revision %lld after %lld", (int)e->key.len, (const char *)e->key.data,
@@ -49,10 +49,10 @@ static unsigned scan(teller *b, const ew_tick *t, const char *kind, void (*visit
     snprintf(prefix, sizeof prefix, "%s/%s/", b->prefix, kind);
     for (; ew_tick_scan(t, ew_str(prefix), &e); count++) {
         const model_key *k = model_find(&b->model, b->prefix, e.key);
-        if (k == NULL || !k->present || k->mod_revision != e.mod_revision || !ew_slice_equal(ew_str(k->value), e.value))
+        if (!k || !k->present || k->mod_revision != e.mod_revision || !ew_slice_equal(ew_str(k->value), e.value))
             teller_problem(b, "%.*s at %lld differs from the updates", (int)e.key.len, (const char *)e.key.data,
                            (long long)ew_tick_revision(t));
-        if (visit != NULL)
+        if (visit)
             visit(b, &e, arg);
     }
     return count;
@@ -67,7 +67,7 @@ static void add_balance(teller *b, const ew_entry *e, void *arg) {
 
 static void compare_row(teller *b, const ew_entry *e, void *arg) {
     ew_slice *first = arg;
-    if (first->data == NULL)
+    if (!first->data)
         *first = e->value;
     if (!ew_slice_equal(*first, e->value))
         teller_problem(b, "rows differ: \"%.*s\", \"%.*s\"", (int)first->len, (const char *)first->data,

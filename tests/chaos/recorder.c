@@ -39,7 +39,7 @@ static void add(recorder *r, observation s) {
     if (r->count == r->capacity) {
         r->capacity = r->capacity > 0 ? 2 * r->capacity : 1024;
         r->observations = realloc(r->observations, r->capacity * sizeof *r->observations);
-        if (r->observations == NULL)
+        if (!r->observations)
             process_die("out of memory");
     }
     r->observations[r->count++] = s;
@@ -80,7 +80,7 @@ static void look_at_all(recorder *r, const ew_watch_batch *batch) {
         const ew_watch_event *e = &batch->events[i];
         model_key *k = model_find(&r->model, r->name, e->kv.key);
         look(r, e);
-        if (k != NULL)
+        if (k)
             model_set(k, e->kind, e->kv.value, e->kv.mod_revision);
         if (i + 1 == batch->count || batch->events[i + 1].kv.mod_revision != e->kv.mod_revision)
             end_revision(r, e->kv.mod_revision);
@@ -111,7 +111,7 @@ recorder *recorder_open(const ew_options *client, const char *prefix, int64_t re
     const ew_watch_options from = EW_WATCH_OPTIONS(.start_revision = revision);
     recorder *r = calloc(1, sizeof *r);
     ew_error err = {0};
-    if (r == NULL)
+    if (!r)
         process_die("out of memory");
     snprintf(r->prefix, sizeof r->prefix, "%s/", prefix);
     snprintf(r->name, sizeof r->name, "%s", prefix);
@@ -125,7 +125,7 @@ recorder *recorder_open(const ew_options *client, const char *prefix, int64_t re
 }
 
 void recorder_close(recorder *r) {
-    if (r == NULL)
+    if (!r)
         return;
     ew_watch_cancel(r->watch);
     pthread_join(r->thread, NULL);

@@ -27,7 +27,7 @@ void fault_missed(injection *i, const char *format, ...) {
 }
 
 bool fault_may_end(injection *newest, const record *end) {
-    if (newest == NULL || (newest->targets & 1u << end->id.worker) == 0 || end->status != EW_ERR_SESSION_DONE)
+    if (!newest || (newest->targets & 1u << end->id.worker) == 0 || end->status != EW_ERR_SESSION_DONE)
         return false;
     bool again = newest->ended;
     newest->ended = true;
@@ -118,7 +118,7 @@ static void choose_options(const tally *t, const char *list[EXTRA_MAX]) {
         list[n++] = "isolation=serializable";
     if (t->rounds % 4 == 3)
         list[n++] = "coalesce=off";
-    for (size_t i = 0; t->fault->options != NULL && t->fault->options[i] != NULL && n < EXTRA_MAX - 1; i++)
+    for (size_t i = 0; t->fault->options && t->fault->options[i] && n < EXTRA_MAX - 1; i++)
         list[n++] = t->fault->options[i];
     list[n] = NULL;
 }
@@ -129,7 +129,7 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
     verdict v;
     const char *extra[EXTRA_MAX];
     choose_options(t, extra);
-    if (t->fault->before != NULL)
+    if (t->fault->before)
         t->fault->before(w);
     world_begin(w, extra);
     for (unsigned n = 0; n < WORKERS; n++) /* many deletions, or few */
@@ -139,7 +139,7 @@ bool round_run(world *w, tally *t, bool brief, int length_ms) {
             break;
     } while (journal_now_us() < end_us && w->problem[0] == '\0');
     world_end(w, &v);
-    if (t->fault->after != NULL)
+    if (t->fault->after)
         t->fault->after(w);
     t->rounds++;
     add_verdict(&t->sum, &v);

@@ -32,7 +32,7 @@ control *control_open(const char *directory, unsigned worker) {
 }
 
 void control_close(control *c) {
-    if (c != NULL)
+    if (c)
         munmap(c, sizeof *c);
 }
 
@@ -54,8 +54,8 @@ static void write_log(void *arg, const ew_log_record *r) {
         const ew_log_field *f = &r->fields[i];
         char *at = line + used;
         size_t room = sizeof line - (size_t)used;
-        used += f->text != NULL ? snprintf(at, room, " %s=%s", f->name, f->text)
-                                : snprintf(at, room, " %s=%lld", f->name, (long long)f->number);
+        used += f->text ? snprintf(at, room, " %s=%s", f->name, f->text)
+                        : snprintf(at, room, " %s=%lld", f->name, (long long)f->number);
     }
     fprintf(stderr, "%s\n", line);
 }
@@ -111,9 +111,9 @@ static void run_worker(run *r, teller *b) {
 static ew_options *read_options(int argc, char **argv) {
     ew_options *o = ew_options_new();
     ew_error err = {0};
-    for (int i = 0; i < argc && o != NULL; i++) {
+    for (int i = 0; i < argc && o; i++) {
         char *sign = strchr(argv[i], '=');
-        if (sign == NULL)
+        if (!sign)
             process_die("%s: NAME=VALUE", argv[i]);
         *sign = '\0';
         if (ew_options_set(o, argv[i], sign + 1, &err) != EW_OK)
@@ -136,7 +136,7 @@ int chaos_worker(int argc, char **argv) {
     if (b.id.run % 2 == 0) /* some runs with and some without, as applications do */
         ew_process_prepare(-1, NULL);
     const char *level = getenv("CHAOS_LOG");
-    ew_log_set(write_log, &b.id, level != NULL && strcmp(level, "debug") == 0 ? EW_LOG_DEBUG : EW_LOG_INFO);
+    ew_log_set(write_log, &b.id, level && strcmp(level, "debug") == 0 ? EW_LOG_DEBUG : EW_LOG_INFO);
     ew_options *o = read_options(argc - 4, argv + 4);
     char path[256], url[256];
     submits_path(argv[3], b.id.worker, path, sizeof path);

@@ -63,7 +63,7 @@ static void launch(world *w, unsigned number) {
     argv[argc++] = word("tick_interval_ms", "40");
     argv[argc++] = word("max_ticks_per_second", "25");
     int last = argc;
-    for (int i = 0; w->extra[i] != NULL; i++)
+    for (int i = 0; w->extra[i]; i++)
         argv[argc++] = (char *)(uintptr_t)w->extra[i];
     journal_path(w->directory, c->id, path, sizeof path);
     c->journal = journal_open(path);

@@ -41,14 +41,14 @@ void world_problem(world *w, const char *format, ...) {
 static void write_password(world *w) {
     snprintf(w->password_file, sizeof w->password_file, "%s/password", w->node[0]->dir);
     FILE *f = fopen(w->password_file, "w");
-    if (f == NULL || fputs(WORLD_PASSWORD, f) < 0 || fclose(f) != 0)
+    if (!f || fputs(WORLD_PASSWORD, f) < 0 || fclose(f) != 0)
         process_die("%s: %s", w->password_file, strerror(errno));
 }
 
 ew_options *world_options(const world *w) {
     ew_options *o = ew_options_new();
     ew_error err = {0};
-    if (o == NULL || ew_options_set(o, "endpoints", w->endpoints, &err) != EW_OK ||
+    if (!o || ew_options_set(o, "endpoints", w->endpoints, &err) != EW_OK ||
         ew_options_set(o, "user", WORLD_USER, &err) != EW_OK ||
         ew_options_set(o, "password_file", w->password_file, &err) != EW_OK)
         process_die("options: %s", err.detail);
@@ -91,7 +91,7 @@ bool world_until(world *w, world_condition holds, void *arg, int limit_ms) {
     int64_t deadline_us = journal_now_us() + (int64_t)limit_ms * 1000;
     for (;;) {
         workers_pump(w);
-        if (holds != NULL && holds(w, arg))
+        if (holds && holds(w, arg))
             return true;
         if (journal_now_us() >= deadline_us)
             return false;
@@ -150,7 +150,7 @@ void world_begin(world *w, const char *const *extra) {
     w->round++;
     w->problem[0] = '\0';
     snprintf(w->prefix, sizeof w->prefix, "/chaos/%u", w->round);
-    for (; extra[n] != NULL && n < EXTRA_MAX - 1; n++)
+    for (; extra[n] && n < EXTRA_MAX - 1; n++)
         w->extra[n] = extra[n];
     w->extra[n] = NULL;
     snprintf(w->directory, sizeof w->directory, "%s/round-%u", w->node[0]->dir, w->round);
@@ -170,7 +170,7 @@ static bool is_gone(world *w, void *arg) {
 }
 
 static bool is_seen(world *w, void *arg) {
-    return recorder_revision(w->recorder) >= *(const int64_t *)arg || recorder_problem(w->recorder) != NULL;
+    return recorder_revision(w->recorder) >= *(const int64_t *)arg || recorder_problem(w->recorder);
 }
 
 /* Writes a key after all others: when the recorder has seen it, it has seen everything. */
@@ -187,7 +187,7 @@ static void await_recorder(world *w) {
     ew_result_free(result);
     if (!world_until(w, is_seen, &revision, SEEN_LIMIT_MS))
         world_problem(w, "the recorder did not see the end");
-    if (recorder_problem(w->recorder) != NULL)
+    if (recorder_problem(w->recorder))
         world_problem(w, "%s", recorder_problem(w->recorder));
 }
 

@@ -78,7 +78,7 @@ static void read_bytes(ew_slice s) {
 }
 
 static void read_text(const char *text) {
-    CHECK(text != NULL);
+    CHECK(text);
     read_bytes(ew_str(text));
 }
 
@@ -137,7 +137,7 @@ static int txn(ew_client *c) {
     ew_txn_get(t, EW_ELSE, ew_keys_one(EW_STR("/a")), NULL);
     int status = ew_client_txn(c, t, &r, &err);
     if (status == EW_OK)
-        CHECK(ew_result_op(r, ew_result_succeeded(r) ? 1 : 0) != NULL); /* one result for each operation */
+        CHECK(ew_result_op(r, ew_result_succeeded(r) ? 1 : 0)); /* one result for each operation */
     read_and_free(status, r);
     ew_txn_free(nested);
     ew_txn_free(t);
@@ -194,7 +194,7 @@ static int info(ew_client *c) {
     int status = ew_client_lease_info(c, 7, &left_s, &granted_s, &keys, &err);
     CHECK(status != EW_OK || (left_s >= 0 && granted_s >= 0));
     CHECK((status == EW_OK) == (keys != NULL));
-    for (size_t i = 0; keys != NULL && i < ew_result_count(keys); i++)
+    for (size_t i = 0; keys && i < ew_result_count(keys); i++)
         read_bytes(ew_result_at(keys, i)->key);
     ew_result_free(keys);
     return status == EW_ERR_NOT_FOUND ? EW_OK : status;
@@ -214,11 +214,11 @@ static int members(ew_client *c) {
     int status = ew_client_members(c, &m, &err);
     CHECK((status == EW_OK) == (m != NULL));
     const ew_member *member;
-    for (size_t i = 0; m != NULL && (member = ew_members_at(m, i)) != NULL; i++) {
+    for (size_t i = 0; m && (member = ew_members_at(m, i)); i++) {
         read_text(member->name);
-        for (const char *const *url = member->peer_urls; *url != NULL; url++)
+        for (const char *const *url = member->peer_urls; *url; url++)
             read_text(*url);
-        for (const char *const *url = member->client_urls; *url != NULL; url++)
+        for (const char *const *url = member->client_urls; *url; url++)
             read_text(*url);
     }
     ew_members_free(m);

@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 0)
         memcpy(text, data, size);
     text[size] = '\0';
-    while ((line = strsep(&rest, "\n")) != NULL) {
+    while ((line = strsep(&rest, "\n"))) {
         char *name = strsep(&line, "=");
         if (line)
             set(o, name, line);

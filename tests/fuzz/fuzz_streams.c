@@ -431,7 +431,7 @@ void __wrap_etcd_queue_wake(etcd_queue *q) {
 
 static void check_batch(const ew_watch_batch *b) {
     CHECK(b->revision > pulled.seen && b->revision < INT64_MAX);
-    CHECK((b->count == 0) == (b->events == NULL));
+    CHECK((b->count == 0) == (!b->events));
     CHECK(b->count == 0 || pulled.unfinished == 0 || b->revision < pulled.unfinished); /* whole revisions */
     CHECK(!stream.open || stream.paused || stream.cancelled); /* the next batch waits until the user asks for it */
     for (size_t i = 0; i < b->count; i++) {

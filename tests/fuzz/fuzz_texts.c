@@ -133,7 +133,7 @@ static bool is_comment(const char *printed, const char *name) {
 /* Secrets, and values from other sources that do not fit into a line, are printed as comments. */
 static void check_same(const settings *a, const settings *b, const char *printed) {
     const ew_option_info *row;
-    for (size_t i = 0; (row = ew_option_at(i)) != NULL; i++) {
+    for (size_t i = 0; (row = ew_option_at(i)); i++) {
         const char *name = row->name;
         if (row->kind != EW_OPTION_TEXT)
             CHECK(ew_options_int(a->options, name) == ew_options_int(b->options, name));

@@ -8,7 +8,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int run_file(const char *path) {
     FILE *f = fopen(path, "rb");
-    if (f == NULL) {
+    if (!f) {
         perror(path);
         return 1;
     }
@@ -18,7 +18,7 @@ static int run_file(const char *path) {
         if (size == capacity) {
             capacity = capacity ? capacity * 2 : 65536;
             uint8_t *larger = realloc(data, capacity);
-            if (larger == NULL) {
+            if (!larger) {
                 perror(path);
                 free(data);
                 fclose(f);

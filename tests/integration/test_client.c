@@ -542,7 +542,7 @@ static void test_cluster(void **state) {
     must(ew_client_members(client, &m, &err));
     const ew_member *one;
     int count = 0;
-    for (; (one = ew_members_at(m, (size_t)count)) != NULL; count++) {
+    for (; (one = ew_members_at(m, (size_t)count)); count++) {
         assert_non_null(strstr(server->endpoint, one->client_urls[0] + strlen("http://")));
         assert_null(one->client_urls[1]);
         assert_non_null(one->peer_urls[0]);

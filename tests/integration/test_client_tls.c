@@ -53,7 +53,7 @@ static int open_client(ew_client **out, const char *endpoints, ...) {
     assert_int_equal(ew_options_set(o, "endpoints", endpoints, &err), EW_OK);
     assert_int_equal(ew_options_set_int(o, "call_timeout_ms", 30000, &err), EW_OK);
     va_start(args, endpoints);
-    while ((name = va_arg(args, const char *)) != NULL)
+    while ((name = va_arg(args, const char *)))
         assert_int_equal(ew_options_set(o, name, va_arg(args, const char *), &err), EW_OK);
     va_end(args);
     err.detail[0] = '\0';

@@ -30,7 +30,7 @@ static bool secret_is_out;                               /* a text contained a s
 static void tell(const char *text) {
     pthread_mutex_lock(&lock);
     reported++;
-    secret_is_out |= strstr(text, PASSWORD) != NULL || strstr(text, "token-") != NULL;
+    secret_is_out |= strstr(text, PASSWORD) || strstr(text, "token-");
     pthread_mutex_unlock(&lock);
 }
 

@@ -548,7 +548,7 @@ static void ends_fallen(restored *r) {
     snprintf(seen, sizeof seen, "%lld", (long long)r->seen);
     for (int i = 0; i < 2; i++) { /* the error is returned again */
         assert_int_equal(ew_watch_next(r->watch, 30000, &b, &err), EW_ERR_REVISION_FELL);
-        if (strstr(err.detail, seen) == NULL || strstr(err.detail, "older state") == NULL)
+        if (!strstr(err.detail, seen) || !strstr(err.detail, "older state"))
             fail_msg("%s", err.detail);
     }
     ew_watch_close(r->watch);

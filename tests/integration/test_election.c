@@ -516,7 +516,7 @@ static bool go_leads(void *arg) {
     if (f)
         fclose(f);
     text[len] = '\0';
-    return strstr(text, "/go/") != NULL && strstr(text, "go-value") != NULL;
+    return strstr(text, "/go/") && strstr(text, "go-value");
 }
 
 /* SIGINT: it resigns. SIGKILL: its key stays until its lease of 60 s expires. */

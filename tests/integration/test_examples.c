@@ -15,7 +15,7 @@
 static char *program(const char *name) {
     const char *dir = getenv("EW_BUILD_DIR");
     char *path = NULL;
-    assert_true(asprintf(&path, "%s/example_%s", dir != NULL ? dir : ".", name) > 0);
+    assert_true(asprintf(&path, "%s/example_%s", dir ? dir : ".", name) > 0);
     if (access(path, X_OK) != 0) {
         print_message("%s was not built\n", path);
         free(path);
@@ -218,7 +218,7 @@ static void test_claim(void **state) {
     int took = 0;
     for (int i = 0; i < AT_ONCE; i++) {
         await_end(&shows[i]);
-        for (const char *at = shows[i].text; (at = strstr(at, " took ")) != NULL; at++)
+        for (const char *at = shows[i].text; (at = strstr(at, " took ")); at++)
             took++;
     }
     assert_int_equal(took, JOBS);

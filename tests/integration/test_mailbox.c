@@ -268,14 +268,14 @@ static void test_a_held_outcome_joins_the_next_events(void **state) {
     assert_int_equal(hold_outcome(ob, 7), EW_OK);
     assert_int_equal(join_events(ob, 70), EW_OK);
     Msg__Message *m = receive(mb);
-    assert_true(m->outcome != NULL && m->outcome->batch == 7);
-    assert_true(m->events != NULL && m->events->revision == 70 && m->epoch == 1);
+    assert_true(m->outcome && m->outcome->batch == 7);
+    assert_true(m->events && m->events->revision == 70 && m->epoch == 1);
     msg__message__free_unpacked(m, NULL);
 
     assert_int_equal(hold_outcome(ob, 8), EW_OK);
     assert_int_equal(send_epoch(ob, 5), EW_OK); /* a message that cannot be added to it follows it */
     m = receive(mb);
-    assert_true(m->outcome != NULL && m->outcome->batch == 8 && m->epoch == 0);
+    assert_true(m->outcome && m->outcome->batch == 8 && m->epoch == 0);
     msg__message__free_unpacked(m, NULL);
     assert_int_equal(receive_epoch(mb), 5);
 
@@ -285,12 +285,12 @@ static void test_a_held_outcome_joins_the_next_events(void **state) {
     assert_int_equal(outbox_release(ob), EW_OK); /* nothing is held any more */
     for (uint64_t batch = 9; batch <= 10; batch++) {
         m = receive(mb);
-        assert_true(m->outcome != NULL && m->outcome->batch == batch);
+        assert_true(m->outcome && m->outcome->batch == batch);
         msg__message__free_unpacked(m, NULL);
     }
     assert_int_equal(join_events(ob, 80), EW_OK); /* without a held outcome */
     m = receive(mb);
-    assert_true(m->outcome == NULL && m->events->revision == 80);
+    assert_true(!m->outcome && m->events->revision == 80);
     msg__message__free_unpacked(m, NULL);
     assert_int_equal(hold_outcome(ob, 11), EW_OK); /* discarded with the outbox */
     outbox_close(ob);
@@ -338,7 +338,7 @@ static void test_events_are_never_merged_with_events(void **state) {
     assert_int_equal(join_events(ob, 71), EW_OK);
     for (int64_t revision = 70; revision <= 71; revision++) {
         Msg__Message *m = receive(mb);
-        assert_true(m->events != NULL && m->events->revision == revision);
+        assert_true(m->events && m->events->revision == revision);
         msg__message__free_unpacked(m, NULL);
     }
     outbox_close(ob);

@@ -32,14 +32,14 @@ static uint64_t roll(teller *b, uint64_t sides) {
 static int change_by(void *arg, const ew_entry *current, ew_value *next) {
     const int64_t *amount = arg;
     int64_t balance = 0;
-    if (current != NULL && !ew_slice_int(current->value, &balance))
+    if (current && !ew_slice_int(current->value, &balance))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, balance + *amount);
 }
 
 static int64_t *number(int64_t n) {
     int64_t *out = malloc(sizeof *out);
-    if (out != NULL)
+    if (out)
         *out = n;
     return out;
 }

@@ -6,7 +6,7 @@
 /* Appends the text in `arg` to the value. */
 static int append(void *arg, const ew_entry *current, ew_value *next) {
     char text[128];
-    int len = current != NULL ? (int)current->value.len : 0;
+    int len = current ? (int)current->value.len : 0;
     snprintf(text, sizeof text, "%.*s%s", len, len > 0 ? (const char *)current->value.data : "", (const char *)arg);
     return ew_value_set(next, ew_str(text));
 }
@@ -107,7 +107,7 @@ static int cover_across_groups(worker_fixture *f, ew_tick *t) {
         append_to(g, "/cover/order", digits[i]);
         ew_group_put(g, EW_STR("/cover/last"), ew_str(digits[i]));
     }
-    if (f->arg != NULL)
+    if (f->arg)
         worker_fixture_hold(f);
     return EW_OK;
 }
@@ -159,7 +159,7 @@ static int change_nothing(worker_fixture *f, ew_tick *t) {
     ew_tick_group(t);
     ew_group_patch(ew_tick_group(t), leave_out, NULL, NULL);
     ew_group_modify(ew_tick_group(t), EW_STR("/empty/a"), leave_unchanged, NULL, NULL);
-    if (f->arg != NULL)
+    if (f->arg)
         ew_group_delete(ew_tick_group(t), EW_STR("/empty/missing"));
     worker_fixture_hold(f);
     return EW_OK;
@@ -219,12 +219,12 @@ static int look_at_the_absent(void *arg, ew_view *view) {
 
 static int empty_of_empty(void *arg, const ew_entry *current, ew_value *next) {
     (void)next; /* `next` stays empty: an empty value */
-    EXPECT((worker_fixture *)arg, current != NULL && current->value.len == 0);
+    EXPECT((worker_fixture *)arg, current && current->value.len == 0);
     return EW_OK;
 }
 
 static int empty_of_absent(void *arg, const ew_entry *current, ew_value *next) {
-    EXPECT((worker_fixture *)arg, current == NULL);
+    EXPECT((worker_fixture *)arg, !current);
     return ew_value_set(next, EW_STR(""));
 }
 

@@ -33,7 +33,7 @@ static int64_t sum_of(const row *r) {
 static int raise_cell(void *arg, const ew_entry *current, ew_value *next) {
     const size_t *cell = arg;
     row r;
-    if (current == NULL || !read_row(current->value, &r))
+    if (!current || !read_row(current->value, &r))
         return EW_ERR_REACTOR;
     r.cells[*cell]++;
     char text[256];

@@ -316,7 +316,7 @@ static size_t assignments_of(const picture *p, const char *member) {
 
 static bool is_assigned(void *arg) {
     picture p = take_picture(0);
-    bool there = find(&p, "assignments", ew_str(arg)) != NULL && index_is_complete(&p);
+    bool there = find(&p, "assignments", ew_str(arg)) && index_is_complete(&p);
     ew_result_free(p.result);
     return there;
 }

@@ -116,7 +116,7 @@ static size_t read_snapshot(peer *p, int64_t *revision) {
     size_t keys = 0;
     for (bool first = true, last = false; !last;) {
         Msg__Message *m = peer_receive(p);
-        if (m->snapshot != NULL) {
+        if (m->snapshot) {
             Pb__RangeResponse *page = pb__range_response__unpack(NULL, m->snapshot->page.len, m->snapshot->page.data);
             assert_non_null(page);
             assert_int_equal(m->epoch, 1);
@@ -145,7 +145,7 @@ static void test_only_a_watcher(void **state) {
     int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *m = peer_receive(&p);
-        if (m->events != NULL) {
+        if (m->events) {
             Pb__WatchResponse *r = pb__watch_response__unpack(NULL, m->events->response.len, m->events->response.data);
             assert_int_equal(m->events->revision, put);
             assert_int_equal(r->n_events, 1);
@@ -184,7 +184,7 @@ static void test_a_watcher_drops_other_messages(void **state) {
     int64_t put = client_put("/alone/c", "3");
     for (bool seen = false; !seen;) {
         Msg__Message *got = peer_receive(&p);
-        seen = got->events != NULL && got->events->revision == put;
+        seen = got->events && got->events->revision == put;
         msg__message__free_unpacked(got, NULL);
     }
     peer_send_stop(&p);
@@ -535,7 +535,7 @@ static void forge_begin(forging *f, const char *actor) {
 
 static void forge_end(forging *f, int status, const char *detail) {
     int ended = worker_fixture_await_end(&f->fixture);
-    if (ended != status || strstr(f->fixture.err.detail, detail) == NULL)
+    if (ended != status || !strstr(f->fixture.err.detail, detail))
         fail_msg("%s: \"%s\", expected %s: \"%s\"", ew_errname(ended), f->fixture.err.detail, ew_errname(status),
                  detail);
     nng_close(f->push);
@@ -792,8 +792,8 @@ static void test_damaged_messages(void **state) {
             copy[at] ^= (uint8_t)(1 << bit);
             /* A changed tag may make it the end of an actor, which the reactor would have to accept. */
             Msg__Message *changed = msg__message__unpack(NULL, size, copy);
-            bool harmless = changed == NULL || (changed->down == NULL && changed->epoch == 0);
-            if (changed != NULL)
+            bool harmless = !changed || (!changed->down && changed->epoch == 0);
+            if (changed)
                 msg__message__free_unpacked(changed, NULL);
             if (harmless)
                 send_raw(push, copy, size);

@@ -60,7 +60,7 @@ static ew_worker *start(const char *prefix) {
 
 static void expect_denied(ew_worker *w, const char *what) {
     assert_string_equal(ew_errname(ew_worker_join(w, &err)), "EW_ERR_DENIED");
-    if (strstr(err.detail, what) == NULL)
+    if (!strstr(err.detail, what))
         fail_msg("%s does not name %s", err.detail, what);
     ew_worker_close(w);
 }

@@ -249,9 +249,9 @@ static int try_load(const limits *x, unsigned keys, unsigned value_bytes) {
     worker_fixture_open(&f, "/fence");
     worker_fixture_set(&f, "fence_session", x->fence_session);
     worker_fixture_set(&f, "exactly_once", x->exactly_once);
-    if (x->max_txn_bytes != NULL)
+    if (x->max_txn_bytes)
         worker_fixture_set(&f, "max_txn_bytes", x->max_txn_bytes);
-    if (x->leader != NULL)
+    if (x->leader)
         f.election = x->leader->election;
     f.arg = &l;
     worker_fixture_start(&f);

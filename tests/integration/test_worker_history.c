@@ -53,7 +53,7 @@ static int compare_all(worker_fixture *f, ew_tick *t) {
         return EW_OK;
     for (; ew_tick_scan(t, EW_STR(""), &e); n++) {
         const ew_kv *kv = n < ew_result_count(r) ? ew_result_at(r, n) : NULL;
-        EXPECT(f, kv != NULL && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
+        EXPECT(f, kv && ew_slice_equal(kv->key, e.key) && ew_slice_equal(kv->value, e.value) &&
                       kv->mod_revision == e.mod_revision);
     }
     EXPECT(f, n == ew_result_count(r));
@@ -219,7 +219,7 @@ static void test_wiped_and_passed(void **state) {
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
-    if (current != NULL && !ew_slice_int(current->value, &number))
+    if (current && !ew_slice_int(current->value, &number))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, number + 1);
 }
@@ -228,7 +228,7 @@ static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
 static int raise_what_it_is(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
-    if (current != NULL && !ew_slice_int(current->value, &number))
+    if (current && !ew_slice_int(current->value, &number))
         number = 0;
     return ew_value_set_int(next, number < 1000000 ? number + 1 : 0);
 }

@@ -55,7 +55,7 @@ static void check_options(const char *name, const char *value, const char *named
     assert_int_equal(ew_options_set(o, name, value, NULL), EW_OK);
     assert_int_equal(ew_worker_open(&w, o, &nothing, NULL, &err), EW_ERR_INVALID);
     assert_null(w);
-    if (strstr(err.detail, named) == NULL)
+    if (!strstr(err.detail, named))
         fail_msg("%s = %s: %s", name, value, err.detail);
     ew_options_free(o);
 }
@@ -286,7 +286,7 @@ static void test_malformed_endpoint(void **state) {
     assert_int_equal(ew_options_set(o, "endpoints", "no-port-here", NULL), EW_OK);
     ew_worker *w = make(o);
     assert_int_equal(ew_worker_start(w, &err), EW_ERR_INVALID);
-    if (strstr(err.detail, "no-port-here") == NULL)
+    if (!strstr(err.detail, "no-port-here"))
         fail_msg("%s", err.detail);
     ew_worker_close(w);
     ew_options_free(o);
@@ -297,7 +297,7 @@ static void test_malformed_endpoint(void **state) {
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
-    if (current != NULL && !ew_slice_int(current->value, &number))
+    if (current && !ew_slice_int(current->value, &number))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, number + 1);
 }
@@ -382,7 +382,7 @@ static void test_errors_of_the_reactor(void **state) {
         ew_error err = {0};
         assert_int_equal(ew_worker_open(&w, o, &reactors[i], NULL, NULL), EW_OK);
         assert_int_equal(ew_worker_run(w, &err), EW_ERR_REACTOR);
-        if (strstr(err.detail, named[i]) == NULL)
+        if (!strstr(err.detail, named[i]))
             fail_msg("%s", err.detail);
         ew_worker_close(w);
         ew_options_free(o);

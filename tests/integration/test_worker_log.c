@@ -17,7 +17,7 @@ typedef struct book {
 } book;
 
 static bool is_own(const book *b, const ew_log_record *record) {
-    return record->worker == NULL || strcmp(record->worker, b->worker) == 0;
+    return !record->worker || strcmp(record->worker, b->worker) == 0;
 }
 
 static void note(void *arg, const ew_log_record *record) {
@@ -40,7 +40,7 @@ static void open_worker(worker_fixture *f, book *b, const char *prefix, const ew
     worker_fixture_open(f, prefix);
     f->every = speak;
     snprintf(b->worker, sizeof b->worker, "%s", ew_options_text(f->options, "name"));
-    if (level != NULL)
+    if (level)
         assert_int_equal(ew_options_set_log(f->options, note, b, *level), EW_OK);
 }
 

@@ -18,7 +18,7 @@ typedef struct count {
 static int add_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     char text[32];
-    long n = current != NULL ? strtol(current->value.data, NULL, 10) : 0; /* a dot follows the digits */
+    long n = current ? strtol(current->value.data, NULL, 10) : 0; /* a dot follows the digits */
     snprintf(text, sizeof text, "%ld.", n + 1);
     return ew_value_set(next, ew_str(text));
 }
@@ -166,7 +166,7 @@ static bool owner_is_there(void *arg) {
 static void open_holder(worker_fixture *f, count *c, fault_proxy *proxy) {
     open_counter(f, c);
     worker_fixture_set(f, "worker_id", "held");
-    if (proxy != NULL)
+    if (proxy)
         worker_fixture_set(f, "endpoints", fault_proxy_endpoint(proxy));
     worker_fixture_start(f);
     await_more(f, c, 3);
@@ -244,7 +244,7 @@ static void check_lost_session(const char *fence_session, worker_fixture_action 
     worker_fixture_set(&f, "fence_session", fence_session);
     worker_fixture_start(&f);
     await_more(&f, &c, 3);
-    if (act != NULL)
+    if (act)
         worker_fixture_do(&f, act);
     rest(&f, &c);
     env_pause_etcd();

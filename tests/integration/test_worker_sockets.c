@@ -88,7 +88,7 @@ static void open_at(worker_fixture *f, const char *submit_url, const char *ticks
     worker_fixture_open(f, "/sockets");
     worker_fixture_set(f, "submit", "on");
     worker_fixture_set(f, "submit_url", submit_url);
-    if (ticks_url == NULL)
+    if (!ticks_url)
         return;
     worker_fixture_set(f, "publish_ticks", "on");
     worker_fixture_set(f, "ticks_url", ticks_url);
@@ -110,7 +110,7 @@ static void refused(const ew_options *o, const char *reason) {
     ew_worker *w;
     ew_error err = {0};
     assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_ERR_INVALID);
-    if (strstr(err.detail, reason) == NULL)
+    if (!strstr(err.detail, reason))
         fail_msg("\"%s\" does not contain \"%s\"", err.detail, reason);
 }
 
@@ -427,7 +427,7 @@ static int dial_tls(nng_socket *req, const char *url, const tls_world *w, const 
     assert_int_equal(nng_tls_config_auth_mode(tls, NNG_TLS_AUTH_MODE_REQUIRED), 0);
     assert_int_equal(nng_tls_config_server_name(tls, "localhost"), 0);
     free(ca);
-    if (own != NULL) {
+    if (own) {
         char *cert = read_text(own->cert), *key = read_text(own->key);
         assert_int_equal(nng_tls_config_own_cert(tls, cert, key, NULL), 0);
         free(cert);

@@ -35,14 +35,14 @@ static void on_log(void *arg, const ew_log_record *r) {
     (void)arg;
     if (strcmp(r->area, "committer") != 0)
         return;
-    said_full += r->level == EW_LOG_WARN && strstr(r->message, "out of space") != NULL;
-    said_space += r->level == EW_LOG_INFO && strstr(r->message, "has space again") != NULL;
+    said_full += r->level == EW_LOG_WARN && strstr(r->message, "out of space");
+    said_space += r->level == EW_LOG_INFO && strstr(r->message, "has space again");
 }
 
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     int64_t number = 0;
     (void)arg;
-    if (current != NULL && !ew_slice_int(current->value, &number))
+    if (current && !ew_slice_int(current->value, &number))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, number + 1);
 }

@@ -313,11 +313,11 @@ static void test_options_that_contradict(void **state) {
         ew_error err = {0};
         ew_options *o = env_options("/count");
         assert_int_equal(ew_options_set(o, cases[i][0], cases[i][1], &err), EW_OK);
-        if (cases[i][2] != NULL)
+        if (cases[i][2])
             assert_int_equal(ew_options_set(o, cases[i][2], cases[i][3], &err), EW_OK);
         int status = ew_worker_open(&w, o, &reactor, NULL, &err);
-        assert_int_equal(status, cases[i][4] != NULL ? EW_ERR_INVALID : EW_OK);
-        if (cases[i][4] != NULL && strstr(err.detail, cases[i][4]) == NULL)
+        assert_int_equal(status, cases[i][4] ? EW_ERR_INVALID : EW_OK);
+        if (cases[i][4] && !strstr(err.detail, cases[i][4]))
             fail_msg("case %zu: %s", i, err.detail);
         ew_worker_close(w);
         ew_options_free(o);

@@ -305,8 +305,8 @@ static void note(void *arg, ew_status status, int64_t revision) {
 static int append_x(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     char text[64];
-    snprintf(text, sizeof text, "%.*sx", current != NULL ? (int)current->value.len : 0,
-             current != NULL ? (const char *)current->value.data : "");
+    snprintf(text, sizeof text, "%.*sx", current ? (int)current->value.len : 0,
+             current ? (const char *)current->value.data : "");
     return ew_value_set(next, ew_str(text));
 }
 
@@ -397,7 +397,7 @@ static void check_outside(const char *prefix, char *key, worker_fixture_action a
     f.arg = key;
     worker_fixture_start(&f);
     assert_int_equal(worker_fixture_await_end(&f), EW_ERR_OUTSIDE_PREFIX);
-    if (strstr(f.err.detail, key) == NULL)
+    if (!strstr(f.err.detail, key))
         fail_msg("missing %s in: %s", key, f.err.detail);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_OUTSIDE_PREFIX);
     assert_false(client_get(key).present);

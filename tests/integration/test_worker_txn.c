@@ -69,7 +69,7 @@ static void fill(void) {
 static uint64_t commit(load *l, const char *option, const char *value) {
     worker_fixture f;
     worker_fixture_open(&f, "/txn");
-    if (option != NULL)
+    if (option)
         worker_fixture_set(&f, option, value);
     f.arg = l;
     worker_fixture_start(&f);
@@ -570,8 +570,8 @@ static void test_isolation(void **state) {
 static int append_x(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     char text[64];
-    snprintf(text, sizeof text, "%.*sx", current != NULL ? (int)current->value.len : 0,
-             current != NULL ? (const char *)current->value.data : "");
+    snprintf(text, sizeof text, "%.*sx", current ? (int)current->value.len : 0,
+             current ? (const char *)current->value.data : "");
     return ew_value_set(next, ew_str(text));
 }
 
@@ -586,7 +586,7 @@ static int append_and_hold(worker_fixture *f, ew_tick *t) {
 static bool is_idle(void *arg) {
     worker_fixture *f = arg;
     pthread_mutex_lock(&f->lock);
-    bool idle = f->action == NULL;
+    bool idle = !f->action;
     pthread_mutex_unlock(&f->lock);
     return idle;
 }

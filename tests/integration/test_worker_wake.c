@@ -171,7 +171,7 @@ static int put_and_hold(worker_fixture *f, ew_tick *t) {
 static bool is_idle(void *arg) {
     worker_fixture *f = arg;
     pthread_mutex_lock(&f->lock);
-    bool idle = f->action == NULL;
+    bool idle = !f->action;
     pthread_mutex_unlock(&f->lock);
     return idle;
 }
@@ -270,8 +270,8 @@ static void note_decision(void *arg, ew_status status, int64_t revision) {
 static int append_x(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     char text[64];
-    snprintf(text, sizeof text, "%.*sx", current != NULL ? (int)current->value.len : 0,
-             current != NULL ? (const char *)current->value.data : "");
+    snprintf(text, sizeof text, "%.*sx", current ? (int)current->value.len : 0,
+             current ? (const char *)current->value.data : "");
     return ew_value_set(next, ew_str(text));
 }
 

@@ -439,7 +439,7 @@ static void test_compactions_that_never_let_it_load(void **state) {
 static int raise_by_one(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t number = 0;
-    if (current != NULL && !ew_slice_int(current->value, &number))
+    if (current && !ew_slice_int(current->value, &number))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, number + 1);
 }

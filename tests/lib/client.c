@@ -58,9 +58,9 @@ static void answered(void *arg, int status, const char *detail, ew_slice bytes) 
     answer *a = arg;
     a->there = true;
     a->status = status;
-    snprintf(a->detail, sizeof a->detail, "%s", detail != NULL ? detail : "");
+    snprintf(a->detail, sizeof a->detail, "%s", detail ? detail : "");
     a->bytes = malloc(bytes.len + 1);
-    if (a->bytes != NULL && bytes.len > 0)
+    if (a->bytes && bytes.len > 0)
         memcpy(a->bytes, bytes.data, bytes.len);
     a->len = bytes.len;
 }

@@ -50,7 +50,7 @@ static void remove_leftovers(void) {
     DIR *d = opendir(base_dir());
     if (!d)
         return;
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+    for (struct dirent *e; (e = readdir(d));) {
         int pid;
         if (sscanf(e->d_name, DIR_HEAD "%d-", &pid) == 1 && kill(pid, 0) != 0 && access(base_dir(), W_OK) == 0) {
             char path[512];
@@ -483,7 +483,7 @@ int etcdctl(const etcd_server *s, char *out, size_t size, ...) {
     int n = 3;
     va_list args;
     va_start(args, size);
-    while (n < ARGS_MAX - 1 && (argv[n] = va_arg(args, char *)) != NULL)
+    while (n < ARGS_MAX - 1 && (argv[n] = va_arg(args, char *)))
         n++;
     va_end(args);
     return process_run(argv, out, size);

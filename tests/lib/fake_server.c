@@ -94,7 +94,7 @@ static void answer_with(incoming *c, const grpc_slice *message, int status, cons
     grpc_op ops[4] = {{.op = GRPC_OP_RECV_CLOSE_ON_SERVER, .data.recv_close_on_server.cancelled = &c->cancelled},
                       {.op = GRPC_OP_SEND_INITIAL_METADATA}};
     size_t count = 2;
-    if (message != NULL) {
+    if (message) {
         c->answer = grpc_raw_byte_buffer_create((grpc_slice *)(uintptr_t)message, 1);
         ops[count++] = (grpc_op){.op = GRPC_OP_SEND_MESSAGE, .data.send_message.send_message = c->answer};
     }

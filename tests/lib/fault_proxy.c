@@ -64,7 +64,7 @@ static void add(fault_proxy *proxy) {
     if (near < 0)
         return;
     size_t i = 0;
-    while (i < PAIRS && proxy->pairs[i] != NULL)
+    while (i < PAIRS && proxy->pairs[i])
         i++;
     int far = proxy->faults.cut || i == PAIRS ? -1 : dial(proxy);
     if (far < 0) {
@@ -99,7 +99,7 @@ static void raise_credit(fault_proxy *proxy, int64_t now) {
 /* Applies the orders to existing connections. */
 static void obey(fault_proxy *proxy) {
     for (size_t i = 0; i < PAIRS; i++) {
-        if (proxy->pairs[i] == NULL)
+        if (!proxy->pairs[i])
             continue;
         if (proxy->mending)
             relay_count_held(proxy->pairs[i], &proxy->faults, &proxy->counts);
@@ -140,7 +140,7 @@ static void turn(fault_proxy *proxy) {
     raise_credit(proxy, now);
     obey(proxy);
     for (size_t i = 0; i < PAIRS; i++) {
-        relay_end end = proxy->pairs[i] != NULL
+        relay_end end = proxy->pairs[i]
                             ? relay_move(proxy->pairs[i], &proxy->faults, now, &polled[FIRST + 2 * i], &proxy->counts)
                             : 0;
         if (end != RELAY_GOES_ON)
@@ -161,7 +161,7 @@ static void *relay_all(void *arg) {
     while (!proxy->over)
         turn(proxy);
     for (size_t i = 0; i < PAIRS; i++)
-        if (proxy->pairs[i] != NULL)
+        if (proxy->pairs[i])
             drop(proxy, i, false);
     return NULL;
 }
@@ -170,7 +170,7 @@ fault_proxy *fault_proxy_open(const char *endpoint) {
     fault_proxy *proxy = calloc(1, sizeof *proxy);
     char host[32];
     unsigned port;
-    if (proxy == NULL || sscanf(endpoint, "%31[^:]:%u", host, &port) != 2)
+    if (!proxy || sscanf(endpoint, "%31[^:]:%u", host, &port) != 2)
         process_die("cannot open a fault proxy to %s", endpoint);
     proxy->server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     inet_pton(AF_INET, host, &proxy->server.sin_addr);
@@ -276,7 +276,7 @@ fault_proxy_counts fault_proxy_count(fault_proxy *proxy) {
 }
 
 void fault_proxy_close(fault_proxy *proxy) {
-    if (proxy == NULL)
+    if (!proxy)
         return;
     proxy->over = true;
     ring(proxy);

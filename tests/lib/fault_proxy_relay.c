@@ -37,7 +37,7 @@ static unsigned bit(int direction) {
 
 relay_pair *relay_new(int near, int far) {
     relay_pair *p = calloc(1, sizeof *p);
-    if (p == NULL)
+    if (!p)
         process_die("out of memory");
     p->fd[0] = near;
     p->fd[1] = far;
@@ -48,18 +48,18 @@ static void pop(flow *f) {
     piece *p = f->first;
     f->queued -= p->len;
     f->first = p->next;
-    if (f->first == NULL)
+    if (!f->first)
         f->last = NULL;
     free(p);
 }
 
 static void push(flow *f, const char *bytes, size_t len, int64_t due_us) {
     piece *p = malloc(sizeof *p + len);
-    if (p == NULL)
+    if (!p)
         process_die("out of memory");
     *p = (piece){.due_us = due_us, .len = len};
     memcpy(p->bytes, bytes, len);
-    if (f->last != NULL)
+    if (f->last)
         f->last->next = p;
     else
         f->first = p;
@@ -73,7 +73,7 @@ void relay_free(relay_pair *p, bool reset) {
         if (reset)
             setsockopt(p->fd[side], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
         close(p->fd[side]);
-        while (p->flows[side].first != NULL)
+        while (p->flows[side].first)
             pop(&p->flows[side]);
     }
     free(p);
@@ -87,14 +87,14 @@ static bool may_read(const flow *f, const relay_faults *faults, int direction) {
 }
 
 static bool may_write(const flow *f, const relay_faults *faults, int direction, int64_t now_us) {
-    return f->first != NULL && f->first->due_us <= now_us && (faults->hold & bit(direction)) == 0;
+    return f->first && f->first->due_us <= now_us && (faults->hold & bit(direction)) == 0;
 }
 
 void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, struct pollfd polled[2],
                    int64_t *due_us) {
     for (int side = 0; side < 2; side++) {
         polled[side] = (struct pollfd){.fd = -1};
-        if (p == NULL)
+        if (!p)
             continue;
         const flow *from = &p->flows[side], *to = &p->flows[1 - side];
         polled[side].events =
@@ -102,7 +102,7 @@ void relay_prepare(const relay_pair *p, const relay_faults *f, int64_t now_us, s
         /* poll reports a hang-up again and again, so the end is polled only if it would change something. */
         if (polled[side].events != 0)
             polled[side].fd = p->fd[side];
-        if (from->first != NULL && from->first->due_us > now_us && from->first->due_us < *due_us)
+        if (from->first && from->first->due_us > now_us && from->first->due_us < *due_us)
             *due_us = from->first->due_us;
     }
 }
@@ -140,7 +140,7 @@ static relay_end take(relay_pair *p, relay_faults *f, int direction, int64_t now
         counts->swallowed[direction] += len;
         return RELAY_GOES_ON;
     }
-    if ((f->tear & bit(direction)) != 0 && len >= WORTH_TEARING && from->first == NULL)
+    if ((f->tear & bit(direction)) != 0 && len >= WORTH_TEARING && !from->first)
         return tear(p, f, direction, bytes, len);
     if ((f->flip & bit(direction)) != 0 && len >= WORTH_TEARING) {
         f->flip &= ~bit(direction);
@@ -181,7 +181,7 @@ relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struc
         if (end != RELAY_GOES_ON)
             return end;
         /* The source has closed and all of its bytes are delivered. */
-        if (p->flows[direction].ended && p->flows[direction].first == NULL)
+        if (p->flows[direction].ended && !p->flows[direction].first)
             return RELAY_OVER;
     }
     return RELAY_GOES_ON;

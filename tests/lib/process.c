@@ -152,7 +152,7 @@ bool process_listens(pid_t pid, int port) {
     if (!d)
         return false;
     bool found = false;
-    for (struct dirent *e; !found && (e = readdir(d)) != NULL;) {
+    for (struct dirent *e; !found && (e = readdir(d));) {
         snprintf(path, sizeof path, "/proc/%d/fd/%s", (int)pid, e->d_name);
         ssize_t n = readlink(path, have, sizeof have - 1);
         if (n > 0) {

@@ -124,9 +124,9 @@ bool env_until(bool (*holds)(void *arg), void *arg) {
 static void read_name(const char *path, char *out, size_t size) {
     FILE *f = fopen(path, "r");
     out[0] = '\0';
-    if (f == NULL) /* the thread has just ended */
+    if (!f) /* the thread has just ended */
         return;
-    if (fgets(out, (int)size, f) == NULL)
+    if (!fgets(out, (int)size, f))
         out[0] = '\0';
     fclose(f);
 }
@@ -137,7 +137,7 @@ size_t env_threads(void) {
     read_name("/proc/self/comm", own, sizeof own);
     DIR *d = opendir("/proc/self/task");
     assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
+    for (struct dirent *e; (e = readdir(d));) {
         snprintf(path, sizeof path, "/proc/self/task/%s/comm", e->d_name);
         read_name(path, name, sizeof name);
         n += strcmp(name, own) == 0;
@@ -150,7 +150,7 @@ size_t env_files(void) {
     DIR *d = opendir("/proc/self/fd");
     assert_non_null(d);
     size_t n = 0;
-    while (readdir(d) != NULL)
+    while (readdir(d))
         n++;
     closedir(d);
     return n - 3; /* without the directory itself, . and .. */
@@ -187,7 +187,7 @@ static ew_status worker_fixture_update(void *self, const ew_event *event) {
     if (f->event_count == f->event_capacity) {
         size_t capacity = f->event_capacity == 0 ? 64 : 2 * f->event_capacity;
         worker_fixture_event *grown = realloc(f->events, capacity * sizeof *grown);
-        if (grown != NULL) {
+        if (grown) {
             f->events = grown;
             f->event_capacity = capacity;
         } else {
@@ -222,8 +222,8 @@ static int worker_fixture_tick(void *self, ew_tick *t) {
     worker_fixture_action action = f->action;
     pthread_cond_broadcast(&f->moved);
     pthread_mutex_unlock(&f->lock);
-    int status = f->every != NULL ? f->every(f, t) : EW_OK;
-    if (action == NULL || status != EW_OK)
+    int status = f->every ? f->every(f, t) : EW_OK;
+    if (!action || status != EW_OK)
         return status;
     status = action(f, t);
     pthread_mutex_lock(&f->lock);
@@ -294,11 +294,11 @@ void worker_fixture_start(worker_fixture *f) {
     }
     if (ew_worker_open(&f->worker, f->options, &reactor, f, &err) != EW_OK)
         fail_msg("create: %s", err.detail);
-    if (f->client != NULL)
+    if (f->client)
         assert_int_equal(ew_worker_set_client(f->worker, f->client), EW_OK);
-    if (f->session != NULL)
+    if (f->session)
         assert_int_equal(ew_worker_set_session(f->worker, f->session), EW_OK);
-    if (f->election != NULL)
+    if (f->election)
         assert_int_equal(ew_worker_set_election(f->worker, f->election), EW_OK);
     if (ew_worker_start(f->worker, &err) != EW_OK)
         fail_msg("start: %s", err.detail);
@@ -347,7 +347,7 @@ void worker_fixture_begin(worker_fixture *f, worker_fixture_action action) {
 
 void worker_fixture_do(worker_fixture *f, worker_fixture_action action) {
     worker_fixture_begin(f, action);
-    AWAIT(f, f->action == NULL && f->ticks > f->acted_tick);
+    AWAIT(f, !f->action && f->ticks > f->acted_tick);
 }
 
 void worker_fixture_await_held(worker_fixture *f) {

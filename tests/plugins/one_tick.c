@@ -22,7 +22,7 @@ static int tick(void *self, ew_tick *t) {
 static ew_status create(void **self, const ew_plugin_env *env, ew_error *err) {
     ew_log(EW_LOG_INFO, "created for %s below %s", env->worker, env->prefix);
     *self = strdup(env->args);
-    return *self != NULL ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
+    return *self ? EW_OK : ew_fail(err, EW_ERR_NO_MEMORY, "out of memory");
 }
 
 static void destroy(void *self) {

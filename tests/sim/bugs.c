@@ -24,7 +24,7 @@ const char *bugs_help(size_t i) {
 
 bool bugs_select(const char *name) {
     ew_bug = BUG_NONE;
-    if (name == NULL)
+    if (!name)
         return true;
     for (size_t i = 0; i < COUNT; i++)
         if (strcmp(table[i].name, name) == 0)

@@ -133,7 +133,7 @@ static void check_isolation(const record *r) {
 static void check_compared(const record *r) {
     scenario *sc = r->actor->scenario;
     const etcd_model_record *before = etcd_model_get(sc->sim->etcd, ew_str(r->compared), r->revision - 1);
-    bool held = r->absent ? before == NULL : before && ew_slice_equal(before->value, ew_str(r->expected));
+    bool held = r->absent ? !before : before && ew_slice_equal(before->value, ew_str(r->expected));
     if (!held && !written_before(r, r->compared))
         ew_sim_fail(sc->sim, "submit %u committed at %lld compared %s with %s, but it was %s", r->number,
                     (long long)r->revision, r->compared, r->absent ? "absent" : r->expected,

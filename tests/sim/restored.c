@@ -183,7 +183,7 @@ seed_result restored_run(uint64_t seed, FILE *described, FILE *trace) {
         add_worker(&r);
     ew_sim_after(r.sim, 1, others, &r);
     run(&r);
-    seed_result result = {.ok = ew_sim_failure(r.sim) == NULL, .digest = ew_sim_digest(r.sim)};
+    seed_result result = {.ok = !ew_sim_failure(r.sim), .digest = ew_sim_digest(r.sim)};
     for (int i = 0; i < r.count; i++)
         result.ticks += r.writers[i].ticks;
     result.revisions = (uint64_t)ew_sim_revision(r.sim);

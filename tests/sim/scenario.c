@@ -204,7 +204,7 @@ bool scenario_run(scenario *sc) {
         record_audit(sc);
     if (!ew_sim_failure(sc->sim))
         clients_audit(sc);
-    return ew_sim_failure(sc->sim) == NULL;
+    return !ew_sim_failure(sc->sim);
 }
 
 void scenario_fini(scenario *sc) {

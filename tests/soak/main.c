@@ -66,9 +66,9 @@ static void pause_ms(int ms) {
 static long entries(const char *folder) {
     long n = -2; /* without . and .. */
     DIR *d = opendir(folder);
-    if (d == NULL)
+    if (!d)
         process_die("cannot read %s", folder);
-    while (readdir(d) != NULL)
+    while (readdir(d))
         n++;
     closedir(d);
     return n;
@@ -77,7 +77,7 @@ static long entries(const char *folder) {
 static long rss_kb(void) {
     long pages = 0;
     FILE *f = fopen("/proc/self/statm", "r");
-    if (f == NULL || fscanf(f, "%*d %ld", &pages) != 1)
+    if (!f || fscanf(f, "%*d %ld", &pages) != 1)
         process_die("cannot read /proc/self/statm");
     fclose(f);
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
@@ -105,7 +105,7 @@ typedef struct worker_state {
 static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     (void)arg;
     int64_t value = 0;
-    if (current != NULL && !ew_slice_int(current->value, &value))
+    if (current && !ew_slice_int(current->value, &value))
         return EW_ERR_REACTOR;
     return ew_value_set_int(next, value + 1);
 }
@@ -144,7 +144,7 @@ static void set(ew_options *o, const char *name, const char *value) {
 static void begin(worker_state *c, const etcd_server *etcd, const char *endpoint, const char *name) {
     ew_error err = {0};
     ew_options *o = etcd_server_options(etcd);
-    if (endpoint != NULL)
+    if (endpoint)
         set(o, "endpoints", endpoint);
     set(o, "prefix", "/soak");
     set(o, "name", name);
@@ -180,7 +180,7 @@ static void change_something(soak *s) {
         must(ew_client_delete(s->client, ew_keys_one(ew_str(key)), NULL, NULL, &err), &err, "delete");
     else
         must(ew_client_put(s->client, ew_str(key), v, NULL, &r, &err), &err, "put");
-    if (r != NULL)
+    if (r)
         s->revision = ew_result_revision(r);
     ew_result_free(r);
     s->beat++;
@@ -354,7 +354,7 @@ int main(int argc, char **argv) {
         char *end = NULL;
         if (c == 'm' || c == 's')
             seconds = strtoll(optarg, &end, 10) * (c == 'm' ? 60 : 1);
-        if (c == 'h' || end == NULL || end == optarg || *end != '\0' || seconds < 10 || seconds > 1000000) {
+        if (c == 'h' || !end || end == optarg || *end != '\0' || seconds < 10 || seconds > 1000000) {
             fputs("usage: soak [--minutes M | --seconds N]   steady work for an hour, or for the given time (at least "
                   "10 s)\n",
                   c == 'h' ? stdout : stderr);

@@ -118,7 +118,7 @@ static inline void test_io_stream_cancel(shell_io *io, io_stream *stream) {
 /* There is always memory for DOWN. */
 static inline int test_io_send(shell_io *io, const Msg__Message *message, io_mode mode) {
     test_io *t = (test_io *)io;
-    if (test_io_refuses(io, REFUSE_SEND) && message->down == NULL)
+    if (test_io_refuses(io, REFUSE_SEND) && !message->down)
         return EW_ERR_NO_MEMORY;
     size_t len = msg__message__get_packed_size(message);
     uint8_t *bytes = malloc(len + 1);
@@ -154,7 +154,7 @@ static inline void test_io_bad_message(shell_io *io, const char *why) {
 static inline void test_io_log(shell_io *io, const char *area, int level, const char *message, int64_t revision) {
     (void)level;
     (void)revision;
-    assert_true(area != NULL && message != NULL);
+    assert_true(area && message);
     ((test_io *)io)->logs++;
 }
 

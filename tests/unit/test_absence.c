@@ -19,7 +19,7 @@ static void hear(void *arg, const ew_log_record *record) {
     (void)arg;
     len += (size_t)snprintf(said + len, sizeof said - len, "%s", record->message);
     for (size_t i = 0; i < record->field_count; i++)
-        if (record->fields[i].text == NULL)
+        if (!record->fields[i].text)
             len += (size_t)snprintf(said + len, sizeof said - len, " %lld", (long long)record->fields[i].number);
     snprintf(said + len, sizeof said - len, "; ");
 }

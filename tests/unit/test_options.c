@@ -39,7 +39,7 @@ static void number_becomes(ew_options *o, const char *name, const char *value, i
 static void every_row_of_the_table_is_valid(void **state) {
     ew_options *o = *state;
     size_t rows = 0;
-    for (const ew_option_info *i; (i = ew_option_at(rows)) != NULL; rows++) {
+    for (const ew_option_info *i; (i = ew_option_at(rows)); rows++) {
         assert_true(strlen(i->help) > 10);
         for (size_t j = 0; j < rows; j++)
             assert_string_not_equal(ew_option_at(j)->name, i->name);

@@ -92,7 +92,7 @@ static void assert_compares(life *l) {
         char words[sizeof alone], *rest;
         memcpy(words, alone, sizeof words);
         const char *text = unit_text(l, i);
-        for (char *word = strtok_r(words, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest))
+        for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
             if (strncmp(word, "/a/other", 8) != 0)
                 assert_non_null(strstr(text, word));
     }

@@ -220,7 +220,7 @@ static void a_lost_receipt_lease_is_checked_and_replaced(void **state) {
     m.session = &session;
     committer_take(b->c, &m);
     for (int i = 0; i < 8 && b->t->count == 0; i++) {
-        if (b->t->calls[0].fn != NULL)
+        if (b->t->calls[0].fn)
             call_is_answered(b->t);
         else
             play_round(b, b->config.backoff_max_ms);

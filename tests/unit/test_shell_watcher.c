@@ -95,15 +95,15 @@ static void watches(bed *b) {
 static void ends(bed *b, int status, const char *detail) {
     int ended_with;
     const char *ended_detail;
-    if (b->t->calls[0].fn != NULL || b->t->stream.watch != NULL) {
+    if (b->t->calls[0].fn || b->t->stream.watch) {
         play_round(b);
         assert_false(watcher_ended(b->w, &ended_with, &ended_detail));
     }
-    if (b->t->stream.watch != NULL) {
+    if (b->t->stream.watch) {
         assert_true(b->t->stream.cancelled);
         stream_ends(b->t, EW_ERR_CANCELLED);
     }
-    while (b->t->calls[0].fn != NULL) {
+    while (b->t->calls[0].fn) {
         assert_true(b->t->calls[0].cancelled);
         call_is_answered(b->t);
     }

@@ -24,7 +24,7 @@ static void bad(const char *url, unsigned allowed, const char *reason) {
     ew_error err = {0};
     assert_int_equal(socket_url_check("submit_url", url, allowed, &scheme, &err), EW_ERR_INVALID);
     assert_memory_equal(err.detail, "submit_url = \"", 14);
-    if (strstr(err.detail, reason) == NULL || strstr(err.detail, url) == NULL)
+    if (!strstr(err.detail, reason) || !strstr(err.detail, url))
         fail_msg("%s: \"%s\" does not say \"%s\"", url, err.detail, reason);
     assert_true(strlen(err.detail) < sizeof err.detail - 1); /* not cut off */
 }
