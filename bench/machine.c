@@ -63,7 +63,7 @@ json_t *machine_options(const bench *b) {
     for (int i = 0; i < b->set_count; i++)
         json_array_append_new(sets, json_string(b->sets[i]));
     return json_pack("{s: s, s: s, s: i, s: b, s: b, s: i, s: o}", "etcd", b->etcd, "data",
-                     strcmp(b->etcd, "dev") != 0 ? "foreign"
+                     strcmp(b->etcd, "dev") != 0 ? "external"
                      : b->in_memory              ? "memory"
                                                  : "disk",
                      "runs", b->runs, "smoke", b->smoke, "plain", b->plain, "cpu", b->cpu, "set", sets);

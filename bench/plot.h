@@ -1,4 +1,4 @@
-/* SVG plots, drawn by gnuplot. */
+/* SVG plots, sampled by gnuplot. */
 #ifndef BENCH_PLOT_H
 #define BENCH_PLOT_H
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the integration tests and short rounds of faults against etcd 3.4 and 3.5, on one node and on three, with the
-# release build. Fetches an etcd that the machine does not have from a Debian release, from the mirror that the
+# release build. Fetches an etcd that the machine does not have from a Debian release, from the cache that the
 # machine's apt uses, and keeps it in build/tools. Usage: compat.sh
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -13,8 +13,8 @@ die() {
     exit 1
 }
 
-# mirror: prints the first Debian archive in the machine's apt configuration.
-mirror() {
+# cache: prints the first Debian archive in the machine's apt configuration.
+cache() {
     apt-get indextargets --format '$(ORIGIN) $(SITE)' 'Created-By: Packages' | sed -n '/-security$/d; s/^Debian //p' |
         sed -n 1p
 }
@@ -23,7 +23,7 @@ mirror() {
 # change, and checks the packages against Debian's keys.
 fetch() {
     local suite=$1 dir=$2 apt=$root/build/apt-$1 keyring=/usr/share/keyrings/debian-archive-keyring.gpg site
-    site=$(mirror)
+    site=$(cache)
     [ -n "$site" ] || die "apt's configuration names no Debian archive"
     [ -e "$keyring" ] || die "please install debian-archive-keyring"
     rm -rf -- "$apt" "$dir"

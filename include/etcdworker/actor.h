@@ -12,7 +12,7 @@
  * The messages are those of proto/actors.proto: one `Message` per body, of at most 64 MiB over ipc.
  *
  * The watcher pushes SNAPSHOT, EVENTS, PROGRESS and HEALTH to `peer_url`, and DOWN as its last message. It accepts STOP
- * and AUDIT; it answers AUDIT with AUDITED or with a new SNAPSHOT.
+ * and CHECK; it answers CHECK with CHECKED or with a new SNAPSHOT.
  *
  * The committer accepts PATCHES, at most one batch at a time, and answers each with an OUTCOME to `peer_url`; DOWN is
  * its last message. It accepts STOP. It writes no receipts, because the lease that a receipt needs is the worker's, so

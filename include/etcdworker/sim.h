@@ -44,7 +44,7 @@ EW_API ew_sim *ew_sim_new(uint64_t seed);
 EW_API void ew_sim_free(ew_sim *s);
 
 /* Adds a worker, which starts with the next run. Returns its number (from 0), or an error. `options` and `reactor` are
- * copied; `self` stays the caller's. Of the options, the worker's apply, except `audit_interval_s`, `start_timeout_ms`
+ * copied; `self` stays the caller's. Of the options, the worker's apply, except `check_interval_s`, `start_timeout_ms`
  * and those of sockets; of the client's, the timeouts and backoffs apply. `worker_id` is sampled unless it is set. */
 EW_API int ew_sim_add_worker(ew_sim *s, const ew_options *options, const ew_reactor *reactor, void *self,
                              ew_error *err);

@@ -101,9 +101,9 @@ typedef struct ew_worker_stats {
     uint64_t bad_messages;   /* messages of a wrong type, epoch or form. Those of an earlier epoch are dropped; after
                                 others the prefix is loaded again, or the run ends */
     uint64_t keys;           /* keys in the cache now */
-    uint64_t mirror_bytes;   /* bytes of the cache now: keys, values and overhead */
-    uint64_t audits;         /* completed consistency checks of the cache against etcd (audit_interval_s) */
-    uint64_t audit_repairs;  /* keys that differed in them, each time followed by a reload. Above 0: etcd has lost
+    uint64_t cache_bytes;    /* bytes of the cache now: keys, values and overhead */
+    uint64_t checks;         /* completed consistency checks of the cache against etcd (check_interval_s) */
+    uint64_t check_repairs;  /* keys that differed in them, each time followed by a reload. Above 0: etcd has lost
                                 events */
     bool no_space;           /* etcd's quota is used up: transactions wait until its NOSPACE alarm is disarmed. Ticks
                                 wait after them; deletes by others are still seen */

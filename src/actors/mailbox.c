@@ -69,18 +69,18 @@ struct timespec mailbox_timespec(int64_t deadline_ms) {
 /* A mailbox is full by number or by size: a few pages of a snapshot are as large as many events. */
 enum { FULL_BYTES = 32 << 20 };
 
-static bool has_room(const mailbox *mb) {
+static bool has_space(const mailbox *mb) {
     return mb->count < mb->bound && mb->bytes < FULL_BYTES;
 }
 
-/* Under the lock: queues a message. Returns whether the waiting actor must be woken. The ring has room for `bound`
+/* Under the lock: queues a message. Returns whether the waiting actor must be woken. The ring has space for `bound`
  * messages and one request of each responder. */
 static bool enqueue(mailbox *mb, item it) {
     it.urgent = it.request == 0 && message_is_urgent((ew_slice){nng_msg_body(it.msg), nng_msg_len(it.msg)});
     mb->ring[(mb->head + mb->count++) % mb->capacity] = it;
     mb->urgent += it.urgent;
     mb->bytes += nng_msg_len(it.msg);
-    return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || !has_room(mb));
+    return mb->waiting && (!mb->outcome_only || mb->urgent > 0 || !has_space(mb));
 }
 
 static void pull_done(void *arg) {
@@ -89,7 +89,7 @@ static void pull_done(void *arg) {
         return; /* the mailbox is being closed */
     pthread_mutex_lock(&mb->lock);
     bool wake = enqueue(mb, (item){.msg = nng_aio_get_msg(mb->aio)});
-    bool again = has_room(mb);
+    bool again = has_space(mb);
     mb->receiving = again;
     pthread_mutex_unlock(&mb->lock);
     if (wake) /* after unlocking, so that the woken thread need not wait for the lock */
@@ -110,7 +110,7 @@ bool mailbox_take(mailbox *mb, mailbox_message *out) {
         mb->urgent -= it.urgent;
         *out = (mailbox_message){{nng_msg_body(it.msg), nng_msg_len(it.msg)}, it.request, it.too_large, it.msg};
         mb->bytes -= out->body.len;
-        again = !mb->receiving && has_room(mb);
+        again = !mb->receiving && has_space(mb);
         mb->receiving |= again;
     }
     pthread_mutex_unlock(&mb->lock);
@@ -130,7 +130,7 @@ void mailbox_wait(mailbox *mb, int64_t deadline_ms, bool outcome_only) {
     pthread_mutex_lock(&mb->lock);
     mb->waiting = true;
     mb->outcome_only = outcome_only;
-    while (outcome_only ? mb->urgent == 0 && has_room(mb) : mb->count == 0) {
+    while (outcome_only ? mb->urgent == 0 && has_space(mb) : mb->count == 0) {
         if (deadline_ms == INT64_MAX)
             pthread_cond_wait(&mb->filled, &mb->lock);
         else if (pthread_cond_timedwait(&mb->filled, &mb->lock, &until) != 0)

@@ -64,9 +64,9 @@ void mailbox_close(mailbox *mb);
 
 typedef struct outbox outbox;
 
-/* Dials `url`; its mailbox may be opened later. nng buffers at most `buffer` messages. `room`, if not NULL, is called
+/* Dials `url`; its mailbox may be opened later. nng buffers at most `buffer` messages. `space`, if not NULL, is called
  * on nng's thread when the outbox is not busy any more. */
-int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err);
+int outbox_open(outbox **out, const char *url, size_t buffer, void (*space)(void *arg), void *arg, ew_error *err);
 
 /* Sends a message, after the earlier ones. Never blocks. Returns EW_OK or EW_ERR_NO_MEMORY. Memory for one terminal
  * message (STOP, DOWN, SESSION) is reserved, so one of these can always be sent. Any thread. */
@@ -83,7 +83,7 @@ int outbox_join(outbox *ob, const Msg__Message *message);
 /* Sends the held message, if there is one. */
 int outbox_release(outbox *ob);
 
-/* Returns whether the receiver lags: messages are kept in the outbox until the receiver has room, so a sender that can
+/* Returns whether the receiver lags: messages are kept in the outbox until the receiver has space, so a sender that can
  * wait should wait. Any thread. */
 bool outbox_busy(outbox *ob);
 

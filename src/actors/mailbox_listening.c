@@ -68,7 +68,7 @@ static nng_pipe take_idle(listening *l) {
 
 /* Closes the connection that has been idle the longest, if the limit is reached. An nng client connects again, and
  * sends requests without a reply again. */
-static void make_room(listening *l) {
+static void make_space(listening *l) {
     pthread_mutex_lock(&l->lock);
     bool full = l->open_count >= l->most_open;
     nng_pipe idle = full ? take_idle(l) : (nng_pipe)NNG_PIPE_INITIALIZER;
@@ -81,7 +81,7 @@ static void make_room(listening *l) {
 
 /* When out of memory, the connection is not added to the list, and its end is not counted. */
 static void add_connection(listening *l, int id) {
-    make_room(l);
+    make_space(l);
     pthread_mutex_lock(&l->lock);
     l->counts.accepted++;
     if (l->open_count == l->open_capacity) {

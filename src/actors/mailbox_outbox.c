@@ -15,7 +15,7 @@ struct outbox {
     nng_socket push;
     nng_aio *aio;
     nng_aio *at_once; /* without a callback, with a zero timeout. Used under the lock */
-    void (*room)(void *arg);
+    void (*space)(void *arg);
     void *arg;
 
     pthread_mutex_t lock; /* protects the fields below */
@@ -50,8 +50,8 @@ static void push_done(void *arg) {
         send_kept(ob);
     }
     pthread_mutex_unlock(&ob->lock);
-    if (empty && ob->room)
-        ob->room(ob->arg);
+    if (empty && ob->space)
+        ob->space(ob->arg);
 }
 
 static int keep(outbox *ob, nng_msg *msg, bool terminal) {
@@ -181,14 +181,14 @@ void outbox_flush(outbox *ob, int64_t deadline_ms) {
     pthread_mutex_unlock(&ob->lock);
 }
 
-int outbox_open(outbox **out, const char *url, size_t buffer, void (*room)(void *arg), void *arg, ew_error *err) {
+int outbox_open(outbox **out, const char *url, size_t buffer, void (*space)(void *arg), void *arg, ew_error *err) {
     *out = NULL;
     outbox *ob = calloc(1, sizeof *ob);
     if (!ob || pthread_mutex_init(&ob->lock, NULL) != 0 || mailbox_cond_init(&ob->emptied) != 0) {
         free(ob);
         return ew_fail(err, EW_ERR_NO_MEMORY, "outbox to %s", url);
     }
-    ob->room = room;
+    ob->space = space;
     ob->arg = arg;
     ob->kept_capacity = 8;
     ob->kept = calloc(ob->kept_capacity, sizeof *ob->kept);

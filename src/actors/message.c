@@ -37,7 +37,7 @@ bool message_is_urgent(ew_slice body) {
         case 2:  /* snapshot */
         case 3:  /* events */
         case 4:  /* progress */
-        case 12: /* audited */
+        case 12: /* checked */
             break;
         default:
             return true;

@@ -7,7 +7,7 @@
 #include <etcdworker/error.h>
 
 /* Returns whether a packed Message has a field that an actor must see at once while it waits for an outcome: any field
- * except epoch, snapshot, events, progress and audited. Health is urgent, because a lost connection may take the
+ * except epoch, snapshot, events, progress and checked. Health is urgent, because a lost connection may take the
  * outcome with it, and readiness must show that. Reads the top level only. An invalid body is urgent, so that it is
  * handled soon. */
 bool message_is_urgent(ew_slice body);

@@ -86,9 +86,9 @@ static int check_space(size_t i, ew_error *err) {
         return EW_OK;
     mallopt(M_ARENA_MAX, ARENAS); /* otherwise arenas take what the stacks need */
     size_t bytes = needed_threads() * stack_bytes() + SPACE_BYTES;
-    void *room = mmap(NULL, bytes, spaces[i].access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (room != MAP_FAILED) {
-        munmap(room, bytes);
+    void *space = mmap(NULL, bytes, spaces[i].access, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space != MAP_FAILED) {
+        munmap(space, bytes);
         return EW_OK;
     }
     return ew_fail(err, EW_ERR_SYSTEM,

@@ -202,14 +202,14 @@ static void publish_counters(reactor_actor *r) {
     PUBLISH(groups_refused, s.groups_refused);
     PUBLISH(groups_dropped, s.groups_dropped);
     PUBLISH(snapshots, s.snapshots);
-    PUBLISH(audits, s.audits);
-    PUBLISH(audit_repairs, s.audit_repairs);
+    PUBLISH(checks, s.checks);
+    PUBLISH(check_repairs, s.check_repairs);
     PUBLISH(submits, s.submits);
     PUBLISH(submit_repeats, s.submit_repeats);
     PUBLISH(histories_rewritten, s.rewritten);
     PUBLISH(bad_messages, s.bad_messages + r->bad_messages);
     PUBLISH(keys, s.keys);
-    PUBLISH(mirror_bytes, s.mirror_bytes);
+    PUBLISH(cache_bytes, s.cache_bytes);
 #undef PUBLISH
 }
 

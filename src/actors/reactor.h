@@ -19,7 +19,7 @@ typedef struct reactor_counters {
     _Atomic int64_t revision, barrier_revision;
     _Atomic uint64_t ticks, slow_ticks, events, groups_committed, groups_refused, groups_dropped, txns, txns_resolved,
         snapshots;
-    _Atomic uint64_t bad_messages, keys, mirror_bytes, audits, audit_repairs, submits, submit_repeats,
+    _Atomic uint64_t bad_messages, keys, cache_bytes, checks, check_repairs, submits, submit_repeats,
         histories_rewritten;
     _Atomic uint64_t submits_refused, submits_malformed, submits_too_large;
     _Atomic uint64_t connections, connections_refused, connections_silent;

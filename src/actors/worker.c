@@ -79,7 +79,7 @@ static bool make_names(ew_worker *w) {
     w->worker_id = o->worker_id[0] != '\0' ? strdup(o->worker_id) : random_id();
     if (!w->prefix || !w->worker_id || !(w->counter_key = prefix_join(w->prefix, o->delete_counter_key)) ||
         asprintf(&w->receipt_key, "%s/%s", o->receipt_prefix, w->worker_id) < 0 ||
-        asprintf(&w->marker_key, "%s/session", w->receipt_key) < 0 ||
+        asprintf(&w->session_key, "%s/session", w->receipt_key) < 0 ||
         asprintf(&w->owner_key, "%s/owner", w->receipt_key) < 0 || !(w->holder = random_id()) ||
         asprintf(&w->url, "%s/%s", o->url_prefix, o->name) < 0)
         return false;
@@ -316,7 +316,7 @@ void ew_worker_close(ew_worker *w) {
     free(w->counter_key);
     free(w->worker_id);
     free(w->receipt_key);
-    free(w->marker_key);
+    free(w->session_key);
     free(w->owner_key);
     free(w->holder);
     free(w->fence);
@@ -365,9 +365,9 @@ ew_status ew_worker_get_stats(const ew_worker *w, ew_worker_stats *out) {
         .reconnects = reconnects,
         .bad_messages = read_counter(&c->bad_messages) + bad,
         .keys = read_counter(&c->keys),
-        .mirror_bytes = read_counter(&c->mirror_bytes),
-        .audits = read_counter(&c->audits),
-        .audit_repairs = read_counter(&c->audit_repairs),
+        .cache_bytes = read_counter(&c->cache_bytes),
+        .checks = read_counter(&c->checks),
+        .check_repairs = read_counter(&c->check_repairs),
         .no_space = no_space,
         .progress_age_ms = progress.progress_age_ms,
         .slowest_thread = progress.slowest_thread,

@@ -134,7 +134,7 @@ static shell_claim *new_claim(claimer *m, uint64_t seed) {
             .worker_id = w->worker_id,
             .owner_key = w->owner_key,
             .receipt_key = w->receipt_key,
-            .session_key = w->marker_key,
+            .session_key = w->session_key,
             .holder = w->holder,
             .session_lease = w->session ? ew_session_lease(w->session) : 0,
             .seed = seed,

@@ -22,7 +22,7 @@ static bool make_fence(ew_worker *w) {
     Pb__TxnRequest fence = PB__TXN_REQUEST__INIT;
     fence.compare = pointers;
     if (w->options->fence_session) {
-        Pb__Compare *c = add_compare(list, pointers, &fence, ew_str(w->marker_key));
+        Pb__Compare *c = add_compare(list, pointers, &fence, ew_str(w->session_key));
         c->target = PB__COMPARE__COMPARE_TARGET__LEASE;
         c->target_union_case = PB__COMPARE__TARGET_UNION_LEASE;
         c->lease = worker_session_lease(w);
@@ -83,7 +83,7 @@ ticking_config worker_ticking_config(const ew_worker *w) {
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = worker_session_lease(w),
         .record_lease = w->claimed.receipt_lease,
-        .audit_interval_ms = o->audit_interval_s * 1000,
+        .check_interval_ms = o->check_interval_s * 1000,
         .barrier_patience_ms = o->watch_silence_ms,
         .seed = (uint64_t)etcd_now_ms() ^ (uint64_t)(uintptr_t)w,
     };

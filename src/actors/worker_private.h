@@ -32,7 +32,7 @@ struct ew_worker {
     shell_session leases;     /* what their changes mean to the reactor */
     claim_result claimed;     /* the leases and the receipt as the run starts with them */
     char *owner_key, *holder; /* the owner key of worker_id, and its value, which no other worker has */
-    char *marker_key;         /* the session key, bound to the session's lease, for fence_session */
+    char *session_key;        /* the session key, bound to the session's lease, for fence_session */
     uint8_t *fence;           /* the fence conditions, which every transaction carries */
     committing_config committing;
     char *url; /* <url_prefix>/<name> */

@@ -12,7 +12,7 @@ typedef struct buffer {
     size_t len, capacity;
 } buffer;
 
-/* Makes room for `len` more bytes. False when out of memory; then the buffer is unchanged. */
+/* Makes space for `len` more bytes. False when out of memory; then the buffer is unchanged. */
 static inline bool buffer_reserve(buffer *b, size_t len) {
     if (b->data && len <= b->capacity - b->len)
         return true;

@@ -35,7 +35,7 @@
       "a transaction whose response was lost counts as refused, although its receipt shows that it was applied")       \
     X(no_fence, "a refusal counts as final while a copy of the transaction may still arrive")                          \
     X(missing_is_refused, "a transaction with an unknown outcome is sent again if its receipt is missing")             \
-    X(standing_left_out, "transactions do not compare that the session and the leadership still exist")                \
+    X(fence_left_out, "transactions do not compare that the session and the leadership still exist")                   \
     X(stop_forgets, "a stop reports a transaction in flight as not committed")                                         \
     X(counter_not_compared, "the delete counter is written, but not compared")                                         \
     X(held_forgotten, "a message that is held for piggybacking is sent only if the other message comes")               \

@@ -35,7 +35,7 @@ committing *committing_new(const committing_config *config) {
     c->receipt_mod = config->receipt_revision;
     c->receipt_lease = config->lease;
     c->sequence = config->sequence;
-    if (!committing_make_standing(config, &c->standing, &c->standing_bytes)) {
+    if (!committing_make_fences(config, &c->fences, &c->fence_bytes)) {
         committing_free(c);
         return NULL;
     }
@@ -46,9 +46,9 @@ void committing_free(committing *c) {
     if (!c)
         return;
     committing_drop_batch(c);
-    if (c->standing)
-        pb__txn_request__free_unpacked(c->standing, NULL);
-    free(c->standing_bytes.data);
+    if (c->fences)
+        pb__txn_request__free_unpacked(c->fences, NULL);
+    free(c->fence_bytes.data);
     free(c->revisions);
     free(c->request.data);
     free(c->fence.data);

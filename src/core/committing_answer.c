@@ -247,7 +247,7 @@ static bool is_untouched(const committing *c, const Pb__TxnResponse *answer) {
     return untouched;
 }
 
-static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
+static bool fence_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
     switch (c->target) {
     case PB__COMPARE__COMPARE_TARGET__CREATE:
         return (kv ? kv->create_revision : 0) == c->create_revision;
@@ -263,13 +263,13 @@ static bool standing_holds(const Pb__Compare *c, const Pb__KeyValue *kv) {
 /* SEMANTICS 30, 31. A compare on a lease is the session's: its session key was deleted with the lease, or was taken by
  * another worker of the same id. The other compares are the leadership's, which ends with the session. Checked before
  * conflicts, because a former leader has nothing to retry. False for a malformed response. */
-static bool judge_standing(const committing *c, const Pb__TxnResponse *answer, size_t first, committing_answer *out) {
-    for (size_t i = 0; i < c->standing->n_compare; i++) {
-        const Pb__Compare *compare = c->standing->compare[i];
+static bool judge_fences(const committing *c, const Pb__TxnResponse *answer, size_t first, committing_answer *out) {
+    for (size_t i = 0; i < c->fences->n_compare; i++) {
+        const Pb__Compare *compare = c->fences->compare[i];
         const Pb__KeyValue *kv;
         if (!read_at(answer, first + i, slice_of(compare->key), &kv))
             return false;
-        if (standing_holds(compare, kv))
+        if (fence_holds(compare, kv))
             continue;
         if (compare->target == PB__COMPARE__COMPARE_TARGET__LEASE)
             out->status = kv && kv->lease != 0 ? EW_ERR_FENCED : EW_ERR_SESSION_DONE;
@@ -284,7 +284,7 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
     size_t compares = 0;
     for (size_t u = c->next; u < c->end; u++)
         compares += c->units[u].compares;
-    size_t counter_at = compares + c->standing->n_compare, receipt_at = counter_at + (c->config.counter ? 1 : 0);
+    size_t counter_at = compares + c->fences->n_compare, receipt_at = counter_at + (c->config.counter ? 1 : 0);
     if (answer->n_responses != receipt_at + (c->config.exactly_once ? 1 : 0))
         return;
 
@@ -295,7 +295,7 @@ static void understand_refusal(const committing *c, const Pb__TxnResponse *answe
         understand_receipt(c, kv, answer->header ? answer->header->revision : 0, out);
         out->untouched = out->receipt == COMMITTING_RECEIPT_MISSING && is_untouched(c, answer);
     }
-    if (!judge_standing(c, answer, compares, out))
+    if (!judge_fences(c, answer, compares, out))
         return;
     if (c->config.counter) {
         if (!read_at(answer, counter_at, c->config.counter_key, &kv))

@@ -86,8 +86,8 @@ struct committing {
     committing_state state;
 
     /* The compares of `config.fence`, which every transaction contains, each with a read of its key. */
-    Pb__TxnRequest *standing;
-    buffer standing_bytes;
+    Pb__TxnRequest *fences;
+    buffer fence_bytes;
 
     /* The batch; without a batch `unit_count` is 0 and `in_batch` false. */
     bool in_batch;
@@ -163,7 +163,7 @@ void committing_drop_batch(committing *c);
 /* committing_txn.c */
 bool committing_append_own(const committing_config *config, const committing_own *own, buffer *b);
 size_t committing_own_bytes(const committing_config *config, const committing_own *own);
-bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes);
+bool committing_make_fences(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes);
 int committing_build(committing *c);       /* the transaction from `next` on: sets end, own, request */
 int committing_build_fence(committing *c); /* sets fence, fence_sequence */
 int committing_build_claim(committing *c); /* sets own, fence */

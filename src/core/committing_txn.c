@@ -129,8 +129,8 @@ static bool append_read(buffer *b, ProtobufCBinaryData key) {
 
 /* The compares of the configuration, and a read of each key, so that a refusal shows whether a fence condition
  * failed. */
-bool committing_make_standing(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes) {
-    const size_t len = EW_BUG(standing_left_out) ? 0 : config->fence.len;
+bool committing_make_fences(const committing_config *config, Pb__TxnRequest **txn, buffer *bytes) {
+    const size_t len = EW_BUG(fence_left_out) ? 0 : config->fence.len;
     *txn = pb__txn_request__unpack(NULL, len, config->fence.data);
     bool ok = *txn && buffer_append(bytes, (ew_slice){config->fence.data, len});
     for (size_t i = 0; ok && i < (*txn)->n_compare; i++)
@@ -140,15 +140,15 @@ bool committing_make_standing(const committing_config *config, Pb__TxnRequest **
 
 int64_t committing_overhead(const committing_config *config) {
     const committing_own longest = {INT64_MAX - 1, true, INT64_MAX, INT64_MAX, INT64_MAX};
-    buffer standing = {0};
+    buffer fences = {0};
     Pb__TxnRequest *txn;
     /* If there is no memory to measure the reads, uses their upper bound: the compares, which contain the same keys. */
-    if (!committing_make_standing(config, &txn, &standing))
-        standing.len = 2 * config->fence.len;
+    if (!committing_make_fences(config, &txn, &fences))
+        fences.len = 2 * config->fence.len;
     if (txn)
         pb__txn_request__free_unpacked(txn, NULL);
-    free(standing.data);
-    return (int64_t)(committing_own_bytes(config, &longest) + standing.len);
+    free(fences.data);
+    return (int64_t)(committing_own_bytes(config, &longest) + fences.len);
 }
 
 uint32_t committing_max_keys(const committing_config *config) {
@@ -173,7 +173,7 @@ int committing_build(committing *c) {
         const committing_unit *u = &c->units[end];
         bool deletes = own.deletes || u->has_delete;
         if (compares + u->compares > max_keys || ops + u->ops > max_keys ||
-            bytes + u->txn.len + c->standing_bytes.len + (deletes ? own_deletes : own_plain) >
+            bytes + u->txn.len + c->fence_bytes.len + (deletes ? own_deletes : own_plain) >
                 (uint64_t)c->config.max_bytes)
             break;
         compares += u->compares;
@@ -188,7 +188,7 @@ int committing_build(committing *c) {
     c->request.len = 0;
     /* The units are stored one after the other in the batch's bytes. */
     if (!buffer_append(&c->request, (ew_slice){c->units[c->next].txn.data, bytes}) ||
-        !buffer_append(&c->request, buffer_bytes(&c->standing_bytes)) ||
+        !buffer_append(&c->request, buffer_bytes(&c->fence_bytes)) ||
         !committing_append_own(&c->config, &own, &c->request))
         return EW_ERR_NO_MEMORY;
     c->end = end;

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits) {
+void evaluate_init(evaluate_batch *b, const cache *m, const group_scope *scope, const evaluate_limits *limits) {
     *b = (evaluate_batch){.scope = scope, .limits = *limits};
     overlay_init(&b->overlay, m);
 }
@@ -128,7 +128,7 @@ static evaluate_result expect_reads(ew_view *view, const ew_group *g) {
         result = expect(view, r->keys[i].key, r->keys[i].mod_revision);
     for (size_t i = 0; i < r->range_count && result == EVALUATE_ADDED; i++) {
         const reads_range *range = &r->ranges[i];
-        if (reads_range_has_grown(r, range, o->mirror) || overlay_changes_in(o, range))
+        if (reads_range_has_grown(r, range, o->cache) || overlay_changes_in(o, range))
             result = EVALUATE_STALE;
         else if (!EW_BUG(phantoms_unseen) && !evaluate_watch(view, range, r->revision))
             result = EVALUATE_FAILED;

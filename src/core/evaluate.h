@@ -12,7 +12,7 @@
 
 typedef struct evaluate_limits {
     bool serializable;      /* compare also what a group read */
-    bool glue;              /* merge groups; otherwise a group that would have to be merged ends the batch */
+    bool merge;             /* merge groups; otherwise a group that would have to be merged ends the batch */
     uint32_t max_keys;      /* compares, and operations, of one unit */
     int64_t max_bytes;      /* of the request that holds only one unit */
     int64_t overhead_bytes; /* what the committer adds to that request */
@@ -66,7 +66,7 @@ typedef enum evaluate_result {
 } evaluate_result;
 
 /* The cache must not change while the batch exists. */
-void evaluate_init(evaluate_batch *b, const mirror *m, const group_scope *scope, const evaluate_limits *limits);
+void evaluate_init(evaluate_batch *b, const cache *m, const group_scope *scope, const evaluate_limits *limits);
 void evaluate_fini(evaluate_batch *b);
 
 /* Evaluates the next group. All results except ADDED and RECORDED leave nothing of the group in the batch. UNCHANGED,

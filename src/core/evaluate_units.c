@@ -153,7 +153,7 @@ static void settle_scratch(evaluate_batch *b) {
 
 /* Finds the first unit that wrote a key which the group compares or writes: all units from there on must commit
  * together with it. `unit_count` if there is none. */
-static size_t glue_point(const evaluate_batch *b) {
+static size_t merge_point(const evaluate_batch *b) {
     size_t first = b->unit_count;
     for (size_t i = 0; i < b->scratch.count; i++) {
         size_t unit = b->scratch.items[i].cell->unit;
@@ -279,8 +279,8 @@ evaluate_result evaluate_join(evaluate_batch *b, const ew_group *g, ew_error *er
     }
     if (!fits(b, &b->scratch))
         return EW_BUG(too_large_again) ? EVALUATE_LATER : too_large(b, g, err);
-    size_t first = glue_point(b);
-    if (first < b->unit_count && !b->limits.glue)
+    size_t first = merge_point(b);
+    if (first < b->unit_count && !b->limits.merge)
         return EVALUATE_LATER;
     if (b->compares + compares_of(&b->scratch) > (uint64_t)BATCH_TXNS_MAX * b->limits.max_keys ||
         b->bytes + b->scratch.bytes > (uint64_t)BATCH_TXNS_MAX * (uint64_t)b->limits.max_bytes)

@@ -147,8 +147,8 @@ ew_status ew_group_expect(ew_group *g, ew_slice key) {
         return fail(g, EW_ERR_NO_MEMORY, "out of memory at", key);
     if (key.len)
         memcpy(e + 1, key.data, key.len);
-    const mirror_entry *now = mirror_get(g->seen, key);
-    *e = (group_expectation){g->expectations, {e + 1, key.len}, now ? mirror_entry_view(now).mod_revision : 0};
+    const cache_entry *now = cache_get(g->seen, key);
+    *e = (group_expectation){g->expectations, {e + 1, key.len}, now ? cache_entry_view(now).mod_revision : 0};
     g->expectations = e;
     return EW_OK;
 }

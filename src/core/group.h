@@ -2,8 +2,8 @@
 #ifndef CORE_GROUP_H
 #define CORE_GROUP_H
 
+#include "core/cache.h"
 #include "core/group_scope.h"
-#include "core/mirror.h"
 #include "core/reads.h"
 
 #include <etcdworker/group.h>
@@ -70,7 +70,7 @@ struct ew_group {
     const group_scope *scope;
     uint64_t number; /* for the default name */
     char name[64];
-    const mirror *seen; /* the state of the tick that makes the group, for expectations; NULL: not made by a tick */
+    const cache *seen; /* the state of the tick that makes the group, for expectations; NULL: not made by a tick */
     group_expectation *expectations;
     bool tracked;       /* the tick's reads are recorded */
     bool expects_reads; /* the group expects them unchanged: `reads`, once the tick is over */

@@ -14,8 +14,8 @@ struct overlay_chunk {
     uint8_t bytes[];
 };
 
-void overlay_init(overlay *o, const mirror *m) {
-    *o = (overlay){.mirror = m};
+void overlay_init(overlay *o, const cache *m) {
+    *o = (overlay){.cache = m};
 }
 
 void overlay_fini(overlay *o) {
@@ -64,9 +64,9 @@ overlay_cell *overlay_cell_of(overlay *o, ew_slice key) {
     if (key.len)
         memcpy(cell + 1, key.data, key.len);
     cell->key = (ew_slice){cell + 1, key.len};
-    const mirror_entry *e = mirror_get(o->mirror, key);
+    const cache_entry *e = cache_get(o->cache, key);
     if (e) {
-        ew_entry view = mirror_entry_view(e);
+        ew_entry view = cache_entry_view(e);
         cell->seen = e;
         cell->base = view.mod_revision;
         cell->now = (overlay_state){.present = true, .value = view.value};
@@ -109,7 +109,7 @@ bool overlay_delete(overlay *o, overlay_cell *cell, uint32_t writer) {
 /* A put that is not committed yet has none of etcd's numbers. */
 ew_entry overlay_view(const overlay_cell *cell) {
     if (!cell->now.changed)
-        return mirror_entry_view(cell->seen);
+        return cache_entry_view(cell->seen);
     return (ew_entry){.key = cell->key, .value = cell->now.value};
 }
 

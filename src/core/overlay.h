@@ -6,7 +6,7 @@
 #ifndef CORE_OVERLAY_H
 #define CORE_OVERLAY_H
 
-#include "core/mirror.h"
+#include "core/cache.h"
 #include "core/reads.h"
 
 #include <uthash.h>
@@ -28,9 +28,9 @@ typedef struct overlay_state {
 } overlay_state;
 
 typedef struct overlay_cell {
-    ew_slice key;             /* stored after the struct */
-    const mirror_entry *seen; /* the cache's entry, which does not change while the batch exists; NULL: absent there */
-    int64_t base;             /* the entry's mod_revision, 0 if the key is absent there */
+    ew_slice key;            /* stored after the struct */
+    const cache_entry *seen; /* the cache's entry, which does not change while the batch exists; NULL: absent there */
+    int64_t base;            /* the entry's mod_revision, 0 if the key is absent there */
     overlay_state now;
     uint32_t touched; /* the last group of the batch that read or wrote it */
     size_t unit;      /* the unit of the batch that writes it, counted from 1; 0: none */
@@ -47,14 +47,14 @@ typedef struct overlay_undo {
 typedef struct overlay_chunk overlay_chunk;
 
 typedef struct overlay {
-    const mirror *mirror;
+    const cache *cache;
     overlay_cell *cells; /* uthash */
     overlay_undo *log;
     size_t log_len, log_capacity;
     overlay_chunk *chunks; /* values live as long as the overlay */
 } overlay;
 
-void overlay_init(overlay *o, const mirror *m);
+void overlay_init(overlay *o, const cache *m);
 void overlay_fini(overlay *o);
 
 /* Returns the key's cell; NULL when out of memory. */

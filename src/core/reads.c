@@ -76,11 +76,11 @@ static void push_key(reads *r, ew_slice key, int64_t mod_revision) {
     r->keys[r->key_count++] = (reads_key){key, mod_revision};
 }
 
-void reads_note_key(reads *r, ew_slice key, const mirror_entry *found) {
+void reads_note_key(reads *r, ew_slice key, const cache_entry *found) {
     if (is_closed(r))
         return;
     if (found) {
-        const ew_entry view = mirror_entry_view(found);
+        const ew_entry view = cache_entry_view(found);
         push_key(r, view.key, view.mod_revision);
     } else {
         key = reads_copy(r, key, NULL);
@@ -88,13 +88,13 @@ void reads_note_key(reads *r, ew_slice key, const mirror_entry *found) {
     }
 }
 
-void reads_note_all(reads *r, const mirror *m) {
+void reads_note_all(reads *r, const cache *m) {
     const ew_slice everything = {"", 0};
     if (is_closed(r))
         return;
-    r->too_many = mirror_count(m) > r->max;
+    r->too_many = cache_count(m) > r->max;
     reads_note_step(r, everything, (ew_slice){NULL, 0}, NULL, false);
-    for (const mirror_entry *e = mirror_seek(m, everything); e && !is_closed(r); e = mirror_next(m, e))
+    for (const cache_entry *e = cache_seek(m, everything); e && !is_closed(r); e = cache_next(m, e))
         reads_note_key(r, everything, e);
 }
 
@@ -126,19 +126,19 @@ static reads_range *continued(reads *r, ew_slice after) {
 
 /* There are no more keys below the prefix. The range ends at the end of the prefix, or, if the scan began before the
  * prefix, at the next entry. */
-static void end_range(reads *r, reads_range *range, ew_slice prefix, const mirror_entry *at) {
+static void end_range(reads *r, reads_range *range, ew_slice prefix, const cache_entry *at) {
     ew_slice end = reads_copy(r, prefix, NULL);
     end.len = prefix_successor((unsigned char *)(uintptr_t)end.data, end.len);
     range->last = (ew_slice){NULL, 0};
     range->endless = end.len == 0;
     range->end = end;
-    if (at && (range->endless || slice_compare(mirror_entry_view(at).key, end) < 0)) {
+    if (at && (range->endless || slice_compare(cache_entry_view(at).key, end) < 0)) {
         range->endless = false;
-        range->end = reads_copy(r, mirror_entry_view(at).key, NULL);
+        range->end = reads_copy(r, cache_entry_view(at).key, NULL);
     }
 }
 
-void reads_note_step(reads *r, ew_slice prefix, ew_slice after, const mirror_entry *at, bool shown) {
+void reads_note_step(reads *r, ew_slice prefix, ew_slice after, const cache_entry *at, bool shown) {
     if (is_closed(r))
         return;
     reads_range *range = after.data ? continued(r, after) : NULL;
@@ -152,6 +152,6 @@ void reads_note_step(reads *r, ew_slice prefix, ew_slice after, const mirror_ent
         end_range(r, range, prefix, at);
         return;
     }
-    range->last = mirror_entry_view(at).key;
+    range->last = cache_entry_view(at).key;
     reads_note_key(r, prefix, at);
 }

@@ -7,8 +7,8 @@
 #define CORE_READS_H
 
 #include "core/arena.h"
+#include "core/cache.h"
 #include "core/group_scope.h"
-#include "core/mirror.h"
 
 typedef struct reads_key {
     ew_slice key;
@@ -40,14 +40,14 @@ reads *reads_ref(reads *r);
 void reads_unref(reads *r); /* `r` may be NULL, here and below */
 
 /* Records the read of a key: `found`, or absent. */
-void reads_note_key(reads *r, ew_slice key, const mirror_entry *found);
+void reads_note_key(reads *r, ew_slice key, const cache_entry *found);
 
 /* Records one step of a scan of `prefix`, which continues after `after` (NULL data: from its start). `at` is the next
  * entry in the cache, NULL if there is none; it belongs to the scan if `shown`. */
-void reads_note_step(reads *r, ew_slice prefix, ew_slice after, const mirror_entry *at, bool shown);
+void reads_note_step(reads *r, ew_slice prefix, ew_slice after, const cache_entry *at, bool shown);
 
 /* Records a scan of all keys. */
-void reads_note_all(reads *r, const mirror *m);
+void reads_note_all(reads *r, const cache *m);
 
 /* Seals the reads: copies, sorts and merges them. Call it once, when the tick is over. */
 void reads_seal(reads *r, const group_scope *scope);
@@ -55,7 +55,7 @@ void reads_seal(reads *r, const group_scope *scope);
 bool reads_range_holds(const reads_range *range, ew_slice key);
 
 /* Returns whether the cache has a key in the range that was not read. Does not look at the keys that were read. */
-bool reads_range_has_grown(const reads *r, const reads_range *range, const mirror *m);
+bool reads_range_has_grown(const reads *r, const reads_range *range, const cache *m);
 
 /* ---- between reads.c and reads_seal.c ---- */
 

@@ -212,10 +212,10 @@ void reads_seal(reads *r, const group_scope *scope) {
 
 /* ---- checks afterwards ---- */
 
-bool reads_range_has_grown(const reads *r, const reads_range *range, const mirror *m) {
+bool reads_range_has_grown(const reads *r, const reads_range *range, const cache *m) {
     size_t i = find_key(r, range->start);
-    for (const mirror_entry *e = mirror_seek(m, range->start); e; e = mirror_next(m, e)) {
-        const ew_slice key = mirror_entry_view(e).key;
+    for (const cache_entry *e = cache_seek(m, range->start); e; e = cache_next(m, e)) {
+        const ew_slice key = cache_entry_view(e).key;
         if (!reads_range_holds(range, key))
             break;
         while (i < r->key_count && slice_compare(r->keys[i].key, key) < 0)

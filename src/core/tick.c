@@ -47,44 +47,44 @@ ew_status ew_tick_fail(ew_tick *t, ew_status status, const char *format, ...) {
     return ew_fail(&t->error, status, "%s", length < 0 ? "" : text);
 }
 
-static int entry_of(const mirror_entry *e, ew_entry *out) {
+static int entry_of(const cache_entry *e, ew_entry *out) {
     if (e && out)
-        *out = mirror_entry_view(e);
+        *out = cache_entry_view(e);
     return e ? EW_OK : EW_ERR_NOT_FOUND;
 }
 
 ew_status ew_tick_get(const ew_tick *t, ew_slice key, ew_entry *out) {
     if (ARGUMENT_MISSING(t, NULL))
         return EW_ERR_INVALID;
-    const mirror_entry *e = mirror_get(t->mirror, key);
+    const cache_entry *e = cache_get(t->cache, key);
     if (t->reads && group_scope_owns(t->scope, key)) /* a key that is not the reactor's is always absent */
         reads_note_key(t->reads, key, e);
     return entry_of(e, out);
 }
 
 int ticking_peek(const ew_tick *t, ew_slice key, ew_entry *out) {
-    return entry_of(mirror_get(t->mirror, key), out);
+    return entry_of(cache_get(t->cache, key), out);
 }
 
 /* Returns the first entry after the key. The cache does not change while a reactor is ticked, so no search is needed if
  * `key` is the last scan's entry itself, in the same memory. Otherwise there is a search: for an interleaved scan, or
  * one that continues after a key in the reactor's own memory. */
-static const mirror_entry *entry_after(const ew_tick *t, ew_slice key) {
-    const mirror *m = t->mirror;
-    const mirror_entry *last = *t->scanned;
+static const cache_entry *entry_after(const ew_tick *t, ew_slice key) {
+    const cache *m = t->cache;
+    const cache_entry *last = *t->scanned;
     if (last) {
-        ew_slice its = mirror_entry_view(last).key;
+        ew_slice its = cache_entry_view(last).key;
         if (its.data == key.data && its.len == key.len)
-            return mirror_next(m, last);
+            return cache_next(m, last);
     }
-    const mirror_entry *at = mirror_seek(m, key);
-    return at && ew_slice_equal(mirror_entry_view(at).key, key) ? mirror_next(m, at) : at;
+    const cache_entry *at = cache_seek(m, key);
+    return at && ew_slice_equal(cache_entry_view(at).key, key) ? cache_next(m, at) : at;
 }
 
 /* Reserved keys are not in the cache, so nothing has to be skipped here. */
 static bool scan(const ew_tick *t, ew_slice prefix, ew_entry *e, reads *noted) {
-    const mirror_entry *at = e->key.data ? entry_after(t, e->key) : mirror_seek(t->mirror, prefix);
-    const ew_entry view = at ? mirror_entry_view(at) : (ew_entry){0};
+    const cache_entry *at = e->key.data ? entry_after(t, e->key) : cache_seek(t->cache, prefix);
+    const ew_entry view = at ? cache_entry_view(at) : (ew_entry){0};
     const bool shown =
         at && view.key.len >= prefix.len && (prefix.len == 0 || memcmp(view.key.data, prefix.data, prefix.len) == 0);
     *t->scanned = at;
@@ -105,12 +105,12 @@ bool ticking_peek_scan(const ew_tick *t, ew_slice prefix, ew_entry *e) {
 size_t ew_tick_count(const ew_tick *t) {
     if (!t)
         return 0;
-    reads_note_all(t->reads, t->mirror);
-    return mirror_count(t->mirror);
+    reads_note_all(t->reads, t->cache);
+    return cache_count(t->cache);
 }
 
 size_t ticking_peek_count(const ew_tick *t) {
-    return mirror_count(t->mirror);
+    return cache_count(t->cache);
 }
 
 ew_group *ew_tick_group(ew_tick *t) {
@@ -121,7 +121,7 @@ ew_group *ew_tick_group(ew_tick *t) {
         t->no_memory = true;
         return NULL;
     }
-    g->seen = t->mirror;
+    g->seen = t->cache;
     g->tracked = t->reads || t->no_memory; /* without memory the run ends for that, not for its options */
     group_list_add(&t->made, g);
     t->groups++;

@@ -3,14 +3,14 @@
 #ifndef CORE_TICK_H
 #define CORE_TICK_H
 
+#include "core/cache.h"
 #include "core/group.h"
-#include "core/mirror.h"
 #include "core/reads.h"
 
 #include <etcdworker/reactor.h>
 
 struct ew_tick {
-    const mirror *mirror;
+    const cache *cache;
     const group_scope *scope;
     int64_t revision;
     uint64_t number;
@@ -19,9 +19,9 @@ struct ew_tick {
     uint64_t groups_before; /* made by earlier ticks */
     uint32_t groups;        /* in `made` */
     bool no_memory;
-    ew_error error;               /* set by ew_tick_fail */
-    reads *reads;                 /* NULL: reads are not recorded */
-    const mirror_entry **scanned; /* the last entry that a scan returned: most scans continue after it */
+    ew_error error;              /* set by ew_tick_fail */
+    reads *reads;                /* NULL: reads are not recorded */
+    const cache_entry **scanned; /* the last entry that a scan returned: most scans continue after it */
 };
 
 #endif

@@ -21,7 +21,7 @@ ticking *ticking_new(const ticking_config *config) {
                              .receipt_prefix = config->receipt_prefix,
                              .session_lease = config->session_lease,
                              .session_used = &t->session_used};
-    ticking_audit_init(t);
+    ticking_check_init(t);
     ticking_history_init(t);
     ticking_groups_init(t);
     if (!ticking_cache_init(t)) {
@@ -40,7 +40,7 @@ void ticking_free(ticking *t) {
     ticking_show_end(t);
     ticking_drop_updates(t);
     ticking_drop_changes(t);
-    ticking_audit_fini(t);
+    ticking_check_fini(t);
     ticking_drop_texts(t);
     ticking_load_fini(t);
     ticking_cache_fini(t);
@@ -59,8 +59,8 @@ void ticking_get_stats(const ticking *t, ticking_stats *out) {
     *out = t->stats;
     out->revision = ticking_observed(t);
     out->barrier_revision = ticking_barrier(t);
-    out->keys = mirror_count(ticking_mirror(t));
-    out->mirror_bytes = mirror_bytes(ticking_mirror(t));
+    out->keys = cache_count(ticking_get_cache(t));
+    out->cache_bytes = cache_bytes(ticking_get_cache(t));
     out->update_bytes = ticking_update_bytes(t);
     out->unsure = ticking_is_unsure(t);
     out->synced = ticking_is_synced(t);
@@ -81,14 +81,14 @@ int64_t ticking_deadline_ms(const ticking *t) {
 static void check_invariant(const ticking *t) {
     const ticking_state state = ticking_get_state(t);
     const bool pending = ticking_groups_pend(t), gate = !pending && ticking_barrier_is_open(t);
-    const int64_t audited = ticking_audit_revision(t);
+    const int64_t checked = ticking_check_revision(t);
     CHECK(state != TICKING_COMMITTING || pending);
     CHECK(state != TICKING_READY || gate);
     CHECK(state != TICKING_TICKING || (gate && ticking_is_loaded(t)));
     CHECK(state != TICKING_DONE || (!pending && !ticking_submits_wait(t)));
     CHECK(state != TICKING_LOADING || !ticking_is_loaded(t));
     CHECK(ticking_observed(t) <= ticking_received(t));
-    CHECK(audited == 0 || (ticking_is_loaded(t) && ticking_observed(t) >= audited));
+    CHECK(checked == 0 || (ticking_is_loaded(t) && ticking_observed(t) >= checked));
 }
 
 /* Transitions that need no event, made at the end of a step. SEMANTICS 16: success only when every group is decided. */
@@ -112,12 +112,12 @@ static void take_leases(ticking *t, const Msg__Session *session) {
         t->scope.session_lease = session->session_lease;
 }
 
-static void take_audited(ticking *t, const Msg__Audited *a) {
-    if (a->number > ticking_audit_number(t))
-        ticking_breach(t, false, "AUDITED: check %" PRIu64 ", but the last one is %" PRIu64, a->number,
-                       ticking_audit_number(t));
+static void take_checked(ticking *t, const Msg__Checked *a) {
+    if (a->number > ticking_check_number(t))
+        ticking_breach(t, false, "CHECKED: check %" PRIu64 ", but the last one is %" PRIu64, a->number,
+                       ticking_check_number(t));
     else
-        ticking_take_audited(t, a);
+        ticking_take_checked(t, a);
 }
 
 static void take_message(ticking *t, const Msg__Message *m) {
@@ -134,8 +134,8 @@ static void take_message(ticking *t, const Msg__Message *m) {
         ticking_take_outcome(t, m->outcome);
     if (m->session && !m->session->done)
         take_leases(t, m->session);
-    if (m->audited && !ticking_is_ending(t))
-        take_audited(t, m->audited);
+    if (m->checked && !ticking_is_ending(t))
+        take_checked(t, m->checked);
 }
 
 static void take(ticking *t, const ticking_event *event) {

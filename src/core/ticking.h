@@ -20,7 +20,7 @@
 #define CORE_TICKING_H
 
 #include "actors.pb-c.h"
-#include "core/mirror.h"
+#include "core/cache.h"
 
 #include <etcdworker/reactor.h>
 
@@ -55,7 +55,7 @@ typedef struct ticking_config {
     uint32_t max_submits;        /* maximum number of waiting submits */
     int64_t session_lease;       /* for EW_LEASE_SESSION; 0: none */
     int64_t record_lease;        /* the lease of clients' records, which is the receipt's; 0: none */
-    int64_t audit_interval_ms;   /* 0: only the consistency checks that the watcher requests */
+    int64_t check_interval_ms;   /* 0: only the consistency checks that the watcher requests */
     int64_t barrier_patience_ms; /* load the prefix again if a connected watch has not shown the worker's last commit
                                     for this long; 0: never */
     uint64_t seed;
@@ -86,7 +86,7 @@ typedef enum ticking_effect_type {
     TICKING_DO_TICK,   /* take all updates (ticking_take_update), tick the reactor with `tick`, then report with
                           TICKING_TICKED. `reset`: first call the reactor's reset */
     TICKING_DO_COMMIT, /* send `patches` to the committer */
-    TICKING_DO_AUDIT,  /* read the keys at `revision`, with the number `audit`: one or more messages with `audited` of
+    TICKING_DO_CHECK,  /* read the keys at `revision`, with the number `check`: one or more messages with `checked` of
                           that number follow */
     TICKING_DO_STOP,   /* stop watcher and committer: the run ends, and an outcome may be lost */
     TICKING_DO_RESYNC, /* load the prefix again: a snapshot of a later epoch follows. `revision` was seen (0: none);
@@ -102,7 +102,7 @@ typedef struct ticking_effect {
     bool reset, rewritten;
     const Msg__Patches *patches; /* borrowed: the core's, until its next step */
     uint64_t submit_id;
-    uint64_t audit;
+    uint64_t check;
     int64_t revision;
     int status;
     const char *detail; /* borrowed: the core's, until its next step */
@@ -161,11 +161,11 @@ bool ticking_uses_session(const ticking *t);
 typedef struct ticking_stats {
     int64_t revision, barrier_revision;
     uint64_t ticks, events, groups_committed, groups_refused, groups_dropped, snapshots, bad_messages, keys,
-        mirror_bytes;
+        cache_bytes;
     uint64_t update_bytes; /* bytes of events that wait for the reactor's update */
     uint64_t submits, submit_repeats;
-    uint64_t audits;        /* completed */
-    uint64_t audit_repairs; /* keys that a consistency check found to differ */
+    uint64_t checks;        /* completed */
+    uint64_t check_repairs; /* keys that a consistency check found to differ */
     uint64_t rewritten;     /* snapshots of another history than the one before */
     bool unsure;            /* the keys must still be compared with etcd's, because the watch was lost */
     uint64_t breaches;      /* messages that broke the protocol; included in bad_messages */

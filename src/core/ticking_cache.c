@@ -2,20 +2,20 @@
 #include "core/ticking_private.h"
 
 bool ticking_cache_init(ticking *t) {
-    mirror *fresh = mirror_new();
+    cache *fresh = cache_new();
     if (!fresh)
         return false;
-    mirror_free(t->cache.mirror);
-    t->cache.mirror = fresh;
+    cache_free(t->cache.entries);
+    t->cache.entries = fresh;
     return true;
 }
 
 void ticking_cache_fini(ticking *t) {
-    mirror_free(t->cache.mirror);
+    cache_free(t->cache.entries);
 }
 
-mirror *ticking_mirror(const ticking *t) {
-    return t->cache.mirror;
+cache *ticking_get_cache(const ticking *t) {
+    return t->cache.entries;
 }
 
 /* ---- revisions ---- */

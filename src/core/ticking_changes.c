@@ -3,8 +3,8 @@
 
 /* ---- the cache, and what the reactor sees of it ---- */
 
-void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial) {
-    mirror_entry *e = mirror_replace(ticking_mirror(t), old, now);
+void ticking_put_change(ticking *t, cache_entry *old, const ew_entry *now, bool initial) {
+    cache_entry *e = cache_replace(ticking_get_cache(t), old, now);
     if (!e) {
         ticking_no_memory(t);
         return;
@@ -15,21 +15,21 @@ void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool
 }
 
 /* Removes `e`, an entry of the cache, from it. */
-void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision) {
-    const ew_slice key = mirror_entry_view(e).key;
+void ticking_delete_change(ticking *t, cache_entry *e, int64_t revision) {
+    const ew_slice key = cache_entry_view(e).key;
     if (t->config.wants_updates) {
-        mirror_entry *deletion = mirror_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
+        cache_entry *deletion = cache_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
         if (!deletion) {
             ticking_no_memory(t);
             return;
         }
         ticking_queue_update(t, deletion, TICKING_DELETE);
-        mirror_entry_unref(deletion);
+        cache_entry_unref(deletion);
     }
     ticking_note_deletion(t, key, revision);
-    mirror_entry_ref(e); /* `key` is its memory */
-    mirror_delete(ticking_mirror(t), key);
-    mirror_entry_unref(e);
+    cache_entry_ref(e); /* `key` is its memory */
+    cache_delete(ticking_get_cache(t), key);
+    cache_entry_unref(e);
     ticking_want_tick(t);
 }
 
@@ -54,8 +54,8 @@ static void apply(ticking *t, const ew_entry *now, bool deleted) {
     }
     if (!group_scope_owns(&t->scope, key))
         return;
-    mirror_entry *e = mirror_find(ticking_mirror(t), key);
-    if (e && mirror_entry_view(e).mod_revision >= revision)
+    cache_entry *e = cache_find(ticking_get_cache(t), key);
+    if (e && cache_entry_view(e).mod_revision >= revision)
         return;
     if (!deleted)
         ticking_put_change(t, e, now, false);
@@ -77,10 +77,10 @@ void ticking_apply_revision(ticking *t) {
     const int64_t revision = ticking_queue_revision(&t->changes);
     while (ticking_changes_wait(t) && ticking_queue_revision(&t->changes) == revision) {
         ticking_change c = ticking_queue_pop(&t->changes);
-        const ew_entry view = mirror_entry_view(c.entry);
+        const ew_entry view = cache_entry_view(c.entry);
         if (c.kind != TICKING_PROGRESS)
             apply(t, &view, c.kind == TICKING_DELETE);
-        mirror_entry_unref(c.entry);
+        cache_entry_unref(c.entry);
     }
     ticking_observe(t, revision);
 }
@@ -95,10 +95,10 @@ void ticking_drop_changes(ticking *t) {
 }
 
 static void keep(ticking *t, const ew_entry *now, ticking_change_kind kind) {
-    mirror_entry *e = mirror_entry_new(now);
+    cache_entry *e = cache_entry_new(now);
     if (!e || !ticking_queue_push(&t->changes, e, kind))
         ticking_no_memory(t);
-    mirror_entry_unref(e);
+    cache_entry_unref(e);
 }
 
 void ticking_take_change(ticking *t, const ew_entry *now, bool deleted) {

@@ -192,13 +192,13 @@ void ticking_evaluate(ticking *t) {
     ticking_apply_all(t); /* SEMANTICS 21: on the newest cache */
     gs->again_revision = 0;
     const evaluate_limits limits = {.serializable = t->config.serializable,
-                                    .glue = !gs->apart,
+                                    .merge = !gs->apart,
                                     .max_keys = t->config.max_txn_keys,
                                     .max_bytes = t->config.max_txn_bytes,
                                     .overhead_bytes = t->config.txn_overhead_bytes,
                                     .record_lease = t->config.record_lease};
     evaluate_batch b;
-    evaluate_init(&b, ticking_mirror(t), &t->scope, &limits);
+    evaluate_init(&b, ticking_get_cache(t), &t->scope, &limits);
     evaluate_pending(t, &b);
     if (b.unit_count > 0 && !ticking_is_ending(t))
         commit(t, &b);

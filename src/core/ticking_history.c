@@ -52,8 +52,8 @@ static int64_t barrier_due_ms(const ticking *t) {
 }
 
 /* If the watch is lost, what the watcher does next is better than a consistency check. */
-static int64_t audit_due_ms(const ticking *t) {
-    return t->history.watch == TICKING_WATCH_LOST ? INT64_MAX : ticking_audit_due_ms(t);
+static int64_t check_due_ms(const ticking *t) {
+    return t->history.watch == TICKING_WATCH_LOST ? INT64_MAX : ticking_check_due_ms(t);
 }
 
 /* Also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
@@ -62,7 +62,7 @@ static bool may_doubt(const ticking *t) {
 }
 
 int64_t ticking_doubt_due_ms(const ticking *t) {
-    return may_doubt(t) ? deadline_earlier(audit_due_ms(t), barrier_due_ms(t)) : INT64_MAX;
+    return may_doubt(t) ? deadline_earlier(check_due_ms(t), barrier_due_ms(t)) : INT64_MAX;
 }
 
 static void take_barrier_time(ticking *t) {
@@ -75,8 +75,8 @@ static void take_barrier_time(ticking *t) {
 }
 
 void ticking_take_doubt_time(ticking *t) {
-    if (may_doubt(t) && t->now_ms >= audit_due_ms(t))
-        ticking_take_audit_time(t);
+    if (may_doubt(t) && t->now_ms >= check_due_ms(t))
+        ticking_take_check_time(t);
     if (may_doubt(t) && t->now_ms >= barrier_due_ms(t))
         take_barrier_time(t);
 }
@@ -100,9 +100,9 @@ bool ticking_doubt_refusal(ticking *t, const Msg__Outcome *o, int64_t base, uint
         return false;
     if (o->rewritten || (o->conflict_revision > 0 && o->conflict_revision <= base))
         ticking_load_again(t, ticking_observed(t), o->rewritten);
-    else if (o->conflict_revision <= 0 && refusals % ABSENT_MAX == 0 && ticking_audit_revision(t) == 0 &&
+    else if (o->conflict_revision <= 0 && refusals % ABSENT_MAX == 0 && ticking_check_revision(t) == 0 &&
              ticking_is_loaded(t))
-        ticking_want_audit(t);
+        ticking_want_check(t);
     return true;
 }
 

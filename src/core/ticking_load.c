@@ -42,7 +42,7 @@ static bool fall(ticking *t, const Msg__Snapshot *s) {
 static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     if (is_first(t) && !start_over(t))
         return false;
-    ticking_drop_audit(t); /* a snapshot replaces a consistency check */
+    ticking_drop_check(t); /* a snapshot replaces a consistency check */
     ticking_apply_all(t);
     if (s->revision < ticking_received(t) && !fall(t, s))
         return false;
@@ -51,7 +51,7 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     ticking_load *l = &t->load;
     l->revision = s->revision;
     l->rewritten = s->rewritten;
-    l->at = mirror_seek(ticking_mirror(t), (ew_slice){"", 0});
+    l->at = cache_seek(ticking_get_cache(t), (ew_slice){"", 0});
     l->last.len = 0;
     return true;
 }
@@ -60,9 +60,9 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
  * is unknown. */
 static void delete_up_to(ticking *t, const ew_slice *key) {
     ticking_load *l = &t->load;
-    while (l->at && !ticking_is_ending(t) && (!key || slice_compare(mirror_entry_view(l->at).key, *key) < 0)) {
-        mirror_entry *gone = l->at;
-        l->at = mirror_next(ticking_mirror(t), gone);
+    while (l->at && !ticking_is_ending(t) && (!key || slice_compare(cache_entry_view(l->at).key, *key) < 0)) {
+        cache_entry *gone = l->at;
+        l->at = cache_next(ticking_get_cache(t), gone);
         if (!EW_BUG(vanished_keys_stay))
             ticking_delete_change(t, gone, l->revision);
     }
@@ -78,14 +78,14 @@ static bool merge_key(ticking *t, ew_slice key, const Pb__KeyValue *kv) {
     if (!group_scope_owns(&t->scope, key))
         return true;
     delete_up_to(t, &key);
-    mirror_entry *at = t->load.at;
-    mirror_entry *known = at && ew_slice_equal(mirror_entry_view(at).key, key) ? at : NULL;
+    cache_entry *at = t->load.at;
+    cache_entry *known = at && ew_slice_equal(cache_entry_view(at).key, key) ? at : NULL;
     if (known)
-        t->load.at = mirror_next(ticking_mirror(t), known);
+        t->load.at = cache_next(ticking_get_cache(t), known);
     /* In another history the same key may have been put at the same revision with another value. It is not always known
      * that the history is another one: the watch may have been lost meanwhile, and the old history compacted. */
-    bool same = known && mirror_entry_view(known).mod_revision == kv->mod_revision &&
-                ew_slice_equal(mirror_entry_view(known).value, value);
+    bool same = known && cache_entry_view(known).mod_revision == kv->mod_revision &&
+                ew_slice_equal(cache_entry_view(known).value, value);
     if (!same)
         ticking_put_change(t, known, &now, is_first(t));
     return true;
@@ -98,7 +98,7 @@ static void complete(ticking *t) {
         return;
     ticking_set_revision(t, l->revision);
     t->stats.snapshots++;
-    ticking_audit_loaded(t);
+    ticking_check_loaded(t);
     ticking_history_loaded(t, l->revision, l->rewritten);
     ticking_groups_loaded(t);
     ticking_load_ends(t);

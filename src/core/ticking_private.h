@@ -9,7 +9,7 @@
  *   ticking_effects.c     output    the effects of the current step
  *   ticking_run.c         run       the state, and why the run ends
  *   ticking_page.c                  a page of keys from etcd
- *   ticking_audit.c       audit     consistency checks: the cache compared with etcd
+ *   ticking_check.c       check     consistency checks: the cache compared with etcd
  *   ticking_sync.c        sync      whether the cache is complete, and messages that break the protocol
  *   ticking_updates.c     updates   what the reactor has not seen yet
  *   ticking_changes.c     changes   changes of the cache, at once or one revision per tick
@@ -33,10 +33,10 @@
 /* ---- ticking_queue.c ---- */
 
 bool ticking_queue_is_empty(const ticking_queue *q);
-int64_t ticking_queue_revision(const ticking_queue *q);                               /* of the first change */
-bool ticking_queue_push(ticking_queue *q, mirror_entry *e, ticking_change_kind kind); /* takes its own reference; false
+int64_t ticking_queue_revision(const ticking_queue *q);                              /* of the first change */
+bool ticking_queue_push(ticking_queue *q, cache_entry *e, ticking_change_kind kind); /* takes its own reference; false
                                                                                          when out of memory */
-ticking_change ticking_queue_pop(ticking_queue *q); /* the reference is the caller's */
+ticking_change ticking_queue_pop(ticking_queue *q);                                  /* the reference is the caller's */
 void ticking_queue_drop(ticking_queue *q);
 size_t ticking_queue_bytes(const ticking_queue *q); /* with the places in the queue */
 
@@ -44,7 +44,7 @@ size_t ticking_queue_bytes(const ticking_queue *q); /* with the places in the qu
 
 bool ticking_cache_init(ticking *t); /* also drops what the cache has; false when out of memory */
 void ticking_cache_fini(ticking *t);
-mirror *ticking_mirror(const ticking *t);
+cache *ticking_get_cache(const ticking *t);
 int64_t ticking_observed(const ticking *t);
 int64_t ticking_received(const ticking *t);
 void ticking_observe(ticking *t, int64_t revision);      /* at most what was received */
@@ -87,21 +87,21 @@ void ticking_leave(ticking *t, bool decided); /* ends the run now; `decided`: wi
 bool ticking_read_page(ticking *t, ew_slice page, ticking_last_key *last,
                        bool (*accept)(ticking *t, ew_slice key, const Pb__KeyValue *kv));
 
-/* ---- ticking_audit.c ---- */
+/* ---- ticking_check.c ---- */
 
-void ticking_audit_init(ticking *t);
-void ticking_audit_fini(ticking *t);
-int64_t ticking_audit_due_ms(const ticking *t);
-void ticking_take_audit_time(ticking *t);
-int64_t ticking_audit_revision(const ticking *t); /* of the running check; 0: none is running */
-uint64_t ticking_audit_number(const ticking *t);
-void ticking_take_audited(ticking *t, const Msg__Audited *a);
+void ticking_check_init(ticking *t);
+void ticking_check_fini(ticking *t);
+int64_t ticking_check_due_ms(const ticking *t);
+void ticking_take_check_time(ticking *t);
+int64_t ticking_check_revision(const ticking *t); /* of the running check; 0: none is running */
+uint64_t ticking_check_number(const ticking *t);
+void ticking_take_checked(ticking *t, const Msg__Checked *a);
 void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision);
-void ticking_want_audit(ticking *t); /* now */
+void ticking_want_check(ticking *t); /* now */
 void ticking_set_unsure(ticking *t); /* about the history, up to what was received */
 bool ticking_is_unsure(const ticking *t);
-void ticking_drop_audit(ticking *t);                                   /* the next one follows after an interval */
-void ticking_audit_loaded(ticking *t);                                 /* a snapshot replaces a consistency check */
+void ticking_drop_check(ticking *t);                                   /* the next one follows after an interval */
+void ticking_check_loaded(ticking *t);                                 /* a snapshot replaces a consistency check */
 void ticking_load_again(ticking *t, int64_t revision, bool rewritten); /* the cache is wrong */
 
 /* ---- ticking_sync.c ---- */
@@ -122,7 +122,7 @@ void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch); /* t
 
 /* ---- ticking_updates.c ---- */
 
-void ticking_queue_update(ticking *t, mirror_entry *e, ticking_change_kind kind);
+void ticking_queue_update(ticking *t, cache_entry *e, ticking_change_kind kind);
 void ticking_want_tick(ticking *t);
 bool ticking_tick_is_wanted(const ticking *t);
 size_t ticking_update_bytes(const ticking *t);
@@ -133,8 +133,8 @@ void ticking_show_end(ticking *t);
 
 /* ---- ticking_changes.c ---- */
 
-void ticking_put_change(ticking *t, mirror_entry *old, const ew_entry *now, bool initial); /* replaces `old` */
-void ticking_delete_change(ticking *t, mirror_entry *e, int64_t revision);
+void ticking_put_change(ticking *t, cache_entry *old, const ew_entry *now, bool initial); /* replaces `old` */
+void ticking_delete_change(ticking *t, cache_entry *e, int64_t revision);
 void ticking_counter_change(ticking *t, ew_slice value, int64_t revision); /* ends the run if it is corrupt */
 void ticking_take_change(ticking *t, const ew_entry *now, bool deleted);
 void ticking_pass_revision(ticking *t, int64_t revision); /* nothing has changed up to it */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 static size_t entry_bytes(const ticking_change *c) {
-    return c->kind == TICKING_PUT || c->kind == TICKING_DELETE ? mirror_entry_bytes(c->entry) : 0;
+    return c->kind == TICKING_PUT || c->kind == TICKING_DELETE ? cache_entry_bytes(c->entry) : 0;
 }
 
 bool ticking_queue_is_empty(const ticking_queue *q) {
@@ -11,7 +11,7 @@ bool ticking_queue_is_empty(const ticking_queue *q) {
 }
 
 int64_t ticking_queue_revision(const ticking_queue *q) {
-    return mirror_entry_view(q->list[q->head].entry).mod_revision;
+    return cache_entry_view(q->list[q->head].entry).mod_revision;
 }
 
 static bool make_space(ticking_queue *q) {
@@ -32,11 +32,11 @@ static bool make_space(ticking_queue *q) {
     return true;
 }
 
-bool ticking_queue_push(ticking_queue *q, mirror_entry *e, ticking_change_kind kind) {
+bool ticking_queue_push(ticking_queue *q, cache_entry *e, ticking_change_kind kind) {
     if (!make_space(q))
         return false;
     ticking_change *c = &q->list[q->len++];
-    *c = (ticking_change){mirror_entry_ref(e), kind};
+    *c = (ticking_change){cache_entry_ref(e), kind};
     q->bytes += entry_bytes(c);
     return true;
 }
@@ -51,7 +51,7 @@ ticking_change ticking_queue_pop(ticking_queue *q) {
 
 void ticking_queue_drop(ticking_queue *q) {
     for (size_t i = q->head; i < q->len; i++)
-        mirror_entry_unref(q->list[i].entry);
+        cache_entry_unref(q->list[i].entry);
     free(q->list);
     *q = (ticking_queue){0};
 }

@@ -52,7 +52,7 @@ static bool take_revision(ticking *t) {
 static void begin_tick(ticking *t) {
     ew_tick *tick = &t->ticks.tick;
     t->ticks.scanned = NULL;
-    *tick = (ew_tick){.mirror = ticking_mirror(t),
+    *tick = (ew_tick){.cache = ticking_get_cache(t),
                       .scope = &t->scope,
                       .revision = ticking_observed(t),
                       .number = t->stats.ticks++,

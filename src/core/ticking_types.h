@@ -17,7 +17,7 @@ typedef enum ticking_change_kind {
 } ticking_change_kind;
 
 typedef struct ticking_change {
-    mirror_entry *entry;
+    cache_entry *entry;
     ticking_change_kind kind;
 } ticking_change;
 
@@ -31,7 +31,7 @@ typedef struct ticking_queue {
 /* ---- ticking_cache.c ---- */
 
 typedef struct ticking_cache {
-    mirror *mirror;
+    cache *entries;
     int64_t observed;         /* the revision of the cache */
     int64_t received;         /* the newest received revision: above `observed` only while changes wait */
     int64_t counter;          /* the delete counter at `observed`, 0 if absent */
@@ -64,11 +64,11 @@ typedef struct ticking_last_key {
     size_t len;
 } ticking_last_key;
 
-/* ---- ticking_audit.c ---- */
+/* ---- ticking_check.c ---- */
 
-typedef struct ticking_audit {
+typedef struct ticking_check {
     uint64_t number; /* of the last check */
-    mirror *deleted; /* the keys deleted since it began; NULL: no check is running */
+    cache *deleted;  /* the keys deleted since it began; NULL: no check is running */
     int64_t revision;
     bool counter_found; /* a page contained the delete counter */
     ticking_last_key last;
@@ -78,7 +78,7 @@ typedef struct ticking_audit {
     int64_t newer_than;      /* not 0: the next one waits until a newer revision is observed */
     int64_t unsure_revision; /* not 0: it is unknown whether the history is still the one that was seen, until a
                                 snapshot, or a consistency check of this revision or a newer one */
-} ticking_audit;
+} ticking_check;
 
 /* ---- ticking_sync.c ---- */
 
@@ -107,9 +107,9 @@ typedef enum ticking_show {
 typedef struct ticking_updates {
     ticking_queue queue;
     ticking_show show;
-    bool visible;           /* something visible changed since the last tick */
-    const mirror_entry *at; /* the next entry of the cache to show */
-    mirror_entry *shown;    /* the entry of the last event given to the reactor */
+    bool visible;          /* something visible changed since the last tick */
+    const cache_entry *at; /* the next entry of the cache to show */
+    cache_entry *shown;    /* the entry of the last event given to the reactor */
 } ticking_updates;
 
 /* ---- ticking_history.c ---- */
@@ -162,7 +162,7 @@ typedef struct ticking_groups {
 
 typedef struct ticking_ticks {
     ew_tick tick;
-    const mirror_entry *scanned; /* by the tick */
+    const cache_entry *scanned; /* by the tick */
     int64_t next_timer_ms;
     int64_t next_allowed_us; /* set by the rate limit */
 } ticking_ticks;
@@ -171,8 +171,8 @@ typedef struct ticking_ticks {
 
 typedef struct ticking_load {
     int64_t revision;
-    bool rewritten;   /* it is of another history */
-    mirror_entry *at; /* the first entry of the cache that the pages have not reached */
+    bool rewritten;  /* it is of another history */
+    cache_entry *at; /* the first entry of the cache that the pages have not reached */
     ticking_last_key last;
 } ticking_load;
 
@@ -189,7 +189,7 @@ struct ticking {
     ticking_cache cache;
     ticking_output output;
     ticking_run run;
-    ticking_audit audit;
+    ticking_check check;
     ticking_sync sync;
     ticking_updates updates;
     ticking_queue changes; /* that wait to be applied */

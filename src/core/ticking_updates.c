@@ -13,7 +13,7 @@ static void overflow(ticking *t) {
     ticking_log(t, EW_LOG_WARN, "pending updates exceed max_pending_update_bytes; the reactor will be reset");
 }
 
-void ticking_queue_update(ticking *t, mirror_entry *e, ticking_change_kind kind) {
+void ticking_queue_update(ticking *t, cache_entry *e, ticking_change_kind kind) {
     if (!t->config.wants_updates || t->updates.show == TICKING_SHOW_CACHE)
         return;
     if (!ticking_queue_push(&t->updates.queue, e, kind))
@@ -44,12 +44,12 @@ void ticking_show_reset(ticking *t) {
 bool ticking_show_begin(ticking *t) {
     ticking_updates *u = &t->updates;
     u->visible = false;
-    u->at = u->show == TICKING_SHOW_CACHE ? mirror_seek(ticking_mirror(t), (ew_slice){"", 0}) : NULL;
+    u->at = u->show == TICKING_SHOW_CACHE ? cache_seek(ticking_get_cache(t), (ew_slice){"", 0}) : NULL;
     return u->show != TICKING_SHOW_CHANGES;
 }
 
 static void forget_shown(ticking_updates *u) {
-    mirror_entry_unref(u->shown);
+    cache_entry_unref(u->shown);
     u->shown = NULL;
 }
 
@@ -59,12 +59,12 @@ void ticking_show_end(ticking *t) {
     t->updates.show = TICKING_SHOW_CHANGES;
 }
 
-static bool show_mirror(ticking *t, ew_event *event) {
+static bool show_cache(ticking *t, ew_event *event) {
     ticking_updates *u = &t->updates;
     if (!u->at)
         return false;
-    *event = (ew_event){EW_EVENT_PUT, true, mirror_entry_view(u->at)};
-    u->at = mirror_next(ticking_mirror(t), u->at);
+    *event = (ew_event){EW_EVENT_PUT, true, cache_entry_view(u->at)};
+    u->at = cache_next(ticking_get_cache(t), u->at);
     return true;
 }
 
@@ -74,12 +74,12 @@ bool ticking_take_update(ticking *t, ew_event *event) {
     if (ticking_get_state(t) != TICKING_TICKING)
         return false;
     if (u->show == TICKING_SHOW_CACHE)
-        return show_mirror(t, event);
+        return show_cache(t, event);
     if (ticking_queue_is_empty(&u->queue))
         return false;
     ticking_change c = ticking_queue_pop(&u->queue);
     u->shown = c.entry;
     *event = (ew_event){c.kind == TICKING_DELETE ? EW_EVENT_DELETE : EW_EVENT_PUT, c.kind == TICKING_PUT_INITIAL,
-                        mirror_entry_view(c.entry)};
+                        cache_entry_view(c.entry)};
     return true;
 }

@@ -140,7 +140,7 @@ static void leave(watching *w, watching_effects *out, watching_state over, int s
 }
 
 void watching_fail(watching *w, watching_effects *out, int status, const char *detail) {
-    watching_say(w, out, w->config.audit_revision > 0 ? EW_LOG_INFO : EW_LOG_ERROR, "%s: %s", ew_strerror(status),
+    watching_say(w, out, w->config.check_revision > 0 ? EW_LOG_INFO : EW_LOG_ERROR, "%s: %s", ew_strerror(status),
                  detail ? detail : "");
     leave(w, out, WATCHING_FAILED, status, detail);
 }
@@ -188,7 +188,7 @@ void watching_trouble(watching *w, watching_effects *out, int status, const char
     switch (status) {
     case EW_ERR_COMPACTED:
     case EW_ERR_FUTURE_REVISION: /* the new snapshot shows whether the revision fell */
-        if (w->config.audit_revision > 0)
+        if (w->config.check_revision > 0)
             watching_fail(w, out, status, detail); /* no other revision is possible */
         else if (status == EW_ERR_COMPACTED)
             watching_compacted(w, out, ew_strerror(status));
@@ -279,7 +279,7 @@ static void pursue(watching *w, watching_effects *out) {
 }
 
 static void take_resync(watching *w, const watching_event *event, watching_effects *out) {
-    bool loads = w->state == WATCHING_SYNCING && w->config.audit_revision == 0;
+    bool loads = w->state == WATCHING_SYNCING && w->config.check_revision == 0;
     if (loads && event->revision > w->highest)
         w->range_asks = w->range_out; /* the response on its way may be older: it is ignored */
     else if (w->ahead && event->revision <= w->highest)

@@ -25,7 +25,7 @@
  * one before the watcher reconnects. So a stream is resumed at the last revision that had events, which must come again
  * unchanged; see watching_history.c.
  *
- * With `audit_revision` set, a core only reads: the keys of that revision, without their values; then SYNCING --->
+ * With `check_revision` set, a core only reads: the keys of that revision, without their values; then SYNCING --->
  * STOPPED. It FAILS where another core would load again. */
 #ifndef CORE_WATCHING_H
 #define CORE_WATCHING_H
@@ -51,7 +51,7 @@ typedef struct watching_config {
     int64_t silence_ms;     /* probe the stream after this time without a response; a second such time without one
                                breaks the stream */
     uint64_t seed;          /* of the jitter */
-    int64_t audit_revision; /* 0: snapshot and watch */
+    int64_t check_revision; /* 0: snapshot and watch */
     bool watch_first; /* every load begins with the watch, as after many interruptions: for the simulator, in which
                          these are rare */
 } watching_config;

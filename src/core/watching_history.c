@@ -3,7 +3,7 @@
  * 1. If what was seen does not come again on a resumed stream, the prefix is loaded again. Before that has been
  *    settled, the watch is not reported as connected.
  * 2. Without such events (none since the snapshot, or compacted meanwhile) the reactor compares its keys with etcd's
- *    (`unsure`; see ticking_audit.c). The same is done if only deletions came again.
+ *    (`unsure`; see ticking_check.c). The same is done if only deletions came again.
  * 3. A response with a revision below the last seen one comes from a member that is behind, or from an etcd that has
  *    lost it. Linearizable reads show which; there are several, because a read may be stale too (ETCD P7). */
 #include "core/watching_internal.h"

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 
 void watching_start_pages(watching *w) {
-    w->pinned = w->config.audit_revision;
+    w->pinned = w->config.check_revision;
     w->next.len = w->bound.len = w->level = 0;
     w->from_bound = w->unfinished = false;
     w->fresh = true;
-    if (w->config.watch_first && w->config.audit_revision == 0)
+    if (w->config.watch_first && w->config.check_revision == 0)
         watching_go_ahead(w);
 }
 
@@ -123,7 +123,7 @@ void watching_send_range(watching *w, watching_effects *out) {
     request.key = slice_bytes(next_key(w));
     request.range_end = slice_bytes(end);
     request.limit = w->ahead ? 0 : w->limit;
-    request.keys_only = w->config.audit_revision > 0;
+    request.keys_only = w->config.check_revision > 0;
     request.revision = EW_BUG(unpinned_pages) ? 0 : w->pinned;
     ew_slice bytes;
     if (!watching_pack(w, out, &request.base, &bytes))
@@ -207,8 +207,8 @@ static void accept_page(watching *w, const Pb__RangeResponse *page, ew_slice byt
         }
         w->from_bound = !page->more;
     }
-    send_page(w, page, bytes, last && w->config.audit_revision > 0, out);
-    if (last && w->config.audit_revision > 0) {
+    send_page(w, page, bytes, last && w->config.check_revision > 0, out);
+    if (last && w->config.check_revision > 0) {
         watching_finish(w, out);
     } else if (last) {
         watch_stream_seek(&w->stream, w->pinned);

@@ -10,7 +10,7 @@
 /* How far gRPC reads ahead of a stream's reader. */
 #define READ_AHEAD_BYTES (1 << 20)
 /* How often a connection to another cluster is asked again. */
-#define FOREIGN_ASK_MS 30000
+#define OTHER_CLUSTER_ASK_MS 30000
 
 /* ---- channels ---- */
 
@@ -95,11 +95,11 @@ membership backend_membership(const backend *b, connection kind) {
 }
 
 void backend_put_off(backend *b, connection kind) {
-    atomic_store(&b->ask_ms[kind], etcd_now_ms() + FOREIGN_ASK_MS);
+    atomic_store(&b->ask_ms[kind], etcd_now_ms() + OTHER_CLUSTER_ASK_MS);
 }
 
 void backend_settle(backend *b, connection kind, unsigned seen, membership s) {
-    if (s == MEMBERSHIP_FOREIGN)
+    if (s == MEMBERSHIP_OTHER_CLUSTER)
         backend_put_off(b, kind);
     atomic_compare_exchange_strong(&b->memberships[kind], &seen, (seen & ~MEMBERSHIP_MASK) | (unsigned)s);
 }
@@ -124,7 +124,7 @@ static bool is_put_off(const backend *b, connection kind) {
 }
 
 static bool is_left(const backend *b, connection kind) {
-    return backend_membership(b, kind) == MEMBERSHIP_FOREIGN && is_put_off(b, kind);
+    return backend_membership(b, kind) == MEMBERSHIP_OTHER_CLUSTER && is_put_off(b, kind);
 }
 
 static grpc_connectivity_state state_of(const backend *b, connection kind, bool connect) {
@@ -149,19 +149,19 @@ bool backend_is_missing(backend *b, connection kind) {
     return !is_ready(b, kind) || (backend_membership(b, kind) != MEMBERSHIP_OURS && !is_put_off(b, kind));
 }
 
-bool backends_are_foreign(const backend *backends, size_t count) {
+bool backends_are_of_other_clusters(const backend *backends, size_t count) {
     bool all = count > 0;
     for (size_t i = 0; i < count; i++)
-        all &= atomic_load(&backends[i].foreign) != 0;
+        all &= atomic_load(&backends[i].other_cluster) != 0;
     return all;
 }
 
 int backends_find(backend *backends, size_t count, size_t turn, connection kind) {
-    bool all_foreign = backends_are_foreign(backends, count);
+    bool all_of_others = backends_are_of_other_clusters(backends, count);
     int found = NO_BACKEND;
     for (size_t i = 0; i < count && found == NO_BACKEND; i++) {
         size_t at = (turn + i) % count;
-        if ((all_foreign || !is_left(&backends[at], kind)) && is_ready(&backends[at], kind))
+        if ((all_of_others || !is_left(&backends[at], kind)) && is_ready(&backends[at], kind))
             found = (int)at;
     }
     return found;

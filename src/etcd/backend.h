@@ -24,7 +24,7 @@ typedef enum connection { CONNECTION_CALLS, CONNECTION_WATCHES, CONNECTION_KEEPA
 typedef enum membership {
     MEMBERSHIP_UNKNOWN, /* the connection has not been asked */
     MEMBERSHIP_OURS,
-    MEMBERSHIP_FOREIGN, /* it belongs to another cluster: only identity queries are sent, from time to time */
+    MEMBERSHIP_OTHER_CLUSTER, /* it belongs to another cluster: only identity queries are sent, from time to time */
 } membership;
 
 typedef struct backend {
@@ -32,8 +32,8 @@ typedef struct backend {
     void *handles[ETCD_METHODS];          /* gRPC's registered handle of each method, on the channel of its kind */
     void *questions[CONNECTIONS];         /* the handle of the identity query (MemberList), on each channel */
     atomic_uint memberships[CONNECTIONS]; /* a membership in the low bits, a count of connections above them */
-    _Atomic(uint64_t) foreign;            /* the id of the other cluster that the endpoint belongs to; 0: none known */
-    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a connection again that is foreign or was put off */
+    _Atomic(uint64_t) other_cluster;      /* the id of the other cluster that the endpoint belongs to; 0: none known */
+    _Atomic(int64_t) ask_ms[CONNECTIONS]; /* when to ask a connection again that is of another cluster or was put off */
 } backend;
 
 connection backend_connection(etcd_method method);
@@ -47,10 +47,10 @@ void backend_close(backend *b);
 #define NO_BACKEND (-1)
 int backends_find(backend *backends, size_t count, size_t turn, connection kind);
 
-/* backends_fail: whether each of them failed to connect, or belongs to another cluster. backends_are_foreign: whether
+/* backends_fail: whether each of them failed to connect, or belongs to another cluster. backends_are_of_other_clusters: whether
  * each of them belongs to another cluster. */
 bool backends_fail(backend *backends, size_t count, connection kind);
-bool backends_are_foreign(const backend *backends, size_t count);
+bool backends_are_of_other_clusters(const backend *backends, size_t count);
 
 /* Returns whether the backend cannot be used yet: it has no connection (and is told to connect), or the connection's
  * cluster is not known and asking for it was not put off. backend_put_off delays the next identity query by as long as

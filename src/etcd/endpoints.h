@@ -8,7 +8,7 @@ typedef enum endpoint_kind { ENDPOINT_IPV4, ENDPOINT_IPV6, ENDPOINT_NAME, ENDPOI
 
 /* An address of a host name, as text. */
 typedef struct endpoint_address {
-    char text[64]; /* with room for the zone of a link-local one */
+    char text[64]; /* with space for the zone of a link-local one */
     bool ipv6;
 } endpoint_address;
 

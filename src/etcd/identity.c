@@ -97,7 +97,7 @@ static uint64_t majority(const inquiry *i) {
     return found;
 }
 
-static void log_foreign(const inquiry *i, const question *q, uint64_t ours) {
+static void log_other_cluster(const inquiry *i, const question *q, uint64_t ours) {
     char theirs[20], expected[20];
     snprintf(theirs, sizeof theirs, "%llx", (unsigned long long)q->cluster);
     snprintf(expected, sizeof expected, "%llx", (unsigned long long)ours);
@@ -108,19 +108,19 @@ static void log_foreign(const inquiry *i, const question *q, uint64_t ours) {
 
 static void judge(const inquiry *i, const question *q, uint64_t ours) {
     if (q->cluster == ours) {
-        atomic_store(&q->to->foreign, 0);
+        atomic_store(&q->to->other_cluster, 0);
         atomic_store(&i->client->refused, false);
-    } else if (atomic_exchange(&q->to->foreign, q->cluster) != q->cluster) {
-        log_foreign(i, q, ours);
+    } else if (atomic_exchange(&q->to->other_cluster, q->cluster) != q->cluster) {
+        log_other_cluster(i, q, ours);
     }
-    backend_settle(q->to, i->kind, q->seen, q->cluster == ours ? MEMBERSHIP_OURS : MEMBERSHIP_FOREIGN);
+    backend_settle(q->to, i->kind, q->seen, q->cluster == ours ? MEMBERSHIP_OURS : MEMBERSHIP_OTHER_CLUSTER);
 }
 
 /* ---- the result ---- */
 
 /* Returns the cluster in the response; without one, the other cluster that the endpoint named last. 0: neither. */
 static unsigned long long cluster_of(const question *q) {
-    return q->cluster != 0 ? q->cluster : atomic_load(&q->to->foreign);
+    return q->cluster != 0 ? q->cluster : atomic_load(&q->to->other_cluster);
 }
 
 static void add_clusters(const inquiry *i, reason_list *l) {
@@ -169,7 +169,8 @@ static bool wants_token(const inquiry *i, const question *q) {
     char text[512];
     if (q->cluster != 0 || !auth_is_on(&i->client->auth) || status_of(q, text, sizeof text) != EW_ERR_UNAUTHENTICATED)
         return false;
-    return atomic_load(&q->to->foreign) == 0 || backends_are_foreign(i->set->backends, i->set->targets.count);
+    return atomic_load(&q->to->other_cluster) == 0 ||
+           backends_are_of_other_clusters(i->set->backends, i->set->targets.count);
 }
 
 /* Returns a query that must be repeated with another token before the inquiry can have a result; NULL if there is none.
@@ -186,10 +187,10 @@ static const question *find_refused(const inquiry *i, uint64_t ours) {
     return NULL;
 }
 
-/* Returns the membership of an endpoint that does not name its cluster to this client: foreign if it named another
+/* Returns the membership of an endpoint that does not name its cluster to this client: OTHER_CLUSTER if it named another
  * cluster before, otherwise ours. The response of the following call names the cluster. */
 static membership presume(const question *q) {
-    return atomic_load(&q->to->foreign) != 0 ? MEMBERSHIP_FOREIGN : MEMBERSHIP_OURS;
+    return atomic_load(&q->to->other_cluster) != 0 ? MEMBERSHIP_OTHER_CLUSTER : MEMBERSHIP_OURS;
 }
 
 static int conclude(const inquiry *i, char *text, size_t size) {
@@ -215,7 +216,7 @@ static int conclude(const inquiry *i, char *text, size_t size) {
     }
     if (i->asked->cluster == 0 && !is_for_users(i->asked))
         return fail_unanswered(i->asked, text, size);
-    if (!backends_are_foreign(i->set->backends, i->set->targets.count))
+    if (!backends_are_of_other_clusters(i->set->backends, i->set->targets.count))
         return EW_OK;
     snprintf(text, size, "%s is cluster %llx, not %llx", i->asked->target->shown, cluster_of(i->asked),
              (unsigned long long)ours);

@@ -8,8 +8,8 @@
 
 static void add(reason_list *l, const char *text) {
     int n = snprintf(l->out + l->used, l->size - l->used, "%s", text);
-    size_t room = l->size - l->used - 1;
-    l->used += (size_t)n < room ? (size_t)n : room;
+    size_t space = l->size - l->used - 1;
+    l->used += (size_t)n < space ? (size_t)n : space;
 }
 
 void reason_begin(reason_list *l, const char *what) {

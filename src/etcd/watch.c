@@ -127,11 +127,11 @@ static bool read_event(ew_watch_event *out, const watch_event *e) {
 int watch_batch_read(watch_batch *b, const watch_stream_news *n, int64_t first) {
     watch_event e;
     watch_events events = watch_events_of(n->bytes);
-    ew_watch_event *room = n->count > b->capacity ? realloc(b->events, n->count * sizeof *room) : b->events;
+    ew_watch_event *space = n->count > b->capacity ? realloc(b->events, n->count * sizeof *space) : b->events;
     b->count = 0;
-    if (!room)
+    if (!space)
         return EW_ERR_NO_MEMORY;
-    b->events = room;
+    b->events = space;
     b->capacity = n->count > b->capacity ? n->count : b->capacity;
     while (watch_events_next(&events, &e)) {
         if (e.mod_revision < first || e.mod_revision > n->revision)

@@ -135,7 +135,8 @@ static void on_ended(void *arg, int status, const char *detail) {
             end_watch(w, status, detail);
     }
     if (!w->ended_by_us)
-        log_fields(EW_LOG_WARN, &w->client->log, "etcd", "watch stream ended", {"error", ew_errname(status)}, {"detail", detail});
+        log_fields(EW_LOG_WARN, &w->client->log, "etcd", "watch stream ended", {"error", ew_errname(status)},
+                   {"detail", detail});
 }
 
 /* ---- the stream's life ---- */

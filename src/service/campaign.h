@@ -8,7 +8,7 @@
 typedef struct campaign campaign;
 
 typedef enum campaign_state {
-    CAMPAIGN_STANDING,
+    CAMPAIGN_CANDIDATE,
     CAMPAIGN_LEADING,
     CAMPAIGN_OVER, /* lost, failed, or cancelled */
 } campaign_state;

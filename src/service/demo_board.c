@@ -31,7 +31,7 @@ struct demo_board {
     char *prefix, *endpoint;
     const char *end_key;
     bool terminal, color;
-    int rows, columns; /* of the terminal, when it was last drawn on */
+    int rows, columns; /* of the terminal, when it was last sampled on */
     int64_t now_ms, started_ms;
     holder members[MEMBERS];
     work tasks[TASKS];

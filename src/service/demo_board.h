@@ -7,7 +7,7 @@
 
 typedef struct demo_board demo_board;
 
-/* Returns whether stdout is a terminal on which the board can be drawn in place; otherwise each change is a line on
+/* Returns whether stdout is a terminal on which the board can be sampled in place; otherwise each change is a line on
  * stdout. */
 bool demo_board_in_place(void);
 
@@ -23,7 +23,7 @@ bool demo_board_update(demo_board *b, const ew_event *event);
  * terminal. `next` describes the demo's next step. */
 void demo_board_draw(demo_board *b, int64_t revision, uint64_t ticks, int64_t now_ms, const char *next);
 
-/* Restores the terminal if the board was drawn on it. Any time, any thread. */
+/* Restores the terminal if the board was sampled on it. Any time, any thread. */
 void demo_board_restore_terminal(void);
 
 #endif

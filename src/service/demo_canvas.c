@@ -31,9 +31,9 @@ void canvas_put(canvas *c, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    size_t room = c->width > c->column ? (size_t)(c->width - c->column) : 0;
-    if (strlen(text) > room && room < sizeof text)
-        text[room] = '\0';
+    size_t space = c->width > c->column ? (size_t)(c->width - c->column) : 0;
+    if (strlen(text) > space && space < sizeof text)
+        text[space] = '\0';
     c->column += (int)strlen(text);
     add(c, text);
 }

@@ -87,7 +87,7 @@ static uint64_t count_lines(const char *text, size_t len) {
 
 /* Waits until the descriptor is writable or has an error; returns false if `give_up` is readable. So the thread waits
  * here, where it can be interrupted, and hardly ever inside write(2). */
-static bool wait_for_room(int fd, int give_up) {
+static bool wait_for_space(int fd, int give_up) {
     struct pollfd fds[] = {{.fd = fd, .events = POLLOUT}, {.fd = give_up, .events = POLLIN}};
     while (poll(fds, 2, -1) < 0 && errno == EINTR)
         ;
@@ -97,7 +97,7 @@ static bool wait_for_room(int fd, int give_up) {
 /* Returns how many bytes were written. */
 static size_t write_all(const outlet *o, const char *text, size_t len) {
     size_t done = 0;
-    while (done < len && wait_for_room(o->fd, o->give_up)) {
+    while (done < len && wait_for_space(o->fd, o->give_up)) {
         ssize_t n = write(o->fd, text + done, len - done);
         if (n > 0)
             done += (size_t)n;

@@ -211,7 +211,7 @@ static bool on_campaign(run *r) {
     int status;
     ew_error err;
     switch (campaign_look(r->campaign, &status, &err)) {
-    case CAMPAIGN_STANDING:
+    case CAMPAIGN_CANDIDATE:
         return true;
     case CAMPAIGN_LEADING:
         if (r->launched || r->stopping)

@@ -25,7 +25,7 @@ struct shell_reactor {
     char tick_detail[128];
 
     bool connected, loaded;
-    bool told_health;       /* the watcher has reported whether it is connected */
+    bool health_known;      /* the watcher has reported whether it is connected */
     uint32_t interruptions; /* of the load, by compactions; in a row */
     int64_t interrupted_ms; /* when the last one was reported */
 
@@ -78,12 +78,12 @@ static void commit(shell_reactor *r, const Msg__Patches *patches) {
 
 static void ask_watcher(shell_reactor *r, const ticking_effect *e) {
     Msg__Message m = MSG__MESSAGE__INIT;
-    Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = e->audit;
-    audit.revision = e->revision;
-    audit.resync = e->type == TICKING_DO_RESYNC;
-    audit.rewritten = e->rewritten;
-    m.audit = &audit;
+    Msg__Check check = MSG__CHECK__INIT;
+    check.number = e->check;
+    check.revision = e->revision;
+    check.resync = e->type == TICKING_DO_RESYNC;
+    check.rewritten = e->rewritten;
+    m.check = &check;
     if (r->ops->send(r->io, MSG__ACTOR__WATCHER, &m) != EW_OK)
         end(r, EW_ERR_NO_MEMORY, "requesting a consistency check or a load");
 }
@@ -163,7 +163,7 @@ static void carry_out(shell_reactor *r, const ticking_effect *e) {
     case TICKING_DO_COMMIT:
         commit(r, e->patches);
         break;
-    case TICKING_DO_AUDIT:
+    case TICKING_DO_CHECK:
     case TICKING_DO_RESYNC:
         ask_watcher(r, e);
         break;
@@ -254,11 +254,11 @@ static void take_health(shell_reactor *r, const Msg__Health *health) {
     if (health->interruptions > r->interruptions)
         r->interrupted_ms = r->io->ops->now_ms(r->io);
     r->interruptions = health->interruptions;
-    r->told_health = true;
+    r->health_known = true;
 }
 
 void reactor_take(shell_reactor *r, const Msg__Message *m) {
-    if (m->snapshot || m->events || m->progress || m->health || m->outcome || m->audited)
+    if (m->snapshot || m->events || m->progress || m->health || m->outcome || m->checked)
         step(r, (ticking_event){.type = TICKING_MESSAGE, .message = m});
     if (m->snapshot && m->snapshot->last)
         r->loaded = true;
@@ -270,8 +270,8 @@ void reactor_take(shell_reactor *r, const Msg__Message *m) {
         take_session(r, m);
     if (m->down)
         take_down(r, m->down);
-    if (m->patches || m->audit)
-        r->io->ops->bad_message(r->io, m->patches ? "PATCHES: not for a reactor" : "AUDIT: not for a reactor");
+    if (m->patches || m->check)
+        r->io->ops->bad_message(r->io, m->patches ? "PATCHES: not for a reactor" : "CHECK: not for a reactor");
 }
 
 void reactor_fail(shell_reactor *r, Msg__Actor down) {
@@ -364,7 +364,7 @@ bool reactor_is_ready(const shell_reactor *r) {
  * is available: this does not count as missing for ABSENCE_EVERY_MS. */
 bool reactor_misses_etcd(const shell_reactor *r, int64_t now_ms) {
     bool interrupted = r->interruptions > 0 && now_ms - r->interrupted_ms < ABSENCE_EVERY_MS;
-    return r->told_health && !r->connected && !interrupted;
+    return r->health_known && !r->connected && !interrupted;
 }
 
 const ticking *reactor_core(const shell_reactor *r) {

@@ -196,7 +196,7 @@ void watcher_stop(watcher *w) {
     step(w, (watching_event){.type = WATCHING_STOP});
 }
 
-static void take_audit(watcher *w, const Msg__Audit *asked) {
+static void take_check(watcher *w, const Msg__Check *asked) {
     if (asked->resync)
         step(w, (watching_event){.type = WATCHING_RESYNC, .revision = asked->revision, .rewritten = asked->rewritten});
     else if (!w->over)
@@ -206,8 +206,8 @@ static void take_audit(watcher *w, const Msg__Audit *asked) {
 void watcher_take(watcher *w, const Msg__Message *m) {
     if (m->stop)
         watcher_stop(w);
-    else if (m->audit)
-        take_audit(w, m->audit);
+    else if (m->check)
+        take_check(w, m->check);
     else
         w->io->ops->bad_message(w->io, "not for a watcher");
 }

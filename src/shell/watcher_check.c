@@ -10,19 +10,19 @@ static void step_page(void *owner, watching_event event) {
     step(owner, event);
 }
 
-static void send_message(watcher_check *c, Msg__Audited *audited) {
+static void send_message(watcher_check *c, Msg__Checked *checked) {
     Msg__Message m = MSG__MESSAGE__INIT;
-    audited->number = c->number;
-    m.audited = audited;
+    checked->number = c->number;
+    m.checked = checked;
     if (c->io->ops->send(c->io, &m, IO_SEND) != EW_OK)
         *c->out_of_memory = true;
 }
 
 static void send_page(watcher_check *c, const watching_effect *e) {
-    Msg__Audited audited = MSG__AUDITED__INIT;
-    audited.page = slice_bytes(e->bytes);
-    audited.last = e->last;
-    send_message(c, &audited);
+    Msg__Checked checked = MSG__CHECKED__INIT;
+    checked.page = slice_bytes(e->bytes);
+    checked.last = e->last;
+    send_message(c, &checked);
 }
 
 /* The reactor does not wait for a check that was stopped. */
@@ -30,11 +30,11 @@ static void end(watcher_check *c, int status, const char *detail) {
     c->over = true;
     if (status == EW_OK)
         return;
-    Msg__Audited audited = MSG__AUDITED__INIT;
-    audited.last = true;
-    audited.status = status;
-    audited.detail = (char *)(uintptr_t)(detail ? detail : "");
-    send_message(c, &audited);
+    Msg__Checked checked = MSG__CHECKED__INIT;
+    checked.last = true;
+    checked.status = status;
+    checked.detail = (char *)(uintptr_t)(detail ? detail : "");
+    send_message(c, &checked);
 }
 
 static void carry_out(watcher_check *c, const watching_effect *e) {
@@ -52,7 +52,7 @@ static void carry_out(watcher_check *c, const watching_effect *e) {
         end(c, e->status, e->detail);
         break;
     case WATCHING_DO_LOG:
-        c->io->ops->log(c->io, "audit", e->status, e->detail, e->revision);
+        c->io->ops->log(c->io, "check", e->status, e->detail, e->revision);
         break;
     case WATCHING_DO_OPEN: /* the others belong to a watch, which a check never has */
     case WATCHING_DO_REQUEST:
@@ -93,7 +93,7 @@ void watcher_check_stop(watcher_check *c) {
         step(c, (watching_event){.type = WATCHING_STOP});
 }
 
-void watcher_check_start(watcher_check *c, const Msg__Audit *asked) {
+void watcher_check_start(watcher_check *c, const Msg__Check *asked) {
     watcher_check_stop(c);
     c->next_number = asked->number;
     c->next_revision = asked->revision;
@@ -106,7 +106,7 @@ void watcher_check_resume(watcher_check *c) {
 static void begin_next(watcher_check *c) {
     c->number = c->next_number;
     c->next_number = 0;
-    c->config.audit_revision = c->next_revision;
+    c->config.check_revision = c->next_revision;
     c->config.seed += c->number;
     c->over = false;
     c->core = watching_new(&c->config);

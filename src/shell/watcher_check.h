@@ -23,7 +23,7 @@ void watcher_check_init(watcher_check *c, shell_io *io, const watching_config *c
 void watcher_check_fini(watcher_check *c); /* none of its calls may be open, or be answered any more */
 
 /* Begins the check that was asked for, in the next round, in place of one that still runs. */
-void watcher_check_start(watcher_check *c, const Msg__Audit *asked);
+void watcher_check_start(watcher_check *c, const Msg__Check *asked);
 
 /* Ends the checks: none runs any more when watcher_check_runs is false. */
 void watcher_check_stop(watcher_check *c);

@@ -74,24 +74,24 @@ static void check_counter(ew_sim *s, const sim_worker *w, int64_t revision, bool
 
 /* Checks that a worker writes nothing below the prefix after it has lost its session or leadership (SEMANTICS 30, 31),
  * in any of its lives. It may still write its receipt. */
-static void check_standing(ew_sim *s, const sim_worker *w, sim_author author, int64_t revision) {
+static void check_fences(ew_sim *s, const sim_worker *w, sim_author author, int64_t revision) {
     size_t i = 0;
-    while (i < w->standing_count && w->standings[i].life != author.life)
+    while (i < w->fences_count && w->fences[i].life != author.life)
         i++;
-    if (i == w->standing_count) {
+    if (i == w->fences_count) {
         ew_sim_fail(s, "worker %u wrote at %lld in a life that does not exist", w->number, (long long)revision);
         return;
     }
-    const sim_standing *standing = &w->standings[i];
+    const sim_fences *fences = &w->fences[i];
     const etcd_model_record *r;
-    if (standing->marker_key) {
-        r = etcd_model_get(s->etcd, ew_str(standing->marker_key), revision - 1);
-        if (!r || r->lease != standing->lease)
+    if (fences->session_key) {
+        r = etcd_model_get(s->etcd, ew_str(fences->session_key), revision - 1);
+        if (!r || r->lease != fences->lease)
             ew_sim_fail(s, "worker %u wrote at %lld, although its session had ended", w->number, (long long)revision);
     }
-    if (standing->leader_key) {
-        r = etcd_model_get(s->etcd, ew_str(standing->leader_key), revision - 1);
-        if (!r || r->create_revision != standing->leader_revision)
+    if (fences->leader_key) {
+        r = etcd_model_get(s->etcd, ew_str(fences->leader_key), revision - 1);
+        if (!r || r->create_revision != fences->leader_revision)
             ew_sim_fail(s, "worker %u wrote at %lld, although it was no longer the leader", w->number,
                         (long long)revision);
     }
@@ -104,8 +104,8 @@ static void note_taken_keys(ew_sim *s, const etcd_model_record *r, sim_author au
         sim_worker *w = s->workers[i];
         bool by_other = author.worker != 0 && author.worker != w->number + 1;
         w->receipt_deleted |= w->running && by_other && r->deleted && ew_slice_equal(r->key, ew_str(w->receipt_key));
-        w->marker_taken |= w->running && w->reactor_of && w->options->fence_session && !r->deleted &&
-                           r->lease != w->lease && ew_slice_equal(r->key, ew_str(w->marker_key));
+        w->session_key_taken |= w->running && w->reactor_of && w->options->fence_session && !r->deleted &&
+                                r->lease != w->lease && ew_slice_equal(r->key, ew_str(w->session_key));
     }
 }
 
@@ -136,7 +136,7 @@ void check_revision(ew_sim *s, int64_t revision) {
     }
     check_counter(s, w, revision, deletes, counter);
     if (visible)
-        check_standing(s, w, author, revision);
+        check_fences(s, w, author, revision);
     if (visible && w->running && w->life == author.life)
         w->seen.own_revision = revision;
 }
@@ -247,7 +247,7 @@ void check_txn(sim_worker *w, ew_slice request) {
 
 void check_stop_asked(sim_worker *w) {
     enum { MARGIN_MS = 3000 }; /* the shutdown handshake, and a tick that has just begun */
-    int64_t by = sim_now(w->sim) + w->options->stop_timeout_ms + w->sim->drawn.slow_tick_ms + MARGIN_MS;
+    int64_t by = sim_now(w->sim) + w->options->stop_timeout_ms + w->sim->sampled.slow_tick_ms + MARGIN_MS;
     if (by < w->seen.stop_by_ms)
         w->seen.stop_by_ms = by;
 }
@@ -256,7 +256,7 @@ void check_stop_asked(sim_worker *w) {
  * if another worker of this id put its own session key and deleted it. */
 static bool session_is_done(const sim_worker *w) {
     return asked_for_session(w) &&
-           (w->session_lost || w->marker_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
+           (w->session_lost || w->session_key_taken || !etcd_model_lease_alive(w->sim->etcd, w->lease));
 }
 
 /* Returns whether another worker has this worker's id, or a late copy from an earlier life may have put the receipt
@@ -283,7 +283,7 @@ static bool can_be_repeated(int status) {
 
 /* Returns whether the status of the run has a known cause, in the reactor or in the faults. */
 static bool has_reason(const sim_worker *w) {
-    const sim_faults *f = &w->sim->drawn;
+    const sim_faults *f = &w->sim->sampled;
     if (!w->reactor_of && can_be_repeated(w->status))
         return is_start_late(w);
     switch (w->status) {
@@ -337,10 +337,10 @@ void check_end(sim_worker *w) {
     ticking_stats stats = {0};
     if (w->reactor_of)
         ticking_get_stats(reactor_core(w->reactor_of), &stats);
-    if (stats.audit_repairs > 0 && s->drawn.lose_events == 0 && s->restores == 0)
+    if (stats.check_repairs > 0 && s->sampled.lose_events == 0 && s->restores == 0)
         ew_sim_fail(s, "worker %u: a consistency check found %llu differences although no event was lost", w->number,
-                    (unsigned long long)stats.audit_repairs);
-    if (stats.rewritten > 0 && s->drawn.lose_events == 0 && s->drawn.bad_answer == 0 && s->restores == 0)
+                    (unsigned long long)stats.check_repairs);
+    if (stats.rewritten > 0 && s->sampled.lose_events == 0 && s->sampled.bad_answer == 0 && s->restores == 0)
         ew_sim_fail(s, "worker %u found a rewritten history, although etcd was not restored", w->number);
     if (sim_io_calls(&w->watcher_io) || sim_io_calls(&w->committer_io) || w->watcher_io.stream_is_open)
         ew_sim_fail(s, "worker %u ended with %s in flight", w->number,

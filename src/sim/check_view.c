@@ -100,7 +100,7 @@ static void check_order(sim_worker *w, const ew_event *e, const etcd_model_recor
     if (found && e->entry.mod_revision <= last)
         ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld after %lld", w->number, PRINT(e->entry.key),
                     (long long)e->entry.mod_revision, (long long)last);
-    if (e->initial || w->seen.resynced || !r || w->sim->drawn.lose_events > 0)
+    if (e->initial || w->seen.resynced || !r || w->sim->sampled.lose_events > 0)
         return;
     if (e->entry.mod_revision < w->seen.next_revision)
         ew_sim_fail(w->sim, "worker %u: %.*s is shown at %lld, but only %lld or later is new", w->number,
@@ -138,7 +138,7 @@ void check_update(sim_worker *w, const ew_event *e) {
 /* Handles a difference. It is allowed while etcd itself loses events, and until a restore is detected. */
 static void differs(sim_worker *w, int64_t revision, const etcd_model_record *r, const ew_entry *e, const char *where) {
     w->seen.wrong = true;
-    if (w->sim->drawn.lose_events > 0 || w->seen.adrift)
+    if (w->sim->sampled.lose_events > 0 || w->seen.adrift)
         return;
     if (r && e && ew_slice_equal(r->key, e->key))
         ew_sim_fail(w->sim, "worker %u, tick at %lld: %s has %.*s as of %lld, etcd as of %lld", w->number,
@@ -190,9 +190,9 @@ static void check_state(sim_worker *w, ew_tick *tick, int64_t revision, const et
     /* Memory is bounded by the keys and values, with a fixed overhead for each key. */
     ticking_stats stats;
     ticking_get_stats(reactor_core(w->reactor_of), &stats);
-    if (stats.mirror_bytes > 4096 + 256 * count + 2 * bytes)
+    if (stats.cache_bytes > 4096 + 256 * count + 2 * bytes)
         ew_sim_fail(w->sim, "worker %u: the cache uses %llu bytes for %zu keys of %zu bytes", w->number,
-                    (unsigned long long)stats.mirror_bytes, count, bytes);
+                    (unsigned long long)stats.cache_bytes, count, bytes);
 }
 
 static void check_updates_state(sim_worker *w, int64_t revision, const etcd_model_record *const *visible) {
@@ -254,7 +254,7 @@ void check_tick(sim_worker *w, ew_tick *tick) {
     if (!w->seen.wrong && (w->seen.epoch > w->seen.adrift_epoch || revision > s->lost_up_to))
         w->seen.adrift = false;
     bool bounded = w->options->max_ticks_per_second > 0 || w->sim->bend.max_pending_update_bytes > 0;
-    bounded |= w->sim->drawn.lose_events > 0 || w->sim->restores > 0;
+    bounded |= w->sim->sampled.lose_events > 0 || w->sim->restores > 0;
     if (!w->options->coalesce && !bounded && w->seen.ticks > 0 && !w->seen.resynced && !w->seen.wrote)
         check_single_steps(w, revision);
     w->seen.tick_revision = revision;

@@ -14,12 +14,12 @@ static int64_t draw(sim_random *r, int64_t most) {
 
 void sim_faults_draw(ew_sim *s) {
     sim_random *r = &s->random;
-#define DRAW(name, most, help) s->drawn.name = draw(r, most);
+#define DRAW(name, most, help) s->sampled.name = draw(r, most);
     SIM_FAULTS(DRAW)
 #undef DRAW
     /* Only consistency checks find lost events, so few promises hold with this fault: the scenario switches it on. */
-    s->may_lose = s->drawn.lose_events;
-    s->drawn.lose_events = 0;
+    s->may_lose = s->sampled.lose_events;
+    s->sampled.lose_events = 0;
     etcd_model_config *c = &s->etcd_config;
     *c = etcd_model_defaults;
     c->batch_revisions = (uint32_t)sim_between(r, 1, 20); /* small, so that small runs have batches and fragments */
@@ -34,7 +34,7 @@ void ew_sim_describe(const ew_sim *s, FILE *out) {
     if (!s || !out)
         return;
     fprintf(out, "seed %llu:", (unsigned long long)s->seed);
-#define DESCRIBE(name, most, help) fprintf(out, " %s %lld", #name, (long long)s->drawn.name);
+#define DESCRIBE(name, most, help) fprintf(out, " %s %lld", #name, (long long)s->sampled.name);
     SIM_FAULTS(DESCRIBE)
 #undef DESCRIBE
     const etcd_model_config *c = &s->etcd_config;
@@ -50,24 +50,24 @@ bool sim_happens(ew_sim *s, int64_t permille) {
 }
 
 int64_t sim_delay(ew_sim *s) {
-    if (sim_happens(s, s->drawn.slow))
-        return sim_between(&s->random, 0, s->drawn.slow_ms);
-    return sim_between(&s->random, 0, s->drawn.delay_ms);
+    if (sim_happens(s, s->sampled.slow))
+        return sim_between(&s->random, 0, s->sampled.slow_ms);
+    return sim_between(&s->random, 0, s->sampled.delay_ms);
 }
 
 static void befall_etcd(ew_sim *s) {
     sim_random *r = &s->random;
     int64_t revision = etcd_model_revision(s->etcd);
-    if (sim_happens(s, s->drawn.outage)) {
-        s->away_until_ms = sim_now(s) + sim_between(r, 1, s->drawn.outage_ms + 1);
+    if (sim_happens(s, s->sampled.outage)) {
+        s->away_until_ms = sim_now(s) + sim_between(r, 1, s->sampled.outage_ms + 1);
         sim_note(s, "outage", s->away_until_ms, 0);
-        sim_wire_break_all(s);
+        sim_network_break_all(s);
     }
-    if (sim_happens(s, s->drawn.no_space)) {
-        s->full_until_ms = sim_now(s) + sim_between(r, 1, s->drawn.no_space_ms + 1);
+    if (sim_happens(s, s->sampled.no_space)) {
+        s->full_until_ms = sim_now(s) + sim_between(r, 1, s->sampled.no_space_ms + 1);
         sim_note(s, "no space", s->full_until_ms, 0);
     }
-    if (sim_happens(s, s->drawn.compact)) {
+    if (sim_happens(s, s->sampled.compact)) {
         int64_t at = revision - (sim_chance(r, 300) ? 0 : sim_between(r, 0, 40));
         if (at > etcd_model_compacted(s->etcd)) {
             sim_note(s, "compact", at, 0);
@@ -86,25 +86,25 @@ static void delete_receipt(ew_sim *s, const char *key) {
 }
 
 static void lose_lease(ew_sim *s, const sim_lease *l) {
-    if (!l->alive || !sim_happens(s, s->drawn.lose_lease))
+    if (!l->alive || !sim_happens(s, s->sampled.lose_lease))
         return;
     sim_note(s, "lease lost", l->worker->number, l->id);
     l->worker->records_lost |= l->kind == SIM_LEASE_RECORDS;
     etcd_model_lease_lose(s->etcd, l->id);
-    sim_wire_changed(s, (sim_author){0});
+    sim_network_changed(s, (sim_author){0});
 }
 
 static void befall_worker(ew_sim *s, sim_worker *w) {
-    sim_wire_fault(w);
+    sim_network_fault(w);
     lose_lease(s, &w->own);
     lose_lease(s, &w->records);
-    if (w->options->exactly_once && w->reactor_of && sim_happens(s, s->drawn.delete_receipt))
+    if (w->options->exactly_once && w->reactor_of && sim_happens(s, s->sampled.delete_receipt))
         delete_receipt(s, w->receipt_key);
-    if (w->leads && w->reactor_of && sim_happens(s, s->drawn.depose))
+    if (w->leads && w->reactor_of && sim_happens(s, s->sampled.depose))
         ew_sim_delete(s, ew_str(w->leader_key));
-    if (sim_happens(s, s->drawn.kill))
+    if (sim_happens(s, s->sampled.kill))
         sim_worker_kill(w);
-    else if (sim_happens(s, s->drawn.stop) && !w->stop_wanted)
+    else if (sim_happens(s, s->sampled.stop) && !w->stop_wanted)
         sim_worker_stop(w);
 }
 

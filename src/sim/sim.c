@@ -32,7 +32,7 @@ void ew_sim_free(ew_sim *s) {
         return;
     for (size_t i = 0; i < s->worker_count; i++)
         sim_worker_free(s->workers[i]);
-    sim_wire_free(s);
+    sim_network_free(s);
     for (size_t i = 0; i < s->schedule.count; i++)
         if (s->schedule.heap[i].fn == s->after)
             free(s->schedule.heap[i].arg);
@@ -235,10 +235,10 @@ uint64_t ew_sim_digest(const ew_sim *s) {
 
 static int64_t call(ew_sim *s, etcd_model_method method, const ProtobufCMessage *request) {
     etcd_model_advance(s->etcd, sim_now(s));
-    sim_wire_changed(s, (sim_author){0});
+    sim_network_changed(s, (sim_author){0});
     sim_arena_reset(&s->scratch);
     etcd_model_call(s->etcd, method, sim_pack(&s->scratch, request));
-    sim_wire_changed(s, (sim_author){0});
+    sim_network_changed(s, (sim_author){0});
     return etcd_model_revision(s->etcd);
 }
 
@@ -264,7 +264,7 @@ int64_t ew_sim_delete(ew_sim *s, ew_slice key) {
     return call(s, ETCD_MODEL_DELETE_RANGE, &r.base);
 }
 
-void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn) {
+void sim_external_txn(ew_sim *s, const Pb__TxnRequest *txn) {
     call(s, ETCD_MODEL_TXN, &txn->base);
 }
 
@@ -293,12 +293,12 @@ void sim_restore(ew_sim *s, int64_t revision, int64_t away_ms) {
     s->away_until_ms = sim_now(s) + away_ms;
     s->restores++;
     s->lost_up_to = newest > s->lost_up_to ? newest : s->lost_up_to;
-    sim_wire_lose_all(s);
+    sim_network_lose_all(s);
     etcd_model_restore(s->etcd, revision);
     s->authored = revision;
     for (size_t i = 0; i < s->worker_count; i++)
         check_restored(s->workers[i]);
-    sim_wire_changed(s, (sim_author){0});
+    sim_network_changed(s, (sim_author){0});
 }
 
 ew_status ew_sim_get(const ew_sim *s, ew_slice key, ew_entry *out) {

@@ -48,7 +48,7 @@ void sim_worker_start(sim_worker *w) {
     w->life++;
     w->running = true;
     w->starting = false;
-    w->cut_short = w->stop_wanted = w->receipt_deleted = w->marker_taken = w->user_refused = w->session_lost =
+    w->cut_short = w->stop_wanted = w->receipt_deleted = w->session_key_taken = w->user_refused = w->session_lost =
         w->records_lost = w->holds_id = false;
     w->own = w->given = w->records = (sim_lease){0};
     w->lease = 0;
@@ -64,7 +64,7 @@ void sim_worker_start(sim_worker *w) {
     char *root = text(w->options->receipt_prefix, "/");
     w->receipt_key = text(root, w->worker_id);
     free(root);
-    w->marker_key = text(w->receipt_key, "/session");
+    w->session_key = text(w->receipt_key, "/session");
     w->owner_key = text(w->receipt_key, "/owner");
     w->holder = text(id, "");
     w->leader_key = text("/leaders/", w->worker_id);
@@ -73,7 +73,7 @@ void sim_worker_start(sim_worker *w) {
     actor_init(&w->committer, w, sim_committer_round);
     channel_init(&w->watcher_to_reactor, &w->reactor);
     channel_init(&w->committer_to_reactor, &w->reactor);
-    channel_init(&w->keeper_to_reactor, &w->reactor);
+    channel_init(&w->session_to_reactor, &w->reactor);
     channel_init(&w->reactor_to_watcher, &w->watcher);
     channel_init(&w->reactor_to_committer, &w->committer);
     sim_note(s, "start", w->number, w->life);
@@ -83,27 +83,28 @@ void sim_worker_start(sim_worker *w) {
         sim_worker_claim(w);
 }
 
-static void note_standing(sim_worker *w) {
-    sim_reserve(w->standings, w->standing_capacity, w->standing_count + 1);
-    w->standings[w->standing_count++] =
-        (sim_standing){.life = w->life,
-                       .marker_key = w->options->fence_session ? text(w->marker_key, "") : NULL,
-                       .leader_key = w->leads ? text(w->leader_key, "") : NULL,
-                       .lease = w->lease,
-                       .leader_revision = w->leader_revision};
+static void note_fences(sim_worker *w) {
+    sim_reserve(w->fences, w->fences_capacity, w->fences_count + 1);
+    w->fences[w->fences_count++] =
+        (sim_fences){.life = w->life,
+                     .session_key = w->options->fence_session ? text(w->session_key, "") : NULL,
+                     .leader_key = w->leads ? text(w->leader_key, "") : NULL,
+                     .lease = w->lease,
+                     .leader_revision = w->leader_revision};
 }
 
 static bool session_key_is_taken(const sim_worker *w) {
-    const etcd_model_record *r = etcd_model_get(w->sim->etcd, ew_str(w->marker_key), etcd_model_revision(w->sim->etcd));
+    const etcd_model_record *r =
+        etcd_model_get(w->sim->etcd, ew_str(w->session_key), etcd_model_revision(w->sim->etcd));
     return w->options->fence_session && (!r || r->lease != w->lease);
 }
 
 void sim_worker_begin(sim_worker *w) {
     w->lease = w->given.worker ? w->given.id : w->claimed.presence_lease;
-    w->marker_taken = session_key_is_taken(w);
+    w->session_key_taken = session_key_is_taken(w);
     w->session_lost = w->given.worker ? !w->given.alive : sim_lease_present(&w->own) != w->lease;
     sim_worker_configure(w);
-    note_standing(w);
+    note_fences(w);
     w->began_ms = sim_now(w->sim);
     /* Watcher and committer of a worker piggyback; without that, their messages may come in any order. */
     bool together = sim_chance(&w->sim->random, 700);
@@ -121,8 +122,8 @@ void sim_worker_begin(sim_worker *w) {
 /* Ends the life and frees its parts; its requests in flight still reach etcd. */
 static void bury(sim_worker *w) {
     ew_sim *s = w->sim;
-    sim_wire_forget(w);
-    sim_channel *channels[] = {&w->watcher_to_reactor, &w->committer_to_reactor, &w->keeper_to_reactor,
+    sim_network_forget(w);
+    sim_channel *channels[] = {&w->watcher_to_reactor, &w->committer_to_reactor, &w->session_to_reactor,
                                &w->reactor_to_watcher, &w->reactor_to_committer};
     for (size_t i = 0; i < sizeof channels / sizeof *channels; i++) {
         sim_schedule_drop(&s->schedule, channels[i]);
@@ -144,12 +145,12 @@ static void bury(sim_worker *w) {
     check_forget(w);
     free(w->worker_id);
     free(w->receipt_key);
-    free(w->marker_key);
+    free(w->session_key);
     free(w->leader_key);
     free(w->owner_key);
     free(w->holder);
     free(sim_unconst(w->fence.data));
-    w->worker_id = w->receipt_key = w->marker_key = w->leader_key = w->owner_key = w->holder = NULL;
+    w->worker_id = w->receipt_key = w->session_key = w->leader_key = w->owner_key = w->holder = NULL;
     w->fence = (ew_slice){0};
 }
 
@@ -201,7 +202,7 @@ void sim_worker_stop(sim_worker *w) {
     Msg__Stop stop = MSG__STOP__INIT;
     stop.timeout_ms = w->options->stop_timeout_ms;
     m.stop = &stop;
-    sim_send(&w->keeper_to_reactor, &m, true, false);
+    sim_send(&w->session_to_reactor, &m, true, false);
     check_stop_asked(w);
 }
 
@@ -255,10 +256,10 @@ void sim_worker_free(sim_worker *w) {
     free(w->counter_key);
     free(sim_unconst(w->range_key.data));
     free(sim_unconst(w->range_end.data));
-    for (size_t i = 0; i < w->standing_count; i++) {
-        free(w->standings[i].marker_key);
-        free(w->standings[i].leader_key);
+    for (size_t i = 0; i < w->fences_count; i++) {
+        free(w->fences[i].session_key);
+        free(w->fences[i].leader_key);
     }
-    free(w->standings);
+    free(w->fences);
     free(w);
 }

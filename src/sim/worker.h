@@ -94,12 +94,12 @@ typedef struct sim_seen {
 } sim_seen;
 
 /* The fence conditions of a life's transactions, also of those that arrive after its end. */
-typedef struct sim_standing {
+typedef struct sim_fences {
     uint32_t life;
-    char *marker_key, *leader_key; /* NULL: not compared */
-    int64_t lease;                 /* of the session key */
+    char *session_key, *leader_key; /* NULL: not compared */
+    int64_t lease;                  /* of the session key */
     int64_t leader_revision;
-} sim_standing;
+} sim_fences;
 
 typedef enum sim_lease_kind {
     SIM_LEASE_OWN,     /* of the worker's own session and its owner key */
@@ -130,16 +130,16 @@ struct sim_worker {
     ew_slice range_key, range_end;
 
     /* A life. */
-    bool leads;              /* set before the first life */
-    sim_worker *lender;      /* set before the first life: the worker whose session this one uses; NULL: its own */
-    sim_standing *standings; /* of all lives */
-    size_t standing_count, standing_capacity;
+    bool leads;         /* set before the first life */
+    sim_worker *lender; /* set before the first life: the worker whose session this one uses; NULL: its own */
+    sim_fences *fences; /* of all lives */
+    size_t fences_count, fences_capacity;
     bool running;
     bool starting; /* will run again soon */
     bool killed;   /* being killed: callbacks that are called now are not promised by the library */
     bool stop_wanted;
     char *worker_id, *receipt_key;
-    char *marker_key;        /* the session key, bound to the session's lease (fence_session) */
+    char *session_key;       /* the session key, bound to the session's lease (fence_session) */
     char *leader_key;        /* `leads`: every transaction compares it */
     int64_t leader_revision; /* the leader key's create_revision */
     ew_slice fence;
@@ -153,9 +153,9 @@ struct sim_worker {
     shell_claim *claim; /* NULL: it has ended */
     claim_result claimed;
     shell_session session;
-    bool receipt_deleted; /* by the fault delete_receipt, or by another worker of this id */
-    bool marker_taken;    /* the session key was put by another worker of this id, with its own session */
-    bool user_refused;    /* a call or a watch was refused for its token */
+    bool receipt_deleted;   /* by the fault delete_receipt, or by another worker of this id */
+    bool session_key_taken; /* the session key was put by another worker of this id, with its own session */
+    bool user_refused;      /* a call or a watch was refused for its token */
     watching_config watching_config;
     ticking_config ticking_config;
     committing_config committing_config;
@@ -166,7 +166,7 @@ struct sim_worker {
     sim_io watcher_io, committer_io, reactor_io;
     bool watcher_waits; /* the watcher waits until the reactor takes its messages */
     sim_actor watcher, reactor, committer;
-    sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, keeper_to_reactor;
+    sim_channel watcher_to_reactor, committer_to_reactor, reactor_to_watcher, reactor_to_committer, session_to_reactor;
     int64_t started_ms, began_ms; /* the start of the life, and of its reactor */
     bool cut_short; /* the peers were stopped before the run ended, so a transaction in flight had limited time */
     int status;
@@ -203,7 +203,7 @@ size_t sim_watcher_backlog(const sim_worker *w);    /* messages of the watcher t
 bool sim_peers_start(sim_worker *w, bool together); /* worker_peers.c: starts watcher and committer with `*_config` */
 void sim_peers_free(sim_worker *w);
 void sim_watcher_round(void *actor);
-void sim_watcher_room(sim_worker *w); /* the reactor has taken its messages */
+void sim_watcher_space(sim_worker *w); /* the reactor has taken its messages */
 void sim_committer_round(void *actor);
 bool sim_reactor_start(sim_worker *w); /* worker_reactor.c: starts the reactor with `ticking_config` */
 void sim_reactor_free(sim_worker *w);

@@ -65,7 +65,7 @@ static void echo(sim_channel *c, const Msg__Message *m, ew_slice bytes) {
     if (c->kept.data && m->epoch > c->kept_epoch) {
         pass_on(c, (sim_message){c->kept, false, true});
         c->kept = (ew_slice){0};
-    } else if (!c->kept.data && (m->snapshot ? s->drawn.echo > 0 : m->events && sim_happens(s, s->drawn.echo))) {
+    } else if (!c->kept.data && (m->snapshot ? s->sampled.echo > 0 : m->events && sim_happens(s, s->sampled.echo))) {
         c->kept = sim_copy(bytes);
         c->kept_epoch = m->epoch;
     }

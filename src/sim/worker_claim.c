@@ -1,4 +1,4 @@
-/* The claim of a worker: the one of src/shell, with the calls of the wire. */
+/* The claim of a worker: the one of src/shell, with the calls of the network. */
 #include "sim/worker.h"
 
 static void advance(void *worker);
@@ -120,7 +120,7 @@ void sim_worker_claim(sim_worker *w) {
             .worker_id = w->worker_id,
             .owner_key = w->owner_key,
             .receipt_key = w->receipt_key,
-            .session_key = w->marker_key,
+            .session_key = w->session_key,
             .holder = w->holder,
             .session_lease = w->given.id,
             .seed = sim_next(&w->sim->random),

@@ -18,7 +18,7 @@ static void make_fence(sim_worker *w) {
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
     t.compare = pointers;
     if (w->options->fence_session) {
-        Pb__Compare *c = fence_compare(&list[0], ew_str(w->marker_key), PB__COMPARE__COMPARE_TARGET__LEASE);
+        Pb__Compare *c = fence_compare(&list[0], ew_str(w->session_key), PB__COMPARE__COMPARE_TARGET__LEASE);
         c->lease = w->lease;
         pointers[t.n_compare++] = c;
     }
@@ -98,7 +98,7 @@ void sim_worker_configure(sim_worker *w) {
         .max_submits = (uint32_t)o->max_submits,
         .session_lease = w->lease,
         .record_lease = sim_record_lease(w->sim),
-        .audit_interval_ms = bend->audit_interval_ms,
+        .check_interval_ms = bend->check_interval_ms,
         .barrier_patience_ms = o->watch_silence_ms,
         .seed = sim_next(&w->sim->random),
     };

@@ -1,4 +1,4 @@
-/* The shell's I/O in the simulated world: calls and streams of the wire, and the channel to the reactor. */
+/* The shell's I/O in the simulated world: calls and streams of the network, and the channel to the reactor. */
 #include "sim/check.h"
 #include "sim/worker.h"
 

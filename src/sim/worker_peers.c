@@ -32,7 +32,7 @@ void sim_watcher_round(void *actor) {
     sim_actor_wake(a, watcher_round(w->watcher_of, sim_now(w->sim)));
 }
 
-void sim_watcher_room(sim_worker *w) {
+void sim_watcher_space(sim_worker *w) {
     if (w->watcher_waits && sim_watcher_backlog(w) < (size_t)w->options->mailbox_messages)
         sim_actor_wake(&w->watcher, sim_now(w->sim));
 }

@@ -62,7 +62,7 @@ static void tick(shell_io *io, const ew_tick *t) {
     (void)t;
     check_stepped(w);
     reactor_call(w->reactor_of);
-    int64_t took = sim_happens(s, s->drawn.slow_tick) ? sim_between(&s->random, 0, s->drawn.slow_tick_ms) : 0;
+    int64_t took = sim_happens(s, s->sampled.slow_tick) ? sim_between(&s->random, 0, s->sampled.slow_tick_ms) : 0;
     sim_at(s, sim_now(s) + took, end_tick, w, w);
 }
 
@@ -149,7 +149,7 @@ void sim_reactor_round(void *actor) {
     if (reactor_is_ticking(w->reactor_of))
         return; /* its end wakes the actor */
     take_all(w);
-    sim_watcher_room(w);
+    sim_watcher_space(w);
     int64_t next_ms = reactor_round(w->reactor_of, sim_now(w->sim));
     look(w);
     if (reactor_ended(w->reactor_of, &status, &detail))

@@ -44,7 +44,7 @@ static bool given_is_lost(void *arg) {
 static void tell(void *arg, const Msg__Message *m) {
     sim_worker *w = arg;
     if (w->reactor_of)
-        sim_send(&w->keeper_to_reactor, m, true, false);
+        sim_send(&w->session_to_reactor, m, true, false);
 }
 
 void sim_session_init(sim_worker *w) {

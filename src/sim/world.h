@@ -1,7 +1,7 @@
 /* Declarations that the files of the simulator share. The files:
  *   schedule.c     the tasks in the order of simulated time
  *   faults.c       the sampled probabilities of faults, and the faults that need no message
- *   wire*.c        calls and streams between a worker and etcd
+ *   network*.c        calls and streams between a worker and etcd
  *   worker*.c      a worker: the three cores and the messages between them, as src/actors moves them
  *   check*.c       the invariants
  *   sim.c          the public functions
@@ -72,14 +72,14 @@ typedef struct sim_author {
 /* Values below the minimum in the option table, for tests that use the library's internals (tests/sim), so that small
  * simulations reach the limits too. 0: the option's value. */
 typedef struct sim_bend {
-    int64_t page_bytes, max_pending_update_bytes, max_txn_bytes, audit_interval_ms;
+    int64_t page_bytes, max_pending_update_bytes, max_txn_bytes, check_interval_ms;
 } sim_bend;
 
 struct ew_sim {
     uint64_t seed;
     sim_random random;
     sim_schedule schedule;
-    sim_faults drawn;
+    sim_faults sampled;
     bool faulty;
     unsigned restores;     /* from an older state */
     int64_t lost_up_to;    /* the highest revision of a lost history */
@@ -121,7 +121,7 @@ void sim_note(ew_sim *s, const char *what, int64_t a, int64_t b);
 void sim_trace(ew_sim *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int64_t sim_now(const ew_sim *s);
 int64_t sim_put(ew_sim *s, ew_slice key, ew_slice value, int64_t lease);
-void sim_foreign_txn(ew_sim *s, const Pb__TxnRequest *txn); /* runs an external client's transaction at once */
+void sim_external_txn(ew_sim *s, const Pb__TxnRequest *txn); /* runs an external client's transaction at once */
 int64_t sim_record_lease(ew_sim *s);
 void sim_compact(ew_sim *s, int64_t revision);
 void sim_restore(ew_sim *s, int64_t revision,
@@ -135,7 +135,7 @@ void sim_faults_start(ew_sim *s);
 bool sim_happens(ew_sim *s, int64_t permille); /* whether a fault happens; never while faults are off */
 int64_t sim_delay(ew_sim *s);                  /* the delay of one message */
 
-/* ---- wire.c, wire_call.c, wire_stream.c ---- */
+/* ---- network.c, network_call.c, network_stream.c ---- */
 
 /* One call of a worker. `fn` is called once, unless the worker is killed before. */
 typedef struct sim_call sim_call;
@@ -149,12 +149,12 @@ void sim_stream_send(sim_stream *s, ew_slice request);
 void sim_stream_pause(sim_stream *s, bool paused);
 void sim_stream_cancel(sim_stream *s);
 
-void sim_wire_changed(
-    ew_sim *s, sim_author author);   /* handles new revisions of the model, which `author` wrote; watches get them */
-void sim_wire_forget(sim_worker *w); /* the worker has ended; its requests in flight still arrive */
-void sim_wire_free(ew_sim *s);
-void sim_wire_fault(sim_worker *w); /* samples the faults of its stream */
-void sim_wire_break_all(ew_sim *s);
-void sim_wire_lose_all(ew_sim *s); /* breaks all streams and loses all calls in flight */
+void sim_network_changed(
+    ew_sim *s, sim_author author);      /* handles new revisions of the model, which `author` wrote; watches get them */
+void sim_network_forget(sim_worker *w); /* the worker has ended; its requests in flight still arrive */
+void sim_network_free(ew_sim *s);
+void sim_network_fault(sim_worker *w); /* samples the faults of its stream */
+void sim_network_break_all(ew_sim *s);
+void sim_network_lose_all(ew_sim *s); /* breaks all streams and loses all calls in flight */
 
 #endif

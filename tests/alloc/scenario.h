@@ -72,7 +72,7 @@ ew_client *alloc_client(ew_options *o); /* frees the options */
 
 void alloc_run_worker(void);
 void alloc_run_leader(void);
-void alloc_run_audit(void);
+void alloc_run_check(void);
 void alloc_run_pages(void);
 void alloc_run_actors(void);
 void alloc_run_trouble(void);

@@ -311,7 +311,7 @@ const alloc_scenario alloc_scenarios[] = {
     {.name = "names", .run = run_names},
     {.name = "worker", .run = alloc_run_worker},
     {.name = "leader", .run = alloc_run_leader, .much_alike = true},
-    {.name = "audit", .run = alloc_run_audit, .slow = true},
+    {.name = "check", .run = alloc_run_check, .slow = true},
     {.name = "pages", .run = alloc_run_pages, .slow = true},
     {.name = "actors", .run = alloc_run_actors, .much_alike = true},
     {.name = "outbox", .run = alloc_run_outbox},

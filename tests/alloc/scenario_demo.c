@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-/* Redirects stdout to a terminal, which accepts as much as it has room for. */
+/* Redirects stdout to a terminal, which accepts as much as it has space for. */
 static int open_terminal(void) {
     int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0)

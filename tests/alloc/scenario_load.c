@@ -1,4 +1,4 @@
-/* Workers that load and check their cache: several pages, more than the mailbox has room for. */
+/* Workers that load and check their cache: several pages, more than the mailbox has space for. */
 #include "alloc/scenario.h"
 
 #include <time.h>
@@ -11,11 +11,11 @@ typedef struct loader {
 
 /* ---- consistency checks: at most one each second ---- */
 
-static int wait_for_audit(void *self, ew_tick *t) {
+static int wait_for_check(void *self, ew_tick *t) {
     loader *l = self;
     (void)t;
     ew_worker_stats s = {.size = sizeof s};
-    return ew_worker_get_stats(l->worker, &s) == EW_OK && s.audits > 0 ? EW_FINISHED : EW_OK;
+    return ew_worker_get_stats(l->worker, &s) == EW_OK && s.checks > 0 ? EW_FINISHED : EW_OK;
 }
 
 /* Runs a worker with one more option and small mailboxes to its end; repeats it once if it failed. */
@@ -36,9 +36,9 @@ static void run_alone(const ew_reactor *r, const char *option, const char *value
     alloc_problem("a worker failed twice");
 }
 
-void alloc_run_audit(void) {
-    static const ew_reactor waits = EW_REACTOR(.tick = wait_for_audit);
-    run_alone(&waits, "audit_interval_s", "1");
+void alloc_run_check(void) {
+    static const ew_reactor waits = EW_REACTOR(.tick = wait_for_check);
+    run_alone(&waits, "check_interval_s", "1");
 }
 
 /* ---- a prefix of several pages, with a reactor that is slow at the first pages ---- */

@@ -54,7 +54,7 @@ static int read_all(mailbox *mb) {
 }
 
 /* Each round sends more messages before the terminal ones, so that in one round the terminal messages are the first
- * that find no room. */
+ * that find no space. */
 void alloc_run_outbox(void) {
     static unsigned urls;
     for (int before = 0; before < MOST; before++) {

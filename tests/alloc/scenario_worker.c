@@ -56,7 +56,7 @@ static int one_more(void *arg, const ew_entry *current, ew_value *next) {
     return ew_value_set_int(next, n + 1);
 }
 
-static int mirror_contended(void *arg, ew_view *view) {
+static int cache_contended(void *arg, ew_view *view) {
     (void)arg;
     ew_entry e;
     int status = ew_view_get(view, EW_STR(CONTENDED), &e);
@@ -95,7 +95,7 @@ static int tick(void *self, ew_tick *t) {
     if (ew_group_on_done(counts, done, c) == EW_OK) /* otherwise the group is not sent */
         c->made.asked++;
     ew_group_modify(contends, EW_STR(CONTENDED), one_more, NULL, NULL);
-    ew_group_patch(contends, mirror_contended, NULL, NULL);
+    ew_group_patch(contends, cache_contended, NULL, NULL);
     ew_group_delete(contends, EW_STR("/work/mine"));
     ew_group_guard(contends, EW_STR("/work/page/0"));
     return --c->ticks_left == 0 ? EW_FINISHED : EW_OK;

@@ -18,9 +18,9 @@ static int64_t lease_of(world *w, unsigned worker, unsigned run, const char *suf
     return lease;
 }
 
-#define OWNER   "/owner"
-#define MARKER  "/session"
-#define RECEIPT ""
+#define OWNER       "/owner"
+#define SESSION_KEY "/session"
+#define RECEIPT     ""
 
 typedef struct one_run {
     unsigned worker, run;
@@ -55,7 +55,7 @@ static bool take_lease(injection *i, one_run *r) {
 
 void fault_end_session(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = MARKER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = SESSION_KEY};
     take_lease(i, &r);
     fault_healed(i);
     if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->workers[worker].end_status != EW_ERR_SESSION_DONE)
@@ -89,7 +89,7 @@ static void pause_worker(injection *i, one_run *r) {
 /* What the worker sends after SIGCONT must be refused. */
 static void fenced_worker_paused(injection *i) {
     unsigned worker = fault_one_worker(i);
-    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = MARKER};
+    one_run r = {.worker = worker, .run = i->w->workers[worker].id.run, .suffix = SESSION_KEY};
     pause_worker(i, &r);
     if (!world_until(i->w, has_ended, &r, EFFECT_LIMIT_MS) || i->w->workers[worker].end_status != EW_ERR_SESSION_DONE)
         fault_missed(i, "the worker did not end");

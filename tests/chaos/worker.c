@@ -53,9 +53,9 @@ static void write_log(void *arg, const ew_log_record *r) {
     for (size_t i = 0; i < r->field_count && used < (int)sizeof line; i++) {
         const ew_log_field *f = &r->fields[i];
         char *at = line + used;
-        size_t room = sizeof line - (size_t)used;
-        used += f->text ? snprintf(at, room, " %s=%s", f->name, f->text)
-                        : snprintf(at, room, " %s=%lld", f->name, (long long)f->number);
+        size_t space = sizeof line - (size_t)used;
+        used += f->text ? snprintf(at, space, " %s=%s", f->name, f->text)
+                        : snprintf(at, space, " %s=%lld", f->name, (long long)f->number);
     }
     fprintf(stderr, "%s\n", line);
 }

@@ -176,7 +176,7 @@ static void replace_lease(bench *b) {
 static void external_change(bench *b) {
     uint8_t what = take(&b->in);
     if (what < 100)
-        tiny_put(&b->etcd, keys[what % KEYS], "foreign");
+        tiny_put(&b->etcd, keys[what % KEYS], "external");
     else if (what < 200)
         tiny_delete(&b->etcd, keys[what % KEYS]);
     else if (what < 220)

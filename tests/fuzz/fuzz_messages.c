@@ -12,7 +12,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool has_urgent(const Msg__Message *m) {
-    return m->health || m->outcome || m->patches || m->session || m->stop || m->down || m->audit;
+    return m->health || m->outcome || m->patches || m->session || m->stop || m->down || m->check;
 }
 
 static void read_message(ew_slice body) {

@@ -221,8 +221,8 @@ static void take_effect(const ticking_effect *e, ticking_event_type cause, ticki
         CHECK(cause == TICKING_TIMER || cause == TICKING_TICKED);
         check_commit(e->patches);
         break;
-    case TICKING_DO_AUDIT:
-        CHECK(e->audit > 0 && e->revision > 0);
+    case TICKING_DO_CHECK:
+        CHECK(e->check > 0 && e->revision > 0);
         break;
     case TICKING_DO_STOP:
         CHECK(now->batch_out);

@@ -162,7 +162,7 @@ start_etcd
 "$bench" --smoke --etcd "127.0.0.1:$port" --json "$work/etcd.json" floor chain >"$work/table" ||
     fail "the run with --etcd failed"
 grep -q "\"etcd\": \"127.0.0.1:$port\"" "$work/etcd.json" || fail "the report does not name the endpoints"
-grep -q '"data": "foreign"' "$work/etcd.json" || fail "the report does not record that the etcd was not private"
+grep -q '"data": "external"' "$work/etcd.json" || fail "the report does not record that the etcd was not private"
 for row in floor chain; do
     grep -q "^$row " "$work/table" || fail "no row $row with --etcd"
     etcdctl --endpoints "127.0.0.1:$port" get --prefix --keys-only /bench- | grep -e "[/-]$row-0/" >/dev/null ||

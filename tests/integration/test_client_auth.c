@@ -81,7 +81,7 @@ static void test_permissions(void **state) {
         ew_txn_put(t, EW_THEN, ew_str(key), EW_STR("x"), NULL);
     }
     assert_int_equal(ew_client_txn(c, t, NULL, &err), EW_ERR_DENIED);
-    assert_non_null(strstr(err.detail, " more")); /* the text has no room for all keys */
+    assert_non_null(strstr(err.detail, " more")); /* the text has no space for all keys */
     ew_txn_free(t);
     /* P10: a denied watch is created and canceled in one message, without a status. */
     assert_int_equal(ew_watch_open(&w, c, ew_keys_prefix(EW_STR("/other")), NULL, &err), EW_ERR_DENIED);

@@ -125,16 +125,16 @@ static void count_up(void *arg) {
 }
 
 /* Every queue has a limit: a receiver that does not take messages makes its sender busy, and gets no more messages than
- * it can hold. When it takes them, the sender is notified that there is room. */
+ * it can hold. When it takes them, the sender is notified that there is space. */
 static void test_bounds(void **state) {
     (void)state;
     enum { BOUND = 4 };
     const char *url = new_url();
     mailbox *mb;
     outbox *ob;
-    atomic_uint arrived = 0, room = 0;
+    atomic_uint arrived = 0, space = 0;
     assert_int_equal(mailbox_open(&mb, url, BOUND, count_up, &arrived, NULL), EW_OK);
-    assert_int_equal(outbox_open(&ob, url, 2, count_up, &room, NULL), EW_OK);
+    assert_int_equal(outbox_open(&ob, url, 2, count_up, &space, NULL), EW_OK);
     for (uint64_t i = 1; i <= SOME; i++)
         assert_int_equal(send_epoch(ob, i), EW_OK);
     assert_true(outbox_busy(ob));
@@ -145,16 +145,16 @@ static void test_bounds(void **state) {
     outbox_flush(ob, etcd_now_ms() + 100); /* time for more messages to arrive, if they could */
     assert_int_equal(arrived, BOUND);
     assert_true(outbox_busy(ob));
-    assert_int_equal(room, 0);
+    assert_int_equal(space, 0);
     for (uint64_t i = 1; i <= SOME; i++)
         assert_int_equal(receive_epoch(mb), i);
     outbox_flush(ob, etcd_now_ms() + WAIT_MS);
     while (arrived < SOME && etcd_now_ms() < deadline_ms) /* a message can be taken just before `arrived` is called */
         usleep(1000);
     assert_int_equal(arrived, SOME);
-    while (room == 0 && etcd_now_ms() < deadline_ms)
+    while (space == 0 && etcd_now_ms() < deadline_ms)
         usleep(1000);
-    assert_true(room >= 1);
+    assert_true(space >= 1);
     assert_false(outbox_busy(ob));
     outbox_close(ob);
     mailbox_close(mb);

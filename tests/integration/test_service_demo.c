@@ -88,7 +88,7 @@ static bool shows(void *text) {
 }
 
 /* Output for the old size is dropped: the screen is cleared first for a new size. */
-static bool is_drawn_again(void *arg) {
+static bool is_sampled_again(void *arg) {
     (void)arg;
     read_terminal();
     const char *begin = memmem(terminal.unread, terminal.len, "\x1b[2J", 4);
@@ -98,7 +98,7 @@ static bool is_drawn_again(void *arg) {
 
 static void resize(int rows, int columns) {
     set_size(rows, columns);
-    daemon_until(is_drawn_again, NULL, "a picture of the new size");
+    daemon_until(is_sampled_again, NULL, "a picture of the new size");
     daemon_until(shows, "etcdworkerd", "the head");
     daemon_until(shows, "  m1", "a member");
 }

@@ -184,10 +184,10 @@ static void test_the_life_of_the_session_key(void **state) {
     worker_fixture_set(&f, "worker_id", "marked");
     worker_fixture_start(&f);
     worker_fixture_do(&f, put_a);
-    client_kv marker = client_get("/etcdworker/receipts/marked/session");
-    assert_true(marker.present);
-    assert_true(marker.lease != 0);
-    assert_string_equal(marker.value, "marked");
+    client_kv key = client_get("/etcdworker/receipts/marked/session");
+    assert_true(key.present);
+    assert_true(key.lease != 0);
+    assert_string_equal(key.value, "marked");
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
     assert_false(client_get("/etcdworker/receipts/marked/session").present);
 }

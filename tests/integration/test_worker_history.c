@@ -175,7 +175,7 @@ static void test_no_events_since_the_load(void **state) {
     restore_and_pass(client_revision());
     fault_proxy_mend(proxy);
     assert_true(env_until(is_rewritten, &f));
-    assert_true(worker_fixture_stats(&f).audit_repairs >= PHANTOMS);
+    assert_true(worker_fixture_stats(&f).check_repairs >= PHANTOMS);
     goes_on(&f);
     fault_proxy_close(proxy);
 }

@@ -7,12 +7,12 @@
 
 /* What one log function got. Any thread. */
 typedef struct book {
-    char worker[64];       /* the only name that records may have; "": none */
-    atomic_size_t started; /* "started" of a worker */
-    atomic_size_t app;     /* ew_log in a reactor */
-    atomic_size_t session; /* about a session */
-    atomic_size_t foreign; /* about another worker */
-    atomic_size_t late;    /* after `closed` */
+    char worker[64];        /* the only name that records may have; "": none */
+    atomic_size_t started;  /* "started" of a worker */
+    atomic_size_t app;      /* ew_log in a reactor */
+    atomic_size_t session;  /* about a session */
+    atomic_size_t external; /* about another worker */
+    atomic_size_t late;     /* after `closed` */
     atomic_bool closed;
 } book;
 
@@ -25,7 +25,7 @@ static void note(void *arg, const ew_log_record *record) {
     atomic_fetch_add(&b->started, strcmp(record->area, "worker") == 0 && strcmp(record->message, "started") == 0);
     atomic_fetch_add(&b->app, strcmp(record->area, "app") == 0);
     atomic_fetch_add(&b->session, strcmp(record->area, "session") == 0);
-    atomic_fetch_add(&b->foreign, !is_own(b, record));
+    atomic_fetch_add(&b->external, !is_own(b, record));
     atomic_fetch_add(&b->late, atomic_load(&b->closed));
 }
 
@@ -79,7 +79,7 @@ static void test_each_worker_gets_its_own_records(void **state) {
     const book *const books[] = {&a, &b, &process};
     for (size_t i = 0; i < 3; i++) {
         assert_true(books[i]->app >= 2);
-        assert_int_equal(books[i]->foreign, 0);
+        assert_int_equal(books[i]->external, 0);
         assert_int_equal(books[i]->late, 0);
     }
 }
@@ -123,7 +123,7 @@ static void test_a_client_gets_its_own_records(void **state) {
     assert_int_equal(workers.session, 0);
     assert_int_equal(mine.app + process.app, 0);
     assert_int_equal(process.session + process.started, 0);
-    assert_int_equal(mine.foreign + workers.foreign + process.foreign, 0);
+    assert_int_equal(mine.external + workers.external + process.external, 0);
     assert_int_equal(mine.late + workers.late, 0);
 }
 

@@ -67,7 +67,7 @@ static bool has_reconnected_more(void *arg) {
     return worker_fixture_stats(f).reconnects > *(uint64_t *)f->arg;
 }
 
-/* The same with a watch whose connection breaks repeatedly meanwhile: no stream is read before there is room for its
+/* The same with a watch whose connection breaks repeatedly meanwhile: no stream is read before there is space for its
  * events, and the last one continues where the first one was. */
 static void test_backlog_of_a_slow_reactor_and_a_broken_connection(void **state) {
     (void)state;

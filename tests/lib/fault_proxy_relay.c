@@ -177,7 +177,7 @@ relay_end relay_move(relay_pair *p, relay_faults *f, int64_t now_us, const struc
             may_read(&p->flows[direction], f, direction))
             end = take(p, f, direction, now_us, counts);
         if (end == RELAY_GOES_ON)
-            end = give(p, f, direction, now_us, counts); /* usually the socket has room */
+            end = give(p, f, direction, now_us, counts); /* usually the socket has space */
         if (end != RELAY_GOES_ON)
             return end;
         /* The source has closed and all of its bytes are delivered. */

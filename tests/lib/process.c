@@ -93,8 +93,8 @@ int process_run(char *const *argv, char *out, size_t size) {
     size_t used = 0;
     ssize_t n;
     while ((n = read(ends[0], piece, sizeof piece)) > 0) {
-        size_t room = out && size > used + 1 ? size - used - 1 : 0;
-        size_t take = (size_t)n < room ? (size_t)n : room;
+        size_t space = out && size > used + 1 ? size - used - 1 : 0;
+        size_t take = (size_t)n < space ? (size_t)n : space;
         if (take > 0)
             memcpy(out + used, piece, take);
         used += take;

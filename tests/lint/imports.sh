@@ -43,7 +43,7 @@ forbid "src/core includes no other module" '"(shell|etcd|actors|service|sim|benc
 forbid "src/shell includes no other module than src/core" '"(etcd|actors|service|sim|bench|lib)/' "${shell[@]}"
 forbid "src/sim includes no other module than src/core and src/shell" '"(etcd|actors|service|bench|lib)/' "${sim[@]}"
 forbid "src/etcd includes neither the cores that decide, nor the shell, nor the actors" \
-    '"(core/(watching|ticking|committing|mirror)|shell|actors|service|sim|bench|lib)' "${etcd[@]}"
+    '"(core/(watching|ticking|committing|cache)|shell|actors|service|sim|bench|lib)' "${etcd[@]}"
 forbid "src/actors does not include the service" '"(service|sim|bench|lib)/' "${actors[@]}"
 forbid "src/service does not include the simulator, the benchmark or test code" '"(sim|bench|lib)/' "${service[@]}"
 forbid "bench includes only the public headers, etcd/ for its floor, actors/observe.h, and the service's private etcd" \

@@ -6,7 +6,7 @@
 #include "core/slice.h"
 #include "etcd.pb-c.h"
 
-enum { JOBS = 4, CREW = 3 };
+enum { JOBS = 4, MEMBERS = 3 };
 
 /* ---- decisions of a tick ---- */
 
@@ -27,7 +27,7 @@ static void writes(record *r, const char *key) {
 }
 
 void claims_decide(record *r, const ew_tick *t, ew_group *g) {
-    const uint64_t number = r->dice % JOBS, member = (r->dice >> 8) % CREW;
+    const uint64_t number = r->dice % JOBS, member = (r->dice >> 8) % MEMBERS;
     bool job = expects(r, t, g, "job", number), claimed = expects(r, t, g, "claim", number);
     const char *job_key = r->seen[0].key, *claim_key = r->seen[1].key;
     if (claimed && r->dice >> 16 & 1) { /* the job is done */
@@ -66,7 +66,7 @@ static bool written_before(const record *r, const char *key) {
 
 void claims_check(const record *r) {
     scenario *sc = r->actor->scenario;
-    if (r->kind == RECORD_SEAT && sc->sim->drawn.lose_events > 0)
+    if (r->kind == RECORD_SEAT && sc->sim->sampled.lose_events > 0)
         return; /* a key that the tick has missed is not newer than the tick (SEMANTICS 32) */
     for (uint32_t i = 0; i < r->seen_count; i++) {
         const as_seen *x = &r->seen[i];
@@ -84,7 +84,7 @@ void claims_check(const record *r) {
 void claims_check_tick(const actor *a, const ew_tick *t) {
     ew_sim *sim = a->scenario->sim;
     ew_entry claim = {0}, job;
-    while (sim->drawn.lose_events == 0 && ticking_peek_scan(t, EW_STR("/app/claim/"), &claim)) {
+    while (sim->sampled.lose_events == 0 && ticking_peek_scan(t, EW_STR("/app/claim/"), &claim)) {
         char key[32];
         snprintf(key, sizeof key, "/app/job/%.*s", (int)(claim.key.len - strlen("/app/claim/")),
                  (const char *)claim.key.data + strlen("/app/claim/"));
@@ -108,7 +108,7 @@ static void delete_both(scenario *sc, const char *job, const char *claim) {
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
     t.n_success = 2;
     t.success = list;
-    sim_foreign_txn(sc->sim, &t);
+    sim_external_txn(sc->sim, &t);
 }
 
 static bool exists(const scenario *sc, const char *key) {
@@ -122,7 +122,7 @@ void claims_write(scenario *sc) {
     char job[32], claim[32], member[32];
     write_name(job, "job", number);
     write_name(claim, "claim", number);
-    write_name(member, "crew", (uint64_t)sim_between(random, 0, CREW - 1));
+    write_name(member, "crew", (uint64_t)sim_between(random, 0, MEMBERS - 1));
     if (sim_chance(random, 300)) {
         if (exists(sc, member) && sim_chance(random, 500))
             ew_sim_delete(sc->sim, ew_str(member));

@@ -170,7 +170,7 @@ void clients_finish(scenario *sc) {
         ew_sim_fail(sc->sim, "a client submit was never decided");
 }
 
-void clients_audit(scenario *sc) {
+void clients_check(scenario *sc) {
     for (size_t i = 0; i < sc->client_submit_count; i++) {
         uint32_t written = 0;
         const client_submit *e = &sc->client_submits[i];

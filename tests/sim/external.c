@@ -31,7 +31,7 @@ static void delete_as_original(scenario *sc, const char *key) {
     Pb__TxnRequest t = PB__TXN_REQUEST__INIT;
     t.n_success = 2;
     t.success = list;
-    sim_foreign_txn(sc->sim, &t);
+    sim_external_txn(sc->sim, &t);
 }
 
 static void disappear(ew_sim *sim, void *arg) {
@@ -52,7 +52,7 @@ static void appear(ew_sim *sim, void *arg) {
 static void write_something(scenario *sc) {
     sim_random *r = &sc->random;
     char key[40], text[64];
-    snprintf(text, sizeof text, "foreign %lld", (long long)sim_between(r, 0, 1000000));
+    snprintf(text, sizeof text, "external %lld", (long long)sim_between(r, 0, 1000000));
     name(key, "junk", sim_between(r, 0, sc->junk - 1));
     if (sc->old > 0 && sim_chance(r, 100))
         name(key, "old", sim_between(r, 0, sc->old - 1));

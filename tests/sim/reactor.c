@@ -274,7 +274,7 @@ static int64_t sum_of(const ew_tick *t, ew_slice prefix) {
 
 static void check_sums(actor *a, const ew_tick *t) {
     scenario *sc = a->scenario;
-    if (sc->sim->drawn.lose_events > 0)
+    if (sc->sim->sampled.lose_events > 0)
         return; /* the tick may lack events until a consistency check finds that */
     if (sum_of(t, EW_STR("/app/bank/")) != 0)
         ew_sim_fail(sc->sim, "worker %d sees balances with the sum %lld", a->worker,

@@ -280,7 +280,7 @@ static uint32_t *count_marks(scenario *sc) {
     return counts;
 }
 
-static void audit_marks(scenario *sc) {
+static void check_marks(scenario *sc) {
     uint32_t *counts = count_marks(sc);
     for (size_t i = 0; i < sc->record_count; i++) {
         const record *r = sc->records[i];
@@ -300,7 +300,7 @@ static void audit_marks(scenario *sc) {
 }
 
 /* Each cell counts the groups that incremented it: all that committed, and any number of the unknown ones. */
-static void audit_cells(scenario *sc) {
+static void check_cells(scenario *sc) {
     for (int cell = 0; cell < CELLS; cell++) {
         char key[32];
         snprintf(key, sizeof key, "/app/cell/%d", cell);
@@ -320,7 +320,7 @@ static void audit_cells(scenario *sc) {
     }
 }
 
-void record_audit(scenario *sc) {
-    audit_marks(sc);
-    audit_cells(sc);
+void record_check(scenario *sc) {
+    check_marks(sc);
+    check_cells(sc);
 }

@@ -87,7 +87,7 @@ static void populate(scenario *sc) {
     }
     for (int64_t i = 0; i < sc->old; i++) {
         snprintf(key, sizeof key, "/app/old/%lld", (long long)i);
-        ew_sim_put(sc->sim, ew_str(key), EW_STR("some old value that takes a little room"));
+        ew_sim_put(sc->sim, ew_str(key), EW_STR("some old value that takes a little space"));
     }
 }
 
@@ -97,8 +97,8 @@ static void heat(scenario *sc) {
     sim_random *r = &sc->random;
     sc->junk = sim_between(r, 1, 2);
     sc->external_ms = sim_between(r, 20, 60);
-    sc->sim->drawn.late_request = sim_between(r, 100, 300);
-    sc->sim->drawn.late_ms = sim_between(r, 100, 2000);
+    sc->sim->sampled.late_request = sim_between(r, 100, 300);
+    sc->sim->sampled.late_ms = sim_between(r, 100, 2000);
 }
 
 void scenario_init(scenario *sc, uint64_t seed) {
@@ -126,12 +126,12 @@ void scenario_init(scenario *sc, uint64_t seed) {
      * then they must find nothing. */
     bool lossy = sim_chance(r, 60);
     if (lossy) {
-        sc->sim->drawn.lose_events = sc->sim->may_lose > 0 ? sc->sim->may_lose : 10;
+        sc->sim->sampled.lose_events = sc->sim->may_lose > 0 ? sc->sim->may_lose : 10;
         /* A consistency check compares what was observed. If the very last change is lost, only a progress notification
          * shows it. */
-        sc->sim->drawn.progress_ms = sim_between(r, 500, 3000);
+        sc->sim->sampled.progress_ms = sim_between(r, 500, 3000);
     }
-    bend->audit_interval_ms = lossy || sim_chance(r, 300) ? sim_between(r, 300, 5000) : 0;
+    bend->check_interval_ms = lossy || sim_chance(r, 300) ? sim_between(r, 300, 5000) : 0;
     populate(sc);
     for (int i = 0; i < sc->actor_count; i++)
         add_actor(sc, i);
@@ -150,7 +150,7 @@ void scenario_describe(const scenario *sc, FILE *out) {
             sc->counter ? "on" : "off", sc->exactly_once_all ? "on" : "mixed", sc->serializable_all,
             (long long)sc->external_ms, (long long)sc->fault_ms, (long long)sc->junk, (long long)sc->old,
             sc->client_count, (long long)sc->sim->bend.page_bytes, (long long)sc->sim->bend.max_pending_update_bytes,
-            (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.audit_interval_ms);
+            (long long)sc->sim->bend.max_txn_bytes, (long long)sc->sim->bend.check_interval_ms);
     for (int i = 0; i < sc->actor_count; i++) {
         const ew_options *o = sc->sim->workers[i]->options;
         fprintf(
@@ -201,9 +201,9 @@ bool scenario_run(scenario *sc) {
     if (!ew_sim_failure(sc->sim))
         stop_all(sc);
     if (!ew_sim_failure(sc->sim))
-        record_audit(sc);
+        record_check(sc);
     if (!ew_sim_failure(sc->sim))
-        clients_audit(sc);
+        clients_check(sc);
     return !ew_sim_failure(sc->sim);
 }
 

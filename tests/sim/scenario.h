@@ -161,7 +161,7 @@ record *record_new(actor *a, record_kind kind);
 void record_decided(void *arg, ew_status status, int64_t revision);
 void record_forget(actor *a); /* of a killed worker: nothing will report its groups */
 touched *record_touch(record *r, const char *key);
-void record_audit(scenario *sc); /* at the end: every group was applied once, or never */
+void record_check(scenario *sc); /* at the end: every group was applied once, or never */
 int64_t number_of(ew_slice value);
 char *write_digits(char *at, uint64_t number); /* returns the end, where it writes a NUL; at most 21 bytes */
 void write_name(char out[32], const char *kind, uint64_t number); /* "/app/kind/number" */
@@ -171,7 +171,7 @@ enum { CLIENT_SUBMIT_BASE = 1 << 30 }; /* added to a client submit's number, whi
 void clients_start(scenario *sc);
 void clients_replied(scenario *sc, uint32_t worker, uint64_t request, int status, int64_t revision);
 void clients_finish(scenario *sc); /* in the quiet time: each client gets its last submit decided */
-void clients_audit(scenario *sc);
+void clients_check(scenario *sc);
 /* claims.c */
 void claims_decide(record *r, const ew_tick *t, ew_group *g);
 void claims_check(const record *r); /* a claim that was committed */

@@ -44,7 +44,7 @@ void seats_check_tick(const actor *a, const ew_tick *t) {
     ew_sim *sim = a->scenario->sim;
     int seats[MEMBERS] = {0};
     ew_entry e = {0};
-    while (sim->drawn.lose_events == 0 && ticking_peek_scan(t, EW_STR("/app/seat/"), &e))
+    while (sim->sampled.lose_events == 0 && ticking_peek_scan(t, EW_STR("/app/seat/"), &e))
         if (++seats[taken_by(&e) % MEMBERS] > 1)
             ew_sim_fail(sim, "worker %d sees member %d on two seats", a->worker, (int)taken_by(&e));
 }

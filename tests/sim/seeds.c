@@ -46,7 +46,7 @@ void seeds_tally_fini(seeds_tally *t) {
     free(t->ahead);
 }
 
-static void make_room(seeds_tally *t, uint64_t index) {
+static void make_space(seeds_tally *t, uint64_t index) {
     uint64_t capacity = t->ahead_capacity ? t->ahead_capacity : 64;
     while (index - t->digested >= capacity)
         capacity *= 2;
@@ -61,7 +61,7 @@ static void make_room(seeds_tally *t, uint64_t index) {
 }
 
 static void digest(seeds_tally *t, uint64_t index, uint64_t number) {
-    make_room(t, index);
+    make_space(t, index);
     t->ahead[index % t->ahead_capacity] = (struct seeds_ahead){true, number};
     for (struct seeds_ahead *next; (next = &t->ahead[t->digested % t->ahead_capacity])->have; t->digested++) {
         t->digest = (t->digest ^ next->digest) * UINT64_C(0x100000001b3);

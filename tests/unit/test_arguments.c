@@ -77,7 +77,7 @@ static void shorter_statistics(void **state) {
     ew_options *o = ew_options_new();
     ew_worker *w;
     assert_int_equal(ew_worker_open(&w, o, &reactor, NULL, &err), EW_OK);
-    static const size_t sizes[] = {sizeof(size_t), offsetof(ew_worker_stats, ticks), offsetof(ew_worker_stats, audits),
+    static const size_t sizes[] = {sizeof(size_t), offsetof(ew_worker_stats, ticks), offsetof(ew_worker_stats, checks),
                                    sizeof(ew_worker_stats), sizeof mine};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         memset(&mine, 0x5a, sizeof mine);

@@ -226,7 +226,7 @@ static void test_overhead(void **state) {
 }
 
 /* etcd's limit includes the fence conditions. The option `max_txn_keys` counts the keys without them. */
-static void test_max_keys_leaves_room_for_the_fence(void **state) {
+static void test_max_keys_leaves_space_for_the_fence(void **state) {
     (void)state;
     committing_config config = plain_config;
     assert_int_equal(committing_max_keys(&config), 126);
@@ -344,9 +344,9 @@ static void test_refusal_finds_the_unit(void **state) {
     batch_key(b, "/a/2", 0, "1");
     batch_key(b, "/a/3", 0, "1");
     batch_put(b, "/a/4", 0, "1");
-    tiny_put(&w->etcd, "/a/2", "foreign");
-    tiny_put(&w->etcd, "/a/3", "foreign");
-    tiny_put(&w->etcd, "/a/4", "foreign");
+    tiny_put(&w->etcd, "/a/2", "external");
+    tiny_put(&w->etcd, "/a/3", "external");
+    tiny_put(&w->etcd, "/a/4", "external");
     give(w, b);
     applied(w);
     assert_false(w->has_outcome);
@@ -356,7 +356,7 @@ static void test_refusal_finds_the_unit(void **state) {
     assert_int_equal(w->outcome.barrier_revision, 5);
     assert_int_equal(w->outcome.txns, 2);
     assert_string_equal(tiny_value(&w->etcd, "/a/1"), "1");
-    assert_string_equal(tiny_value(&w->etcd, "/a/2"), "foreign");
+    assert_string_equal(tiny_value(&w->etcd, "/a/2"), "external");
 }
 
 /* An earlier atomic unit may conflict when the others are sent again: then it is the first one that was not
@@ -367,10 +367,10 @@ static void test_second_refusal_by_an_earlier_unit(void **state) {
     batch_put(b, "/a/0", 0, "1");
     batch_put(b, "/a/1", 0, "1");
     batch_put(b, "/a/2", 0, "1");
-    tiny_put(&w->etcd, "/a/2", "foreign");
+    tiny_put(&w->etcd, "/a/2", "external");
     give(w, b);
     applied(w);
-    int64_t revision = tiny_put(&w->etcd, "/a/1", "foreign");
+    int64_t revision = tiny_put(&w->etcd, "/a/1", "external");
     applied(w);
     applied(w);
     assert_outcome(w, EW_ERR_REFUSED, 1);
@@ -392,7 +392,7 @@ static void test_refusal_by_an_addition(void **state) {
         batch_unit(b);
         batch_range(b, "/a/b/", "/a/b0", 3, PB__COMPARE__COMPARE_RESULT__LESS);
         batch_key(b, "/a/x", 0, "1");
-        tiny_put(&w->etcd, added ? "/a/b/2" : "/a/b0", "foreign"); /* at 3 */
+        tiny_put(&w->etcd, added ? "/a/b/2" : "/a/b0", "external"); /* at 3 */
         give(w, b);
         applied(w);
         if (added)
@@ -456,7 +456,7 @@ static void test_refusal_by_deletion(void **state) {
     batch_unit(b);
     batch_key(b, "/a/0", 2, "2");
     batch_key(b, "/a/1", 3, "?"); /* a guard: compared, not written */
-    tiny_put(&w->etcd, "/a/0", "foreign");
+    tiny_put(&w->etcd, "/a/0", "external");
     tiny_delete(&w->etcd, "/a/1");
     give(w, b);
     applied(w);
@@ -690,7 +690,7 @@ static void test_fence_and_full_transactions(void **state) {
         snprintf(key, sizeof key, "/a/%d", i);
         batch_put(b, key, 0, "v");
     }
-    tiny_put(&w->etcd, "/a/124", "foreign");
+    tiny_put(&w->etcd, "/a/124", "external");
     give(w, b);
     Pb__TxnRequest *txn = last_txn();
     assert_int_equal(txn->n_compare, 128);
@@ -1154,7 +1154,7 @@ static void test_stop_then_refused(void **state) {
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
     batch_put(b, "/a/y", 0, "1");
-    tiny_put(&w->etcd, "/a/y", "foreign");
+    tiny_put(&w->etcd, "/a/y", "external");
     give(w, b);
     stop_committing(w, 500);
     applied(w);
@@ -1269,7 +1269,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_bytes_are_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_unit_over_max_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_overhead, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_max_keys_leaves_room_for_the_fence, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_max_keys_leaves_space_for_the_fence, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counter_starts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counter_counts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_counter_conflict, setup, teardown),

@@ -55,7 +55,7 @@ static void play(world *w) {
             continue;
         }
         if (number == 2)
-            tiny_put(&w->etcd, "/a/z", "foreign");
+            tiny_put(&w->etcd, "/a/z", "external");
         answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
         while (!w->has_outcome) {
             if (w->txn)

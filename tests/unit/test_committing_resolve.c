@@ -73,10 +73,10 @@ static void test_answer_lost_then_overwritten(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     applied_lost(w);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     assert_outcome(w, EW_OK, 1);
-    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "foreign");
+    assert_string_equal(tiny_value(&w->etcd, "/a/x"), "external");
 }
 
 /* ETCD P11: with receipts the first time limits are shorter than etcd's own, and grow with each attempt. An answer,
@@ -140,7 +140,7 @@ static void test_refused_then_fenced(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     sent *copy = delayed(w);
-    int64_t revision = tiny_put(&w->etcd, "/a/x", "foreign");
+    int64_t revision = tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     assert_false(w->has_outcome);
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
@@ -162,7 +162,7 @@ static void test_fenced_then_units_before_it(void **state) {
     batch *b = batch_new(1, 0);
     batch_put(b, "/a/x", 0, "1");
     batch_put(b, "/a/y", 0, "1");
-    tiny_put(&w->etcd, "/a/y", "foreign");
+    tiny_put(&w->etcd, "/a/y", "external");
     give(w, b);
     sent *copy = delayed(w);
     applied(w);
@@ -181,7 +181,7 @@ static void test_fence_answer_lost(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     applied_lost(w); /* the receipt bump */
     assert_int_equal(committing_get_state(w->c), COMMITTING_RESOLVING);
@@ -198,7 +198,7 @@ static void test_first_attempt_late_before_the_fence(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     sent *copy = delayed(w);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     tiny_delete(&w->etcd, "/a/x");
     assert_true(late(w, copy));
@@ -214,7 +214,7 @@ static void test_fence_late(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     sent *fence = delayed(w);
     wait_timer(w);
@@ -285,7 +285,7 @@ static void test_receipt_gone_before_the_fence(void **state) {
     applied(w);
     give_one("/a/y", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-    tiny_put(&w->etcd, "/a/y", "foreign");
+    tiny_put(&w->etcd, "/a/y", "external");
     applied(w);
     tiny_delete(&w->etcd, RECEIPT);
     applied(w); /* the receipt bump */
@@ -523,7 +523,7 @@ static void test_malformed_fence_answers(void **state) {
     (void)state;
     give_one("/a/x", 0, "1");
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     answer_bytes(w, "\xff", 1);
     wait_timer(w);
@@ -623,7 +623,7 @@ static void test_stop_then_lost(void **state) {
     give_one("/a/x", 0, "1");
     stop_committing(w, 10000);
     answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
-    tiny_put(&w->etcd, "/a/x", "foreign");
+    tiny_put(&w->etcd, "/a/x", "external");
     applied(w);
     applied(w); /* the receipt bump */
     assert_outcome(w, EW_ERR_REFUSED, 0);
@@ -657,7 +657,7 @@ static void until_answer(int kind) {
     batch_put(b, "/a/x", mod, "2");
     batch_put(b, "/a/y", 0, NULL);
     if (kind >= 1)
-        tiny_put(&w->etcd, "/a/x", "foreign");
+        tiny_put(&w->etcd, "/a/x", "external");
     give(w, b);
     if (kind >= 2)
         answer_status(w, EW_ERR_UNKNOWN_OUTCOME);
@@ -754,7 +754,7 @@ static unsigned chance(unsigned n) {
 
 static char key_names[KEYS][8] = {"/a/0", "/a/1", "/a/2", "/a/3"};
 
-static void foreign(void) {
+static void external(void) {
     const char *key = key_names[chance(KEYS)];
     if (chance(3) == 0)
         tiny_delete(&w->etcd, key);
@@ -776,7 +776,7 @@ static void random_batch(unsigned number) {
         batch_put(b, key_names[i], tiny_mod(&w->etcd, key_names[i]), values[i]);
     }
     if (chance(2))
-        foreign();
+        external();
     give(w, b);
     bool done = w->has_outcome;
     Msg__Outcome outcome = w->outcome;
@@ -786,7 +786,7 @@ static void random_batch(unsigned number) {
             mods[i] = tiny_mod(&w->etcd, key_names[i]);
         switch (chance(w->txn ? 7 : 3)) {
         case 0:
-            foreign();
+            external();
             break;
         case 1:
             if (copy_count > 0)

@@ -33,7 +33,7 @@ static char *failing_strdup(const char *text) {
 #define realloc(old, size)  failing_realloc(old, size)
 #define strdup(text)        failing_strdup(text)
 #include "core/arena.c"
-#include "core/mirror.c"
+#include "core/cache.c"
 #include "core/options.c"
 #include "core/prefix.c"
 #include "core/watch_stream.c"
@@ -219,9 +219,9 @@ static void each_allocation_of_prefix_and_cache_may_fail(void **state) {
     fail_in = 1;
     assert_false(prefix_range(EW_STR("/a"), false, &key, &range_end));
     fail_in = 0;
-    assert_null(mirror_new());
+    assert_null(cache_new());
     fail_in = 0;
-    assert_null(mirror_entry_new(&(ew_entry){.key = EW_STR("/a"), .value = EW_STR("1"), .mod_revision = 1}));
+    assert_null(cache_entry_new(&(ew_entry){.key = EW_STR("/a"), .value = EW_STR("1"), .mod_revision = 1}));
     fail_in = -1;
 }
 

@@ -81,11 +81,11 @@ static void fail_cuts_a_long_detail(void **state) {
     struct {
         ew_error err;
         char behind[8];
-    } room;
-    memset(&room, 0x7e, sizeof room);
-    ew_fail(&room.err, EW_ERR_INVALID, "%0400d", 1);
-    assert_int_equal(strlen(room.err.detail), sizeof room.err.detail - 1);
-    assert_memory_equal(room.behind, "~~~~~~~~", 8);
+    } space;
+    memset(&space, 0x7e, sizeof space);
+    ew_fail(&space.err, EW_ERR_INVALID, "%0400d", 1);
+    assert_int_equal(strlen(space.err.detail), sizeof space.err.detail - 1);
+    assert_memory_equal(space.behind, "~~~~~~~~", 8);
 }
 
 static void fail_can_add_words_to_its_own_detail(void **state) {

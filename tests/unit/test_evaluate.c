@@ -794,7 +794,7 @@ static void test_failure_after_a_good_group(void **state) {
     assert_ended(l, EW_ERR_TOO_LARGE, "big");
 }
 
-static int glue_over_the_limit(life *self, ew_tick *t) {
+static int merge_over_the_limit(life *self, ew_tick *t) {
     (void)self;
     for (int round = 0; round < 2; round++) {
         ew_group *g = ew_tick_group(t);
@@ -810,7 +810,7 @@ static int glue_over_the_limit(life *self, ew_tick *t) {
 /* If a merge would exceed a limit, the batch ends, and the group is evaluated again after it. */
 static void test_merge_over_the_limit(void **state) {
     (void)state;
-    run(glue_over_the_limit);
+    run(merge_over_the_limit);
     assert_units(1);
     assert_int_equal(l->patches->units[0]->compares, 100);
     committed(l, 10);

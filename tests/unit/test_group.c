@@ -95,8 +95,8 @@ static void test_keys(void **state) {
 /* A group expects what a tick saw, so a group that no tick made cannot expect. */
 static void test_expectations(void **state) {
     (void)state;
-    mirror *m = mirror_new();
-    mirror_put(m, mirror_entry_new(&(ew_entry){.key = EW_STR("/a/x"), .mod_revision = 5}));
+    cache *m = cache_new();
+    cache_put(m, cache_entry_new(&(ew_entry){.key = EW_STR("/a/x"), .mod_revision = 5}));
     assert_int_equal(ew_group_expect(NULL, EW_STR("/a/x")), EW_ERR_NO_MEMORY);
     ew_group *g = group_new(&scope, 1);
     assert_int_equal(ew_group_expect(g, EW_STR("/a/x")), EW_ERR_STATE);
@@ -115,7 +115,7 @@ static void test_expectations(void **state) {
     assert_int_equal(ew_group_expect(g, EW_STR("/b")), EW_ERR_OUTSIDE_PREFIX);
     assert_int_equal(g->error.code, EW_ERR_OUTSIDE_PREFIX);
     group_free(g);
-    mirror_free(m);
+    cache_free(m);
 }
 
 static void test_leases(void **state) {

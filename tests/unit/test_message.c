@@ -35,8 +35,8 @@ static void events_and_pages_are_not_urgent(void **state) {
     assert_false(message_is_urgent(packed(&m)));
     m.snapshot = &snapshot;
     assert_false(message_is_urgent(packed(&m)));
-    Msg__Audited audited = MSG__AUDITED__INIT;
-    m.audited = &audited;
+    Msg__Checked checked = MSG__CHECKED__INIT;
+    m.checked = &checked;
     assert_false(message_is_urgent(packed(&m)));
     m.health = &health; /* `ready` must not wait for an outcome that an outage of etcd delays (SEMANTICS 14) */
     assert_true(message_is_urgent(packed(&m)));

@@ -49,16 +49,16 @@ static int64_t play_round(bed *b) {
 }
 
 static void is_asked_for(bed *b, uint64_t number) {
-    Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = number;
-    audit.revision = etcd_model_revision(b->t->etcd);
-    watcher_check_start(&b->check, &audit);
+    Msg__Check check = MSG__CHECK__INIT;
+    check.number = number;
+    check.revision = etcd_model_revision(b->t->etcd);
+    watcher_check_start(&b->check, &check);
     play_round(b);
 }
 
 /* The only message says how check `number` ended. */
 static void is_reported(bed *b, uint64_t number, int status, const char *detail) {
-    const Msg__Audited *a = only_message(b->t, IO_SEND)->audited;
+    const Msg__Checked *a = only_message(b->t, IO_SEND)->checked;
     assert_non_null(a);
     assert_int_equal(a->number, number);
     assert_string_equal(ew_errname(a->status), ew_errname(status));
@@ -78,7 +78,7 @@ static void a_check_reads_the_keys(void **state) {
     is_asked_for(b, 1);
     assert_true(watcher_check_runs(&b->check));
     call_is_answered(b->t);
-    assert_true(only_message(b->t, IO_SEND)->audited->page.len > 0);
+    assert_true(only_message(b->t, IO_SEND)->checked->page.len > 0);
     is_reported(b, 1, EW_OK, "");
     assert_true(b->t->logs > 0);
     is_over(b);

@@ -115,9 +115,9 @@ static void ends(bed *b, int status, const char *detail) {
     assert_true(b->next_ms == INT64_MAX);
 }
 
-static void take(bed *b, Msg__Audit *audit, Msg__Stop *wants_stop) {
+static void take(bed *b, Msg__Check *check, Msg__Stop *wants_stop) {
     Msg__Message m = MSG__MESSAGE__INIT;
-    m.audit = audit;
+    m.check = check;
     m.stop = wants_stop;
     watcher_take(b->w, &m);
 }
@@ -426,24 +426,24 @@ static void a_check_runs_beside_the_watch(void **state) {
     bed *b = *state;
     test_io *t = b->t;
     watches(b);
-    Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = 7;
-    audit.revision = etcd_model_revision(t->etcd);
-    take(b, &audit, NULL);
+    Msg__Check check = MSG__CHECK__INIT;
+    check.number = 7;
+    check.revision = etcd_model_revision(t->etcd);
+    take(b, &check, NULL);
     play_round(b);
     call_is_answered(t);
-    const Msg__Audited *audited = only_message(t, IO_SEND)->audited;
-    assert_int_equal(audited->number, 7);
-    assert_true(audited->last && audited->status == EW_OK && audited->page.len > 0);
+    const Msg__Checked *checked = only_message(t, IO_SEND)->checked;
+    assert_int_equal(checked->number, 7);
+    assert_true(checked->last && checked->status == EW_OK && checked->page.len > 0);
     forget_messages(t);
 
-    take(b, &audit, NULL); /* another one, which the end of the watcher cancels */
+    take(b, &check, NULL); /* another one, which the end of the watcher cancels */
     play_round(b);
     play_round(b);
     assert_non_null(t->calls[0].fn);
     watcher_stop(b->w);
     ends(b, EW_OK, "");
-    take(b, &audit, NULL); /* no check after the end */
+    take(b, &check, NULL); /* no check after the end */
     play_round(b);
     assert_null(t->calls[0].fn);
 }
@@ -452,20 +452,20 @@ static void a_check_that_fails_is_reported(void **state) {
     bed *b = *state;
     test_io *t = b->t;
     watches(b);
-    Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.number = 1;
-    audit.revision = etcd_model_revision(t->etcd);
-    take(b, &audit, NULL);
+    Msg__Check check = MSG__CHECK__INIT;
+    check.number = 1;
+    check.revision = etcd_model_revision(t->etcd);
+    take(b, &check, NULL);
     play_round(b);
     call_fails(t, EW_ERR_DENIED);
-    const Msg__Audited *audited = only_message(t, IO_SEND)->audited;
-    assert_true(audited->last);
-    assert_int_equal(audited->status, EW_ERR_DENIED);
-    assert_string_equal(audited->detail, "as the test says");
+    const Msg__Checked *checked = only_message(t, IO_SEND)->checked;
+    assert_true(checked->last);
+    assert_int_equal(checked->status, EW_ERR_DENIED);
+    assert_string_equal(checked->detail, "as the test says");
     forget_messages(t);
 
     play_round(b); /* the watch goes on */
-    take(b, &audit, NULL);
+    take(b, &check, NULL);
     play_round(b);
     t->refused = REFUSE_SEND;
     call_is_answered(t);
@@ -476,9 +476,9 @@ static void a_check_that_fails_is_reported(void **state) {
 static void a_load_is_requested(void **state) {
     bed *b = *state;
     watches(b);
-    Msg__Audit audit = MSG__AUDIT__INIT;
-    audit.resync = true;
-    take(b, &audit, NULL);
+    Msg__Check check = MSG__CHECK__INIT;
+    check.resync = true;
+    take(b, &check, NULL);
     assert_int_equal(watching_get_state(watcher_core(b->w)), WATCHING_SYNCING);
     watcher_stop(b->w);
     ends(b, EW_OK, "");

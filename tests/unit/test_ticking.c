@@ -204,8 +204,8 @@ static void test_breaches(void **state) {
     expect_breach("PROGRESS: revision 8 is below 9");
     events(l, {"/a/x", 9, "2"});
     expect_breach("EVENTS: revision 9 is not above 9");
-    send_audited(l, 7, true, EW_OK, NULL, 0);
-    expect_breach("AUDITED: check 7, but the last one is 0");
+    send_checked(l, 7, true, EW_OK, NULL, 0);
+    expect_breach("CHECKED: check 7, but the last one is 0");
     step(l, (ticking_event){.type = TICKING_BROKEN, .detail = "a body of 2 bytes is not a Message"});
     expect_breach("a body of 2 bytes is not a Message");
     Msg__Outcome o = MSG__OUTCOME__INIT;

@@ -241,14 +241,14 @@ static void test_refusals_by_absent_keys(void **state) {
     l->on_tick = put_y;
     loaded();
     for (int64_t i = 1; i <= 5; i++) {
-        assert_int_equal(l->audits, 0);
+        assert_int_equal(l->checks, 0);
         assert_int_equal(l->commits, (int)i);
         refused(l, 0, 0, 0);
         events(l, {"/a/b", 50 + i, "2"});
         wait_ms(l, 100);
     }
-    assert_int_equal(l->audits, 1); /* after five: the cache may have keys that etcd does not have */
-    assert_int_equal(l->audit_revision, 55);
+    assert_int_equal(l->checks, 1); /* after five: the cache may have keys that etcd does not have */
+    assert_int_equal(l->check_revision, 55);
     assert_int_equal(l->resyncs, 0);
 }
 
@@ -257,7 +257,7 @@ static void test_refusals_by_absent_keys(void **state) {
 #define page_of(number, last, ...)                                                                                     \
     do {                                                                                                               \
         const kv page_list_[] = {__VA_ARGS__};                                                                         \
-        send_audited(l, (number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                \
+        send_checked(l, (number), (last), EW_OK, page_list_, sizeof page_list_ / sizeof page_list_[0]);                \
     } while (0)
 
 static void is_unsure(void) {
@@ -266,16 +266,16 @@ static void is_unsure(void) {
     health(l, true, true);
     assert_true(stats().unsure);
     settle(l);
-    assert_int_equal(l->audits, 1);
+    assert_int_equal(l->checks, 1);
 }
 
 static void test_the_keys_are_the_same(void **state) {
     (void)state;
     is_unsure();
-    assert_int_equal(l->audit_revision, 50);
-    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
+    assert_int_equal(l->check_revision, 50);
+    page_of(l->check_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
     assert_false(stats().unsure);
-    assert_int_equal(stats().audits, 1);
+    assert_int_equal(stats().checks, 1);
     assert_int_equal(l->resyncs, 0);
     assert_true(ticking_deadline_ms(l->t) > l->now + 80000000); /* no other check follows */
 }
@@ -283,7 +283,7 @@ static void test_the_keys_are_the_same(void **state) {
 static void test_the_keys_differ(void **state) {
     (void)state;
     is_unsure();
-    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/n", 45, ""});
+    page_of(l->check_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/n", 45, ""});
     assert_int_equal(l->resyncs, 1);
     assert_true(l->resync_rewritten);
     assert_true(stats().unsure);
@@ -291,7 +291,7 @@ static void test_the_keys_differ(void **state) {
     load(l, 60, {"/a/b", 20, "1"}, {"/a/d", 30, "1"}, {"/a/n", 45, "1"});
     assert_false(stats().unsure);
     settle(l);
-    assert_int_equal(l->audits, 1);
+    assert_int_equal(l->checks, 1);
     assert_string_equal(l->shown, "+/a/n=1@45 -/a/x@60 ");
 }
 
@@ -299,13 +299,13 @@ static void test_the_keys_differ(void **state) {
 static void test_a_check_that_began_before(void **state) {
     (void)state;
     is_unsure();
-    uint64_t first = l->audit_number;
+    uint64_t first = l->check_number;
     health(l, true, true);
     settle(l);
-    assert_int_equal(l->audits, 2);
+    assert_int_equal(l->checks, 2);
     page_of(first, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
     assert_true(stats().unsure);
-    page_of(l->audit_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
+    page_of(l->check_number, true, {"/a/b", 20, ""}, {"/a/d", 30, ""}, {"/a/x", 50, ""});
     assert_false(stats().unsure);
 }
 
@@ -316,7 +316,7 @@ static void test_the_revision_is_compacted(void **state) {
             setup(state);
         }
         is_unsure();
-        send_audited(l, l->audit_number, true, EW_ERR_COMPACTED, NULL, 0);
+        send_checked(l, l->check_number, true, EW_ERR_COMPACTED, NULL, 0);
         assert_true(stats().unsure);
         if (newer)
             progress(l, 51);
@@ -324,7 +324,7 @@ static void test_the_revision_is_compacted(void **state) {
             wait_ms(l, 999);
         assert_int_equal(l->resyncs, 0);
         wait_ms(l, 1);
-        assert_int_equal(l->audits, newer ? 2 : 1);
+        assert_int_equal(l->checks, newer ? 2 : 1);
         assert_int_equal(l->resyncs, newer ? 0 : 1); /* nothing newer came: a load needs no revision */
     }
 }
@@ -333,7 +333,7 @@ static void test_the_revision_is_compacted(void **state) {
 static void test_the_revision_is_in_the_future(void **state) {
     (void)state;
     is_unsure();
-    send_audited(l, l->audit_number, true, EW_ERR_FUTURE_REVISION, NULL, 0);
+    send_checked(l, l->check_number, true, EW_ERR_FUTURE_REVISION, NULL, 0);
     assert_int_equal(l->resyncs, 1);
     assert_int_equal(l->resync_revision, 50);
     assert_false(l->resync_rewritten); /* the load will show which it is */
@@ -342,13 +342,13 @@ static void test_the_revision_is_in_the_future(void **state) {
 static void test_a_check_that_fails(void **state) {
     (void)state;
     is_unsure();
-    send_audited(l, l->audit_number, true, EW_ERR_BAD_ANSWER, NULL, 0);
+    send_checked(l, l->check_number, true, EW_ERR_BAD_ANSWER, NULL, 0);
     wait_ms(l, 1000);
-    assert_int_equal(l->audits, 2);
-    page_of(l->audit_number, true, {"/a/d", 20, ""}, {"/a/b", 30, ""}); /* out of order */
+    assert_int_equal(l->checks, 2);
+    page_of(l->check_number, true, {"/a/d", 20, ""}, {"/a/b", 30, ""}); /* out of order */
     assert_true(stats().unsure);
     wait_ms(l, 1000);
-    assert_int_equal(l->audits, 3);
+    assert_int_equal(l->checks, 3);
 }
 
 /* With `coalesce` off the cache may be older than what was received. The check waits, since only the newest state can
@@ -366,13 +366,13 @@ static void test_changes_that_wait(void **state) {
     health(l, true, true);
     settle(l);
     assert_int_equal(stats().revision, 50);
-    assert_int_equal(l->audits, 0);
+    assert_int_equal(l->checks, 0);
     wait_ms(l, 1000);
     assert_int_equal(stats().revision, 51);
-    assert_int_equal(l->audits, 0);
+    assert_int_equal(l->checks, 0);
     wait_ms(l, 1000);
-    assert_int_equal(l->audits, 1);
-    assert_int_equal(l->audit_revision, 52);
+    assert_int_equal(l->checks, 1);
+    assert_int_equal(l->check_revision, 52);
 }
 
 static void test_health_of_an_earlier_epoch(void **state) {
@@ -385,7 +385,7 @@ static void test_health_of_an_earlier_epoch(void **state) {
     assert_false(stats().unsure);
     l->epoch++;
     settle(l);
-    assert_int_equal(l->audits, 0);
+    assert_int_equal(l->checks, 0);
 }
 
 #define test(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

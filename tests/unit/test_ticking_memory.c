@@ -38,18 +38,18 @@ static void *failing_realloc(void *old, size_t size) {
 #include "core/overlay.c"
 
 #include "core/arena.c"
+#include "core/cache.c"
 #include "core/evaluate.c"
 #include "core/evaluate_units.c"
 #include "core/evaluate_view.c"
 #include "core/group.c"
 #include "core/group_scope.c"
-#include "core/mirror.c"
 #include "core/submit_clients.c"
 #include "core/tick.c"
 #include "core/ticking.c"
-#include "core/ticking_audit.c"
 #include "core/ticking_cache.c"
 #include "core/ticking_changes.c"
+#include "core/ticking_check.c"
 #include "core/ticking_effects.c"
 #include "core/ticking_groups.c"
 #include "core/ticking_load.c"
@@ -220,7 +220,7 @@ static void play_waiting(life *l) {
 }
 
 /* A consistency check, with deletions meanwhile. */
-static void play_audit(life *l) {
+static void play_check(life *l) {
     const kv one[] = {{"/a/b", 2, "1"}, {"/a/c", 3, "1"}, {long_key(), 4, "1"}, {"/a/x", 5, "1"}};
     l->epoch = 1;
     page(l, 9, true, true, one, 4);
@@ -230,9 +230,9 @@ static void play_audit(life *l) {
     wait_timer(l);
     settle(l);
     events(l, {"/a/b", 10, NULL}, {"/a/d", 11, "new"});
-    send_audited(l, l->audit_number, false, EW_OK, one, 2);
+    send_checked(l, l->check_number, false, EW_OK, one, 2);
     events(l, {"/a/d", 12, NULL});
-    send_audited(l, l->audit_number, true, EW_OK, one + 2, 2);
+    send_checked(l, l->check_number, true, EW_OK, one + 2, 2);
     settle(l);
 }
 
@@ -317,15 +317,15 @@ static void test_memory(void **state) {
     every_failure(play, &config);
 }
 
-static void test_memory_of_audits(void **state) {
+static void test_memory_of_checks(void **state) {
     (void)state;
     ticking_config config = plain_config;
-    config.audit_interval_ms = 60000;
+    config.check_interval_ms = 60000;
     config.tick_interval_ms = 86400000;
-    every_failure(play_audit, &config);
+    every_failure(play_check, &config);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_audits)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_memory), cmocka_unit_test(test_memory_of_checks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,9 +40,9 @@ struct life {
     int64_t reply_revision;
     char reply_detail[256];
     uint64_t replied_mask; /* a bit for each id below 64 */
-    int audits, resyncs, peer_stops;
-    uint64_t audit_number;
-    int64_t audit_revision;
+    int checks, resyncs, peer_stops;
+    uint64_t check_number;
+    int64_t check_revision;
     int64_t resync_revision;
     bool resync_rewritten;
     bool rewritten; /* the next snapshots are of another history */
@@ -90,7 +90,7 @@ static inline void life_free(life *l) {
 }
 
 static inline void look(life *l) {
-    l->ticks = l->resets = l->commits = l->replies = l->audits = l->resyncs = l->peer_stops = 0;
+    l->ticks = l->resets = l->commits = l->replies = l->checks = l->resyncs = l->peer_stops = 0;
     l->replied_mask = 0;
     l->shown[0] = l->logs[0] = '\0';
 }
@@ -151,10 +151,10 @@ static inline void take_effect(life *l, const ticking_effect *e) {
         l->commits++;
         break;
     }
-    case TICKING_DO_AUDIT:
-        l->audits++;
-        l->audit_number = e->audit;
-        l->audit_revision = e->revision;
+    case TICKING_DO_CHECK:
+        l->checks++;
+        l->check_number = e->check;
+        l->check_revision = e->revision;
         break;
     case TICKING_DO_STOP:
         l->peer_stops++;
@@ -319,7 +319,7 @@ static inline void take_events(life *l, const kv *kvs, size_t n) {
         take_events((l), events_list_, sizeof events_list_ / sizeof events_list_[0]);                                  \
     } while (0)
 
-static inline void send_audited(life *l, uint64_t number, bool last, int status, const kv *kvs, size_t n) {
+static inline void send_checked(life *l, uint64_t number, bool last, int status, const kv *kvs, size_t n) {
     Pb__KeyValue store[16], *list[16];
     Pb__RangeResponse response = PB__RANGE_RESPONSE__INIT;
     uint8_t bytes[8192];
@@ -335,13 +335,13 @@ static inline void send_audited(life *l, uint64_t number, bool last, int status,
     response.kvs = list;
     response.n_kvs = n;
     assert_true(n <= 16 && pb__range_response__get_packed_size(&response) <= sizeof bytes);
-    Msg__Audited audited = MSG__AUDITED__INIT;
-    audited.number = number;
-    audited.last = last;
-    audited.status = status;
-    audited.page = (ProtobufCBinaryData){pb__range_response__pack(&response, bytes), bytes};
+    Msg__Checked checked = MSG__CHECKED__INIT;
+    checked.number = number;
+    checked.last = last;
+    checked.status = status;
+    checked.page = (ProtobufCBinaryData){pb__range_response__pack(&response, bytes), bytes};
     Msg__Message m = MSG__MESSAGE__INIT;
-    m.audited = &audited;
+    m.checked = &checked;
     send_message(l, &m);
 }
 

@@ -7,9 +7,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static void open_audited(worker_fixture *f, const char *interval_s) {
-    worker_fixture_open(f, "/audit");
-    worker_fixture_set(f, "audit_interval_s", interval_s);
+static void open_checked(worker_fixture *f, const char *interval_s) {
+    worker_fixture_open(f, "/check");
+    worker_fixture_set(f, "check_interval_s", interval_s);
     f->updates = true;
 }
 
@@ -35,7 +35,7 @@ static void tell(worker_fixture *f, int64_t revision, const Pb__WatchResponse *r
 
 /* The events claim that one key was changed, one deleted, and one created. */
 static void mislead(worker_fixture *f, int64_t revision) {
-    static const char *const keys[] = {"/audit/changed", "/audit/deleted", "/audit/new"};
+    static const char *const keys[] = {"/check/changed", "/check/deleted", "/check/new"};
     Pb__KeyValue kvs[3];
     Pb__Event events[3], *list[3];
     Pb__WatchResponse response = PB__WATCH_RESPONSE__INIT;
@@ -54,20 +54,20 @@ static void mislead(worker_fixture *f, int64_t revision) {
     tell(f, revision, &response);
 }
 
-static bool is_audited(void *arg) {
-    return worker_fixture_stats(arg).audits > 0;
+static bool is_checked(void *arg) {
+    return worker_fixture_stats(arg).checks > 0;
 }
 
 static bool is_repaired(void *arg) {
     ew_worker_stats stats = worker_fixture_stats(arg);
-    return stats.audit_repairs > 0 && stats.snapshots > 1;
+    return stats.check_repairs > 0 && stats.snapshots > 1;
 }
 
 static int look_for_keys(worker_fixture *f, ew_tick *t) {
     ew_entry e;
-    EXPECT(f, ew_tick_get(t, EW_STR("/audit/changed"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("1")));
-    EXPECT(f, ew_tick_get(t, EW_STR("/audit/deleted"), &e) == EW_OK);
-    EXPECT(f, ew_tick_get(t, EW_STR("/audit/new"), &e) == EW_ERR_NOT_FOUND);
+    EXPECT(f, ew_tick_get(t, EW_STR("/check/changed"), &e) == EW_OK && ew_slice_equal(e.value, EW_STR("1")));
+    EXPECT(f, ew_tick_get(t, EW_STR("/check/deleted"), &e) == EW_OK);
+    EXPECT(f, ew_tick_get(t, EW_STR("/check/new"), &e) == EW_ERR_NOT_FOUND);
     return EW_OK;
 }
 
@@ -75,29 +75,29 @@ static int look_for_keys(worker_fixture *f, ew_tick *t) {
 static void test_lost_events_are_repaired(void **state) {
     (void)state;
     worker_fixture f;
-    client_put("/audit/changed", "1");
-    client_put("/audit/deleted", "1");
-    int64_t revision = client_put("/audit/kept", "1");
-    open_audited(&f, "1");
+    client_put("/check/changed", "1");
+    client_put("/check/deleted", "1");
+    int64_t revision = client_put("/check/kept", "1");
+    open_checked(&f, "1");
     worker_fixture_start(&f);
     worker_fixture_await_tick(&f, revision);
     worker_fixture_await_ready(&f, true);
     mislead(&f, client_put("/elsewhere", "1"));
-    int64_t heard = client_put("/audit/heard", "1");
+    int64_t heard = client_put("/check/heard", "1");
     worker_fixture_await_tick(&f, heard);
     assert_true(env_until(is_repaired, &f));
     ew_worker_stats stats = worker_fixture_stats(&f);
-    print_message("%" PRIu64 " audits, %" PRIu64 " repairs\n", stats.audits, stats.audit_repairs);
-    assert_int_equal(stats.audit_repairs, 3);
+    print_message("%" PRIu64 " checks, %" PRIu64 " repairs\n", stats.checks, stats.check_repairs);
+    assert_int_equal(stats.check_repairs, 3);
     worker_fixture_do(&f, look_for_keys);
-    int64_t again = client_put("/audit/kept", "2");
+    int64_t again = client_put("/check/kept", "2");
     worker_fixture_await_tick(&f, again);
-    uint64_t audits = worker_fixture_stats(&f).audits;
-    while (worker_fixture_stats(&f).audits == audits)
+    uint64_t checks = worker_fixture_stats(&f).checks;
+    while (worker_fixture_stats(&f).checks == checks)
         worker_fixture_await_ticks(&f, 1);
-    assert_int_equal(worker_fixture_stats(&f).audit_repairs, 3); /* nothing is left to repair */
+    assert_int_equal(worker_fixture_stats(&f).check_repairs, 3); /* nothing is left to repair */
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    client_delete_prefix("/audit");
+    client_delete_prefix("/check");
 }
 
 /* If no event was lost, no difference is found, however many changes there are meanwhile and however many pages. */
@@ -106,16 +106,16 @@ static int churn(worker_fixture *f, ew_tick *t) {
     static unsigned n; /* one worker fixture at a time */
     char key[64];
     ew_group *g = ew_tick_group(t);
-    snprintf(key, sizeof key, "/audit/%04u", n % 1000);
+    snprintf(key, sizeof key, "/check/%04u", n % 1000);
     ew_group_put(g, ew_str(key), EW_STR("own"));
-    snprintf(key, sizeof key, "/audit/%04u", (n + 500) % 1000);
+    snprintf(key, sizeof key, "/check/%04u", (n + 500) % 1000);
     ew_group_delete(g, ew_str(key));
     n++;
     return EW_OK;
 }
 
-static bool three_audits(void *arg) {
-    return worker_fixture_stats(arg).audits >= 3;
+static bool three_checks(void *arg) {
+    return worker_fixture_stats(arg).checks >= 3;
 }
 
 static void test_changes_are_not_differences(void **state) {
@@ -123,44 +123,44 @@ static void test_changes_are_not_differences(void **state) {
     worker_fixture f;
     for (int i = 0; i < 1000; i++) {
         char key[64];
-        snprintf(key, sizeof key, "/audit/%04d", i);
+        snprintf(key, sizeof key, "/check/%04d", i);
         client_put(key, "1");
     }
-    open_audited(&f, "1");
+    open_checked(&f, "1");
     worker_fixture_set(&f, "page_bytes", "65536");
     worker_fixture_set(&f, "tick_interval_ms", "1");
     f.every = churn;
     worker_fixture_start(&f);
-    assert_true(env_until(three_audits, &f));
+    assert_true(env_until(three_checks, &f));
     ew_worker_stats stats = worker_fixture_stats(&f);
-    print_message("%" PRIu64 " commits, %" PRIu64 " audits\n", stats.groups_committed, stats.audits);
-    assert_int_equal(stats.audit_repairs, 0);
+    print_message("%" PRIu64 " commits, %" PRIu64 " checks\n", stats.groups_committed, stats.checks);
+    assert_int_equal(stats.check_repairs, 0);
     assert_int_equal(stats.snapshots, 1);
     assert_int_equal(stats.bad_messages, 0);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    client_delete_prefix("/audit");
+    client_delete_prefix("/check");
 }
 
 /* The observed revision is compacted: the consistency check waits for a newer one. */
 static void test_a_compacted_revision(void **state) {
     (void)state;
     worker_fixture f;
-    int64_t revision = client_put("/audit/a", "1");
-    open_audited(&f, "3");
+    int64_t revision = client_put("/check/a", "1");
+    open_checked(&f, "3");
     worker_fixture_start(&f);
     worker_fixture_await_tick(&f, revision);
     client_compact(client_put("/elsewhere", "1"));
     int64_t start_ms = env_now_ms();
     while (env_now_ms() - start_ms < 3500) /* until the check is due and finds its revision compacted */
         worker_fixture_await_ticks(&f, 1);
-    assert_int_equal(worker_fixture_stats(&f).audits, 0);
-    client_put("/audit/a", "2");
-    assert_true(env_until(is_audited, &f));
+    assert_int_equal(worker_fixture_stats(&f).checks, 0);
+    client_put("/check/a", "2");
+    assert_true(env_until(is_checked, &f));
     assert_true(env_now_ms() - start_ms < 5900); /* at once, not at the next interval */
-    assert_int_equal(worker_fixture_stats(&f).audit_repairs, 0);
+    assert_int_equal(worker_fixture_stats(&f).check_repairs, 0);
     assert_int_equal(worker_fixture_stats(&f).snapshots, 1);
     assert_int_equal(worker_fixture_close(&f), EW_ERR_CANCELLED);
-    client_delete_prefix("/audit");
+    client_delete_prefix("/check");
 }
 
 /* A stop during consistency checks ends the run in time, also while etcd is away. */
@@ -168,9 +168,9 @@ static void test_a_stop(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {
         worker_fixture f;
-        open_audited(&f, "1");
+        open_checked(&f, "1");
         worker_fixture_start(&f);
-        assert_true(env_until(is_audited, &f));
+        assert_true(env_until(is_checked, &f));
         if (i == 1)
             env_kill_etcd();
         int64_t start_ms = env_now_ms();

@@ -1,4 +1,4 @@
-#include "core/mirror.h"
+#include "core/cache.h"
 #include "core/slice.h"
 
 #include <bsd/sys/tree.h>
@@ -7,8 +7,8 @@
 /* Key and value are stored after the struct, in this order: one allocation per entry, and comparing a key needs no
  * second memory access. With 20-byte keys and 256-byte values an entry costs 1.33 times its bytes, including tree and
  * malloc. So the tree is a red-black tree, whose order costs three pointers and a colour per entry. */
-struct mirror_entry {
-    RB_ENTRY(mirror_entry) link;
+struct cache_entry {
+    RB_ENTRY(cache_entry) link;
     int64_t mod_revision, create_revision, version, lease;
     uint32_t refs;
     uint32_t key_len;
@@ -16,25 +16,25 @@ struct mirror_entry {
     unsigned char bytes[];
 };
 
-RB_HEAD(tree, mirror_entry);
+RB_HEAD(tree, cache_entry);
 
-struct mirror {
+struct cache {
     struct tree tree;
-    mirror_entry *found; /* the last result of mirror_find; NULL: none that is still in the tree */
+    cache_entry *found; /* the last result of cache_find; NULL: none that is still in the tree */
     size_t count;
     size_t bytes;
 };
 
-static ew_slice key_of(const mirror_entry *e) {
+static ew_slice key_of(const cache_entry *e) {
     return (ew_slice){e->bytes, e->key_len};
 }
 
-static int compare_entries(const mirror_entry *a, const mirror_entry *b) {
+static int compare_entries(const cache_entry *a, const cache_entry *b) {
     return slice_compare(key_of(a), key_of(b));
 }
 
 /* Replaces RB_GENERATE_STATIC, whose `__unused` is not defined on every system. */
-RB_GENERATE_INTERNAL(tree, mirror_entry, link, compare_entries, __attribute__((unused)) static)
+RB_GENERATE_INTERNAL(tree, cache_entry, link, compare_entries, __attribute__((unused)) static)
 
 /* ---- entries ---- */
 
@@ -42,25 +42,25 @@ RB_GENERATE_INTERNAL(tree, mirror_entry, link, compare_entries, __attribute__((u
  * least four. */
 static size_t block_size(size_t key_len, size_t value_len) {
     const size_t word = sizeof(size_t);
-    size_t size = offsetof(mirror_entry, bytes) + key_len + value_len;
-    if (size < sizeof(mirror_entry))
-        size = sizeof(mirror_entry);
+    size_t size = offsetof(cache_entry, bytes) + key_len + value_len;
+    if (size < sizeof(cache_entry))
+        size = sizeof(cache_entry);
     return (size + word + 2 * word - 1) / (2 * word) * (2 * word);
 }
 
-static void set_numbers(mirror_entry *e, const ew_entry *from) {
+static void set_numbers(cache_entry *e, const ew_entry *from) {
     e->mod_revision = from->mod_revision;
     e->create_revision = from->create_revision;
     e->version = from->version;
     e->lease = from->lease;
 }
 
-mirror_entry *mirror_entry_new(const ew_entry *from) {
+cache_entry *cache_entry_new(const ew_entry *from) {
     const ew_slice key = from->key, value = from->value;
     /* Lengths are stored in 32 bits. No response of etcd comes near that, so this is reported as out of memory. */
     if (key.len > UINT32_MAX || value.len > UINT32_MAX)
         return NULL;
-    mirror_entry *e = malloc(block_size(key.len, value.len) - sizeof(size_t));
+    cache_entry *e = malloc(block_size(key.len, value.len) - sizeof(size_t));
     if (!e)
         return NULL;
     set_numbers(e, from);
@@ -74,17 +74,17 @@ mirror_entry *mirror_entry_new(const ew_entry *from) {
     return e;
 }
 
-mirror_entry *mirror_entry_ref(mirror_entry *e) {
+cache_entry *cache_entry_ref(cache_entry *e) {
     e->refs++;
     return e;
 }
 
-void mirror_entry_unref(mirror_entry *e) {
+void cache_entry_unref(cache_entry *e) {
     if (e && --e->refs == 0)
         free(e);
 }
 
-ew_entry mirror_entry_view(const mirror_entry *e) {
+ew_entry cache_entry_view(const cache_entry *e) {
     return (ew_entry){.key = key_of(e),
                       .value = {e->bytes + e->key_len, e->value_len},
                       .mod_revision = e->mod_revision,
@@ -93,26 +93,26 @@ ew_entry mirror_entry_view(const mirror_entry *e) {
                       .lease = e->lease};
 }
 
-size_t mirror_entry_bytes(const mirror_entry *e) {
+size_t cache_entry_bytes(const cache_entry *e) {
     return block_size(e->key_len, e->value_len);
 }
 
 /* ---- the map ---- */
 
-mirror *mirror_new(void) {
-    mirror *m = calloc(1, sizeof *m);
+cache *cache_new(void) {
+    cache *m = calloc(1, sizeof *m);
     if (m)
         RB_INIT(&m->tree);
     return m;
 }
 
 /* Frees the leaves first, without balancing the tree, because it is not used again. */
-void mirror_free(mirror *m) {
+void cache_free(cache *m) {
     if (!m)
         return;
-    mirror_entry *e = RB_ROOT(&m->tree);
+    cache_entry *e = RB_ROOT(&m->tree);
     while (e) {
-        mirror_entry *parent = RB_PARENT(e, link);
+        cache_entry *parent = RB_PARENT(e, link);
         if (RB_LEFT(e, link)) {
             e = RB_LEFT(e, link);
         } else if (RB_RIGHT(e, link)) {
@@ -122,21 +122,21 @@ void mirror_free(mirror *m) {
                 RB_LEFT(parent, link) = NULL;
             else if (parent)
                 RB_RIGHT(parent, link) = NULL;
-            mirror_entry_unref(e);
+            cache_entry_unref(e);
             e = parent;
         }
     }
     free(m);
 }
 
-void mirror_put(mirror *m, mirror_entry *e) {
-    m->bytes += mirror_entry_bytes(e);
-    mirror_entry *old = RB_INSERT(tree, &m->tree, e);
+void cache_put(cache *m, cache_entry *e) {
+    m->bytes += cache_entry_bytes(e);
+    cache_entry *old = RB_INSERT(tree, &m->tree, e);
     if (!old) {
         m->count++;
         return;
     }
-    m->bytes -= mirror_entry_bytes(old);
+    m->bytes -= cache_entry_bytes(old);
     if (old != e) {
         /* Remove and insert instead of replacing the node: that would need the internals of the tree, which differ
          * between versions of libbsd. */
@@ -145,40 +145,40 @@ void mirror_put(mirror *m, mirror_entry *e) {
         if (m->found == old)
             m->found = e;
     }
-    mirror_entry_unref(old);
+    cache_entry_unref(old);
 }
 
-mirror_entry *mirror_replace(mirror *m, mirror_entry *old, const ew_entry *now) {
+cache_entry *cache_replace(cache *m, cache_entry *old, const ew_entry *now) {
     const ew_slice value = now->value;
     if (old && old->refs == 1 && value.len <= UINT32_MAX &&
-        block_size(now->key.len, value.len) == mirror_entry_bytes(old)) {
+        block_size(now->key.len, value.len) == cache_entry_bytes(old)) {
         if (value.len > 0)
             memcpy(old->bytes + old->key_len, value.data, value.len);
         old->value_len = (uint32_t)value.len;
         set_numbers(old, now);
         return old;
     }
-    mirror_entry *e = mirror_entry_new(now);
+    cache_entry *e = cache_entry_new(now);
     if (e)
-        mirror_put(m, e);
+        cache_put(m, e);
     return e;
 }
 
-bool mirror_delete(mirror *m, ew_slice key) {
-    mirror_entry *e = mirror_get(m, key);
+bool cache_delete(cache *m, ew_slice key) {
+    cache_entry *e = cache_get(m, key);
     if (!e)
         return false;
     RB_REMOVE(tree, &m->tree, e);
     if (m->found == e)
         m->found = NULL;
     m->count--;
-    m->bytes -= mirror_entry_bytes(e);
-    mirror_entry_unref(e);
+    m->bytes -= cache_entry_bytes(e);
+    cache_entry_unref(e);
     return true;
 }
 
-mirror_entry *mirror_get(const mirror *m, ew_slice key) {
-    mirror_entry *e = RB_ROOT(&m->tree);
+cache_entry *cache_get(const cache *m, ew_slice key) {
+    cache_entry *e = RB_ROOT(&m->tree);
     while (e) {
         int order = slice_compare(key, key_of(e));
         if (order == 0)
@@ -188,22 +188,22 @@ mirror_entry *mirror_get(const mirror *m, ew_slice key) {
     return NULL;
 }
 
-mirror_entry *mirror_find(mirror *m, ew_slice key) {
-    mirror_entry *e = m->found;
+cache_entry *cache_find(cache *m, ew_slice key) {
+    cache_entry *e = m->found;
     int order = e ? slice_compare(key, key_of(e)) : 0;
     if (order > 0) {
         e = RB_NEXT(tree, &m->tree, e);
         order = e ? slice_compare(key, key_of(e)) : 0;
     }
     if (!e || order != 0)
-        e = mirror_get(m, key);
+        e = cache_get(m, key);
     if (e)
         m->found = e;
     return e;
 }
 
-mirror_entry *mirror_seek(const mirror *m, ew_slice key) {
-    mirror_entry *e = RB_ROOT(&m->tree), *found = NULL;
+cache_entry *cache_seek(const cache *m, ew_slice key) {
+    cache_entry *e = RB_ROOT(&m->tree), *found = NULL;
     while (e) {
         int order = slice_compare(key, key_of(e));
         if (order == 0)
@@ -215,15 +215,15 @@ mirror_entry *mirror_seek(const mirror *m, ew_slice key) {
     return found;
 }
 
-mirror_entry *mirror_next(const mirror *m, const mirror_entry *e) {
+cache_entry *cache_next(const cache *m, const cache_entry *e) {
     (void)m;
-    return RB_NEXT(tree, &m->tree, (mirror_entry *)e);
+    return RB_NEXT(tree, &m->tree, (cache_entry *)e);
 }
 
-size_t mirror_count(const mirror *m) {
+size_t cache_count(const cache *m) {
     return m->count;
 }
 
-size_t mirror_bytes(const mirror *m) {
+size_t cache_bytes(const cache *m) {
     return sizeof *m + m->bytes;
 }

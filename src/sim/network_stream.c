@@ -1,5 +1,5 @@
 /* Watch streams: responses come in order, but late; streams break, stall and lag. */
-#include "sim/wire_internal.h"
+#include "sim/network_internal.h"
 
 #include <stdlib.h>
 
@@ -74,7 +74,7 @@ static void pump(sim_stream *st) {
     ew_sim *s = st->sim;
     while (st->server && st->response_count < WINDOW &&
            etcd_model_stream_take(st->server, &st->responses[st->response_count])) {
-        if (sim_happens(s, s->drawn.bad_answer / 4))
+        if (sim_happens(s, s->sampled.bad_answer / 4))
             sim_spoil(s, &pb__watch_response__descriptor, &st->responses[st->response_count]);
         send_response(st);
     }
@@ -120,7 +120,7 @@ static void progress_round(void *arg) {
     if (st->server) {
         etcd_model_stream_progress(st->server);
         pump(st);
-        stream_after(st, sim_now(st->sim) + st->sim->drawn.progress_ms, progress_round);
+        stream_after(st, sim_now(st->sim) + st->sim->sampled.progress_ms, progress_round);
     }
     stream_left(st);
 }
@@ -136,7 +136,7 @@ static void look_after(sim_stream *st) {
 /* A refused watch has no gRPC status, only a text (ETCD P10). */
 static bool refuse_user(sim_stream *st, ew_slice request) {
     ew_sim *s = st->sim;
-    if (st->response_count == WINDOW || !sim_happens(s, 4 * s->drawn.refuse_user))
+    if (st->response_count == WINDOW || !sim_happens(s, 4 * s->sampled.refuse_user))
         return false;
     sim_arena_reset(&s->scratch);
     const Pb__WatchRequest *asked = pb__watch_request__unpack(&s->scratch.allocator, request.len, request.data);
@@ -168,7 +168,7 @@ static void request_arrives(void *arg) {
             stream_over(st, EW_ERR_UNAVAILABLE, "simulated: no etcd");
         } else if (!refuse_user(st, request)) {
             etcd_model_advance(st->sim->etcd, sim_now(st->sim));
-            sim_wire_changed(st->sim, (sim_author){0});
+            sim_network_changed(st->sim, (sim_author){0});
             if (etcd_model_stream_request(st->server, request) != EW_OK)
                 ew_sim_fail(st->sim, "a watch request is malformed");
             pump(st);
@@ -185,8 +185,8 @@ sim_stream *sim_stream_open(sim_worker *w, io_stream_callbacks callbacks, void *
     *st = (sim_stream){.next = s->streams, .sim = s, .worker = w, .callbacks = callbacks, .arg = arg};
     st->server = etcd_model_stream_open(s->etcd);
     s->streams = st;
-    if (s->drawn.progress_ms > 0)
-        stream_after(st, sim_now(s) + s->drawn.progress_ms, progress_round);
+    if (s->sampled.progress_ms > 0)
+        stream_after(st, sim_now(s) + s->sampled.progress_ms, progress_round);
     return st;
 }
 
@@ -231,7 +231,7 @@ static void stream_breaks(sim_stream *st) {
     stream_left(st);
 }
 
-void sim_wire_break_all(ew_sim *s) {
+void sim_network_break_all(ew_sim *s) {
     for (sim_stream *st = s->streams, *next; st; st = next) {
         next = st->next;
         if (st->worker)
@@ -239,23 +239,23 @@ void sim_wire_break_all(ew_sim *s) {
     }
 }
 
-void sim_wire_fault(sim_worker *w) {
+void sim_network_fault(sim_worker *w) {
     ew_sim *s = w->sim;
     sim_stream *st = s->streams;
     while (st && !(st->worker == w && st->server))
         st = st->next;
     if (!st)
         return;
-    if (sim_happens(s, s->drawn.stall_stream))
-        st->stalled_until_ms = sim_now(s) + sim_between(&s->random, 1, s->drawn.stall_ms + 1);
-    if (sim_happens(s, s->drawn.lag_stream))
+    if (sim_happens(s, s->sampled.stall_stream))
+        st->stalled_until_ms = sim_now(s) + sim_between(&s->random, 1, s->sampled.stall_ms + 1);
+    if (sim_happens(s, s->sampled.lag_stream))
         etcd_model_stream_lag(st->server);
-    if (sim_happens(s, s->drawn.replay_stream))
+    if (sim_happens(s, s->sampled.replay_stream))
         etcd_model_stream_replay(st->server, etcd_model_revision(s->etcd) - sim_between(&s->random, 0, 30));
-    if (sim_happens(s, s->drawn.lose_events))
+    if (sim_happens(s, s->sampled.lose_events))
         etcd_model_stream_lose(st->server, sim_between(&s->random, 1, 3));
     look_after(st);
-    if (sim_happens(s, s->drawn.break_stream))
+    if (sim_happens(s, s->sampled.break_stream))
         stream_breaks(st);
 }
 

@@ -1,6 +1,6 @@
 /* Invalid responses. Only responses that a client can recognise as invalid: a wrong but valid value, or a list that
  * lost its end, cannot be noticed by a client; TCP and TLS exclude them. */
-#include "sim/wire_internal.h"
+#include "sim/network_internal.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* Calls: a request may reach etcd late, twice or never, and its response may be late or lost. */
-#include "sim/wire_internal.h"
+#include "sim/network_internal.h"
 
 #include <stdlib.h>
 
@@ -96,7 +96,7 @@ static void call_answered(void *arg) {
 static bool is_stale(sim_call *c) {
     enum { STALE_MAX = 4 };
     ew_sim *s = c->sim;
-    bool stale = sim_happens(s, s->drawn.stale_read) && (!c->worker || c->worker->stale_reads < STALE_MAX);
+    bool stale = sim_happens(s, s->sampled.stale_read) && (!c->worker || c->worker->stale_reads < STALE_MAX);
     if (c->worker)
         c->worker->stale_reads = stale ? c->worker->stale_reads + 1 : 0;
     return stale;
@@ -106,7 +106,7 @@ static bool is_stale(sim_call *c) {
 static etcd_model_answer apply(sim_call *c, bool *wrote) {
     ew_sim *s = c->sim;
     etcd_model_advance(s->etcd, sim_now(s));
-    sim_wire_changed(s, (sim_author){0});
+    sim_network_changed(s, (sim_author){0});
     int64_t before = etcd_model_revision(s->etcd);
     *wrote = false;
     if (c->method == ETCD_MODEL_RANGE && is_stale(c)) {
@@ -132,7 +132,7 @@ static void call_repeated(void *arg) {
         sim_note(c->sim, "repeated", c->method, 0);
         bool again;
         apply(c, &again);
-        sim_wire_changed(c->sim, c->author);
+        sim_network_changed(c->sim, c->author);
     }
     call_left(c);
 }
@@ -163,7 +163,7 @@ static void call_arrived(void *arg) {
     c->status = a.status;
     c->detail = a.detail;
     c->bytes = sim_copy(a.bytes);
-    sim_wire_changed(s, c->author);
+    sim_network_changed(s, c->author);
     if (c->corrupt)
         sim_spoil(s, answer_kind(c->method), &c->bytes);
     call_after(c, sim_now(s) + sim_delay(s), c->swallow ? call_lost : call_answered);
@@ -185,34 +185,34 @@ sim_call *sim_call_start(sim_worker *w, etcd_model_method method, ew_slice reque
                     .arg = arg};
     s->calls = c;
     int64_t now = sim_now(s), arrives = now + sim_delay(s);
-    c->swallow = sim_happens(s, s->drawn.lose_answer);
-    c->corrupt = sim_happens(s, s->drawn.bad_answer);
+    c->swallow = sim_happens(s, s->sampled.lose_answer);
+    c->corrupt = sim_happens(s, s->sampled.bad_answer);
     c->timed = true;
     c->tasks++;
     /* A longer timeout is for a response that takes etcd long; a lost request is noticed by this time. */
     int64_t patience_ms = w->options->call_timeout_ms;
     sim_at(s, now + (timeout_ms < patience_ms ? timeout_ms : patience_ms), call_timed_out, c, c);
-    bool busy = sim_happens(s, s->drawn.busy);
-    if (busy || sim_happens(s, s->drawn.refuse_user)) {
+    bool busy = sim_happens(s, s->sampled.busy);
+    if (busy || sim_happens(s, s->sampled.refuse_user)) {
         w->user_refused |= !busy;
         c->status = busy ? EW_ERR_BUSY : EW_ERR_UNAUTHENTICATED;
         c->detail = busy ? "etcdserver: too many requests" : "etcdserver: invalid auth token";
         call_after(c, arrives, call_refused);
         return c;
     }
-    if (sim_happens(s, s->drawn.lose_request)) {
+    if (sim_happens(s, s->sampled.lose_request)) {
         if (sim_chance(&s->random, 500)) /* otherwise only the deadline ends the call */
             call_after(c, arrives, call_lost);
-    } else if (sim_happens(s, s->drawn.late_request)) {
+    } else if (sim_happens(s, s->sampled.late_request)) {
         c->coming = true;
         call_after(c, arrives, call_lost);
-        call_after(c, arrives + sim_between(&s->random, 0, s->drawn.late_ms), call_arrived);
+        call_after(c, arrives + sim_between(&s->random, 0, s->sampled.late_ms), call_arrived);
     } else {
         c->coming = true;
         call_after(c, arrives, call_arrived);
     }
-    if (w->options->exactly_once && sim_happens(s, s->drawn.repeat_request))
-        call_after(c, arrives + sim_between(&s->random, 0, s->drawn.late_ms), call_repeated);
+    if (w->options->exactly_once && sim_happens(s, s->sampled.repeat_request))
+        call_after(c, arrives + sim_between(&s->random, 0, s->sampled.late_ms), call_repeated);
     return c;
 }
 

@@ -1,9 +1,9 @@
 /* The watching core: loads that the reactor requests, and reads for a consistency check (ETCD P6). */
 #include "unit/watching_fixture.h"
 
-static int set_up_audit(void **state) {
+static int set_up_check(void **state) {
     watching_config config = fixture_config;
-    config.audit_revision = 10;
+    config.check_revision = 10;
     if (set_up(state) != 0)
         return -1;
     fixture *f = *state;
@@ -124,17 +124,17 @@ static void a_load_request_during_a_load(void **state) {
     ends_with(f, EW_OK);
 }
 
-#define audit(f) cmocka_unit_test_setup_teardown(f, set_up_audit, tear_down)
+#define check(f) cmocka_unit_test_setup_teardown(f, set_up_check, tear_down)
 #define test(f)  cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        audit(a_check_reads_the_keys_of_its_revision),
-        audit(a_check_refuses_another_revision),
-        audit(a_check_outlasts_an_outage),
-        audit(a_check_fails_if_its_revision_is_compacted),
-        audit(a_check_fails_if_its_member_lags),
-        audit(a_check_is_stopped),
+        check(a_check_reads_the_keys_of_its_revision),
+        check(a_check_refuses_another_revision),
+        check(a_check_outlasts_an_outage),
+        check(a_check_fails_if_its_revision_is_compacted),
+        check(a_check_fails_if_its_member_lags),
+        check(a_check_is_stopped),
         test(a_load_request_closes_the_watch),
         test(a_load_request_while_the_stream_is_broken),
         test(a_load_request_during_a_load),

@@ -22,22 +22,22 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-void ticking_audit_init(ticking *t) {
-    t->audit.wanted_ms = INT64_MAX;
+void ticking_check_init(ticking *t) {
+    t->check.wanted_ms = INT64_MAX;
 }
 
-void ticking_audit_fini(ticking *t) {
-    mirror_free(t->audit.deleted);
-    free(t->audit.last.data);
+void ticking_check_fini(ticking *t) {
+    cache_free(t->check.deleted);
+    free(t->check.last.data);
 }
 
 /* ---- when ---- */
 
-int64_t ticking_audit_due_ms(const ticking *t) {
-    const ticking_audit *a = &t->audit;
+int64_t ticking_check_due_ms(const ticking *t) {
+    const ticking_check *a = &t->check;
     const int64_t observed = ticking_observed(t);
     const bool wanted = a->wanted_ms < INT64_MAX;
-    if (a->deleted || (!wanted && t->config.audit_interval_ms <= 0))
+    if (a->deleted || (!wanted && t->config.check_interval_ms <= 0))
         return INT64_MAX;
     if (wanted && observed < a->unsure_revision)
         return INT64_MAX; /* with `coalesce` off, waiting revisions are applied first */
@@ -46,60 +46,60 @@ int64_t ticking_audit_due_ms(const ticking *t) {
     return wanted ? a->wanted_ms : a->due_ms;
 }
 
-int64_t ticking_audit_revision(const ticking *t) {
-    return t->audit.deleted ? t->audit.revision : 0;
+int64_t ticking_check_revision(const ticking *t) {
+    return t->check.deleted ? t->check.revision : 0;
 }
 
-uint64_t ticking_audit_number(const ticking *t) {
-    return t->audit.number;
+uint64_t ticking_check_number(const ticking *t) {
+    return t->check.number;
 }
 
-void ticking_drop_audit(ticking *t) {
-    ticking_audit *a = &t->audit;
-    mirror_free(a->deleted);
+void ticking_drop_check(ticking *t) {
+    ticking_check *a = &t->check;
+    cache_free(a->deleted);
     a->deleted = NULL;
     a->last.len = 0;
-    a->due_ms = t->now_ms + t->config.audit_interval_ms;
+    a->due_ms = t->now_ms + t->config.check_interval_ms;
     a->wanted_ms = INT64_MAX;
     a->newer_than = 0;
 }
 
-void ticking_want_audit(ticking *t) {
-    t->audit.wanted_ms = t->now_ms;
+void ticking_want_check(ticking *t) {
+    t->check.wanted_ms = t->now_ms;
 }
 
 void ticking_set_unsure(ticking *t) {
-    t->audit.unsure_revision = ticking_received(t);
-    ticking_drop_audit(t); /* a running check says nothing about later changes */
-    ticking_want_audit(t);
+    t->check.unsure_revision = ticking_received(t);
+    ticking_drop_check(t); /* a running check says nothing about later changes */
+    ticking_want_check(t);
 }
 
 bool ticking_is_unsure(const ticking *t) {
-    return t->audit.unsure_revision > 0;
+    return t->check.unsure_revision > 0;
 }
 
-void ticking_audit_loaded(ticking *t) {
-    t->audit.unsure_revision = 0;
-    ticking_drop_audit(t);
+void ticking_check_loaded(ticking *t) {
+    t->check.unsure_revision = 0;
+    ticking_drop_check(t);
 }
 
 /* Schedules the next check: after an interval, or soon if one is still needed. */
 static void give_up_check(ticking *t) {
     enum { AGAIN_MS = 1000 };
-    ticking_drop_audit(t);
+    ticking_drop_check(t);
     if (ticking_is_unsure(t))
-        t->audit.wanted_ms = t->now_ms + AGAIN_MS;
+        t->check.wanted_ms = t->now_ms + AGAIN_MS;
 }
 
 void ticking_load_again(ticking *t, int64_t revision, bool rewritten) {
-    ticking_drop_audit(t);
+    ticking_drop_check(t);
     ticking_effect *e = ticking_emit(t, TICKING_DO_RESYNC);
     e->revision = revision;
     e->rewritten = rewritten;
 }
 
-void ticking_take_audit_time(ticking *t) {
-    ticking_audit *a = &t->audit;
+void ticking_take_check_time(ticking *t) {
+    ticking_check *a = &t->check;
     const int64_t observed = ticking_observed(t);
     if (a->newer_than > 0 && a->newer_than >= observed) {
         ticking_log(t, EW_LOG_WARN, "no newer revision was observed for a consistency check; loading the prefix again");
@@ -108,7 +108,7 @@ void ticking_take_audit_time(ticking *t) {
     }
     a->newer_than = 0;
     a->wanted_ms = INT64_MAX;
-    a->deleted = mirror_new();
+    a->deleted = cache_new();
     if (!a->deleted) {
         ticking_no_memory(t);
         return;
@@ -116,22 +116,22 @@ void ticking_take_audit_time(ticking *t) {
     a->revision = observed;
     a->counter_found = false;
     a->differences = 0;
-    ticking_effect *e = ticking_emit(t, TICKING_DO_AUDIT);
-    e->audit = ++a->number;
+    ticking_effect *e = ticking_emit(t, TICKING_DO_CHECK);
+    e->check = ++a->number;
     e->revision = a->revision;
 }
 
 void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
-    mirror *deleted = t->audit.deleted;
+    cache *deleted = t->check.deleted;
     if (!deleted)
         return;
-    mirror_entry *e = mirror_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
+    cache_entry *e = cache_entry_new(&(ew_entry){.key = key, .mod_revision = revision});
     if (!e) {
         ticking_no_memory(t);
         return;
     }
-    mirror_put(deleted, e);
-    if ((int64_t)mirror_bytes(deleted) > t->config.max_pending_update_bytes) {
+    cache_put(deleted, e);
+    if ((int64_t)cache_bytes(deleted) > t->config.max_pending_update_bytes) {
         give_up_check(t);
         ticking_log(t, EW_LOG_WARN, "consistency check cancelled: its deletions exceed max_pending_update_bytes");
     }
@@ -141,20 +141,20 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
 
 /* Checks the keys of the cache between the last compared one and `key`: etcd does not have them. */
 static void find_extra(ticking *t, const ew_slice *key) {
-    ticking_audit *a = &t->audit;
-    const mirror *m = ticking_mirror(t);
+    ticking_check *a = &t->check;
+    const cache *m = ticking_get_cache(t);
     const ew_slice last = {a->last.len > 0 ? (const void *)a->last.data : "", a->last.len};
-    const mirror_entry *e = mirror_seek(m, last);
-    if (e && last.len > 0 && ew_slice_equal(mirror_entry_view(e).key, last))
-        e = mirror_next(m, e);
-    for (; e && (!key || slice_compare(mirror_entry_view(e).key, *key) < 0); e = mirror_next(m, e))
-        a->differences += mirror_entry_view(e).mod_revision <= a->revision;
+    const cache_entry *e = cache_seek(m, last);
+    if (e && last.len > 0 && ew_slice_equal(cache_entry_view(e).key, last))
+        e = cache_next(m, e);
+    for (; e && (!key || slice_compare(cache_entry_view(e).key, *key) < 0); e = cache_next(m, e))
+        a->differences += cache_entry_view(e).mod_revision <= a->revision;
 }
 
 static void compare_counter(ticking *t, int64_t mod_revision) {
     const int64_t known = ticking_counter_revision(t);
-    t->audit.counter_found = true;
-    t->audit.differences += known <= t->audit.revision && known != mod_revision;
+    t->check.counter_found = true;
+    t->check.differences += known <= t->check.revision && known != mod_revision;
 }
 
 static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
@@ -163,27 +163,27 @@ static bool is_same(const ew_entry *known, const Pb__KeyValue *kv) {
 }
 
 static bool compare_key(ticking *t, ew_slice key, const Pb__KeyValue *kv) {
-    ticking_audit *a = &t->audit;
+    ticking_check *a = &t->check;
     if (kv->mod_revision > a->revision)
         return false;
     find_extra(t, &key);
     if (ticking_is_counter(t, key)) {
         compare_counter(t, kv->mod_revision);
     } else if (group_scope_owns(&t->scope, key)) {
-        const mirror_entry *e = mirror_get(ticking_mirror(t), key);
-        const ew_entry known = e ? mirror_entry_view(e) : (ew_entry){0};
-        a->differences += e ? known.mod_revision <= a->revision && !is_same(&known, kv) : !mirror_get(a->deleted, key);
+        const cache_entry *e = cache_get(ticking_get_cache(t), key);
+        const ew_entry known = e ? cache_entry_view(e) : (ew_entry){0};
+        a->differences += e ? known.mod_revision <= a->revision && !is_same(&known, kv) : !cache_get(a->deleted, key);
     }
     return true;
 }
 
 static void complete_check(ticking *t) {
-    ticking_audit *a = &t->audit;
+    ticking_check *a = &t->check;
     find_extra(t, NULL);
     if (!a->counter_found && ticking_counter(t) > 0 && ticking_counter_revision(t) <= a->revision)
         a->differences++;
-    t->stats.audits++;
-    t->stats.audit_repairs += a->differences;
+    t->stats.checks++;
+    t->stats.check_repairs += a->differences;
     if (a->differences > 0) {
         ticking_log_text(t, EW_LOG_WARN,
                          "the consistency check found %" PRIu64 " keys that differ; loading the prefix again",
@@ -196,22 +196,22 @@ static void complete_check(ticking *t) {
     give_up_check(t);
 }
 
-static void check_failed(ticking *t, const Msg__Audited *a) {
+static void check_failed(ticking *t, const Msg__Checked *a) {
     give_up_check(t);
     if (a->status == EW_ERR_COMPACTED)
-        t->audit.newer_than = t->audit.revision;
+        t->check.newer_than = t->check.revision;
     else
         ticking_log_text(t, EW_LOG_WARN, "a consistency check failed: %s", ew_strerror(a->status));
     if (a->status == EW_ERR_FUTURE_REVISION) /* one member is behind, or etcd's revision fell: the load decides */
         ticking_load_again(t, ticking_observed(t), false);
 }
 
-void ticking_take_audited(ticking *t, const Msg__Audited *a) {
-    if (!t->audit.deleted || a->number != t->audit.number)
+void ticking_take_checked(ticking *t, const Msg__Checked *a) {
+    if (!t->check.deleted || a->number != t->check.number)
         return; /* of a cancelled check */
     if (a->status != EW_OK) {
         check_failed(t, a);
-    } else if (!ticking_read_page(t, slice_of(a->page), &t->audit.last, compare_key)) {
+    } else if (!ticking_read_page(t, slice_of(a->page), &t->check.last, compare_key)) {
         t->stats.bad_messages++;
         give_up_check(t);
     } else if (a->last && !ticking_is_ending(t)) {
