@@ -227,7 +227,9 @@ static watch_stream_news take_own(watch_stream *s, const Pb__WatchResponse *r, c
         return take_piece(s, r, bytes);
     if (e->count > 0)
         return take_whole(s, bytes, &known, false);
-    return r->created ? (watch_stream_news){0} : take_progress(s, r->header->revision);
+    if (r->created)
+        return (watch_stream_news){0};
+    return take_progress(s, r->header->revision);
 }
 
 /* ---- responses ---- */
