@@ -1,6 +1,6 @@
 /* Signs that the cache is wrong: etcd was restored from an older state, or a response was changed on its way.
  *
- * The watcher finds a rewritten history when it resumes its stream (watching_history.c), and requests a consistency
+ * The watcher finds a rewritten history when it resumes its stream (watch_stream.c), and requests a consistency
  * check if it cannot decide. This file handles what the watcher cannot see:
  *  - a commit that the watch never shows: its revision is not of this history, or an event was lost;
  *  - a refusal by a change that the cache should have, or repeated refusals by an absent key: the cache differs from

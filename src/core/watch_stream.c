@@ -200,7 +200,9 @@ static watch_stream_news take_piece(watch_stream *s, const Pb__WatchResponse *r,
     s->lent = true;
     if (!watch_events_summarise(&s->create, buffer_bytes(&s->joined), &e) || e.highest < 0)
         return invalid(s, "fragments whose revisions are out of order");
-    return e.count > 0 ? take_whole(s, buffer_bytes(&s->joined), &e, full) : (watch_stream_news){0};
+    if (e.count > 0)
+        return take_whole(s, buffer_bytes(&s->joined), &e, full);
+    return full ? invalid(s, "fragments without events are too large") : (watch_stream_news){0};
 }
 
 /* ETCD P2, SEMANTICS 12: the watch's own notification comes after the events that it covers. */

@@ -30,6 +30,7 @@ struct shell_claim {
     int64_t expected;       /* the mod_revision that it compares */
     int tries;              /* puts of this attempt */
     int64_t rival_until_ms; /* another worker holds the id: until then its lease may still expire; 0: none does */
+    bool awaits_rival;      /* `next_ms` is when to look again whether it has expired */
     claim_result result;
     bool troubled; /* the last attempt is repeated, because of `detail` */
     bool over;
@@ -140,8 +141,16 @@ static void attempt_put(shell_claim *c, int64_t now_ms) {
     }
 }
 
+static void put_off_deadline(shell_claim *c, int64_t ms) {
+    if (c->deadline_ms != INT64_MAX)
+        c->deadline_ms += ms;
+}
+
 int64_t claim_round(shell_claim *c, int64_t now_ms) {
     if (!c->over && !c->waiting && now_ms >= c->next_ms) {
+        if (c->awaits_rival)
+            put_off_deadline(c, now_ms - c->next_ms);
+        c->awaits_rival = false;
         if (c->step == OPEN_PRESENCE || c->step == OPEN_RECORDS) {
             c->waiting = true;
             c->config.ops->open(c->config.arg, lease_of(c->step));
@@ -179,7 +188,8 @@ static void await_rival(shell_claim *c, int64_t lease, int64_t now_ms) {
     if (now_ms < c->rival_until_ms) {
         c->next_ms = now_ms + POLL_MS;
         c->backoff_ms = config->options->backoff_min_ms;
-        c->deadline_ms += c->deadline_ms != INT64_MAX ? POLL_MS : 0;
+        c->awaits_rival = true;
+        put_off_deadline(c, POLL_MS); /* and if the next look is later than that, claim_round adds the rest */
         return;
     }
     set_detail(c,

@@ -224,6 +224,7 @@ void watcher_fail(watcher *w) {
     if (w->stream)
         w->io->ops->stream_cancel(w->io, w->stream);
     end(w, EW_ERR_NO_MEMORY, "taking or sending a message");
+    w->io->ops->due(w->io); /* there may be nothing to wait for */
 }
 
 void watcher_resume(watcher *w) {

@@ -374,6 +374,26 @@ static void no_memory_for_a_message(void **state) {
     ends(b, EW_ERR_NO_MEMORY, "taking or sending a message");
 }
 
+/* Nothing that would end later, like a call or a stream, makes the next round come. */
+static void no_memory_while_nothing_is_in_flight(void **state) {
+    bed *b = *state;
+    watches(b);
+    Msg__Check check = MSG__CHECK__INIT;
+    check.number = 1;
+    check.revision = etcd_model_revision(b->t->etcd);
+    take(b, &check, NULL);
+    play_round(b);
+    call_fails(b->t, EW_ERR_UNAVAILABLE); /* the check is tried again later */
+    b->t->refused = REFUSE_SEND;
+    another_puts(b->t, "/a/2", 10);
+    stream_delivers(b->t);
+    stream_ends(b->t, EW_ERR_UNAVAILABLE);
+    size_t due = b->t->rounds_due;
+    play_round(b);
+    assert_true(b->t->rounds_due > due);
+    ends(b, EW_ERR_NO_MEMORY, "taking or sending a message");
+}
+
 static void no_memory_to_release_a_message(void **state) {
     bed *b = *state;
     watches(b);
@@ -505,6 +525,7 @@ int main(void) {
         ALONE(no_memory_for_a_stream),
         ALONE(a_stream_without_its_request_is_replaced),
         ALONE(no_memory_for_a_message),
+        ALONE(no_memory_while_nothing_is_in_flight),
         OF_WORKER(no_memory_to_release_a_message),
         ALONE(a_message_is_lost_during_the_load),
         ALONE(a_message_is_lost_while_a_page_waits),

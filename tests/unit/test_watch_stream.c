@@ -235,6 +235,19 @@ static void fragments_that_contradict_each_other(void **state) {
     assert_int_equal(takes(WATCH_STREAM_INVALID).status, EW_ERR_BAD_ANSWER);
 }
 
+static void fragments_without_events_and_without_end(void **state) {
+    (void)state;
+    is_created(1);
+    watch_stream_news n = {0};
+    for (int fragments = 0; n.kind == WATCH_STREAM_NOTHING && fragments < 1000; fragments++) {
+        own_message(0);
+        message.fragment = true;
+        n = take();
+    }
+    assert_int_equal(n.kind, WATCH_STREAM_INVALID);
+    assert_int_equal(n.status, EW_ERR_BAD_ANSWER);
+}
+
 /* Fragments without end must not use all memory: whole revisions are given, the rest comes again. */
 static void fragments_without_end(void **state) {
     (void)state;
@@ -628,6 +641,7 @@ int main(void) {
         TEST(fragments_of_a_lost_stream_are_forgotten),
         TEST(fragments_that_contradict_each_other),
         TEST(fragments_without_end),
+        TEST(fragments_without_events_and_without_end),
         TEST(copies_are_valid_until_they_are_taken_back),
         TEST(invalid_headers),
         TEST(invalid_events),
