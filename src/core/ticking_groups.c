@@ -117,7 +117,7 @@ static void group_refused(ticking *t, const ew_error *err) {
     decide_first(t, EW_ERR_REFUSED, ticking_observed(t), err->detail);
 }
 
-/* SEMANTICS 36: the state that the tick read has changed. So its decisions no longer hold, nor does EW_FINISHED. */
+/* SEMANTICS 36: the state that the tick read has changed. So its decisions are invalid, including EW_FINISHED. */
 static void group_stale(ticking *t) {
     t->stats.groups_dropped++;
     ticking_want_tick(t);

@@ -215,7 +215,7 @@ static void take_session(shell_reactor *r, const Msg__Message *m) {
     }
 }
 
-/* The core decides whether the run goes on. */
+/* Passes the malformed body to the core, which decides whether the run continues. */
 void reactor_take_malformed(shell_reactor *r, const char *why) {
     if (r->over)
         r->io->ops->bad_message(r->io, why);
