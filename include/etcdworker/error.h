@@ -1,10 +1,10 @@
 /* Errors: one enum for the whole library, and a struct with the detail of one error.
  *
  * Every function that can fail returns an ew_status: EW_OK (0) or one of the negative codes below. Later versions may
- * add codes, so treat an unknown one as an error. The few functions that return an `int` may also return another number,
- * and say which: ew_scan_next, ew_watch_run, ew_sim_add_worker, and of the caller's functions ew_watch_fn, ew_modify_fn,
- * ew_patch_fn and the reactor's tick. A function that can describe its failure also takes an `ew_error *`, which may be
- * NULL. A failure fills it; a success leaves it unchanged. */
+ * add codes, so treat an unknown one as an error. A few functions return an `int`, because they may also return other
+ * numbers, which they document: ew_scan_next, ew_watch_run, ew_sim_add_worker, and, of the functions that the user
+ * writes, ew_watch_fn, ew_modify_fn, ew_patch_fn and the reactor's tick. A function that can describe its failure also
+ * takes an `ew_error *`, which may be NULL. A failure fills it; a success leaves it unchanged. */
 #ifndef ETCDWORKER_ERROR_H
 #define ETCDWORKER_ERROR_H
 
@@ -54,8 +54,8 @@ typedef enum ew_status {
 #undef EW_ERROR_MEMBER
 } ew_status;
 
-/* Results that are not errors. They are positive and all different, so that a result which is not allowed in one place
- * is an error there that names it. Each of these functions may also return EW_OK.
+/* Results that are not errors. They are positive and all different, so that a result that a function must not return
+ * can be reported by its name. Each of these functions may also return EW_OK.
  *
  *       result      value  which function may return it, and what it means */
 #define EW_ANSWERS(X)                                                                                                  \
@@ -79,7 +79,7 @@ typedef struct ew_error {
     char detail[256];
 } ew_error;
 
-/* The next three functions take any number, for example what ew_scan_next returned.
+/* The next three functions accept any number, for example a result of ew_scan_next.
  *
  * Returns the fixed English text of a code; "unknown error" for any other number. Never NULL. Any thread. */
 EW_API const char *ew_strerror(int code);

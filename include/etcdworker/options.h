@@ -1,10 +1,10 @@
-/* Options: everything a user can set, by name.
+/* Options: named settings of clients, workers and the service.
  *
  * One table in the library (src/core/options.def) holds the name, unit, range, default and help of each option. The
- * API, the config file, the environment and `--help` are made from this table; etcdworkerd(1) lists it. A name ends in
- * its unit: `tick_interval_ms`, `max_txn_bytes`.
+ * API, the config file, the environment and `--help` are made from this table; etcdworkerd(1) lists it. A name
+ * ends in its unit: `tick_interval_ms`, `max_txn_bytes`.
  *
- * An ew_options is a plain set of values: it does no I/O and has no thread. Use one from one thread at a time.
+ * An ew_options is a plain set of values: it does no I/O and has no thread. Only one thread at a time may use it.
  * Functions that take a `const ew_options *` copy what they need before they return. */
 #ifndef ETCDWORKER_OPTIONS_H
 #define ETCDWORKER_OPTIONS_H
@@ -18,29 +18,30 @@ extern "C" {
 
 typedef struct ew_options ew_options;
 
-/* Makes a set with all options at their defaults; NULL when out of memory. Free it with ew_options_free, which accepts
- * NULL. */
+/* Returns a new set with all options at their defaults; NULL when out of memory. The caller frees it with
+ * ew_options_free, which accepts NULL. */
 EW_API ew_options *ew_options_new(void);
 EW_API void ew_options_free(ew_options *o);
 
-/* Sets one option from text, in the format of the config file: decimal numbers, on/off for switches, one of the words
- * for choices. The text is copied. EW_ERR_INVALID: the name is unknown, or the value is malformed or out of range; the
- * detail names the option, the value and the allowed values. EW_ERR_NO_MEMORY. After an error the set is unchanged. */
+/* Sets one option from text, in the format of the config file: a decimal number, on or off for a switch, one of the
+ * words for a choice. The text is copied. EW_ERR_INVALID: the name is unknown, or the value is malformed or out of
+ * range; the detail names the option, the value and the allowed values. EW_ERR_NO_MEMORY. After an error the set is
+ * unchanged. */
 EW_API ew_status ew_options_set(ew_options *o, const char *name, const char *value, ew_error *err);
 
 /* Sets a number or a switch (0 or 1). Errors as for ew_options_set. */
 EW_API ew_status ew_options_set_int(ew_options *o, const char *name, int64_t value, ew_error *err);
 
-/* Gives whatever is made from the set (a client, a worker, a single actor) a log function of its own: `fn` gets the
- * records about it up to `level`, and ew_log_set's function gets none of them. NULL, the default: ew_log_set's function
- * gets them.
+/* Sets a log function for the clients, workers and single actors that are made from the set: `fn` gets the records
+ * about them up to `level`, and ew_log_set's function gets none of these. If `fn` is NULL, the default, ew_log_set's
+ * function gets them.
  *  - About a client: its connections, and the calls, watches, sessions, elections and leases made from it. A worker's
  *    leases belong to its client. A client that a worker opens by itself has the worker's log function.
- *  - About a worker: what its threads and sockets do, and ew_log in its reactor.
+ *  - About a worker: what its threads and sockets do, and what its reactor writes with ew_log.
  *  - About the process, so always for ew_log_set's function: gRPC's messages, a socket that nng does not close, and
- *    ew_log elsewhere.
- * The rules of ew_log_fn apply: `fn` is called on any thread, on several at once, and must not call the library. It is
- * not called any more when ew_client_close, ew_worker_close or ew_actor_close has returned. The simulator writes no
+ *    what code outside of a reactor writes with ew_log.
+ * The rules of ew_log_fn apply: `fn` is called on any thread, on several at once, and must not call the library. After
+ * ew_client_close, ew_worker_close or ew_actor_close has returned, `fn` is not called any more. The simulator writes no
  * records. EW_ERR_INVALID: `o` is NULL. */
 EW_API ew_status ew_options_set_log(ew_options *o, ew_log_fn fn, void *arg, ew_log_level level);
 
@@ -54,7 +55,7 @@ EW_API const char *ew_options_text(const ew_options *o, const char *name);
 typedef enum ew_option_kind { EW_OPTION_INT, EW_OPTION_SWITCH, EW_OPTION_CHOICE, EW_OPTION_TEXT } ew_option_kind;
 
 typedef struct ew_option_info {
-    const char *group; /* who reads the option: "client", "worker" or "service" */
+    const char *group; /* what the option is for: "client", "worker" or "service" */
     const char *name;
     ew_option_kind kind;
     int64_t min, max;         /* EW_OPTION_INT: the range, both limits included */

@@ -1,4 +1,4 @@
-/* The plain types that all other headers use: slices, entries, events. */
+/* The basic types that all other headers use: slices, entries, events. */
 #ifndef ETCDWORKER_TYPES_H
 #define ETCDWORKER_TYPES_H
 
@@ -11,10 +11,10 @@
 extern "C" {
 #endif
 
-/* STRUCTS. A struct that may get more members begins with `size`. Whoever makes it sets that to its sizeof, so that a
- * program and a library of other versions understand each other; a function that is given one whose `size` is not set
- * returns EW_ERR_INVALID. A struct that the library returns by pointer may get more members at its end. All other
- * structs keep their members. */
+/* STRUCTS. A struct that may get more members in a later version begins with `size`. The code that makes the struct
+ * sets `size` to its sizeof, so that a program and a library of different versions work together. A function that gets
+ * such a struct without its `size` returns EW_ERR_INVALID. A struct that the library returns by pointer may get more
+ * members at its end. All other structs keep their members. */
 
 /* Marks the functions that a user may call; all other symbols of the shared library are hidden. */
 #if defined(__GNUC__)
@@ -24,7 +24,7 @@ extern "C" {
 #endif
 
 /* A borrowed range of bytes. Keys and values are bytes, not C strings: they may contain NUL and need not end in one. A
- * slice never owns its bytes; each function says how long the slices that it returns stay valid. */
+ * slice never owns its bytes; each function that returns slices says how long they stay valid. */
 typedef struct ew_slice {
     const void *data;
     size_t len;
@@ -48,14 +48,15 @@ static inline bool ew_slice_equal(ew_slice a, ew_slice b) {
  * unchanged if it is not one. Any thread. */
 EW_API bool ew_slice_int(ew_slice text, int64_t *out);
 
-/* A key at one revision. A `value` with len 0 is an empty value, which is a value: absence is reported by the
- * function's return value. The four numbers are etcd's. All of them are 0 for a put that is not committed yet (when a
- * patch reads what an earlier patch or group wrote); in a delete event all but `mod_revision` are 0. */
+/* A key at one revision. A `value` with len 0 means that the value is empty, not that the key is absent: absence is
+ * reported by the function's return value. The four numbers are etcd's. All of them are 0 for a put that is not
+ * committed yet (when a patch reads what an earlier patch or group wrote). In a delete event all but `mod_revision` are
+ * 0. */
 typedef struct ew_entry {
     ew_slice key;
     ew_slice value;
     int64_t mod_revision;    /* revision of the key's last put */
-    int64_t create_revision; /* revision of the put that created it; for example the order of a queue */
+    int64_t create_revision; /* revision of the put that created it; gives, for example, the order of a queue */
     int64_t version;         /* number of puts since it was created, from 1 */
     int64_t lease;           /* the lease that the key is attached to; 0: none */
 } ew_entry;

@@ -132,7 +132,7 @@ actor_taken actor_take(ew_actor *a, Msg__Message **out) {
         return ACTOR_TAKEN;
     if (status == EW_ERR_NO_MEMORY)
         return ACTOR_NO_MEMORY;
-    snprintf(why, sizeof why, "a body of %zu bytes is no Message", len);
+    snprintf(why, sizeof why, "a body of %zu bytes is not a Message", len);
     a->io.ops->bad_message(&a->io, why);
     return ACTOR_MALFORMED;
 }

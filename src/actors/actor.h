@@ -53,7 +53,7 @@ int actor_init(ew_actor *a, const actor_ops *ops, ew_client *client, const ew_op
 /* Begins the rounds. */
 void actor_launch(ew_actor *a);
 
-/* Takes apart and frees an actor that was not launched, or has had its last round. NULL is fine. */
+/* Takes apart and frees an actor that was not launched, or has had its last round. `a` may be NULL. */
 void actor_free(ew_actor *a);
 
 /* Of ew_watcher_open and ew_committer_open: whether one that must be given is NULL, named in `err`; `*out` is NULL
@@ -64,7 +64,7 @@ bool actor_arguments_missing(ew_actor **out, const ew_client *client, const ew_o
 typedef enum actor_taken {
     ACTOR_TAKEN,     /* a message, to be freed with msg__message__free_unpacked(m, NULL) */
     ACTOR_EMPTY,     /* the mailbox is empty */
-    ACTOR_MALFORMED, /* a body that is no Message was counted and dropped */
+    ACTOR_MALFORMED, /* a body that is not a Message was counted and dropped */
     ACTOR_NO_MEMORY, /* a message was dropped because there was no memory to unpack it */
 } actor_taken;
 

@@ -5,9 +5,10 @@
 #include "shell/io.h"
 
 typedef struct actors_observer {
-    /* A watcher or a committer was made. Before `io` is used, this may replace its table by one that forwards to it. */
+    /* Called when a watcher or a committer was made, before `io` is used. It may replace the table of `io` by one that
+     * forwards to the old one. */
     void (*made)(shell_io *io);
-    void (*taken)(void); /* a message was taken from a mailbox; on the thread that took it */
+    void (*taken)(void); /* called for each message that is taken from a mailbox, on the thread that takes it */
 } actors_observer;
 
 /* NULL, unless the program sets it before the first actor starts. */

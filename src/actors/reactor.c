@@ -146,7 +146,7 @@ static void take_request(reactor_actor *r, const mailbox_message *raw) {
 
 /* ---- messages ---- */
 
-/* Before the reactor takes the outcome, and perhaps sends the next batch. */
+/* Updates the statistics. Call before the reactor takes the outcome, because it may then send the next batch. */
 static void note_outcome(reactor_actor *r, const Msg__Outcome *outcome) {
     set_time(&r->counters.batch_sent_ms, 0);
     atomic_fetch_add_explicit(&r->counters.txns, outcome->txns, memory_order_relaxed);
@@ -176,7 +176,7 @@ static void take(reactor_actor *r, const mailbox_message *raw) {
     msg__message__free_unpacked(m, NULL);
 }
 
-/* At most so many that the clock is read again. */
+/* Takes waiting messages, at most MOST of them, so that the clock is read in between. */
 static void take_waiting(reactor_actor *r) {
     enum { MOST = 1024 };
     mailbox_message raw;
@@ -243,14 +243,14 @@ static int64_t note_absence(reactor_actor *r, int64_t now_ms) {
     return absence_deadline_ms(&r->absence);
 }
 
-/* Sleeps until there is a message or until the deadline, but at most REACTOR_TURN_MS, so that a liveness probe does not
- * take the thread for hanging. */
+/* Sleeps until a message arrives or until the deadline, but for REACTOR_TURN_MS at most: otherwise /livez would report
+ * that the thread hangs. */
 static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms) {
     set_time(&r->counters.turned_ms, now_ms);
     mailbox_wait(r->mailbox, least(deadline_ms, now_ms + REACTOR_TURN_MS), reactor_wants_outcome_only(r->reactor));
 }
 
-/* Returns whether the reactor has ended. */
+/* Runs one round, then sleeps. Returns whether the reactor has ended. */
 static bool round_once(reactor_actor *r, int *status, const char **detail) {
     take_waiting(r);
     int64_t now_ms = etcd_now_ms(), next_ms = reactor_round(r->reactor, now_ms);

@@ -1,4 +1,4 @@
-/* The reactor as an actor: the shell's reactor on the worker's thread, with a mailbox, and the sockets for other
+/* The reactor as an actor: runs the shell's reactor on the worker's thread, with a mailbox and the sockets for other
  * programs. */
 #ifndef ACTORS_REACTOR_H
 #define ACTORS_REACTOR_H
@@ -24,16 +24,16 @@ typedef struct reactor_counters {
     _Atomic uint64_t submits_refused, submits_malformed, submits_too_large;
     _Atomic uint64_t connections, connections_refused, connections_silent;
 
-    /* Times of etcd_now_ms. 0: the reactor does not run, no tick runs, no batch is undecided. */
-    _Atomic int64_t turned_ms;     /* the start of the last round; there is one every REACTOR_TURN_MS at least */
+    /* Times as of etcd_now_ms. 0: the reactor does not run; no tick runs; no batch is undecided. */
+    _Atomic int64_t turned_ms;     /* the start of the last round; a round starts at least every REACTOR_TURN_MS */
     _Atomic int64_t tick_began_ms; /* start of the running tick, including the updates before it */
-    _Atomic int64_t batch_sent_ms; /* of the undecided batch */
+    _Atomic int64_t batch_sent_ms; /* when the undecided batch was sent */
 } reactor_counters;
 
 enum { REACTOR_TURN_MS = 5000 };
 
 typedef struct reactor_actor {
-    shell_io io; /* first: the shell's I/O is a reactor_actor */
+    shell_io io; /* must be first: a pointer to it is cast to the reactor_actor */
     shell_reactor *reactor;
 
     /* Set by the worker before the run. */
@@ -43,7 +43,7 @@ typedef struct reactor_actor {
     mailbox *mailbox;
     outbox *to_watcher, *to_committer;
     publisher *ticks;                   /* NULL unless publish_ticks */
-    bool (*session_is_lost)(void *arg); /* the session whose end ends the run */
+    bool (*session_is_lost)(void *arg); /* whether the session whose end ends the run is lost */
     void *session_arg;
     absence absence; /* how long etcd has been missing */
     int64_t slow_tick_ms, stop_timeout_ms, start_timeout_ms, max_submit_bytes;
@@ -56,7 +56,7 @@ typedef struct reactor_actor {
     char detail[256];
 } reactor_actor;
 
-/* Makes `r->reactor`, which reactor_free frees. EW_OK, or EW_ERR_NO_MEMORY. */
+/* Makes `r->reactor`; the caller frees it with reactor_free. Returns EW_OK or EW_ERR_NO_MEMORY. */
 int reactor_prepare(reactor_actor *r, const ticking_config *core);
 
 /* Runs until the reactor has ended. Sets `status` and `detail`. */

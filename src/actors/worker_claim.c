@@ -16,8 +16,8 @@
 /* ---- waiting for etcd ---- */
 
 /* Returns whether ew_worker_stop was called. Replies EW_ERR_UNAVAILABLE to waiting requests, because the peers do not
- * run yet. Drops all other messages, which only wake this thread: `stop_wanted` shows a stop, and session_begin
- * reads the leases when the run begins. */
+ * run yet. Drops all other messages, which only wake this thread: `stop_wanted` shows a stop, and session_begin reads
+ * the leases when the run begins. */
 static bool stop_was_asked(ew_worker *w) {
     mailbox_message m;
     while (mailbox_take(w->reactor.mailbox, &m)) {
@@ -28,7 +28,7 @@ static bool stop_was_asked(ew_worker *w) {
     return atomic_load(&w->reactor.stop_wanted);
 }
 
-/* Waits for `ms`. Returns EW_ERR_CANCELLED at once after ew_worker_stop. */
+/* Waits for `ms`. Returns EW_ERR_CANCELLED as soon as ew_worker_stop is called. */
 static int pause_for(ew_worker *w, int64_t ms, ew_error *err) {
     int64_t until_ms = etcd_now_ms() + ms;
     do {
@@ -62,7 +62,7 @@ static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
     }
 }
 
-/* ---- what the claim needs: calls that block ---- */
+/* ---- the claim's functions: calls that block ---- */
 
 typedef struct claimer {
     ew_worker *worker;

@@ -1,7 +1,7 @@
-/* The leases of a worker: what the shell's session needs from src/etcd, and the messages about them. */
+/* The leases of a worker: connects the shell's session with the lasting leases of src/etcd. */
 #include "actors/worker_private.h"
 
-/* ---- what the session needs ---- */
+/* ---- the session's functions ---- */
 
 static int64_t lease(void *arg, session_lease which) {
     const ew_worker *w = arg;
@@ -64,7 +64,7 @@ static session_change change_of(lasting_change change) {
     return SESSION_LOST;
 }
 
-/* On the keepalive loop's thread, like the next one. */
+/* Both callbacks run on the keep loop's thread. */
 static void presence_changed(void *arg, lasting_change change) {
     ew_worker *w = arg;
     session_changed(&w->leases, SESSION_PRESENCE, change_of(change));
@@ -77,8 +77,9 @@ static void records_changed(void *arg, lasting_change change) {
 
 /* ---- before the run ---- */
 
-/* Records are put with the newest lease. It is kept alive at every third of its TTL and replaced while the worker
- * lives, so a record lives for receipt_ttl_s at least and about twice that at most (SEMANTICS 34). */
+/* Opens the lease of the receipt and of clients' records. Records are put with the newest lease. It is kept alive at
+ * every third of its TTL and replaced while the worker lives, so a record lives for receipt_ttl_s at least and about
+ * twice that at most (SEMANTICS 34). */
 static int open_records(ew_worker *w, ew_error *err) {
     int64_t ttl_s = w->options->receipt_ttl_s, renew_s = (ttl_s + 1) / 2;
     if (!w->options->submit)

@@ -1,5 +1,5 @@
-/* Bytes in memory that grow at their end. protobuf merges messages by concatenation: a list of a message continues in
- * the next one, and of any other field the last value counts. */
+/* A buffer that grows at its end, used to concatenate serialized messages. protobuf merges concatenated messages: a
+ * repeated field continues in the next message, and of any other field the last value counts. */
 #ifndef CORE_BUFFER_H
 #define CORE_BUFFER_H
 
@@ -12,7 +12,7 @@ typedef struct buffer {
     size_t len, capacity;
 } buffer;
 
-/* Makes space for `len` more bytes. False when out of memory; then the buffer is unchanged. */
+/* Makes space for `len` more bytes. Returns false when out of memory; then the buffer is unchanged. */
 static inline bool buffer_reserve(buffer *b, size_t len) {
     if (b->data && len <= b->capacity - b->len)
         return true;

@@ -23,7 +23,7 @@ static const struct known {
     {"etcdserver: authentication failed", EW_ERR_UNAUTHENTICATED},
     {"etcdserver: authentication is not enabled", EW_ERR_STATE},
     {"etcdserver: user name is empty", EW_ERR_UNAUTHENTICATED},
-    {"etcdserver: no leader", EW_ERR_UNAVAILABLE}, /* the refusal because of `hasleader`, before any other check */
+    {"etcdserver: no leader", EW_ERR_UNAVAILABLE}, /* the check that `hasleader` asks for comes before all others */
     {"etcdserver: rpc not supported for learner", EW_ERR_UNAVAILABLE}, /* a voting member accepts it (ETCD P16) */
 };
 

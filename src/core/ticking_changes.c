@@ -1,4 +1,4 @@
-/* Changes of the cache. They are applied at once, or, with `coalesce` off, wait so that each revision gets a tick. */
+/* Changes of the cache. They are applied at once; with `coalesce` off they wait, so that each revision gets a tick. */
 #include "core/ticking_private.h"
 
 /* ---- the cache, and what the reactor sees of it ---- */
@@ -14,7 +14,7 @@ void ticking_put_change(ticking *t, cache_entry *old, const ew_entry *now, bool 
         ticking_want_tick(t);
 }
 
-/* Removes `e`, an entry of the cache, from it. */
+/* Removes the entry `e` from the cache. */
 void ticking_delete_change(ticking *t, cache_entry *e, int64_t revision) {
     const ew_slice key = cache_entry_view(e).key;
     if (t->config.wants_updates) {
@@ -27,7 +27,7 @@ void ticking_delete_change(ticking *t, cache_entry *e, int64_t revision) {
         cache_entry_unref(deletion);
     }
     ticking_note_deletion(t, key, revision);
-    cache_entry_ref(e); /* `key` is its memory */
+    cache_entry_ref(e); /* `key` points into the entry */
     cache_delete(ticking_get_cache(t), key);
     cache_entry_unref(e);
     ticking_want_tick(t);

@@ -1,20 +1,20 @@
-/* Consistency checks: find what a watch has lost without a sign (ETCD P6).
+/* Consistency checks: find events that the watch has lost without a sign (ETCD P6).
  *
  * A check begins at the revision R of the cache, and reads the keys at exactly that revision, without their values.
- * Meanwhile the watch continues, and so do ticks and commits. What the watch shows after R does not concern the check:
- * a key whose mod_revision is above R is skipped, and so is a key that was deleted since the check began (these are
- * recorded). For all other keys cache and etcd must have the same mod_revisions. Because a rewritten history uses these
- * again, they must also have the same create_revisions, versions and leases. So every difference is a lost event; an
- * event that is only late is not counted as one.
+ * Meanwhile watch, ticks and commits continue. The check ignores what the watch shows after R: it skips keys whose
+ * mod_revision is above R, and keys that were deleted since the check began (it records these). All other keys must
+ * have the same mod_revision in the cache and in etcd. A rewritten history uses the same revisions again, so
+ * create_revision, version and lease must be the same, too. So every difference is a lost event; an event that is only
+ * late causes no difference.
  *
- * While the watch is lost there is no check: the watch resumes and reports whether a check is needed, or the prefix is
- * loaded.
+ * While the watch is lost there is no check. Later either the watch resumes and reports whether a check is needed, or
+ * the prefix is loaded.
  *
- * If there is a difference, the prefix is loaded again, as after a compaction (SEMANTICS 13); this repairs it.
+ * A difference is repaired by loading the prefix again, as after a compaction (SEMANTICS 13).
  *
- * R may have been compacted, if nothing below the prefix has changed for a long time. Then the check waits until
- * something newer has been observed, which may be a progress notification. If nothing has when the next check is due,
- * the prefix is loaded again, which does not need R. */
+ * If no key below the prefix has changed for a long time, R may have been compacted. Then the check waits until a newer
+ * revision has been observed, for example by a progress notification. If there is none by the time the next check is
+ * due, the prefix is loaded again, which does not need R. */
 #include "core/ticking_private.h"
 
 #include "core/slice.h"
@@ -31,7 +31,7 @@ void ticking_check_fini(ticking *t) {
     free(t->check.last.data);
 }
 
-/* ---- when ---- */
+/* ---- when a check is due ---- */
 
 int64_t ticking_check_due_ms(const ticking *t) {
     const ticking_check *a = &t->check;
@@ -40,7 +40,7 @@ int64_t ticking_check_due_ms(const ticking *t) {
     if (a->deleted || (!wanted && t->config.check_interval_ms <= 0))
         return INT64_MAX;
     if (wanted && observed < a->unsure_revision)
-        return INT64_MAX; /* with `coalesce` off, waiting revisions are applied first */
+        return INT64_MAX; /* with `coalesce` off, revisions may still wait to be applied */
     if (a->newer_than > 0 && observed > a->newer_than)
         return 0;
     return wanted ? a->wanted_ms : a->due_ms;
@@ -70,7 +70,7 @@ void ticking_want_check(ticking *t) {
 
 void ticking_set_unsure(ticking *t) {
     t->check.unsure_revision = ticking_received(t);
-    ticking_drop_check(t); /* a running check says nothing about later changes */
+    ticking_drop_check(t); /* a running check cannot find errors in later changes */
     ticking_want_check(t);
 }
 
@@ -139,7 +139,7 @@ void ticking_note_deletion(ticking *t, ew_slice key, int64_t revision) {
 
 /* ---- comparing ---- */
 
-/* Checks the keys of the cache between the last compared one and `key`: etcd does not have them. */
+/* Counts differences among the keys of the cache between the last compared key and `key`, which etcd does not have. */
 static void find_extra(ticking *t, const ew_slice *key) {
     ticking_check *a = &t->check;
     const cache *m = ticking_get_cache(t);
@@ -202,13 +202,13 @@ static void check_failed(ticking *t, const Msg__Checked *a) {
         t->check.newer_than = t->check.revision;
     else
         ticking_log_text(t, EW_LOG_WARN, "a consistency check failed: %s", ew_strerror(a->status));
-    if (a->status == EW_ERR_FUTURE_REVISION) /* one member is behind, or etcd's revision fell: the load decides */
+    if (a->status == EW_ERR_FUTURE_REVISION) /* one member is behind, or etcd's revision fell: the load shows which */
         ticking_load_again(t, ticking_observed(t), false);
 }
 
 void ticking_take_checked(ticking *t, const Msg__Checked *a) {
     if (!t->check.deleted || a->number != t->check.number)
-        return; /* of a cancelled check */
+        return; /* a page of a cancelled check */
     if (a->status != EW_OK) {
         check_failed(t, a);
     } else if (!ticking_read_page(t, slice_of(a->page), &t->check.last, compare_key)) {

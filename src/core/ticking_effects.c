@@ -25,7 +25,7 @@ void ticking_drop_texts(ticking *t) {
     }
 }
 
-/* A step first reserves space for all effects that it may have, so that emitting them cannot fail. */
+/* Reserves space for all effects that a step may have, so that emitting them cannot fail. */
 bool ticking_output_open(ticking *t, ticking_effects *out, size_t count) {
     if (count > out->capacity) {
         ticking_effect *grown = realloc(out->list, count * sizeof *grown);
@@ -57,14 +57,14 @@ static const char *keep_text(ticking *t, const char *text) {
     size_t size = strlen(text) + 1;
     ticking_text *kept = malloc(sizeof *kept + size);
     if (!kept)
-        return ""; /* the status still says what happened; the text is lost */
+        return ""; /* the text is lost, but the status still describes the error */
     memcpy(kept->text, text, size);
     kept->next = t->output.texts;
     t->output.texts = kept;
     return kept->text;
 }
 
-/* Without a step, which is the case when the core is freed, there is nothing to which a reply could be sent. */
+/* Emits the reply, unless no step is running: while the core is freed, there is no list of effects. */
 void ticking_reply(ticking *t, uint64_t submit_id, int status, int64_t revision, const char *detail) {
     if (!t->output.out)
         return;

@@ -7,9 +7,9 @@
 
 #include <inttypes.h>
 
-/* Replayed events are dropped one by one, by their mod_revision (SEMANTICS 11, ETCD P1, P5). An event that is not newer
- * than all that was received before this message, or that follows a newer one in it, has been seen before, and its key
- * may have been deleted since. */
+/* Applies an event. Drops a replayed one, by its mod_revision (SEMANTICS 11, ETCD P1, P5): an event that is not newer
+ * than everything received before this message, or that follows a newer event in this message, has been seen before,
+ * and its key may have been deleted since. */
 static void take_event(ticking *t, const watch_event *e, int64_t before) {
     const int64_t revision = e->mod_revision;
     if ((revision <= before || revision < ticking_received(t)) && !EW_BUG(replay_believed))
@@ -20,8 +20,9 @@ static void take_event(ticking *t, const watch_event *e, int64_t before) {
     ticking_take_change(t, &now, e->type == PB__EVENT__EVENT_TYPE__DELETE);
 }
 
-/* One tick per revision is possible only while nothing is pending. Changes that come while a group is undecided, or
- * before the worker's own commit, are shown together (SEMANTICS 8), and so are changes beyond the memory limit. */
+/* Applies the changes that need not wait for a tick of their own. One tick per revision is possible only while nothing
+ * is pending. So changes that come while a group is undecided, or before the worker's own commit, are shown together
+ * (SEMANTICS 8), and so are changes that exceed the memory limit. */
 static void apply_what_may(ticking *t) {
     if (ticking_groups_pend(t) || (int64_t)ticking_change_bytes(t) > t->config.max_pending_update_bytes)
         ticking_apply_all(t);
@@ -49,8 +50,8 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
             take_event(t, &event, before);
     }
     if (!sound || s.malformed) {
-        /* The watcher has checked the events, but the message may not be the watcher's. To continue would omit what it
-         * contains; what was taken of it has not been shown to the reactor. */
+        /* The watcher checks the events, so the message may not be the watcher's. If the run continued, the events
+         * after the malformed one would be lost. Those before it have not been shown to the reactor yet. */
         t->stats.bad_messages++;
         ticking_end(t, EW_ERR_BAD_MESSAGE, "events up to revision %" PRId64 " cannot be decoded", e->revision);
     } else if (highest != e->revision) {
@@ -65,7 +66,7 @@ void ticking_take_events(ticking *t, uint64_t epoch, const Msg__Events *e) {
     }
 }
 
-/* SEMANTICS 12. */
+/* Takes a progress notification (SEMANTICS 12). */
 void ticking_take_progress(ticking *t, uint64_t epoch, const Msg__Progress *p) {
     if (!ticking_epoch_holds(t, epoch, "PROGRESS"))
         return;

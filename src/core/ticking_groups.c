@@ -18,13 +18,13 @@ static void decide_first(ticking *t, int status, int64_t revision, const char *d
     group_free(g);
 }
 
-/* The run ends before the first batch: this worker has written nothing of the group. */
+/* Decides the first group when the run ends before the group was written: this worker has written nothing of it. */
 static void abandon_first(ticking *t, int status, const char *detail) {
     const bool has_identity = t->groups.pending.first->submit != NULL;
     decide_first(t, has_identity ? ticking_abandoned_status(true) : status, 0, detail);
 }
 
-/* The units of the batch from `from` on may have been written. */
+/* Decides the units of the batch from `from` on as unknown: they may have been written. */
 static void decide_unknown(ticking *t, size_t from, const char *detail) {
     for (size_t u = from; u < t->groups.patches.message.n_units; u++) {
         for (uint32_t i = 0; i < t->groups.patches.units[u].groups; i++)
@@ -59,15 +59,15 @@ void ticking_add_groups(ticking *t, group_list *made) {
     group_list_append(&t->groups.pending, made);
 }
 
-/* ---- when ---- */
+/* ---- when to evaluate ---- */
 
 static int64_t conflict_backoff_ms(ticking *t, uint32_t failures) {
     return backoff_ms(t->config.conflict_backoff_min_ms, t->config.conflict_backoff_max_ms, failures,
                       &t->groups.random);
 }
 
-/* On a cache without the worker's own last commit, or without the change that refused a group, the group would only be
- * refused again. */
+/* Returns when the next evaluation is due. It waits until the cache has the worker's own last commit and the change
+ * because of which a group was refused: without these the group would only be refused again. */
 int64_t ticking_evaluate_due_ms(const ticking *t) {
     const ticking_groups *gs = &t->groups;
     const int64_t observed = ticking_observed(t);
@@ -76,8 +76,9 @@ int64_t ticking_evaluate_due_ms(const ticking *t) {
     return observed <= gs->again_revision ? gs->again_ms : gs->retry_ms;
 }
 
-/* The change for which a refused group waits may have been lost (ETCD P6), and may be in the cache now, at no newer
- * revision. The refusal may also still come, for a batch that was evaluated before. */
+/* Stops waiting for the change because of which a group was refused. Its event may have been lost (ETCD P6), and the
+ * load may have put it into the cache without a newer revision. The refusal of a batch that was evaluated before the
+ * load may still come; clearing `base_revision` marks it. */
 void ticking_groups_loaded(ticking *t) {
     t->groups.wait_revision = t->groups.base_revision = 0;
 }
@@ -97,7 +98,7 @@ static void fail_run(ticking *t, int status, const char *detail) {
     ticking_end(t, status, "%s", detail);
 }
 
-/* SEMANTICS 20, 26: an error ends the run, unless it is the size of a group that has a callback or a reply. */
+/* SEMANTICS 20, 26: an error ends the run. Exception: a group that is too large and has a callback or a reply. */
 static void group_failed(ticking *t, const ew_error *err) {
     const ew_group *g = t->groups.pending.first;
     bool goes_on = err->code == EW_ERR_TOO_LARGE && (g->done || g->submitted);
@@ -109,14 +110,14 @@ static void group_failed(ticking *t, const ew_error *err) {
     }
 }
 
-/* SEMANTICS 20: a submit's compare, or a patch, refuses the group on this state. */
+/* SEMANTICS 20: on this state a submit's compare does not hold, or a patch has returned EW_DROP. */
 static void group_refused(ticking *t, const ew_error *err) {
     t->stats.groups_dropped += !t->groups.pending.first->submitted;
     ticking_note_decision(t->groups.pending.first, EW_ERR_REFUSED, ticking_observed(t));
     decide_first(t, EW_ERR_REFUSED, ticking_observed(t), err->detail);
 }
 
-/* SEMANTICS 36: the state on which the tick decided has changed; this includes its decision to finish. */
+/* SEMANTICS 36: the state that the tick read has changed. So its decisions are invalid, including EW_FINISHED. */
 static void group_stale(ticking *t) {
     t->stats.groups_dropped++;
     ticking_want_tick(t);
@@ -124,13 +125,13 @@ static void group_stale(ticking *t) {
     decide_first(t, EW_ERR_STALE, ticking_observed(t), NULL);
 }
 
-/* The refusal is decided when its record is committed. */
+/* Keeps the refusal until its record is committed, which decides it. */
 static void submit_refused(ew_group *g, const ew_error *err) {
     g->submit->refused = true;
     snprintf(g->submit->refusal, sizeof g->submit->refusal, "%s", err->detail);
 }
 
-/* Evaluates from the first pending group on, until one must wait. Groups that need no commit are decided here. */
+/* Evaluates pending groups, from the first one on, until one must wait. Decides those that need no commit. */
 static void evaluate_pending(ticking *t, evaluate_batch *b) {
     for (ew_group *g = t->groups.pending.first, *next; g && !ticking_is_ending(t); g = next) {
         ew_error err = {0};
@@ -189,7 +190,7 @@ void ticking_evaluate(ticking *t) {
     ticking_take_waiting(t, &gs->pending);
     if (!gs->pending.first)
         return;
-    ticking_apply_all(t); /* SEMANTICS 21: on the newest cache */
+    ticking_apply_all(t); /* SEMANTICS 21: evaluate on the newest state */
     gs->again_revision = 0;
     const evaluate_limits limits = {.serializable = t->config.serializable,
                                     .merge = !gs->apart,
@@ -232,15 +233,16 @@ static void units_committed(ticking *t, const Msg__Outcome *o) {
     t->groups.refusals = 0;
 }
 
-/* SEMANTICS 21: evaluates again on newer state, with backoff after repeated refusals, so that no worker starves. */
+/* SEMANTICS 21: the group is evaluated again on newer state, with backoff after repeated refusals, so that no worker
+ * starves. */
 static void unit_refused(ticking *t, const Msg__Outcome *o) {
     ticking_groups *gs = &t->groups;
     t->stats.groups_refused += gs->patches.units[o->units].groups;
     gs->apart = true;
     gs->wait_revision = o->conflict_revision;
     if (ticking_learn_records(t, o, &gs->patches, gs->pending.first))
-        return;                    /* with these records it will not be refused for them again */
-    if (o->conflict_revision <= 0) /* refused by a deletion, which is newer than the state of the evaluation */
+        return;                    /* now the next evaluation compares the right records */
+    if (o->conflict_revision <= 0) /* a deletion, which is newer than the evaluated state */
         gs->wait_revision = EW_BUG(waits_for_ever) ? INT64_MAX : gs->base_revision + 1;
     gs->refusals++;
     gs->retry_ms = gs->refusals > 1 ? t->now_ms + conflict_backoff_ms(t, gs->refusals - 2) : 0;
@@ -248,7 +250,8 @@ static void unit_refused(ticking *t, const Msg__Outcome *o) {
         gs->wait_revision = 0;
 }
 
-/* The server's limits are lower than configured. Groups that were merged are first evaluated one by one. */
+/* Handles EW_ERR_TOO_LARGE: the server's limits are lower than the configured ones. Merged groups are first evaluated
+ * one by one. */
 static void server_takes_less(ticking *t, const Msg__Outcome *o) {
     if (t->groups.patches.units[o->units].groups > 1 && !t->groups.apart) {
         t->groups.apart = true;

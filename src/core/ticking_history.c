@@ -1,11 +1,11 @@
-/* Signs that the cache is wrong: etcd was restored from an older state, or a response was changed on its way.
+/* Signs that the cache is wrong: etcd was restored from an older state, or a response was corrupted in transit.
  *
  * The watcher finds a rewritten history when it resumes its stream (watch_stream.c), and requests a consistency
  * check if it cannot decide. This file handles what the watcher cannot see:
  *  - a commit that the watch never shows: its revision is not of this history, or an event was lost;
- *  - a refusal by a change that the cache should have, or repeated refusals by an absent key: the cache differs from
- *    etcd.
- * All of these lead to a load, or first to a consistency check if the sign alone proves nothing. */
+ *  - a refusal because of a change that the cache should have, or repeated refusals because a key is absent: the cache
+ *    differs from etcd.
+ * Each of these causes a load. If the sign alone proves nothing, a consistency check comes first. */
 #include "core/ticking_private.h"
 
 #include "core/deadline.h"
@@ -41,7 +41,7 @@ static void ask_for_barrier(ticking *t) {
     ticking_load_again(t, t->history.barrier, false);
 }
 
-/* ---- when to doubt the cache ---- */
+/* ---- when the cache may be wrong ---- */
 
 static int64_t barrier_due_ms(const ticking *t) {
     const ticking_history *h = &t->history;
@@ -51,12 +51,12 @@ static int64_t barrier_due_ms(const ticking *t) {
     return h->barrier_since_ms + t->config.barrier_patience_ms;
 }
 
-/* If the watch is lost, what the watcher does next is better than a consistency check. */
+/* While the watch is lost there is no consistency check: the watcher resumes the watch or loads the prefix. */
 static int64_t check_due_ms(const ticking *t) {
     return t->history.watch == TICKING_WATCH_LOST ? INT64_MAX : ticking_check_due_ms(t);
 }
 
-/* Also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
+/* True also after EW_FINISHED: undecided groups are evaluated on the cache until they are committed. */
 static bool may_doubt(const ticking *t) {
     return ticking_is_loaded(t) && !ticking_is_ending(t);
 }
@@ -92,8 +92,9 @@ void ticking_take_health(ticking *t, uint64_t epoch, const Msg__Health *m) {
         ticking_set_unsure(t);
 }
 
-/* A refusal by a change that the cache already had when the group was evaluated: the cache differs from etcd. A refusal
- * by an absent key may be newer; if it repeats, a consistency check decides. */
+/* If the conflicting change was already in the cache when the group was evaluated, the cache differs from etcd. If the
+ * conflict is an absent key, the deletion may be newer than the evaluation; if it repeats, a consistency check
+ * decides. */
 bool ticking_doubt_refusal(ticking *t, const Msg__Outcome *o, int64_t base, uint32_t refusals) {
     enum { ABSENT_MAX = 5 };
     if (o->rewritten && !t->history.committed_here)
@@ -113,8 +114,8 @@ static void forget_history(ticking *t, int64_t revision) {
     ticking_log_text(t, EW_LOG_ERROR, "etcd's history was rewritten: the prefix is now at revision %" PRId64, revision);
     if (h->barrier <= revision)
         return;
-    /* The commit may be of the lost history, or of this one and newer than what was read. So the watcher is asked to
-     * load it; the watcher does so unless etcd's revision is below it. */
+    /* The commit may be of the lost history, or of this one and newer than the snapshot. So the core requests a load of
+     * at least that revision. The watcher does it unless etcd's revision is below the commit's. */
     if (ticking_get_state(t) == TICKING_READY)
         ticking_move(t, TICKING_AWAITING);
     if (h->barrier_asked == h->barrier)

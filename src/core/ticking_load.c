@@ -1,5 +1,5 @@
-/* Loading the prefix. The first snapshot fills the cache. A later snapshot is merged into it, page by page, by walking
- * both in key order (SEMANTICS 3, 13). */
+/* Loads of the prefix. The first snapshot fills the cache. A later snapshot is merged into the cache page by page; both
+ * are read in key order (SEMANTICS 3, 13). */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -12,7 +12,7 @@ void ticking_load_fini(ticking *t) {
     free(t->load.last.data);
 }
 
-/* A first load that starts again has shown nothing to the reactor yet. */
+/* Returns whether no load is complete yet. Until then nothing was shown to the reactor, so the load can start over. */
 static bool is_first(const ticking *t) {
     return ticking_get_state(t) == TICKING_LOADING;
 }
@@ -26,8 +26,8 @@ static bool start_over(ticking *t) {
     return true;
 }
 
-/* After a breach the received message may not be the watcher's. It is the watcher that detects a fall of etcd's
- * revision (ETCD P7). */
+/* Handles a snapshot that is older than what was received. The watcher detects a fall of etcd's revision (ETCD P7) and
+ * marks the snapshot; after a breach, the newer message may not have come from the watcher. */
 static bool fall(ticking *t, const Msg__Snapshot *s) {
     if (ticking_is_breached(t)) {
         ticking_set_revision(t, s->revision);
@@ -47,7 +47,7 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     if (s->revision < ticking_received(t) && !fall(t, s))
         return false;
     ticking_load_begins(t, epoch);
-    ticking_reset_counter(t, 0); /* unless a page contains it */
+    ticking_reset_counter(t, 0); /* a page that contains it sets it again */
     ticking_load *l = &t->load;
     l->revision = s->revision;
     l->rewritten = s->rewritten;
@@ -56,8 +56,8 @@ static bool begin(ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     return true;
 }
 
-/* A key that the cache has and the snapshot does not have, up to `key`, has been deleted; the revision of the deletion
- * is unknown. */
+/* Deletes the keys below `key` (NULL: all that are left) that the cache has and the snapshot does not have. The
+ * revision of their deletion is unknown, so they get the snapshot's. */
 static void delete_up_to(ticking *t, const ew_slice *key) {
     ticking_load *l = &t->load;
     while (l->at && !ticking_is_ending(t) && (!key || slice_compare(cache_entry_view(l->at).key, *key) < 0)) {
@@ -82,8 +82,8 @@ static bool merge_key(ticking *t, ew_slice key, const Pb__KeyValue *kv) {
     cache_entry *known = at && ew_slice_equal(cache_entry_view(at).key, key) ? at : NULL;
     if (known)
         t->load.at = cache_next(ticking_get_cache(t), known);
-    /* In another history the same key may have been put at the same revision with another value. It is not always known
-     * that the history is another one: the watch may have been lost meanwhile, and the old history compacted. */
+    /* In another history the same key may have been put at the same revision with another value. The
+     * snapshot may not be marked as another history: the watch may have been lost, and the old history compacted. */
     bool same = known && cache_entry_view(known).mod_revision == kv->mod_revision &&
                 ew_slice_equal(cache_entry_view(known).value, value);
     if (!same)
@@ -109,7 +109,7 @@ static void complete(ticking *t) {
     ticking_move(t, TICKING_READY);
 }
 
-/* Returns whether the page begins a load, or continues the one that is running. */
+/* Returns whether the page begins a load, or continues the running one. */
 static bool page_fits(const ticking *t, uint64_t epoch, const Msg__Snapshot *s) {
     const bool same = epoch == ticking_epoch(t) && epoch > 0 && !ticking_is_loaded(t);
     if (s->revision <= 0)

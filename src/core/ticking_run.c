@@ -42,7 +42,7 @@ void ticking_move(ticking *t, ticking_state to) {
 
 /* ---- the end ---- */
 
-/* The first reason to end is the one that is reported. */
+/* Ends the run. Only the first reason is reported. */
 void ticking_end(ticking *t, int status, const char *format, ...) {
     if (ticking_is_ending(t))
         return;

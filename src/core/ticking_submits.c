@@ -1,10 +1,10 @@
-/* Groups from other applications: plain puts, deletes and compares, committed after the reactor's own groups.
+/* Submits, the groups of other programs: plain puts, deletes and compares, committed after the reactor's own groups.
  *
- * A submit with an identity is decided once, however often it is sent again and whichever worker dies (SEMANTICS 34).
- * The transaction that decides it compares and puts the record of its client, so that of all copies one is applied;
- * this includes copies of a dead worker that are still on their way to etcd. A worker that does not know the record
- * expects none; if there is one, the transaction is refused, and the refusal returns the record
- * (ticking_learn_records). A refusal is decided by a put of the record too. */
+ * A submit with an identity is decided once, even if it is sent many times or a worker dies (SEMANTICS 34). The
+ * transaction that decides it compares and puts the record of its client, so that only one of all copies is applied,
+ * even if copies of a dead worker are still on their way to etcd. A worker that does not know the record compares it
+ * with "absent"; if there is one, etcd refuses the transaction, and the refusal returns the record
+ * (ticking_learn_records). A refused submit is decided in the same way, by a transaction that puts the record. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -45,8 +45,9 @@ void ticking_answer_submit(ticking *t, const ew_group *g, int status, int64_t re
     g->submit->client->pending--;
 }
 
-/* The reply to a submit that this worker will not write: without an identity, that it was not written. With an
- * identity, an earlier copy may have been committed by another worker, or a dead worker's copy may still be applied. */
+/* Returns the status of a submit that this worker will not write. Without an identity it was not written. With an
+ * identity its outcome is unknown: another worker may have committed an earlier copy, or a dead worker's copy may still
+ * be applied. */
 int ticking_abandoned_status(bool has_identity) {
     return has_identity ? EW_ERR_UNKNOWN_OUTCOME : EW_ERR_CANCELLED;
 }
@@ -94,7 +95,7 @@ static bool is_full(const ticking *t) {
     return t->submits.count >= t->config.max_submits;
 }
 
-/* Makes the request get the reply of the pending group. */
+/* Adds the request to a pending group, so that it gets the same reply. */
 static void attach(ticking *t, uint64_t id, const ew_group *g) {
     const bool full = is_full(t);
     group_copy *copy = full ? NULL : malloc(sizeof *copy);
@@ -108,7 +109,7 @@ static void attach(ticking *t, uint64_t id, const ew_group *g) {
     t->submits.count++;
 }
 
-/* Replies to a request that needs no new group: a repeat, or one that is too old. */
+/* If a request needs no new group, because it is a repeat or too old, replies to it and returns true. */
 static bool take_repeat(ticking *t, uint64_t id, const Msg__Submit *s) {
     const submit_client *client = submit_clients_find(&t->submits.clients, slice_of(s->client));
     const uint64_t digest = submit_digest(s);
@@ -154,7 +155,7 @@ static bool identity_is_sound(ticking *t, uint64_t id, const Msg__Submit *s) {
     return !detail[0];
 }
 
-/* The group keeps its first error, which is checked once, at the end. */
+/* Adds the submit's content to the group. The group keeps its first error; make_group checks it. */
 static void fill(ew_group *g, const Msg__Submit *s) {
     for (size_t i = 0; i < s->n_compares; i++) {
         const Msg__Submit__Compare *c = s->compares[i];
@@ -169,7 +170,7 @@ static void fill(ew_group *g, const Msg__Submit *s) {
         ew_group_delete(g, slice_of(s->deletes[i]));
 }
 
-/* Returns false when out of memory. */
+/* Gives the group its submit identity. Returns false when out of memory. */
 static bool identify(ticking *t, ew_group *g, const Msg__Submit *s) {
     g->submit = calloc(1, sizeof *g->submit);
     submit_client *client =
@@ -284,8 +285,8 @@ static const ew_group *group_of(const ew_group *pending, ProtobufCBinaryData key
 
 static void learn(ticking *t, const Msg__FoundRecord *found, const Msg__Unit *unit, const ew_group *pending) {
     Pb__TxnRequest *txn = pb__txn_request__unpack(NULL, unit->txn.len, unit->txn.data);
-    if (!txn) { /* the unit is our own, so memory ran out; without the record the group would be refused again and
-                   again */
+    if (!txn) { /* the core made the unit itself, so memory ran out; without the record the group would always be
+                   refused */
         ticking_no_memory(t);
         return;
     }

@@ -1,7 +1,7 @@
-/* Whether the cache is complete, and messages that break the protocol of the actors. Only this process can send such a
- * message (docs/architecture.md, Who may reach a socket), so it is an error of the library or of the application. The
- * message that should have come may be lost, so the prefix is loaded again, or the run ends. A breach is never ignored
- * while the worker is ready. */
+/* Whether the cache is complete, and breaches: messages that contradict the protocol of the actors. Only this process
+ * can send such a message (docs/architecture.md, Who may reach a socket), so it is an error of the library or of the
+ * application. The correct message may be lost, so the prefix is loaded again, or the run ends. A breach is never
+ * ignored while the worker is ready. */
 #include "core/ticking_private.h"
 
 #include "core/bug.h"
@@ -46,7 +46,8 @@ void ticking_load_ends(ticking *t) {
 
 /* ---- breaches ---- */
 
-/* One load repairs all breaches before it. A load that is running may have lost a page: then another one follows. */
+/* Requests a load, which repairs all breaches before it. If a load is running, it may have lost a page, so another load
+ * follows it. */
 static void repair(ticking *t, const char *why) {
     if (ticking_is_breached(t))
         return;
@@ -75,8 +76,8 @@ void ticking_breach(ticking *t, bool outcome, const char *format, ...) {
     ticking_emit(t, TICKING_DO_STOP);
 }
 
-/* A message of an earlier epoch may come late. If such messages still come when this epoch has had no page for a long
- * time, the page that began this epoch was not the watcher's, and none of the watcher's later pages will fit. */
+/* A message of an earlier epoch may come late. But if such messages still come when this epoch has had no page for
+ * STALE_MS, the page that began this epoch did not come from the watcher, and no later page of the watcher will fit. */
 void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch) {
     enum { STALE_MS = 60000 };
     t->stats.bad_messages++;
@@ -85,7 +86,8 @@ void ticking_breach_stale(ticking *t, const char *message, uint64_t epoch) {
                     epoch, t->sync.epoch);
 }
 
-/* A later epoch, or changes before the last page, mean that a snapshot was lost. */
+/* Returns whether a message belongs to the loaded epoch. A later epoch, or a change before the last page, means that a
+ * snapshot was lost. */
 bool ticking_epoch_holds(ticking *t, uint64_t epoch, const char *message) {
     if (epoch == t->sync.epoch && ticking_is_loaded(t))
         return true;

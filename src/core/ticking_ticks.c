@@ -3,8 +3,8 @@
 
 #include "core/check.h"
 
-/* The rate limit, in microseconds: several ticks may come within one millisecond, which is the resolution of the
- * clock. */
+/* Returns when the rate limit allows the next tick. The limit is kept in microseconds, because several ticks may come
+ * within one millisecond, the resolution of the clock. */
 static int64_t allowed_ms(const ticking *t) {
     return t->config.max_ticks_per_second > 0 ? (t->ticks.next_allowed_us + 999) / 1000 : 0;
 }
@@ -31,7 +31,7 @@ void ticking_start_timer(ticking *t) {
         ticking_want_tick(t);
 }
 
-/* SEMANTICS 5: a timer that fires late, or while the gate is closed, fires once. */
+/* SEMANTICS 5: a timer that is late by several intervals, or due while the gate is closed, causes one tick. */
 static void take_timer(ticking *t) {
     int64_t *next_ms = &t->ticks.next_timer_ms;
     if (t->now_ms < *next_ms)
@@ -41,8 +41,8 @@ static void take_timer(ticking *t) {
         *next_ms = t->now_ms + t->config.tick_interval_ms;
 }
 
-/* With `coalesce` off a tick takes one more revision, unless there is already something to show. A revision without
- * visible changes causes no tick. */
+/* Returns whether to tick. With `coalesce` off it first applies the next revision that has visible changes, unless
+ * there are already changes to show. */
 static bool take_revision(ticking *t) {
     while (!ticking_tick_is_wanted(t) && ticking_changes_wait(t))
         ticking_apply_revision(t);
@@ -73,7 +73,7 @@ static void tick(ticking *t) {
     begin_tick(t);
     bool reset = ticking_show_begin(t);
     ticking_move(t, TICKING_TICKING);
-    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last effect: handling it steps the core again */
+    ticking_effect *e = ticking_emit(t, TICKING_DO_TICK); /* the last effect, because handling it steps the core */
     e->tick = &t->ticks.tick;
     e->reset = reset;
     e->revision = ticking_observed(t);
@@ -89,8 +89,8 @@ int64_t ticking_work_due_ms(const ticking *t) {
     return ticking_submits_wait(t) ? 0 : tick_due_ms(t);
 }
 
-/* A tick that is due comes before submitted groups, which then follow the tick's own groups. So neither can starve the
- * other. */
+/* Runs the tick or the evaluation that is due. A due tick comes first, and submitted groups are committed after the
+ * tick's own groups, so neither can starve the other. */
 void ticking_take_work_time(ticking *t) {
     if (ticking_is_ending(t) || t->now_ms < ticking_work_due_ms(t))
         return;

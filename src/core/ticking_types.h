@@ -1,4 +1,4 @@
-/* The types of the ticking core: each belongs to the file that its heading names, see ticking_private.h. */
+/* The types of the ticking core. Each belongs to the file that its heading names: see ticking_private.h. */
 #ifndef CORE_TICKING_TYPES_H
 #define CORE_TICKING_TYPES_H
 
@@ -11,7 +11,7 @@
 
 typedef enum ticking_change_kind {
     TICKING_PUT,
-    TICKING_PUT_INITIAL, /* the entry is the cache's own: it takes no memory besides its place in the queue */
+    TICKING_PUT_INITIAL, /* the cache still has the entry, so it takes no memory except its place in the queue */
     TICKING_DELETE,
     TICKING_PROGRESS, /* no key has changed up to the entry's mod_revision */
 } ticking_change_kind;
@@ -25,7 +25,7 @@ typedef struct ticking_change {
 typedef struct ticking_queue {
     ticking_change *list; /* from index `head` on */
     size_t head, len, capacity;
-    size_t bytes; /* of the entries that the cache may not have any more */
+    size_t bytes; /* size of the entries that the cache may not have any more */
 } ticking_queue;
 
 /* ---- ticking_cache.c ---- */
@@ -35,7 +35,7 @@ typedef struct ticking_cache {
     int64_t observed;         /* the revision of the cache */
     int64_t received;         /* the newest received revision: above `observed` only while changes wait */
     int64_t counter;          /* the delete counter at `observed`, 0 if absent */
-    int64_t counter_revision; /* revision of its last seen change; 0: none */
+    int64_t counter_revision; /* the revision of its last change that was seen; 0: none */
 } ticking_cache;
 
 /* ---- ticking_effects.c ---- */
@@ -73,9 +73,9 @@ typedef struct ticking_check {
     bool counter_found; /* a page contained the delete counter */
     ticking_last_key last;
     uint64_t differences;
-    int64_t due_ms;          /* the next one, by the interval */
-    int64_t wanted_ms;       /* the next one, regardless of the interval; INT64_MAX: none is wanted */
-    int64_t newer_than;      /* not 0: the next one waits until a newer revision is observed */
+    int64_t due_ms;          /* when the next check is due by the interval */
+    int64_t wanted_ms;       /* when a check is due that does not wait for the interval; INT64_MAX: none */
+    int64_t newer_than;      /* not 0: the next check waits until a newer revision is observed */
     int64_t unsure_revision; /* not 0: it is unknown whether the history is still the one that was seen, until a
                                 snapshot, or a consistency check of this revision or a newer one */
 } ticking_check;
@@ -86,7 +86,7 @@ typedef enum ticking_sync_state {
     TICKING_SYNC_LOADING,
     TICKING_SYNC_LOADING_BREACHED, /* a message broke the protocol: another load follows this one */
     TICKING_SYNC_LOADED,
-    TICKING_SYNC_LOADED_BREACHED, /* the same, and it was requested: until it begins the cache may be wrong */
+    TICKING_SYNC_LOADED_BREACHED, /* the same, and another load was requested: the cache may be wrong until it begins */
 } ticking_sync_state;
 
 typedef struct ticking_sync {
@@ -97,11 +97,11 @@ typedef struct ticking_sync {
 
 /* ---- ticking_updates.c ---- */
 
-/* What the next tick begins with. */
+/* What the reactor gets at the beginning of the next tick. */
 typedef enum ticking_show {
     TICKING_SHOW_CHANGES,
     TICKING_SHOW_RESET, /* the reactor's model is reset before the changes */
-    TICKING_SHOW_CACHE, /* it is reset, and gets the cache instead of the changes, which were too many */
+    TICKING_SHOW_CACHE, /* there were too many changes: the model is reset, and gets the whole cache instead */
 } ticking_show;
 
 typedef struct ticking_updates {
@@ -131,7 +131,7 @@ typedef struct ticking_history {
 /* ---- ticking_submits.c ---- */
 
 typedef struct ticking_submits {
-    group_list waiting; /* to be pending */
+    group_list waiting; /* groups that are not pending yet */
     uint32_t count;     /* undecided requests, copies included */
     submit_clients clients;
 } ticking_submits;
@@ -150,9 +150,9 @@ typedef struct ticking_groups {
     evaluate_patches patches;
     int64_t base_revision;  /* the revision on which the batch was evaluated; 0 if the cache was loaded again since */
     int64_t wait_revision;  /* evaluate again when this revision has been observed */
-    int64_t retry_ms;       /* and not before */
-    int64_t again_revision; /* not 0: a patch asked for newer state than this; if there is none, retry at `again_ms` */
-    int64_t again_ms;
+    int64_t retry_ms;       /* do not evaluate again before this time */
+    int64_t again_revision; /* not 0: a patch asked for newer state than this (EW_AGAIN) */
+    int64_t again_ms;       /* retry at this time even if there is no newer state */
     uint32_t refusals, agains; /* in a row */
     bool apart;                /* the next batch is a retry: do not merge groups */
     uint64_t random;
@@ -162,7 +162,7 @@ typedef struct ticking_groups {
 
 typedef struct ticking_ticks {
     ew_tick tick;
-    const cache_entry *scanned; /* by the tick */
+    const cache_entry *scanned; /* the entry that the tick's scan has reached */
     int64_t next_timer_ms;
     int64_t next_allowed_us; /* set by the rate limit */
 } ticking_ticks;
@@ -171,7 +171,7 @@ typedef struct ticking_ticks {
 
 typedef struct ticking_load {
     int64_t revision;
-    bool rewritten;  /* it is of another history */
+    bool rewritten;  /* the snapshot is of another history */
     cache_entry *at; /* the first entry of the cache that the pages have not reached */
     ticking_last_key last;
 } ticking_load;
@@ -181,9 +181,9 @@ typedef struct ticking_load {
 struct ticking {
     ticking_config config;
     group_scope scope;
-    bool session_used; /* referenced by the scope */
+    bool session_used; /* a group has attached a key to the session's lease; `scope` points to this */
     bool lost;         /* an event was lost because memory ran out */
-    int64_t now_ms;    /* of the current step */
+    int64_t now_ms;    /* the time of the current step */
     ticking_stats stats;
 
     ticking_cache cache;
@@ -192,7 +192,7 @@ struct ticking {
     ticking_check check;
     ticking_sync sync;
     ticking_updates updates;
-    ticking_queue changes; /* that wait to be applied */
+    ticking_queue changes; /* waiting to be applied to the cache */
     ticking_history history;
     ticking_submits submits;
     ticking_groups groups;

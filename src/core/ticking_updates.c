@@ -6,7 +6,8 @@ void ticking_drop_updates(ticking *t) {
     t->updates.show = TICKING_SHOW_CHANGES;
 }
 
-/* The waiting updates exceed the limit: the reactor resets its model, and receives the whole cache at the next tick. */
+/* Drops the waiting updates, which exceed the limit: at the next tick the reactor resets its model and receives the
+ * whole cache. */
 static void overflow(ticking *t) {
     ticking_drop_updates(t);
     t->updates.show = TICKING_SHOW_CACHE;
@@ -34,7 +35,7 @@ bool ticking_tick_is_wanted(const ticking *t) {
     return t->updates.visible;
 }
 
-/* ---- showing them ---- */
+/* ---- showing the updates ---- */
 
 void ticking_show_reset(ticking *t) {
     if (t->updates.show == TICKING_SHOW_CHANGES)

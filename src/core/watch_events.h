@@ -13,7 +13,7 @@ typedef struct watch_event {
     bool has_kv;
     ew_slice key, value; /* point into the response */
     int64_t mod_revision, create_revision, version, lease;
-    ew_slice previous; /* the key-value before the event, serialized; `data` is NULL if there is none */
+    ew_slice previous; /* the serialized key-value before the event; `data` is NULL if the event has none */
 } watch_event;
 
 typedef struct watch_events {
@@ -24,10 +24,11 @@ typedef struct watch_events {
 
 watch_events watch_events_of(ew_slice response);
 
-/* Gets the next event; false if there is none, or `malformed`. */
+/* Gets the next event. Returns false at the end, and if the response is malformed (`malformed` is set). */
 bool watch_events_next(watch_events *s, watch_event *out);
 
-/* Reads a serialized key-value into the members of `out` that an event has for its own. False if it is malformed. */
+/* Reads a serialized key-value into the members of `out` that describe an event's own key-value. Returns false if it is
+ * malformed. */
 bool watch_events_kv(ew_slice kv, watch_event *out);
 
 /* A summary of a response's events. Their mod_revisions are the only ones that count (ETCD P1). */

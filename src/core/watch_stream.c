@@ -9,10 +9,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* A silent stream is given at most silence_ms times 2 to the power of this. */
+/* A stream may be silent for at most silence_ms times 2 to the power of this. */
 #define RENEWALS_MAX 4
 
-/* After this many streams were silent before they showed again what was seen, it is taken for missing. */
+/* If this many streams were silent before the events seen before came again, these events count as missing. */
 #define SILENT_MAX 2
 
 static watch_stream_news tell(watch_stream *s, watch_stream_kind kind, int status, const char *format, ...)
@@ -35,8 +35,8 @@ int64_t watch_stream_after(int64_t now_ms, int64_t ms) {
     return now_ms > 0 && ms > INT64_MAX - now_ms ? INT64_MAX : now_ms + ms;
 }
 
-/* During a large message on a slow connection a stream is silent, too, and must have time to receive it. So each stream
- * that was replaced gives the next one twice the time. */
+/* A stream is also silent while a large message arrives on a slow connection, and must have time to receive it. So each
+ * stream that was replaced because it was silent doubles the time for the next one. */
 static void expect_sign(watch_stream *s, int64_t now_ms) {
     s->silent_at_ms = watch_stream_after(now_ms, s->silence_ms << s->renewals);
 }
@@ -73,14 +73,14 @@ void watch_stream_take_back(watch_stream *s) {
     if (!s->lent)
         return;
     s->lent = false;
-    buffer_fini(&s->joined); /* one huge revision is no reason to keep this memory */
+    buffer_fini(&s->joined); /* frees the memory, because one huge revision may have made it large */
 }
 
 void watch_stream_fini(watch_stream *s) {
     buffer_fini(&s->joined);
 }
 
-/* A stream on which nothing comes may have lost its other end (ETCD P9): probe it, wait as long again, then replace
+/* If a stream is silent, the server may have lost it (ETCD P9): probe it, wait for the same time again, then replace
  * it. */
 watch_stream_silence watch_stream_check_silence(const watch_stream *s, int64_t now_ms) {
     if (now_ms < s->silent_at_ms)
@@ -127,8 +127,8 @@ watch_stream_news watch_stream_miss(watch_stream *s) {
                 "etcd did not send revision %lld, the last one seen below the prefix, again", (long long)s->last);
 }
 
-/* The first events of a stream that is not confirmed. Returns EVENTS once all that was seen has come again, NOTHING as
- * long as it may still come. */
+/* Checks the first events of a stream that is not confirmed. Returns EVENTS when the events seen before have come
+ * again, NOTHING while they may still come, REWRITTEN if they have not come. */
 static watch_stream_news confirm(watch_stream *s, ew_slice bytes) {
     watch_event e;
     watch_events events = watch_events_of(bytes);
@@ -159,10 +159,10 @@ void watch_stream_drop(watch_stream *s) {
         watch_events_summarise(&s->create, buffer_bytes(&s->joined), &e))
         s->seen = e.highest > s->seen ? e.highest : s->seen;
     s->created = s->asked = false;
-    s->joined.len = 0; /* fragments of a revision that this stream will not complete (ETCD P3) */
+    s->joined.len = 0; /* drops fragments of a revision that this stream will not complete (ETCD P3) */
 }
 
-/* A whole response with events, or as many fragments of one as may be joined. */
+/* Takes a whole response with events; if `full`, as many fragments of one as may be joined. */
 static watch_stream_news take_whole(watch_stream *s, ew_slice bytes, const watch_events_summary *e, bool full) {
     watch_stream_news n = {.kind = WATCH_STREAM_EVENTS};
     if (!s->confirmed)
@@ -186,7 +186,8 @@ watch_stream_news watch_stream_read(watch_stream *s, ew_slice bytes) {
     return take_whole(s, bytes, &e, false);
 }
 
-/* ETCD P3: a response may be split inside a revision; it is whole only with fragment == false. */
+/* Joins a fragment to those before it. ETCD P3: a response may be split inside a revision; it is complete when
+ * fragment == false. */
 static watch_stream_news take_piece(watch_stream *s, const Pb__WatchResponse *r, ew_slice bytes) {
     static const uint8_t whole[] = {0x38,
                                     0x00}; /* fragment = false, encoded explicitly: absence would not override true */
@@ -209,7 +210,7 @@ static watch_stream_news take_piece(watch_stream *s, const Pb__WatchResponse *r,
 static watch_stream_news take_progress(watch_stream *s, int64_t revision) {
     if (!s->confirmed)
         return watch_stream_miss(s);
-    if (revision < s->seen) /* 0: a member that is behind was detected before */
+    if (revision < s->seen) /* only 0 is possible here: `take` has found a member that is behind */
         return invalid(s, "progress notification without a revision");
     if (revision == s->seen)
         return (watch_stream_news){0};
@@ -245,7 +246,7 @@ static watch_stream_news explain_cancel(watch_stream *s, const Pb__WatchResponse
     if (r->compact_revision < 0)
         return invalid(s, "response with an invalid revision");
     if (!s->confirmed && r->compact_revision > 0 && r->compact_revision <= s->seen) {
-        /* Only what was seen has been compacted: nothing is lost, but the events do not confirm the history. */
+        /* Only events that were seen have been compacted: none is lost, but they cannot confirm the history. */
         watch_stream_news n = tell(s, WATCH_STREAM_UNPROVED, EW_ERR_UNAVAILABLE,
                                    "revision %lld has been compacted and cannot be sent again", (long long)s->last);
         s->last = 0;
@@ -256,7 +257,8 @@ static watch_stream_news explain_cancel(watch_stream *s, const Pb__WatchResponse
     int status = error_text_status(reason);
     if (status == EW_OK || status == EW_ERR_COMPACTED)
         status = r->created && status == EW_OK ? EW_ERR_INVALID : EW_ERR_UNAVAILABLE;
-    if (r->compact_revision > 0) { /* ETCD P4: only this shows it; the header's revision is 0, which is no fall */
+    if (r->compact_revision > 0) { /* ETCD P4: only this field shows a compaction. The header's revision is 0 then,
+                                      which does not mean that the revision fell */
         status = EW_ERR_COMPACTED;
         reason = "the watch's revision has been compacted";
     }
@@ -265,12 +267,12 @@ static watch_stream_news explain_cancel(watch_stream *s, const Pb__WatchResponse
     return n;
 }
 
-/* A response of no watch: the reply to a progress request. */
+/* Takes the reply to a progress request, which belongs to no watch. */
 static watch_stream_news take_notice(watch_stream *s, bool was_asked) {
     if (s->joined.len > 0)
         return invalid(s, "response between the fragments of another one");
-    /* ETCD P2: a requested progress reply may have overtaken events, so it is only a liveness probe. But the events
-     * that must come again have had enough time. */
+    /* ETCD P2: a requested progress reply may have overtaken events, so it only shows that the stream is alive. But the
+     * events that must come again have had enough time. */
     return was_asked && s->created && !s->confirmed ? watch_stream_miss(s) : (watch_stream_news){0};
 }
 
@@ -303,7 +305,7 @@ static watch_stream_news take(watch_stream *s, const Pb__WatchResponse *r, const
 int watch_stream_check_header(watch_stream *s, const Pb__ResponseHeader *header) {
     if (!header || header->cluster_id == 0)
         return invalid(s, "response without a cluster id").status;
-    if (header->revision < 0 || header->revision == INT64_MAX) /* one more must still fit */
+    if (header->revision < 0 || header->revision == INT64_MAX) /* revision + 1 must not overflow */
         return invalid(s, "response with an invalid revision").status;
     if (s->cluster_id == 0)
         s->cluster_id = header->cluster_id;
@@ -314,7 +316,8 @@ int watch_stream_check_header(watch_stream *s, const Pb__ResponseHeader *header)
         .status;
 }
 
-/* Unpacks all of the response except its events. NULL when it is malformed or memory ran out, which the arena tells. */
+/* Unpacks all of the response except its events. Returns NULL if it is malformed or memory ran out; then
+ * `memory->failed` is set. */
 static const Pb__WatchResponse *unpack_rest(ew_slice bytes, size_t len, arena *memory) {
     uint8_t *rest = memory->allocator.alloc(memory, len + 1);
     if (!rest)

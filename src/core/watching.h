@@ -15,7 +15,7 @@
  *
  * SYNCING loads the prefix page by page at one revision. WATCHING has a stream on which the watch is being created or
  * exists; when etcd has created it, the snapshot is reported complete. BROKEN waits before it opens the next stream.
- * What still arrives from a cancelled call or stream is dropped. ASKING has no stream: a linearizable read tells
+ * What still arrives from a cancelled call or stream is dropped. ASKING has no stream: a linearizable read shows
  * whether the revision fell or only one member was behind.
  *
  * If compactions interrupt load after load, WATCHING may begin before the snapshot: the stream is opened from SYNCING,

@@ -1,4 +1,4 @@
-/* What the worker does with its watch: the news of core/watch_stream.h, from the newest whole revision on. */
+/* The worker's watch: acts on the news of core/watch_stream.h, and continues after the newest whole revision. */
 #include "core/watching_internal.h"
 
 #include "core/bug.h"
@@ -21,7 +21,7 @@ static void note_seen(watching *w) {
 void watching_open(watching *w, watching_effects *out) {
     Pb__WatchRequest request;
     ew_slice bytes;
-    int64_t patience_ms = w->config.silence_ms * (w->connected ? 1 : 2); /* time to make a connection and a token */
+    int64_t patience_ms = w->config.silence_ms * (w->connected ? 1 : 2); /* time to connect and to get a token */
     watch_stream_open(&w->stream, &request, w->ahead ? 0 : w->stream.seen + 1, w->now_ms, patience_ms);
     if (!watching_pack(w, out, &request.base, &bytes))
         return;
@@ -33,7 +33,7 @@ void watching_open(watching *w, watching_effects *out) {
 }
 
 static void drop_stream(watching *w, watching_effects *out) {
-    /* A watch that lasted this long was good: its end is not counted with earlier errors. */
+    /* A watch that lasted this long counts as a success, so earlier errors no longer count. */
     if (w->stream.created && w->now_ms >= watch_stream_after(w->created_at_ms, w->config.backoff_max_ms))
         w->failures = w->resyncs = 0;
     w->fresh = false;
@@ -61,8 +61,8 @@ static void open_again(watching *w, watching_effects *out) {
     watching_move(w, out, WATCHING_BROKEN);
 }
 
-/* Some releases of etcd never answer a progress request on a quiet watch (ETCD P2), so silence alone does not mean that
- * the connection is lost. It is lost if the next stream is not confirmed either. */
+/* Replaces a silent stream. Some releases of etcd never answer a progress request on a quiet watch (ETCD P2), so
+ * silence alone does not mean that the connection is lost. It is lost if the next stream fails, too. */
 static void renew(watching *w, watching_effects *out) {
     watching_say(w, out, EW_LOG_INFO, "the watch is silent, opening it again");
     drop_stream(w, out);
@@ -101,9 +101,9 @@ void watching_check_silence(watching *w, watching_effects *out) {
 
 /* ---- news ---- */
 
-/* etcd 3.4 also returns "permission denied" for an expired token. So a refusal is believed only after a few attempts,
- * each with a new snapshot: its range call makes the client authenticate again, and shows whether the permission is
- * really missing. */
+/* Handles a canceled watch. etcd 3.4 also returns "permission denied" for an expired token. So a refusal ends the run
+ * only after a few attempts. Each attempt begins with a new snapshot: its range call makes the client authenticate
+ * again, and shows whether the permission is really missing. */
 static void take_cancel(watching *w, const watch_stream_news *n, watching_effects *out) {
     if (n->status == EW_ERR_COMPACTED) /* SEMANTICS 13 */
         watching_compacted(w, out, n->detail);
@@ -143,12 +143,12 @@ static void send_on(watching *w, watching_effect_type type, const watch_stream_n
 }
 
 void watching_send_events(watching *w, const watch_stream_news *n, watching_effects *out) {
-    if (n->revision > w->stream.seen) /* otherwise it only showed what had been seen */
+    if (n->revision > w->stream.seen) /* otherwise all of the events had been seen before */
         send_on(w, WATCHING_DO_SEND_EVENTS, n, out);
 }
 
-/* What has been seen comes again at the beginning of a stream; later it is a replay (ETCD P5), or a revision that was
- * changed on its way: the next stream decides. */
+/* Events that were seen before come again at the beginning of a stream. If they come later, they are a replay (ETCD
+ * P5), or their revision was corrupted in transit: the next stream shows which. */
 static void take_events(watching *w, const watch_stream_news *n, watching_effects *out) {
     if (w->ahead) {
         watching_keep(w, n->bytes, out);

@@ -1,5 +1,5 @@
-/* A watch that is pulled: its stream makes progress only while its user is inside ew_watch_next, and is paused when a
- * batch is ready. So a slow user applies back-pressure to etcd instead of filling memory. */
+/* A pulled watch: its stream makes progress only while the user is inside ew_watch_next, and is paused when a batch is
+ * ready. So a slow user applies back-pressure to etcd instead of filling memory. */
 #include "etcd/blocking.h"
 #include "etcd/denied.h"
 #include "etcd/identity.h"
@@ -48,7 +48,7 @@ static int fail_with_its_end(const ew_watch *w, ew_error *err) {
 static int wait_until_created(ew_watch *w, ew_error *err) {
     watch_run(w, etcd_now_ms() + w->client->call_timeout_ms, &w->created);
     if (w->created)
-        return EW_OK; /* also if it has ended since: ew_watch_next reports that */
+        return EW_OK; /* even if the watch has ended since: ew_watch_next reports its end */
     if (w->state == WATCH_OVER)
         return fail_with_its_end(w, err);
     if (watch_is_cancelled(w))
@@ -119,7 +119,7 @@ static bool read_event(ew_watch_event *out, const watch_event *e) {
     *out = (ew_watch_event){.kind = e->type == PB__EVENT__EVENT_TYPE__PUT ? EW_EVENT_PUT : EW_EVENT_DELETE};
     bool whole = read_kv(&out->kv, e);
     if (out->kind == EW_EVENT_PUT && !whole)
-        return false; /* a delete event has only a key and a revision, so only a put must be whole */
+        return false; /* only a put must be whole: a delete event has only a key and a revision */
     out->has_previous = e->previous.data != NULL;
     return !out->has_previous || (watch_events_kv(e->previous, &previous) && read_kv(&out->previous, &previous));
 }

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Returns whether another token may help. A member that lags does not know the newest token yet, so the watch tries
- * again after a pause, AUTH_REFUSALS_MAX times at most. */
+/* Returns whether another attempt with another token may succeed. A member that is behind does not know the newest
+ * token yet, so the watch tries again after a pause, AUTH_REFUSALS_MAX times at most. */
 static bool token_may_be_new(ew_watch *w, int status, const char *detail) {
     return status == EW_ERR_UNAUTHENTICATED && method_token_is_stale(detail) && w->refusals++ < AUTH_REFUSALS_MAX;
 }
@@ -37,11 +37,11 @@ static void on_created(ew_watch *w, const watch_stream_news *n) {
     w->created = true;
     w->refusals = 0;
     backoff_reset(&w->backoff);
-    if (next_revision(w) == 0) /* the revision of this header, unlike an event's (ETCD P1), is "now" */
+    if (next_revision(w) == 0) /* "now" is the revision of this header; an event's header may be newer (ETCD P1) */
         watch_stream_seek(&w->protocol, n->header_revision);
 }
 
-/* Returns whether the stream goes on. */
+/* Makes the news the batch to deliver. Returns whether the stream continues. */
 static bool deliver(ew_watch *w, const watch_stream_news *n) {
     watch_stream_accept(&w->protocol, n);
     watch_stream_listen(&w->protocol, etcd_now_ms());
@@ -155,13 +155,13 @@ static void open_stream(ew_watch *w) {
     w->ended_by_us = false;
     watch_stream_open(&w->protocol, &request, next_revision(w), now_ms,
                       w->client->watch_silence_ms << w->protocol.renewals);
-    w->retry_ms = now_ms + w->client->backoff_max_ms; /* only used if the open fails for lack of memory */
+    w->retry_ms = now_ms + w->client->backoff_max_ms; /* only used if opening fails because memory ran out */
     w->stream = etcd_stream_open(w->client, w->waiter->queue, ETCD_WATCH, callbacks, w);
     if (w->stream && send_request(w, &request) != EW_OK)
         leave_stream(w);
 }
 
-/* Sends a liveness probe on a silent stream, which the server may have lost. Returns whether it was sent. */
+/* Sends a liveness probe on a silent stream, which the server may have lost. Returns whether the probe was sent. */
 static bool probe(ew_watch *w) {
     Pb__WatchRequest request;
     watch_stream_probe(&w->protocol, &request, etcd_now_ms());
@@ -192,15 +192,15 @@ bool watch_is_cancelled(ew_watch *w) {
     return atomic_load(&w->cancelled) || atomic_load(&w->waiter->cancelled);
 }
 
-/* Returns how long the user has not waited. Short absences do not count: a program may poll for events between other
- * work. */
+/* Returns for how long the user was not inside ew_watch_next. Short times do not count: a program may poll for events
+ * between other work. */
 static int64_t absence_ms(const ew_watch *w) {
     int64_t away_ms = etcd_now_ms() - w->away_ms, short_ms = w->client->watch_silence_ms / 4;
     return away_ms > short_ms ? away_ms - short_ms : 0;
 }
 
-/* Starts what is due: a stream, or before that a check whether etcd still has what was seen. Returns when to call this
- * again. */
+/* Starts what is due: a stream, or before it a check whether etcd still has the revision that was seen. Returns when to
+ * call this again. */
 static int64_t pursue(ew_watch *w) {
     if (w->check.wanted && !w->stream)
         return revision_check_run(&w->check);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* In this order; not every worker needs all of them. */
+/* The steps of a claim, in this order. A worker skips those that its options do not need. */
 typedef enum claim_step {
     OPEN_PRESENCE,
     PUT_OWNER,
@@ -23,16 +23,16 @@ struct shell_claim {
     claim_config config;
     uint64_t random;
     claim_step step;
-    bool waiting; /* for an answer */
+    bool waiting; /* an answer is outstanding */
     int64_t deadline_ms, next_ms;
     int64_t backoff_ms;
-    int64_t lease;          /* of the put that was started last */
-    int64_t expected;       /* the mod_revision that it compares */
+    int64_t lease;          /* of the last put */
+    int64_t expected;       /* the mod_revision that the last put compares */
     int tries;              /* puts of this attempt */
-    int64_t rival_until_ms; /* another worker holds the id: until then its lease may still expire; 0: none does */
-    bool awaits_rival;      /* `next_ms` is when to look again whether it has expired */
+    int64_t rival_until_ms; /* until when to wait for the lease of another worker that holds the id; 0: none does */
+    bool awaits_rival;      /* `next_ms` is when to look again whether that lease has expired */
     claim_result result;
-    bool troubled; /* the last attempt is repeated, because of `detail` */
+    bool troubled; /* the last attempt will be repeated; `detail` says why */
     bool over;
     int status;
     char detail[256];
@@ -86,7 +86,7 @@ static void begin_step(shell_claim *c, claim_step step, int64_t now_ms) {
     }
 }
 
-/* Repeats the attempt later if that can help. The reason is in `detail`. */
+/* Schedules another attempt if that can help, otherwise ends the claim. The reason is in `detail`. */
 static void repeat(shell_claim *c, int status, int64_t now_ms) {
     int64_t most_ms = c->config.options->backoff_max_ms;
     c->troubled = ew_is_retryable(status) || status == EW_ERR_UNKNOWN_OUTCOME;
@@ -175,8 +175,8 @@ void claim_opened(shell_claim *c, int status, const char *detail, int64_t now_ms
     begin_step(c, c->step + 1, now_ms);
 }
 
-/* SEMANTICS 33: a worker that starts never ends a running one. A worker that died holds its id until its lease expires,
- * and a margin for etcd to expire it; the wait for this does not count towards start_timeout_ms. */
+/* SEMANTICS 33: a worker that starts never ends a running one. A worker that died holds its id until etcd expires its
+ * lease, which may be late by a margin. This wait does not count towards start_timeout_ms. */
 static void await_rival(shell_claim *c, int64_t lease, int64_t now_ms) {
     enum { POLL_MS = 500, MARGIN_MS = 5000 };
     const claim_config *config = &c->config;
@@ -199,8 +199,8 @@ static void await_rival(shell_claim *c, int64_t lease, int64_t now_ms) {
     end(c, EW_ERR_FENCED);
 }
 
-/* An existing receipt is from an earlier run with this id: late copies of that run's transactions are refused from now
- * on. */
+/* Puts the key again, now expecting it at `revision`. An existing receipt is from an earlier run with this id. After
+ * the put, etcd refuses late copies of that run's transactions. */
 static void put_again(shell_claim *c, const char *key, int64_t revision, int64_t now_ms) {
     enum { TRIES = 3 };
     c->expected = revision;
@@ -239,8 +239,8 @@ static void take_receipt(shell_claim *c, const put_if_result *r, int64_t now_ms)
     begin_step(c, c->step + 1, now_ms);
 }
 
-/* The loss of a session of the user ends the run. The worker's own session has not been used yet, so a lost one is
- * replaced. */
+/* Handles a failed put. If the user's session is lost, the run ends. The worker's own session was not used yet, so a
+ * lost one is replaced. */
 static void fail(shell_claim *c, int status, const char *detail, int64_t now_ms) {
     if (status != EW_ERR_NOT_FOUND) {
         set_detail(c, "%s", detail);

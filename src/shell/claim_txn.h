@@ -1,4 +1,4 @@
-/* The transactions of a claim (claim.h). Their parts are in one struct, and borrow the strings. */
+/* The transactions of a claim (claim.h). Each has all of its parts in one struct, and borrows the strings. */
 #ifndef SHELL_CLAIM_TXN_H
 #define SHELL_CLAIM_TXN_H
 
@@ -16,16 +16,18 @@ typedef struct put_if {
     Pb__RequestOp then, otherwise, *thens[1], *otherwises[1];
 } put_if;
 void put_if_make(put_if *t, const char *key, const char *value, int64_t lease, int64_t expected);
-void put_always_make(put_if *t, const char *key, const char *value, int64_t lease); /* the put alone */
+void put_always_make(put_if *t, const char *key, const char *value, int64_t lease); /* puts without a compare */
 
-/* Reads its response. */
+/* The result of a put_if, from its response. */
 typedef struct put_if_result {
-    bool done;
+    bool done;        /* the key was put */
     bool same;        /* not done: the key already has this value */
     int64_t revision; /* done: the put's revision; otherwise the key's mod_revision, 0 if it is absent */
     int64_t lease;    /* not done: the key's lease */
 } put_if_result;
-bool put_if_read(const Pb__TxnResponse *r, const char *key, const char *value, put_if_result *out); /* false: invalid */
+
+/* Returns false if the response is invalid. */
+bool put_if_read(const Pb__TxnResponse *r, const char *key, const char *value, put_if_result *out);
 
 /* Makes the transaction that deletes the receipt if it still has this lease. */
 typedef struct receipt_removal {

@@ -123,7 +123,7 @@ void committer_take(committer *c, const Msg__Message *m) {
 void committer_take_malformed(committer *c) {
     Msg__Message m = MSG__MESSAGE__INIT;
     Msg__Outcome o = MSG__OUTCOME__INIT;
-    static char detail[] = "the committer has got a body that is no Message";
+    static char detail[] = "the committer has got a body that is not a Message";
     if (!c->piggyback || c->over)
         return;
     o.status = EW_ERR_BAD_MESSAGE;

@@ -25,10 +25,10 @@ void committer_free(committer *c); /* as watcher_free */
 /* Takes a message from the mailbox. A batch's transaction is started at once. */
 void committer_take(committer *c, const Msg__Message *message);
 
-/* A body was dropped because it is no Message. */
+/* A body was dropped because it is not a Message. */
 void committer_take_malformed(committer *c);
 
-/* A message was lost for want of memory: the committer ends. */
+/* A message was lost because memory ran out: the committer ends. */
 void committer_fail(committer *c);
 
 /* Asks for the end, in the next round: what is in flight is decided within `timeout_ms`. */

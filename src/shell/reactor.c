@@ -19,22 +19,22 @@ struct shell_reactor {
     ticking_effects spare; /* capacity for the effects of the next step */
     int64_t start_timeout_ms, stop_timeout_ms, started_ms;
 
-    const ticking_effect *tick; /* NULL, except while `tick` of reactor_ops runs */
+    const ticking_effect *tick; /* NULL, except while the `tick` function of reactor_ops runs */
     bool ticking;
     int tick_status;
     char tick_detail[128];
 
     bool connected, loaded;
     bool health_known;      /* the watcher has reported whether it is connected */
-    uint32_t interruptions; /* of the load, by compactions; in a row */
-    int64_t interrupted_ms; /* when the last one was reported */
+    uint32_t interruptions; /* loads in a row that a compaction interrupted */
+    int64_t interrupted_ms; /* when the last interruption was reported */
 
     bool stopping;  /* STOP was sent to the peers */
-    unsigned peers; /* that have not sent DOWN: one bit each */
-    bool over;      /* the run has ended, with these */
+    unsigned peers; /* those that have not sent DOWN: one bit each */
+    bool over;      /* the run has ended, with `status` and `detail` */
     int status;
     char detail[256];
-    int64_t patience_ms; /* when the peers are not waited for any longer; INT64_MAX: not yet over */
+    int64_t patience_ms; /* until when the reactor waits for its peers; INT64_MAX: the run has not ended */
     bool ended;
 };
 
@@ -68,7 +68,7 @@ static void stop(shell_reactor *r, int status, const char *detail) {
     step(r, (ticking_event){.type = TICKING_STOP, .status = status, .detail = detail});
 }
 
-/* A batch that was not sent has no outcome: the run must not wait for one. */
+/* Sends a batch. If that fails, no outcome will come, so the run ends at once. */
 static void commit(shell_reactor *r, const Msg__Patches *patches) {
     Msg__Message m = MSG__MESSAGE__INIT;
     m.patches = (Msg__Patches *)(uintptr_t)patches; /* only read */
@@ -129,7 +129,8 @@ static void end_session(shell_reactor *r) {
     stop(r, EW_ERR_SESSION_DONE, "the session's lease expired or was revoked");
 }
 
-/* SEMANTICS 30: nothing is sent after the session's end, even if the message about it is still in the mailbox. */
+/* SEMANTICS 30: after the session's end the worker sends nothing, even if the SESSION message is still in the
+ * mailbox. */
 static void check_session(shell_reactor *r) {
     if (!r->stopping && !EW_BUG(session_unnoticed) && r->ops->session_is_lost(r->io))
         end_session(r);
@@ -182,7 +183,7 @@ static void carry_out(shell_reactor *r, const ticking_effect *e) {
     }
 }
 
-/* A step inside a step, at the end of a tick, has its own list of effects. */
+/* Runs a step. The end of a tick runs a step inside a step; each has its own list of effects. */
 static void step(shell_reactor *r, ticking_event event) {
     if (r->over)
         return;
@@ -198,7 +199,7 @@ static void step(shell_reactor *r, ticking_event event) {
 
 /* ---- messages to the reactor ---- */
 
-/* Handles a SESSION message: the id was taken, the session ended, or a lease was replaced. */
+/* Handles a SESSION message: the `worker_id` was taken, the session ended, or a lease was replaced. */
 static void take_session(shell_reactor *r, const Msg__Message *m) {
     const Msg__Session *session = m->session;
     if (session->taken && !r->stopping) {
@@ -214,7 +215,7 @@ static void take_session(shell_reactor *r, const Msg__Message *m) {
     }
 }
 
-/* The core decides whether the run goes on. */
+/* Passes the malformed body to the core, which decides whether the run continues. */
 void reactor_take_malformed(shell_reactor *r, const char *why) {
     if (r->over)
         r->io->ops->bad_message(r->io, why);
@@ -279,7 +280,8 @@ void reactor_fail(shell_reactor *r, Msg__Actor down) {
     r->peers &= ~bit_of(down);
 }
 
-/* An earlier copy of a submit with an identity may have been committed (SEMANTICS 35). */
+/* The reply to a submit with an identity is "unknown outcome", because an earlier copy may have been committed
+ * (SEMANTICS 35). */
 void reactor_submit(shell_reactor *r, const Msg__Submit *submit, uint64_t request) {
     bool named = submit->client.len > 0 || submit->sequence > 0;
     if (r->over)
@@ -324,7 +326,7 @@ int64_t reactor_round(shell_reactor *r, int64_t now_ms) {
         return INT64_MAX;
     if (!r->over && start_deadline_ms(r) <= now_ms)
         fail_to_start(r);
-    if (r->peers == 0) /* and the core may still wait for an outcome */
+    if (r->peers == 0) /* no outcome can come any more */
         end(r, EW_ERR_UNKNOWN_OUTCOME, "the committer ended before it decided the batch");
     if (r->over)
         return wait_for_peers(r, now_ms);
@@ -360,8 +362,8 @@ bool reactor_is_ready(const shell_reactor *r) {
     return r->connected && r->loaded && s.synced && !s.unsure && !r->over;
 }
 
-/* After a compaction interrupted the load, the worker is not connected until the next load has finished, although etcd
- * is available: this does not count as missing for ABSENCE_EVERY_MS. */
+/* After a compaction has interrupted a load, the worker is not connected until the next load has finished, although
+ * etcd is available. So for ABSENCE_EVERY_MS after the interruption etcd does not count as missing. */
 bool reactor_misses_etcd(const shell_reactor *r, int64_t now_ms) {
     bool interrupted = r->interruptions > 0 && now_ms - r->interrupted_ms < ABSENCE_EVERY_MS;
     return r->health_known && !r->connected && !interrupted;

@@ -6,7 +6,7 @@ static void tell(shell_session *s, Msg__Session *session) {
     s->ops->tell(s->arg, &m);
 }
 
-/* `lease` 0: lost. */
+/* `lease` is 0 if the lease is lost. */
 static void tell_presence(shell_session *s, int64_t lease) {
     Msg__Session session = MSG__SESSION__INIT;
     session.done = s->fenced;

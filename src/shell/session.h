@@ -1,6 +1,6 @@
-/* The leases of a worker, and what their changes mean to the reactor. Only the end of a session that the user asked for
- * ends a run (SEMANTICS 30): a given session, the election's, and the worker's own with fence_session or with a key
- * bound to it. Any other lost lease is replaced. */
+/* The leases of a worker: notifies the reactor when they change. A run ends only if a session ends that the user asked
+ * for (SEMANTICS 30): a given session, the election's, or the worker's own with fence_session or with a key bound to
+ * it. Any other lost lease is replaced. */
 #ifndef SHELL_SESSION_H
 #define SHELL_SESSION_H
 
@@ -8,7 +8,7 @@
 
 #include <stdatomic.h>
 
-/* Two leases that are kept alive and replaced when they are lost. */
+/* The two lasting leases of a worker: kept alive, and replaced when they are lost. */
 typedef enum session_lease {
     SESSION_PRESENCE, /* of the worker's own session and of the owner key */
     SESSION_RECORDS,  /* of the receipt and of clients' records */
@@ -16,15 +16,16 @@ typedef enum session_lease {
 
 typedef enum session_change {
     SESSION_LOST,
-    SESSION_GRANTED, /* there is a new lease */
+    SESSION_GRANTED, /* etcd has granted another lease */
     SESSION_TAKEN,   /* another worker has put the owner key */
 } session_change;
 
 typedef struct session_ops {
-    /* Returns the present lease; 0 if it was not opened, or while it is lost. Any thread. */
+    /* Returns the current lease; 0 if it was not opened, or while it is lost. Any thread. */
     int64_t (*lease)(void *arg, session_lease which);
-    bool (*given_is_lost)(void *arg); /* the given session has ended */
-    /* Sends the message to the reactor; before the reactor runs, drops it. On the thread of the change. */
+    bool (*given_is_lost)(void *arg); /* whether the given session has ended */
+    /* Sends the message to the reactor; drops it if the reactor does not run yet. Runs on the thread that called
+     * session_changed, session_ended or session_begin. */
     void (*tell)(void *arg, const Msg__Message *message);
 } session_ops;
 
@@ -33,19 +34,19 @@ typedef struct shell_session {
     void *arg;
     bool fenced;       /* fence_session */
     bool given;        /* the session is the user's or the election's */
-    atomic_bool taken; /* the worker_id, by another worker */
+    atomic_bool taken; /* another worker has taken the worker_id */
 } shell_session;
 
-/* A lease has changed. */
+/* Notifies the reactor that a lease has changed. */
 void session_changed(shell_session *s, session_lease which, session_change change);
 
-/* The given session, which had this lease, has ended. */
+/* Notifies the reactor that the given session, which had this lease, has ended. */
 void session_ended(shell_session *s, int64_t lease);
 
-/* Sends what has changed since the reactor's core was configured with these leases; 0: not opened. */
+/* Notifies the reactor of all changes since its core was configured with these leases (0: not opened). */
 void session_begin(shell_session *s, int64_t presence, int64_t records);
 
-/* Returns whether the session whose end ends the run is lost. On the reactor's thread. */
+/* Returns whether the session whose end ends the run is lost. Call on the reactor's thread. */
 bool session_is_lost(const shell_session *s, const ticking *core);
 
 #endif

@@ -19,7 +19,7 @@ typedef struct watcher_config {
 /* NULL when out of memory. */
 watcher *watcher_new(const watcher_config *config);
 
-/* Only when no call and no stream is open, or none of their callbacks will come any more. NULL is fine. */
+/* Only when no call and no stream is open, or none of their callbacks will come any more. `w` may be NULL. */
 void watcher_free(watcher *w);
 
 /* Begins the load. */
@@ -28,11 +28,11 @@ void watcher_start(watcher *w);
 /* Takes a message from the mailbox. */
 void watcher_take(watcher *w, const Msg__Message *message);
 
-/* A body was dropped because it is no Message. It may have asked for a load or a consistency check, so the watcher of a
+/* A body was dropped because it is not a Message. It may have asked for a load or a consistency check, so the watcher of a
  * worker loads the prefix. */
 void watcher_take_malformed(watcher *w);
 
-/* A message was lost for want of memory: the watcher ends. */
+/* A message was lost because memory ran out: the watcher ends. */
 void watcher_fail(watcher *w);
 
 /* Begins the end: calls and streams are cancelled. */

@@ -1,5 +1,5 @@
-/* The shell's I/O in a unit test: a test decides when a call is answered and when a stream delivers, both from the
- * simulator's model of etcd. Each request can be refused, as when out of memory, and the messages to the reactor are
+/* The shell's I/O in a unit test. The test decides when a call is answered and when a stream delivers; the answers come
+ * from the simulator's model of etcd. Each request can fail as if memory ran out. The messages to the reactor are
  * recorded. */
 #ifndef UNIT_SHELL_IO_H
 #define UNIT_SHELL_IO_H
@@ -21,7 +21,7 @@
 
 enum { TEST_CALLS = 2, TEST_MESSAGES = 16 };
 
-/* Out of memory for these, while they are set in test_io.refused. */
+/* The operations that fail as if memory ran out while they are set in test_io.refused. */
 enum { REFUSE_CALL = 1, REFUSE_STREAM = 2, REFUSE_REQUEST = 4, REFUSE_SEND = 8, REFUSE_RELEASE = 16 };
 
 struct io_call {
@@ -42,19 +42,19 @@ struct io_stream {
 };
 
 typedef struct test_io {
-    shell_io io; /* first */
+    shell_io io; /* must be first */
     int64_t now_ms;
     etcd_model *etcd;
     unsigned refused;
     bool busy;
-    io_call calls[TEST_CALLS]; /* in the order of their starts */
+    io_call calls[TEST_CALLS]; /* in the order in which they were started */
     io_stream stream;
-    size_t opened; /* streams */
+    size_t opened; /* number of opened streams */
     Msg__Message *messages[TEST_MESSAGES];
     io_mode modes[TEST_MESSAGES];
     size_t count;
     size_t releases, rounds_due, bad_messages, logs;
-    char why[128]; /* of the last bad message */
+    char why[128]; /* why the last bad message was dropped */
 } test_io;
 
 /* ---- the table ---- */
@@ -115,7 +115,7 @@ static inline void test_io_stream_cancel(shell_io *io, io_stream *stream) {
     stream->cancelled = true;
 }
 
-/* There is always memory for DOWN. */
+/* Sends a message. Never fails for DOWN, for which there is always memory. */
 static inline int test_io_send(shell_io *io, const Msg__Message *message, io_mode mode) {
     test_io *t = (test_io *)io;
     if (test_io_refuses(io, REFUSE_SEND) && !message->down)
@@ -189,7 +189,7 @@ static inline void forget_messages(test_io *t) {
         msg__message__free_unpacked(t->messages[--t->count], NULL);
 }
 
-/* Nothing may be open. */
+/* Frees the I/O. No call and no stream may be open. */
 static inline void test_io_free(test_io *t) {
     assert_null(t->calls[0].fn);
     assert_null(t->stream.watch);
@@ -198,7 +198,7 @@ static inline void test_io_free(test_io *t) {
     free(t);
 }
 
-/* ---- what the test does ---- */
+/* ---- the operations of a test ---- */
 
 /* Another client puts a key, with a value of `size` bytes. */
 static inline void another_puts(test_io *t, const char *key, size_t size) {
@@ -211,7 +211,7 @@ static inline void another_puts(test_io *t, const char *key, size_t size) {
     assert_int_equal(etcd_model_call(t->etcd, ETCD_MODEL_PUT, (ew_slice){bytes, len}).status, EW_OK);
 }
 
-/* Takes out the oldest call, which must be open. */
+/* Removes and returns the oldest call. There must be one. */
 static inline io_call take_call(test_io *t) {
     io_call call = t->calls[0];
     assert_non_null(call.fn);
@@ -220,13 +220,13 @@ static inline io_call take_call(test_io *t) {
     return call;
 }
 
-/* The oldest call fails. */
+/* Makes the oldest call fail. */
 static inline void call_fails(test_io *t, int status) {
     io_call call = take_call(t);
     call.fn(call.arg, status, "as the test says", (ew_slice){0});
 }
 
-/* etcd answers the oldest call; if it was cancelled, the answer comes too late. */
+/* Answers the oldest call from the model of etcd; a cancelled call ends with EW_ERR_CANCELLED. */
 static inline void call_is_answered(test_io *t) {
     if (t->calls[0].cancelled) {
         call_fails(t, EW_ERR_CANCELLED);
@@ -238,7 +238,7 @@ static inline void call_is_answered(test_io *t) {
     call.fn(call.arg, a.status, a.detail, a.bytes);
 }
 
-/* Delivers all responses that the stream has. Returns how many. */
+/* Delivers all responses that the stream has. Returns their number. */
 static inline size_t stream_delivers(test_io *t) {
     size_t delivered = 0;
     ew_slice response;
@@ -261,14 +261,14 @@ static inline void stream_ends(test_io *t, int status) {
     stream.callbacks.ended(stream.arg, status, "as the test says");
 }
 
-/* Returns the only message that was recorded, which was sent in `mode`. */
+/* Checks that exactly one message was recorded, and that it was sent in `mode`. Returns it. */
 static inline const Msg__Message *only_message(const test_io *t, io_mode mode) {
     assert_int_equal(t->count, 1);
     assert_int_equal(t->modes[0], mode);
     return t->messages[0];
 }
 
-/* The last message is the DOWN of `actor`, and no other message is. */
+/* Checks that the last message is the DOWN of `actor`, and that no other message is a DOWN. */
 static inline void assert_down(const test_io *t, Msg__Actor actor, int status, const char *detail) {
     for (size_t i = 0; i < t->count; i++)
         assert_int_equal(t->messages[i]->down != NULL, i == t->count - 1);

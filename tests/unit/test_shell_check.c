@@ -1,5 +1,5 @@
-/* The shell's consistency checks, when they are stopped, replaced or out of memory: the reactor does not wait for a
- * check that failed. The source is compiled into this program with a core that fails on demand. */
+/* Tests the shell's consistency checks when they are stopped or replaced, or when memory runs out: the reactor does not
+ * wait for a check that failed. The source is compiled into this program with a core that fails on demand. */
 #include "shell/watcher_check.h"
 
 #include <stdlib.h>
@@ -56,7 +56,7 @@ static void is_asked_for(bed *b, uint64_t number) {
     play_round(b);
 }
 
-/* The only message says how check `number` ended. */
+/* Checks that the only message reports how check `number` ended. */
 static void is_reported(bed *b, uint64_t number, int status, const char *detail) {
     const Msg__Checked *a = only_message(b->t, IO_SEND)->checked;
     assert_non_null(a);
@@ -84,7 +84,7 @@ static void a_check_reads_the_keys(void **state) {
     is_over(b);
 }
 
-/* A page that failed is read again at the time that the round names. */
+/* A page that failed is read again at the time that the round returned. */
 static void a_failed_page_is_read_again(void **state) {
     bed *b = *state;
     is_asked_for(b, 1);

@@ -1,17 +1,17 @@
-/* The shell's committer on an I/O that refuses what a test says: each batch is decided, and DOWN comes after its
- * outcome. The source is compiled into this program with allocations that fail on demand. */
+/* Tests the shell's committer on an I/O whose operations fail on demand: each batch is decided, and DOWN comes after
+ * the outcome. The source is compiled into this program with allocations that fail on demand. */
 #include "shell/committer.h"
 
 #include <stdlib.h>
 
-/* The allocation that decrements it below 0 fails; a negative value: none fails. */
+/* How many allocations succeed before one fails; negative: none fails. */
 static long fail_in = -1;
 
 static bool fails_now(void) {
     return fail_in >= 0 && fail_in-- == 0;
 }
 
-#define step                   committer_step /* the fixture has a function of the name */
+#define step                   committer_step /* the fixture also has a function `step` */
 #define calloc(count, size)    (fails_now() ? NULL : calloc(count, size))
 #define committing_new(config) (fails_now() ? NULL : committing_new(config))
 #include "shell/committer.c"
@@ -30,7 +30,7 @@ typedef struct bed {
     committing_config config;
     committer *c;
     size_t lease_checks;
-    size_t sought; /* events that an outcome waits for */
+    size_t sought; /* how often send_awaited was called */
 } bed;
 
 static void check_lease(void *arg) {
@@ -84,7 +84,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* A round at the time that the committer named, which must be at most `most_ms` away. */
+/* Runs a round at the time that the committer requested, which must be at most `most_ms` from now. */
 static void play_round(bed *b, int64_t most_ms) {
     int64_t next_ms = committer_next_ms(b->c);
     assert_true(next_ms <= b->t->now_ms + most_ms);
@@ -93,7 +93,7 @@ static void play_round(bed *b, int64_t most_ms) {
     assert_true(committer_round(b->c, b->t->now_ms) == committer_next_ms(b->c));
 }
 
-/* The reactor sends a batch that puts a new key. */
+/* Gives the committer a batch of the reactor that puts a new key. */
 static void gives(bed *b, uint64_t number, const char *key) {
     Msg__Message m = MSG__MESSAGE__INIT;
     batch *made = batch_new(number, 0);
@@ -114,7 +114,7 @@ static void assert_decided(const Msg__Outcome *o, uint64_t number, int status, c
     assert_string_equal(o->detail, detail);
 }
 
-/* The committer has something due, and ends with it. */
+/* Checks that the committer ends in the next round, which is due now. */
 static void ends(bed *b, int status, const char *detail) {
     int ended_with;
     const char *ended_detail;
@@ -150,7 +150,7 @@ static void a_batch_is_committed(void **state) {
     ends(b, EW_OK, "");
 }
 
-/* With a watcher, the outcome of a commit waits for its event, and that of a refusal leaves at once. */
+/* If there is a watcher, the outcome of a commit waits for the event, and the outcome of a refusal is sent at once. */
 static void an_outcome_waits_for_its_event(void **state) {
     bed *b = *state;
     gives(b, 1, "/a/1");
@@ -161,7 +161,7 @@ static void an_outcome_waits_for_its_event(void **state) {
     assert_int_equal(piggyback_awaited(&b->piggyback), etcd_model_revision(b->t->etcd));
     forget_messages(b->t);
 
-    gives(b, 2, "/a/1"); /* it exists by now */
+    gives(b, 2, "/a/1"); /* the key exists now, so the put is refused */
     call_is_answered(b->t);
     assert_decided(only_message(b->t, IO_JOIN)->outcome, 2, EW_ERR_REFUSED, "");
     assert_int_equal(piggyback_awaited(&b->piggyback), 0);
@@ -204,7 +204,7 @@ static void a_lost_receipt_lease_is_checked_and_replaced(void **state) {
     gives(b, 1, "/a/1");
     call_is_answered(b->t);
     assert_int_equal(b->lease_checks, 0);
-    call_is_answered(b->t); /* the claim of the receipt */
+    call_is_answered(b->t); /* the transaction that claims the receipt */
     assert_int_equal(b->lease_checks, 1);
     assert_int_equal(b->t->count, 0);
 
@@ -231,7 +231,8 @@ static void a_lost_receipt_lease_is_checked_and_replaced(void **state) {
 
 /* ---- a second batch ---- */
 
-/* Which of the two is the reactor's is unknown: the first is decided, and the committer of a worker ends. */
+/* It is unknown which of the two batches came from the reactor: the first is decided, and the committer of a worker
+ * ends. */
 static void a_second_batch_ends_the_committer_of_a_worker(void **state) {
     bed *b = *state;
     static const char why[] = "PATCHES: batch 9, while another one is undecided";
@@ -261,18 +262,18 @@ static void a_second_batch_is_dropped_without_a_worker(void **state) {
     assert_false(is_in_etcd(b, "/a/9"));
 }
 
-/* ---- bodies that are no Message ---- */
+/* ---- bodies that are not a Message ---- */
 
 static void a_malformed_body_is_reported_to_the_reactor(void **state) {
     bed *b = *state;
     committer_take_malformed(b->c);
     assert_decided(only_message(b->t, IO_SEND)->outcome, 0, EW_ERR_BAD_MESSAGE,
-                   "the committer has got a body that is no Message");
+                   "the committer has got a body that is not a Message");
     forget_messages(b->t);
     takes_stop(b, 1);
     ends(b, EW_OK, "");
     forget_messages(b->t);
-    committer_take_malformed(b->c); /* after DOWN nothing follows */
+    committer_take_malformed(b->c); /* nothing is sent after DOWN */
     assert_int_equal(b->t->count, 0);
 }
 
@@ -294,7 +295,7 @@ static void no_memory_for_a_transaction(void **state) {
     assert_decided(only_message(b->t, IO_SEND)->outcome, 1, EW_ERR_NO_MEMORY, "starting a call");
     forget_messages(b->t);
     b->t->refused = 0;
-    gives(b, 2, "/a/2"); /* nothing was written, so the committer goes on */
+    gives(b, 2, "/a/2"); /* nothing was written, so the committer continues */
     call_is_answered(b->t);
     assert_decided(only_message(b->t, IO_SEND)->outcome, 2, EW_OK, "");
     assert_false(is_in_etcd(b, "/a/1"));
@@ -315,12 +316,12 @@ static void no_memory_to_report_a_malformed_body(void **state) {
     ends(b, EW_ERR_NO_MEMORY, "sending an outcome");
 }
 
-/* A message was lost while a transaction is in flight: the call is cancelled, and DOWN waits for its answer. */
+/* A message is lost while a transaction is in flight: the call is cancelled, and DOWN waits for its answer. */
 static void a_message_is_lost(void **state) {
     bed *b = *state;
     gives(b, 1, "/a/1");
     committer_fail(b->c);
-    committer_fail(b->c); /* changes nothing any more */
+    committer_fail(b->c); /* has no further effect */
     assert_true(b->t->calls[0].cancelled);
     assert_true(committer_next_ms(b->c) == INT64_MAX);
     assert_true(committer_round(b->c, b->t->now_ms) == INT64_MAX);
@@ -355,7 +356,8 @@ static void a_stop_waits_for_the_answer(void **state) {
     ends(b, EW_OK, "");
 }
 
-/* The answer does not come within the stop's time: the outcome is unknown, and DOWN waits for the cancelled call. */
+/* The answer does not come within the timeout of the stop: the outcome is unknown, and DOWN waits until the cancelled
+ * call has ended. */
 static void a_stop_runs_out(void **state) {
     bed *b = *state;
     gives(b, 1, "/a/1");

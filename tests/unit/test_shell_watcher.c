@@ -1,5 +1,5 @@
-/* The shell's watcher on an I/O that refuses what a test says: how the watcher ends, what it sends, and that a paused
- * or lost read goes on. The sources are compiled into this program with allocations that fail on demand. */
+/* Tests the shell's watcher on an I/O whose operations fail on demand: how the watcher ends, what it sends, and that it
+ * continues a paused or lost read. The sources are compiled into this program with allocations that fail on demand. */
 #include "shell/page_read.h"
 #include "shell/watcher.h"
 #include "shell/watcher_check.h"
@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-/* The allocation that decrements it below 0 fails; a negative value: none fails. */
+/* How many allocations succeed before one fails; negative: none fails. */
 static long fail_in = -1;
 
 static bool fails_now(void) {
@@ -91,7 +91,7 @@ static void watches(bed *b) {
     forget_messages(b->t);
 }
 
-/* The watcher ends by itself with this status, once its call and its stream, if there are any, have ended. */
+/* Checks that the watcher ends with this status when its call and its stream, if there are any, have ended. */
 static void ends(bed *b, int status, const char *detail) {
     int ended_with;
     const char *ended_detail;
@@ -122,7 +122,7 @@ static void take(bed *b, Msg__Check *check, Msg__Stop *wants_stop) {
     watcher_take(b->w, &m);
 }
 
-/* ---- without refusals ---- */
+/* ---- when nothing fails ---- */
 
 static void a_load_then_events_then_a_stop(void **state) {
     bed *b = *state;
@@ -156,7 +156,7 @@ static void a_load_then_events_then_a_stop(void **state) {
     Msg__Stop wants_stop = MSG__STOP__INIT;
     take(b, NULL, &wants_stop);
     ends(b, EW_OK, "");
-    watcher_fail(b->w); /* changes nothing any more */
+    watcher_fail(b->w); /* has no further effect */
     watcher_stop(b->w);
     play_round(b);
     assert_down(t, MSG__ACTOR__WATCHER, EW_OK, "");
@@ -168,14 +168,14 @@ static void a_silent_stream_is_probed(void **state) {
     assert_true(b->next_ms == b->t->now_ms + SILENCE_MS);
     b->t->now_ms += SILENCE_MS;
     play_round(b);
-    assert_int_equal(stream_delivers(b->t), 1); /* the answer */
+    assert_int_equal(stream_delivers(b->t), 1); /* the reply to the probe */
     assert_int_equal(watcher_get_reconnects(b->w), 0);
     watcher_stop(b->w);
     ends(b, EW_OK, "");
 }
 
-/* Events that do not fit into one message with those before leave after them, and a response that is too large for
- * that in a message of its own. */
+/* Events that do not fit into one message with the events before them are sent after these. A response that is too
+ * large to be joined is sent in a message of its own. */
 static void large_events_keep_their_order(void **state) {
     bed *b = *state;
     test_io *t = b->t;
@@ -206,7 +206,7 @@ static void a_message_for_another_actor_is_counted(void **state) {
     ends(b, EW_OK, "");
 }
 
-/* ---- bodies that are no Message ---- */
+/* ---- bodies that are not a Message ---- */
 
 static void a_malformed_body_makes_a_workers_watcher_load(void **state) {
     bed *b = *state;
@@ -250,7 +250,7 @@ static void a_page_that_waits_ends_with_the_watcher(void **state) {
     bed *b = *state;
     b->t->busy = true;
     watcher_start(b->w);
-    watcher_stop(b->w); /* starts the call and cancels it, so that an answer comes */
+    watcher_stop(b->w); /* starts the call and cancels it, so that it ends */
     ends(b, EW_OK, "");
 }
 
@@ -267,7 +267,7 @@ static void a_page_is_not_kept_without_memory(void **state) {
 static void a_page_that_waits_is_freed(void **state) {
     bed *b = *state;
     b->t->busy = true;
-    watcher_start(b->w); /* the tear-down frees it, as when the process gives up waiting */
+    watcher_start(b->w); /* the tear-down frees the waiting page */
 }
 
 static void a_paused_stream_is_read_again(void **state) {
@@ -282,7 +282,7 @@ static void a_paused_stream_is_read_again(void **state) {
     assert_int_equal(t->count, 1);
     another_puts(t, "/a/3", 10);
     assert_int_equal(stream_delivers(t), 0);
-    t->now_ms += 100 * SILENCE_MS; /* a paused stream is silent, which is no reason to probe it */
+    t->now_ms += 100 * SILENCE_MS; /* a paused stream is silent, but is not probed */
     play_round(b);
     assert_true(b->next_ms == INT64_MAX);
     t->busy = false;
@@ -308,7 +308,7 @@ static void a_stream_that_breaks_while_paused_is_replaced(void **state) {
     assert_true(t->stream.paused);
     stream_ends(t, EW_ERR_UNAVAILABLE);
     play_round(b);
-    assert_true(b->next_ms > t->now_ms && b->next_ms != INT64_MAX); /* the deadline counts again */
+    assert_true(b->next_ms > t->now_ms && b->next_ms != INT64_MAX); /* there is a deadline again */
     t->now_ms = b->next_ms;
     play_round(b);
     assert_int_equal(t->opened, 2);
@@ -411,7 +411,7 @@ static void no_memory_to_release_a_message(void **state) {
     assert_true(atomic_load(&b->piggyback.unwatched));
 }
 
-/* A message to the watcher was lost, while it reads a page: the call is cancelled, and its answer is not needed. */
+/* A message to the watcher is lost while it reads a page: the call is cancelled, and its answer is ignored. */
 static void a_message_is_lost_during_the_load(void **state) {
     bed *b = *state;
     watcher_start(b->w);
@@ -457,7 +457,7 @@ static void a_check_runs_beside_the_watch(void **state) {
     assert_true(checked->last && checked->status == EW_OK && checked->page.len > 0);
     forget_messages(t);
 
-    take(b, &check, NULL); /* another one, which the end of the watcher cancels */
+    take(b, &check, NULL); /* another check, which the end of the watcher cancels */
     play_round(b);
     play_round(b);
     assert_non_null(t->calls[0].fn);
@@ -484,7 +484,7 @@ static void a_check_that_fails_is_reported(void **state) {
     assert_string_equal(checked->detail, "as the test says");
     forget_messages(t);
 
-    play_round(b); /* the watch goes on */
+    play_round(b); /* the watch continues */
     take(b, &check, NULL);
     play_round(b);
     t->refused = REFUSE_SEND;

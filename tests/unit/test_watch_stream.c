@@ -1,5 +1,5 @@
-/* The watch protocol: what each response of a stream means, including what etcd never sends (ETCD P1 to P10), which
- * events must come again, and when a stream is silent. */
+/* Tests the watch protocol: what each response of a stream means, including responses that etcd never sends (ETCD P1 to
+ * P10), which events must come again, and when a stream is silent. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -21,7 +21,7 @@ static void all_at(int64_t revision) {
         kvs[i].mod_revision = kvs[i].create_revision = revision;
 }
 
-/* The bytes of the last message are valid until the next one. */
+/* Gives the message to the stream. Its bytes are valid until the next call. */
 static watch_stream_news take(void) {
     static uint8_t bytes[4096];
     assert_true(pb__watch_response__get_packed_size(&message) <= sizeof bytes);
@@ -58,7 +58,7 @@ static int64_t opens(int64_t from) {
     return request.create_request->start_revision;
 }
 
-/* A stream whose watch, 3, etcd has created. */
+/* Opens a stream and creates its watch, with the id 3. */
 static void is_created(int64_t from) {
     opens(from);
     good_message(0);
@@ -136,7 +136,7 @@ static void only_the_watchs_own_notification_is_progress(void **state) {
     watch_stream_accept(&s, &n);
     assert_int_equal(s.seen, 20);
     assert_int_equal(s.last, 0); /* there are no events that could come again */
-    takes(WATCH_STREAM_NOTHING); /* the same revision again */
+    takes(WATCH_STREAM_NOTHING); /* progress to the same revision is no news */
     header.revision = 0;
     assert_int_equal(takes(WATCH_STREAM_INVALID).status, EW_ERR_BAD_ANSWER);
     assert_int_equal(opens(21), 21);
@@ -152,7 +152,7 @@ static void the_watch_has_a_range(void **state) {
         {"k", "", 0, "k", "k1"},
         {"k", "l", 1, "k1", "l"},
         {"k", "l", 1, "k", "j"},
-        {"k", "\0", 1, "z", "j"}, /* etcd's notation for the end of the keyspace */
+        {"k", "\0", 1, "z", "j"}, /* in etcd a range end of "\0" means the end of the keyspace */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         s.create.key = slice_bytes(ew_str(rows[i].key));
@@ -168,7 +168,7 @@ static void the_watch_has_a_range(void **state) {
 
 /* ---- fragments ---- */
 
-/* P3: fragments are held until the last one, also when they split within a revision. */
+/* P3: fragments are held until the last one has come, also if the response is split within a revision. */
 static void fragments_are_joined(void **state) {
     (void)state;
     is_created(1);
@@ -190,12 +190,12 @@ static void fragments_are_joined(void **state) {
     assert_null(s.joined.data);
     watch_stream_take_back(&s);
 
-    own_message(1); /* the last one may have no events, and is no progress notification */
+    own_message(1); /* the last fragment may have no events; it is not a progress notification */
     message.fragment = true;
     takes(WATCH_STREAM_NOTHING);
     own_message(0);
     assert_int_equal(takes(WATCH_STREAM_EVENTS).revision, 10);
-    own_message(0); /* a fragmented response may have none at all */
+    own_message(0); /* a fragmented response may have no events at all */
     message.fragment = true;
     takes(WATCH_STREAM_NOTHING);
     own_message(0);
@@ -248,7 +248,8 @@ static void fragments_without_events_and_without_end(void **state) {
     assert_int_equal(n.status, EW_ERR_BAD_ANSWER);
 }
 
-/* Fragments without end must not use all memory: whole revisions are given, the rest comes again. */
+/* Fragments without end must not use all memory: the whole revisions are delivered, the rest comes again on the next
+ * stream. */
 static void fragments_without_end(void **state) {
     (void)state;
     is_created(1);
@@ -292,13 +293,13 @@ static void copies_are_valid_until_they_are_taken_back(void **state) {
     assert_int_equal(count_of(n.bytes), 1);
     watch_stream_take_back(&s);
     assert_null(s.joined.data);
-    own_message(0); /* not a copy, since there are no events */
+    own_message(0); /* not copied, because there are no events */
     takes(WATCH_STREAM_PROGRESS);
 }
 
 /* ---- invalid responses ---- */
 
-/* A new stream, and a good message of it that each case makes invalid. */
+/* Begins a case: opens a new stream and makes a valid message, which the case makes invalid. */
 static void begins(size_t count) {
     is_created(1);
     own_message(count);
@@ -362,18 +363,18 @@ static void invalid_events(void **state) {
     is_refused(EW_ERR_BAD_ANSWER);
 }
 
-/* A stream carries one watch. So a response of another one is ours, with a corrupted id. */
+/* A stream carries one watch. So a response with the id of another watch is ours, with a corrupted id. */
 static void responses_of_other_watches(void **state) {
     (void)state;
     opens(1);
-    own_message(1); /* before it was created */
+    own_message(1); /* before the watch was created */
     is_refused(EW_ERR_BAD_ANSWER);
     own_message(0);
     message.created = true;
     message.watch_id = -1;
     is_refused(EW_ERR_BAD_ANSWER);
     begins(0);
-    message.created = true; /* twice */
+    message.created = true; /* the watch is created twice */
     is_refused(EW_ERR_BAD_ANSWER);
     for (size_t count = 0; count < 2; count++) {
         begins(count);
@@ -386,17 +387,17 @@ static void responses_of_other_watches(void **state) {
     message.watch_id = -1; /* events of no watch */
     is_refused(EW_ERR_BAD_ANSWER);
     opens(1);
-    good_message(0); /* a reply to the progress request of an earlier stream means nothing */
+    good_message(0); /* a reply to a progress request before the watch is created is ignored */
     message.watch_id = -1;
     assert_false(takes(WATCH_STREAM_NOTHING).created);
     good_message(1);
-    message.created = true; /* with events, which etcd does not do */
+    message.created = true; /* together with events, which etcd does not send */
     assert_true(takes(WATCH_STREAM_EVENTS).created);
 }
 
 /* ---- cancellations ---- */
 
-/* P4, P10: a refused watch has no status, only a text. */
+/* P4, P10: a refused watch has no gRPC status, only a text. */
 static void cancellations(void **state) {
     (void)state;
     static const struct {
@@ -412,7 +413,7 @@ static void cancellations(void **state) {
         {"", false, EW_ERR_UNAVAILABLE},
         {"range is empty", true, EW_ERR_INVALID},
         {"etcdserver: too many requests", true, EW_ERR_BUSY},
-        {"etcdserver: mvcc: required revision has been compacted", false, EW_ERR_UNAVAILABLE}, /* P4: only the text */
+        {"etcdserver: mvcc: required revision has been compacted", false, EW_ERR_UNAVAILABLE}, /* P4 */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         opens(1);
@@ -429,7 +430,7 @@ static void cancellations(void **state) {
     begins(0);
     message.canceled = true;
     takes(WATCH_STREAM_CANCELED);
-    message.watch_id = -1; /* there is no other watch */
+    message.watch_id = -1; /* it can only be our watch */
     takes(WATCH_STREAM_CANCELED);
     message.compact_revision = 7;
     header.revision = 0;
@@ -440,7 +441,8 @@ static void cancellations(void **state) {
 
 /* ---- rewritten history ---- */
 
-/* Revisions 10 and 11 were accepted, and nothing else has happened up to 20; then the next stream was created. */
+/* Opens a second stream. On the first one the events of revisions 10 and 11 were accepted, and there was nothing else
+ * up to 20. */
 static void resumes(void) {
     set_up(NULL);
     is_created(1);
@@ -457,7 +459,7 @@ static void resumes(void) {
     assert_false(s.confirmed);
 }
 
-/* Builds a message of two events: the last one that was accepted, at revision 11, and one at `revision`. */
+/* Builds a message of two events: the last accepted one, at revision 11, and one at `revision`. */
 static void message_again(int64_t revision) {
     own_message(3);
     message.events = list + 1;
@@ -476,7 +478,7 @@ static void is_rewritten(const char *why) {
 static void seen_events_come_again(void **state) {
     (void)state;
     resumes();
-    own_message(1); /* P5: all events are older */
+    own_message(1); /* P5: a replay of older events */
     header.revision = 40;
     takes(WATCH_STREAM_NOTHING);
     message_again(21);
@@ -491,7 +493,7 @@ static void seen_events_come_again(void **state) {
     message.n_events = 1;
     assert_int_equal(takes(WATCH_STREAM_EVENTS).revision, 11);
     assert_true(s.confirmed);
-    message_again(21); /* only the first events can confirm */
+    message_again(21); /* only the first events can confirm the stream */
     assert_false(takes(WATCH_STREAM_EVENTS).confirmed);
 }
 
@@ -510,21 +512,21 @@ static void another_history(void **state) {
     message_again(21);
     events[1].type = PB__EVENT__EVENT_TYPE__DELETE;
     is_rewritten(changed);
-    resumes(); /* a key that did not exist */
+    resumes(); /* one more event, at a revision that was seen */
     message_again(20);
     is_rewritten(changed);
-    resumes(); /* missing, but newer events */
+    resumes(); /* newer events instead of the ones seen before */
     message_again(21);
     message.events = list + 2;
     message.n_events = 1;
     is_rewritten(missing);
-    resumes(); /* a progress notification instead */
+    resumes(); /* a progress notification instead of the events */
     own_message(0);
     is_rewritten(missing);
     resumes(); /* no events, then the reply to a liveness probe */
     good_message(0);
     message.watch_id = -1;
-    takes(WATCH_STREAM_NOTHING); /* not requested: it may have overtaken the event (P2) */
+    takes(WATCH_STREAM_NOTHING); /* not requested on this stream: it may have overtaken the event (P2) */
     Pb__WatchRequest request;
     watch_stream_probe(&s, &request, NOW_MS);
     is_rewritten(missing);
@@ -538,7 +540,7 @@ static void seen_events_are_compacted(void **state) {
         message.canceled = true;
         message.compact_revision = oldest;
         header.revision = 0;
-        takes(oldest <= 20 ? WATCH_STREAM_UNPROVED : WATCH_STREAM_CANCELED); /* only then events are lost */
+        takes(oldest <= 20 ? WATCH_STREAM_UNPROVED : WATCH_STREAM_CANCELED); /* events are lost only above 20 */
         if (oldest > 20)
             continue;
         assert_int_equal(opens(21), 21);
@@ -593,7 +595,7 @@ static void a_silent_stream_is_probed_and_then_replaced(void **state) {
     is_after(SILENCE_MS, WATCH_STREAM_UNASKED);
     probes();
     is_after(SILENCE_MS, WATCH_STREAM_SILENT);
-    watch_stream_listen(&s, NOW_MS + 5); /* the question still waits for an answer */
+    watch_stream_listen(&s, NOW_MS + 5); /* the probe is still unanswered */
     is_after(SILENCE_MS + 5, WATCH_STREAM_SILENT);
     good_message(0);
     message.watch_id = -1;
@@ -605,7 +607,7 @@ static void a_silent_stream_is_probed_and_then_replaced(void **state) {
         is_after(SILENCE_MS * times, WATCH_STREAM_UNASKED);
     }
     own_message(1);
-    message.fragment = true; /* the large message may still be coming */
+    message.fragment = true; /* the rest of a large message may still come */
     takes(WATCH_STREAM_NOTHING);
     assert_true(s.renewals > 0);
     own_message(0);
@@ -622,7 +624,7 @@ static void what_does_not_come_again_in_silence_is_missing(void **state) {
     watch_stream_renew(&s);
     is_after(SILENCE_MS, WATCH_STREAM_MISSING);
     assert_int_equal(watch_stream_miss(&s).kind, WATCH_STREAM_REWRITTEN);
-    message_again(21); /* they came after all */
+    message_again(21); /* the events come after all */
     const watch_stream_news n = takes(WATCH_STREAM_EVENTS);
     watch_stream_accept(&s, &n);
     assert_int_equal(s.renewals, 0);
