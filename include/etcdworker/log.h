@@ -44,7 +44,8 @@ EW_API void ew_log_set(ew_log_fn fn, void *arg, ew_log_level level);
 
 /* Writes a record of the application, in area "app". The record has the name of the worker whose reactor function,
  * patch or completion callback is running, or whose plugin is being created; otherwise no name. The text is truncated
- * to 511 bytes. It goes to that worker's log function. A record above the level that was set costs one comparison. Any thread. */
+ * to 511 bytes. It goes to that worker's log function. A record above the level that was set costs one comparison. Any
+ * thread. */
 EW_API void ew_log(ew_log_level level, const char *format, ...)
 #if defined(__GNUC__)
     __attribute__((format(printf, 2, 3)))

@@ -47,8 +47,8 @@ void backend_close(backend *b);
 #define NO_BACKEND (-1)
 int backends_find(backend *backends, size_t count, size_t turn, connection kind);
 
-/* backends_fail: whether each of them failed to connect, or belongs to another cluster. backends_are_of_other_clusters: whether
- * each of them belongs to another cluster. */
+/* backends_fail: whether each of them failed to connect, or belongs to another cluster. backends_are_of_other_clusters:
+ * whether each of them belongs to another cluster. */
 bool backends_fail(backend *backends, size_t count, connection kind);
 bool backends_are_of_other_clusters(const backend *backends, size_t count);
 

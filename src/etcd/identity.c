@@ -187,8 +187,8 @@ static const question *find_refused(const inquiry *i, uint64_t ours) {
     return NULL;
 }
 
-/* Returns the membership of an endpoint that does not name its cluster to this client: OTHER_CLUSTER if it named another
- * cluster before, otherwise ours. The response of the following call names the cluster. */
+/* Returns the membership of an endpoint that does not name its cluster to this client: OTHER_CLUSTER if it named
+ * another cluster before, otherwise ours. The response of the following call names the cluster. */
 static membership presume(const question *q) {
     return atomic_load(&q->to->other_cluster) != 0 ? MEMBERSHIP_OTHER_CLUSTER : MEMBERSHIP_OURS;
 }

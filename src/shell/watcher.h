@@ -28,8 +28,8 @@ void watcher_start(watcher *w);
 /* Takes a message from the mailbox. */
 void watcher_take(watcher *w, const Msg__Message *message);
 
-/* A body was dropped because it is not a Message. It may have asked for a load or a consistency check, so the watcher of a
- * worker loads the prefix. */
+/* A body was dropped because it is not a Message. It may have asked for a load or a consistency check, so the watcher
+ * of a worker loads the prefix. */
 void watcher_take_malformed(watcher *w);
 
 /* A message was lost because memory ran out: the watcher ends. */

@@ -13,8 +13,8 @@ bool check_revision_visible(const sim_worker *w, int64_t revision);
  * (SEMANTICS 24). */
 void check_revision(ew_sim *s, int64_t revision);
 
-/* Checks a batch that leaves the reactor: no other batch is undecided, the session has not ended (SEMANTICS 30), and the
- * counts in each atomic unit are right. */
+/* Checks a batch that leaves the reactor: no other batch is undecided, the session has not ended (SEMANTICS 30), and
+ * the counts in each atomic unit are right. */
 void check_patches(sim_worker *w, const Msg__Patches *patches);
 void check_message(sim_worker *w, const Msg__Message *m); /* a message arrives at the reactor */
 void check_stepped(sim_worker *w); /* after a step of the ticking core: it is within its bounds */

@@ -1,8 +1,8 @@
 /* A model of etcd: what a client can see of a healthy cluster, in memory, in simulated time.
  *
  * Requests and responses are serialized protobuf, as on the network. The model responds at once and never fails by
- * itself: network*.c adds delay, loss, reordering, duplicated requests and stale members. Behaviour of etcd is cited as in
- * docs/etcd.md (ETCD P1...). tests/integration compares the model's responses with those of a real etcd.
+ * itself: network*.c adds delay, loss, reordering, duplicated requests and stale members. Behaviour of etcd is cited as
+ * in docs/etcd.md (ETCD P1...). tests/integration compares the model's responses with those of a real etcd.
  *
  * It keeps its whole history, including compacted revisions, so that invariants can be checked against any revision. */
 #ifndef SIM_ETCD_MODEL_H

@@ -5,8 +5,8 @@
  *   row/N         one number for each worker; a sum increments the worker's own in all rows, so all rows are equal
  *   seat/N        absent if free, else the id of the group that took it; groups that clear seats delete these keys
  *   id/W/SLOT     the id of each group of worker W that writes anything other than a seat
- * So the id of every applied group appears at exactly one revision. A group that takes a seat writes nothing else. After
- * the seat is cleared, everything that the group compared is as before, and only the receipt shows that it was applied.
+ * So the id of every applied group appears at exactly one revision. A group that takes a seat writes nothing else.
+ * After the seat is cleared, everything that the group compared is as before, and only the receipt shows that it was applied.
  */
 #ifndef CHAOS_WORKER_H
 #define CHAOS_WORKER_H

@@ -29,8 +29,8 @@ enum {
     /* Allowed growth of memory between the second part and the last: pages that the allocator and gRPC's pools use
      * late. A leak of 10 bytes a tick would be 7 MB in an hour. */
     GROWTH_KB = 2048,
-    /* Allowed growth of threads and open files between the halves of the time. A leak of one in each short life would be
-     * seven more even in the 20 s of the test. */
+    /* Allowed growth of threads and open files between the halves of the time. A leak of one in each short life would
+     * be seven more even in the 20 s of the test. */
     SPARE = 4,
 };
 
@@ -342,7 +342,8 @@ static void close_all(soak *s) {
 }
 
 int main(int argc, char **argv) {
-    /* Else each thread of a short life may take an arena of its own, and memory grows until there are 8 for each CPU. */
+    /* Else each thread of a short life may take an arena of its own, and memory grows until there are 8 for each
+     * CPU. */
     mallopt(M_ARENA_MAX, 1);
     static const struct option options[] = {{"minutes", required_argument, NULL, 'm'},
                                             {"seconds", required_argument, NULL, 's'},

@@ -223,8 +223,8 @@ static void a_watch_that_is_confirmed_and_compacted(void **state) {
 }
 
 /* A grown page that is too large is halved. */
-/* If history is compacted after a lost watch, no load was interrupted, and the number starts again. It must be reported,
- * because the next interrupted load has the number 1 again. */
+/* If history is compacted after a lost watch, no load was interrupted, and the number starts again. It must be
+ * reported, because the next interrupted load has the number 1 again. */
 static void interruptions_start_again_after_a_watch(void **state) {
     fixture *f = *state;
     accepts(f, 1 << 20);
