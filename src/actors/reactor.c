@@ -266,6 +266,7 @@ static bool round_once(reactor_actor *r, int *status, const char **detail) {
 
 void reactor_run(reactor_actor *r) {
     const char *detail = "";
+    set_time(&r->counters.turned_ms, etcd_now_ms()); /* the first round may already tick */
     while (!round_once(r, &r->status, &detail)) {
     }
     snprintf(r->detail, sizeof r->detail, "%s", detail);
