@@ -158,14 +158,14 @@ static change *new_change(const char *prefix, const assign_change *plan) {
 
 /* ---- the group of a change ---- */
 
-/* Guards the keys that the change depends on and does not write. */
+/* Guards the keys that the change depends on. The plan knows the index keys of the assignment that the tick saw, not
+ * those of a later one, even if that names the same member. */
 static void guard(ew_group *g, const change *c) {
+    ew_group_expect(g, c->assignment);
     if (c->index.len > 0) /* if present, it is not written, and another daemon may delete it meanwhile */
         ew_group_guard(g, c->index);
-    if (c->mends) {
-        ew_group_guard(g, c->assignment);
+    if (c->mends)
         return;
-    }
     if (c->value || c->stray)
         ew_group_guard(g, c->task);
     if (c->value)
