@@ -2,6 +2,7 @@
 
 #include "actors/observe.h"
 #include "core/argument.h"
+#include "core/deadline.h"
 #include "core/options_internal.h"
 #include "core/unpack.h"
 
@@ -149,7 +150,7 @@ static int64_t actor_round(etcd_task *t, int64_t now_ms) {
     int64_t deadline_ms = a->ops->ended(a, &status, &detail) ? INT64_MAX : a->ops->round(a, now_ms);
     int64_t look_ms = listening_look(mailbox_listened(a->mailbox), now_ms);
     if (!a->ops->ended(a, &status, &detail))
-        return deadline_ms < look_ms ? deadline_ms : look_ms;
+        return deadline_earlier(deadline_ms, look_ms);
     return a->ops->needed && a->ops->needed(a) ? INT64_MAX : ETCD_TASK_OVER;
 }
 

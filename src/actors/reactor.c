@@ -2,6 +2,7 @@
 
 #include "actors/actor.h"
 #include "actors/message.h"
+#include "core/deadline.h"
 #include "core/log.h"
 #include "core/unpack.h"
 #include "etcd/etcd.h"
@@ -213,10 +214,6 @@ static void publish_counters(reactor_actor *r) {
 #undef PUBLISH
 }
 
-static int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 static listening *served(const reactor_actor *r) {
     return r->mailbox ? mailbox_served(r->mailbox) : NULL;
 }
@@ -235,7 +232,7 @@ static int64_t look_at_sockets(reactor_actor *r, int64_t now_ms) {
     int64_t submit_ms = listening_look(served(r), now_ms);
     int64_t ticks_ms = listening_look(publisher_served(r->ticks), now_ms);
     reactor_count_connections(r);
-    return least(submit_ms, ticks_ms);
+    return deadline_earlier(submit_ms, ticks_ms);
 }
 
 static int64_t note_absence(reactor_actor *r, int64_t now_ms) {
@@ -247,7 +244,8 @@ static int64_t note_absence(reactor_actor *r, int64_t now_ms) {
  * that the thread hangs. */
 static void sleep_until(reactor_actor *r, int64_t now_ms, int64_t deadline_ms) {
     set_time(&r->counters.turned_ms, now_ms);
-    mailbox_wait(r->mailbox, least(deadline_ms, now_ms + REACTOR_TURN_MS), reactor_wants_outcome_only(r->reactor));
+    mailbox_wait(r->mailbox, deadline_earlier(deadline_ms, now_ms + REACTOR_TURN_MS),
+                 reactor_wants_outcome_only(r->reactor));
 }
 
 /* Runs one round, then sleeps. Returns whether the reactor has ended. */
@@ -255,9 +253,9 @@ static bool round_once(reactor_actor *r, int *status, const char **detail) {
     take_waiting(r);
     int64_t now_ms = etcd_now_ms(), next_ms = reactor_round(r->reactor, now_ms);
     if (!reactor_is_over(r->reactor))
-        next_ms = least(next_ms, note_absence(r, now_ms));
+        next_ms = deadline_earlier(next_ms, note_absence(r, now_ms));
     publish_counters(r);
-    next_ms = least(next_ms, look_at_sockets(r, now_ms));
+    next_ms = deadline_earlier(next_ms, look_at_sockets(r, now_ms));
     if (reactor_ended(r->reactor, status, detail))
         return true;
     sleep_until(r, now_ms, next_ms);

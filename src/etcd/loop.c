@@ -1,5 +1,7 @@
 #include "etcd/loop.h"
 
+#include "core/deadline.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -59,8 +61,7 @@ static int64_t look(etcd_loop *l) {
     }
     /* A task may have made a task that ran earlier in this turn due again. */
     for (const etcd_task *t = l->tasks; t; t = t->next) {
-        int64_t task_ms = atomic_load(&t->due) ? now_ms : t->deadline_ms;
-        deadline_ms = task_ms < deadline_ms ? task_ms : deadline_ms;
+        deadline_ms = deadline_earlier(deadline_ms, atomic_load(&t->due) ? now_ms : t->deadline_ms);
     }
     return deadline_ms;
 }

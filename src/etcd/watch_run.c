@@ -4,6 +4,7 @@
 #include "etcd/method.h"
 #include "etcd/watch_private.h"
 
+#include "core/deadline.h"
 #include "core/log.h"
 
 #include <stdio.h>
@@ -220,8 +221,7 @@ void watch_run(ew_watch *w, int64_t deadline_ms, const bool *until) {
     waiter_begin(&w->client->waiters, w->waiter);
     w->protocol.silent_at_ms += absence_ms(w);
     while (!late && w->state == WATCH_WAITS && !*until && !watch_is_cancelled(w)) {
-        int64_t due_ms = pursue(w);
-        etcd_queue_run(w->waiter->queue, due_ms < deadline_ms ? due_ms : deadline_ms);
+        etcd_queue_run(w->waiter->queue, deadline_earlier(pursue(w), deadline_ms));
         check_silence(w);
         take_verdict(w);
         late = etcd_now_ms() >= deadline_ms;

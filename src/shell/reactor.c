@@ -2,6 +2,7 @@
 
 #include "core/absence.h"
 #include "core/bug.h"
+#include "core/deadline.h"
 
 #include <etcdworker/error.h>
 
@@ -330,8 +331,7 @@ int64_t reactor_round(shell_reactor *r, int64_t now_ms) {
         end(r, EW_ERR_UNKNOWN_OUTCOME, "the committer ended before it decided the batch");
     if (r->over)
         return wait_for_peers(r, now_ms);
-    int64_t start_ms = start_deadline_ms(r), core_ms = ticking_deadline_ms(r->core);
-    return start_ms < core_ms ? start_ms : core_ms;
+    return deadline_earlier(start_deadline_ms(r), ticking_deadline_ms(r->core));
 }
 
 bool reactor_is_over(const shell_reactor *r) {
