@@ -64,72 +64,60 @@ static int await_etcd(ew_worker *w, int64_t deadline_ms, ew_error *err) {
 
 /* ---- the claim's functions: calls that block ---- */
 
-typedef struct claimer {
-    ew_worker *worker;
-    shell_claim *claim;
-} claimer;
-
-static lasting *lasting_of(const ew_worker *w, session_lease which) {
-    return which == SESSION_PRESENCE ? w->presence : w->records;
-}
-
 static void open_lease(void *arg, session_lease which) {
+    ew_worker *w = arg;
     ew_error why = {0};
-    int status = worker_open_lease(((claimer *)arg)->worker, which, &why);
-    claim_opened(((claimer *)arg)->claim, status, why.detail, etcd_now_ms());
+    int status = worker_open_lease(w, which, &why);
+    claim_opened(w->claim, status, why.detail, etcd_now_ms());
 }
 
 static void send_txn(void *arg, const Pb__TxnRequest *request) {
+    const ew_worker *w = arg;
     ew_error why = {0};
     Pb__TxnResponse *r = NULL;
-    int status =
-        blocking_request(((claimer *)arg)->worker->client, ETCD_TXN, request, &pb__txn_response__descriptor, &r, &why);
-    claim_answered(((claimer *)arg)->claim, status, why.detail, r, etcd_now_ms());
+    int status = blocking_request(w->client, ETCD_TXN, request, &pb__txn_response__descriptor, &r, &why);
+    claim_answered(w->claim, status, why.detail, r, etcd_now_ms());
     if (r)
         pb__txn_response__free_unpacked(r, NULL);
 }
 
-static int64_t present_lease(void *arg, session_lease which) {
-    return lasting_lease(lasting_of(((claimer *)arg)->worker, which));
-}
-
 static void check_lease(void *arg, session_lease which) {
-    lasting_check(lasting_of(((claimer *)arg)->worker, which));
+    lasting_check(worker_lasting(arg, which));
 }
 
 static void hold(void *arg) {
-    const ew_worker *w = ((claimer *)arg)->worker;
+    const ew_worker *w = arg;
     lasting_hold(w->presence, ew_str(w->owner_key), ew_str(w->holder));
 }
 
 static int64_t rival_ttl_s(void *arg, int64_t lease) {
+    const ew_worker *w = arg;
     int64_t left_s = 0, granted_s = 0;
-    int status = ew_client_lease_info(((claimer *)arg)->worker->client, lease, &left_s, &granted_s, NULL, NULL);
+    int status = ew_client_lease_info(w->client, lease, &left_s, &granted_s, NULL, NULL);
     return status == EW_OK ? granted_s : 0;
 }
 
 static void waiting(void *arg, int64_t lease, int64_t ms) {
-    const ew_worker *w = ((claimer *)arg)->worker;
+    const ew_worker *w = arg;
     log_fields(EW_LOG_WARN, &w->reactor.log, "worker",
                "worker_id is held by another worker: waiting for its lease to expire", {"worker_id", w->worker_id, 0},
                {"lease", NULL, lease}, {"ms", NULL, ms});
 }
 
-static shell_claim *new_claim(claimer *m, uint64_t seed) {
+static shell_claim *new_claim(ew_worker *w, uint64_t seed) {
     static const claim_ops ops = {
         .open = open_lease,
         .txn = send_txn,
-        .lease = present_lease,
+        .lease = worker_lease,
         .check = check_lease,
         .hold = hold,
         .rival_ttl_s = rival_ttl_s,
         .waiting = waiting,
     };
-    const ew_worker *w = m->worker;
     return claim_new(
         &(claim_config){
             .ops = &ops,
-            .arg = m,
+            .arg = w,
             .options = w->options,
             .worker_id = w->worker_id,
             .owner_key = w->owner_key,
@@ -144,7 +132,8 @@ static shell_claim *new_claim(claimer *m, uint64_t seed) {
 
 /* ---- before the run ---- */
 
-static int run_claim(ew_worker *w, shell_claim *c, ew_error *err) {
+static int run_claim(ew_worker *w, ew_error *err) {
+    shell_claim *c = w->claim;
     int status;
     const char *detail;
     while (!claim_ended(c, &status, &detail)) {
@@ -161,19 +150,19 @@ static int run_claim(ew_worker *w, shell_claim *c, ew_error *err) {
 }
 
 int worker_prepare(ew_worker *w, ew_error *err) {
-    claimer m = {.worker = w};
     uint64_t seed;
     if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
         return ew_fail(err, EW_ERR_SYSTEM, "getrandom failed: %s", strerror(errno));
     if (!w->session && w->election)
         w->session = ew_election_session(w->election);
     w->leases.given = w->session != NULL;
-    m.claim = new_claim(&m, seed);
-    if (!m.claim)
+    w->claim = new_claim(w, seed);
+    if (!w->claim)
         return worker_out_of_memory(err);
-    int status = run_claim(w, m.claim, err);
-    w->claimed = claim_get_result(m.claim);
-    claim_free(m.claim);
+    int status = run_claim(w, err);
+    w->claimed = claim_get_result(w->claim);
+    claim_free(w->claim);
+    w->claim = NULL;
     return status;
 }
 
@@ -208,8 +197,7 @@ void worker_release(ew_worker *w) {
     enum { MOMENT_MS = 200 };
     bool doubtful = w->reactor.status == EW_ERR_SESSION_DONE || !reactor_is_connected(w->reactor.reactor);
     int64_t timeout_ms = doubtful ? MOMENT_MS : LEASE_REVOKE_MS;
-    int64_t records = w->records ? lasting_lease(w->records) : 0;
-    int64_t presence = w->presence ? lasting_lease(w->presence) : 0;
+    int64_t records = worker_lease(w, SESSION_RECORDS), presence = worker_lease(w, SESSION_PRESENCE);
     lasting_close(w->records);
     lasting_close(w->presence);
     w->records = w->presence = NULL;

@@ -30,6 +30,7 @@ struct ew_worker {
     lasting *presence;        /* the lease of the worker's own session and of the owner key */
     lasting *records;         /* the lease of the receipt */
     shell_session leases;     /* what their changes mean to the reactor */
+    shell_claim *claim;       /* NULL, except while the worker claims its keys */
     claim_result claimed;     /* the leases and the receipt as the run starts with them */
     char *owner_key, *holder; /* the owner key of worker_id, and its value, which no other worker has */
     char *session_key;        /* the session key, bound to the session's lease, for fence_session */
@@ -59,7 +60,9 @@ uint64_t worker_bad_messages(const ew_worker *w);        /* call it with `lock` 
 
 /* worker_session.c */
 void worker_session_init(ew_worker *w);
-void worker_session_done(void *worker);           /* a callback of the session */
+lasting *worker_lasting(const ew_worker *w, session_lease which); /* NULL: not opened */
+int64_t worker_lease(void *worker, session_lease which);          /* the current one; 0: lost, or not opened */
+void worker_session_done(void *worker);                           /* a callback of the session */
 bool worker_session_is_lost(void *worker);        /* the session whose end ends the run. Worker's thread */
 int64_t worker_session_lease(const ew_worker *w); /* of the session at the start of the run; 0: no session */
 void worker_check_receipt_lease(void *worker);

@@ -1,13 +1,16 @@
 /* The leases of a worker: connects the shell's session with the lasting leases of src/etcd. */
 #include "actors/worker_private.h"
 
-/* ---- the session's functions ---- */
+lasting *worker_lasting(const ew_worker *w, session_lease which) {
+    return which == SESSION_PRESENCE ? w->presence : w->records;
+}
 
-static int64_t lease(void *arg, session_lease which) {
-    const ew_worker *w = arg;
-    const lasting *l = which == SESSION_PRESENCE ? w->presence : w->records;
+int64_t worker_lease(void *worker, session_lease which) {
+    const lasting *l = worker_lasting(worker, which);
     return l ? lasting_lease(l) : 0;
 }
+
+/* ---- the session's functions ---- */
 
 static bool given_is_lost(void *arg) {
     const ew_worker *w = arg;
@@ -23,7 +26,7 @@ static void tell_reactor(void *arg, const Msg__Message *message) {
 }
 
 void worker_session_init(ew_worker *w) {
-    static const session_ops ops = {.lease = lease, .given_is_lost = given_is_lost, .tell = tell_reactor};
+    static const session_ops ops = {.lease = worker_lease, .given_is_lost = given_is_lost, .tell = tell_reactor};
     w->leases.ops = &ops;
     w->leases.arg = w;
     w->leases.fenced = w->options->fence_session;

@@ -102,7 +102,7 @@ static bool session_key_is_taken(const sim_worker *w) {
 void sim_worker_begin(sim_worker *w) {
     w->lease = w->given.worker ? w->given.id : w->claimed.presence_lease;
     w->session_key_taken = session_key_is_taken(w);
-    w->session_lost = w->given.worker ? !w->given.alive : sim_lease_present(&w->own) != w->lease;
+    w->session_lost = w->given.worker ? !w->given.alive : sim_worker_lease(w, SESSION_PRESENCE) != w->lease;
     sim_worker_configure(w);
     note_fences(w);
     w->began_ms = sim_now(w->sim);

@@ -210,7 +210,8 @@ void sim_reactor_free(sim_worker *w);
 void sim_reactor_round(void *actor);
 void sim_lease_open(sim_worker *w, sim_lease *l, sim_lease_kind kind); /* worker_session.c */
 void sim_lease_check(sim_lease *l);
-int64_t sim_lease_present(const sim_lease *l); /* 0: lost, or not opened */
+sim_lease *sim_lease_of(sim_worker *w, session_lease which);
+int64_t sim_worker_lease(void *worker, session_lease which); /* the current one; 0: lost, or not opened */
 void sim_session_init(sim_worker *w);
 void sim_session_borrow(sim_worker *w); /* then sim_worker_claim */
 void sim_session_close(sim_worker *w);

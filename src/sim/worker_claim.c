@@ -39,13 +39,9 @@ void sim_claim_opened(sim_worker *w, int status, const char *detail) {
 
 /* ---- what the claim needs ---- */
 
-static sim_lease *lease_of(sim_worker *w, session_lease which) {
-    return which == SESSION_PRESENCE ? &w->own : &w->records;
-}
-
 static void open_lease(void *arg, session_lease which) {
     sim_worker *w = arg;
-    sim_lease_open(w, lease_of(w, which), which == SESSION_PRESENCE ? SIM_LEASE_OWN : SIM_LEASE_RECORDS);
+    sim_lease_open(w, sim_lease_of(w, which), which == SESSION_PRESENCE ? SIM_LEASE_OWN : SIM_LEASE_RECORDS);
 }
 
 static void send_txn(void *arg, const Pb__TxnRequest *request) {
@@ -55,12 +51,8 @@ static void send_txn(void *arg, const Pb__TxnRequest *request) {
                    w);
 }
 
-static int64_t present_lease(void *arg, session_lease which) {
-    return sim_lease_present(lease_of(arg, which));
-}
-
 static void check_lease(void *arg, session_lease which) {
-    sim_lease_check(lease_of(arg, which));
+    sim_lease_check(sim_lease_of(arg, which));
 }
 
 static void hold(void *arg) {
@@ -105,7 +97,7 @@ void sim_worker_claim(sim_worker *w) {
     static const claim_ops ops = {
         .open = open_lease,
         .txn = send_txn,
-        .lease = present_lease,
+        .lease = sim_worker_lease,
         .check = check_lease,
         .hold = hold,
         .rival_ttl_s = rival_ttl_s,

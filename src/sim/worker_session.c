@@ -28,13 +28,13 @@ static void call(sim_lease *l, etcd_model_method method, const ProtobufCMessage 
 
 /* ---- what the session needs ---- */
 
-int64_t sim_lease_present(const sim_lease *l) {
-    return l->alive ? l->id : 0;
+sim_lease *sim_lease_of(sim_worker *w, session_lease which) {
+    return which == SESSION_PRESENCE ? &w->own : &w->records;
 }
 
-static int64_t present(void *arg, session_lease which) {
-    const sim_worker *w = arg;
-    return sim_lease_present(which == SESSION_PRESENCE ? &w->own : &w->records);
+int64_t sim_worker_lease(void *worker, session_lease which) {
+    const sim_lease *l = sim_lease_of(worker, which);
+    return l->alive ? l->id : 0;
 }
 
 static bool given_is_lost(void *arg) {
@@ -48,7 +48,7 @@ static void tell(void *arg, const Msg__Message *m) {
 }
 
 void sim_session_init(sim_worker *w) {
-    static const session_ops ops = {.lease = present, .given_is_lost = given_is_lost, .tell = tell};
+    static const session_ops ops = {.lease = sim_worker_lease, .given_is_lost = given_is_lost, .tell = tell};
     w->session = (shell_session){.ops = &ops, .arg = w, .fenced = w->options->fence_session};
 }
 
