@@ -56,37 +56,34 @@ static void send_put(nng_socket req, const char *key, ew_slice value) {
     send_submit(req, s);
 }
 
+static void assert_put(const char *key, const char *value, const ew_submit_reply *r) {
+    if (r->status != EW_OK)
+        fail_msg("%s: %s", ew_errname(r->status), r->detail);
+    assert_int_equal(client_get(key).mod_revision, r->revision);
+    assert_string_equal(client_get(key).value, value);
+}
+
 static void expect_put(nng_socket req, const char *key, const char *value) {
     send_put(req, key, ew_str(value));
-    ew_submit_reply r = receive(req);
-    if (r.status != EW_OK)
-        fail_msg("%s: %s", ew_errname(r.status), r.detail);
-    assert_int_equal(client_get(key).mod_revision, r.revision);
-    assert_string_equal(client_get(key).value, value);
+    const ew_submit_reply r = receive(req);
+    assert_put(key, value, &r);
 }
 
 /* A replaced listener closes its connections. If that happens while nng 1.5 connects again, it never tries again
  * (<etcdworker/nng.h>): without a reply this opens another socket. */
 static void put_at(worker_fixture *f, const char *value) {
     enum { TRIES = 6 };
-    for (int i = 0; i < TRIES; i++) {
+    ew_submit_reply r;
+    bool came = false;
+    for (int i = 0; i < TRIES && !came; i++) {
         nng_socket req = dial(ew_worker_submit_url(f->worker));
-        nng_msg *m = NULL;
-        ew_submit_reply r = {.size = sizeof r};
         nng_socket_set_ms(req, NNG_OPT_RECVTIMEO, ENV_WAIT_MS / TRIES);
         send_put(req, "/sockets/a", ew_str(value));
-        int rv = nng_recvmsg(req, &m, 0);
+        came = try_receive(req, &r);
         hang_up(req);
-        if (rv == NNG_ETIMEDOUT)
-            continue;
-        assert_int_equal(rv, 0);
-        assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &r), EW_OK);
-        nng_msg_free(m);
-        assert_int_equal(r.status, EW_OK);
-        assert_string_equal(client_get("/sockets/a").value, value);
-        return;
     }
-    fail_msg("%s: no reply", value);
+    assert_true(came);
+    assert_put("/sockets/a", value, &r);
 }
 
 static void expect_tick(worker_fixture *f) {

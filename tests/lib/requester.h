@@ -53,12 +53,22 @@ static inline void send_body(nng_socket req, body b) {
     assert_int_equal(nng_send(req, b.data, b.size, 0), 0);
 }
 
-static inline ew_submit_reply receive(nng_socket req) {
+/* Waits for the reply for at most the socket's time. Returns whether it came. */
+static inline bool try_receive(nng_socket req, ew_submit_reply *reply) {
     nng_msg *m;
-    ew_submit_reply reply = {.size = sizeof reply};
-    assert_int_equal(nng_recvmsg(req, &m, 0), 0);
-    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), &reply), EW_OK);
+    int rv = nng_recvmsg(req, &m, 0);
+    if (rv == NNG_ETIMEDOUT)
+        return false;
+    assert_int_equal(rv, 0);
+    *reply = (ew_submit_reply){.size = sizeof *reply};
+    assert_int_equal(ew_submit_reply_unpack(nng_msg_body(m), nng_msg_len(m), reply), EW_OK);
     nng_msg_free(m);
+    return true;
+}
+
+static inline ew_submit_reply receive(nng_socket req) {
+    ew_submit_reply reply;
+    assert_true(try_receive(req, &reply));
     return reply;
 }
 
