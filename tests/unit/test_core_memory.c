@@ -1,31 +1,7 @@
 /* Each allocation of the watching core, the options, the prefix and the cache fails in turn. Then there is an error,
  * never a crash, a leak or a lost revision. The sources are compiled into this program with an allocator that fails on
  * demand. */
-#include <stdlib.h>
-#include <string.h>
-
-/* The allocation that decrements it below 0 fails; a negative value: none fails. */
-static long fail_in = -1;
-
-static int fails_now(void) {
-    return fail_in >= 0 && fail_in-- == 0;
-}
-
-static void *failing_malloc(size_t size) {
-    return fails_now() ? NULL : malloc(size);
-}
-
-static void *failing_calloc(size_t count, size_t size) {
-    return fails_now() ? NULL : calloc(count, size);
-}
-
-static void *failing_realloc(void *old, size_t size) {
-    return fails_now() ? NULL : realloc(old, size);
-}
-
-static char *failing_strdup(const char *text) {
-    return fails_now() ? NULL : strdup(text);
-}
+#include "unit/failing_memory.h"
 
 #undef strdup
 #define malloc(size)        failing_malloc(size)

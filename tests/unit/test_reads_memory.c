@@ -1,27 +1,7 @@
 /* Each allocation for the reads and expectations of a tick fails in turn. Then the run ends with EW_ERR_NO_MEMORY, and
  * no transaction leaves that lacks a compare. The sources are compiled into this program with an allocator that fails
  * on demand. */
-#include <stdlib.h>
-#include <string.h>
-
-/* The allocation that decrements it below 0 fails; a negative value: none fails. */
-static long fail_in = -1;
-
-static int fails_now(void) {
-    return fail_in >= 0 && fail_in-- == 0;
-}
-
-static void *failing_malloc(size_t size) {
-    return fails_now() ? NULL : malloc(size);
-}
-
-static void *failing_calloc(size_t count, size_t size) {
-    return fails_now() ? NULL : calloc(count, size);
-}
-
-static void *failing_realloc(void *old, size_t size) {
-    return fails_now() ? NULL : realloc(old, size);
-}
+#include "unit/failing_memory.h"
 
 #define malloc(size)        failing_malloc(size)
 #define calloc(count, size) failing_calloc(count, size)

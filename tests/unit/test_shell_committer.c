@@ -2,17 +2,10 @@
  * the outcome. The source is compiled into this program with allocations that fail on demand. */
 #include "shell/committer.h"
 
-#include <stdlib.h>
-
-/* How many allocations succeed before one fails; negative: none fails. */
-static long fail_in = -1;
-
-static bool fails_now(void) {
-    return fail_in >= 0 && fail_in-- == 0;
-}
+#include "unit/failing_memory.h"
 
 #define step                   committer_step /* the fixture also has a function `step` */
-#define calloc(count, size)    (fails_now() ? NULL : calloc(count, size))
+#define calloc(count, size)    failing_calloc(count, size)
 #define committing_new(config) (fails_now() ? NULL : committing_new(config))
 #include "shell/committer.c"
 #undef step

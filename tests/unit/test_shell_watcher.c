@@ -5,17 +5,10 @@
 #include "shell/watcher_check.h"
 #include "shell/watching_message.h"
 
-#include <stdlib.h>
+#include "unit/failing_memory.h"
 
-/* How many allocations succeed before one fails; negative: none fails. */
-static long fail_in = -1;
-
-static bool fails_now(void) {
-    return fail_in >= 0 && fail_in-- == 0;
-}
-
-#define malloc(size)         (fails_now() ? NULL : malloc(size))
-#define calloc(count, size)  (fails_now() ? NULL : calloc(count, size))
+#define malloc(size)         failing_malloc(size)
+#define calloc(count, size)  failing_calloc(count, size)
 #define watching_new(config) (fails_now() ? NULL : watching_new(config))
 #include "shell/page_read.c"
 #include "shell/watcher.c"

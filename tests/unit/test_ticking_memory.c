@@ -1,33 +1,7 @@
 /* Each allocation of the ticking core fails in turn. Then the run ends with EW_ERR_NO_MEMORY, or nothing happens at
  * all; there is never a crash, a leak, a wrong commit or a caller without an answer. The sources are compiled into this
  * program with an allocator that fails on demand. */
-#include <stdlib.h>
-#include <string.h>
-
-/* The allocation that decrements `fail_in` below 0 fails, and `fail_count` - 1 after it; a negative value: none
- * fails. */
-static long fail_in = -1, fail_count = 1, left;
-
-static int fails_now(void) {
-    if (fail_in >= 0 && fail_in-- == 0)
-        left = fail_count;
-    if (left <= 0)
-        return 0;
-    left--;
-    return 1;
-}
-
-static void *failing_malloc(size_t size) {
-    return fails_now() ? NULL : malloc(size);
-}
-
-static void *failing_calloc(size_t count, size_t size) {
-    return fails_now() ? NULL : calloc(count, size);
-}
-
-static void *failing_realloc(void *old, size_t size) {
-    return fails_now() ? NULL : realloc(old, size);
-}
+#include "unit/failing_memory.h"
 
 #define malloc(size)        failing_malloc(size)
 #define calloc(count, size) failing_calloc(count, size)
@@ -268,7 +242,7 @@ static bool play_failing(void (*part)(life *), const ticking_config *config, lon
     l->now = 5000;
     drops = made = 0;
     note = (done_note){0};
-    left = 0;
+    fail_left = 0;
     fail_in = n;
     l->t = ticking_new(config);
     if (l->t)
@@ -276,7 +250,7 @@ static bool play_failing(void (*part)(life *), const ticking_config *config, lon
     /* When there is memory again, every caller that waits gets its answer. */
     bool reached = fail_in < 0;
     fail_in = -1;
-    left = 0;
+    fail_left = 0;
     if (l->t && !l->ended) {
         settle(l);
         if (!l->ended)
