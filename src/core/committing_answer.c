@@ -8,8 +8,8 @@
 
 #include <inttypes.h>
 
-/* Gets the key-value that the i-th response read; `*kv` is NULL if there is none. Returns false if it is not
- * such a response. */
+/* Gets the key-value that the i-th response read; sets `*kv` to NULL if the key was absent. Returns false if the
+ * response is not one of a read. */
 static bool read_one(const Pb__TxnResponse *answer, size_t i, const Pb__KeyValue **kv) {
     const Pb__ResponseOp *op = answer->responses[i];
     if (op->response_case != PB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE || op->response_range->n_kvs > 1)

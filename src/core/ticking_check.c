@@ -13,7 +13,7 @@
  * A difference is repaired by loading the prefix again, as after a compaction (SEMANTICS 13).
  *
  * If no key below the prefix has changed for a long time, R may have been compacted. Then the check waits until a newer
- * revision has been observed, for example by a progress notification. If there is none by the time the next check is
+ * revision has been observed, for example by a progress notification. If that has not happened when the next check is
  * due, the prefix is loaded again, which does not need R. */
 #include "core/ticking_private.h"
 

@@ -272,11 +272,10 @@ static int64_t total(soak *s) {
     return value;
 }
 
-/* Returns the highest usage of the parts from `from` to `to` - 1. */
+/* Returns the highest numbers of files and threads in the parts from `from` to `to` - 1. */
 static usage highest(int from, int to) {
     usage u = {0};
     for (int part = from; part < to; part++) {
-        raise_to(&u.rss_kb, most[part].rss_kb);
         raise_to(&u.files, most[part].files);
         raise_to(&u.threads, most[part].threads);
     }
